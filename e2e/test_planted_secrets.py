@@ -84,6 +84,12 @@ def test_planted_secrets_stand_nowhere(node: Gateway, received: Collector, upstr
     eventually("they are in the file", lambda: "/nowhere/z" in (tmp_path / "access.log").read_text())
 
     shown += [node.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
+    with node.controller() as management:
+        told = management.get("/v1/nodes")
+        address = f"/v1/nodes/{told.json()['nodes'][0]['id']}"
+        documents = [management.get(f"{address}/{page}") for page in ("metrics", "stats", "chains", "clusters")]
+    assert [(page.status_code, "leaks" in page.text) for page in documents] == [(200, True)] * 4
+    shown += [page.text for page in (told, *documents)]
     shown += [asked_by_people(node, command) for command in ("status", "log-level")]
     shown += [path.read_text(errors="replace") for path in node.run_dir.iterdir() if is_public(path)]
     shown += ["\n".join(node.log), "\n".join(node.printed), (tmp_path / "access.log").read_text(), received.text()]

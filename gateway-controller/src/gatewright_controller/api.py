@@ -27,13 +27,15 @@ from gatewright_controller import API_DOCUMENT, exchange_api
 from gatewright_controller.access import Access
 from gatewright_controller.controller import Controller, Prospect
 from gatewright_controller.definitions import Definition
-from gatewright_controller.deployment import ApiStatus, Node
+from gatewright_controller.deployment import ApiStatus
 from gatewright_controller.exchange_api import ExchangeEndpoints
 from gatewright_controller.gateway_api import GatewayEndpoints
 from gatewright_controller.gateways import Gateways
 from gatewright_controller.inspector import inspector_routes
 from gatewright_controller.log_level_api import LogLevelEndpoints
 from gatewright_controller.metrics import CONTENT_TYPE_LATEST, ROUTE, Measured, Metrics
+from gatewright_controller.node_api import NodeEndpoints
+from gatewright_controller.node_documents import DOCUMENTS, NodeDocuments
 from gatewright_controller.observations import Observations
 from gatewright_controller.problems import HANDLERS, Problem
 from gatewright_controller.queries import wait as wait_seconds
@@ -76,6 +78,7 @@ def create_app(
     watching = watching or Watching(Observations(controller.deployment))
     exchanges = ExchangeEndpoints(watching, controller)
     requests = RequestEndpoints(controller, gateways, watching)
+    nodes = NodeEndpoints(controller.deployment, NodeDocuments(watching.observations, controller.deployment))
     return Starlette(
         routes=[
             _route("GET", "/healthz", endpoints.health),
@@ -89,7 +92,9 @@ def create_app(
             _route("GET", "/v1/policies", endpoints.list_policies),
             _route("POST", "/v1/policies/check", endpoints.check_policies),
             _route("POST", "/v1/policies/reload", endpoints.reload_policies, "wait"),
-            _route("GET", "/v1/nodes", endpoints.list_nodes),
+            _route("GET", "/v1/nodes", nodes.list),
+            *(_route("GET", f"/v1/nodes/{{id:path}}/{name}", partial(nodes.document, name)) for name in DOCUMENTS),
+            _route("GET", "/v1/nodes/{id:path}", nodes.get),
             _route("GET", "/v1/log-level", log_level.get),
             _route("PUT", "/v1/log-level", log_level.replace),
             _route("GET", "/v1/gateway", gateway.get),
@@ -197,15 +202,6 @@ class Endpoints:
         found = {name: text.encode() for name, text in texts.items()}
         return JSONResponse(_prospect(await self._controller.check_definitions(found), {}))
 
-    async def list_nodes(self, _: Request) -> Response:
-        """`GET /v1/nodes`: the connected nodes, and the APIs that each does not run, with reasons."""
-        return JSONResponse({"nodes": [self._node(node) for _, node in sorted(self._deployment.nodes.items())]})
-
-    def _node(self, node: Node) -> JsonObject:
-        listening = self._deployment.gateway_on(node)
-        told = {"digest": node.gateway_applied, "state": listening.state, "reason": listening.reason}
-        return {**_node(node), "gateway": told}
-
     @contextlib.asynccontextmanager
     async def document(self, request: Request) -> AsyncIterator[JsonObject]:
         """What the body holds. What is found to be wrong with it is told with its lines."""
@@ -296,22 +292,4 @@ def _policy(definition: Definition) -> JsonObject:
         "allowContinue": policy.allow_continue,
         "parameters": definition.parameters.document,
         "definitionDigest": definition.digest,
-    }
-
-
-def _node(node: Node) -> JsonObject:
-    policies = [{"name": name, "version": version} for name, version in sorted(node.policies)]
-    apis = [{"name": name, "digest": digest} for name, digest in sorted(node.applied.items())]
-    unapplied = sorted(node.unapplied.items())
-    reasons = {
-        state: [{"name": name, "reason": one.reason} for name, one in unapplied if one.state == state]
-        for state in ("rejected", "pending")
-    }
-    return {
-        "id": node.id,
-        "engineVersion": node.engine_version,
-        "connectedAt": node.connected_at,
-        "policies": policies,
-        "apis": apis,
-        **reasons,
     }

@@ -1,5 +1,5 @@
 """The nodes' side: one gRPC stream each, on which a node says what it runs and is sent what differs; and one more, on
-which it is asked to tell of its exchanges, and does.
+which it is asked to tell of its exchanges and of itself, and does.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         first = await anext(request_iterator, node_pb2.Observed())
         if not first.node_id:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected a node_id in the first message")
-        node = self._observations.connect(first.node_id)
+        node = self._observations.connect(first.node_id, first.documents)
         reading = asyncio.create_task(self._read_observed(node, request_iterator))
         try:
             async for message in node.messages():

@@ -1,13 +1,14 @@
-"""What nodes are asked to tell of their exchanges, and who is told it.
+"""What nodes are asked to tell of their exchanges and of themselves, and who is told it.
 
-Everything here lives on one event loop and is in memory only. Exchanges are JSON as the engine made it, and stay bytes.
-A node is asked when it connects and stopped when nobody listens any more: what nobody wants costs it nothing.
+Everything here lives on one event loop and is in memory only. Exchanges are JSON as the engine made it, and stay bytes;
+so do the documents of a node. A node is asked when it connects and stopped when nobody listens any more: what nobody
+wants costs it nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -16,6 +17,8 @@ from gatewright_controller.deployment import Deployment
 
 OPENING_SECONDS = 3.0
 """How long a node may be connected before it is said of it that it does not tell."""
+
+WENT_AWAY = "the node went away"
 
 NodeState = Literal["observed", "connecting", "refused", "unobserved"]
 
@@ -42,6 +45,16 @@ class Listener(Protocol):
         """Which nodes tell, or whether more is to come, may have changed."""
 
 
+class Reader(Protocol):
+    """Who is told a document of one node."""
+
+    def piece(self, data: bytes) -> None:
+        """What comes next."""
+
+    def ended(self, refused: str) -> None:
+        """No more comes. refused: why it is not whole; "" where it is."""
+
+
 @dataclass(eq=False)
 class Observation:
     """What nodes are asked: exchanges that fit the filter. kept: those that they have, else those that end from now on.
@@ -63,8 +76,10 @@ class Observation:
 class ObservingNode:
     """A node's stream: what it is still to be sent, in order."""
 
-    def __init__(self, node_id: str) -> None:
+    def __init__(self, node_id: str, documents: Iterable[int] = ()) -> None:
         self.id = node_id
+        self.documents = frozenset(documents)
+        """What it can be asked for: numbers of `node_pb2.Document`."""
         self._messages: asyncio.Queue[node_pb2.Observation | None] = asyncio.Queue()
 
     def send(self, message: node_pb2.Observation) -> None:
@@ -88,8 +103,10 @@ class Observations:
         self._deployment = deployment
         self._nodes: dict[str, ObservingNode] = {}
         self._observations: dict[int, Observation] = {}
+        self._questions: dict[int, tuple[ObservingNode, Reader]] = {}
         self._last_id = 0
         self._unobserved_since: dict[str, float] = {}
+        self._news = asyncio.Event()
         self.stopping = False
 
     # ------------------------------------------------------------ who watches
@@ -130,6 +147,25 @@ class Observations:
         refused = observation.refused if observation else {}
         return [self._state(name, refused) for name in sorted(self._deployment.nodes.keys() | self._nodes.keys())]
 
+    def observed(self, node_id: str) -> ObservingNode | None:
+        """The node's stream, where it has one."""
+        return self._nodes.get(node_id)
+
+    async def news(self) -> None:
+        """Returns once the state of a node may have changed."""
+        await self._news.wait()
+
+    def ask(self, node: ObservingNode, document: int, reader: Reader) -> int:
+        """Asks a node for one of its `documents`, and returns the question's number. `forget` it."""
+        self._last_id += 1
+        self._questions[self._last_id] = (node, reader)
+        node.send(node_pb2.Observation(id=self._last_id, document=document))  # type: ignore[arg-type] # a number
+        return self._last_id
+
+    def forget(self, question: int) -> None:
+        """Its reader is told nothing more."""
+        self._questions.pop(question, None)
+
     def stop(self) -> None:
         """Ends the nodes' streams, and what watchers are told."""
         self.stopping = True
@@ -149,9 +185,9 @@ class Observations:
 
     # ------------------------------------------------------------ from the nodes
 
-    def connect(self, node_id: str) -> ObservingNode:
+    def connect(self, node_id: str, documents: Iterable[int] = ()) -> ObservingNode:
         """A node's newest stream counts: an older one of the same id ends. It is asked all that is open."""
-        node = ObservingNode(node_id)
+        node = ObservingNode(node_id, documents)
         if old := self._nodes.get(node_id):
             old.end()
             self._gone(old)
@@ -171,15 +207,12 @@ class Observations:
         self.nodes_changed()
 
     def told(self, node: ObservingNode, message: node_pb2.Observed) -> None:
-        """What the node says of an observation; nothing where that is closed meanwhile."""
+        """What the node says of an observation, or to a question; nothing where that is closed meanwhile."""
+        if (question := self._questions.get(message.observation)) is not None:
+            _answered(*question, node, message)
         if (observation := self._observations.get(message.observation)) is None:
             return
-        if message.dropped:
-            for listener in observation.listeners:
-                listener.missed(message.dropped)
-        for exchange in message.exchanges:
-            for listener in observation.listeners:
-                listener.told(exchange)
+        _told(observation.listeners, message)
         if message.refused:
             observation.refused[node.id] = message.refused
         if message.ended:
@@ -209,8 +242,31 @@ class Observations:
     def _gone(self, node: ObservingNode) -> None:
         for observation in self._observations.values():
             observation.waits_for.discard(node)
+        for asked, reader in self._questions.values():
+            if asked is node:
+                reader.ended(WENT_AWAY)
 
     def _notify(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
         for observation in self._observations.values():
             for listener in observation.listeners:
                 listener.changed()
+
+
+def _told(listeners: Iterable[Listener], message: node_pb2.Observed) -> None:
+    if message.dropped:
+        for listener in listeners:
+            listener.missed(message.dropped)
+    for exchange in message.exchanges:
+        for listener in listeners:
+            listener.told(exchange)
+
+
+def _answered(asked: ObservingNode, reader: Reader, node: ObservingNode, message: node_pb2.Observed) -> None:
+    if node is not asked:
+        return
+    if message.piece:
+        reader.piece(message.piece)
+    if message.ended:
+        reader.ended(message.refused)

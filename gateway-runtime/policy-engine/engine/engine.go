@@ -135,7 +135,7 @@ func build(options Options) (*Engine, error) {
 	}
 	e.logs = logexport.New(options.NodeID, options.Log)
 	e.groups = pythonbridge.NewGroups(executors, bridge, options.Log)
-	e.recorder = recording.NewRecorder(recording.Options{Node: options.NodeID, Watches: &e.watches, Log: options.Log})
+	e.recorder = recording.NewRecorder(recording.Options{Node: options.NodeID, Watches: &e.watches, Documents: e.documents(), Log: options.Log})
 	if err := e.complete(); err != nil {
 		e.close()
 		return nil, err

@@ -222,10 +222,11 @@ func ask[T any](e *testEngine, path string) T {
 // controller sends what it is told to, and keeps what it is reported.
 type controller struct {
 	nodev1.UnimplementedNodeServiceServer
-	updates chan *nodev1.Update
-	mutex   sync.Mutex
-	states  map[string]*nodev1.ApiStatus
-	hello   *nodev1.Hello
+	updates  chan *nodev1.Update
+	observes chan nodev1.NodeService_ObserveServer // streams of nodes that tell
+	mutex    sync.Mutex
+	states   map[string]*nodev1.ApiStatus
+	hello    *nodev1.Hello
 }
 
 func startController(t *testing.T, directory string) (*controller, string) {
@@ -234,7 +235,7 @@ func startController(t *testing.T, directory string) (*controller, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, server := &controller{updates: make(chan *nodev1.Update), states: map[string]*nodev1.ApiStatus{}}, grpc.NewServer()
+	c, server := &controller{updates: make(chan *nodev1.Update), observes: make(chan nodev1.NodeService_ObserveServer, 16), states: map[string]*nodev1.ApiStatus{}}, grpc.NewServer()
 	nodev1.RegisterNodeServiceServer(server, c)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
@@ -257,6 +258,12 @@ func (c *controller) Sync(stream nodev1.NodeService_SyncServer) error {
 			return nil
 		}
 	}
+}
+
+func (c *controller) Observe(stream nodev1.NodeService_ObserveServer) error {
+	c.observes <- stream
+	<-stream.Context().Done()
+	return nil
 }
 
 func (c *controller) take(message *nodev1.NodeMessage) {

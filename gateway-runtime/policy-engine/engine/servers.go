@@ -36,13 +36,7 @@ func (e *Engine) listen(ctx context.Context) (*servers, error) {
 	s := &servers{
 		extProcServer: extproc.NewServer(exchange.NewServer(e.table, e.counters, &e.watches), e.shownAnalytics, e.options.Log).GRPC(),
 		xdsServer:     grpc.NewServer(),
-		adminServer: admin.Server(admin.Sources{
-			Ready: e.ready.Load, Node: e.node.Stats, Clusters: e.node.Clusters, XDS: e.xds.Stats, Exchanges: e.counters.Stats,
-			Policies: e.counters.ExecutionStats, Bodies: e.bodies.Stats, Executors: e.groups.Stats,
-			Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Traces: e.traces.Stats, Deploy: e.deploy, Gateway: e.reloadGateway, Table: e.table,
-			Listener: e.adminListener.Actual, LogLevel: e.setLogLevel, Logs: e.logs, Secrets: e.secretNames.Load,
-			Recorder: e.recorder,
-		}),
+		adminServer:   admin.Server(e.adminSources()),
 	}
 	e.xds.Register(s.xdsServer)
 	e.traces.Register(s.xdsServer) // Envoy asks the one and tells the other, over the same socket

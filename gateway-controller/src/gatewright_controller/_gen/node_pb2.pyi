@@ -7,6 +7,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Document(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DOCUMENT_UNSPECIFIED: _ClassVar[Document]
+    DOCUMENT_METRICS: _ClassVar[Document]
+    DOCUMENT_STATS: _ClassVar[Document]
+    DOCUMENT_CHAINS: _ClassVar[Document]
+    DOCUMENT_CLUSTERS: _ClassVar[Document]
+
 class OnError(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ON_ERROR_UNSPECIFIED: _ClassVar[OnError]
@@ -32,6 +40,11 @@ class BodyMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BODY_MODE_SKIP: _ClassVar[BodyMode]
     BODY_MODE_BUFFER: _ClassVar[BodyMode]
     BODY_MODE_STREAM: _ClassVar[BodyMode]
+DOCUMENT_UNSPECIFIED: Document
+DOCUMENT_METRICS: Document
+DOCUMENT_STATS: Document
+DOCUMENT_CHAINS: Document
+DOCUMENT_CLUSTERS: Document
 ON_ERROR_UNSPECIFIED: OnError
 ON_ERROR_FAIL: OnError
 ON_ERROR_CONTINUE: OnError
@@ -136,36 +149,42 @@ class ApiStatus(_message.Message):
     def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., state: _Optional[_Union[ApiStatus.State, str]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Observed(_message.Message):
-    __slots__ = ("node_id", "observation", "exchanges", "dropped", "ended", "refused")
+    __slots__ = ("node_id", "observation", "exchanges", "dropped", "ended", "refused", "documents", "piece")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_FIELD_NUMBER: _ClassVar[int]
     EXCHANGES_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    PIECE_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     observation: int
     exchanges: _containers.RepeatedScalarFieldContainer[bytes]
     dropped: int
     ended: bool
     refused: str
-    def __init__(self, node_id: _Optional[str] = ..., observation: _Optional[int] = ..., exchanges: _Optional[_Iterable[bytes]] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., refused: _Optional[str] = ...) -> None: ...
+    documents: _containers.RepeatedScalarFieldContainer[Document]
+    piece: bytes
+    def __init__(self, node_id: _Optional[str] = ..., observation: _Optional[int] = ..., exchanges: _Optional[_Iterable[bytes]] = ..., dropped: _Optional[int] = ..., ended: _Optional[bool] = ..., refused: _Optional[str] = ..., documents: _Optional[_Iterable[_Union[Document, str]]] = ..., piece: _Optional[bytes] = ...) -> None: ...
 
 class Observation(_message.Message):
-    __slots__ = ("id", "stop", "filter", "kept", "seconds", "untold")
+    __slots__ = ("id", "stop", "filter", "kept", "seconds", "untold", "document")
     ID_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
     SECONDS_FIELD_NUMBER: _ClassVar[int]
     UNTOLD_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     id: int
     stop: bool
     filter: bytes
     kept: bool
     seconds: int
     untold: bool
-    def __init__(self, id: _Optional[int] = ..., stop: _Optional[bool] = ..., filter: _Optional[bytes] = ..., kept: _Optional[bool] = ..., seconds: _Optional[int] = ..., untold: _Optional[bool] = ...) -> None: ...
+    document: Document
+    def __init__(self, id: _Optional[int] = ..., stop: _Optional[bool] = ..., filter: _Optional[bytes] = ..., kept: _Optional[bool] = ..., seconds: _Optional[int] = ..., untold: _Optional[bool] = ..., document: _Optional[_Union[Document, str]] = ...) -> None: ...
 
 class ControllerMessage(_message.Message):
     __slots__ = ("update",)

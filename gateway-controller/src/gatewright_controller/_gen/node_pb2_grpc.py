@@ -56,8 +56,8 @@ class NodeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Observe(self, request_iterator, context):
-        """What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
-        message names the node.
+        """What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
+        it open; its first message names the node.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,8 +37,8 @@ class NodeServiceStub:
     def __new__(cls, channel: _aio.Channel) -> NodeServiceAsyncStub: ...
     Sync: _grpc.StreamStreamMultiCallable[_node_pb2.NodeMessage, _node_pb2.ControllerMessage]
     Observe: _grpc.StreamStreamMultiCallable[_node_pb2.Observed, _node_pb2.Observation]
-    """What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
-    message names the node.
+    """What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
+    it open; its first message names the node.
     """
 
 @_typing.type_check_only
@@ -46,8 +46,8 @@ class NodeServiceAsyncStub(NodeServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Sync: _aio.StreamStreamMultiCallable[_node_pb2.NodeMessage, _node_pb2.ControllerMessage]  # type: ignore[assignment]
     Observe: _aio.StreamStreamMultiCallable[_node_pb2.Observed, _node_pb2.Observation]  # type: ignore[assignment]
-    """What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
-    message names the node.
+    """What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
+    it open; its first message names the node.
     """
 
 class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -64,8 +64,8 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_node_pb2.Observed],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_node_pb2.Observation], _abc.AsyncIterator[_node_pb2.Observation]]:
-        """What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
-        message names the node.
+        """What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
+        it open; its first message names the node.
         """
 
 def add_NodeServiceServicer_to_server(servicer: NodeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -117,8 +117,8 @@ type Instance struct {
 func Handler(sources Sources) http.Handler {
 	mux := http.NewServeMux()
 	HandleHealth(mux, sources.Ready)
-	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.stats()) })
-	mux.HandleFunc("GET /chains", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.chains()) })
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Stats()) })
+	mux.HandleFunc("GET /chains", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Chains()) })
 	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Clusters()) })
 	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
 	mux.HandleFunc("POST /executors", sources.deploy)
@@ -249,12 +249,14 @@ func answer[T any](w http.ResponseWriter, status int, value T) {
 	}
 }
 
-func (s Sources) stats() Stats {
+// Stats is the answer of GET /stats.
+func (s Sources) Stats() Stats {
 	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.Exchanges(), Bodies: s.Bodies(), Executors: s.Executors(),
 		Quarantined: s.Quarantined(), Policies: s.Policies(), Listener: s.Listener(), Traces: s.Traces(), Goroutines: runtime.NumGoroutine()}
 }
 
-func (s Sources) chains() []Chain {
+// Chains is the answer of GET /chains.
+func (s Sources) Chains() []Chain {
 	all := []Chain{}
 	for _, c := range s.Table.All() {
 		view := Chain{ID: c.ID(), API: c.API(), Operation: c.Operation(), ProcessingMode: c.Mode(), Active: c.Active()}

@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"gatewright.dev/policy-engine/internal/exchange"
 )
@@ -151,6 +153,20 @@ func (m *Metrics) warn(message string, about ...any) {
 	if !known {
 		m.options.Log.Warn(message, about...)
 	}
+}
+
+// WriteText writes all as Prometheus' text, version 0.0.4.
+func (m *Metrics) WriteText(to io.Writer) error {
+	families, err := m.Gather()
+	if err != nil {
+		return err
+	}
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(to, family); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Handler answers a scrape, in the format that the scraper prefers: text, OpenMetrics, or protobuf, which has native

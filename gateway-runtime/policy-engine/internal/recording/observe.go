@@ -26,7 +26,7 @@ func (r *Recorder) Observe(ctx context.Context, client nodev1.NodeServiceClient)
 	defer o.stopUntold()
 	defer o.telling.Wait()
 	defer cancel()
-	if err := o.send(&nodev1.Observed{NodeId: r.options.Node}); err != nil {
+	if err := o.send(&nodev1.Observed{NodeId: r.options.Node, Documents: r.options.Documents.known()}); err != nil {
 		_, err = stream.Recv() // says why
 		return err
 	}
@@ -70,6 +70,10 @@ func (o *observer) receive(ctx context.Context, wanted *nodev1.Observation) {
 		}
 		o.recorder.Stop(o.untold[id]) // 0 is nobody's
 		delete(o.untold, id)
+		return
+	}
+	if which := wanted.GetDocument(); which != nodev1.Document_DOCUMENT_UNSPECIFIED {
+		o.telling.Go(func() { o.tellDocument(id, which) })
 		return
 	}
 	if wanted.GetUntold() {

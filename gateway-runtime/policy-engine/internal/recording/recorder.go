@@ -36,9 +36,10 @@ var ErrTooMany = errors.New("too many recordings")
 
 // Options are what a Recorder is made of.
 type Options struct {
-	Node    string // its id
-	Watches *exchange.Watches
-	Log     *slog.Logger
+	Node      string // its id
+	Watches   *exchange.Watches
+	Documents Documents // that a controller may ask for on the same stream; nil: none
+	Log       *slog.Logger
 }
 
 // Recorder records exchanges. Configure it before its first recording: before that nothing fits its memory.

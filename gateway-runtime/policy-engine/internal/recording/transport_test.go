@@ -174,6 +174,13 @@ func (c *controller) Observe(stream nodev1.NodeService_ObserveServer) error {
 // been told the node's id.
 func observed(t *testing.T, g *gateway) nodev1.NodeService_ObserveServer {
 	t.Helper()
+	stream, _ := observedFirst(t, g)
+	return stream
+}
+
+// observedFirst is the same, with the message that names the node.
+func observedFirst(t *testing.T, g *gateway) (nodev1.NodeService_ObserveServer, *nodev1.Observed) {
+	t.Helper()
 	c, server := &controller{streams: make(chan nodev1.NodeService_ObserveServer), end: make(chan struct{})}, grpc.NewServer()
 	nodev1.RegisterNodeServiceServer(server, c)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -201,10 +208,11 @@ func observed(t *testing.T, g *gateway) nodev1.NodeService_ObserveServer {
 			t.Errorf("expected no recording to be left, got %+v", left)
 		}
 	})
-	if first := told(t, stream); first.GetNodeId() != "node-1" {
+	first := told(t, stream)
+	if first.GetNodeId() != "node-1" {
 		t.Errorf("expected the node's id, got %v", first)
 	}
-	return stream
+	return stream, first
 }
 
 func told(t *testing.T, stream nodev1.NodeService_ObserveServer) *nodev1.Observed {

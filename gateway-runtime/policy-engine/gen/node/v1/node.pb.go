@@ -26,6 +26,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What a node tells of itself when it is asked, once, as it is at that moment.
+type Document int32
+
+const (
+	Document_DOCUMENT_UNSPECIFIED Document = 0 // none: exchanges are asked for
+	Document_DOCUMENT_METRICS     Document = 1 // Prometheus' text, docs/reference/metrics.md
+	Document_DOCUMENT_STATS       Document = 2 // JSON: GET /stats of the engine's admin socket
+	Document_DOCUMENT_CHAINS      Document = 3 // JSON: GET /chains there
+	Document_DOCUMENT_CLUSTERS    Document = 4 // JSON: GET /clusters there
+)
+
+// Enum value maps for Document.
+var (
+	Document_name = map[int32]string{
+		0: "DOCUMENT_UNSPECIFIED",
+		1: "DOCUMENT_METRICS",
+		2: "DOCUMENT_STATS",
+		3: "DOCUMENT_CHAINS",
+		4: "DOCUMENT_CLUSTERS",
+	}
+	Document_value = map[string]int32{
+		"DOCUMENT_UNSPECIFIED": 0,
+		"DOCUMENT_METRICS":     1,
+		"DOCUMENT_STATS":       2,
+		"DOCUMENT_CHAINS":      3,
+		"DOCUMENT_CLUSTERS":    4,
+	}
+)
+
+func (x Document) Enum() *Document {
+	p := new(Document)
+	*p = x
+	return p
+}
+
+func (x Document) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Document) Descriptor() protoreflect.EnumDescriptor {
+	return file_gatewright_node_v1_node_proto_enumTypes[0].Descriptor()
+}
+
+func (Document) Type() protoreflect.EnumType {
+	return &file_gatewright_node_v1_node_proto_enumTypes[0]
+}
+
+func (x Document) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Document.Descriptor instead.
+func (Document) EnumDescriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{0}
+}
+
 type OnError int32
 
 const (
@@ -59,11 +115,11 @@ func (x OnError) String() string {
 }
 
 func (OnError) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[0].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[1].Descriptor()
 }
 
 func (OnError) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[0]
+	return &file_gatewright_node_v1_node_proto_enumTypes[1]
 }
 
 func (x OnError) Number() protoreflect.EnumNumber {
@@ -72,7 +128,7 @@ func (x OnError) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OnError.Descriptor instead.
 func (OnError) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{0}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{1}
 }
 
 type HeaderMode int32
@@ -108,11 +164,11 @@ func (x HeaderMode) String() string {
 }
 
 func (HeaderMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[1].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[2].Descriptor()
 }
 
 func (HeaderMode) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[1]
+	return &file_gatewright_node_v1_node_proto_enumTypes[2]
 }
 
 func (x HeaderMode) Number() protoreflect.EnumNumber {
@@ -121,7 +177,7 @@ func (x HeaderMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use HeaderMode.Descriptor instead.
 func (HeaderMode) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{1}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{2}
 }
 
 // What becomes of a body that a policy wants and that has a content encoding other than identity.
@@ -161,11 +217,11 @@ func (x EncodedBodies) String() string {
 }
 
 func (EncodedBodies) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[2].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[3].Descriptor()
 }
 
 func (EncodedBodies) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[2]
+	return &file_gatewright_node_v1_node_proto_enumTypes[3]
 }
 
 func (x EncodedBodies) Number() protoreflect.EnumNumber {
@@ -174,7 +230,7 @@ func (x EncodedBodies) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EncodedBodies.Descriptor instead.
 func (EncodedBodies) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{2}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
 type BodyMode int32
@@ -213,11 +269,11 @@ func (x BodyMode) String() string {
 }
 
 func (BodyMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[3].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[4].Descriptor()
 }
 
 func (BodyMode) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[3]
+	return &file_gatewright_node_v1_node_proto_enumTypes[4]
 }
 
 func (x BodyMode) Number() protoreflect.EnumNumber {
@@ -226,7 +282,7 @@ func (x BodyMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use BodyMode.Descriptor instead.
 func (BodyMode) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{3}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{4}
 }
 
 type ApiStatus_State int32
@@ -268,11 +324,11 @@ func (x ApiStatus_State) String() string {
 }
 
 func (ApiStatus_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_node_v1_node_proto_enumTypes[4].Descriptor()
+	return file_gatewright_node_v1_node_proto_enumTypes[5].Descriptor()
 }
 
 func (ApiStatus_State) Type() protoreflect.EnumType {
-	return &file_gatewright_node_v1_node_proto_enumTypes[4]
+	return &file_gatewright_node_v1_node_proto_enumTypes[5]
 }
 
 func (x ApiStatus_State) Number() protoreflect.EnumNumber {
@@ -765,12 +821,14 @@ func (x *ApiStatus) GetReason() string {
 // What a node tells on Observe.
 type Observed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // in the first message, alone
-	Observation   uint64                 `protobuf:"varint,2,opt,name=observation,proto3" json:"observation,omitempty"`    // what the following is for
-	Exchanges     [][]byte               `protobuf:"bytes,3,rep,name=exchanges,proto3" json:"exchanges,omitempty"`         // recorded ones, each as JSON, docs/reference/recordings.md
-	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`            // recorded exchanges that were dropped since the last message, for nobody took them fast enough
-	Ended         bool                   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`                // no more comes: all that was asked for has been told, its time is over, or it was stopped
-	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`             // with ended: why the node does not tell
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`                                  // in the first message, with documents
+	Observation   uint64                 `protobuf:"varint,2,opt,name=observation,proto3" json:"observation,omitempty"`                                     // what the following is for
+	Exchanges     [][]byte               `protobuf:"bytes,3,rep,name=exchanges,proto3" json:"exchanges,omitempty"`                                          // recorded ones, each as JSON, docs/reference/recordings.md
+	Dropped       uint64                 `protobuf:"varint,4,opt,name=dropped,proto3" json:"dropped,omitempty"`                                             // recorded exchanges that were dropped since the last message, for nobody took them fast enough
+	Ended         bool                   `protobuf:"varint,5,opt,name=ended,proto3" json:"ended,omitempty"`                                                 // no more comes: all that was asked for has been told, its time is over, or it was stopped
+	Refused       string                 `protobuf:"bytes,6,opt,name=refused,proto3" json:"refused,omitempty"`                                              // with ended: why the node does not tell
+	Documents     []Document             `protobuf:"varint,7,rep,packed,name=documents,proto3,enum=gatewright.node.v1.Document" json:"documents,omitempty"` // in the first message: what it can be asked for; a node is asked for no other
+	Piece         []byte                 `protobuf:"bytes,8,opt,name=piece,proto3" json:"piece,omitempty"`                                                  // the next one of a document
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -847,15 +905,30 @@ func (x *Observed) GetRefused() string {
 	return ""
 }
 
+func (x *Observed) GetDocuments() []Document {
+	if x != nil {
+		return x.Documents
+	}
+	return nil
+}
+
+func (x *Observed) GetPiece() []byte {
+	if x != nil {
+		return x.Piece
+	}
+	return nil
+}
+
 // What a node is to tell on Observe, until it is stopped or its time is over. Each has its own numbers.
 type Observation struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	Stop          bool                   `protobuf:"varint,2,opt,name=stop,proto3" json:"stop,omitempty"`       // of the observation with this id; nothing else counts
-	Filter        []byte                 `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`    // which exchanges, as JSON, docs/reference/recordings.md
-	Kept          bool                   `protobuf:"varint,4,opt,name=kept,proto3" json:"kept,omitempty"`       // those that the node has kept, then no more; else those that end from now on
-	Seconds       uint32                 `protobuf:"varint,5,opt,name=seconds,proto3" json:"seconds,omitempty"` // how long; 0: until it is stopped
-	Untold        bool                   `protobuf:"varint,6,opt,name=untold,proto3" json:"untold,omitempty"`   // the node keeps them, and tells none: for `seconds`, which are not 0
+	Stop          bool                   `protobuf:"varint,2,opt,name=stop,proto3" json:"stop,omitempty"`                                          // of the observation with this id; nothing else counts
+	Filter        []byte                 `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`                                       // which exchanges, as JSON, docs/reference/recordings.md
+	Kept          bool                   `protobuf:"varint,4,opt,name=kept,proto3" json:"kept,omitempty"`                                          // those that the node has kept, then no more; else those that end from now on
+	Seconds       uint32                 `protobuf:"varint,5,opt,name=seconds,proto3" json:"seconds,omitempty"`                                    // how long; 0: until it is stopped
+	Untold        bool                   `protobuf:"varint,6,opt,name=untold,proto3" json:"untold,omitempty"`                                      // the node keeps them, and tells none: for `seconds`, which are not 0
+	Document      Document               `protobuf:"varint,7,opt,name=document,proto3,enum=gatewright.node.v1.Document" json:"document,omitempty"` // this, and no exchanges: it comes in pieces, then `ended`; nothing else but the id counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -930,6 +1003,13 @@ func (x *Observation) GetUntold() bool {
 		return x.Untold
 	}
 	return false
+}
+
+func (x *Observation) GetDocument() Document {
+	if x != nil {
+		return x.Document
+	}
+	return Document_DOCUMENT_UNSPECIFIED
 }
 
 type ControllerMessage struct {
@@ -2265,21 +2345,24 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\rSTATE_APPLIED\x10\x01\x12\x12\n" +
 	"\x0eSTATE_REJECTED\x10\x02\x12\x11\n" +
 	"\rSTATE_REMOVED\x10\x03\x12\x11\n" +
-	"\rSTATE_PENDING\x10\x04\"\xad\x01\n" +
+	"\rSTATE_PENDING\x10\x04\"\xff\x01\n" +
 	"\bObserved\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vobservation\x18\x02 \x01(\x04R\vobservation\x12\x1c\n" +
 	"\texchanges\x18\x03 \x03(\fR\texchanges\x12\x18\n" +
 	"\adropped\x18\x04 \x01(\x04R\adropped\x12\x14\n" +
 	"\x05ended\x18\x05 \x01(\bR\x05ended\x12\x18\n" +
-	"\arefused\x18\x06 \x01(\tR\arefused\"\x8f\x01\n" +
+	"\arefused\x18\x06 \x01(\tR\arefused\x12:\n" +
+	"\tdocuments\x18\a \x03(\x0e2\x1c.gatewright.node.v1.DocumentR\tdocuments\x12\x14\n" +
+	"\x05piece\x18\b \x01(\fR\x05piece\"\xc9\x01\n" +
 	"\vObservation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04stop\x18\x02 \x01(\bR\x04stop\x12\x16\n" +
 	"\x06filter\x18\x03 \x01(\fR\x06filter\x12\x12\n" +
 	"\x04kept\x18\x04 \x01(\bR\x04kept\x12\x18\n" +
 	"\aseconds\x18\x05 \x01(\rR\aseconds\x12\x16\n" +
-	"\x06untold\x18\x06 \x01(\bR\x06untold\"T\n" +
+	"\x06untold\x18\x06 \x01(\bR\x06untold\x128\n" +
+	"\bdocument\x18\a \x01(\x0e2\x1c.gatewright.node.v1.DocumentR\bdocument\"T\n" +
 	"\x11ControllerMessage\x124\n" +
 	"\x06update\x18\x01 \x01(\v2\x1a.gatewright.node.v1.UpdateH\x00R\x06updateB\t\n" +
 	"\amessage\"\xb7\x01\n" +
@@ -2401,7 +2484,13 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x10response_headers\x18\x03 \x01(\x0e2\x1e.gatewright.node.v1.HeaderModeR\x0fresponseHeaders\x12A\n" +
 	"\rresponse_body\x18\x04 \x01(\x0e2\x1c.gatewright.node.v1.BodyModeR\fresponseBody\x127\n" +
 	"\x18request_body_in_response\x18\x05 \x01(\bR\x15requestBodyInResponse\x12H\n" +
-	"\x0eencoded_bodies\x18\x06 \x01(\x0e2!.gatewright.node.v1.EncodedBodiesR\rencodedBodies*M\n" +
+	"\x0eencoded_bodies\x18\x06 \x01(\x0e2!.gatewright.node.v1.EncodedBodiesR\rencodedBodies*z\n" +
+	"\bDocument\x12\x18\n" +
+	"\x14DOCUMENT_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10DOCUMENT_METRICS\x10\x01\x12\x12\n" +
+	"\x0eDOCUMENT_STATS\x10\x02\x12\x13\n" +
+	"\x0fDOCUMENT_CHAINS\x10\x03\x12\x15\n" +
+	"\x11DOCUMENT_CLUSTERS\x10\x04*M\n" +
 	"\aOnError\x12\x18\n" +
 	"\x14ON_ERROR_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_ERROR_FAIL\x10\x01\x12\x15\n" +
@@ -2437,89 +2526,92 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_gatewright_node_v1_node_proto_rawDescData
 }
 
-var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
-	(OnError)(0),                 // 0: gatewright.node.v1.OnError
-	(HeaderMode)(0),              // 1: gatewright.node.v1.HeaderMode
-	(EncodedBodies)(0),           // 2: gatewright.node.v1.EncodedBodies
-	(BodyMode)(0),                // 3: gatewright.node.v1.BodyMode
-	(ApiStatus_State)(0),         // 4: gatewright.node.v1.ApiStatus.State
-	(*NodeMessage)(nil),          // 5: gatewright.node.v1.NodeMessage
-	(*Hello)(nil),                // 6: gatewright.node.v1.Hello
-	(*PolicyRef)(nil),            // 7: gatewright.node.v1.PolicyRef
-	(*BundleRef)(nil),            // 8: gatewright.node.v1.BundleRef
-	(*Report)(nil),               // 9: gatewright.node.v1.Report
-	(*GatewayStatus)(nil),        // 10: gatewright.node.v1.GatewayStatus
-	(*ApiStatus)(nil),            // 11: gatewright.node.v1.ApiStatus
-	(*Observed)(nil),             // 12: gatewright.node.v1.Observed
-	(*Observation)(nil),          // 13: gatewright.node.v1.Observation
-	(*ControllerMessage)(nil),    // 14: gatewright.node.v1.ControllerMessage
-	(*Update)(nil),               // 15: gatewright.node.v1.Update
-	(*Gateway)(nil),              // 16: gatewright.node.v1.Gateway
-	(*Telemetry)(nil),            // 17: gatewright.node.v1.Telemetry
-	(*Admin)(nil),                // 18: gatewright.node.v1.Admin
-	(*Metrics)(nil),              // 19: gatewright.node.v1.Metrics
-	(*Tracing)(nil),              // 20: gatewright.node.v1.Tracing
-	(*Logging)(nil),              // 21: gatewright.node.v1.Logging
-	(*Redaction)(nil),            // 22: gatewright.node.v1.Redaction
-	(*Recording)(nil),            // 23: gatewright.node.v1.Recording
-	(*Certificate)(nil),          // 24: gatewright.node.v1.Certificate
-	(*CertificateAuthority)(nil), // 25: gatewright.node.v1.CertificateAuthority
-	(*ApiBundle)(nil),            // 26: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),                // 27: gatewright.node.v1.Chain
-	(*Attachment)(nil),           // 28: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),       // 29: gatewright.node.v1.ProcessingMode
-	nil,                          // 30: gatewright.node.v1.Tracing.ResourceAttributesEntry
-	nil,                          // 31: gatewright.node.v1.Tracing.HeadersEntry
-	nil,                          // 32: gatewright.node.v1.Logging.HeadersEntry
-	nil,                          // 33: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(Document)(0),                // 0: gatewright.node.v1.Document
+	(OnError)(0),                 // 1: gatewright.node.v1.OnError
+	(HeaderMode)(0),              // 2: gatewright.node.v1.HeaderMode
+	(EncodedBodies)(0),           // 3: gatewright.node.v1.EncodedBodies
+	(BodyMode)(0),                // 4: gatewright.node.v1.BodyMode
+	(ApiStatus_State)(0),         // 5: gatewright.node.v1.ApiStatus.State
+	(*NodeMessage)(nil),          // 6: gatewright.node.v1.NodeMessage
+	(*Hello)(nil),                // 7: gatewright.node.v1.Hello
+	(*PolicyRef)(nil),            // 8: gatewright.node.v1.PolicyRef
+	(*BundleRef)(nil),            // 9: gatewright.node.v1.BundleRef
+	(*Report)(nil),               // 10: gatewright.node.v1.Report
+	(*GatewayStatus)(nil),        // 11: gatewright.node.v1.GatewayStatus
+	(*ApiStatus)(nil),            // 12: gatewright.node.v1.ApiStatus
+	(*Observed)(nil),             // 13: gatewright.node.v1.Observed
+	(*Observation)(nil),          // 14: gatewright.node.v1.Observation
+	(*ControllerMessage)(nil),    // 15: gatewright.node.v1.ControllerMessage
+	(*Update)(nil),               // 16: gatewright.node.v1.Update
+	(*Gateway)(nil),              // 17: gatewright.node.v1.Gateway
+	(*Telemetry)(nil),            // 18: gatewright.node.v1.Telemetry
+	(*Admin)(nil),                // 19: gatewright.node.v1.Admin
+	(*Metrics)(nil),              // 20: gatewright.node.v1.Metrics
+	(*Tracing)(nil),              // 21: gatewright.node.v1.Tracing
+	(*Logging)(nil),              // 22: gatewright.node.v1.Logging
+	(*Redaction)(nil),            // 23: gatewright.node.v1.Redaction
+	(*Recording)(nil),            // 24: gatewright.node.v1.Recording
+	(*Certificate)(nil),          // 25: gatewright.node.v1.Certificate
+	(*CertificateAuthority)(nil), // 26: gatewright.node.v1.CertificateAuthority
+	(*ApiBundle)(nil),            // 27: gatewright.node.v1.ApiBundle
+	(*Chain)(nil),                // 28: gatewright.node.v1.Chain
+	(*Attachment)(nil),           // 29: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 30: gatewright.node.v1.ProcessingMode
+	nil,                          // 31: gatewright.node.v1.Tracing.ResourceAttributesEntry
+	nil,                          // 32: gatewright.node.v1.Tracing.HeadersEntry
+	nil,                          // 33: gatewright.node.v1.Logging.HeadersEntry
+	nil,                          // 34: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
-	6,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
-	9,  // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
-	7,  // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
-	8,  // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
-	11, // 4: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
-	10, // 5: gatewright.node.v1.Report.gateway:type_name -> gatewright.node.v1.GatewayStatus
-	4,  // 6: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	4,  // 7: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
-	15, // 8: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
-	26, // 9: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
-	16, // 10: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
-	24, // 11: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
-	25, // 12: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
-	17, // 13: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
-	18, // 14: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
-	19, // 15: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
-	20, // 16: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
-	21, // 17: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
-	22, // 18: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
-	23, // 19: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
-	30, // 20: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
-	31, // 21: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
-	32, // 22: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
-	27, // 23: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	28, // 24: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	29, // 25: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	29, // 26: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	0,  // 27: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	33, // 28: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	1,  // 29: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	3,  // 30: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	1,  // 31: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	3,  // 32: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	2,  // 33: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	0,  // 34: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	5,  // 35: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	12, // 36: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
-	14, // 37: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	13, // 38: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
-	37, // [37:39] is the sub-list for method output_type
-	35, // [35:37] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	7,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
+	10, // 1: gatewright.node.v1.NodeMessage.report:type_name -> gatewright.node.v1.Report
+	8,  // 2: gatewright.node.v1.Hello.policies:type_name -> gatewright.node.v1.PolicyRef
+	9,  // 3: gatewright.node.v1.Hello.bundles:type_name -> gatewright.node.v1.BundleRef
+	12, // 4: gatewright.node.v1.Report.apis:type_name -> gatewright.node.v1.ApiStatus
+	11, // 5: gatewright.node.v1.Report.gateway:type_name -> gatewright.node.v1.GatewayStatus
+	5,  // 6: gatewright.node.v1.GatewayStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	5,  // 7: gatewright.node.v1.ApiStatus.state:type_name -> gatewright.node.v1.ApiStatus.State
+	0,  // 8: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
+	0,  // 9: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
+	16, // 10: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
+	27, // 11: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
+	17, // 12: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
+	25, // 13: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
+	26, // 14: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
+	18, // 15: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
+	19, // 16: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
+	20, // 17: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
+	21, // 18: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
+	22, // 19: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
+	23, // 20: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
+	24, // 21: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
+	31, // 22: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	32, // 23: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	33, // 24: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	28, // 25: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	29, // 26: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	30, // 27: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	30, // 28: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	1,  // 29: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	34, // 30: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	2,  // 31: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	4,  // 32: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	2,  // 33: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	4,  // 34: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 35: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	1,  // 36: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	6,  // 37: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	13, // 38: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	15, // 39: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	14, // 40: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	39, // [39:41] is the sub-list for method output_type
+	37, // [37:39] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -2539,7 +2631,7 @@ func file_gatewright_node_v1_node_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -33,8 +33,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type NodeServiceClient interface {
 	Sync(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[NodeMessage, ControllerMessage], error)
-	// What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
-	// message names the node.
+	// What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
+	// it open; its first message names the node.
 	Observe(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[Observed, Observation], error)
 }
 
@@ -77,8 +77,8 @@ type NodeService_ObserveClient = grpc.BidiStreamingClient[Observed, Observation]
 // for forward compatibility.
 type NodeServiceServer interface {
 	Sync(grpc.BidiStreamingServer[NodeMessage, ControllerMessage]) error
-	// What the controller asks to see of the node's exchanges. The node opens it beside Sync and keeps it open; its first
-	// message names the node.
+	// What the controller asks to see of the node's exchanges, and of the node itself. The node opens it beside Sync and keeps
+	// it open; its first message names the node.
 	Observe(grpc.BidiStreamingServer[Observed, Observation]) error
 	mustEmbedUnimplementedNodeServiceServer()
 }

@@ -2,24 +2,86 @@
 
 import { get } from "../lib/api.js";
 import { badge, empty, heading, table } from "../lib/components.js";
-import { replace } from "../lib/dom.js";
-import { poll } from "../lib/poll.js";
+import { el } from "../lib/dom.js";
+import { executed, Looking, quantileMs } from "../lib/executions.js";
+import { durationOrNone, figures, rate, share, troubleList } from "../lib/figures.js";
+import { number } from "../lib/format.js";
+import { look } from "../lib/looking.js";
+import { toldByNodes } from "../lib/nodes.js";
+import { patch } from "../lib/patch.js";
+import { href } from "../lib/router.js";
+import { errors, requestCharts, requests, requestSources, requestTime } from "../lib/traffic.js";
+import { troubles } from "../lib/troubles.js";
 
 export const page = { title: "Overview", show };
 
+const SECONDS = 2;
+const RECENT = 10;
+const API = "api ";
+/** Before APIs' groups: those of their exchanges and executions. */
+
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, _, signal) {
-  await poll(3, async () => {
-    const [{ apis }, { nodes }] = await Promise.all([get("/v1/apis", { signal }), get("/v1/nodes", { signal })]);
-    /** @type {any[][]} */
-    const rows = apis.map((/** @type {any} */ api) => [api.metadata.name, badge(api.status.state), api.spec.context]);
-    /** @type {any[][]} */
-    const connected = nodes.map((/** @type {any} */ node) => [node.id, node.engineVersion, node.apis.length]);
-    replace(
-      root,
-      heading("Overview"),
-      rows.length ? table("APIs", ["API", "State", "Context"], rows) : empty("No API is deployed."),
-      connected.length ? table("Nodes", ["Node", "Engine", "APIs"], connected) : empty("No node is connected."),
-    );
-  }, signal);
+  const looking = new Looking([
+    ...requestSources(),
+    { name: "gatewright_exchanges_total", group: ({ api }) => (api ? API + api : null), as: ({ result }) => result },
+    { name: "gatewright_exchange_duration_seconds_bucket", group: ({ api }) => (api ? API + api : null), as: "duration", histogram: true },
+  ]);
+  const wants = (/** @type {string} */ name) => looking.wants(name) || /^(gatewright_(process|metrics)_|envoy_overload_)/.test(name);
+  const charts = requestCharts();
+  const [above, below] = [el("div"), el("div")];
+  root.append(heading("Overview"), above, el("div", { class: "charts" }, charts.elements), below);
+  await look(root, SECONDS, signal, async () => {
+    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { stats: true, metrics: wants })]);
+    looking.take(told);
+    patch(above, headline(looking, apis, told), el("h2", null, "What needs attention"), troubleList(troubles(apis, told)));
+    charts.update(looking);
+    patch(below, apiTable(apis, looking), nodeTable(told));
+  });
+}
+
+/** @param {Looking} looking @param {any[]} apis @param {import("../lib/nodes.js").Told[]} told */
+function headline(looking, apis, told) {
+  const { seconds, groups } = looking.recent(RECENT);
+  const all = groups.get("");
+  const deployed = apis.filter(({ status }) => status.state === "deployed").length;
+  const quarantined = told.reduce((sum, { stats }) => sum + (stats?.quarantined.length ?? 0), 0);
+  return figures([
+    ["Requests", seconds ? rate(requests(all) / seconds) : "–", `of the last ${RECENT} s`],
+    ["Errors", seconds ? share(errors(all), requests(all)) : "–", "answered 5xx"],
+    ["p95", durationOrNone(requestTime(all, 0.95)), "of their time"],
+    ["APIs", `${number(deployed)} of ${number(apis.length)}`, "deployed"],
+    ["Nodes", number(told.length), "connected"],
+    ["Quarantined", number(quarantined), "policy instances"],
+  ]);
+}
+
+/** @param {any[]} apis @param {Looking} looking */
+function apiTable(apis, looking) {
+  const { seconds, groups } = looking.recent(60);
+  const rows = apis.map(({ metadata, spec, status }) => {
+    const own = groups.get(API + metadata.name);
+    const policies = status.policies.length > 0;
+    return [
+      el("a", { href: href(["apis", metadata.name]) }, metadata.name),
+      badge(status.state),
+      el("code", null, spec.context),
+      policies && seconds ? rate(executed(own) / seconds) : "–",
+      durationOrNone(quantileMs(own, "duration", 0.95)),
+    ];
+  });
+  const about = el("p", { class: "quiet" }, "Exchanges are requests on routes with policies, of the last minute; what has none passes the policy engine by.");
+  return [el("h2", null, "APIs"), rows.length ? [about, table("APIs", ["API", "State", "Context", "Exchanges", "p95"], rows)] : empty("No API is deployed.")];
+}
+
+/** @param {import("../lib/nodes.js").Told[]} told */
+function nodeTable(told) {
+  const rows = told.map(({ node, stats }) => [
+    el("a", { href: href(["nodes", node.id]) }, node.id),
+    node.engineVersion,
+    number(node.apis.length),
+    node.rejected.length ? badge(String(node.rejected.length), "bad") : "0",
+    stats ? number(stats.extProc.active) : "–",
+  ]);
+  return [el("h2", null, "Nodes"), rows.length ? table("Nodes", ["Node", "Engine", "APIs served", "Rejected", "Exchanges under way"], rows) : empty("No node is connected.")];
 }

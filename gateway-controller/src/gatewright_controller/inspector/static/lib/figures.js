@@ -1,0 +1,50 @@
+// What overview, policies and nodes show in the same way.
+
+import { notice } from "./components.js";
+import { el } from "./dom.js";
+import { duration, number } from "./format.js";
+
+/** @typedef {import("./dom.js").Child} Child */
+/** @typedef {import("./troubles.js").Trouble} Trouble */
+
+/**
+ * @param {[string, Child, Child?][]} pairs name, value in large, and what it means in small
+ */
+export function figures(pairs) {
+  return el("dl", { class: "figures" }, pairs.map(([name, value, more]) =>
+    el("div", null, el("dt", null, name), el("dd", null, value, more ? el("small", null, more) : null)),
+  ));
+}
+
+/**
+ * @param {Trouble[]} all
+ * @param {string} [none] what is said where there are none
+ */
+export function troubleList(all, none = "Nothing needs attention.") {
+  if (!all.length) return notice("good", el("p", null, none));
+  return el("ul", { class: "troubles" }, all.map(({ kind, title, meaning, cure, to }) =>
+    el("li", null, el(
+      "div", { class: `notice ${kind}` },
+      el("h3", null, to ? el("a", { href: to }, title) : title),
+      el("p", null, meaning), el("p", null, cure),
+    )),
+  ));
+}
+
+/** @param {number} value of a second */
+export function rate(value) {
+  const digits = value >= 100 || value === 0 ? 0 : value >= 1 ? 1 : 2;
+  return `${number(Number(value.toFixed(digits)))}/s`;
+}
+
+/** @param {number | null} ms */
+export function durationOrNone(ms) {
+  return ms === null ? "–" : duration(ms);
+}
+
+/** @param {number} part @param {number} whole */
+export function share(part, whole) {
+  if (!whole) return "–";
+  const percent = (part / whole) * 100;
+  return `${Number(percent.toFixed(percent && percent < 10 ? 2 : 0))} %`;
+}

@@ -1,0 +1,54 @@
+// What all nodes tell of themselves, through the controller.
+
+import { get, Problem } from "./api.js";
+import { parse } from "./metrics.js";
+
+/** @typedef {import("./metrics.js").Metrics} Metrics */
+/**
+ * @typedef {object} Told
+ * @property {any} node as /v1/nodes has it
+ * @property {Metrics | null} metrics null: it does not tell them
+ * @property {any} stats null: it does not tell them
+ * @property {string} problem why something is not told; "": all is
+ */
+
+/**
+ * @param {AbortSignal} signal
+ * @param {{metrics?: (name: string) => boolean, stats?: boolean, id?: string}} wanted metrics: of these names; id: of one node
+ * @returns {Promise<Told[]>} of each node that is connected, by name
+ */
+export async function toldByNodes(signal, wanted) {
+  const nodes = wanted.id ? [await get(pathOf(wanted.id), { signal })] : (await get("/v1/nodes", { signal })).nodes;
+  return Promise.all(nodes.map((/** @type {any} */ node) => toldBy(node, signal, wanted)));
+}
+
+/** @param {any} node @param {AbortSignal} signal @param {Parameters<typeof toldByNodes>[1]} wanted @returns {Promise<Told>} */
+async function toldBy(node, signal, wanted) {
+  const path = pathOf(node.id);
+  /** @param {string} name */
+  const ask = (name) => get(`${path}/${name}`, { signal, accept: name === "metrics" ? "text/plain" : "application/json" });
+  const names = ["metrics", "stats"].filter((name) => wanted[/** @type {"metrics" | "stats"} */ (name)]);
+  const known = names.every((name) => node.documents.includes(name));
+  if (!known) return { node, metrics: null, stats: null, problem: untold(node) };
+  const [metrics, stats] = await Promise.allSettled([wanted.metrics ? ask("metrics") : null, wanted.stats ? ask("stats") : null]);
+  signal.throwIfAborted();
+  const failed = [metrics, stats].flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
+  for (const reason of failed) if (!(reason instanceof Problem) || [0, 401].includes(reason.status)) throw reason;
+  const text = metrics.status === "fulfilled" ? metrics.value : null;
+  return {
+    node,
+    metrics: text === null ? null : parse(text, wanted.metrics),
+    stats: stats.status === "fulfilled" ? stats.value : null,
+    problem: failed.length ? failed[0].detail : "",
+  };
+}
+
+/** @param {any} node */
+function untold(node) {
+  return `its engine ${node.engineVersion} has not said that it can be asked; start the node with this controller's version`;
+}
+
+/** @param {string} id */
+function pathOf(id) {
+  return `/v1/nodes/${encodeURIComponent(id)}`;
+}

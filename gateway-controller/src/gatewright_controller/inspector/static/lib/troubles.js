@@ -1,0 +1,171 @@
+// What is not as it should be: what it means, and what to do. Pure: of what the management API and nodes tell.
+
+import { samples } from "./metrics.js";
+import { duration } from "./format.js";
+import { href } from "./router.js";
+
+/** @typedef {import("./nodes.js").Told} Told */
+/**
+ * @typedef {object} Trouble
+ * @property {"bad" | "warn" | "info"} kind bad: requests fail, or policies do not run; warn: they will, or something is missing; info: it is over
+ * @property {string} title
+ * @property {string} meaning
+ * @property {string} cure
+ * @property {string} to an address of the Inspector's, "": none
+ */
+
+const KINDS = ["bad", "warn", "info"];
+const SILENT_MS = 5000;
+const DAY = 86_400_000;
+const SOON_DAYS = 14;
+const FULL = 0.8;
+
+/**
+ * @param {any[]} apis as /v1/apis has them
+ * @param {Told[]} told
+ * @param {number} [now] ms since 1970
+ * @returns {Trouble[]} the worst first
+ */
+export function troubles(apis, told, now = Date.now()) {
+  const found = [...ofApis(apis), ...(told.length ? told.flatMap((one) => ofNode(one, now)) : [NO_NODE])];
+  return found.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
+}
+
+const NO_NODE = bad(
+  "No node is connected",
+  "The controller knows of no gateway runtime: what is deployed here is served by nobody that it can see.",
+  "Start a node, or look into its log for why it does not reach the controller.",
+);
+
+/** @param {any[]} apis @returns {Trouble[]} */
+function ofApis(apis) {
+  return apis.filter(({ status }) => status.state !== "deployed").map(({ metadata, status }) => {
+    const to = href(["apis", metadata.name]);
+    const why = status.reason || "no node has answered yet";
+    return status.state === "rejected"
+      ? bad(`API ${metadata.name} is rejected`, `Its newest version is not served: ${why}.`, "Change the API, or build in what it needs. Its last good version goes on, if there is one.", to)
+      : warn(`API ${metadata.name} is pending`, `Its newest version is not served yet: ${why}.`, "Nodes try again by themselves.", to);
+  });
+}
+
+/** @param {Told} told @param {number} now @returns {Trouble[]} */
+export function ofNode(told, now = Date.now()) {
+  const { node, stats, metrics, problem } = told;
+  const on = ` on ${node.id}`;
+  const found = [...ofGateway(node)];
+  if (problem) found.push(warn(`Node ${node.id} does not tell how it is`, `${problem}.`, "What is shown of it may be missing."));
+  if (stats) found.push(...ofEngine(stats, on), ...ofExecutors(stats, on), ...ofQuarantine(stats, on), ...ofCertificates(stats, on, now));
+  if (metrics) found.push(...ofProcesses(metrics, on), ...ofEnvoy(metrics, on));
+  return found.map((one) => ({ ...one, to: one.to || href(["nodes", node.id]) }));
+}
+
+/** @param {any} node @returns {Trouble[]} */
+function ofGateway({ id, gateway }) {
+  if (!["rejected", "pending"].includes(gateway.state)) return [];
+  const make = gateway.state === "rejected" ? bad : warn;
+  return [make(`The Gateway is ${gateway.state} on ${id}`, `It listens as it did before: ${gateway.reason || "it has not answered yet"}.`, "Change the Gateway; the reason says what.")];
+}
+
+/** @param {any} stats @param {string} on @returns {Trouble[]} */
+function ofEngine({ node, xds, bodies }, on) {
+  const found = [];
+  if (!xds.envoyConnected) found.push(bad(`Envoy is not connected to the engine${on}`, "Changes do not reach the data plane; if Envoy is down, nothing is served.", "It is started again by itself. If it stays away, its log says why."));
+  if (node.unserved) found.push(bad(`${count(node.unserved, "API")} not served${on}`, "Not even the last good version comes up: requests are answered 503.", "The API's page has the reason."));
+  if (node.stateErrors) found.push(warn(`The state directory cannot be written to${on}`, `${count(node.stateErrors, "write")} failed: after a restart the node would come up with what it had before.`, "Look at the disk of the node: its space and its rights."));
+  if (bodies.heldBytes > FULL * bodies.limitBytes) found.push(warn(`Memory for bodies is nearly full${on}`, "What does not fit is answered 503.", "Raise --body-memory, or lower maxBodyBytes and concurrency of policies that want bodies."));
+  return found;
+}
+
+/** @param {any} stats @param {string} on @returns {Trouble[]} */
+function ofExecutors({ executors }, on) {
+  const groups = new Set(executors.map((/** @type {any} */ one) => one.group));
+  const down = [...groups].filter((group) => !executors.some((/** @type {any} */ one) => one.group === group && one.connected && one.serving && !one.stalled && one.role !== "leaving"));
+  return [
+    ...down.map((group) => bad(`No executor of group ${group} serves${on}`, "Python policies of this group are answered 503.", "A process is started again by itself; the log of python-executor says why it ends.")),
+    ...executors.filter((/** @type {any} */ one) => one.role !== "leaving").flatMap((/** @type {any} */ one) => ofExecutor(one, `${one.group} (pid ${one.pid || "?"})${on}`)),
+  ];
+}
+
+/** @param {any} process @param {string} who @returns {Trouble[]} */
+function ofExecutor(process, who) {
+  const found = (process.hung ?? []).map((/** @type {any} */ one) =>
+    bad(
+      `${one.policy} hangs in executor ${who}`,
+      `${count(one.count, "execution")} for API ${one.api} ${one.count === 1 ? "runs" : "run"} on long past the deadline, the oldest for ${duration(one.oldestMs)}, and ${one.count === 1 ? "holds a worker" : "hold workers"}${one.blocksInstance ? "; the policy answers nothing any more in this process" : ""}.`,
+      "Give what the policy waits for a timeout of its own. The process is replaced once too many of its workers are held.",
+      policyLink(one.policy),
+    ),
+  );
+  if (process.connected && process.silentMs > SILENT_MS) found.push(bad(`Executor ${who} is silent`, `It has answered no health check for ${duration(process.silentMs)}.`, "It is killed and started again by itself. Look for a policy that holds the interpreter."));
+  if (process.stalled) found.push(bad(`Executor ${who} is stalled`, "Hung executions hold all of its workers; it is not used.", "It is replaced by itself. Mend the policy that hangs."));
+  if (process.memoryExhausted) found.push(bad(`Executor ${who} is out of memory`, "An allocation has failed there.", "It is replaced by itself. Raise --executor-memory-limit, or look for the policy that grows."));
+  if (process.threadFailed) found.push(bad(`Executor ${who} has lost a thread`, "A thread that the process needs has failed.", "It is replaced by itself; its log says what failed."));
+  if (process.workers && process.workersBusy >= process.workers) found.push(warn(`All workers of executor ${who} are busy`, `${process.workers} executions run at once, others wait; ${process.queued} are queued.`, "Raise --executors or --py.max-workers, or make the slow policy async."));
+  return found;
+}
+
+/** @param {any} stats @param {string} on @returns {Trouble[]} */
+function ofQuarantine({ quarantined }, on) {
+  return (quarantined ?? []).map((/** @type {any} */ one) =>
+    bad(
+      `${one.policy} of API ${one.api} is quarantined${on}`,
+      `${count(one.deaths, "executor process", "executor processes")} crashed while it ran. It is not executed: its failures are of class crashed, and it is tried again in ${duration(one.leftMs)}.`,
+      "Mend the policy, and reload; the log of python-executor has its last words.",
+      policyLink(one.policy),
+    ),
+  );
+}
+
+/** @param {any} stats @param {string} on @param {number} now @returns {Trouble[]} */
+function ofCertificates({ node }, on, now) {
+  return Object.entries(node.certificates ?? {}).flatMap(([name, ends]) => {
+    const days = (new Date(/** @type {string} */ (ends)).getTime() - now) / DAY;
+    if (days < 0) return [bad(`Certificate ${name} has expired${on}`, "Clients refuse to connect.", "Put a new one into its file; the node takes it at once.")];
+    if (days < SOON_DAYS) return [warn(`Certificate ${name} ends in ${Math.floor(days)} days${on}`, "After that clients refuse to connect.", "Renew it; the node takes the new file at once.")];
+    return [];
+  });
+}
+
+/** @param {import("./metrics.js").Metrics} metrics @param {string} on @returns {Trouble[]} */
+function ofProcesses(metrics, on) {
+  const down = samples(metrics, "gatewright_process_up").filter(({ value }) => value === 0);
+  const silent = samples(metrics, "gatewright_metrics_source_up").filter(({ value }) => value === 0);
+  const restarted = samples(metrics, "gatewright_process_restarts_total").filter(({ value }) => value > 0);
+  return [
+    ...down.map(({ labels }) => bad(`No process of ${labels.component} is ready${on}`, "It is down, or still starts.", "It is started again by itself, with longer and longer waits. Its log says why it ends.")),
+    ...silent.map(({ labels }) => warn(`${labels.source} does not tell its metrics${on}`, "It did not answer within a second.", "Figures of it are missing here.")),
+    ...restarted.map(({ labels, value }) => info(`${labels.component} was restarted ${value === 1 ? "once" : `${value} times`}${on}`, "It had ended by itself, or was killed, since the node has started.", `The log of ${labels.component} has the reason.`)),
+  ];
+}
+
+/** @param {import("./metrics.js").Metrics} metrics @param {string} on @returns {Trouble[]} */
+function ofEnvoy(metrics, on) {
+  const overloaded = [...metrics.keys()].filter((name) => /^envoy_overload_.*_active$/.test(name) && samples(metrics, name).some(({ value }) => value > 0));
+  if (!overloaded.length) return [];
+  return [bad(`Envoy is overloaded${on}`, `It refuses some of what comes, to stay alive: ${overloaded.map((name) => name.slice("envoy_overload_".length, -"_active".length).replaceAll("_", " ")).join(", ")}.`, "Give it more memory or connections, or send less.")];
+}
+
+/** @param {string} policy name:version */
+export function policyLink(policy) {
+  return href(["policies", ...policy.split(":")]);
+}
+
+/** @param {number} number @param {string} noun @param {string} [plural] */
+function count(number, noun, plural = `${noun}s`) {
+  return `${number} ${number === 1 ? noun : plural}`;
+}
+
+/** @param {string} title @param {string} meaning @param {string} cure @param {string} [to] @returns {Trouble} */
+function bad(title, meaning, cure, to = "") {
+  return { kind: "bad", title, meaning, cure, to };
+}
+
+/** @param {string} title @param {string} meaning @param {string} cure @param {string} [to] @returns {Trouble} */
+function info(title, meaning, cure, to = "") {
+  return { kind: "info", title, meaning, cure, to };
+}
+
+/** @param {string} title @param {string} meaning @param {string} cure @param {string} [to] @returns {Trouble} */
+function warn(title, meaning, cure, to = "") {
+  return { kind: "warn", title, meaning, cure, to };
+}

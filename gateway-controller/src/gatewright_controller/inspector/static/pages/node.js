@@ -1,0 +1,184 @@
+// One node: what it serves, its executors and processes, and what is wrong with them.
+
+import { get } from "../lib/api.js";
+import { lineChart } from "../lib/chart.js";
+import { badge, empty, facts, heading, table } from "../lib/components.js";
+import { el } from "../lib/dom.js";
+import { Looking } from "../lib/executions.js";
+import { figures, troubleList } from "../lib/figures.js";
+import { ago, bytes, dateTime, duration, number } from "../lib/format.js";
+import { look } from "../lib/looking.js";
+import { samples, total } from "../lib/metrics.js";
+import { toldByNodes } from "../lib/nodes.js";
+import { patch } from "../lib/patch.js";
+import { href } from "../lib/router.js";
+import { requestCharts, requestSources } from "../lib/traffic.js";
+import { ofNode, policyLink } from "../lib/troubles.js";
+
+export const page = { title: "Node", show };
+
+/** @typedef {import("../lib/metrics.js").Metrics} Metrics */
+
+const SECONDS = 2;
+const HISTORY = 450; // of what is a value now, not a count: 15 minutes
+
+/** @type {import("../lib/router.js").Page["show"]} */
+async function show(root, { id }, signal) {
+  const looking = new Looking(requestSources());
+  const wanted = (/** @type {string} */ name) => looking.wants(name) || /^(gatewright_(?!ex|body_bytes)|gatewright_executor_|envoy_overload_)/.test(name);
+  const charts = new Charts();
+  const [above, below] = [el("div"), el("div")];
+  root.append(heading(id), above, el("h2", null, "While this page looks"), el("div", { class: "charts" }, charts.elements), below);
+  await look(root, SECONDS, signal, async () => {
+    const [{ apis }, [told]] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { id, stats: true, metrics: wanted })]);
+    looking.take([told]);
+    charts.take(looking, told.metrics);
+    patch(above, troubleList(ofNode(told), "This node is as it should be."), headline(told, apis.length));
+    patch(below, apisOf(told.node), told.stats ? executorsOf(told.stats) : null, told.metrics ? processesOf(told.metrics) : null, told.stats ? restOf(told) : null);
+  });
+}
+
+class Charts {
+  constructor() {
+    /** @type {{at: number, memory: Record<string, number>, busy: number, queued: number}[]} */
+    this.values = [];
+    this.requests = requestCharts();
+    this.workers = lineChart("Executors", (value) => number(Math.round(value * 10) / 10), { about: "Workers that run a policy, and executions that wait to be sent." });
+    this.memory = lineChart("Memory", bytes, { about: "Resident, by component.", binary: true });
+    this.elements = [...this.requests.elements, this.workers.element, this.memory.element];
+  }
+
+  /** @param {Looking} looking @param {Metrics | null} metrics */
+  take(looking, metrics) {
+    this.requests.update(looking);
+    if (!metrics) return;
+    const memory = Object.fromEntries(samples(metrics, "gatewright_process_memory_bytes").map(({ labels, value }) => [labels.component, value]));
+    this.values.push({ at: Date.now(), memory, busy: total(metrics, "gatewright_executor_workers_busy"), queued: total(metrics, "gatewright_executor_queue_depth") });
+    if (this.values.length > HISTORY) this.values.shift();
+    const seen = this.values.map(({ at }) => at);
+    this.workers.update({ times: seen, series: [
+      { name: "workers busy", values: this.values.map(({ busy }) => busy) }, { name: "queued", values: this.values.map(({ queued }) => queued) },
+    ] });
+    const components = [...new Set(this.values.flatMap((one) => Object.keys(one.memory)))].slice(0, 5);
+    this.memory.update({ times: seen, series: components.map((name) => ({ name, values: this.values.map((one) => one.memory[name] ?? null) })) });
+  }
+}
+
+/** @param {import("../lib/nodes.js").Told} told @param {number} apis */
+function headline({ node, stats, metrics }, apis) {
+  return [
+    figures([
+      ["APIs served", `${number(node.apis.length)} of ${number(apis)}`, [node.rejected.length, node.pending.length].some(Boolean) ? `${node.rejected.length} rejected, ${node.pending.length} pending` : null],
+      ["Exchanges under way", stats ? number(stats.extProc.active) : "–", stats ? `${number(stats.extProc.exchanges)} since the start` : null],
+      ["Quarantined", stats ? number(stats.quarantined.length) : "–", "policy instances"],
+      ["Memory", metrics ? bytes(total(metrics, "gatewright_process_memory_bytes")) : "–", "of all processes"],
+      ["Restarts", metrics ? number(total(metrics, "gatewright_process_restarts_total")) : "–", "since the node's start"],
+      ["Generation", metrics ? number(total(metrics, "gatewright_generation")) : "–", metrics ? `${number(total(metrics, "gatewright_reloads_total", { result: "reloaded" }))} reloads` : null],
+    ]),
+    facts([
+      ["Engine", node.engineVersion],
+      ["Connected", `${dateTime(node.connectedAt)}, ${ago(node.connectedAt)}`],
+      ["Gateway", [badge(node.gateway.state), node.gateway.reason ? ` ${node.gateway.reason}` : null]],
+      ["Revision", stats ? number(stats.node.revision) : "–"],
+      ["Metrics for Prometheus", stats?.listener ? el("code", null, `http://${stats.listener}/metrics`) : "nowhere"],
+    ]),
+  ];
+}
+
+/** @param {any} node */
+function apisOf(node) {
+  const states = ["rejected", "pending"].flatMap((state) => node[state].map((/** @type {any} */ one) => ({ ...one, state })));
+  const served = node.apis.filter((/** @type {any} */ one) => !states.some(({ name }) => name === one.name)).map((/** @type {any} */ one) => ({ ...one, state: "deployed", reason: "" }));
+  const rows = [...states, ...served].map(({ name, state, reason }) => [el("a", { href: href(["apis", name]) }, name), badge(state), reason || el("span", { class: "quiet" }, "none")]);
+  return [el("h2", null, "APIs"), rows.length ? table("APIs", ["API", "State", "Reason"], rows) : empty("It serves no API.")];
+}
+
+const EXECUTOR = ["Process", "Role", "State", "Generation", "Workers busy", "Hung", "Queued", "Under way", "Executions", "Health"];
+
+/** @param {any} stats */
+function executorsOf({ executors, quarantined }) {
+  const groups = [...new Set(executors.map((/** @type {any} */ one) => one.group))];
+  const hung = executors.flatMap((/** @type {any} */ one) => (one.hung ?? []).map((/** @type {any} */ each) => ({ ...each, pid: one.pid })));
+  return [
+    el("h2", null, "Executors"),
+    groups.length ? null : empty("Its build has no Python policies."),
+    groups.map((group) => {
+      const own = executors.filter((/** @type {any} */ one) => one.group === group);
+      return [el("h3", null, "Group ", el("code", null, group)), table(`Executors of group ${group}`, EXECUTOR, own.map(executorRow))];
+    }),
+    hung.length ? [el("h3", null, "Hung executions"), table("Hung executions", ["Policy", "API", "Process", "Executions", "The oldest for", "Answers"], hung.map(hungRow))] : null,
+    quarantined.length ? [el("h3", null, "Quarantined policy instances"), table("Quarantined policy instances", ["Policy", "API", "Group", "Crashes", "Tried again"], quarantined.map(quarantineRow))] : null,
+  ];
+}
+
+/** @param {any} one */
+function executorRow(one) {
+  return [
+    `pid ${one.pid || "?"}`,
+    one.role,
+    stateOf(one),
+    number(one.generation),
+    `${number(one.workersBusy)} of ${number(one.workers)}`,
+    one.workersHung ? badge(String(one.workersHung), "bad") : "0",
+    number(one.queued),
+    number(one.underWay),
+    number(one.executionsStarted),
+    one.connected ? `${duration(one.silentMs)} ago` : "–",
+  ];
+}
+
+/** @param {any} one */
+function stateOf(one) {
+  const wrong = [
+    one.stalled && "stalled", one.memoryExhausted && "out of memory", one.threadFailed && "thread failed",
+    !one.connected && "not connected", one.connected && !one.serving && "not serving",
+  ].filter(Boolean);
+  return wrong.length ? wrong.map((text) => badge(text, "bad")) : badge("ready");
+}
+
+/** @param {any} one */
+function hungRow(one) {
+  return [el("a", { href: policyLink(one.policy) }, one.policy), one.api, `pid ${one.pid}`, number(one.count), duration(one.oldestMs), one.blocksInstance ? badge("no more", "bad") : "yes"];
+}
+
+/** @param {any} one */
+function quarantineRow(one) {
+  const until = dateTime(new Date(Date.now() + one.leftMs).toISOString());
+  return [el("a", { href: policyLink(one.policy) }, one.policy), one.api, one.group, number(one.deaths), `in ${duration(one.leftMs)}, at ${until.split(" ")[1]}`];
+}
+
+/** @param {Metrics} metrics */
+function processesOf(metrics) {
+  const components = samples(metrics, "gatewright_process_up");
+  const rows = components.map(({ labels, value }) => {
+    const own = { component: labels.component };
+    const restarts = total(metrics, "gatewright_process_restarts_total", own);
+    const memory = total(metrics, "gatewright_process_memory_bytes", own);
+    return [labels.component, value ? badge("ready") : badge("down"), number(value), memory ? bytes(memory) : "–", restarts ? badge(String(restarts), "warn") : "0"];
+  });
+  const recycled = samples(metrics, "gatewright_executor_recycled_total").filter(({ value }) => value > 0);
+  return [
+    el("h2", null, "Processes"),
+    rows.length ? table("Processes", ["Component", "State", "Ready", "Memory", "Restarts"], rows) : empty("The supervisor does not tell its metrics."),
+    recycled.length ? [el("h3", null, "Executors that were replaced"), table("Executors that were replaced", ["Group", "Reason", "Count"], recycled.map(({ labels, value }) => [labels.group, labels.reason, number(value)]))] : null,
+  ];
+}
+
+/** @param {import("../lib/nodes.js").Told} told */
+function restOf({ node, stats }) {
+  const certificates = Object.entries(stats.node.certificates ?? {}).sort();
+  return [
+    el("h2", null, "Certificates"),
+    certificates.length
+      ? table("Certificates", ["Name", "Ends", "Days left"], certificates.map(([name, ends]) => [name, dateTime(String(ends)), daysLeft(String(ends))]))
+      : empty("Its Gateway has none."),
+    el("h2", null, "Policies of its build"),
+    table("Policies of its build", ["Policy", "Version"], node.policies.map((/** @type {any} */ one) => [el("a", { href: href(["policies", one.name, one.version]) }, one.name), one.version])),
+  ];
+}
+
+/** @param {string} ends */
+function daysLeft(ends) {
+  const days = Math.floor((new Date(ends).getTime() - Date.now()) / 86_400_000);
+  return days < 0 ? badge("expired", "bad") : days < 14 ? badge(String(days), "warn") : String(days);
+}

@@ -1,0 +1,68 @@
+// The nodes that are connected: what each runs, and what is wrong there.
+
+import { get } from "../lib/api.js";
+import { badge, empty, heading, table } from "../lib/components.js";
+import { el } from "../lib/dom.js";
+import { troubleList } from "../lib/figures.js";
+import { ago, bytes, number } from "../lib/format.js";
+import { look } from "../lib/looking.js";
+import { total } from "../lib/metrics.js";
+import { toldByNodes } from "../lib/nodes.js";
+import { patch } from "../lib/patch.js";
+import { href } from "../lib/router.js";
+import { ofNode, troubles } from "../lib/troubles.js";
+
+export const page = { title: "Nodes", show };
+
+const SECONDS = 3;
+const COLUMNS = ["Node", "State", "Engine", "Connected", "APIs", "Executors", "Workers busy", "Quarantined", "Memory", "Restarts", "Generation"];
+
+/** @type {import("../lib/router.js").Page["show"]} */
+async function show(root, _, signal) {
+  const wrong = el("div");
+  const list = el("div");
+  root.append(heading("Nodes"), wrong, list);
+  await look(root, SECONDS, signal, async () => {
+    const [{ apis }, told] = await Promise.all([
+      get("/v1/apis", { signal }),
+      toldByNodes(signal, { stats: true, metrics: (name) => name.startsWith("gatewright_") && !name.endsWith("_bucket") || name.startsWith("envoy_overload_") }),
+    ]);
+    const own = troubles([], told);
+    patch(wrong, troubleList(own, "All nodes are as they should be."));
+    patch(list, told.length ? table("Nodes", COLUMNS, told.map((one) => row(one, apis))) : empty("No node is connected."));
+  });
+}
+
+/** @param {import("../lib/nodes.js").Told} told @param {any[]} apis */
+function row(told, apis) {
+  const { node, stats, metrics } = told;
+  const found = ofNode(told).filter(({ kind }) => kind !== "info");
+  const serious = found.filter(({ kind }) => kind === "bad").length;
+  const executors = (stats?.executors ?? []).filter((/** @type {any} */ one) => one.role === "serving");
+  const workers = sum(executors, "workers");
+  return [
+    el("a", { href: href(["nodes", node.id]) }, node.id),
+    found.length ? badge(`${found.length} to look at`, serious ? "bad" : "warn") : badge("as it should be", "good"),
+    node.engineVersion,
+    ago(node.connectedAt),
+    apisOf(node, apis),
+    stats ? number(executors.length) : "–",
+    stats ? `${number(sum(executors, "workersBusy"))} of ${number(workers)}` : "–",
+    stats ? (stats.quarantined.length ? badge(String(stats.quarantined.length), "bad") : "0") : "–",
+    metrics ? bytes(total(metrics, "gatewright_process_memory_bytes")) : "–",
+    metrics ? number(total(metrics, "gatewright_process_restarts_total")) : "–",
+    metrics ? number(total(metrics, "gatewright_generation")) : "–",
+  ];
+}
+
+/** @param {any} node @param {any[]} apis */
+function apisOf(node, apis) {
+  const parts = [`${number(node.apis.length)} of ${number(apis.length)}`];
+  for (const state of ["rejected", "pending"]) if (node[state].length) parts.push(`${node[state].length} ${state}`);
+  return parts.join(", ");
+}
+
+/** @param {any[]} all @param {string} member */
+function sum(all, member) {
+  return all.reduce((found, one) => found + one[member], 0);
+}

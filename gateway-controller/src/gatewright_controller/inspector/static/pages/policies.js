@@ -1,0 +1,99 @@
+// The policies that APIs can attach: who does, and how they do.
+
+import { get } from "../lib/api.js";
+import { attachmentsOf } from "../lib/attachments.js";
+import { badge, empty, heading, table } from "../lib/components.js";
+import { el } from "../lib/dom.js";
+import { executed, executionSources, failed, Looking, quantileMs } from "../lib/executions.js";
+import { durationOrNone, rate, share } from "../lib/figures.js";
+import { number } from "../lib/format.js";
+import { look } from "../lib/looking.js";
+import { toldByNodes } from "../lib/nodes.js";
+import { patch } from "../lib/patch.js";
+import { href } from "../lib/router.js";
+
+export const page = { title: "Policies", show };
+
+const SECONDS = 3;
+const RECENT = 60;
+const MOST_APIS = 3;
+const COLUMNS = ["Policy", "Version", "Runtime", "Attached to", "Executions", "Failures", "Work p50", "Work p95", "Waiting p95"];
+
+/** @type {import("../lib/router.js").Page["show"]} */
+async function show(root, _, signal) {
+  const looking = new Looking(executionSources((labels) => labels.policy ?? null), RECENT);
+  const search = el("input", { type: "search", id: "policy-search" });
+  const attached = el("input", { type: "checkbox" });
+  const since = el("select", { id: "policy-since" }, el("option", { value: "recent" }, "of the last minute"), el("option", { value: "start" }, "since the nodes started"));
+  const list = el("div");
+  root.append(
+    heading("Policies"),
+    el(
+      "div", { class: "form-row" },
+      el("div", { class: "field" }, el("label", { for: "policy-search" }, "Find"), search),
+      el("div", { class: "field" }, el("label", { for: "policy-since" }, "Figures"), since),
+      el("label", null, attached, "attached ones alone"),
+    ),
+    list,
+  );
+  /** @type {any[]} */
+  let policies = [];
+  /** @type {any[]} */
+  let apis = [];
+  const draw = () => {
+    const recent = looking.recent(RECENT);
+    const of = since.value === "start" ? { seconds: 0, groups: looking.sinceStart() } : recent;
+    const rows = policies
+      .map((policy) => ({ policy, at: attachmentsOf(apis, policy.name, policy.version) }))
+      .filter(({ policy, at }) => fits(policy, search.value) && (!attached.checked || at.length))
+      .map(({ policy, at }) => row(policy, at, of.groups.get(`${policy.name}:${policy.version}`), of.seconds));
+    patch(list, rows.length ? table("Policies", COLUMNS, rows) : empty(policies.length ? "No policy fits." : "The build has no policies."));
+  };
+  for (const control of [search, attached, since]) control.addEventListener("input", draw, { signal });
+  await look(root, SECONDS, signal, async () => {
+    const [listed, stored, told] = await Promise.all([
+      get("/v1/policies", { signal }), get("/v1/apis", { signal }), toldByNodes(signal, { metrics: looking.wants }),
+    ]);
+    policies = listed.policies;
+    apis = stored.apis;
+    looking.take(told);
+    draw();
+  });
+}
+
+/** @param {any} policy @param {string} text */
+function fits(policy, text) {
+  const words = text.toLowerCase().split(/\s+/);
+  const all = `${policy.name} ${policy.displayName} ${policy.description} ${policy.runtime} ${policy.version}`.toLowerCase();
+  return words.every((word) => all.includes(word));
+}
+
+/**
+ * @param {any} policy
+ * @param {import("../lib/attachments.js").Attachment[]} at
+ * @param {import("../lib/executions.js").Figures | undefined} figures
+ * @param {number} seconds 0: since the start
+ */
+function row(policy, at, figures, seconds) {
+  const count = executed(figures);
+  const wrong = failed(figures);
+  return [
+    [el("a", { href: href(["policies", policy.name, policy.version]) }, policy.name), el("div", { class: "quiet" }, policy.description)],
+    policy.version,
+    policy.runtime,
+    apisOf(at),
+    seconds ? rate(count / seconds) : number(count),
+    wrong ? badge(`${number(wrong)} (${share(wrong, count)})`, "bad") : count ? "0" : "–",
+    durationOrNone(quantileMs(figures, "work", 0.5)),
+    durationOrNone(quantileMs(figures, "work", 0.95)),
+    policy.runtime === "python" ? durationOrNone(quantileMs(figures, "waiting", 0.95)) : el("span", { class: "quiet" }, "none"),
+  ];
+}
+
+/** @param {import("../lib/attachments.js").Attachment[]} at */
+function apisOf(at) {
+  const names = [...new Set(at.map(({ api }) => api))];
+  if (!names.length) return el("span", { class: "quiet" }, "no API");
+  const links = names.slice(0, MOST_APIS).map((name) => el("div", null, el("a", { href: href(["apis", name]) }, name)));
+  return [...links, names.length > MOST_APIS ? el("div", { class: "quiet" }, `and ${names.length - MOST_APIS} more`) : null];
+}

@@ -1,0 +1,179 @@
+// One policy: what it is, what it may be told, where it is attached, and how it does while somebody looks.
+
+import { get, Problem } from "../lib/api.js";
+import { attachmentsOf } from "../lib/attachments.js";
+import { lineChart } from "../lib/chart.js";
+import { badge, empty, facts, heading, notice, table } from "../lib/components.js";
+import { el, replace } from "../lib/dom.js";
+import { executed, executionSources, failed, failures, Looking, quantileMs, together } from "../lib/executions.js";
+import { durationOrNone, figures, rate, share } from "../lib/figures.js";
+import { duration, number } from "../lib/format.js";
+import { look } from "../lib/looking.js";
+import { toldByNodes } from "../lib/nodes.js";
+import { parameterTable } from "../lib/parameters.js";
+import { patch } from "../lib/patch.js";
+import { href } from "../lib/router.js";
+
+export const page = { title: "Policy", show };
+
+/** @typedef {import("../lib/executions.js").Groups} Groups */
+/** @typedef {import("../lib/attachments.js").Attachment} Attachment */
+
+const SECONDS = 2;
+const RECENT = 60;
+const QUANTILES = /** @type {[string, number][]} */ ([["p50", 0.5], ["p95", 0.95], ["p99", 0.99]]);
+const MOST_CLASSES = 5;
+const CLASSES = /** @type {Record<string, string>} */ ({
+  timeout: "it took longer than its attachment's timeout",
+  overloaded: "no slot, worker or memory was free",
+  unavailable: "no executor process was there",
+  crashed: "its process ended while it ran, or it is quarantined",
+  exception: "its function raised",
+  badAction: "it returned what an action cannot be",
+  bodyTooLarge: "the body was larger than maxBodyBytes",
+  badBody: "the body could not be decoded",
+});
+
+/** @type {import("../lib/router.js").Page["show"]} */
+async function show(root, { name, version }, signal) {
+  const { policies } = await get("/v1/policies", { signal });
+  const policy = policies.find((/** @type {any} */ one) => one.name === name && one.version === version);
+  if (!policy) throw new Problem(404, `no policy ${name}:${version} is among those of the build; the page Policies lists them`);
+  const whole = `${name}:${version}`;
+  const looking = new Looking(executionSources((labels) => (labels.policy === whole ? (labels.api ?? "") : null)));
+  const about = el("div");
+  const others = policies.filter((/** @type {any} */ one) => one.name === name && one.version !== version);
+  const charts = chartsOf(policy);
+  const choice = el("select", { id: "policy-api" });
+  root.append(
+    heading([name, " ", el("span", { class: "quiet" }, version)], others.map((/** @type {any} */ one) =>
+      el("a", { class: "button", href: href(["policies", one.name, one.version]) }, one.version))),
+    el("p", null, policy.description || "It has no description."),
+    about,
+    el("h2", null, "While this page looks"),
+    el("div", { class: "form-row" }, el("div", { class: "field" }, el("label", { for: "policy-api" }, "Executions for"), choice)),
+    el("div", { class: "charts" }, charts.map(({ element }) => element)),
+    el("h2", null, "Parameters"),
+    parameterTable(policy.parameters),
+    el("h2", null, "What it sees"),
+    modes(policy),
+  );
+  const draw = () => {
+    for (const { update } of charts) update(looking.points, choice.value);
+  };
+  choice.addEventListener("change", draw, { signal });
+  await look(root, SECONDS, signal, async () => {
+    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { metrics: looking.wants, stats: true })]);
+    looking.take(told);
+    const at = attachmentsOf(apis, name, version);
+    offer(choice, [...new Set([...at.map(({ api }) => api), ...looking.sinceStart().keys()])].sort());
+    patch(about, summary(policy, told, looking, at));
+    draw();
+  });
+}
+
+/** @param {HTMLSelectElement} choice @param {string[]} apis */
+function offer(choice, apis) {
+  const wanted = ["", ...apis];
+  if (wanted.join("\n") === [...choice.options].map(({ value }) => value).join("\n")) return;
+  const now = choice.value;
+  replace(choice, wanted.map((api) => el("option", { value: api, selected: api === now }, api || "all APIs")));
+}
+
+/** @param {any} policy @param {import("../lib/nodes.js").Told[]} told @param {Looking} looking @param {Attachment[]} at */
+function summary(policy, told, looking, at) {
+  const { seconds, groups } = looking.recent(RECENT);
+  const [recent, since] = [together(groups), together(looking.sinceStart())];
+  const whole = `${policy.name}:${policy.version}`;
+  const quarantined = told.flatMap(({ node, stats }) => (stats?.quarantined ?? []).filter((/** @type {any} */ one) => one.policy === whole).map((/** @type {any} */ one) => ({ ...one, node: node.id })));
+  const hung = told.flatMap(({ node, stats }) => (stats?.executors ?? []).flatMap((/** @type {any} */ one) => one.hung ?? []).filter((/** @type {any} */ one) => one.policy === whole).map((/** @type {any} */ one) => ({ ...one, node: node.id })));
+  const builds = told.filter(({ node }) => node.policies.some((/** @type {any} */ one) => one.name === policy.name && one.version === policy.version));
+  return el(
+    "div", null,
+    quarantined.map((one) => notice("bad", el("p", null, badge("quarantined"), ` for API ${one.api} on ${one.node}: ${one.deaths} executor ${one.deaths === 1 ? "process" : "processes"} crashed while it ran. It is tried again in ${duration(one.leftMs)}; until then its failures are of class crashed.`))),
+    hung.map((one) => notice("bad", el("p", null, badge("hung"), ` for API ${one.api} on ${one.node}: ${one.count} ${one.count === 1 ? "execution runs" : "executions run"} on long past the deadline, the oldest for ${duration(one.oldestMs)}.`))),
+    figures([
+      ["Executions", seconds ? rate(executed(recent) / seconds) : "–", `${number(executed(since))} since the start`],
+      ["Failures", share(failed(recent), executed(recent)), `${number(failed(since))} since the start`],
+      ...QUANTILES.map(([q, value]) => /** @type {[string, string, string]} */ ([`Work ${q}`, durationOrNone(quantileMs(recent, "work", value)), `${durationOrNone(quantileMs(since, "work", value))} since the start`])),
+    ]),
+    facts([
+      ["Runtime", policy.runtime],
+      ["Nodes whose build has it", told.length ? `${builds.length} of ${told.length}` : "no node is connected"],
+      ["onError: continue", policy.allowContinue ? "allowed" : "not allowed"],
+      ["Definition", el("code", null, policy.definitionDigest.slice(0, 12))],
+    ]),
+    classes(since),
+    el("h2", null, "Where it is attached"),
+    at.length ? table("Attachments", ["API", "State", "To", "Asked for", "Timeout", "onError", "Executions in the API", "Failures", "Work p95"], at.map((one) => attachmentRow(one, groups, seconds))) : empty("No API attaches it."),
+  );
+}
+
+/** @param {import("../lib/executions.js").Figures} since */
+function classes(since) {
+  const found = failures(since);
+  if (!found.length) return null;
+  const rows = found.map(([name, count]) => [badge(name, "bad"), number(count), CLASSES[name] ?? ""]);
+  return [el("h2", null, "Failures since the nodes started"), table("Failures by class", ["Class", "Count", "What it means"], rows)];
+}
+
+/** @param {Attachment} one @param {Groups} groups @param {number} seconds */
+function attachmentRow(one, groups, seconds) {
+  const own = groups.get(one.api);
+  const wrong = failed(own);
+  return [
+    el("a", { href: href(["apis", one.api]) }, one.api),
+    badge(one.state),
+    one.operation ? el("code", null, one.operation) : "the whole API",
+    one.asked,
+    one.timeout || el("span", { class: "quiet" }, "1s"),
+    one.onError || el("span", { class: "quiet" }, "fail"),
+    seconds ? rate(executed(own) / seconds) : "–",
+    wrong ? badge(share(wrong, executed(own)), "bad") : share(wrong, executed(own)),
+    durationOrNone(quantileMs(own, "work", 0.95)),
+  ];
+}
+
+/** @param {any} policy @returns {{element: HTMLElement, update: (points: import("../lib/executions.js").Point[], api: string) => void}[]} */
+function chartsOf(policy) {
+  const python = policy.runtime === "python";
+  const done = lineChart("Executions", rate);
+  const wrong = lineChart("Failures by class", rate);
+  const work = lineChart("Work", duration, { about: python ? "How long its function ran, of executions that were answered in time." : "How long its whole turn took." });
+  const waiting = lineChart("Waiting", duration, { about: "The rest of its turn: queues, slots, the way to its process and back." });
+  const of = (/** @type {string} */ api) => (/** @type {import("../lib/executions.js").Point} */ { groups }) => together(groups, (group) => !api || group === api);
+  /** @param {ReturnType<typeof lineChart>} chart @param {(points: any[], own: any[]) => import("../lib/chart.js").Series[]} make */
+  const drawn = (chart, make) => ({
+    element: chart.element,
+    /** @param {import("../lib/executions.js").Point[]} points @param {string} api */
+    update: (points, api) => chart.update({ times: points.map(({ at }) => at), series: make(points, points.map(of(api))) }),
+  });
+  /** @param {string} histogram @returns {(points: any[], own: any[]) => import("../lib/chart.js").Series[]} */
+  const quantiles = (histogram) => (_, own) => QUANTILES.map(([name, q]) => ({ name, values: own.map((one) => quantileMs(one, histogram, q)) }));
+  return [
+    drawn(done, (points, own) => [
+      { name: "ended", values: own.map((one, at) => executed(one) / points[at].seconds) },
+      { name: "failed", values: own.map((one, at) => failed(one) / points[at].seconds) },
+    ]),
+    drawn(wrong, (points, own) => {
+      const seen = failures(together(new Map(own.map((one, at) => [String(at), one])))).slice(0, MOST_CLASSES);
+      const names = seen.length ? seen.map(([name]) => name) : ["failed"];
+      return names.map((name) => ({ name, values: own.map((one, at) => (one.counts[name] ?? 0) / points[at].seconds) }));
+    }),
+    drawn(work, quantiles("work")),
+    ...(python ? [drawn(waiting, quantiles("waiting"))] : []),
+  ];
+}
+
+const SEEN = /** @type {Record<string, string>} */ ({
+  SKIP: "not seen", PROCESS: "seen", BUFFER: "seen whole, once it has come", STREAM: "seen chunk by chunk",
+});
+
+/** @param {any} policy */
+function modes({ processingMode: mode }) {
+  const rows = [
+    ["Request headers", mode.requestHeaderMode], ["Request body", mode.requestBodyMode],
+    ["Response headers", mode.responseHeaderMode], ["Response body", mode.responseBodyMode],
+  ].map(([part, value]) => [part, el("code", null, value), SEEN[value] ?? ""]);
+  return table("Processing modes", ["Part", "Mode", "What that means"], rows);
+}

@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"encoding/json"
+	"io"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/admin"
+	"gatewright.dev/policy-engine/internal/recording"
+)
+
+// adminSources are what the admin socket's answers are made of, once the engine is complete.
+func (e *Engine) adminSources() admin.Sources {
+	return admin.Sources{
+		Ready: e.ready.Load, Node: e.node.Stats, Clusters: e.node.Clusters, XDS: e.xds.Stats, Exchanges: e.counters.Stats,
+		Policies: e.counters.ExecutionStats, Bodies: e.bodies.Stats, Executors: e.groups.Stats,
+		Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Traces: e.traces.Stats, Deploy: e.deploy, Gateway: e.reloadGateway, Table: e.table,
+		Listener: e.adminListener.Actual, LogLevel: e.setLogLevel, Logs: e.logs, Secrets: e.secretNames.Load,
+		Recorder: e.recorder,
+	}
+}
+
+// documents are what the controller may ask the node for, as it asks for exchanges: what the admin listener and socket
+// answer to who only reads.
+func (e *Engine) documents() recording.Documents {
+	return recording.Documents{
+		nodev1.Document_DOCUMENT_METRICS:  func(w io.Writer) error { return e.metrics.WriteText(w) },
+		nodev1.Document_DOCUMENT_STATS:    asJSON(func() any { return e.adminSources().Stats() }),
+		nodev1.Document_DOCUMENT_CHAINS:   asJSON(func() any { return e.adminSources().Chains() }),
+		nodev1.Document_DOCUMENT_CLUSTERS: asJSON(func() any { return e.node.Clusters() }),
+	}
+}
+
+func asJSON(of func() any) func(io.Writer) error {
+	return func(w io.Writer) error { return json.NewEncoder(w).Encode(of()) }
+}
