@@ -14,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gatewright.changes import changes, differences, of_trailers
+from gatewright.changes import changes, differences, matches, of_trailers
 from gatewright.definition import BodyMode, DefinitionError, PolicyDefinition
-from gatewright.policy import PolicyMetadata
+from gatewright.policy import FailureClass, PolicyMetadata
 from gatewright.policy_call import Call, Outcome, PolicyRun
 from gatewright.recording import (
     REQUEST,
@@ -46,7 +46,10 @@ BESIDE = ("outcome", "failure", "stream", "answer")
 PASSED, ANSWERED, FAILED, NOT_RUN = "passed", "answered", "failed", "not run"
 KINDS = {"unchanged": PASSED, "changed": PASSED, "answered": ANSWERED, "failed": FAILED, "continued": FAILED}
 BODILESS = (204, 304)
+_HOOK = re.compile(r"^\S+:v\S+ \w+: ")
+"""What the engine puts before the executor's words: name:version on_request."""
 _PLACE = re.compile(r" \([^()]*:\d+\)$")
+_ENGINES = ("request modifications: ", "response modifications: ", "immediate response: ", "stream: ")
 
 
 @dataclass(frozen=True)
@@ -469,7 +472,8 @@ def _of_outcome(recorded: JsonObject, was: str, kind: str, failure: JsonObject |
 
 
 def _same_failure(was: JsonObject, now: JsonObject) -> bool:
-    """Where it raised is not compared: lines move."""
-    texts = [_PLACE.sub("", str(one.get("message", ""))) for one in (was, now)]
-    same_text = not differences([{"what": "failure", "after": texts[0]}], [{"what": "failure", "after": texts[1]}])
-    return was.get("class") == now.get("class") and (same_text or was.get("class") == "timeout")
+    """Where it raised is not compared, for lines move; nor what the engine says in words of its own."""
+    if was.get("class") != now.get("class"):
+        return False
+    before, after = (_PLACE.sub("", _HOOK.sub("", str(one.get("message", "")))) for one in (was, now))
+    return was["class"] == FailureClass.TIMEOUT or before.startswith(_ENGINES) or matches(before, after)
