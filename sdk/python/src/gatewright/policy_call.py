@@ -38,7 +38,7 @@ from gatewright.policy import (
 )
 from gatewright.recording import REQUEST, TEXTS, JsonObject, Message, Moment, body_of
 
-__all__ = ["Call", "Outcome", "PolicyRun", "PreparationError", "StreamedBody"]
+__all__ = ["Call", "Outcome", "PolicyRun", "PreparationError", "StreamedBody", "describe", "place", "shown_path"]
 
 Function = Callable[..., Any]
 OF_THE_BODY = ("content-encoding", "content-length")
@@ -185,7 +185,7 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
             self._close()
             if not isinstance(error, Exception | SystemExit):
                 raise
-            raise PreparationError(f"{self._about.policy_name}: prepare: {self._describe(error)}") from error
+            raise PreparationError(f"{self._about.policy_name}: prepare: {describe(error, self._folder)}") from error
         return self
 
     def _prepare(self) -> None:
@@ -287,30 +287,35 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
         after = copy.deepcopy(now)
         if isinstance(error, ActionError):
             return Outcome(after=after, failure=_bad_action(error))
-        failure: JsonObject = {"class": FailureClass.EXCEPTION.value, "message": self._describe(error)}
-        file, line = self.place(error)
+        failure: JsonObject = {"class": FailureClass.EXCEPTION.value, "message": describe(error, self._folder)}
+        file, line = place(error, self._folder)
         if file:
             failure |= {"file": file, "line": line}
         return Outcome(after=after, failure=failure)
 
-    def _describe(self, error: BaseException) -> str:
-        text = "".join(traceback.format_exception_only(error)).strip().splitlines()
-        what = text[-1] if text else type(error).__name__
-        if isinstance(error, BaseExceptionGroup):
-            return f"{what}: {self._describe(error.exceptions[0])}"
-        file, line = self.place(error)
-        return f"{what} ({file}:{line})" if file else what
 
-    def place(self, error: BaseException) -> tuple[str, int]:
-        """The innermost line of the policy's own files, or else of what is not the SDK's; "" and 0 without one."""
-        if isinstance(error, BaseExceptionGroup):
-            return self.place(error.exceptions[0])
-        frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-        foreign = [one for one in frames if not Path(one[0]).is_relative_to(HERE)]
-        own = [one for one in foreign if self._folder is not None and Path(one[0]).is_relative_to(self._folder)]
-        if not (found := own or foreign):
-            return "", 0
-        return shown_path(found[-1][0]), found[-1][1]
+def describe(error: BaseException, folder: Path | None) -> str:
+    """One line: the exception, and the file and line it came from; of a group, the first one too."""
+    text = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    what = text[-1] if text else type(error).__name__
+    if isinstance(error, BaseExceptionGroup):
+        return f"{what}: {describe(error.exceptions[0], folder)}"
+    file, line = place(error, folder)
+    return f"{what} ({file}:{line})" if file else what
+
+
+def place(error: BaseException, folder: Path | None) -> tuple[str, int]:
+    """The innermost line of the policy's own files, or else of what is not the SDK's; "" and 0 without one."""
+    if isinstance(error, BaseExceptionGroup):
+        return place(error.exceptions[0], folder)
+    if isinstance(error, SyntaxError) and error.filename:
+        return shown_path(error.filename), error.lineno or 0
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    foreign = [one for one in frames if not Path(one[0]).is_relative_to(HERE) and "importlib" not in one[0]]
+    own = [one for one in foreign if folder is not None and Path(one[0]).is_relative_to(folder)]
+    if not (found := own or foreign):
+        return "", 0
+    return shown_path(found[-1][0]), found[-1][1]
 
 
 HOOKS = ("on_request", "on_response", "on_request_stream", "on_response_stream")

@@ -31,7 +31,16 @@ from gatewright.recording import (
     is_marked,
 )
 
-__all__ = ["Differences", "Replay", "ReplayedExecution", "read_definition", "run"]
+__all__ = [
+    "PHASES",
+    "Candidate",
+    "Differences",
+    "Replay",
+    "ReplayedExecution",
+    "attachments",
+    "read_definition",
+    "run",
+]
 
 PHASES = {
     "request": "on_request",
@@ -208,13 +217,13 @@ def run(recording: Recording, candidate: Candidate, supplied: Supplied, index: i
     recording.supply(supplied)
     warnings: dict[str, None] = {}
     executions: list[ReplayedExecution] = []
-    for each in _attachments(recording, candidate) if index is None else [index]:
+    for each in attachments(recording, candidate) if index is None else [index]:
         attachment = _Attachment(recording, candidate, each, warnings)
         executions += attachment.run()
     return Replay(recording.name, candidate.key, executions, list(warnings))
 
 
-def _attachments(recording: Recording, candidate: Candidate) -> list[int]:
+def attachments(recording: Recording, candidate: Candidate) -> list[int]:
     """Where the chain has the policy: this very version, or else any; -1 where it has none."""
     policies = recording.exchange.get("policies") or []
     exact = [number for number, key in enumerate(policies) if key == candidate.key]
@@ -451,7 +460,7 @@ class _Attachment:
         if direction == RESPONSE and now.response is not None:
             names += [("response_headers", name) for name, value in now.response.headers if is_marked(value)]
         for argument, name in names:
-            self._warn(f"{argument} {name}: the value was taken out; give {argument}=…")
+            self._warn(f"{argument}{f' {name}' * (name != argument)}: the value was taken out; give {argument}=…")
 
 
 def _of_metadata(before: Moment, after: Moment) -> list[JsonObject]:
