@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -13,6 +16,7 @@ import pytest
 from gatewright import testing
 
 from e2e.gateway import Gateway, Json, api, attach
+from e2e.policy_project import PolicyProject
 from e2e.recorded import recorded, recording
 from e2e.test_chain import GO_HEADERS
 from e2e.upstream import Recorded, Reply, Upstream
@@ -85,9 +89,10 @@ def reply(request: Recorded) -> Reply:
     return Reply(seed.choice([200, 404]), headers, body)
 
 
-@pytest.fixture
-def exchanges(gateway: Gateway, upstream: Upstream) -> dict[str, list[Json]]:
+@pytest.fixture(scope="module")
+def exchanges(shared_gateway: Gateway, recording_upstream: Upstream) -> dict[str, list[Json]]:
     """By chain: what was recorded, in no order."""
+    gateway, upstream = shared_gateway, recording_upstream
     upstream.reply = reply
     found: dict[str, list[Json]] = {}
     for name, policies in CHAINS.items():
@@ -122,3 +127,196 @@ def test_the_same_code_differs_in_nothing(exchanges: dict[str, list[Json]]) -> N
                 assert [one.phase for one in result.executions] == [one["phase"] for one in own]
                 run += len(own)
     assert run > 300
+
+
+# ------------------------------------------------------------------ the command
+
+MARKING = """
+from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
+
+
+def on_request(ctx, params):
+    return UpstreamRequestModifications(append_headers={"x-order": mark(ctx, params)})
+
+
+def on_response(ctx, params):
+    return UpstreamResponseModifications(append_headers={"x-order": mark(ctx, params)})
+
+
+def mark(ctx, params):
+    return f"{params['name']}({' '.join(name for name in params['look'] if name in ctx.headers)})"
+"""
+PARAMS = json.dumps(MARK["params"])
+LIMIT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Exchanges in files, and a policy of the name `mark` that is changed."""
+
+    folder: Path
+    exchanges: list[Json]
+    project: PolicyProject
+
+    def replay(self, source: str, *options: str, more: str = "") -> subprocess.CompletedProcess[str]:
+        """`gatewright replay` of all exchanges with this code."""
+        policy = self.project.write_policy("mark", source, more=more or MARK_DEFINITION).parent
+        return replay(str(self.folder), "--policy", str(policy), "--params", PARAMS, *options)
+
+
+MARK_DEFINITION = "parameters: {type: object, properties: {name: {type: string}, look: {type: array, default: []}}}\n"
+
+
+def replay(*arguments: str) -> subprocess.CompletedProcess[str]:
+    words = ["gatewright", "replay", *arguments]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS)
+
+
+@pytest.fixture
+def saved(exchanges: dict[str, list[Json]], tmp_path: Path) -> Saved:
+    """As `gatewright record` saves them, of the chains with `mark`, each of which is run in both phases or one."""
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    kept = [one for name in ("bodies", "raised", "answered") for one in exchanges[name]]
+    for number, exchange in enumerate(kept):
+        (folder / f"{number:02}.exchange.json").write_text(json.dumps(exchange))
+    project = tmp_path / "project"
+    project.mkdir()
+    return Saved(folder, kept, PolicyProject(project, "unused"))
+
+
+def told(done: subprocess.CompletedProcess[str]) -> list[Json]:
+    assert done.returncode in (0, 1), done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_command_finds_no_difference_in_the_same_code(saved: Saved) -> None:
+    done = saved.replay(MARKING)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran = [one for one in saved.exchanges if any(each["policy"] == "mark:v1.0.0" for each in one["executions"])]
+    assert 0 < len(ran) < len(saved.exchanges)
+    assert f"mark:v1.0.0: {len(ran)} exchanges replayed: none differ" in done.stdout
+    assert f"{len(saved.exchanges) - len(ran)} exchanges left aside" in done.stderr
+
+
+def test_the_command_finds_exactly_what_differs(saved: Saved) -> None:
+    """A policy that marks requests with a body otherwise, and responses as ever."""
+    changed = MARKING.replace('name in ctx.headers)})"', 'name in ctx.headers)}){chr(33) * is_post(ctx)}"')
+    changed += "\n\ndef is_post(ctx):\n    return getattr(ctx, 'method', '') == 'POST'\n"
+    done = saved.replay(changed, "--json")
+    assert done.returncode == 1
+    found = {one["id"]: [change for each in one["executions"] for change in each["differences"]] for one in told(done)}
+    for exchange in saved.exchanges:
+        turns = [one for one in exchange["executions"] if one["policy"] == "mark:v1.0.0" and one["phase"] == "request"]
+        if exchange["request"]["method"] == "POST" and turns:
+            (was,) = [change["after"] for change in turns[0]["changes"] if change["name"] == "x-order"]
+            wanted = [{"what": "header", "name": "x-order", "before": was, "after": [f"{was[0]}!"]}]
+            assert found[exchange["id"]] == wanted
+        else:
+            assert found.get(exchange["id"], []) == []
+    shown = saved.replay(changed)
+    assert shown.returncode == 1
+    assert "      - one(x-go-policy authorization)\n      + one(x-go-policy authorization)!\n" in shown.stdout
+    assert re.search(r"^EXCHANGE +REQUEST +RECORDED +REPLAYED +DIFFERENCES$", shown.stdout, re.MULTILINE)
+
+
+def test_a_policy_that_raises_answers_or_is_async(saved: Saved) -> None:
+    raising = saved.replay(MARKING.replace("    return UpstreamRequest", "    {}['tier']\n    return UpstreamRequest"))
+    assert raising.returncode == 1
+    assert re.search(r"\+ exception: KeyError: 'tier' \(.*mark-v1.0.0/policy.py:6\)", raising.stdout)
+    answer = (
+        "    from sdk.policy import ImmediateResponse\n    return ImmediateResponse(429)\n    return UpstreamRequest"
+    )
+    answering = saved.replay(MARKING.replace("    return UpstreamRequest", answer))
+    assert answering.returncode == 1
+    assert "answer 429" in answering.stdout
+    waiting = MARKING.replace("def on_", "async def on_").replace(
+        "    return Upstream", "    import asyncio\n    await asyncio.sleep(0)\n    return Upstream"
+    )
+    assert saved.replay(waiting).returncode == 0
+
+
+@pytest.mark.parametrize("hang", ["threading.Event().wait()", "await asyncio.Event().wait()"])
+def test_a_policy_that_hangs_is_ended_and_the_others_go_on(saved: Saved, hang: str) -> None:
+    hangs = [one["id"] for one in saved.exchanges if one["request"]["method"] == "POST"][:2]
+    lines = "    import asyncio, threading", f"    if ctx.request_id in {hangs}:", f"        {hang}"
+    source = MARKING.replace("    return UpstreamRequest", "\n".join([*lines, "    return UpstreamRequest"]))
+    source = source.replace("def on_request", "async def on_request") if "await" in hang else source
+    done = saved.replay(source, "--timeout", "5s", "--json")
+    assert done.returncode == 1
+    assert {one["id"] for one in told(done) if one["error"]} == {*hangs}
+    for one in told(done):
+        if one["id"] in hangs:
+            assert re.fullmatch(r"timeout: no end after 5 s; it is at .*mark-v1.0.0/policy.py:8", one["error"])
+        else:
+            assert one["differences"] == 0
+
+
+def test_a_policy_that_ends_its_process_is_named(saved: Saved) -> None:
+    source = MARKING.replace("    return UpstreamResponse", "    import os; os._exit(3)\n    return UpstreamResponse")
+    lines = told(saved.replay(source, "--json"))
+    ended = [one["error"] for one in lines if one["error"]]
+    assert ended
+    assert set(ended) == {"crashed: the policy ended its process, exit code 3"}
+    assert len(ended) < len(lines) or all(one["executions"] == [] for one in lines)
+
+
+def test_a_policy_with_requirements_has_its_environment(saved: Saved) -> None:
+    policy = saved.project.write_policy("mark", "import packaging.version\n" + MARKING, more=MARK_DEFINITION).parent
+    (policy / "requirements.txt").write_text("packaging>=24\n")
+    done = replay(str(saved.folder), "--policy", str(policy), "--params", PARAMS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_parameters_come_from_the_api(saved: Saved, tmp_path: Path) -> None:
+    policy = saved.project.write_policy("mark", MARKING, more=MARK_DEFINITION).parent
+    file = tmp_path / "api.json"
+    file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
+    files = [str(path) for path in saved.folder.iterdir() if json.loads(path.read_text())["api"] == "replay-bodies"]
+    done = replay(*files, "--policy", str(policy), "--api", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_all_policies_of_a_build_are_replayed(saved: Saved, build: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "kept.jsonl"
+    exchanges = [one for one in saved.exchanges if one["api"] == "replay-bodies"]
+    lines.write_text("".join(json.dumps(one) + "\n" for one in exchanges))
+    file = tmp_path / "api.json"
+    file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
+    done = replay(str(lines), "--build", str(build), "--api", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("rewrite-json", "mark", "share", "add-python-header"):
+        assert f"{name}:v1.0.0: {REQUESTS} exchanges replayed: none differ" in done.stdout
+
+
+def test_what_is_refused(saved: Saved, tmp_path: Path) -> None:
+    go = replay(str(saved.folder), "--policy", str(ROOT / "policies" / "add-headers"))
+    assert go.returncode == 2
+    assert "expected a Python policy, got add-headers:v1.0.0, which is written in Go" in go.stderr
+    assert "mode: shadow" in go.stderr
+    absent = saved.replay(MARKING, "--params", '{"look": 3}')
+    assert absent.returncode == 2
+    assert "look" in absent.stderr
+    broken = saved.replay("import nothing_of_this_name\n" + MARKING)
+    assert broken.returncode == 2
+    assert "policy.py:1" in broken.stderr
+    (tmp_path / "bad.json").write_text("{")
+    assert replay(str(tmp_path / "bad.json"), "--policy", str(ROOT / "sample-policies" / "python-deny")).returncode == 2
+    assert replay(str(saved.folder)).returncode == 2
+    (saved.folder / "00.exchange.json").write_text(json.dumps({**saved.exchanges[0], "version": 9}))
+    assert "expected a recording of version 1, got 9" in saved.replay(MARKING).stderr
+
+
+def test_a_body_that_was_cut_is_named(saved: Saved) -> None:
+    for file in saved.folder.iterdir():
+        exchange = json.loads(file.read_text())
+        if exchange["api"] == "replay-bodies":
+            for message in ("request", "upstreamResponse"):
+                if "body" in exchange[message]:
+                    exchange[message]["body"] |= {"text": "{", "truncated": True}
+            file.write_text(json.dumps(exchange))
+    options = "--params", json.dumps(REWRITE["params"]), "--json"
+    lines = told(replay(str(saved.folder), "--policy", str(policy_folder("rewrite-json")), *options))
+    cut = [one for one in lines if one["error"]]
+    assert cut
+    assert all("body: expected all of it, got the first 1 of" in one["error"] for one in cut)

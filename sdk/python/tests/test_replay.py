@@ -13,9 +13,6 @@ import pytest
 from gatewright import testing
 from gatewright.policy_call import PreparationError
 from gatewright.recording import IncompleteRecordingError, RecordingError
-from gatewright.replay import read_definition
-from hypothesis import given
-from hypothesis import strategies as st
 
 Json = dict[str, Any]
 BOTH = "{requestHeaderMode: PROCESS, responseHeaderMode: PROCESS}"
@@ -327,8 +324,9 @@ def test_a_stream_that_rejects_answers(write: Write) -> None:
             yield b""
     """
     answer = {"status": 413, "headers": [["x-why", "large"]], "body": body("no")}
+    passed = {"bytesIn": 3, "bytesOut": 0}
     recorded = exchange(
-        execution(1, "request_stream", change("answer", after=answer), outcome="answered", stream={"bytesIn": 3, "bytesOut": 0}),
+        execution(1, "request_stream", change("answer", after=answer), outcome="answered", stream=passed),
         request={"body": body("abc")}, answeredBy="policy",
     )  # fmt: skip
     del recorded["upstreamResponse"]
@@ -429,8 +427,8 @@ def test_async_and_prepared_policies(write: Write, prepare: str) -> None:
 
 
 def test_an_async_close_beside_a_plain_prepare(write: Write) -> None:
-    policy = write("ended = []\ndef prepare(params): return 1\nasync def close(prepared): ended.append(prepared)\n" + TAGGING,
-                   "{requestHeaderMode: PROCESS}")  # fmt: skip
+    closing = "ended = []\ndef prepare(params): return 1\nasync def close(prepared): ended.append(prepared)\n"
+    policy = write(closing + TAGGING, "{requestHeaderMode: PROCESS}")
     assert not testing.replay(exchange(TAGGED), policy).differences
     assert policy.ended == [1]
 
@@ -469,7 +467,8 @@ def test_a_policy_of_the_deprecated_form(write: Write) -> None:
 def test_values_that_were_taken_out_are_supplied_or_named(write: Write) -> None:
     source = """
         def on_request(ctx, params):
-            ok = ctx.headers["authorization"] == "Bearer abc" and ctx.query == "token=t" and ctx.metadata["password"] == "p"
+            seen = ctx.headers["authorization"], ctx.query, ctx.metadata["password"]
+            ok = seen == ("Bearer abc", "token=t", "p")
             return UpstreamRequestModifications(set_headers={"x-tag": "gold" if ok else "none", "cookie": "a=secret"})
     """
     policy = write(source, "{requestHeaderMode: PROCESS}")
@@ -548,68 +547,3 @@ def test_what_is_no_recording(tmp_path: Path, write: Write, text: str, expected:
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(RecordingError, match=expected):
         testing.replay(tmp_path / "bad.json", write(TAGGING))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "processingMode: # which\n  requestHeaderMode: PROCESS\n\n  # and\n  requestBodyMode: STREAM # it\nparameters:\n  x: 1\n",
-        "parameters: {type: object}\nprocessingMode: {requestHeaderMode: PROCESS,\n  requestBodyMode: 'STREAM'}\n",
-    ],
-)  # fmt: skip
-def test_a_definition_is_read_without_a_parser(tmp_path: Path, text: str) -> None:
-    (tmp_path / "d.yaml").write_text(f"name: tag # a name\nversion: 'v1.2.3'\nruntime: python\n{text}")
-    found = read_definition(tmp_path / "d.yaml")
-    assert (found.name, found.version) == ("tag", "v1.2.3")
-    assert found.processing_mode.hooks == ("on_request", "on_request_stream")
-
-
-def test_a_definition_that_is_not_understood(tmp_path: Path) -> None:
-    (tmp_path / "d.yaml").write_text("{name: tag}")
-    with pytest.raises(ValueError, match="give definition=…"):
-        read_definition(tmp_path / "d.yaml")
-
-
-def test_every_definition_of_ours_is_read() -> None:
-    root = Path(__file__).resolve().parents[3]
-    files = [
-        *root.glob("sample-policies/*/policy-definition.yaml"),
-        *root.glob("e2e/policies/*/policy-definition.yaml"),
-    ]
-    assert len(files) > 25
-    for file in files:
-        assert read_definition(file).processing_mode.hooks
-
-
-# ------------------------------------------------------------------ properties
-
-NAMES, VALUES = st.sampled_from(["x", "y", "z"]), st.sampled_from(["1", "2", "[redacted]"])
-LINES = st.lists(st.tuples(NAMES, VALUES), max_size=5)
-
-
-@given(before=LINES, after=LINES)
-def test_changes_make_after_of_before(before: list[tuple[str, str]], after: list[tuple[str, str]]) -> None:
-    from gatewright.changes import changes
-    from gatewright.recording import Message, Moment
-
-    was, now = Moment(Message(headers=before)), Moment(Message(headers=after))
-    found = changes(was, now, "request")
-    for each in found:
-        was.apply(each, "request")
-    assert {name: was.request.values(name) for name in "xyz"} == {name: now.request.values(name) for name in "xyz"}
-    for each in reversed(found):
-        was.apply(each, "request", "before")
-    back = {name: [value for each, value in before if each == name] for name in "xyz"}
-    assert {name: was.request.values(name) for name in "xyz"} == back
-
-
-@given(st.lists(st.text(max_size=5), min_size=1, max_size=4), st.text(max_size=8))
-def test_what_was_taken_out_fits_anything(parts: list[str], secret: str) -> None:
-    from gatewright.changes import matches
-
-    assert matches("[redacted]".join(parts), secret.join(parts))
-    assert matches(body("[redacted]".join(parts)), body(secret.join(parts)), "body", True)
-    if len("".join(parts)) and parts[0]:
-        assert not matches(
-            "[redacted]".join(parts), "".join(parts)[1:] if len(parts) == 1 else "\x00" + secret.join(parts)
-        )

@@ -83,7 +83,7 @@ class _Policy(msgspec.Struct):
     name: str
     version: str
     runtime: str
-    definition: str
+    definition: dict[str, Any]
     group: str = ""
 
 
@@ -104,9 +104,8 @@ def of_build(path: Path) -> list[Candidate]:
     for one in manifest.policies:
         if one.runtime == Runtime.PYTHON:
             copy = f"{one.name}-{one.version}".replace("-", "_").replace(".", "_")
-            document: Any = read_file(output.path / one.definition, one.definition).value
             python = output.group(one.group).python
-            found.append(Candidate(document, output.executor / "policies" / copy, python, output.executor))
+            found.append(Candidate(one.definition, output.executor / "policies" / copy, python, output.executor))
     if not found:
         raise PreflightError([f"{path}: expected a build with Python policies, got none: for Go ones, {SHADOW}"])
     return found
