@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from gatewright import testing
 from gatewright.policy_call import PreparationError
-from gatewright.recording import IncompleteRecordingError, RecordingError
+from gatewright.recording import RecordingError
+from gatewright.testing import IncompleteRecordingError
 
 Json = dict[str, Any]
 BOTH = "{requestHeaderMode: PROCESS, responseHeaderMode: PROCESS}"

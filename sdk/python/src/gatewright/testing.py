@@ -58,13 +58,14 @@ from gatewright.policy import (
     ResponseStreamContext,
     Trailers,
 )
-from gatewright.recording import Recording, Supplied
+from gatewright.recording import IncompleteRecordingError, Recording, Supplied
 from gatewright.replay import Candidate, Replay, ReplayedExecution, read_definition, run
 
 __all__ = [
     "HOOKS",
     "STREAM_HOOKS",
     "HeaderLines",
+    "IncompleteRecordingError",
     "Prepared",
     "Replay",
     "ReplayedExecution",
@@ -328,7 +329,7 @@ def replay(
     `metadata`, `response_headers`, `response_body`. What is not stands there as `[redacted]`, and `warnings` name it.
     `definition` is the policy's, as parsed, where its policy-definition.yaml is elsewhere.
 
-    IncompleteRecordingError (gatewright.recording) names a member that the policy would need and the recording has not.
+    IncompleteRecordingError names a member that the policy would need and the recording has not.
     """
     caller = sys._getframe(1).f_globals.get("__file__", "")
     module = policy or load_policy(caller)
