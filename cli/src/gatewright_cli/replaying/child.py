@@ -37,6 +37,7 @@ def main(parent: str, sdk: str) -> None:
     _end_with(int(parent))
     report = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     job = json.load(sys.stdin)
     sys.path.insert(0, sdk)
     try:
