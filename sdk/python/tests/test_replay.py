@@ -391,6 +391,15 @@ def test_what_a_gateway_would_refuse_is_a_bad_action(write: Write, action: str) 
     assert result.failure["class"] == "badAction"
 
 
+@pytest.mark.parametrize("raised", ["SystemExit(3)", "asyncio.CancelledError()", "GeneratorExit()"])
+@pytest.mark.parametrize("kind", ["", "async "])
+def test_whatever_is_raised_is_an_exception_of_the_policy(write: Write, raised: str, kind: str) -> None:
+    source = f"import asyncio\n{kind}def on_request(ctx, params):\n    raise {raised}\n" + QUIET
+    failure = testing.replay(exchange(execution(1, "request")), write(source)).failure
+    assert failure is not None
+    assert (failure["class"], failure["line"]) == ("exception", 4)
+
+
 def test_what_was_never_run_is_not_compared(write: Write) -> None:
     for recorded in (
         execution(1, "request", outcome="failed", failure={"class": "overloaded", "message": "no slot"}),

@@ -98,6 +98,9 @@ class _Replays:
                 warnings.update(dict.fromkeys(replay.warnings))
         except (IncompleteRecordingError, RecordingError, PreparationError) as error:
             return {"executions": [], "warnings": [], "error": str(error)}
+        except Exception as error:  # of ours: no other exchange is to suffer for it
+            said = "".join(traceback.format_exception_only(error)).strip()
+            return {"executions": [], "warnings": [], "error": f"it cannot be read as a recording: {said}"}
         return {"executions": executions, "warnings": [*warnings], "error": ""}
 
     def _hung(self, about: Json) -> None:

@@ -230,7 +230,9 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
             if _is_async(function):
                 returned = self._run(returned)
             checked.check(call.hook, returned)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as in an executor: SystemExit and CancelledError, too
             return self._failed(call.now, error)
         return self._applied(call, context, returned)
 
@@ -243,7 +245,9 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
         try:
             made = checked.stream(call.hook, function(context, chunks, self._params))
             streamed = self._run(_gathered(made))
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as in an executor: SystemExit and CancelledError, too
             return self._failed(call.now, error)
         after = _with_metadata(call.now, context)
         if streamed.rejected is not None:
