@@ -302,7 +302,8 @@ def test_what_is_refused(saved: Saved, tmp_path: Path) -> None:
     assert "policy.py:1" in broken.stderr
     (tmp_path / "bad.json").write_text("{")
     assert replay(str(tmp_path / "bad.json"), "--policy", str(ROOT / "sample-policies" / "python-deny")).returncode == 2
-    assert replay(str(saved.folder)).returncode == 2
+    for options in ((), ("--build", "build", "--params", "{}"), ("--build", "a", "--policy", "b"), ("--header", "x")):
+        assert replay(str(saved.folder), *options).returncode == 2
     (saved.folder / "00.exchange.json").write_text(json.dumps({**saved.exchanges[0], "version": 9}))
     assert "expected a recording of version 1, got 9" in saved.replay(MARKING).stderr
 

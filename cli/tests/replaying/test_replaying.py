@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,16 @@ def test_each_attachment_has_its_own_parameters(tmp_path: Path) -> None:
     assert one.differences == 0
     (one,) = replay(job, [(given(twice), [{"tag": "gold"}])])
     assert [change.after for each in one.executions for change in each.differences] == [["gold"]]
+
+
+def test_what_an_operator_sets_is_there(tmp_path: Path) -> None:
+    policy = candidate(tmp_path, TAGGING.replace('params["tag"]', 'ctx.policy.system_params["tag"]'))
+    policy = replace(policy, definition={**DEFINITION, "systemParameters": SCHEMA})
+    for told, count in ((None, 0), ({"tag": "silver"}, 1)):
+        job = Job(policy, {}, 10, Parameters(system=told).of_operator(policy))
+        assert [one.differences for one in replay(job, [(given(exchange()), [{}])])] == [count]
+    with pytest.raises(PreflightError, match="--system-params"):
+        Parameters(system={"tag": 3}).of_operator(policy)
 
 
 def test_what_a_policy_prints_is_no_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -400,15 +400,27 @@ def test_whatever_is_raised_is_an_exception_of_the_policy(write: Write, raised: 
     assert (failure["class"], failure["line"]) == ("exception", 4)
 
 
-def test_what_was_never_run_is_not_compared(write: Write) -> None:
-    for recorded in (
-        execution(1, "request", outcome="failed", failure={"class": "overloaded", "message": "no slot"}),
-        execution(1, "request", outcome="cancelled"),
-    ):
-        result = testing.replay(exchange(recorded), write(TAGGING, "{requestHeaderMode: PROCESS}"))
-        assert not result.differences
-        assert result.outcome == ""
-        assert result.executions[0].skipped
+@pytest.mark.parametrize(
+    ("executions", "why"),
+    [
+        ([execution(1, "request", outcome="failed", failure={"class": "overloaded", "message": "no slot"})],
+         "the policy was not run: overloaded"),
+        ([execution(1, "request", outcome="cancelled")], "the exchange ended before the execution did"),
+        ([execution(0, "request", change("answer", after={"status": 401, "headers": []}), outcome="answered")],
+         "the exchange ended before its turn"),
+    ],
+)  # fmt: skip
+def test_an_exchange_without_a_turn_to_compare_is_refused(write: Write, executions: list[Json], why: str) -> None:
+    """Or a test that says that nothing differs could not fail."""
+    with pytest.raises(IncompleteRecordingError, match=f"executions: expected a turn of tag:v1.0.0; .*: {why}"):
+        testing.replay(exchange(*executions), write(TAGGING, "{requestHeaderMode: PROCESS}"))
+
+
+def test_turns_that_did_not_run_are_no_differences(write: Write) -> None:
+    late = execution(1, "response", outcome="cancelled")
+    result = testing.replay(exchange(TAGGED, late), write(TAGGING + QUIET))
+    assert not result.differences
+    assert [bool(one.skipped) for one in result.executions] == [False, True]
 
 
 # ------------------------------------------------------------------ async, prepare

@@ -29,6 +29,7 @@ USAGE = 2
 @click.option("--build", metavar="DIR", type=A_PATH, help="Run all Python policies of this build output instead.")
 @click.option("--params", metavar="JSON|FILE", help="Parameters of the policy: a JSON object, or a file of it.")
 @click.option("--api", metavar="FILE", type=A_PATH, help="The Api whose attachments have the parameters.")
+@click.option("--system-params", metavar="JSON|FILE", help="What an operator sets for the policy, in the same forms.")
 @click.option("--header", "headers", metavar="NAME=VALUE", multiple=True,
               help="A header of the client, where its value was taken out of the recording; several times for several.",
 )  # fmt: skip
@@ -43,6 +44,7 @@ def replay(
     build: Path | None,
     params: str | None,
     api: Path | None,
+    system_params: str | None,
     headers: tuple[str, ...],
     timeout: float,
     import_limit: float,
@@ -58,9 +60,11 @@ def replay(
     """
     if (policy is None) == (build is None):
         raise click.UsageError("expected one of --policy and --build")
+    if build is not None and (params or system_params):
+        raise click.UsageError("--params and --system-params are of one policy: with --build, expected --api")
     supplied = {"headers": dict(map(_header, headers))}
     try:
-        wanted = Wanted(_parameters(params, api), supplied, timeout, as_json)
+        wanted = Wanted(_parameters(params, api, system_params), supplied, timeout, as_json)
         same = _run(paths, _candidates(policy, build, import_limit), wanted)
     except PreflightError as error:
         for mistake in error.mistakes:
@@ -95,10 +99,14 @@ def _candidates(policy: Path | None, build: Path | None, import_seconds: float) 
     return candidate.of_build(build)
 
 
-def _parameters(params: str | None, api: Path | None) -> Parameters:
+def _parameters(params: str | None, api: Path | None, system: str | None) -> Parameters:
     from gatewright_cli.replaying.parameters import Parameters, read_api, read_params
 
-    return Parameters(read_params(params) if params else None, read_api(api) if api else None)
+    return Parameters(
+        read_params(params) if params else None,
+        read_api(api) if api else None,
+        read_params(system, "--system-params") if system else None,
+    )
 
 
 def _run(paths: tuple[Path, ...], candidates: list[Candidate], wanted: Wanted) -> bool:
@@ -125,7 +133,8 @@ def _replayed(candidate: Candidate, inputs: list[Input], wanted: Wanted) -> bool
     asked = [(one, wanted.parameters.of(candidate, one.exchange)) for one in inputs]
     found: list[Replayed] = []
     paint = Paint.of(sys.stdout)
-    for one in replay(Job(candidate, wanted.supplied, wanted.seconds), asked):
+    operators = wanted.parameters.of_operator(candidate)
+    for one in replay(Job(candidate, wanted.supplied, wanted.seconds, operators), asked):
         found.append(one)
         if wanted.as_json:
             click.echo(report.as_json(candidate.key, one))

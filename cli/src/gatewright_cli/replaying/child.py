@@ -3,9 +3,9 @@ went.
 
     python -I -B child.py PARENT_PID SDK < JOB
 
-JOB is a JSON object: `policy`, the file of its module; `definition`, as parsed; `supplied`; `seconds`, that one
-exchange may take; `exchanges`, a list of `number`, `name`, `exchange` and `params`, the last one parameters for each
-attachment in the chain's order. SDK is the folder of the packages `gatewright` and `sdk`.
+JOB is a JSON object: `policy`, the file of its module; `definition`, as parsed; `supplied`; `systemParams`;
+`seconds`, that one exchange may take; `exchanges`, a list of `number`, `name`, `exchange` and `params`, the last one
+parameters for each attachment in the chain's order. SDK is the folder of the packages `gatewright` and `sdk`.
 
 Writes JSON lines to stdout: {"number"} before an exchange and {"number", "executions", "warnings", "error"} after it;
 {"import"} where the policy cannot be imported; {"hung"}, with "number" for an exchange, where something takes longer,
@@ -92,7 +92,8 @@ class _Replays:
             places = attachments(recording, Candidate(module, definition, {}, self._folder))
             for number, index in enumerate(places):
                 params = item["params"][min(number, len(item["params"]) - 1)]
-                candidate = Candidate(module, definition, params, self._folder, timeout=self._job["seconds"])
+                operators, seconds = self._job["systemParams"], self._job["seconds"]
+                candidate = Candidate(module, definition, params, self._folder, operators, seconds)
                 replay = run(recording, candidate, supplied, index)
                 executions += [_told(one) for one in replay.executions]
                 warnings.update(dict.fromkeys(replay.warnings))

@@ -77,14 +77,14 @@ class Job:
     candidate: Candidate
     supplied: Mapping[str, object]
     seconds: float
+    system_params: Mapping[str, object] = field(default_factory=dict)
 
     def encoded(self, exchanges: list[JsonObject]) -> bytes:
         """What a process reads."""
         candidate = self.candidate
-        about = {"policy": str(candidate.folder / POLICY), "definition": candidate.definition}
-        return msgspec.json.encode(
-            {**about, "supplied": self.supplied, "seconds": self.seconds, "exchanges": exchanges}
-        )
+        policy = {"policy": str(candidate.folder / POLICY), "definition": candidate.definition}
+        told = {"supplied": self.supplied, "systemParams": self.system_params, "seconds": self.seconds}
+        return msgspec.json.encode({**policy, **told, "exchanges": exchanges})
 
 
 def replay(job: Job, inputs: list[tuple[Input, list[JsonObject]]]) -> Iterator[Replayed]:

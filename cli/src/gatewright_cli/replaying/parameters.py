@@ -25,8 +25,14 @@ class Parameters:
     Raises PreflightError where they are not as the policy's definition wants them.
     """
 
-    def __init__(self, given: JsonObject | None = None, api: JsonObject | None = None) -> None:
-        self._given, self._api = given, api
+    def __init__(
+        self, given: JsonObject | None = None, api: JsonObject | None = None, system: JsonObject | None = None
+    ) -> None:
+        self._given, self._api, self._system = given, api, system or {}
+
+    def of_operator(self, candidate: Candidate) -> JsonObject:
+        """What an operator sets for the policy, with defaults."""
+        return complete(candidate, self._system, "--system-params", "systemParameters")
 
     def of(self, candidate: Candidate, exchange: Exchange) -> list[JsonObject]:
         """For each attachment of the policy in the exchange's chain, in its order, with defaults."""
@@ -39,9 +45,9 @@ class Parameters:
         return [complete(candidate, self._given or one.get(PARAMS) or {}, where) for one in attached]
 
 
-def complete(candidate: Candidate, params: JsonObject, where: str) -> JsonObject:
-    """With defaults. Raises PreflightError where the definition's schema refuses them."""
-    schema: Any = candidate.definition.get("parameters") or {}
+def complete(candidate: Candidate, params: JsonObject, where: str, member: str = "parameters") -> JsonObject:
+    """With defaults. Raises PreflightError where the definition's schema, its `member`, refuses them."""
+    schema: Any = candidate.definition.get(member) or {}
     filled: Any = with_defaults(params, schema, schema)
     told = Schema(schema).mistakes(filled, f"{PARAMS} of {candidate.key}")
     cure = "" if where != "--params" else " (no recording has parameters: give --params or --api)"
@@ -66,11 +72,11 @@ def _attachments(api: JsonObject, operation: str) -> list[JsonObject]:
     return [one for one in found if isinstance(one, dict)]
 
 
-def read_params(text: str) -> JsonObject:
+def read_params(text: str, option: str = "--params") -> JsonObject:
     """A JSON object, or a file of JSON or YAML that has one. Raises PreflightError."""
     if text.lstrip().startswith("{"):
-        return _object(text.encode(), "--params")
-    return _object(_content(Path(text), "--params"), text)
+        return _object(text.encode(), option)
+    return _object(_content(Path(text), option), text)
 
 
 def read_api(file: Path) -> JsonObject:

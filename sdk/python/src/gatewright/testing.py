@@ -329,7 +329,8 @@ def replay(
     `metadata`, `response_headers`, `response_body`. What is not stands there as `[redacted]`, and `warnings` name it.
     `definition` is the policy's, as parsed, where its policy-definition.yaml is elsewhere.
 
-    IncompleteRecordingError names a member that the policy would need and the recording has not.
+    IncompleteRecordingError names a member that the policy would need and the recording has not; or says that the chain
+    has the policy, and it had no turn.
     """
     caller = sys._getframe(1).f_globals.get("__file__", "")
     module = policy or load_policy(caller)
@@ -337,7 +338,12 @@ def replay(
     found = read_definition(folder / DEFINITION) if definition is None else PolicyDefinition.from_document(definition)
     candidate = Candidate(module, found, dict(params or {}), folder, dict(system_params or {}), timeout)
     supplied = Supplied(headers or {}, query, body, metadata or {}, response_headers or {}, response_body)
-    return run(Recording.read(_beside(exchange, caller)), candidate, supplied, index)
+    recording = Recording.read(_beside(exchange, caller))
+    result = run(recording, candidate, supplied, index)
+    if all(one.skipped for one in result.executions):
+        why = result.executions[0].skipped if result.executions else "the exchange ended before its turn"
+        raise recording.incomplete("executions", f"a turn of {candidate.key}", f"there is none to compare: {why}")
+    return result
 
 
 def _beside(exchange: str | Path | Mapping[str, Any], caller: str) -> str | Path | Mapping[str, Any]:
