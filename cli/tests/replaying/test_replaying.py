@@ -206,8 +206,12 @@ def test_a_policy_that_cannot_be_imported_is_refused(tmp_path: Path, source: str
 
 
 def test_an_import_that_hangs_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PreflightError, match=r"cannot be imported: timeout: no end after 1 s; it is at .*policy.py:2"):
-        replayed(tmp_path, "import threading\nthreading.Event().wait()\n", seconds=1.0)
+    policy = candidate(tmp_path, "import threading\nthreading.Event().wait()\n")
+    job = Job(policy, {}, 10, import_seconds=1.0)
+    with pytest.raises(
+        PreflightError, match=r"cannot be imported: no end after 1 s; it is at .*policy.py:2; if it has"
+    ):
+        list(replay(job, [(given(exchange()), [{}])]))
 
 
 # ------------------------------------------------------------------ candidates

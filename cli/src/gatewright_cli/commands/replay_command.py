@@ -64,7 +64,7 @@ def replay(
         raise click.UsageError("--params and --system-params are of one policy: with --build, expected --api")
     supplied = {"headers": dict(map(_header, headers))}
     try:
-        wanted = Wanted(_parameters(params, api, system_params), supplied, timeout, as_json)
+        wanted = Wanted(_parameters(params, api, system_params), supplied, timeout, import_limit, as_json)
         same = _run(paths, _candidates(policy, build, import_limit), wanted)
     except PreflightError as error:
         for mistake in error.mistakes:
@@ -75,11 +75,13 @@ def replay(
 
 @dataclass(frozen=True)
 class Wanted:
-    """How it is to be done. supplied: values that recordings have not. seconds: that one exchange may take."""
+    """How it is to be done. supplied: values that recordings have not. seconds: that one exchange may take, and the
+    import of the policy in import_seconds."""
 
     parameters: Parameters
     supplied: Mapping[str, object]
     seconds: float
+    import_seconds: float
     as_json: bool
 
 
@@ -134,7 +136,8 @@ def _replayed(candidate: Candidate, inputs: list[Input], wanted: Wanted) -> bool
     found: list[Replayed] = []
     paint = Paint.of(sys.stdout)
     operators = wanted.parameters.of_operator(candidate)
-    for one in replay(Job(candidate, wanted.supplied, wanted.seconds, operators), asked):
+    job = Job(candidate, wanted.supplied, wanted.seconds, operators, wanted.import_seconds)
+    for one in replay(job, asked):
         found.append(one)
         if wanted.as_json:
             click.echo(report.as_json(candidate.key, one))

@@ -4,8 +4,9 @@ went.
     python -I -B child.py PARENT_PID SDK < JOB
 
 JOB is a JSON object: `policy`, the file of its module; `definition`, as parsed; `supplied`; `systemParams`;
-`seconds`, that one exchange may take; `exchanges`, a list of `number`, `name`, `exchange` and `params`, the last one
-parameters for each attachment in the chain's order. SDK is the folder of the packages `gatewright` and `sdk`.
+`seconds`, that one exchange may take, `importSeconds`, that the import may; `exchanges`, a list of `number`, `name`,
+`exchange` and `params`, the last one parameters for each attachment in the chain's order. SDK is the folder of the
+packages `gatewright` and `sdk`.
 
 Writes JSON lines to stdout: {"number"} before an exchange and {"number", "executions", "warnings", "error"} after it;
 {"import"} where the policy cannot be imported; {"hung"}, with "number" for an exchange, where something takes longer,
@@ -67,7 +68,7 @@ class _Replays:
         from gatewright.policy_call import describe
 
         watch = _Watch(self._job["seconds"], self._hung)
-        with watch.over({}):
+        with _Watch(self._job["importSeconds"], self._hung).over({}):
             try:
                 module = testing.load_policy(self._job["policy"])
             except BaseException as error:  # an import may raise anything, SystemExit too

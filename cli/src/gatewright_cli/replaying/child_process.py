@@ -72,19 +72,20 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Job:
-    """A policy, and what each process is told. seconds: that one exchange may take."""
+    """A policy, and what each process is told. seconds: that one exchange may take, import_seconds: the import."""
 
     candidate: Candidate
     supplied: Mapping[str, object]
     seconds: float
     system_params: Mapping[str, object] = field(default_factory=dict)
+    import_seconds: float = 60.0
 
     def encoded(self, exchanges: list[JsonObject]) -> bytes:
         """What a process reads."""
         candidate = self.candidate
         policy = {"policy": str(candidate.folder / POLICY), "definition": candidate.definition}
         told = {"supplied": self.supplied, "systemParams": self.system_params, "seconds": self.seconds}
-        return msgspec.json.encode({**policy, **told, "exchanges": exchanges})
+        return msgspec.json.encode({**policy, **told, "importSeconds": self.import_seconds, "exchanges": exchanges})
 
 
 def replay(job: Job, inputs: list[tuple[Input, list[JsonObject]]]) -> Iterator[Replayed]:
@@ -131,7 +132,10 @@ class _Process:
             yield self._ended(process.returncode)
 
     def _limit(self) -> float:
-        return self._job.seconds + GRACE_SECONDS + (START_SECONDS if self._began is None else 0)
+        """How long it may say nothing: what is under way ends itself before."""
+        if self._began is None:
+            return max(self._job.seconds, self._job.import_seconds) + GRACE_SECONDS + START_SECONDS
+        return self._job.seconds + GRACE_SECONDS
 
     def _told(self, line: _Line) -> _Line | None:
         if line.import_:
@@ -146,9 +150,10 @@ class _Process:
 
     def _hung(self, place: _Place) -> _Line:
         where = f"; it is at {place.file}:{place.line}" if place.file else ""
-        text = f"timeout: no end after {self._job.seconds:g} s{where}"
         if self._began is None:
-            raise PreflightError([f"{self._job.candidate.key}: cannot be imported: {text}"])
+            text = f"cannot be imported: no end after {self._job.import_seconds:g} s{where}"
+            raise PreflightError([f"{self._job.candidate.key}: {text}; if it has to take longer: --import-limit"])
+        text = f"timeout: no end after {self._job.seconds:g} s{where}"
         number, self._began = self._began, None
         return _Line(number, error=text)
 
