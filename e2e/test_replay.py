@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import re
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +171,11 @@ MARK_DEFINITION = "parameters: {type: object, properties: {name: {type: string},
 
 def replay(*arguments: str) -> subprocess.CompletedProcess[str]:
     words = ["gatewright", "replay", *arguments]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS)
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "GATEWRIGHT_CACHE_DIR": cache}
+        return subprocess.run(
+            words, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+        )
 
 
 @pytest.fixture

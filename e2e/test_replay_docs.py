@@ -30,9 +30,11 @@ class Project:
     gateway: Gateway
 
     def shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "GATEWRIGHT_CACHE_DIR": str(self.folder / "cache")}
         return subprocess.run(
-            ["bash", "-c", script], cwd=self.folder, capture_output=True, text=True, check=False, timeout=60
-        )
+            ["bash", "-c", script], cwd=self.folder, env=environment,
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

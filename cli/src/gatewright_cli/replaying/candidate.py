@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from gatewright_cli.builds.build_output import BuildOutputError
 from gatewright_cli.mistakes import PreflightError, refuse
 
 DEFINITION, POLICY = "policy-definition.yaml", "policy.py"
-GROUP = "default"
+GROUP, FOR = "default", "made-for"
 SHADOW = "attach it with `mode: shadow` to a gateway that has it built in: its differences are counted and recorded"
 
 
@@ -55,18 +56,30 @@ def of_folder(folder: Path, import_seconds: float) -> Candidate:
         key = f"{definition['name']}:{definition['version']}"
         expected = f"{folder}: expected a Python policy, got {key}, which is written in Go and needs an engine to run"
         raise PreflightError([f"{expected}: {SHADOW}"])
-    place = user_cache().root / "replay" / hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    place = _place(folder.resolve())
     manifest = place / "build.yaml"
     entry = {"name": definition["name"], "filePath": str(folder.resolve())}
     manifest.write_bytes(msgspec.json.encode({"version": "v1", "policies": [entry]}))
     try:
-        result = building.build(manifest, place / "output", import_seconds=import_seconds)
+        result = building.build(manifest, place / "output", import_seconds=import_seconds, engine=False)
     except PreflightError as error:
         far, near = os.path.relpath(folder.resolve(), place.resolve()), str(folder)
         raise PreflightError([mistake.replace(far, near) for mistake in error.mistakes]) from error
     assert result.executor is not None
     return Candidate(definition, folder.resolve(), result.groups[GROUP].python, result.executor.parent)
+
+
+def _place(folder: Path) -> Path:
+    """Where what is made for a policy is kept; what was made for folders that are no more is taken away."""
+    places = user_cache().root / "replay"
+    place = places / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (place / FOR).write_text(str(folder))
+    for each in places.iterdir():
+        made_for = each / FOR
+        if made_for.is_file() and not Path(made_for.read_text()).is_dir():
+            shutil.rmtree(each, ignore_errors=True)
+    return place
 
 
 def _definition(folder: Path) -> JsonObject:
