@@ -7,8 +7,8 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,41 +154,44 @@ LIMIT_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Saved:
-    """Exchanges in files, and a policy of the name `mark` that is changed."""
+    """Exchanges in files, and a policy of the name `mark` that is changed. cache: of environments."""
 
     folder: Path
     exchanges: list[Json]
     project: PolicyProject
+    cache: Path
 
-    def replay(self, source: str, *options: str, more: str = "") -> subprocess.CompletedProcess[str]:
-        """`gatewright replay` of all exchanges with this code."""
-        policy = self.project.write_policy("mark", source, more=more or MARK_DEFINITION).parent
-        return replay(str(self.folder), "--policy", str(policy), "--params", PARAMS, *options)
+    def replay(self, source: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """`gatewright replay` of all exchanges with this code of `mark`."""
+        policy = self.write(source)
+        return self.run(str(self.folder), "--policy", str(policy), "--params", PARAMS, *options)
+
+    def write(self, source: str, version: str = "v1.0.0") -> Path:
+        return self.project.write_policy("mark", source, version, more=MARK_DEFINITION).parent
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        words = ["gatewright", "replay", *arguments]
+        environment = {**os.environ, "GATEWRIGHT_CACHE_DIR": str(self.cache)}
+        return subprocess.run(
+            words, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+        )
+
+    def copied(self, folder: Path) -> list[Path]:
+        """The files, to be changed."""
+        return sorted(shutil.copytree(self.folder, folder).iterdir())
 
 
 MARK_DEFINITION = "parameters: {type: object, properties: {name: {type: string}, look: {type: array, default: []}}}\n"
 
 
-def replay(*arguments: str) -> subprocess.CompletedProcess[str]:
-    words = ["gatewright", "replay", *arguments]
-    with tempfile.TemporaryDirectory() as cache:
-        environment = {**os.environ, "GATEWRIGHT_CACHE_DIR": cache}
-        return subprocess.run(
-            words, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
-        )
-
-
-@pytest.fixture
-def saved(exchanges: dict[str, list[Json]], tmp_path: Path) -> Saved:
+@pytest.fixture(scope="module")
+def saved(exchanges: dict[str, list[Json]], tmp_path_factory: pytest.TempPathFactory) -> Saved:
     """As `gatewright record` saves them, of the chains with `mark`, each of which is run in both phases or one."""
-    folder = tmp_path / "saved"
-    folder.mkdir()
+    folder, project = tmp_path_factory.mktemp("saved"), tmp_path_factory.mktemp("project")
     kept = [one for name in ("bodies", "raised", "answered") for one in exchanges[name]]
     for number, exchange in enumerate(kept):
         (folder / f"{number:02}.exchange.json").write_text(json.dumps(exchange))
-    project = tmp_path / "project"
-    project.mkdir()
-    return Saved(folder, kept, PolicyProject(project, "unused"))
+    return Saved(folder, kept, PolicyProject(project, "unused"), tmp_path_factory.mktemp("cache"))
 
 
 def told(done: subprocess.CompletedProcess[str]) -> list[Json]:
@@ -268,18 +271,18 @@ def test_a_policy_that_ends_its_process_is_named(saved: Saved) -> None:
 
 
 def test_a_policy_with_requirements_has_its_environment(saved: Saved) -> None:
-    policy = saved.project.write_policy("mark", "import packaging.version\n" + MARKING, more=MARK_DEFINITION).parent
+    policy = saved.write("import packaging.version\n" + MARKING, "v1.0.1")
     (policy / "requirements.txt").write_text("packaging>=24\n")
-    done = replay(str(saved.folder), "--policy", str(policy), "--params", PARAMS)
+    done = saved.run(str(saved.folder), "--policy", str(policy), "--params", PARAMS)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_parameters_come_from_the_api(saved: Saved, tmp_path: Path) -> None:
-    policy = saved.project.write_policy("mark", MARKING, more=MARK_DEFINITION).parent
+    policy = saved.write(MARKING)
     file = tmp_path / "api.json"
     file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
     files = [str(path) for path in saved.folder.iterdir() if json.loads(path.read_text())["api"] == "replay-bodies"]
-    done = replay(*files, "--policy", str(policy), "--api", str(file))
+    done = saved.run(*files, "--policy", str(policy), "--api", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -289,14 +292,14 @@ def test_all_policies_of_a_build_are_replayed(saved: Saved, build: Path, tmp_pat
     lines.write_text("".join(json.dumps(one) + "\n" for one in exchanges))
     file = tmp_path / "api.json"
     file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
-    done = replay(str(lines), "--build", str(build), "--api", str(file))
+    done = saved.run(str(lines), "--build", str(build), "--api", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ("rewrite-json", "mark", "share", "add-python-header"):
         assert f"{name}:v1.0.0: {REQUESTS} exchanges replayed: none differ" in done.stdout
 
 
 def test_what_is_refused(saved: Saved, tmp_path: Path) -> None:
-    go = replay(str(saved.folder), "--policy", str(ROOT / "policies" / "add-headers"))
+    go = saved.run(str(saved.folder), "--policy", str(ROOT / "policies" / "add-headers"))
     assert go.returncode == 2
     assert "expected a Python policy, got add-headers:v1.0.0, which is written in Go" in go.stderr
     assert "mode: shadow" in go.stderr
@@ -307,15 +310,18 @@ def test_what_is_refused(saved: Saved, tmp_path: Path) -> None:
     assert broken.returncode == 2
     assert "policy.py:1" in broken.stderr
     (tmp_path / "bad.json").write_text("{")
-    assert replay(str(tmp_path / "bad.json"), "--policy", str(ROOT / "sample-policies" / "python-deny")).returncode == 2
+    assert (
+        saved.run(str(tmp_path / "bad.json"), "--policy", str(ROOT / "sample-policies" / "python-deny")).returncode == 2
+    )
     for options in ((), ("--build", "build", "--params", "{}"), ("--build", "a", "--policy", "b"), ("--header", "x")):
-        assert replay(str(saved.folder), *options).returncode == 2
-    (saved.folder / "00.exchange.json").write_text(json.dumps({**saved.exchanges[0], "version": 9}))
-    assert "expected a recording of version 1, got 9" in saved.replay(MARKING).stderr
+        assert saved.run(str(saved.folder), *options).returncode == 2
+    (tmp_path / "other.json").write_text(json.dumps({**saved.exchanges[0], "version": 9}))
+    assert "expected a recording of version 1, got 9" in saved.replay(MARKING, str(tmp_path / "other.json")).stderr
 
 
-def test_a_body_that_was_cut_is_named(saved: Saved) -> None:
-    for file in saved.folder.iterdir():
+def test_a_body_that_was_cut_is_named(saved: Saved, tmp_path: Path) -> None:
+    files = saved.copied(tmp_path / "cut")
+    for file in files:
         exchange = json.loads(file.read_text())
         if exchange["api"] == "replay-bodies":
             for message in ("request", "upstreamResponse"):
@@ -323,7 +329,7 @@ def test_a_body_that_was_cut_is_named(saved: Saved) -> None:
                     exchange[message]["body"] |= {"text": "{", "truncated": True}
             file.write_text(json.dumps(exchange))
     options = "--params", json.dumps(REWRITE["params"]), "--json"
-    lines = told(replay(str(saved.folder), "--policy", str(policy_folder("rewrite-json")), *options))
+    lines = told(saved.run(str(tmp_path / "cut"), "--policy", str(policy_folder("rewrite-json")), *options))
     cut = [one for one in lines if one["error"]]
     assert cut
     assert all("body: expected all of it, got the first 1 of" in one["error"] for one in cut)
