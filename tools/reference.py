@@ -400,6 +400,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Metrics": ("metric", "reset_metrics"),
         "Contexts": ("request", "response", "HeaderLines", "header_blob"),
         "Streams": ("stream", "Stream", "run_stream", "StreamResult", "collect_stream", "streaming"),
+        "Recorded exchanges": ("replay", "Replay", "ReplayedExecution", "IncompleteRecordingError"),
     },
     "gatewright.metrics": {
         "Metrics": ("Counter", "Gauge", "Histogram", "DEFAULT_BUCKETS", "MetricError"),

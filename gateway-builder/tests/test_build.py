@@ -113,6 +113,16 @@ def test_two_versions_of_two_policies_run_side_by_side(mixed: Workplace) -> None
     _nor_does_a_new_one(mixed)
 
 
+def test_without_an_engine_there_is_what_runs_python_policies(mixed: Workplace) -> None:
+    options = BuildOptions(
+        mixed.folder / "build.yaml", mixed.output, mixed.say, source_root=mixed.product, engine=False
+    )
+    result = build(options)
+    assert {"bin", "sbom.cdx.json"}.isdisjoint(names(mixed.output))
+    assert serve(result, "default") == ["served by tiny_rpc 1.3", "paint:v1.0.0 painted 2.4"]
+    assert build(options).changed == ()
+
+
 def _dependencies_belong_to_the_interpreter_that_runs_the_executor(python: Path) -> None:
     machine = sys.version_info
     code = "import sys, tiny_rpc; print(sys.version, tiny_rpc.__file__, sep='|')"

@@ -30,7 +30,7 @@ def options(*command: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "build", "apply", "status", "tail", "explain", "record", "reload", "backup", "init"]
+    "command", ["run", "build", "apply", "status", "tail", "explain", "record", "replay", "reload", "backup", "init"]
 )
 def test_every_option_of_a_command_is_there(pages: dict[str, str], command: str) -> None:
     section = pages["command-line.md"].partition(f"## gatewright {command}\n")[2].partition("\n## ")[0]

@@ -18,6 +18,7 @@ from gatewright_cli.commands.inspector_command import inspector
 from gatewright_cli.commands.log_level_command import log_level
 from gatewright_cli.commands.record_command import record
 from gatewright_cli.commands.reload_command import reload
+from gatewright_cli.commands.replay_command import replay
 from gatewright_cli.commands.run_command import run
 from gatewright_cli.commands.status_command import status
 from gatewright_cli.commands.tail_command import tail
@@ -49,6 +50,7 @@ for command in (
     tail,
     explain,
     record,
+    replay,
     import_,
     export,
     backup,

@@ -61,7 +61,8 @@ class BuildOptions:
 
     manifest: the build.yaml; build.lock is beside it. output: the folder to make or to bring up to date. say: told
     what goes on. locked: whether to refuse what is not in build.lock. source_root: the checkout to build from, by
-    default the one around this package. import_seconds: how long the import of one policy may take.
+    default the one around this package. import_seconds: how long the import of one policy may take. engine: False makes
+    neither engine nor SBOM, for who runs Python policies alone.
     """
 
     manifest: Path
@@ -70,6 +71,7 @@ class BuildOptions:
     locked: bool = False
     source_root: Path | None = None
     import_seconds: float = LIMIT_SECONDS
+    engine: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +167,11 @@ def build(options: BuildOptions) -> BuildResult:
         with clock.step("imports"), mistakes.gather():
             _check_imports(work, ready)
         with clock.step("engine"), mistakes.gather():
-            part = EnginePart(staging, output, work.records, options.say)
-            is_stock = make_engine(part, plan.policies, plan.sources, user_cache())
+            is_stock = options.engine and _make_engine(work)
         refuse_if_any(mistakes.found)
         with clock.step("output"):
-            _stage_sbom(work)
+            if options.engine:
+                _stage_sbom(work)
             write_lock(lock_path(options.manifest), plan.lock)
             _read_what_was_made(work)
             changed = commit(staging, output, unwanted_parts(output, plan.policies))
@@ -263,6 +265,11 @@ def _check_imports(work: _Work, ready: list[Group]) -> None:
                 check.stop()
             raise
     refuse_if_any(mistakes.found)
+
+
+def _make_engine(work: _Work) -> bool:
+    part = EnginePart(work.staging, work.output, work.records, work.say)
+    return make_engine(part, work.plan.policies, work.plan.sources, user_cache())
 
 
 def _stage_sbom(work: _Work) -> None:

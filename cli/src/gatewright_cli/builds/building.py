@@ -22,11 +22,17 @@ NOTE = "note: "
 IMPORT_SECONDS = LIMIT_SECONDS
 
 
-def build(manifest: Path, output: Path, locked: bool = False, import_seconds: float = IMPORT_SECONDS) -> BuildResult:
-    """Builds. import_seconds: for the import of one policy. Raises PreflightError with a sentence for each mistake."""
+def build(
+    manifest: Path, output: Path, locked: bool = False, import_seconds: float = IMPORT_SECONDS, engine: bool = True
+) -> BuildResult:
+    """Builds. import_seconds: for the import of one policy. engine: False makes none, for who runs policies alone.
+
+    Raises PreflightError with a sentence for each mistake.
+    """
     try:
         with _shown() as show:
-            return run_builder(BuildOptions(manifest, output, show.say, locked, import_seconds=import_seconds))
+            options = BuildOptions(manifest, output, show.say, locked, import_seconds=import_seconds, engine=engine)
+            return run_builder(options)
     except BuildError as error:
         raise PreflightError([str(mistake) for mistake in error.mistakes] or [str(error)]) from error
 

@@ -23,7 +23,8 @@ def heading(change: Change) -> str:
         sizes = [_body(side).size for side in (change.before, change.after) if side is not msgspec.UNSET]
         return f"body, {' → '.join(map(str, sizes))} bytes"
     if change.what == "answer":
-        return f"answer {_message(change.after).status}"
+        statuses = [_message(side).status for side in (change.before, change.after) if side is not msgspec.UNSET]
+        return f"answer {' → '.join(map(str, dict.fromkeys(statuses)))}"
     return f"{change.what} {change.name}".rstrip()
 
 
@@ -32,7 +33,7 @@ def lines(change: Change) -> list[str]:
     if change.what == "body":
         found = list(_body_lines(change))
     elif change.what == "answer":
-        found = list(_added(_message(change.after)))
+        found = list(_answer_lines(change))
     else:
         found = [*_sided("- ", change, change.before), *_sided("+ ", change, change.after)]
     if len(found) <= MOST_LINES:
@@ -45,22 +46,38 @@ def _sided(sign: str, change: Change, value: Any) -> Iterator[str]:
         return
     if change.what in VALUES and isinstance(value, list):
         yield from (f"{sign}{one}" for one in value)
-    elif change.what in STORED:
+    elif change.what == "failure":
+        yield from (f"{sign}{line}" for line in f"{value['class']}: {value['message']}".splitlines())
+    elif change.what in STORED or not isinstance(value, str):
         yield f"{sign}{json.dumps(value, ensure_ascii=False)}"
     else:
         yield f"{sign}{value}"
 
 
-def _added(message: Message) -> Iterator[str]:
-    yield from (f"+ {name}: {value}" for name, value in message.headers)
+def _answer_lines(change: Change) -> Iterator[str]:
+    """All of one that was not there before, or is no more; of one that has changed, where it has."""
+    before, after = (_message_text(side) for side in (change.before, change.after))
+    if before and after:
+        yield from _patch(before, after)
+    else:
+        yield from (f"- {line}".rstrip() for line in before)
+        yield from (f"+ {line}".rstrip() for line in after)
+
+
+def _message_text(side: Any) -> list[str]:
+    message = _message(side)
+    lines = [f"{name}: {value}" for name, value in message.headers]
     if message.body is not None and message.body.size:
-        if message.headers:
-            yield "+"
-        yield from (f"+ {line}" for line in _text(message.body))
+        lines += [*([""] if lines else []), *_text(message.body)]
+    return lines
 
 
 def _body_lines(change: Change) -> Iterator[str]:
     before, after = (_text(_body(side)) if side is not msgspec.UNSET else [] for side in (change.before, change.after))
+    yield from _patch(before, after)
+
+
+def _patch(before: list[str], after: list[str]) -> Iterator[str]:
     found = difflib.unified_diff(before, after, lineterm="", n=CONTEXT_LINES)
     for number, line in enumerate(found):
         if number >= 2 and not line.startswith("@@"):  # without the names of files

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gatewright_cli.exchanges import differences, timeline
 from gatewright_cli.exchanges.line import duration
 from gatewright_cli.exchanges.paint import Paint, folded, safe, wrapped
-from gatewright_cli.exchanges.recorded import Exchange, Execution, Failure
+from gatewright_cli.exchanges.recorded import Change, Exchange, Execution, Failure
 from gatewright_cli.exchanges.source_lines import NO_SOURCES, Sources
 from gatewright_cli.exchanges.verdict import verdict
 
@@ -66,9 +66,14 @@ def _execution(execution: Execution, paint: Paint, sources: Sources) -> Iterator
     if execution.stream:
         yield f"  {execution.stream.bytes_in} bytes in, {execution.stream.bytes_out} bytes out"
     for change in execution.changes:
-        yield from (f"  {line}" for line in folded(safe(differences.heading(change)), paint.width - 2))
-        for line in differences.lines(change):
-            yield from _difference(line, paint)
+        yield from change_lines(change, paint)
+
+
+def change_lines(change: Change, paint: Paint) -> Iterator[str]:
+    """What has changed, and how, as a patch says it."""
+    yield from (f"  {line}" for line in folded(safe(differences.heading(change)), paint.width - 2))
+    for line in differences.lines(change):
+        yield from _difference(line, paint)
 
 
 def _difference(line: str, paint: Paint) -> Iterator[str]:

@@ -17,6 +17,10 @@ A policy that streams is run to its end, with the body cut in any way:
     result = testing.run_stream(policy.on_response_stream, testing.stream(b"a secret", sizes=[1, 3]))
     assert result.body == b"a ******"
 
+An exchange that a gateway has recorded is replayed, and compared with what was recorded:
+
+    assert not testing.replay("login.exchange.json", policy).differences
+
 What a policy has counted by `sdk.metrics` can be read:
 
     assert policy.REFUSED.value(reason="expired") == 1
@@ -33,44 +37,64 @@ import asyncio
 import functools
 import importlib
 import inspect
-import itertools
-import json
-import random
 import sys
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any, overload
+from typing import Any
 
 from gatewright import action
+from gatewright.contexts import HeaderLines, Stream, header_blob, request, response, stream, streaming
+from gatewright.definition import PolicyDefinition
 from gatewright.lifetime import Lifetime, lifetime
 from gatewright.metadata import checked_json
 from gatewright.metrics import registry
 from gatewright.moved_clock import MovedClock as MovedClock
 from gatewright.moved_clock import clock as clock
-from gatewright.peer import Peer, encode_peer
 from gatewright.policy import (
-    HeaderValue,
     ImmediateResponse,
     OnRequestStream,
     OnResponseStream,
     PolicyMetadata,
     Reject,
     RequestContext,
-    RequestStreamContext,
     ResponseContext,
     ResponseStreamContext,
     Trailers,
 )
+from gatewright.recording import IncompleteRecordingError, Recording, Supplied
+from gatewright.replay import Candidate, Replay, ReplayedExecution, read_definition, run
+
+__all__ = [
+    "HOOKS",
+    "STREAM_HOOKS",
+    "HeaderLines",
+    "IncompleteRecordingError",
+    "Prepared",
+    "Replay",
+    "ReplayedExecution",
+    "Stream",
+    "StreamResult",
+    "collect_stream",
+    "header_blob",
+    "load_policy",
+    "metric",
+    "params",
+    "prepared",
+    "replay",
+    "request",
+    "reset_metrics",
+    "response",
+    "run_stream",
+    "stream",
+    "streaming",
+]
 
 HOOKS = ("on_request", "on_response")
 STREAM_HOOKS = ("on_request_stream", "on_response_stream")
-HeaderLines = Mapping[str, HeaderValue] | Iterable[tuple[str | bytes, str | bytes]]
-"""Headers by name, or line by line."""
 
 
 def load_policy(file: str) -> ModuleType:
@@ -207,164 +231,7 @@ async def _awaited(awaitable: Any) -> Any:
     return await awaitable
 
 
-def request(
-    method: str = "GET",
-    path: str = "/",
-    *,
-    query: str = "",
-    headers: HeaderLines = (),
-    body: bytes | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    prepared: Any = None,
-    scheme: str = "http",
-    authority: str = "localhost",
-    client_address: str = "127.0.0.1:40000",
-    peer: Peer | None = None,
-    upstream: str | None = None,
-    request_id: str = "test-request",
-    operation: str = "",
-    policy: PolicyMetadata | None = None,
-    timeout: float = 1.0,
-    traceparent: str = "",
-) -> RequestContext:
-    """The context of an on_request.
-
-    By default a GET of `/` on `http://localhost` from 127.0.0.1:40000 without headers and body, with the request id
-    `test-request` and the metadata {}, from a client without a certificate. `operation` defaults to the method and the
-    path, `policy` to test:v0.0.0.
-    `headers` are a mapping or (name, value) pairs; names are lower-cased. `timeout` is in seconds from now.
-    `traceparent` is of the execution's span, by default it is not traced; that of the client is a header.
-    """
-    fields = _Fields(
-        request_id=_raw(request_id),
-        method=_raw(method),
-        path=_raw(path),
-        query=_raw(query),
-        scheme=_raw(scheme),
-        authority=_raw(authority),
-        client_address=_raw(client_address),
-        operation=_raw(operation or f"{method} {path}"),
-        request_headers=header_blob(headers),
-        metadata=json.dumps(dict(metadata or {})).encode(),
-        peer=encode_peer(peer),
-        upstream=_raw(upstream or ""),
-        traceparent=_raw(traceparent),
-    )
-    about = policy or PolicyMetadata("test", "v0.0.0")
-    return RequestContext(fields, body, about, prepared, time.monotonic() + timeout)
-
-
-def response(
-    status_code: int = 200,
-    *,
-    headers: HeaderLines = (),
-    body: bytes | None = None,
-    request: RequestContext | None = None,
-) -> ResponseContext:
-    """The context of an on_response: by default 200 without headers and body, for a plain GET.
-
-    `request` brings metadata, `prepared`, policy and timeout along.
-
-    A gateway gives `request.body` only where the definition says `requestBodyInResponse: true`: so give the request one
-    only then.
-    """
-    fields = _Fields(status=status_code, response_headers=header_blob(headers))
-    return ResponseContext(fields, body, request or _plain_request())
-
-
 # ------------------------------------------------------------------ streams
-
-
-class Stream(AsyncIterator[bytes]):
-    """The chunks of a body, once. `trailers` are the message's, which come when they have ended.
-
-    RuntimeError as in a gateway: where two tasks ask at once, and where it is iterated again after its end.
-    """
-
-    def __init__(self, chunks: Iterable[bytes], trailers: bytes | None) -> None:
-        self.trailers = Trailers()
-        self._chunks = iter(chunks)
-        self._blob = trailers
-        self._ended = self._is_asked = False
-
-    def __aiter__(self) -> Stream:
-        if self._ended:
-            raise RuntimeError(action.ITERATED_AGAIN)
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._is_asked:
-            raise RuntimeError(action.ASKED_TWICE)
-        self._is_asked = True
-        try:
-            await asyncio.sleep(0)  # as for one that has to come
-        finally:
-            self._is_asked = False
-        for chunk in self._chunks:
-            if chunk:
-                return chunk
-        self._ended = True
-        self.end()
-        raise StopAsyncIteration
-
-    def end(self) -> Trailers:
-        """The body has ended, whether it was read or not. What the receiver gets: none, where none came."""
-        self.trailers.arrived(self._blob)
-        return Trailers(b"") if self._blob is None else self.trailers
-
-
-def stream(
-    body: bytes | str | Iterable[bytes | str] = b"",
-    *,
-    sizes: int | Sequence[int] = (),
-    seed: int | None = None,
-    trailers: HeaderLines | None = None,
-) -> Stream:
-    """A body in chunks, for on_request_stream and on_response_stream.
-
-    `body` is whole, and then cut, or in chunks already. `sizes`, in bytes, are those of the chunks: one for all, or one
-    after the other and over again. `seed` cuts at random, the same way for the same number. With neither it is one
-    chunk. Since a policy must not depend on where the chunks are cut, let hypothesis choose:
-    `sizes=st.lists(st.integers(1, 20), min_size=1)`.
-    """
-    if not isinstance(body, bytes | str):
-        if sizes or seed is not None:
-            raise TypeError("expected a whole body beside `sizes` or `seed`, got chunks; join them")
-        chunks: Iterable[bytes] = map(_raw, body)
-    elif seed is not None:
-        chosen = random.Random(seed)  # noqa: S311 - nobody is to be kept from guessing them
-        chunks = _cut(_raw(body), (chosen.randint(1, 20) for _ in itertools.count()))
-    else:
-        chunks = _cut(_raw(body), _sizes(sizes) if sizes else itertools.repeat(len(body) * 4 + 1))
-    return Stream(chunks, None if trailers is None else header_blob(trailers))
-
-
-def _sizes(sizes: int | Sequence[int]) -> Iterator[int]:
-    each = [sizes] if isinstance(sizes, int) else list(sizes)
-    if min(each) < 1:
-        raise ValueError(f"expected sizes of a byte or more, got {min(each)}")
-    return itertools.cycle(each)
-
-
-def _cut(body: bytes, sizes: Iterator[int]) -> Iterator[bytes]:
-    at = 0
-    while at < len(body):
-        until = at + next(sizes)
-        yield body[at:until]
-        at = until
-
-
-@overload
-def streaming(ctx: RequestContext, chunks: Stream) -> RequestStreamContext: ...
-@overload
-def streaming(ctx: ResponseContext, chunks: Stream) -> ResponseStreamContext: ...
-def streaming(ctx: RequestContext | ResponseContext, chunks: Stream) -> RequestStreamContext | ResponseStreamContext:
-    """The context of an on_request_stream or on_response_stream: what `request` or `response` made, without its body,
-    with the trailers of `chunks`.
-    """
-    if isinstance(ctx, ResponseContext):
-        return ResponseStreamContext(ctx._fields, ctx.request, chunks.trailers)
-    return RequestStreamContext(ctx._fields, ctx.policy, ctx.prepared, ctx._deadline, chunks.trailers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,37 +303,59 @@ def _default_context(function: object) -> RequestContext | ResponseContext:
     return response() if name == "on_response_stream" else request()
 
 
-def header_blob(headers: HeaderLines) -> bytes:
-    """Headers in the form that `gatewright.policy.Headers` parses."""
-    lines = headers.items() if isinstance(headers, Mapping) else headers
-    return b"".join(
-        _raw(name).lower() + b"\0" + _raw(one) + b"\0"
-        for name, value in lines
-        for one in ([value] if isinstance(value, str | bytes) else value)
-    )
+# ------------------------------------------------------------------ replay
+
+DEFINITION = "policy-definition.yaml"
 
 
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    request_id: bytes = b""
-    method: bytes = b""
-    path: bytes = b""
-    query: bytes = b""
-    scheme: bytes = b""
-    authority: bytes = b""
-    client_address: bytes = b""
-    operation: bytes = b""
-    request_headers: bytes = b""
-    metadata: bytes = b""
-    peer: bytes = b""
-    upstream: bytes = b""
-    traceparent: bytes = b""
-    status: int = 0
-    response_headers: bytes = b""
+def replay(
+    exchange: str | Path | Mapping[str, Any],
+    policy: ModuleType | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    index: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    query: str | None = None,
+    body: bytes | str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    response_headers: Mapping[str, str] | None = None,
+    response_body: bytes | str | None = None,
+    definition: Mapping[str, Any] | None = None,
+    system_params: Mapping[str, Any] | None = None,
+    timeout: float = 1.0,
+) -> Replay:
+    """Runs a policy on a recorded exchange as the engine would, in each of its turns, and compares with the recording.
+
+    `exchange` is a file of `gatewright record`, relative to here or to the test, or its JSON object; `policy` what
+    `load_policy` has loaded, by default that of the test's folder. Where the recording has no execution of the policy
+    it is run on the client's request and the upstream's response. With `index`, a position in the recording's
+    `policies`, only the attachment that is there.
+
+    `params` are the attachment's, which no recording has; defaults are not applied. Values that were taken out of the
+    recording, and bodies that were cut, are supplied: `headers={"authorization": "Bearer abc"}`, `query`, `body`,
+    `metadata`, `response_headers`, `response_body`. What is not stands there as `[redacted]`, and `warnings` name it.
+    `definition` is the policy's, as parsed, where its policy-definition.yaml is elsewhere.
+
+    IncompleteRecordingError names a member that the policy would need and the recording has not; or says that the chain
+    has the policy, and it had no turn.
+    """
+    caller = sys._getframe(1).f_globals.get("__file__", "")
+    module = policy or load_policy(caller)
+    folder = Path(module.__file__ or "").parent
+    found = read_definition(folder / DEFINITION) if definition is None else PolicyDefinition.from_document(definition)
+    candidate = Candidate(module, found, dict(params or {}), folder, dict(system_params or {}), timeout)
+    supplied = Supplied(headers or {}, query, body, metadata or {}, response_headers or {}, response_body)
+    recording = Recording.read(_beside(exchange, caller))
+    result = run(recording, candidate, supplied, index)
+    if all(one.skipped for one in result.executions):
+        why = result.executions[0].skipped if result.executions else "the exchange ended before its turn"
+        raise recording.incomplete("executions", f"a turn of {candidate.key}", f"there is none to compare: {why}")
+    return result
 
 
-def _raw(value: str | bytes) -> bytes:
-    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-
-
-_plain_request = request
+def _beside(exchange: str | Path | Mapping[str, Any], caller: str) -> str | Path | Mapping[str, Any]:
+    """The file beside the test, where there is none of that name here."""
+    if isinstance(exchange, Mapping) or Path(exchange).exists():
+        return exchange
+    beside = Path(caller).parent / exchange
+    return beside if beside.exists() else exchange

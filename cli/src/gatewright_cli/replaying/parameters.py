@@ -1,0 +1,104 @@
+"""The parameters that a policy is replayed with: no recording has them, since they may hold secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gatewright_documents.document import read_document
+from gatewright_documents.mistake import Unreadable
+from gatewright_documents.schema import Schema
+from gatewright_documents.schema_defaults import with_defaults
+from gatewright_documents.values import JsonObject, JsonValue
+from gatewright_documents.yaml_reader import YAML_1_1
+
+from gatewright_cli.exchanges.recorded import Exchange
+from gatewright_cli.mistakes import PreflightError, refuse
+from gatewright_cli.replaying.candidate import Candidate
+
+PARAMS = "params"
+
+
+class Parameters:
+    """Of a policy's attachments: the same for all, or those that an Api says.
+
+    Raises PreflightError where they are not as the policy's definition wants them.
+    """
+
+    def __init__(
+        self, given: JsonObject | None = None, api: JsonObject | None = None, system: JsonObject | None = None
+    ) -> None:
+        self._given, self._api, self._system = given, api, system or {}
+
+    def of_operator(self, candidate: Candidate) -> JsonObject:
+        """What an operator sets for the policy, with defaults."""
+        return complete(candidate, self._system, "--system-params", "systemParameters")
+
+    def of(self, candidate: Candidate, exchange: Exchange) -> list[JsonObject]:
+        """For each attachment of the policy in the exchange's chain, in its order, with defaults."""
+        if self._api is None or _name(self._api) != exchange.api:
+            return [complete(candidate, self._given or {}, "--params")]
+        attached = [one for one in _attachments(self._api, exchange.operation) if one.get("name") == candidate.name]
+        if not attached:
+            return [complete(candidate, self._given or {}, "--params")]
+        where = f"--api, {exchange.api}"
+        return [complete(candidate, self._given or one.get(PARAMS) or {}, where) for one in attached]
+
+
+def complete(candidate: Candidate, params: JsonObject, where: str, member: str = "parameters") -> JsonObject:
+    """With defaults. Raises PreflightError where the definition's schema, its `member`, refuses them."""
+    schema: Any = candidate.definition.get(member) or {}
+    filled: Any = with_defaults(params, schema, schema)
+    told = Schema(schema).mistakes(filled, f"{PARAMS} of {candidate.key}")
+    cure = "" if where != "--params" else " (no recording has parameters: give --params or --api)"
+    refuse([f"{where}: {mistake}{cure}" for mistake in told])
+    return filled  # type: ignore[no-any-return]
+
+
+def _name(api: JsonObject) -> str:
+    metadata = api.get("metadata")
+    return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
+
+
+def _attachments(api: JsonObject, operation: str) -> list[JsonObject]:
+    """Of the API, then of the operation, as a chain has them."""
+    spec: Any = api.get("spec") or {}
+    found = [*(spec.get("policies") or [])]
+    asked = operation.partition(" [")[0]
+    for one in spec.get("operations") or []:
+        if f"{one.get('method')} {one.get('path')}" == asked:
+            found += one.get("policies") or []
+            break
+    return [one for one in found if isinstance(one, dict)]
+
+
+def read_params(text: str, option: str = "--params") -> JsonObject:
+    """A JSON object, or a file of JSON or YAML that has one. Raises PreflightError."""
+    if text.lstrip().startswith("{"):
+        return _object(text.encode(), option)
+    return _object(_content(Path(text), option), text)
+
+
+def read_api(file: Path) -> JsonObject:
+    """An Api document. Raises PreflightError."""
+    document = _object(_content(file, "--api"), str(file))
+    if document.get("kind") != "Api":
+        raise PreflightError([f"{file}: kind: expected Api, got {document.get('kind')!r}"])
+    return document
+
+
+def _content(file: Path, option: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise PreflightError([f"{option}: {file}: expected a file: {error.strerror}"]) from error
+
+
+def _object(content: bytes, shown: str) -> JsonObject:
+    try:
+        value: JsonValue = read_document(content, shown, YAML_1_1).value
+    except Unreadable as error:
+        raise PreflightError([str(mistake) for mistake in error.mistakes]) from error
+    if not isinstance(value, dict):
+        raise PreflightError([f"{shown}: expected an object, got {type(value).__name__}"])
+    return value

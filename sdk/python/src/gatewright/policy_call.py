@@ -1,0 +1,441 @@
+"""One call of a policy's function as the engine does it, and what its action does to the exchange. For replays."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import os
+import traceback
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from gatewright import action as checked
+from gatewright.action import ActionError
+from gatewright.contexts import Stream, header_blob, request, response, stream, streaming
+from gatewright.definition import BodyMode, EncodedBodies, ProcessingModeConfig
+from gatewright.header_rules import check_size
+from gatewright.headers import Headers
+from gatewright.lifetime import lifetime
+from gatewright.metadata import checked_json
+from gatewright.peer import Peer
+from gatewright.policy import (
+    FailureClass,
+    ImmediateResponse,
+    PolicyMetadata,
+    Reject,
+    RequestContext,
+    ResponseContext,
+    UpstreamRequestModifications,
+    UpstreamResponseModifications,
+    touched_metadata,
+)
+from gatewright.recording import REQUEST, TEXTS, JsonObject, Message, Moment, body_of
+
+__all__ = ["Call", "Outcome", "PolicyRun", "PreparationError", "StreamedBody", "describe", "place", "shown_path"]
+
+Function = Callable[..., Any]
+OF_THE_BODY = ("content-encoding", "content-length")
+HERE = Path(__file__).parent
+
+
+class PreparationError(Exception):
+    """The policy's `prepare`, or `get_policy`, raised; the text says what, and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedBody:
+    """What a stream has yielded, or rejected."""
+
+    chunks: list[bytes]
+    rejected: ImmediateResponse | None = None
+
+
+@dataclass
+class Call:
+    """What a function is called with: the exchange at that moment, and the bodies that the policy is given."""
+
+    phase: str
+    hook: str
+    now: Moment
+    exchange: Mapping[str, Any]
+    mode: ProcessingModeConfig
+    timeout: float
+    body: bytes | None = None
+    request_body: bytes | None = None
+    trailers: list[tuple[str, str]] | None = None
+    recorded_bodies: list[JsonObject] = field(default_factory=list)
+
+    @property
+    def direction(self) -> str:
+        """request or response."""
+        return self.phase.partition("_")[0]
+
+    @property
+    def passes_encoded(self) -> bool:
+        """Whether the policy wants bodies with their content encoding."""
+        return self.mode.encoded_bodies is EncodedBodies.PASS
+
+    @property
+    def refused(self) -> str:
+        """The content encoding of a body that the policy refuses; "" for none."""
+        message = self.now.message(self.direction)
+        wanted = self._wants(self.direction) and message.body is not None
+        return message.coding if wanted and self.mode.encoded_bodies is EncodedBodies.REFUSE else ""
+
+    def _wants(self, direction: str) -> bool:
+        mode = self.mode.request_body_mode if direction == REQUEST else self.mode.response_body_mode
+        return mode is not BodyMode.SKIP
+
+    def context(self, about: PolicyMetadata, prepared: Any) -> RequestContext | ResponseContext:
+        """Of on_request, or of on_response; `streaming` makes that of a stream of it."""
+        asked = self._request(about, prepared)
+        if self.direction == REQUEST:
+            return asked
+        message = self.now.message(self.direction)
+        headers = self._headers(message, self._wants(self.direction))
+        return response(message.status, headers=headers, body=self.body, request=asked)
+
+    def _request(self, about: PolicyMetadata, prepared: Any) -> RequestContext:
+        message, client = self.now.request, self.exchange.get("client") or {}
+        is_request = self.direction == REQUEST
+        wants_body = self._wants(REQUEST) if is_request else self.mode.request_body_in_response
+        texts = {name: message.texts.get(name, "") for name in TEXTS}
+        return request(
+            texts["method"],
+            texts["path"],
+            query=texts["query"],
+            headers=self._headers(message, wants_body),
+            body=self.body if is_request else self.request_body,
+            metadata=self.now.metadata,
+            prepared=prepared,
+            scheme=self.exchange["request"].get("scheme", ""),
+            authority=texts["authority"],
+            client_address=client.get("address", ""),
+            peer=_peer(client.get("peer")),
+            upstream=texts["upstream"] or None,
+            request_id=self.exchange.get("id", ""),
+            operation=self.exchange.get("operation", ""),
+            policy=about,
+            timeout=self.timeout,
+        )
+
+    def _headers(self, message: Message, wants_body: bool) -> list[tuple[str, str]]:
+        """As the policy sees them: of a body that it is given decoded, they are those of that."""
+        if not wants_body or self.mode.encoded_bodies is not EncodedBodies.DECODE or not message.coding:
+            return message.headers
+        return [line for line in message.headers if line[0] not in OF_THE_BODY]
+
+    def chunks(self) -> Stream:
+        """The body, for a stream; where it is cut means nothing."""
+        return stream(self.body or b"", trailers=self.trailers)
+
+
+def _peer(said: Mapping[str, Any] | None) -> Peer | None:
+    if said is None:
+        return None
+    dns_names, uris, emails, addresses = (
+        tuple(said.get(name) or ()) for name in ("dnsNames", "uris", "emailAddresses", "ipAddresses")
+    )
+    subject, issuer, fingerprint = (said.get(name, "") for name in ("subject", "issuer", "fingerprint"))
+    return Peer(subject, issuer, dns_names, uris, emails, addresses, fingerprint)
+
+
+@dataclass
+class Outcome:
+    """What became of a call. after: the exchange as the policy leaves it."""
+
+    kind: str = ""
+    after: Moment = field(default_factory=lambda: Moment(Message()))
+    answered: bool = False
+    returned: Any = None
+    failure: JsonObject | None = None
+    body: JsonObject | None = None
+    """Of a stream: what it has yielded."""
+    trailers: tuple[list[tuple[str, str]], list[tuple[str, str]]] = field(default_factory=lambda: ([], []))
+    """Of a stream: as it was given them, and as it leaves them."""
+    changes_size: bool = False
+    """Of a stream: whether it has yielded more or fewer bytes than it was given."""
+
+
+class PolicyRun(AbstractContextManager["PolicyRun"]):
+    """A policy that is called: prepared when it is entered, closed when it is left.
+
+    What is async runs on one event loop, in a thread of its own; all else in the thread that calls.
+    """
+
+    def __init__(self, module: ModuleType, folder: Path | None, params: dict[str, Any], about: PolicyMetadata) -> None:
+        self._owner: Any = module
+        self._folder, self._params, self._about = folder, checked_json(params, "params"), about
+        self._stack = ExitStack()
+        self._prepared: Any = None
+        self._loop: asyncio.Runner | None = None
+        self._thread: ThreadPoolExecutor
+
+    def __enter__(self) -> PolicyRun:
+        try:
+            self._prepare()
+        except BaseException as error:
+            self._close()
+            if not isinstance(error, Exception | SystemExit):
+                raise
+            raise PreparationError(f"{self._about.policy_name}: prepare: {describe(error, self._folder)}") from error
+        return self
+
+    def _prepare(self) -> None:
+        module = self._owner
+        if not any(hasattr(module, hook) for hook in HOOKS) and hasattr(module, "get_policy"):
+            self._owner = module.get_policy(self._about, self._params)
+        prepare, close = getattr(module, "prepare", None), getattr(module, "close", None)
+        made = lifetime(prepare, close, self._params, self._about, self._run)
+        if isinstance(made, AbstractContextManager):
+            self._prepared = self._stack.enter_context(made)
+            return
+        self._prepared = self._run(made.__aenter__())
+        self._stack.callback(lambda: self._run(made.__aexit__(None, None, None)))
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        try:
+            self._stack.close()
+        finally:
+            if self._loop is not None:
+                self._thread.submit(self._loop.close).result()
+                self._thread.shutdown()
+
+    def _run(self, awaitable: Awaitable[Any]) -> Any:
+        """On the event loop, which begins with the first that is run."""
+        if self._loop is None:
+            self._loop, self._thread = asyncio.Runner(), ThreadPoolExecutor(1, thread_name_prefix="replay")
+        runner = self._loop
+        return self._thread.submit(lambda: runner.run(_awaited(awaitable))).result()
+
+    # -------------------------------------------------------------- a function
+
+    def call(self, call: Call) -> Outcome:
+        """on_request or on_response."""
+        if call.refused:
+            return self._refused(call)
+        function, context = self._function(call), call.context(self._about, self._prepared)
+        try:
+            returned = function(context, self._params)
+            if _is_async(function):
+                returned = self._run(returned)
+            checked.check(call.hook, returned)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as in an executor: SystemExit and CancelledError, too
+            return self._failed(call.now, error)
+        return self._applied(call, context, returned)
+
+    def stream(self, call: Call) -> Outcome:
+        """on_request_stream or on_response_stream."""
+        if call.refused:
+            return self._refused(call)
+        function, chunks = self._function(call), call.chunks()
+        context = streaming(call.context(self._about, self._prepared), chunks)
+        try:
+            made = checked.stream(call.hook, function(context, chunks, self._params))
+            streamed = self._run(_gathered(made))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # as in an executor: SystemExit and CancelledError, too
+            return self._failed(call.now, error)
+        after = _with_metadata(call.now, context)
+        if streamed.rejected is not None:
+            after = _answer(after, streamed.rejected)
+            return Outcome(after=after, answered=True, returned=streamed)
+        body = b"".join(streamed.chunks)
+        seen = call.trailers or []
+        left = seen if call.trailers is None else chunks.end().multi_items()
+        size = len(call.body or b"")
+        return Outcome(
+            after=after, returned=streamed, body=body_of(body), trailers=(seen, left), changes_size=len(body) != size
+        )
+
+    def _function(self, call: Call) -> Function:
+        function: Function | None = getattr(self._owner, call.hook, None)
+        if not callable(function):
+            cure = "write it, or change processingMode in policy-definition.yaml"
+            raise PreparationError(f"{self._about.policy_name}: expected {call.hook}, found none; {cure}")
+        return function
+
+    def _applied(self, call: Call, context: RequestContext | ResponseContext, returned: Any) -> Outcome:
+        after = _with_metadata(call.now, context)
+        if isinstance(returned, ImmediateResponse):
+            return Outcome(after=_answer(after, returned), answered=True, returned=returned)
+        if returned is not None:
+            kept = copy.deepcopy(after)
+            try:
+                _modify(call, after, returned)
+            except ActionError as error:
+                return Outcome(after=kept, returned=returned, failure=_bad_action(error))
+        return Outcome(after=after, returned=returned)
+
+    # -------------------------------------------------------------- a failure
+
+    def _refused(self, call: Call) -> Outcome:
+        message = f"{call.direction} body: expected no content-encoding but identity, got {call.refused!r}"
+        failure = {"class": FailureClass.BAD_BODY.value, "message": message}
+        return Outcome(after=copy.deepcopy(call.now), failure=failure)
+
+    def _failed(self, now: Moment, error: BaseException) -> Outcome:
+        after = copy.deepcopy(now)
+        if isinstance(error, ActionError):
+            return Outcome(after=after, failure=_bad_action(error))
+        failure: JsonObject = {"class": FailureClass.EXCEPTION.value, "message": describe(error, self._folder)}
+        file, line = place(error, self._folder)
+        if file:
+            failure |= {"file": file, "line": line}
+        return Outcome(after=after, failure=failure)
+
+
+def describe(error: BaseException, folder: Path | None) -> str:
+    """One line: the exception, and the file and line it came from; of a group, the first one too."""
+    text = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    what = text[-1] if text else type(error).__name__
+    if isinstance(error, BaseExceptionGroup):
+        return f"{what}: {describe(error.exceptions[0], folder)}"
+    file, line = place(error, folder)
+    return f"{what} ({file}:{line})" if file else what
+
+
+def place(error: BaseException, folder: Path | None) -> tuple[str, int]:
+    """The innermost line of the policy's own files, or else of what is not the SDK's; "" and 0 without one."""
+    if isinstance(error, BaseExceptionGroup):
+        return place(error.exceptions[0], folder)
+    if isinstance(error, SyntaxError) and error.filename:
+        return shown_path(error.filename), error.lineno or 0
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    foreign = [one for one in frames if not Path(one[0]).is_relative_to(HERE) and "importlib" not in one[0]]
+    own = [one for one in foreign if folder is not None and Path(one[0]).is_relative_to(folder)]
+    if not (found := own or foreign):
+        return "", 0
+    return shown_path(found[-1][0]), found[-1][1]
+
+
+HOOKS = ("on_request", "on_response", "on_request_stream", "on_response_stream")
+
+
+def shown_path(file: str) -> str:
+    """As it is named from here, where it is below."""
+    here = os.path.relpath(file)
+    return file if here.startswith("..") else here
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def _is_async(function: Function) -> bool:
+    is_plain = inspect.isroutine(function)
+    return inspect.iscoroutinefunction(function if is_plain else type(function).__call__)
+
+
+async def _gathered(made: Any) -> StreamedBody:
+    chunks: list[bytes] = []
+    async with aclosing(made) as yielded:
+        try:
+            async for chunk in yielded:
+                chunks.append(checked.chunk(chunk))  # noqa: PERF401 - those before a Reject count
+        except Reject as error:
+            return StreamedBody(chunks, checked.rejection(error))
+    return StreamedBody(chunks)
+
+
+def _bad_action(error: ActionError) -> JsonObject:
+    return {"class": FailureClass.BAD_ACTION.value, "message": str(error)}
+
+
+# ------------------------------------------------------------------ what an action does
+
+
+def _with_metadata(now: Moment, context: RequestContext | ResponseContext) -> Moment:
+    after = copy.deepcopy(now)
+    if (metadata := touched_metadata(context)) is not None:
+        written, removed = metadata.changes()
+        after.metadata.update(copy.deepcopy(written))
+        for name in removed:
+            after.metadata.pop(name, None)
+    return after
+
+
+def _answer(after: Moment, answer: ImmediateResponse) -> Moment:
+    lines = _lines(checked.header_blob("headers", answer.headers))
+    body = checked.body(answer.body)
+    after.response = Message(status=answer.status_code, headers=lines, body=_recorded_body(body, lines))
+    after.analytics |= checked.analytics(answer.analytics_metadata)
+    return after
+
+
+def _modify(call: Call, after: Moment, action: UpstreamRequestModifications | UpstreamResponseModifications) -> None:
+    """Raises ActionError where the engine would refuse it."""
+    message = after.message(call.direction)
+    mode = call.mode.request_body_mode if call.direction == REQUEST else call.mode.response_body_mode
+    if action.body is not None and mode is BodyMode.STREAM:
+        _refuse("body: expected none of a policy that streams the body; yield it")
+    if isinstance(action, UpstreamRequestModifications):
+        _redirect(call, message, action)
+    elif action.status_code is not None:
+        message.status = action.status_code
+    if action.body is not None and message.values("content-encoding"):
+        message.set_header("content-encoding", None)
+    _modify_headers(message, action)
+    if action.body is not None:
+        message.body = _recorded_body(checked.body(action.body), message.headers)
+    after.analytics |= checked.analytics(action.analytics_metadata)
+
+
+def _redirect(call: Call, message: Message, action: UpstreamRequestModifications) -> None:
+    context = str(call.exchange.get("context") or "/").rstrip("/")
+    path = action.path
+    if path is not None and context and path != context and not path.startswith(f"{context}/"):
+        _refuse(f"path: expected one below the API's context {context}, got {path!r}")
+    for name in TEXTS:
+        value = getattr(action, name)
+        if value:
+            message.texts[name] = value
+        elif value is not None:
+            message.texts.pop(name, None)
+
+
+def _modify_headers(message: Message, action: UpstreamRequestModifications | UpstreamResponseModifications) -> None:
+    removed = {name.lower() for name in action.remove_headers}
+    put = _lines(checked.header_blob("set_headers", action.set_headers))
+    more = _lines(checked.header_blob("append_headers", action.append_headers))
+    if removed or put or more:
+        gone = removed | {name for name, _ in put}
+        message.headers = [line for line in message.headers if line[0] not in gone] + put + more
+        check_size(header_blob(message.headers))
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ActionError(text)
+
+
+def _lines(blob: bytes) -> list[tuple[str, str]]:
+    """As a recording has them: what is not UTF-8 is replaced."""
+    return [(name, value.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+            for name, value in Headers(blob).multi_items()]  # fmt: skip
+
+
+def _recorded_body(body: bytes, headers: list[tuple[str, str]]) -> JsonObject:
+    """As a recording has it: decoded, where its headers say that it is encoded."""
+    coding = next((value for name, value in headers if name == "content-encoding"), "")
+    if coding.lower() in ("", "identity"):
+        return body_of(body)
+    try:
+        plain = zlib.decompress(body, wbits=47) if coding.lower() in ("gzip", "x-gzip", "deflate") else None
+    except zlib.error:
+        plain = None
+    if plain is None:
+        return {"size": len(body), "truncated": True, "decoded": coding}
+    return {**body_of(plain), "size": len(body), "decoded": coding}

@@ -1,0 +1,3 @@
+"""The name under which policies import `gatewright.recording`: the very same objects."""
+
+from gatewright.recording import *  # noqa: F403
