@@ -38,6 +38,7 @@ type Sources struct {
 	XDS       func() xds.Stats
 	Exchanges func() exchange.Stats
 	Policies  func() []exchange.ExecutionStats
+	Shadows   func() []exchange.ShadowStats
 	Bodies    func() chain.BudgetStats
 	Executors func() []pythonbridge.ProcessStats
 	Table     *chain.Table
@@ -91,6 +92,7 @@ type Stats struct {
 	Executors   []pythonbridge.ProcessStats    `json:"executors"`
 	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
 	Policies    []exchange.ExecutionStats      `json:"policies"` // by policy, API and operation
+	Shadows     []exchange.ShadowStats         `json:"shadows"`  // as policies
 	Listener    string                         `json:"listener"` // HOST:PORT of the node's admin listener; "": there is none
 	Traces      tracing.Stats                  `json:"traces"`
 	Goroutines  int                            `json:"goroutines"`
@@ -111,6 +113,7 @@ type Instance struct {
 	ID     string `json:"id"`
 	Policy string `json:"policy"` // name:version
 	Active int64  `json:"active"` // its hooks that run, late ones too, in all chains that share it
+	Shadow bool   `json:"shadow,omitempty"`
 }
 
 // Handler serves these paths.
@@ -251,7 +254,7 @@ func answer[T any](w http.ResponseWriter, status int, value T) {
 
 func (s Sources) stats() Stats {
 	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.Exchanges(), Bodies: s.Bodies(), Executors: s.Executors(),
-		Quarantined: s.Quarantined(), Policies: s.Policies(), Listener: s.Listener(), Traces: s.Traces(), Goroutines: runtime.NumGoroutine()}
+		Quarantined: s.Quarantined(), Policies: s.Policies(), Shadows: s.Shadows(), Listener: s.Listener(), Traces: s.Traces(), Goroutines: runtime.NumGoroutine()}
 }
 
 func (s Sources) chains() []Chain {
@@ -259,7 +262,7 @@ func (s Sources) chains() []Chain {
 	for _, c := range s.Table.All() {
 		view := Chain{ID: c.ID(), API: c.API(), Operation: c.Operation(), ProcessingMode: c.Mode(), Active: c.Active()}
 		for _, instance := range c.Instances() {
-			view.Instances = append(view.Instances, Instance{instance.ID(), instance.Name(), instance.Active()})
+			view.Instances = append(view.Instances, Instance{instance.ID(), instance.Name(), instance.Active(), instance.Settings().Shadow})
 		}
 		all = append(all, view)
 	}
