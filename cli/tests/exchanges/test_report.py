@@ -72,6 +72,15 @@ EXCHANGES = {
         execution(0, "frail", "continued", failure=failure("crashed", "the executor ended")),
         execution(1, "shade", "answered", shadow=True, changes=[change("answer", after=ANSWER)]),
     ),
+    "shadows": exchange(
+        execution(0, "mask", "changed", changes=[change("header", ["1234"], ["****"], "x-card")]),
+        execution(1, "mask", "unchanged", shadow=True, comparison="different", comparedWith=0),
+        execution(2, "near", "changed", shadow=True, comparison="same", comparedWith=0, changes=[change("header", ["1234"], ["****"], "x-card")]),
+        execution(3, "alone", "answered", shadow=True, comparison="different", changes=[change("answer", after=ANSWER)]),
+        execution(4, "full", "skipped", shadow=True, reason="8 executions of it are under way and 128 wait"),
+        execution(5, "broken", "failed", shadow=True, failure=failure("crashed", "the executor ended")),
+        policies=["mask:v1.0.0", "mask:v2.0.0", "near:v1.0.0", "alone:v1.0.0", "full:v1.0.0", "broken:v1.0.0"],
+    ),
     "no-upstream": exchange(status=503, answeredBy="proxy", details="upstream_reset_before_response_started"),
     "gone": exchange(
         execution(0, "stream", "cancelled", "request_stream", stream={"bytesIn": 12, "bytesOut": 7}),

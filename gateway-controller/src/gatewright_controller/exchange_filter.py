@@ -16,6 +16,7 @@ from gatewright_controller.model import Strict
 
 STATUS = "^[1-5]([0-9]{2}|xx)$"
 TOKEN = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # noqa: S105 - what HTTP calls a token
+SHADOW = "^(different|same|failed|skipped)?$"
 MOST_STATUSES = 32
 
 Text = Annotated[str, Meta(max_length=4096)]
@@ -39,6 +40,8 @@ class ExchangeFilter(Strict, frozen=True):
     header: Annotated[HeaderFilter | None, described("an object with name and value", "")] = None
     status: Status | Annotated[tuple[Status, ...], Meta(max_length=MOST_STATUSES)] = ()
     errors: bool = False
+    shadow: Annotated[str, described("different, same, failed or skipped", "", SHADOW)] = ""
+    """An execution of a shadow attachment has ended so."""
     id: Text = ""
     sample: Annotated[float, described("a share from 0 to 1", ""), Meta(ge=0, le=1)] = 1.0
 

@@ -19,7 +19,9 @@ def notes(exchange: Exchange) -> list[str]:
 def _notes(exchange: Exchange) -> Iterator[str]:
     for execution in exchange.executions:
         said = SAID.get(execution.outcome)
-        if said and not execution.shadow:
+        if execution.shadow:
+            yield from _shadow_notes(execution)
+        elif said:
             kind = f": {execution.failure.kind}" if execution.failure else ""
             yield f"{execution.policy} {said}{kind}"
     if who := ANSWERERS.get(exchange.answered_by):
@@ -28,6 +30,14 @@ def _notes(exchange: Exchange) -> Iterator[str]:
         yield "the client went away"
     elif exchange.outcome == "failed":
         yield f"failed: {exchange.error}" if exchange.error else "failed"
+
+
+def _shadow_notes(execution: Execution) -> Iterator[str]:
+    if execution.comparison == "different":
+        yield f"{execution.policy} in shadow: different"
+    elif execution.outcome == FAILED:
+        kind = f": {execution.failure.kind}" if execution.failure else ""
+        yield f"{execution.policy} in shadow: failed{kind}"
 
 
 def verdict(exchange: Exchange) -> str:

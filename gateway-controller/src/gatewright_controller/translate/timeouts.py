@@ -27,7 +27,7 @@ def timeouts(api: Api, operation: Operation, definitions: Definitions, settings:
 
     That of a stream counts once, however many chunks it is given: between two of its chunks something has moved.
     """
-    attached = (*api.spec.policies, *operation.policies)
+    attached = [one for one in (*api.spec.policies, *operation.policies) if one.mode != "shadow"]  # which nothing waits for
     policies = sum(definitions.resolve(one.name, one.version).work_ms(milliseconds(one.timeout)) for one in attached)
     made = action(api.spec, operation)
     retries = made.retries if isinstance(made, Forwarding) else None
