@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.markdown import blocks, page
 from e2e.recorded import kept, recording
 from e2e.scraping import scrape
+from e2e.test_explain import explained, id_of, normal, tailing
 from e2e.upstream import Recorded, Reply, Upstream
 
 REQUESTS = 1000
@@ -188,3 +192,27 @@ def test_a_shadow_that_ends_its_executor_fails_no_exchange(build: Path, upstream
         classes = {one["failure"]["class"] for exchange in found for one in exchange["executions"] if one.get("shadow")}
         assert "crashed" in classes
         assert not kept(gateway, api="crashing", errors=True)
+
+
+def test_the_page(gateway: Gateway, upstream: Upstream) -> None:
+    """docs/how-to/shadow.md, by its own API and commands."""
+    text = page("docs/how-to/shadow.md")
+    (document,) = (yaml.safe_load(block) for block in blocks(text, "yaml"))
+    watch, explain = (shlex.split(block) for block in blocks(text, "sh"))
+    line, report = blocks(text, "text")
+    document["spec"]["upstream"]["main"]["url"] = upstream.url
+    gateway.deploy(document)
+    try:
+        assert watch[:2] == ["gatewright", "tail"]
+        with tailing(gateway, *watch[2:]) as tail:
+            for card in (PLAIN, NONE, DASHED):
+                answer = httpx.post(f"{gateway.url}/payments/cards", content=f'{{"card":"{card}"}}')
+                assert answer.status_code == 200
+            printed = tail.line()
+        assert normal(printed) == normal(line)
+        assert explain == ["gatewright", "explain", id_of(line)]
+        said = explained(gateway, id_of(printed))
+        assert "shadow, changed, different" in said
+        assert report in said, said
+    finally:
+        gateway.remove("payments")

@@ -196,7 +196,8 @@ async def test_all_members_of_a_filter(served: Served, client: httpx.AsyncClient
     node = await served.node()
     parameters = [
         ("api", "orders-v1"), ("operation", "GET /{id}"), ("policy", "log-message:v1.0.0"), ("path", "/orders"),
-        ("header", "X-User=ann=1"), ("status", "4xx,503"), ("status", "500"), ("errors", "true"), ("id", "abc"), ("shadow", "different"),
+        ("header", "X-User=ann=1"), ("status", "4xx,503"), ("status", "500"), ("errors", "true"), ("id", "abc"),
+        ("shadow", "different"),
         ("sample", "0.25"), ("limit", "1"),
     ]  # fmt: skip
     async with client.stream("GET", f"/v1/exchanges?{urlencode(parameters)}", timeout=60) as answer:
@@ -204,7 +205,8 @@ async def test_all_members_of_a_filter(served: Served, client: httpx.AsyncClient
         asked = await node.asked()
         assert json.loads(asked.filter) == {
             "api": "orders-v1", "operation": "GET /{id}", "policy": "log-message:v1.0.0", "path": "/orders",
-            "header": {"name": "x-user", "value": "ann=1"}, "status": ["4xx", "503", "500"], "errors": True, "shadow": "different",
+            "header": {"name": "x-user", "value": "ann=1"}, "status": ["4xx", "503", "500"], "errors": True,
+            "shadow": "different",
             "id": "abc", "sample": 0.25,
         }  # fmt: skip
         await node.tell(asked.id, exchange())

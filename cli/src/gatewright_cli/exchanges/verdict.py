@@ -12,8 +12,8 @@ ANSWERERS = {"proxy": "Envoy", "gateway": "the gateway"}
 
 
 def notes(exchange: Exchange) -> list[str]:
-    """In a few words each: the policies that failed or answered, and what else is out of the ordinary."""
-    return list(_notes(exchange))
+    """In a few words each, once: the policies that failed or answered, and what else is out of the ordinary."""
+    return list(dict.fromkeys(_notes(exchange)))
 
 
 def _notes(exchange: Exchange) -> Iterator[str]:
