@@ -22,6 +22,7 @@ def main() -> None:
     compile_requirements("requirements/dev", *projects, *policies)
     compile_requirements("requirements/uv")
     compile_requirements("requirements/go")
+    compile_requirements("requirements/node")
     compile_requirements("requirements/docs")
     for listed in sorted((ROOT / "bench" / "requirements").glob("*.in")):
         compile_requirements(str(listed.with_suffix("").relative_to(ROOT)))

@@ -17,7 +17,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_name("words.toml")
-SUFFIXES = {".py", ".pyi", ".go", ".md", ".yaml", ".yml", ".toml", ".proto", ".sh", ".txt", ".json", ".svg", ".jinja"}
+SUFFIXES = {".py", ".pyi", ".go", ".js", ".css", ".html", ".svg", ".jinja", ".md", ".txt"} | {
+    ".yaml", ".yml", ".toml", ".json", ".proto", ".sh",
+}  # fmt: skip
 NAMES = {"Makefile", "Dockerfile"}
 HISTORY = re.compile(r"^(docs/decisions/|CHANGELOG\.md$)")
 NOT_OURS = re.compile(

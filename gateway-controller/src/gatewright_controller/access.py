@@ -1,4 +1,4 @@
-"""Who may use the management API: whoever knows the token; without one, only this machine, and no web page."""
+"""Who may use the management API: whoever knows the token; without one, only this machine, and no other web page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import secrets
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gatewright_controller.inspector import is_page_file
 from gatewright_controller.problems import problem_response
 
 OPEN_PATHS = frozenset({"/healthz"})
@@ -24,8 +25,9 @@ def is_loopback(host: str) -> bool:
 
 
 class Access:
-    """With a token: `Authorization: Bearer TOKEN` or 401. Without: requests must name this machine as their host,
-    because a web page's script can reach loopback under the page's own name (DNS rebinding)."""
+    """With a token: `Authorization: Bearer TOKEN` or 401, but for the Inspector's files. Without: requests must name
+    this machine as their host, because another page's script can reach loopback under that page's own name (DNS
+    rebinding)."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
@@ -36,7 +38,9 @@ class Access:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if self._token and not self._knows_token(headers.get("authorization", "")):
+        if self._token and is_page_file(scope["path"]):
+            await self._app(scope, receive, send)
+        elif self._token and not self._knows_token(headers.get("authorization", "")):
             detail = "expected the header 'Authorization: Bearer TOKEN' with the controller's token"
             await problem_response(401, detail, {"www-authenticate": "Bearer"})(scope, receive, send)
         elif not self._token and not is_loopback(_host_name(headers.get("host", ""))):

@@ -1,6 +1,6 @@
 """The management API: /v1/apis, /v1/gateway, /v1/policies, /v1/nodes, /v1/exchanges, /v1/recordings, /v1/log-level.
 
-Beside it /healthz and /metrics.
+Beside it /healthz, /metrics, and the Inspector at /.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from gatewright_controller.deployment import ApiStatus, Node
 from gatewright_controller.exchange_api import ExchangeEndpoints
 from gatewright_controller.gateway_api import GatewayEndpoints
 from gatewright_controller.gateways import Gateways
+from gatewright_controller.inspector import inspector_routes
 from gatewright_controller.log_level_api import LogLevelEndpoints
 from gatewright_controller.metrics import CONTENT_TYPE_LATEST, ROUTE, Measured, Metrics
 from gatewright_controller.observations import Observations
@@ -97,6 +98,7 @@ def create_app(
             _route("POST", "/v1/recordings", exchanges.record),
             _route("GET", "/v1/recordings/{id}", exchanges.get_recording),
             _route("DELETE", "/v1/recordings/{id}", exchanges.end_recording),
+            *inspector_routes(),
         ],
         middleware=[Middleware(Measured, metrics=metrics), Middleware(Access, token=token)],
         exception_handlers=HANDLERS,

@@ -1,0 +1,92 @@
+"""What WCAG 2.2 AA asks of each page, as far as a program can tell: axe-core's rules, the keyboard, reflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+HERE = Path(__file__).resolve().parent
+OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+IMPACTS = {"serious", "critical"}
+MOST_STOPS = 400
+
+
+def axe(page: Page) -> None:
+    """Fails with what axe-core finds of impact serious or critical, and all that breaks WCAG's levels A and AA."""
+    found: list[dict[str, Any]] = Axe().run(page, options=OPTIONS).response["violations"]
+    wrong = [each for each in found if each["impact"] in IMPACTS or any(tag[:4] == "wcag" for tag in each["tags"])]
+    assert not wrong, f"axe-core, at {page.url}:\n" + "\n".join(_told(each) for each in wrong)
+
+
+def _told(violation: dict[str, Any]) -> str:
+    nodes = [
+        f"    {' '.join(map(str, node['target']))}\n      {node['html'][:160]}\n      "
+        + node["failureSummary"].replace("\n", "\n      ")
+        for node in violation["nodes"][:5]
+    ]
+    more = f"\n    and {len(violation['nodes']) - 5} more" if len(violation["nodes"]) > 5 else ""
+    return f"  {violation['id']} ({violation['impact']}): {violation['help']}\n" + "\n".join(nodes) + more
+
+
+# ---------------------------------------------------------------- keyboard
+
+STOPS = (HERE / "keyboard.js").read_text()
+
+
+def keyboard(page: Page) -> list[str]:
+    """Goes through the page by Tab, and answers what it stopped at, in order.
+
+    Fails where something interactive is not reached, where the focus is not to be seen or hidden behind something, and
+    where it is caught.
+    """
+    page.evaluate("() => { document.activeElement?.blur(); window.getSelection()?.removeAllRanges(); scrollTo(0, 0); }")
+    page.evaluate(STOPS)
+    stops, wrong = [], []
+    for _ in range(MOST_STOPS):
+        page.keyboard.press("Tab")
+        stop = page.evaluate("() => globalThis.keyboardTest.look()")
+        if stop is None:
+            break
+        stops.append(stop["name"])
+        wrong += [f"{stop['name']}: {each}" for each in stop["wrong"]]
+    else:
+        wrong.append(f"after {MOST_STOPS} stops there are still others")
+    wrong += [f"{name}: Tab does not reach it" for name in page.evaluate("() => globalThis.keyboardTest.missed()")]
+    assert not wrong, f"the keyboard, at {page.url}:\n  " + "\n  ".join(wrong)
+    return stops
+
+
+# ---------------------------------------------------------------- reflow
+
+WIDER = (HERE / "reflow.js").read_text()
+
+
+def reflow(page: Page) -> None:
+    """Fails where the page has to be scrolled sideways: at a width of 320 px (400 % zoom), at 200 % zoom, and with
+    letters of twice the size. The page has its size again when this returns."""
+    for what, width, height, text in (
+        ("320 px wide", 320, 640, "100%"), ("at 200 % zoom", 640, 400, "100%"), ("with large text", 1280, 800, "200%"),
+    ):  # fmt: skip
+        with _resized(page, width, height, text):
+            wider = page.evaluate(WIDER)
+            assert not wider, f"{what}, at {page.url}:\n  " + "\n  ".join(wider)
+
+
+@contextmanager
+def _resized(page: Page, width: int, height: int, text: str) -> Iterator[None]:
+    before = page.viewport_size
+    assert before
+    set_text = "(size) => { document.documentElement.style.fontSize = size; }"
+    page.set_viewport_size({"width": width, "height": height})
+    page.evaluate(set_text, text)
+    page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+    try:
+        yield
+    finally:
+        page.evaluate(set_text, "")
+        page.set_viewport_size(before)

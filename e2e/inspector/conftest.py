@@ -1,0 +1,121 @@
+"""A gateway that only the Inspector's tests look at, and a browser that is signed in at its controller.
+
+`page` is wide and light; `narrow` and `dark` are what they say; `view` is each of the three in turn.
+Each has a context of its own, and fails the test if the page did what none may do (`Faults`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from e2e.gateway import Gateway, running
+from e2e.inspector.chromium import DARK, LOOKS, NARROW, WIDE, Faults, Look, browsing, opened
+from e2e.inspector.pages import inspector_of, sign_in
+from e2e.inspector.sample import deploy, sample_apis
+from e2e.inspector.screenshots import Screenshots
+from e2e.upstream import Upstream
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+Open = Callable[[Look], Page]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    with contextlib.suppress(ValueError):  # components' tests have the same option
+        parser.addoption("--update", action="store_true", help="write the screenshots anew")
+
+
+@pytest.fixture(scope="package")
+def inspected_build() -> Path:
+    """The build output of e2e/inspector/build.yaml."""
+    output = ROOT / "build" / "inspector"
+    command = ["gatewright", "build", "--manifest", str(HERE / "build.yaml"), "--output", str(output)]
+    subprocess.run(command, check=True)
+    return output
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """One for all tests of this folder, and not of the session: others call asyncio.run in the same thread."""
+    with browsing() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="package")
+def inspected_upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="package")
+def inspected(
+    chromium: Browser,  # noqa: ARG001 - first, or a gateway would start for tests that are skipped
+    inspected_build: Path,
+    inspected_upstream: Upstream,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Gateway]:
+    with running(inspected_build, tmp_path_factory.mktemp("state"), "--node-id", "node-1") as gateway:
+        deploy(gateway, sample_apis(inspected_upstream.url))
+        yield gateway
+
+
+@pytest.fixture
+def gateway(inspected: Gateway) -> Gateway:
+    """The Inspector's own, with the sample APIs (`sample.py`): what a test adds it removes, and it kills nothing."""
+    return inspected
+
+
+@pytest.fixture
+def upstream(inspected_upstream: Upstream) -> Upstream:
+    inspected_upstream.reset()
+    return inspected_upstream
+
+
+@pytest.fixture
+def faults() -> Iterator[Faults]:
+    """What pages did that none may do; `faults.allow(PATTERN)` is for errors that the test provokes."""
+    faults = Faults()
+    yield faults
+    faults.check()
+
+
+@pytest.fixture
+def open_page(chromium: Browser, inspected: Gateway, faults: Faults) -> Iterator[Open]:
+    """Opens a page at no address yet, for tests that sign in by themselves."""
+    with contextlib.ExitStack() as pages:
+        yield lambda look: pages.enter_context(opened(chromium, look, inspector_of(inspected), faults))
+
+
+@pytest.fixture
+def page(open_page: Open, inspected: Gateway) -> Page:
+    """1280×800, light, signed in, at `#/`."""
+    return sign_in(open_page(WIDE), inspected)
+
+
+@pytest.fixture
+def narrow(open_page: Open, inspected: Gateway) -> Page:
+    """360×740."""
+    return sign_in(open_page(NARROW), inspected)
+
+
+@pytest.fixture
+def dark(open_page: Open, inspected: Gateway) -> Page:
+    return sign_in(open_page(DARK), inspected)
+
+
+@pytest.fixture(params=LOOKS, ids=lambda look: look.name)
+def view(request: pytest.FixtureRequest, open_page: Open, inspected: Gateway) -> Page:
+    """Wide, narrow and dark, one after the other: a test of this is three."""
+    return sign_in(open_page(request.param), inspected)
+
+
+@pytest.fixture
+def screenshot(request: pytest.FixtureRequest) -> Screenshots:
+    """`screenshot(page, "nodes", mask=[page.locator(".chart")])` compares with screenshots/nodes-LOOK.png."""
+    return Screenshots(update=bool(request.config.getoption("--update", default=False)))

@@ -1,0 +1,174 @@
+"""Screenshots that are compared with those of the last change: screenshots/NAME-LOOK.png, written with `--update`.
+
+Each file says what it was made with. In another release of the browser, or with other fonts, letters are drawn
+otherwise: then it is the layout that is compared.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageChops, ImageFilter, ImageOps
+from PIL.PngImagePlugin import PngInfo
+from playwright.sync_api import Locator, Page
+
+from e2e.inspector.chromium import looks
+
+FOLDER = Path(__file__).resolve().parent / "screenshots"
+OUTPUT = Path(__file__).resolve().parents[2] / "build" / "inspector-screenshots"
+COLOURS = 128
+"""Of a file's palette: a page has few, and its letters need the rest."""
+SECONDS = 10.0
+"""How long a page may take to come to rest."""
+HIGHEST = 4000
+"""Pixels of a page that are compared."""
+
+STRICT_LEVEL, STRICT_SHARE = 48, 0.0005
+"""A pixel differs if one of its colours differs by so many of 255; so many of all may."""
+LOOSE_LEVEL, LOOSE_SHARE, LOOSE_HEIGHT = 64, 0.05, 0.05
+"""The same of blurred pixels of a quarter of the size, and how much higher or lower the page may be."""
+
+STEADY = (Path(__file__).resolve().parent / "steady.js").read_text()
+"""Puts one word in the place of each that is another every time: ids, times, durations, sizes, ports, releases."""
+
+WIDTHS = """
+() => {
+  const canvas = document.createElement("canvas").getContext("2d");
+  return ["system-ui", "sans-serif", "monospace", "bold 1px sans-serif"].map((font) => {
+    canvas.font = font.includes("px") ? font.replace("1px", "100px") : `100px ${font}`;
+    return Math.round(canvas.measureText("Gatewright 0123456789 →✓").width);
+  });
+}
+"""
+
+
+@dataclass(frozen=True)
+class Screenshots:
+    """Call it with a page. update: the files are written, and nothing is compared."""
+
+    update: bool = False
+
+    def __call__(self, page: Page, name: str, mask: Sequence[Locator] = ()) -> None:
+        """Compares the whole page, as soon as it has come to rest, with the file of this name in the page's look.
+
+        mask: what is another each time, and is not text of the kinds of `STEADY`: charts, counts.
+        """
+        file = FOLDER / f"{name}-{looks[page].name}.png"
+        made_with = _made_with(page)
+        take = functools.partial(_taken, page, mask)
+        if self.update:
+            _write(file, _at_rest(take), made_with)
+            return
+        assert file.exists(), f"no screenshot {file.name}: look at the page, and write it with --update"
+        expected = Image.open(file)
+        strict = expected.info.get("made-with") == made_with
+        differs = _strictly if strict else _loosely
+        end = time.monotonic() + SECONDS
+        while wrong := differs(actual := take(), expected.convert("RGB")):
+            if time.monotonic() > end:
+                _keep(file.stem, actual, expected.convert("RGB"))
+                how = "" if strict else f" (loosely: it was made with {expected.info.get('made-with')})"
+                raise AssertionError(
+                    f"{file.name}: {wrong}{how}; see {OUTPUT}/{file.stem}.*.png, and if the page is meant to be so, "
+                    f"write it with --update"
+                )
+
+
+def _taken(page: Page, mask: Sequence[Locator]) -> Image.Image:
+    page.evaluate(STEADY)
+    data = page.screenshot(
+        full_page=True, animations="disabled", caret="hide", scale="css", mask=list(mask), mask_color="#808080"
+    )
+    image = Image.open(io.BytesIO(data)).convert("RGB")
+    return image.crop((0, 0, image.width, min(image.height, HIGHEST)))
+
+
+def _at_rest(take: functools.partial[Image.Image]) -> Image.Image:
+    """One that is like the one before it, half a second later."""
+    end = time.monotonic() + SECONDS
+    last = take()
+    while time.monotonic() < end:
+        time.sleep(0.5)
+        now = take()
+        if not _strictly(now, last):
+            return now
+        last = now
+    raise AssertionError("expected a page that comes to rest, got one that goes on changing: mask what changes")
+
+
+def _made_with(page: Page) -> str:
+    browser = page.context.browser
+    assert browser
+    return json.dumps({"chromium": browser.version.partition(".")[0], "widths": page.evaluate(WIDTHS)})
+
+
+def _write(file: Path, image: Image.Image, made_with: str) -> None:
+    """With few colours, and only where it looks otherwise: a repository keeps all that ever was."""
+    if file.exists():
+        before = Image.open(file)
+        if before.info.get("made-with") == made_with and not _strictly(image, before.convert("RGB")):
+            return
+    about = PngInfo()
+    about.add_text("made-with", made_with)
+    file.parent.mkdir(exist_ok=True)
+    image.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True, pnginfo=about)
+
+
+def _strictly(actual: Image.Image, expected: Image.Image) -> str:
+    """How they differ; "" where they do not."""
+    if actual.size != expected.size:
+        return f"expected {_size(expected)}, got {_size(actual)}"
+    return _share(_difference(actual, expected), STRICT_LEVEL, STRICT_SHARE)
+
+
+def _loosely(actual: Image.Image, expected: Image.Image) -> str:
+    """The same of the layout alone."""
+    if actual.width != expected.width or abs(actual.height / expected.height - 1) > LOOSE_HEIGHT:
+        return f"expected about {_size(expected)}, got {_size(actual)}"
+    size = (expected.width // 4, expected.height // 4)
+    one, other = (image.resize(size).filter(ImageFilter.GaussianBlur(2)) for image in (actual, expected))
+    return _share(_difference(one, other), LOOSE_LEVEL, LOOSE_SHARE)
+
+
+def _difference(one: Image.Image, other: Image.Image) -> Image.Image:
+    """For each pixel, the greatest of the differences of its colours."""
+    red, green, blue = ImageChops.difference(one, other).split()
+    return ImageChops.lighter(ImageChops.lighter(red, green), blue)
+
+
+def _share(difference: Image.Image, level: int, most: float) -> str:
+    differing = sum(difference.histogram()[level + 1 :])
+    share = differing / (difference.width * difference.height)
+    where = difference.point(lambda value: 255 * (value > level)).getbbox()
+    return (
+        "" if share <= most else f"expected at most {most:.2%} of its pixels to differ, got {share:.2%} within {where}"
+    )
+
+
+def _size(image: Image.Image) -> str:
+    return f"{image.width}×{image.height}"
+
+
+def _keep(stem: str, actual: Image.Image, expected: Image.Image) -> None:
+    """Actual, expected, and both with what differs in red, under build/."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    actual.save(OUTPUT / f"{stem}.actual.png")
+    expected.save(OUTPUT / f"{stem}.expected.png")
+    size = (max(actual.width, expected.width), max(actual.height, expected.height))
+    one, other = (_padded(image, size) for image in (actual, expected))
+    mask = _difference(one, other).point(lambda value: 255 * (value > STRICT_LEVEL))
+    faint = ImageOps.grayscale(one).point(lambda value: 160 + value // 3).convert("RGB")
+    faint.paste((220, 0, 0), mask=mask)
+    faint.save(OUTPUT / f"{stem}.diff.png")
+
+
+def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    padded = Image.new("RGB", size, "magenta")
+    padded.paste(image)
+    return padded

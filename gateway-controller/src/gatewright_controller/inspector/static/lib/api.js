@@ -1,0 +1,123 @@
+// The management API, as the token that is signed in may use it.
+
+import { token } from "./session.js";
+
+/** @typedef {{field: string, message: string, line?: number}} Mistake */
+
+/** An answer other than success, or none. */
+export class Problem extends Error {
+  /**
+   * @param {number} status of HTTP; 0: there was no answer
+   * @param {string} detail for people
+   * @param {Mistake[]} [mistakes] what is to be mended, where the API says so
+   * @param {Headers} [headers]
+   */
+  constructor(status, detail, mistakes = [], headers = new Headers()) {
+    super(detail);
+    this.status = status;
+    this.detail = detail;
+    this.mistakes = mistakes;
+    this.headers = headers;
+  }
+}
+
+/** Told of each answer's status, 0 where there was none: `app.js` shows what it means for the whole page. */
+export const answers = new EventTarget();
+
+/**
+ * @param {string} path
+ * @param {{signal?: AbortSignal, accept?: string}} [options]
+ * @returns {Promise<any>} parsed JSON, or text
+ */
+export async function get(path, options = {}) {
+  return content(await request("GET", path, undefined, options));
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {unknown} [body] JSON, or a string with its `contentType`
+ * @param {{signal?: AbortSignal, accept?: string, contentType?: string, headers?: Record<string, string>}} [options]
+ * @returns {Promise<any>} parsed JSON, text, or null where the answer is empty
+ */
+export async function send(method, path, body, options = {}) {
+  return content(await request(method, path, body, options));
+}
+
+/**
+ * The answer itself, for who needs its headers. Throws `Problem`; what `signal` has aborted throws its reason.
+ * @param {string} method
+ * @param {string} path
+ * @param {unknown} body
+ * @param {{signal?: AbortSignal, accept?: string, contentType?: string, headers?: Record<string, string>}} options
+ * @returns {Promise<Response>}
+ */
+export async function request(method, path, body, options) {
+  const headers = new Headers({ accept: options.accept ?? "application/json", ...options.headers });
+  if (token()) headers.set("authorization", `Bearer ${token()}`);
+  if (body !== undefined) headers.set("content-type", options.contentType ?? "application/json");
+  const sent = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body: sent, signal: options.signal, credentials: "omit" });
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    told(0);
+    throw new Problem(0, "the controller does not answer");
+  }
+  told(response.status);
+  if (!response.ok) throw await problem(response);
+  return response;
+}
+
+/**
+ * The lines of a stream of JSON values, as they come, until it ends or `signal` is aborted.
+ * @param {string} path
+ * @param {{signal?: AbortSignal}} options
+ * @returns {AsyncGenerator<any>}
+ */
+export async function* lines(path, options) {
+  const response = await request("GET", path, undefined, { ...options, accept: "application/x-ndjson" });
+  if (!response.body) return;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const found = (rest + value).split("\n");
+      rest = found.pop() ?? "";
+      for (const line of found) if (line.trim()) yield JSON.parse(line);
+    }
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    if (error instanceof SyntaxError) throw error;
+    told(0);
+    throw new Problem(0, "the controller has stopped telling");
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/** @param {number} status */
+function told(status) {
+  answers.dispatchEvent(new CustomEvent("answer", { detail: status }));
+}
+
+/** @param {Response} response */
+async function content(response) {
+  const text = await response.text();
+  if (!text) return null;
+  return (response.headers.get("content-type") ?? "").includes("json") ? JSON.parse(text) : text;
+}
+
+/** @param {Response} response */
+async function problem(response) {
+  const text = await response.text().catch(() => "");
+  try {
+    const found = JSON.parse(text);
+    return new Problem(response.status, String(found.detail), found.errors ?? [], response.headers);
+  } catch {
+    return new Problem(response.status, text || response.statusText, [], response.headers);
+  }
+}

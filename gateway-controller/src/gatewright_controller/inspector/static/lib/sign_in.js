@@ -1,0 +1,65 @@
+// Asks for the management token, over whatever is shown: nothing that was written there is lost.
+
+import { el, replace } from "./dom.js";
+import { signIn, signOut, token } from "./session.js";
+
+/** @type {Promise<boolean> | null} */
+let asking = null;
+
+/** @returns {Promise<boolean>} true once a token is there that the controller takes; whoever asks meanwhile waits with it */
+export function askForToken() {
+  asking ??= asked().finally(() => {
+    asking = null;
+  });
+  return asking;
+}
+
+/** @returns {Promise<boolean>} */
+function asked() {
+  return new Promise((resolve) => {
+    const wrong = el("p", { class: "wrong", role: "alert", id: "token-wrong" });
+    const input = el("input", {
+      type: "password", id: "token", name: "token", autocomplete: "current-password", required: true,
+      spellcheck: "false", "aria-describedby": "token-wrong token-where",
+    });
+    const where = el(
+      "p", { id: "token-where" },
+      el("code", null, "gatewright inspector"), " prints an address that signs in. The token stands in the file ",
+      el("code", null, "management-token"), " of the run directory.",
+    );
+    const form = el(
+      "form", null,
+      el("h2", { id: "token-title" }, "Sign in"),
+      el("label", { for: "token" }, "Management token"), input, wrong, where,
+      el("button", { type: "submit", class: "primary" }, "Sign in"),
+    );
+    const dialog = el("dialog", { class: "sign-in", "aria-labelledby": "token-title" }, form);
+    if (token()) replace(wrong, "The controller does not take the token that was used until now.");
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const said = await refusal(input.value.trim());
+      replace(wrong, said);
+      if (said) return input.select();
+      signIn(input.value);
+      dialog.close();
+      dialog.remove();
+      resolve(true);
+    });
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    signOut();
+    document.body.append(dialog);
+    dialog.showModal();
+    input.focus();
+  });
+}
+
+/** @param {string} token @returns {Promise<string>} why the controller does not take it; "": it does */
+async function refusal(token) {
+  if (/[^\x21-\x7e]/.test(token)) return "Expected a token of printable ASCII characters, without spaces.";
+  try {
+    const response = await fetch("/v1/log-level", { headers: { authorization: `Bearer ${token}` }, credentials: "omit" });
+    return response.status === 401 ? "The controller does not take this token." : "";
+  } catch {
+    return "The controller does not answer.";
+  }
+}

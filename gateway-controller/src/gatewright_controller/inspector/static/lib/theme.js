@@ -1,0 +1,24 @@
+// Light or dark: as the system says, unless somebody chose.
+
+import { el } from "./dom.js";
+
+const KEY = "gatewright.theme";
+const CHOICES = [["auto", "System colours"], ["light", "Light"], ["dark", "Dark"]];
+
+/** @returns {HTMLElement} */
+export function themeSwitch() {
+  const now = localStorage.getItem(KEY) ?? "auto";
+  use(now);
+  const options = CHOICES.map(([value, text]) => el("option", { value, selected: value === now }, text));
+  const select = el("select", { "aria-label": "Colours" }, options);
+  select.addEventListener("change", () => {
+    localStorage.setItem(KEY, select.value);
+    use(select.value);
+  });
+  return select;
+}
+
+/** @param {string} theme */
+function use(theme) {
+  document.documentElement.style.colorScheme = theme === "auto" ? "light dark" : theme;
+}
