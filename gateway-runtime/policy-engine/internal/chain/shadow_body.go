@@ -47,13 +47,13 @@ func (t *shadowTask) copyBody(ctx context.Context, x *exchange, from, to *messag
 	}
 	t.waits.Add(1)
 	copying := &bodyCopy{task: t, to: to, limit: limit}
+	copying.mutex.Lock()
+	defer copying.mutex.Unlock()
 	if from.stage != nil {
 		from.stage.copies = append(from.stage.copies, copying)
 	} else {
 		x.front.(*copiedFront).add(from.direction, copying) //nolint:forcetypeassert // a chain that copies bodies has one
 	}
-	copying.mutex.Lock()
-	defer copying.mutex.Unlock()
 	copying.stop = context.AfterFunc(ctx, func() { copying.take(nil, errExchangeOver) })
 }
 

@@ -74,15 +74,13 @@ func (m *madeMessage) same(other *madeMessage, body [][]byte) bool {
 	if !sameHeaders(m.headers, other.headers) {
 		return false
 	}
-	switch one, another := m, other; {
+	switch {
 	case m.newBody && other.newBody:
 		return m.size == other.size && m.sum == other.sum
-	case m.newBody != other.newBody:
-		if other.newBody {
-			one, another = other, m
-		}
-		another.size, another.sum = sizeOf(body), sumOf(body)
-		return one.size == another.size && one.sum == another.sum
+	case m.newBody:
+		return m.size == sizeOf(body) && m.sum == sumOf(body)
+	case other.newBody:
+		return other.size == sizeOf(body) && other.sum == sumOf(body)
 	}
 	return true
 }

@@ -165,10 +165,13 @@ func (x *exchange) runOf(s *shadow) *shadowRun {
 func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 	c := &t.captured
 	c.method, c.path, c.query, c.authority, c.upstream = x.method, x.path, x.query, x.authority, x.upstream
-	c.request, c.analytics = x.request.withoutBody(), maps.Clone(x.analytics)
+	c.analytics = maps.Clone(x.analytics)
 	c.metadata, _ = x.metadata.JSON() // what cannot be written is not seen
 	from, to := &x.request, &c.request
-	if t.phase == PhaseResponse {
+	if t.phase == PhaseRequest {
+		c.request = x.request.withoutBody()
+	} else {
+		c.request = message{direction: Request, headers: x.request.headers.shared()} // its body may be on its way still
 		c.response, c.answered, c.status, c.details, c.grpcStatus = x.response.withoutBody(), x.answered, x.status, x.details, x.grpcStatus
 		if x.sent == nil {
 			x.sent = x.requestContext()
@@ -183,10 +186,8 @@ func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 
 // withoutBody is a copy of the message that shares nothing that changes.
 func (m *message) withoutBody() message {
-	headers := m.headers
-	headers.touched = slices.Clip(headers.touched)
 	return message{
-		direction: m.direction, headers: headers, delivered: m.delivered, bodiless: m.bodiless, declared: m.declared, status: m.status,
+		direction: m.direction, headers: m.headers.shared(), delivered: m.delivered, bodiless: m.bodiless, declared: m.declared, status: m.status,
 		ended: m.ended, body: body{budget: m.body.budget},
 	}
 }
@@ -196,6 +197,11 @@ func (t *shadowTask) lack(reason string) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	t.skip = reason
+}
+
+// shared is a list of its own: what is changed in one is not in the other.
+func (l *headerList) shared() headerList {
+	return headerList{original: l.original, view: l.view, touched: slices.Clip(l.touched)}
 }
 
 // release says that one thing less is waited for: the body, or what the task is compared with.

@@ -200,6 +200,9 @@ func (t *transcript) SendHeaders(direction chain.Direction, c chain.Changes) err
 		line = append(line, "body follows")
 	}
 	t.say("%s", strings.Join(line, " "))
+	if direction == chain.Request && t.gone != nil && !c.Follows {
+		close(t.gone)
+	}
 	if t.broken {
 		return io.ErrClosedPipe
 	}
@@ -235,6 +238,9 @@ func (t *transcript) SendRest(_ context.Context, direction chain.Direction) erro
 			to([]byte(piece))
 		}
 		to(nil)
+	}
+	if direction == chain.Request && t.gone != nil {
+		close(t.gone)
 	}
 	return nil
 }
