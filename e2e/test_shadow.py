@@ -119,6 +119,7 @@ def test_the_differences_of_a_changed_policy_are_found_and_nothing_is_applied(
 SHADOWS: dict[str, list[Json]] = {
     "answers": [attach("deny-body", mode="shadow")],
     "answers at once": [attach("python-deny", mode="shadow")],
+    "of Go": [attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "lead"}]}, mode="shadow")],
     "fails": [attach("misbehave", {"how": "raise"}, mode="shadow")],
     "does what it may not": [attach("misbehave", {"how": "crlf", "when": "response"}, mode="shadow")],
     "late": [attach("sleep", {"seconds": 5}, mode="shadow", timeout="50ms")],

@@ -111,7 +111,7 @@ func (f *copiedFront) NextPiece(ctx context.Context, direction Direction) ([]byt
 
 // SendRest copies what it sends on.
 func (f *copiedFront) SendRest(ctx context.Context, direction Direction) error {
-	f.FrontEnd.CopyRest(direction, func(piece []byte) {
+	f.CopyRest(direction, func(piece []byte) {
 		if piece == nil {
 			f.take(direction, nil, io.EOF)
 		} else {

@@ -119,12 +119,13 @@ func shadow(id string, d does, letters string, settings ...func(*chain.Settings)
 }
 
 func marksAs(name string) does {
+	mark := v1alpha.HeaderModifications{Append: []v1alpha.Header{{Name: "X-Mark", Value: name}}}
 	return does{
 		request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-			return &v1alpha.UpstreamRequestModifications{Headers: appends("X-Mark", name)}, nil
+			return &v1alpha.UpstreamRequestModifications{Headers: mark}, nil
 		},
 		response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
-			return &v1alpha.UpstreamResponseModifications{Headers: appends("X-Mark", name)}, nil
+			return &v1alpha.UpstreamResponseModifications{Headers: mark}, nil
 		},
 	}
 }
