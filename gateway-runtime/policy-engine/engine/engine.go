@@ -121,12 +121,15 @@ func (e *Engine) run(ctx context.Context, servers *servers, failed <-chan error)
 	e.close() //nolint:contextcheck // what is under way ends after the stop signal
 }
 
+// shadowShare is which part of --body-memory the copies that shadow attachments are given may take beside it.
+const shadowShare = 4
+
 func build(options Options) (*Engine, error) {
 	manifest, err := readManifest(options.Manifest)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows), done: make(chan struct{})}
+	e := &Engine{table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows, chain.NewBudget(options.BodyMemory/shadowShare)), done: make(chan struct{})}
 	options.Log = e.newTracing(options)
 	e.options, e.counters = options, exchange.NewCounters(options.Log)
 	bridge := pythonbridge.Options{Generation: options.Generation, Drain: options.ExecutorDrain,

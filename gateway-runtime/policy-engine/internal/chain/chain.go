@@ -37,8 +37,9 @@ type Chain struct {
 	exchanges ExchangeObserver
 	all       []*Instance // with those of shadow attachments, in whose place spec.Instances has one that does nothing
 
-	onlyShadows  bool // there is no other attachment
-	copiesBodies bool // a shadow attachment wants a body
+	beside       *Chain // what copies of its exchanges see of it: with the budget of shadow attachments; nil: there are none
+	onlyShadows  bool   // there is no other attachment
+	copiesBodies bool   // a shadow attachment wants a body
 
 	keepsRequestBody bool // for a policy that is given it in the response phase too
 	readsResponse    bool // a policy reads the response's body, and wants it without a content encoding

@@ -93,8 +93,10 @@ func (c *Chain) setShadowsApart() {
 		c.spec.Instances[n] = &Instance{id: instance.id, name: instance.name}
 	}
 	if c.spec.Shadows == nil {
-		c.spec.Shadows = NewShadows(MaxShadows)
+		c.spec.Shadows = NewShadows(MaxShadows, c.spec.Bodies)
 	}
+	c.beside = &Chain{spec: c.spec, mode: c.mode}
+	c.beside.spec.Bodies = c.spec.Shadows.bodies
 }
 
 // placeShadows has each shadow attachment run at its place: that of the attachment that it is compared with, else its own.
@@ -146,9 +148,10 @@ func (c *Chain) CopiesBodies() bool { return c.copiesBodies }
 
 // Shadows bounds what the shadow attachments of all chains take together.
 type Shadows struct {
-	limit int
-	ctx   context.Context //nolint:containedctx // of all executions: they are no exchange's
-	stop  context.CancelFunc
+	limit  int
+	bodies *Budget         // for copies: what real exchanges may hold is not theirs
+	ctx    context.Context //nolint:containedctx // of all executions: they are no exchange's
+	stop   context.CancelFunc
 
 	mutex   sync.Mutex
 	pending int
@@ -157,9 +160,10 @@ type Shadows struct {
 	isIdle  func()
 }
 
-// NewShadows lets so many executions wait or be under way at once.
-func NewShadows(limit int) *Shadows {
-	s := &Shadows{limit: limit, idle: make(chan struct{})}
+// NewShadows lets so many executions wait or be under way at once, with copies of bodies within a budget of their own; nil:
+// without a limit.
+func NewShadows(limit int, bodies *Budget) *Shadows {
+	s := &Shadows{limit: limit, bodies: bodies, idle: make(chan struct{})}
 	s.isIdle = sync.OnceFunc(func() { close(s.idle) })
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s
@@ -258,7 +262,7 @@ func (t *turns) next() *shadowTask {
 const (
 	noRoomAtAll     = "too many executions of shadow attachments wait or are under way on this node"
 	noBody          = "the exchange ended before its body had come"
-	noMemory        = "its copy of the body does not fit what the bodies held in the engine may take together, --body-memory"
+	noMemory        = "there is no room for its copy of the body: those of all shadow attachments together may take a quarter of --body-memory"
 	noOther         = "the exchange ended before the policy that it is compared with had"
 	requestSkipped  = "its request phase was skipped"
 	engineStops     = "the engine stops"

@@ -36,7 +36,7 @@ func (t *shadowTask) copyBody(ctx context.Context, x *exchange, from, to *messag
 		return
 	}
 	for _, piece := range from.body.pieces {
-		if !to.body.add(bytes.Clone(piece), 0) {
+		if !to.body.add(bytes.Clone(piece), 0) || to.body.size > to.body.budget.largest() {
 			t.skip = noMemory
 			return
 		}
@@ -69,7 +69,7 @@ func (c *bodyCopy) take(piece []byte, err error) {
 		c.to.ended = true
 	case err != nil:
 		c.task.lack(noBody)
-	case !c.to.body.add(bytes.Clone(piece), c.to.declared):
+	case !c.to.body.add(bytes.Clone(piece), c.to.declared) || c.to.body.size > c.to.body.budget.largest():
 		c.task.lack(noMemory)
 	case c.to.body.size > c.limit: // which it fails by
 	default:

@@ -23,6 +23,7 @@ type shadowed struct {
 // shadowRun is a shadow attachment beside one exchange. Its phases run one after the other.
 type shadowRun struct {
 	shadow  *shadow
+	chain   *Chain
 	watcher Watcher      // nil: nobody looks
 	users   atomic.Int32 // its tasks, and the exchange until that has ended
 
@@ -152,7 +153,7 @@ func (x *exchange) runOf(s *shadow) *shadowRun {
 		}
 	}
 	x.chain.use.active.Add(1) // until it ends
-	run := &shadowRun{shadow: s, exchange: exchange{chain: x.chain, head: x.head, grpc: x.grpc}}
+	run := &shadowRun{shadow: s, chain: x.chain, exchange: exchange{chain: x.chain.beside, head: x.head, grpc: x.grpc}}
 	if x.watched != nil {
 		run.watcher = x.watched.Watcher
 	}
@@ -169,10 +170,10 @@ func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 	c.metadata, _ = x.metadata.JSON() // what cannot be written is not seen
 	from, to := &x.request, &c.request
 	if t.phase == PhaseRequest {
-		c.request = x.request.withoutBody()
+		c.request = x.request.withoutBody(x.chain.beside)
 	} else {
-		c.request = message{direction: Request, headers: x.request.headers.shared()} // its body may be on its way still
-		c.response, c.answered, c.status, c.details, c.grpcStatus = x.response.withoutBody(), x.answered, x.status, x.details, x.grpcStatus
+		c.request = message{direction: Request, headers: x.request.headers.shared(), ended: true} // its body may be on its way still
+		c.response, c.answered, c.status, c.details, c.grpcStatus = x.response.withoutBody(x.chain.beside), x.answered, x.status, x.details, x.grpcStatus
 		if x.sent == nil {
 			x.sent = x.requestContext()
 		}
@@ -185,10 +186,10 @@ func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 }
 
 // withoutBody is a copy of the message that shares nothing that changes.
-func (m *message) withoutBody() message {
+func (m *message) withoutBody(beside *Chain) message {
 	return message{
 		direction: m.direction, headers: m.headers.shared(), delivered: m.delivered, bodiless: m.bodiless, declared: m.declared, status: m.status,
-		ended: m.ended, body: body{budget: m.body.budget},
+		ended: m.ended, body: body{budget: beside.spec.Bodies},
 	}
 }
 
@@ -272,7 +273,7 @@ func (r *shadowRun) end(task *shadowTask, told *Shadow) {
 	if next != nil {
 		r.begin(next)
 	}
-	all := r.exchange.chain.spec.Shadows
+	all := r.chain.spec.Shadows
 	r.leave()
 	all.give()
 }
@@ -281,7 +282,7 @@ func (r *shadowRun) end(task *shadowTask, told *Shadow) {
 func (r *shadowRun) leave() {
 	if r.users.Add(-1) == 0 {
 		r.exchange.metadata.End()
-		r.exchange.chain.Release()
+		r.chain.Release()
 	}
 }
 

@@ -411,7 +411,7 @@ func TestWhatIsTooMuchOfAShadowIsSkipped(t *testing.T) {
 
 func TestAllShadowsTogetherAreBounded(t *testing.T) {
 	policy := &slow{let: make(chan struct{})}
-	shadows := chain.NewShadows(1)
+	shadows := chain.NewShadows(1, nil)
 	make := func(id string) *chain.Instance {
 		return chain.NewInstance(id, id+":v1.0.0", blocking{policy}, chain.Settings{Mode: modes("h"), Shadow: true, Timeout: time.Minute})
 	}
@@ -433,15 +433,28 @@ func TestAllShadowsTogetherAreBounded(t *testing.T) {
 	late.expectShadows(t, "0 a:v1.0.0 request skipped: too many executions of shadow attachments wait or are under way on this node")
 }
 
+// TestAShadowsBodyNeedsRoom of its own: it takes none of what the exchange may hold.
 func TestAShadowsBodyNeedsRoom(t *testing.T) {
-	x := post("abcd", "efgh")
-	x.bodies = chain.NewBudget(100)
-	if err := x.run(t, shadow("s:v1.0.0", does{}, "b")); err != nil {
-		t.Fatal(err)
-	}
-	x.expectShadows(t, "0 s:v1.0.0 request skipped: its copy of the body does not fit what the bodies held in the engine may take together, --body-memory")
-	if held := x.bodies.Stats().Held; held != 0 {
-		t.Errorf("expected nothing to be held, got %d", held)
+	const skipped = "0 s:v1.0.0 request skipped: there is no room for its copy of the body: those of all shadow attachments together may take a quarter of --body-memory"
+	for name, c := range map[string]struct {
+		applied, copies int64
+		want            string
+	}{
+		"there is some": {1000, 1000, "0 s:v1.0.0 request same"}, "there is none": {1000, 100, skipped},
+		"it would be more than half": {1000, 15, skipped}, "the exchange needs none of it": {0, 1000, "0 s:v1.0.0 request same"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x, copies := post("abcd", "efgh"), chain.NewBudget(c.copies)
+			x.bodies, x.shadows = chain.NewBudget(c.applied), chain.NewShadows(chain.MaxShadows, copies)
+			if err := x.run(t, shadow("s:v1.0.0", does{}, "b")); err != nil {
+				t.Fatal(err)
+			}
+			x.expectShadows(t, c.want)
+			x.shadows.Close()
+			if held := copies.Stats().Held; held != 0 || x.bodies.Stats().Refused != 0 {
+				t.Errorf("expected nothing to be held or refused, got %d", held)
+			}
+		})
 	}
 }
 
