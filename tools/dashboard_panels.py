@@ -265,6 +265,29 @@ POLICIES = Row(
     ),
 )
 
+SHADOWS = Row(
+    "Shadow attachments",
+    (
+        Panel(
+            "What shadows would do",
+            "Executions of shadow attachments: same, different, failed, skipped. Nothing of them is applied.",
+            "ops",
+            {"{{api}} {{policy}} {{outcome}}": rate("gatewright_shadow_executions_total", "api, policy, outcome")},
+            stacked=True,
+        ),
+        Panel(
+            "Work of shadows, p99",
+            "What the policy's own function took; of Go policies the whole turn.",
+            "s",
+            {
+                "{{api}} {{policy}} {{phase}}": quantile(
+                    0.99, "gatewright_shadow_execution_work_seconds", "api, policy, phase"
+                )
+            },
+        ),
+    ),
+)
+
 EXECUTORS = Row(
     "Executors",
     (
@@ -554,4 +577,4 @@ OWN = Row(
     ),
 )
 
-ROWS = (TRAFFIC, ERRORS, POLICIES, EXECUTORS, BODIES, UPSTREAMS, CHANGES, OWN)
+ROWS = (TRAFFIC, ERRORS, POLICIES, SHADOWS, EXECUTORS, BODIES, UPSTREAMS, CHANGES, OWN)

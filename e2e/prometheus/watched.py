@@ -101,7 +101,10 @@ def put_gateway(gateway: Gateway, document: Json, wait: bool) -> None:
 def deploy(gateway: Gateway, upstream: Upstream) -> None:
     """All APIs that are served. Each faulty policy whose process suffers has a group of its own."""
     own: dict[str, list[Json]] = {
-        "go": [attach("add-headers", {"requestHeaders": [{"name": "x-go", "value": "1"}]})],
+        "go": [
+            attach("add-headers", {"requestHeaders": [{"name": "x-go", "value": "1"}]}),
+            attach("whole", mode="shadow"),
+        ],
         "paced": [attach("paced")],
         "measured": [attach("paced")],
         "failing": [attach("fails", {"how": "raise"})],

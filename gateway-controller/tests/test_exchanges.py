@@ -197,7 +197,8 @@ async def test_all_members_of_a_filter(served: Served, client: httpx.AsyncClient
     parameters = [
         ("api", "orders-v1"), ("operation", "GET /{id}"), ("policy", "log-message:v1.0.0"), ("path", "/orders"),
         ("header", "X-User=ann=1"), ("status", "4xx,503"), ("status", "500"), ("errors", "true"), ("id", "abc"),
-        ("client", "[::1]:40112"), ("sample", "0.25"), ("limit", "1"),
+        ("client", "[::1]:40112"), ("shadow", "different"),
+        ("sample", "0.25"), ("limit", "1"),
     ]  # fmt: skip
     async with client.stream("GET", f"/v1/exchanges?{urlencode(parameters)}", timeout=60) as answer:
         assert answer.status_code == 200
@@ -205,6 +206,7 @@ async def test_all_members_of_a_filter(served: Served, client: httpx.AsyncClient
         assert json.loads(asked.filter) == {
             "api": "orders-v1", "operation": "GET /{id}", "policy": "log-message:v1.0.0", "path": "/orders",
             "header": {"name": "x-user", "value": "ann=1"}, "status": ["4xx", "503", "500"], "errors": True,
+            "shadow": "different",
             "id": "abc", "client": "[::1]:40112", "sample": 0.25,
         }  # fmt: skip
         await node.tell(asked.id, exchange())
@@ -226,6 +228,7 @@ BAD = {
     "status=6xx": "status[0]: expected a status such as '503', or a class of them such as '5xx', got '6xx'",
     "status=4xx&status=": "status[1]: expected a status",
     "errors=yes": "errors: expected true or false, got 'yes'",
+    "shadow=any": "shadow: expected different, same, failed or skipped, got 'any'",
     "sample=1.5": "sample: expected a share from 0 to 1, got 1.5",
     "sample=some": "sample: expected a share from 0 to 1, got 'some'",
     "api=orders-v1&api=other": "api: expected one value, got several; leave one out",

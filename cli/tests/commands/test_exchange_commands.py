@@ -190,10 +190,22 @@ class Command:
 
 
 def test_tail_prints_a_line_for_each_as_it_comes(controller: Controller, node: Node) -> None:
-    tail = Command(controller, "tail", "--status", "5xx", "--status", "200", "--header", "x-user=ann", "--errors")
+    tail = Command(
+        controller,
+        "tail",
+        "--status",
+        "5xx",
+        "--status",
+        "200",
+        "--header",
+        "x-user=ann",
+        "--errors",
+        "--shadow",
+        "different",
+    )
     asked = node.asked()
     assert json.loads(asked.filter) == {
-        "status": ["5xx", "200"], "header": {"name": "x-user", "value": "ann"}, "errors": True,
+        "status": ["5xx", "200"], "header": {"name": "x-user", "value": "ann"}, "errors": True, "shadow": "different",
     }  # fmt: skip
     node.tell(asked.id, document())
     assert tail.line() == LINE

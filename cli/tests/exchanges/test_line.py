@@ -24,7 +24,13 @@ LINES = [
         exchange(PASSED_OVER, execution(2, "gate", "answered"), status=403, answeredBy="policy"),
         f"{HEAD.replace('200', '403')}  frail:v1.0.0 failed and was passed over: crashed  gate:v1.0.0 answered  {ID}",
     ),
-    (exchange({**FAILED, "shadow": True}), f"{HEAD}  {ID}"),
+    (exchange({**FAILED, "shadow": True}), f"{HEAD}  slow:v1.0.0 in shadow: failed: timeout  {ID}"),
+    (
+        exchange(execution(0, "next", "answered", shadow=True, comparison="different")),
+        f"{HEAD}  next:v1.0.0 in shadow: different  {ID}",
+    ),
+    (exchange(execution(0, "next", "changed", shadow=True, comparison="same")), f"{HEAD}  {ID}"),
+    (exchange(execution(0, "next", "skipped", shadow=True, reason="no room")), f"{HEAD}  {ID}"),
     (
         exchange(status=503, answeredBy="proxy", details="no_healthy_upstream"),
         f"{HEAD.replace('200', '503')}  Envoy answered: no_healthy_upstream  {ID}",

@@ -28,6 +28,8 @@ TEXT_BODY = change("body", body("one\ntwo\nthree\n"), body("one\n2\nthree\n", tr
 BYTES_BODY = change("body", {"size": 3, "base64": "/wD/", "decoded": "zstd"}, {"size": 0, "text": ""})
 LONG = "x" * 150
 
+MASKED = change("header", ["1234"], ["****"], "x-card")
+ANSWERS = change("answer", after=ANSWER)
 EXCHANGES = {
     "five-policies": exchange(
         execution(0, "first"),
@@ -71,6 +73,15 @@ EXCHANGES = {
     "passed-over": exchange(
         execution(0, "frail", "continued", failure=failure("crashed", "the executor ended")),
         execution(1, "shade", "answered", shadow=True, changes=[change("answer", after=ANSWER)]),
+    ),
+    "shadows": exchange(
+        execution(0, "mask", "changed", changes=[MASKED]),
+        execution(1, "mask", "unchanged", shadow=True, comparison="different", comparedWith=0),
+        execution(2, "near", "changed", shadow=True, comparison="same", comparedWith=0, changes=[MASKED]),
+        execution(3, "alone", "answered", shadow=True, comparison="different", changes=[ANSWERS]),
+        execution(4, "full", "skipped", shadow=True, reason="8 executions of it are under way and 128 wait"),
+        execution(5, "broken", "failed", shadow=True, failure=failure("crashed", "the executor ended")),
+        policies=["mask:v1.0.0", "mask:v2.0.0", "near:v1.0.0", "alone:v1.0.0", "full:v1.0.0", "broken:v1.0.0"],
     ),
     "no-upstream": exchange(status=503, answeredBy="proxy", details="upstream_reset_before_response_started"),
     "gone": exchange(

@@ -17,6 +17,7 @@ from gatewright_controller.model import Strict
 STATUS = "^[1-5]([0-9]{2}|xx)$"
 TOKEN = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"  # noqa: S105 - what HTTP calls a token
 CLIENT = r"^([0-9A-Fa-f:.]*|[0-9.]+:[0-9]+|\[[0-9A-Fa-f:.]+\]:[0-9]+)$"
+SHADOW = "^(different|same|failed|skipped)?$"
 MOST_STATUSES = 32
 
 Text = Annotated[str, Meta(max_length=4096)]
@@ -40,6 +41,8 @@ class ExchangeFilter(Strict, frozen=True):
     header: Annotated[HeaderFilter | None, described("an object with name and value", "")] = None
     status: Status | Annotated[tuple[Status, ...], Meta(max_length=MOST_STATUSES)] = ()
     errors: bool = False
+    shadow: Annotated[str, described("different, same, failed or skipped", "", SHADOW)] = ""
+    """An execution of a shadow attachment has ended so."""
     id: Text = ""
     client: Annotated[Text, described("an address such as '10.1.2.3' or '[::1]:40112'", "", CLIENT)] = ""
     sample: Annotated[float, described("a share from 0 to 1", ""), Meta(ge=0, le=1)] = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import pytest
 from gatewright_controller._gen import node_pb2
@@ -115,6 +116,39 @@ def test_nobody_goes_on_with_a_stream_that_has_crashed(orders: JsonObject, defin
     assert goes_on_when_crashed(bundle(orders, definitions).chains[0])
     orders["spec"]["policies"].append({**STREAM, "onError": "continue"})
     assert not goes_on_when_crashed(bundle(orders, definitions).chains[0])
+
+
+def test_a_shadow_is_marked_so_that_an_engine_which_does_not_know_it_refuses_it(
+    orders: JsonObject, definitions: Definitions
+) -> None:
+    orders["spec"]["policies"] = [{"name": "count", "version": "v1"}]
+    orders["spec"]["operations"] = [{"method": "GET", "path": "/"}]
+    (applied,) = bundle(orders, definitions).chains[0].attachments
+    orders["spec"]["policies"][0]["mode"] = "enforce"
+    assert bundle(orders, definitions).chains[0].attachments[0].instance == applied.instance
+    orders["spec"]["policies"][0]["mode"] = "shadow"
+    made = translate(validate(orders, definitions, {}), definitions, EdgeSettings())
+    (shadow,) = made.message.chains[0].attachments
+    assert shadow.shadow
+    assert shadow.instance != applied.instance
+    assert shadow.definition_digest == f"shadow:{applied.definition_digest}"
+    assert ("count", "v1.0.0", applied.definition_digest) in made.policies
+
+
+def test_nothing_of_a_shadow_counts_for_the_route(orders: JsonObject, definitions: Definitions) -> None:
+    """Neither its timeout nor whether it may be done without."""
+    orders["spec"]["policies"] = [{"name": "log-message", "version": "v1", "onError": "continue"}]
+    orders["spec"]["operations"] = [{"method": "GET", "path": "/"}]
+    before = bundle(orders, definitions)
+    orders["spec"]["policies"].append({"name": "log-message", "version": "v1", "mode": "shadow", "timeout": "59s"})
+    after = bundle(orders, definitions)
+    assert goes_on_when_crashed(after.chains[0])
+    assert routes_without_chain(after) == routes_without_chain(before)
+
+
+def routes_without_chain(bundle: node_pb2.ApiBundle) -> list[bytes]:
+    ids = [chain.id.encode() for chain in bundle.chains]
+    return [functools.reduce(lambda route, chain_id: route.replace(chain_id, b""), ids, one) for one in bundle.routes]
 
 
 def test_another_api_or_version_has_instances_of_its_own(orders: JsonObject, definitions: Definitions) -> None:

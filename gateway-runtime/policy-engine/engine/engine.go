@@ -38,6 +38,7 @@ type Engine struct {
 	manifest      *manifest
 	table         *chain.Table
 	bodies        *chain.Budget
+	shadows       *chain.Shadows
 	counters      *exchange.Counters
 	watches       exchange.Watches // who may look at exchanges
 	recorder      *recording.Recorder
@@ -113,18 +114,22 @@ func (e *Engine) run(ctx context.Context, servers *servers, failed <-chan error)
 	e.ready.Store(false)
 	cancel()
 	servers.drain(e.options.DrainTimeout, e.options.Log)
+	e.shadows.Close()
 	e.groups.Close() // no exchange needs them now, and a chain that is being built must not wait for them
 	<-stopped
 	servers.close()
 	e.close() //nolint:contextcheck // what is under way ends after the stop signal
 }
 
+// shadowShare is which part of --body-memory the copies that shadow attachments are given may take beside it.
+const shadowShare = 4
+
 func build(options Options) (*Engine, error) {
 	manifest, err := readManifest(options.Manifest)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory), done: make(chan struct{})}
+	e := &Engine{table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows, chain.NewBudget(options.BodyMemory/shadowShare)), done: make(chan struct{})}
 	options.Log = e.newTracing(options)
 	e.options, e.counters = options, exchange.NewCounters(options.Log)
 	bridge := pythonbridge.Options{Generation: options.Generation, Drain: options.ExecutorDrain,
@@ -159,7 +164,7 @@ func (e *Engine) complete() error {
 	}
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
-		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Table: e.table, Bodies: e.bodies, RequestLimit: e.options.RequestLimit,
+		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
 		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
 		Telemetry: e.setTelemetry, Observe: e.recorder.Observe, Log: e.options.Log,
 	})

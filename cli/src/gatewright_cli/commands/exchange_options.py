@@ -24,6 +24,11 @@ FILTER = {
     "errors": click.option(
         "--errors", is_flag=True, help="In which a policy failed, or that were answered with 500 and above."
     ),
+    "shadow": click.option(
+        "--shadow",
+        type=click.Choice(["different", "same", "failed", "skipped"]),
+        help="In which a shadow attachment came out like this.",
+    ),
     "id": click.option("--id", metavar="REQUEST_ID", help="Of this request."),
     "client": click.option("--client", metavar="ADDRESS[:PORT]", help="Of this client."),
     "sample": click.option("--sample", metavar="SHARE", help="This share of them: 0.01 for one in a hundred."),

@@ -81,6 +81,11 @@ class Execution(Struct, frozen=True):
     changes: list[Change] = []
     stream: Streamed | None = None
     shadow: bool = False
+    comparison: str = ""
+    """Of a shadow: same or different; "" where it has failed or was skipped."""
+    compared_with: int | None = None
+    """The index of the policy that it is compared with; None: with no change."""
+    reason: str = ""
 
 
 class Client(Struct, frozen=True):

@@ -33,9 +33,13 @@ def _report(exchange: Exchange, paint: Paint, sources: Sources) -> Iterator[str]
         return
     yield from timeline.table(exchange, paint)
     for execution in exchange.executions:
-        if execution.changes or execution.failure or execution.stream:
+        if execution.changes or execution.failure or execution.stream or execution.reason or _differs(execution):
             yield ""
-            yield from _execution(execution, paint, sources)
+            yield from _execution(exchange, execution, paint, sources)
+
+
+def _differs(execution: Execution) -> bool:
+    return execution.comparison == "different"
 
 
 def _facts(exchange: Exchange) -> Iterator[tuple[str, str]]:
@@ -57,10 +61,12 @@ def _facts(exchange: Exchange) -> Iterator[tuple[str, str]]:
         yield "redacted", f"{exchange.redacted} value{'' if exchange.redacted == 1 else 's'}"
 
 
-def _execution(execution: Execution, paint: Paint, sources: Sources) -> Iterator[str]:
-    shadow = ", shadow: nothing of it was applied" if execution.shadow else ""
+def _execution(exchange: Exchange, execution: Execution, paint: Paint, sources: Sources) -> Iterator[str]:
+    shadow = f", shadow: nothing of it was applied{_comparison(exchange, execution)}" if execution.shadow else ""
     heading = f"{execution.policy}, {execution.phase.replace('_', ' ')}: {execution.outcome}{shadow}"
     yield from (paint.bold(line) for line in wrapped(safe(heading), paint.width))
+    if execution.reason:
+        yield from (f"  {line}" for line in wrapped(safe(execution.reason), paint.width - 2))
     if execution.failure:
         yield from _failure(execution.policy, execution.failure, paint, sources)
     if execution.stream:
@@ -74,6 +80,17 @@ def change_lines(change: Change, paint: Paint) -> Iterator[str]:
     yield from (f"  {line}" for line in folded(safe(differences.heading(change)), paint.width - 2))
     for line in differences.lines(change):
         yield from _difference(line, paint)
+
+
+def _comparison(exchange: Exchange, execution: Execution) -> str:
+    """What it is compared with."""
+    at, said = execution.compared_with, execution.comparison
+    if not said:
+        return ""
+    other = exchange.policies[at] if at is not None and at < len(exchange.policies) else ""
+    if not other:
+        return "; the same as no change" if said == "same" else "; it would change the exchange"
+    return f"; the same as {other}" if said == "same" else f"; it differs from {other}"
 
 
 def _difference(line: str, paint: Paint) -> Iterator[str]:

@@ -103,7 +103,8 @@ def _known(milliseconds: float | None) -> str:
 def _outcome(execution: Execution) -> str:
     kind = f": {execution.failure.kind}" if execution.failure else ""
     shadow = "shadow, " if execution.shadow else ""
-    return safe(f"{shadow}{execution.outcome}{kind}")
+    comparison = f", {execution.comparison}" if execution.comparison else ""
+    return safe(f"{shadow}{execution.outcome}{kind}{comparison}")
 
 
 def _bar(execution: Execution, whole: float, width: int) -> str:

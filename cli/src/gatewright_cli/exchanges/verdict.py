@@ -12,14 +12,16 @@ ANSWERERS = {"proxy": "Envoy", "gateway": "the gateway"}
 
 
 def notes(exchange: Exchange) -> list[str]:
-    """In a few words each: the policies that failed or answered, and what else is out of the ordinary."""
-    return list(_notes(exchange))
+    """In a few words each, once: the policies that failed or answered, and what else is out of the ordinary."""
+    return list(dict.fromkeys(_notes(exchange)))
 
 
 def _notes(exchange: Exchange) -> Iterator[str]:
     for execution in exchange.executions:
         said = SAID.get(execution.outcome)
-        if said and not execution.shadow:
+        if execution.shadow:
+            yield from _shadow_notes(execution)
+        elif said:
             kind = f": {execution.failure.kind}" if execution.failure else ""
             yield f"{execution.policy} {said}{kind}"
     if who := ANSWERERS.get(exchange.answered_by):
@@ -28,6 +30,14 @@ def _notes(exchange: Exchange) -> Iterator[str]:
         yield "the client went away"
     elif exchange.outcome == "failed":
         yield f"failed: {exchange.error}" if exchange.error else "failed"
+
+
+def _shadow_notes(execution: Execution) -> Iterator[str]:
+    if execution.comparison == "different":
+        yield f"{execution.policy} in shadow: different"
+    elif execution.outcome == FAILED:
+        kind = f": {execution.failure.kind}" if execution.failure else ""
+        yield f"{execution.policy} in shadow: failed{kind}"
 
 
 def verdict(exchange: Exchange) -> str:

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.model.common import Strict, Timeout
 
+Mode = Literal["enforce", "shadow"]
 OnError = Literal["fail", "continue"]
 PolicyVersion = Annotated[
     str,
@@ -47,6 +48,9 @@ class PolicyAttachment(Strict, frozen=True):
 
     name: str
     version: PolicyVersion
+    mode: Mode = "enforce"
+    """`shadow` runs it beside: it sees what it would see, nothing of its action is applied, and what it would have
+    changed is compared, counted and recorded."""
     params: JsonObject = msgspec.field(default_factory=dict)
     timeout: Timeout = DEFAULT_TIMEOUT
     """Time one execution may take. Of a stream: what the policy's own work may take for one chunk."""

@@ -13,7 +13,7 @@ from gatewright_controller.model import Api, Operation
 from gatewright_controller.paths import PathTemplate, context_of, parse_path
 from gatewright_controller.translate import envoy
 from gatewright_controller.translate.actions import action, used_pools
-from gatewright_controller.translate.chains import attach, chain
+from gatewright_controller.translate.chains import SHADOW_DIGEST, attach, chain
 from gatewright_controller.translate.pools import Pool, Pools
 from gatewright_controller.translate.routes import (
     RoutedAnswer,
@@ -127,4 +127,6 @@ def _distinct(paths: list[RoutedPath]) -> list[node_pb2.Chain]:
 
 def _policies(message: node_pb2.ApiBundle) -> frozenset[tuple[str, str, str]]:
     attachments = (attachment for chain in message.chains for attachment in chain.attachments)
-    return frozenset((one.policy_name, one.policy_version, one.definition_digest) for one in attachments)
+    return frozenset(
+        (one.policy_name, one.policy_version, one.definition_digest.removeprefix(SHADOW_DIGEST)) for one in attachments
+    )

@@ -17,6 +17,8 @@ from gatewright_controller.translate.identity import canonical, digest_of
 from gatewright_controller.translate.pools import MAIN
 
 ON_ERROR = {"fail": node_pb2.ON_ERROR_FAIL, "continue": node_pb2.ON_ERROR_CONTINUE}
+SHADOW_DIGEST = "shadow:"
+"""Begins the digest of a shadow attachment's definition: an engine that does not know shadows must not apply it."""
 HEADERS = {HeaderMode.SKIP: node_pb2.HEADER_MODE_SKIP, HeaderMode.PROCESS: node_pb2.HEADER_MODE_PROCESS}
 BODIES = {
     BodyMode.SKIP: node_pb2.BODY_MODE_SKIP,
@@ -54,10 +56,12 @@ def attach(
 def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.Attachment:
     said = policy.on_error
     by_class = {} if isinstance(said, str) else said.named()
+    shadow = policy.mode == "shadow"
     return node_pb2.Attachment(
         policy_name=definition.name,
         policy_version=definition.version,
-        definition_digest=definition.digest,
+        definition_digest=f"{SHADOW_DIGEST}{definition.digest}" if shadow else definition.digest,
+        shadow=shadow,
         parameters=canonical(definition.parameters.with_defaults(policy.params)),
         system_parameters=canonical(definition.system_parameters),
         processing_mode=_mode(definition.policy.processing_mode),
@@ -138,14 +142,14 @@ def _union(modes: Sequence[node_pb2.ProcessingMode]) -> node_pb2.ProcessingMode:
 
 
 def goes_on_when_crashed(chain: node_pb2.Chain) -> bool:
-    """Whether every attachment says `continue` for `crashed`: then Envoy may go on without the engine.
+    """Whether every attachment that is applied says `continue` for `crashed`: then Envoy may go on without the engine.
 
     Never where a body is streamed: what the engine has taken of it nobody else has.
     """
     mode = chain.processing_mode
     if node_pb2.BODY_MODE_STREAM in (mode.request_body, mode.response_body):
         return False
-    on_error = (one.on_error_by_class.get("crashed", one.on_error) for one in chain.attachments)
+    on_error = (one.on_error_by_class.get("crashed", one.on_error) for one in chain.attachments if not one.shadow)
     return all(choice == node_pb2.ON_ERROR_CONTINUE for choice in on_error)
 
 

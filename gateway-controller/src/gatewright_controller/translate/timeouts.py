@@ -23,11 +23,14 @@ class Timeouts:
 
 
 def timeouts(api: Api, operation: Operation, definitions: Definitions, settings: EdgeSettings) -> Timeouts:
-    """Of one operation. While policies run nothing moves, so their time counts as idle.
+    """Of one operation. While policies run nothing moves, so their time counts as idle, but for shadows: nothing waits
+    for these.
 
     That of a stream counts once, however many chunks it is given: between two of its chunks something has moved.
     """
-    attached = (*api.spec.policies, *operation.policies)
+    attached = [
+        one for one in (*api.spec.policies, *operation.policies) if one.mode != "shadow"
+    ]  # which nothing waits for
     policies = sum(definitions.resolve(one.name, one.version).work_ms(milliseconds(one.timeout)) for one in attached)
     made = action(api.spec, operation)
     retries = made.retries if isinstance(made, Forwarding) else None

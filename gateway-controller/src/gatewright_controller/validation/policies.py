@@ -31,8 +31,21 @@ def check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mist
         filled = definition.parameters.with_defaults(policy.attachment.params)
         yield from definition.parameters.mistakes(filled, f"{policy.field}.params")
         yield from mask_mistakes(policy.field, policy.attachment.params)
+    yield from _check_mode(policy.field, policy.attachment, definition)
     yield from _check_on_error(policy.field, policy.attachment, definition)
     yield from _check_stream_idle_timeout(policy.field, policy.attachment, definition)
+
+
+def _check_mode(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:
+    if attachment.mode != "shadow":
+        return
+    mode = definition.policy.processing_mode
+    if mode.streams:
+        expected = f"expected enforce for {definition.name}, which streams a body (STREAM), got shadow"
+        yield Mistake(f"{where}.mode", f"{expected}; a shadow has no stream to take part in")
+    if mode.request_body_in_response:
+        expected = f"expected enforce for {definition.name}, which has requestBodyInResponse, got shadow"
+        yield Mistake(f"{where}.mode", f"{expected}; no request's body is kept for a shadow")
 
 
 def _check_on_error(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:
@@ -65,7 +78,9 @@ def check_chains(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
 
 
 def _total(policies: list[DraftPolicy], definitions: Definitions) -> int:
-    return sum(_work_ms(policy.attachment, definitions) for policy in policies if policy.attachment)
+    """Nothing waits for shadows."""
+    attached = (policy.attachment for policy in policies)
+    return sum(_work_ms(one, definitions) for one in attached if one and one.mode != "shadow")
 
 
 def _work_ms(attachment: PolicyAttachment, definitions: Definitions) -> int:
@@ -78,7 +93,7 @@ def _work_ms(attachment: PolicyAttachment, definitions: Definitions) -> int:
 
 def _too_long(where: str, policies: list[DraftPolicy], definitions: Definitions) -> Mistake:
     got = f"{_seconds(_total(policies, definitions))}, with the API's own"
-    attached = [policy.attachment for policy in policies if policy.attachment]
+    attached = [policy.attachment for policy in policies if policy.attachment and policy.attachment.mode != "shadow"]
     if twice := {one.name for one in attached if _work_ms(one, definitions) > milliseconds(one.timeout)}:
         names = " and ".join(sorted(twice))
         got += f", and that of {names} twice: it is called with the headers, and then with the stream"

@@ -38,6 +38,7 @@ type Sources struct {
 	XDS       func() xds.Stats
 	Exchanges func() exchange.Stats
 	Policies  func() []exchange.ExecutionStats
+	Shadows   func() []exchange.ShadowStats
 	Bodies    func() chain.BudgetStats
 	Executors func() []pythonbridge.ProcessStats
 	Table     *chain.Table
@@ -91,6 +92,7 @@ type Stats struct {
 	Executors   []pythonbridge.ProcessStats    `json:"executors"`
 	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
 	Policies    []exchange.ExecutionStats      `json:"policies"` // by policy, API and operation
+	Shadows     []exchange.ShadowStats         `json:"shadows"`  // as policies
 	Listener    string                         `json:"listener"` // HOST:PORT of the node's admin listener; "": there is none
 	Traces      tracing.Stats                  `json:"traces"`
 	Goroutines  int                            `json:"goroutines"`
@@ -111,6 +113,7 @@ type Instance struct {
 	ID     string `json:"id"`
 	Policy string `json:"policy"` // name:version
 	Active int64  `json:"active"` // its hooks that run, late ones too, in all chains that share it
+	Shadow bool   `json:"shadow,omitempty"`
 }
 
 // Handler serves these paths.
@@ -252,7 +255,7 @@ func answer[T any](w http.ResponseWriter, status int, value T) {
 // Stats is the answer of GET /stats.
 func (s Sources) Stats() Stats {
 	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.Exchanges(), Bodies: s.Bodies(), Executors: s.Executors(),
-		Quarantined: s.Quarantined(), Policies: s.Policies(), Listener: s.Listener(), Traces: s.Traces(), Goroutines: runtime.NumGoroutine()}
+		Quarantined: s.Quarantined(), Policies: s.Policies(), Shadows: s.Shadows(), Listener: s.Listener(), Traces: s.Traces(), Goroutines: runtime.NumGoroutine()}
 }
 
 // Chains is the answer of GET /chains.
@@ -261,7 +264,7 @@ func (s Sources) Chains() []Chain {
 	for _, c := range s.Table.All() {
 		view := Chain{ID: c.ID(), API: c.API(), Operation: c.Operation(), ProcessingMode: c.Mode(), Active: c.Active()}
 		for _, instance := range c.Instances() {
-			view.Instances = append(view.Instances, Instance{instance.ID(), instance.Name(), instance.Active()})
+			view.Instances = append(view.Instances, Instance{instance.ID(), instance.Name(), instance.Active(), instance.Settings().Shadow})
 		}
 		all = append(all, view)
 	}

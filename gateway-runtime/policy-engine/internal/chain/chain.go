@@ -22,6 +22,7 @@ type Spec struct {
 	Bodies          *Budget       // for the bodies that it holds, of all chains together; nil: without a limit
 	RequestLimit    time.Duration // for a request's body to come in, where a policy wants it whole; 0: any time
 	Observer        Observer      // nil: there is none
+	Shadows         *Shadows      // what shadow attachments may take; nil: what one chain's may
 
 	EncodedResponses bool // upstream may encode responses that policies read, as the client accepts; else it is asked not to
 }
@@ -34,6 +35,11 @@ type Chain struct {
 	use   use
 
 	exchanges ExchangeObserver
+	all       []*Instance // with those of shadow attachments, in whose place spec.Instances has one that does nothing
+
+	beside       *Chain // what copies of its exchanges see of it: with the budget of shadow attachments; nil: there are none
+	onlyShadows  bool   // there is no other attachment
+	copiesBodies bool   // a shadow attachment wants a body
 
 	keepsRequestBody bool // for a policy that is given it in the response phase too
 	readsResponse    bool // a policy reads the response's body, and wants it without a content encoding
@@ -44,6 +50,7 @@ type Chain struct {
 type step struct {
 	*Instance
 	observer ExecutionObserver
+	shadows  []shadow // that run at this place; nil: none
 }
 
 // New makes a chain. It refuses one without an id or an instance, and body modes it does not know.
@@ -59,6 +66,7 @@ func New(spec Spec) (*Chain, error) {
 		RequestHeaderMode: v1alpha.HeaderSkip, RequestBodyMode: v1alpha.BodySkip,
 		ResponseHeaderMode: v1alpha.HeaderSkip, ResponseBodyMode: v1alpha.BodySkip,
 	}}
+	c.all = spec.Instances
 	for _, instance := range spec.Instances {
 		if err := c.mergeMode(instance); err != nil {
 			return nil, fmt.Errorf("chain %s: policy %s: %w", spec.ID, instance.name, err)
@@ -68,10 +76,16 @@ func New(spec Spec) (*Chain, error) {
 		c.spec.Observer = unobserved{}
 	}
 	c.exchanges = c.spec.Observer.Exchanges(Labels{API: spec.API, Operation: spec.Operation})
-	for _, instance := range spec.Instances {
+	c.setShadowsApart()
+	for n, instance := range c.spec.Instances {
+		if c.all[n].settings.Shadow {
+			c.steps = append(c.steps, step{Instance: instance, observer: unobserved{}})
+			continue
+		}
 		labels := Labels{Policy: instance.name, API: spec.API, Operation: spec.Operation}
-		c.steps = append(c.steps, step{instance, c.spec.Observer.Executions(labels)})
+		c.steps = append(c.steps, step{Instance: instance, observer: c.spec.Observer.Executions(labels)})
 	}
+	c.placeShadows()
 	return c, nil
 }
 
@@ -79,6 +93,9 @@ func New(spec Spec) (*Chain, error) {
 func (c *Chain) Close() {
 	for _, step := range c.steps {
 		step.observer.Close()
+		for _, shadow := range step.shadows {
+			shadow.observer.Close()
+		}
 	}
 	c.exchanges.Close()
 }
@@ -96,6 +113,9 @@ func (c *Chain) mergeMode(instance *Instance) error {
 	}
 	mergeBody(&c.mode.RequestBodyMode, mode.RequestBodyMode)
 	mergeBody(&c.mode.ResponseBodyMode, mode.ResponseBodyMode)
+	if instance.settings.Shadow {
+		return nil // it takes what there is: nothing is asked for that upstream or the client would notice
+	}
 	c.keepsRequestBody = c.keepsRequestBody || mode.RequestBodyInResponse
 	c.readsResponse = c.readsResponse || mode.WantsResponseBody() && !passesEncoded(mode)
 	c.refusesEncoded = c.refusesEncoded || mode.WantsResponseBody() && refusesEncoded(mode)
@@ -116,6 +136,9 @@ func checkMode(instance *Instance) error {
 		if body != "" && body != v1alpha.BodySkip && body != v1alpha.BodyBuffer && body != v1alpha.BodyStream {
 			return fmt.Errorf("body mode: expected SKIP, BUFFER or STREAM, got %s", body)
 		}
+	}
+	if instance.settings.Shadow && (mode.StreamsRequestBody() || mode.StreamsResponseBody() || mode.RequestBodyInResponse) {
+		return errors.New("shadow: expected a policy that streams no body, without requestBodyInResponse")
 	}
 	if mode.StreamsRequestBody() && instance.streamRequest == nil {
 		return errors.New("requestBodyMode STREAM: expected a policy that has OnRequestStream")
@@ -144,8 +167,8 @@ func (c *Chain) Context() string { return c.spec.Context }
 // Operation is the operation of the API: "GET /{id}".
 func (c *Chain) Operation() string { return c.spec.Operation }
 
-// Instances are the chain's policy instances in request order. Do not change the slice.
-func (c *Chain) Instances() []*Instance { return c.spec.Instances }
+// Instances are the chain's policy instances in request order, those of shadow attachments too. Do not change the slice.
+func (c *Chain) Instances() []*Instance { return c.all }
 
 // Mode is what a front end must deliver: the union of the instances' modes, no mode empty.
 func (c *Chain) Mode() v1alpha.ProcessingModeConfig { return c.mode }

@@ -394,9 +394,6 @@ func (c *collects) SendHeaders(direction chain.Direction, changes chain.Changes)
 	if changes.Body != nil {
 		c.got[direction] = *changes.Body
 	}
-	if direction == chain.Request && !changes.Follows && c.gone != nil {
-		close(c.gone)
-	}
 	return c.transcript.SendHeaders(direction, changes)
 }
 

@@ -18,6 +18,7 @@ type exchange struct {
 	running  running
 	streams  *streams      // nil unless a policy streams a body
 	watched  *watchedFront // nil: nobody looks
+	shadowed *shadowed     // nil unless shadow attachments run beside
 
 	request                        message
 	method, path, query, authority string                  // as the policies left them
@@ -45,6 +46,9 @@ func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
 		x.watched = &watchedFront{FrontEnd: front, Watcher: watcher, exchange: x}
 		x.front = x.watched
 	}
+	if c.copiesBodies {
+		x.front = &copiedFront{FrontEnd: x.front}
+	}
 	x.request = newMessage(x.front, Request, head, c.mode.WantsRequestBody(), c)
 	x.request.within = c.spec.RequestLimit
 	return x
@@ -62,6 +66,8 @@ func (x *exchange) passRequest(ctx context.Context, at int) error {
 		if err := x.executeRequest(ctx, step); err != nil || x.answered {
 			return err
 		}
+	} else if step.shadows != nil {
+		x.runShadows(ctx, step, PhaseRequest)
 	}
 	if step.streamRequest != nil {
 		return x.endStream(x.startStream(ctx, &x.request, at))
@@ -129,6 +135,9 @@ func (x *exchange) release() {
 	}
 	x.request.dropAll()
 	x.response.dropAll()
+	if x.shadowed != nil {
+		x.endShadows()
+	}
 }
 
 func (x *exchange) requestContext() *v1alpha.RequestContext {
@@ -146,6 +155,9 @@ func (x *exchange) executeRequest(ctx context.Context, step *step) error {
 	defer x.endExecution()
 	if x.watched != nil {
 		ctx = x.watchBegin(ctx)
+	}
+	if step.shadows != nil {
+		x.prepareShadows(ctx)
 	}
 	action, failure := x.onRequest(ctx, step.Instance)
 	if ctx.Err() != nil {
@@ -183,6 +195,7 @@ func (x *exchange) modifyRequest(m *v1alpha.UpstreamRequestModifications) *v1alp
 	if failure := x.request.change(m.Headers, m.Body); failure != nil {
 		return v1alpha.Failf(failure.Class, "request modifications: %s", failure.Message)
 	}
+	x.running.newBody = m.Body != nil
 	replace(&x.method, m.Method)
 	replace(&x.path, m.Path)
 	replace(&x.query, m.Query)

@@ -20,6 +20,7 @@ type running struct {
 	began time.Duration // as now says
 
 	answers bool // it has made the response one of the gateway's own
+	newBody bool // it has changed the body
 }
 
 var processStart = time.Now()
@@ -30,7 +31,7 @@ func Now() time.Duration { return time.Since(processStart) }
 func (x *exchange) beginExecution(step *step, phase string) {
 	step.observer.Began()
 	r := &x.running
-	r.step, r.began, r.answers = step, Now(), false
+	r.step, r.began, r.answers, r.newBody = step, Now(), false, false
 	r.RequestID, r.Phase, r.Failure, r.Answered, r.Continued, r.Cancelled = x.head.RequestID, phase, nil, false, false, true
 	r.Work, r.Remote = 0, step.measured != nil
 }
@@ -51,6 +52,9 @@ func (x *exchange) endExecution() {
 	r.step.observer.Ended(r.Execution)
 	if x.watched != nil {
 		x.watchEnd()
+	}
+	if r.step.shadows != nil {
+		x.startShadows()
 	}
 }
 

@@ -55,6 +55,9 @@ type FrontEnd interface {
 	SendLast(ctx context.Context, direction Direction, piece []byte, trailers v1alpha.HeaderModifications) error
 	// SendRest sends on what of the body NextPiece has not given, as it comes, and returns without waiting for it.
 	SendRest(ctx context.Context, direction Direction) error
+	// CopyRest has to be given what SendRest sends on from now on, in order: each piece, and nil behind the last one. to
+	// waits for nothing, and does not change a piece or keep it. It is called once for a direction, before SendRest.
+	CopyRest(direction Direction, to func(piece []byte))
 	// Finish waits until all has gone of the bodies for which the chain has called SendRest.
 	Finish(ctx context.Context) error
 	// Answer ends the exchange with a response of the gateway's own.

@@ -25,6 +25,8 @@ type Settings struct {
 	Mode           v1alpha.ProcessingModeConfig
 
 	StreamIdleTimeout time.Duration // that a stream may wait for a chunk; 0 is no limit of the chain's own
+
+	Shadow bool // it runs beside the exchange, and nothing of its action is applied
 }
 
 // Reaction says what a failed execution does to the exchange.
@@ -65,6 +67,7 @@ type Instance struct {
 	keepsDeadlines bool
 	measured       MeasuresWork // nil: it runs here
 	slots          chan struct{}
+	turns          *turns // of a shadow's executions; nil: it is none
 
 	active atomic.Int64
 
@@ -101,6 +104,10 @@ func NewInstance(id, name string, policy v1alpha.Policy, settings Settings) *Ins
 	_, i.keepsDeadlines = policy.(v1alpha.KeepsDeadlines)
 	if i.keepsDeadlines {
 		i.measured, _ = policy.(MeasuresWork)
+	}
+	if settings.Shadow {
+		settings.MaxConcurrency = cmp.Or(settings.MaxConcurrency, DefaultShadowConcurrency)
+		i.settings, i.turns = settings, &turns{limit: settings.MaxConcurrency}
 	}
 	if settings.MaxConcurrency > 0 {
 		i.slots = make(chan struct{}, settings.MaxConcurrency)

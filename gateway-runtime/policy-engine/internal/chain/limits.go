@@ -33,6 +33,9 @@ func tooManyHeaders(headers v1alpha.Headers, target, lines, bytes int) string {
 
 // refuseRequest answers a request with more headers than a client may send. No policy has seen it.
 func (x *exchange) refuseRequest() bool {
+	if x.chain.onlyShadows {
+		return false
+	}
 	reason := tooManyHeaders(x.head.Headers, len(x.head.Path)+len(x.head.Authority), sentLines, sentBytes)
 	if reason == "" {
 		return false
@@ -45,7 +48,7 @@ func (x *exchange) refuseRequest() bool {
 
 // refuseResponse makes an answer of the gateway's own of a response with more headers than an upstream may send.
 func (x *exchange) refuseResponse(head Head) {
-	if reason := tooManyHeaders(head.Headers, 0, sentLines, sentBytes); reason != "" {
+	if reason := tooManyHeaders(head.Headers, 0, sentLines, sentBytes); reason != "" && !x.chain.onlyShadows {
 		x.refuse(PhaseResponse, reason, fault{
 			http.StatusBadGateway, grpcResourceExhausted, "The upstream's response headers are too many or too large.",
 		})

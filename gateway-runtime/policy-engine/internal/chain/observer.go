@@ -23,6 +23,7 @@ type Labels struct {
 	Policy    string // name:version, "add-headers:v1.0.0"
 	API       string // the API's name
 	Operation string // "GET /{id}"
+	Shadow    bool   // of a shadow attachment's executions, which are counted apart
 }
 
 // ExecutionObserver is told of one policy's executions in one chain. Began and Ended come in pairs.
@@ -77,6 +78,8 @@ type Execution struct {
 	Answered  bool // the policy has answered, and so ended the request phase or replaced the response
 	Continued bool // there is a failure, and onError: continue lets the exchange go on
 	Cancelled bool // the exchange ended before its action counted
+
+	Shadow ShadowOutcome // of a shadow attachment's execution, of which Answered and Failure say what it would have done
 }
 
 // MeasuresWork is a policy that runs in another process, which says how long its function ran. It KeepsDeadlines, too.

@@ -16,7 +16,7 @@ import (
 type recorder struct {
 	mutex    sync.Mutex
 	ended    map[chain.Labels][]chain.Execution
-	began    int
+	began    int // but for shadow attachments
 	closed   int
 	refusals []chain.RefusedMessage
 	read     [2]int // bytes of bodies, by direction
@@ -60,7 +60,9 @@ type record struct {
 func (r *record) Began() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	r.began++
+	if !r.labels.Shadow {
+		r.began++
+	}
 }
 
 func (r *record) Ended(execution chain.Execution) {

@@ -45,6 +45,8 @@ func (x *exchange) passResponse(ctx context.Context, at int) error {
 		if err := x.executeResponse(ctx, step); err != nil || x.running.answers {
 			return err
 		}
+	} else if step.shadows != nil {
+		x.runShadows(ctx, step, PhaseResponse)
 	}
 	if step.streamResponse != nil && x.head.Method != http.MethodHead && !isEmpty(x.status) {
 		return x.endStream(x.startStream(ctx, &x.response, at))
@@ -122,6 +124,9 @@ func (x *exchange) executeResponse(ctx context.Context, step *step) error {
 	if x.watched != nil {
 		ctx = x.watchBegin(ctx)
 	}
+	if step.shadows != nil {
+		x.prepareShadows(ctx)
+	}
 	action, failure := x.onResponse(ctx, step.Instance)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -158,6 +163,7 @@ func (x *exchange) modifyResponse(m *v1alpha.UpstreamResponseModifications) *v1a
 	if failure := x.response.change(m.Headers, m.Body); failure != nil {
 		return v1alpha.Failf(failure.Class, "response modifications: %s", failure.Message)
 	}
+	x.running.newBody = m.Body != nil
 	if m.StatusCode != 0 && m.StatusCode != x.status {
 		x.status, x.grpcStatus = m.StatusCode, 0
 	}

@@ -41,6 +41,8 @@ type stage struct {
 	tail     headerList   // the trailers, as this stage leaves them; asking guards it
 	trailing bool         // there are some
 
+	copies []*bodyCopy // of what it yields, for shadow attachments behind it
+
 	out     pulled // how the policy's chunks are pulled
 	peeked  []byte
 	hasPeek bool
@@ -96,6 +98,14 @@ func (s *stage) peek() error {
 
 // next waits for the policy's next chunk, which is not empty; io.EOF is the end.
 func (s *stage) next() ([]byte, error) {
+	chunk, err := s.nextChunk()
+	for _, copying := range s.copies {
+		copying.take(chunk, err)
+	}
+	return chunk, err
+}
+
+func (s *stage) nextChunk() ([]byte, error) {
 	if s.hasPeek {
 		chunk := s.peeked
 		s.peeked, s.hasPeek = nil, false

@@ -36,6 +36,11 @@ type transcript struct {
 	gone     chan struct{}                                // closed when the request has gone; nil: nobody asks
 	waits    func(ctx context.Context, what string) error // called before an answer: "response", "request 1", …; nil: nothing waits
 
+	went     [2]string // what has gone on: headers and body, however they came
+	copyRest [2]func(piece []byte)
+	shadows  *chain.Shadows // Spec.Shadows
+	bodies   *chain.Budget  // Spec.Bodies
+
 	observer recorder
 	looks    looks
 }
@@ -118,13 +123,15 @@ func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...
 	test.Helper()
 	c, err := chain.New(chain.Spec{
 		ID: "c1", API: "orders", APIVersion: "v1", Context: "/orders", Operation: "GET /{id}", Upstreams: []string{"canary", "main"}, Instances: instances, Observer: &t.observer,
-		EncodedResponses: t.encodes, RequestLimit: t.limit,
+		EncodedResponses: t.encodes, RequestLimit: t.limit, Shadows: t.shadows, Bodies: t.bodies,
 	})
 	if err != nil {
 		test.Fatal(err)
 	}
 	defer t.looks.expectPairs(test, &t.observer)
-	return c.Run(ctx, t, &t.looks)
+	running, end := context.WithCancel(ctx)
+	defer end()
+	return c.Run(running, t, &t.looks)
 }
 
 // ---------------------------------------------------------------- chain.FrontEnd
@@ -182,25 +189,34 @@ func (t *transcript) SendHeaders(direction chain.Direction, c chain.Changes) err
 			line = append(line, part.name+"="+part.value)
 		}
 	}
+	t.went[direction] = strings.Join(line, " ") + " body "
 	if c.Body != nil {
 		line = append(line, "body="+string(*c.Body))
+		t.went[direction] += string(*c.Body)
+	} else if !c.Follows {
+		t.went[direction] += strings.Join([...][]string{t.pieces, t.responsePieces}[direction], "")
 	}
 	if c.Follows {
 		line = append(line, "body follows")
 	}
 	t.say("%s", strings.Join(line, " "))
+	if direction == chain.Request && t.gone != nil && !c.Follows {
+		close(t.gone)
+	}
 	if t.broken {
 		return io.ErrClosedPipe
 	}
 	return nil
 }
 
-func (t *transcript) SendPiece(_ context.Context, _ chain.Direction, piece []byte) error {
+func (t *transcript) SendPiece(_ context.Context, direction chain.Direction, piece []byte) error {
+	t.went[direction] += string(piece)
 	t.say("send part %s", legible(piece))
 	return nil
 }
 
 func (t *transcript) SendLast(_ context.Context, direction chain.Direction, piece []byte, trailers v1alpha.HeaderModifications) error {
+	t.went[direction] += string(piece)
 	line := strings.TrimSpace("send all of " + legible(piece))
 	for _, part := range []struct{ name, value string }{{"remove", strings.Join(trailers.Remove, ",")}, {"set", list(trailers.Set)}, {"append", list(trailers.Append)}} {
 		if part.value != "" {
@@ -214,9 +230,23 @@ func (t *transcript) SendLast(_ context.Context, direction chain.Direction, piec
 	return nil
 }
 
-func (t *transcript) SendRest(context.Context, chain.Direction) error {
+func (t *transcript) SendRest(_ context.Context, direction chain.Direction) error {
 	t.say("send the rest")
+	t.went[direction] += strings.Join([...][]string{t.pieces, t.responsePieces}[direction][t.read[direction]:], "")
+	if to := t.copyRest[direction]; to != nil {
+		for _, piece := range [...][]string{t.pieces, t.responsePieces}[direction][t.read[direction]:] {
+			to([]byte(piece))
+		}
+		to(nil)
+	}
+	if direction == chain.Request && t.gone != nil {
+		close(t.gone)
+	}
 	return nil
+}
+
+func (t *transcript) CopyRest(direction chain.Direction, to func(piece []byte)) {
+	t.copyRest[direction] = to
 }
 
 func (t *transcript) Finish(context.Context) error { return nil }
@@ -226,7 +256,8 @@ func (t *transcript) Answer(a chain.Answer) error {
 	if a.GRPCStatus != 0 {
 		line += fmt.Sprintf(" grpc-status=%d", a.GRPCStatus)
 	}
-	t.say("%s", strings.TrimSpace(fmt.Sprintf("%s [%s] %s", line, list(a.Headers), a.Body)))
+	t.went[chain.Response] = strings.TrimSpace(fmt.Sprintf("%s [%s] %s", line, list(a.Headers), a.Body))
+	t.say("%s", t.went[chain.Response])
 	return nil
 }
 

@@ -21,6 +21,12 @@ type Watcher interface {
 	// StreamChunk is told of each chunk that a policy's stream is given (Came) and of each that it yields (Left).
 	StreamChunk(turn Turn, side Side, chunk []byte)
 
+	// ShadowBegan is told that a shadow attachment's execution is to run beside the exchange, which has come to its place.
+	// What it returns is the context of the hook, made of ctx.
+	ShadowBegan(ctx context.Context, turn Turn) context.Context
+	// ShadowEnded comes once for each ShadowBegan, at any time: from another goroutine, and after the exchange has ended.
+	ShadowEnded(turn Turn, shadow Shadow)
+
 	// MessageHead is told of a message without what follows of its body: the response as it came, and both messages as
 	// they leave. The request as it came is what the watcher was made for. An answer of the gateway's own leaves, and did
 	// not come.

@@ -19,6 +19,10 @@ type looks struct {
 	began   map[chain.Turn]int
 	ended   map[chain.Turn]int
 	context func(context.Context) context.Context // of hooks; nil: as it is
+
+	shadowsBegan []chain.Turn
+	shadows      []shadowNote
+	shadowEnded  chan struct{} // closed with the next one; nil: nobody waits
 }
 
 func (l *looks) note(format string, args ...any) {

@@ -82,14 +82,17 @@ func (c *Counters) MessageRefused(refused chain.RefusedMessage) {
 
 // logFailure logs a failure that is not in the log already: there it is only for debugging.
 func logFailure(log *slog.Logger, labels chain.Labels, execution chain.Execution) {
-	failure, level := execution.Failure, slog.LevelError
+	failure, level, message := execution.Failure, slog.LevelError, "policy failed"
+	if labels.Shadow {
+		message = "shadow policy failed"
+	}
 	switch {
 	case failure.Logged:
 		level = slog.LevelDebug
-	case execution.Continued:
+	case execution.Continued, labels.Shadow:
 		level = slog.LevelWarn
 	}
-	log.LogAttrs(context.Background(), level, "policy failed",
+	log.LogAttrs(context.Background(), level, message,
 		slog.String("requestId", execution.RequestID), slog.String("policy", labels.Policy),
 		slog.String("class", string(failure.Class)), slog.String("reason", failure.Message),
 		slog.String("phase", execution.Phase), slog.String("api", labels.API),

@@ -160,6 +160,26 @@ func TestAFailureIsLoggedOnce(t *testing.T) {
 	}
 }
 
+func TestShadowsAreCountedApart(t *testing.T) {
+	var log bytes.Buffer
+	c := exchange.NewCounters(slog.New(slog.NewTextHandler(&log, nil)))
+	of := labels("p", "a", "o")
+	execute(c.Executions(of), chain.Execution{Phase: chain.PhaseRequest})
+	of.Shadow = true
+	shadow := c.Executions(of)
+	execute(shadow, chain.Execution{Phase: chain.PhaseRequest, Shadow: chain.ShadowDifferent, Duration: time.Second})
+	execute(shadow, chain.Execution{Phase: chain.PhaseResponse, Shadow: chain.ShadowFailed, Failure: v1alpha.Failf(v1alpha.ClassTimeout, "late")})
+	execute(shadow, chain.Execution{Phase: chain.PhaseRequest, Shadow: chain.ShadowSkipped, Failure: v1alpha.Failf(v1alpha.ClassOverloaded, "full")})
+	expectCounted(t, c, "p a o 1")
+	want := []exchange.ShadowStats{{Policy: "p", API: "a", Operation: "o", Outcomes: map[string]uint64{"different": 1, "failed": 1, "skipped": 1}, Seconds: 1}}
+	if got := c.ShadowStats(); !reflect.DeepEqual(got, want) {
+		t.Errorf("expected %+v, got %+v", want, got)
+	}
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, `level=WARN msg="shadow policy failed"`) {
+		t.Errorf("expected one warning, got %s", text)
+	}
+}
+
 func BenchmarkExecution(b *testing.B) {
 	one := quietCounters().Executions(labels("p", "a", "o"))
 	b.ReportAllocs()

@@ -39,12 +39,39 @@ const (
 // Phases are those in which executions are counted apart.
 var Phases = [...]string{chain.PhaseRequest, chain.PhaseResponse, chain.PhaseRequestStream, chain.PhaseResponseStream}
 
-// ExecutionStats reads the counters, by policy, API and operation.
+// ShadowStats are the counters of one policy's shadow attachments in one operation of an API, since it first ran there.
+type ShadowStats struct {
+	Policy    string            `json:"policy"` // name:version
+	API       string            `json:"api"`
+	Operation string            `json:"operation"` // "GET /{id}"
+	Outcomes  map[string]uint64 `json:"outcomes"`  // executions by chain.ShadowOutcomes; those that there were none of are left out
+	Seconds   float64           `json:"seconds"`   // that they took, all together
+}
+
+// ShadowStats reads the counters of shadow attachments, by policy, API and operation.
+func (c *Counters) ShadowStats() []ShadowStats {
+	all := []ShadowStats{}
+	c.executions.mutex.Lock()
+	for one := range c.executions.all {
+		if one.labels.Shadow {
+			all = append(all, one.shadowStats())
+		}
+	}
+	c.executions.mutex.Unlock()
+	slices.SortFunc(all, func(a, b ShadowStats) int {
+		return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.API, b.API), cmp.Compare(a.Operation, b.Operation))
+	})
+	return all
+}
+
+// ExecutionStats reads the counters, by policy, API and operation. Those of shadow attachments are not among them.
 func (c *Counters) ExecutionStats() []ExecutionStats {
 	all := []ExecutionStats{}
 	c.executions.mutex.Lock()
 	for one := range c.executions.all {
-		all = append(all, one.stats())
+		if !one.labels.Shadow {
+			all = append(all, one.stats())
+		}
 	}
 	c.executions.mutex.Unlock()
 	slices.SortFunc(all, func(a, b ExecutionStats) int {
@@ -64,7 +91,7 @@ type executionCounter struct {
 
 // phaseCounter counts those that have ended in one phase.
 type phaseCounter struct {
-	outcomes    [len(Outcomes)]atomic.Uint64 // as Outcomes
+	outcomes    [len(Outcomes)]atomic.Uint64 // as Outcomes; of shadow attachments as chain.ShadowOutcomes
 	continued   atomic.Uint64
 	nanoseconds atomic.Int64
 	told        atomic.Pointer[executionMetering]
@@ -138,6 +165,24 @@ func (e *executionCounter) stats() ExecutionStats {
 	return stats
 }
 
+func (e *executionCounter) shadowStats() ShadowStats {
+	stats := ShadowStats{Policy: e.labels.Policy, API: e.labels.API, Operation: e.labels.Operation, Outcomes: map[string]uint64{}}
+	for n := range e.phases {
+		phase := e.phases[n].Load()
+		if phase == nil {
+			continue
+		}
+		counts := phase.counts()
+		for outcome, name := range chain.ShadowOutcomes {
+			if count := counts.Outcomes[outcome]; count > 0 {
+				stats.Outcomes[name] += count
+			}
+		}
+		stats.Seconds += time.Duration(phase.nanoseconds.Load()).Seconds()
+	}
+	return stats
+}
+
 // ---------------------------------------------------------------- chain.ExecutionObserver
 
 // Began counts.
@@ -151,14 +196,14 @@ func (e *executionCounter) Ended(execution chain.Execution) {
 	if execution.Continued {
 		phase.continued.Add(1)
 	}
-	if meter := e.counters.meter.Load(); meter != nil {
+	if meter := e.counters.meter.Load(); meter != nil && execution.Shadow != chain.ShadowSkipped {
 		told := phase.told.Load()
 		if told == nil || told.of != meter {
 			told = e.introduce(phase, meter, execution.Phase)
 		}
 		told.Observe(execution.Duration, execution.Work, execution.Remote)
 	}
-	if execution.Failure != nil {
+	if execution.Failure != nil && execution.Shadow != chain.ShadowSkipped {
 		logFailure(e.counters.log, e.labels, execution)
 	}
 }
@@ -166,9 +211,11 @@ func (e *executionCounter) Ended(execution chain.Execution) {
 // Close says that one chain less uses the counter.
 func (e *executionCounter) Close() { e.counters.executions.close(e) }
 
-// outcomeOf is the place of an execution's outcome among Outcomes.
+// outcomeOf is the place of an execution's outcome among Outcomes, or chain.ShadowOutcomes.
 func outcomeOf(execution *chain.Execution) int {
 	switch {
+	case execution.Shadow != chain.NotShadow:
+		return int(execution.Shadow - chain.ShadowSame)
 	case execution.Cancelled:
 		return outcomeCancelled
 	case execution.Failure == nil:

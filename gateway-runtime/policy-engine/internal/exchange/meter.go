@@ -32,7 +32,7 @@ type OperationMeter interface {
 
 // ExecutionCounts are how often executions in one phase have ended how.
 type ExecutionCounts struct {
-	Outcomes  [len(Outcomes)]uint64 // as Outcomes
+	Outcomes  [len(Outcomes)]uint64 // as Outcomes; of shadow attachments as chain.ShadowOutcomes
 	Continued uint64
 }
 

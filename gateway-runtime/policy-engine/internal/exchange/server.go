@@ -100,7 +100,22 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	if err := front.CheckMode(c); err != nil {
 		return err
 	}
+	if c.CopiesBodies() {
+		return runCopying(ctx, c, front, watcher)
+	}
 	if err := c.Run(ctx, front, watcher); err != nil {
+		return err
+	}
+	return front.Finish(ctx)
+}
+
+// runCopying is for a chain that copies bodies: what has not come when all has gone does not come.
+//
+//go:noinline
+func runCopying(ctx context.Context, c *chain.Chain, front FrontEnd, watcher Watcher) error {
+	running, end := context.WithCancel(ctx)
+	defer end()
+	if err := c.Run(running, front, watcher); err != nil {
 		return err
 	}
 	return front.Finish(ctx)

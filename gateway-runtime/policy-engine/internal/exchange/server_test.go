@@ -57,6 +57,7 @@ func (f *front) HasBody(context.Context, chain.Direction) (bool, error)     { re
 func (f *front) Trailers(chain.Direction) (v1alpha.Headers, error)          { return nil, nil }
 func (f *front) SendHeaders(chain.Direction, chain.Changes) error           { return f.say("headers") }
 func (f *front) SendPiece(context.Context, chain.Direction, []byte) error   { return nil }
+func (f *front) CopyRest(chain.Direction, func([]byte))                     {}
 func (f *front) SendRest(context.Context, chain.Direction) error            { return nil }
 func (f *front) SendLast(context.Context, chain.Direction, []byte, v1alpha.HeaderModifications) error {
 	return nil

@@ -135,6 +135,19 @@ func (w watchers) StreamChunk(turn chain.Turn, side chain.Side, chunk []byte) {
 	}
 }
 
+func (w watchers) ShadowBegan(ctx context.Context, turn chain.Turn) context.Context {
+	for _, watcher := range w {
+		ctx = watcher.ShadowBegan(ctx, turn)
+	}
+	return ctx
+}
+
+func (w watchers) ShadowEnded(turn chain.Turn, shadow chain.Shadow) {
+	for _, watcher := range w {
+		watcher.ShadowEnded(turn, shadow)
+	}
+}
+
 func (w watchers) MessageHead(direction chain.Direction, side chain.Side, message chain.View) {
 	for _, watcher := range w {
 		watcher.MessageHead(direction, side, message)

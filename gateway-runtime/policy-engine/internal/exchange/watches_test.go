@@ -35,8 +35,12 @@ func (w watcher) StreamChunk(chain.Turn, chain.Side, []byte) { w.note("chunk") }
 func (w watcher) MessageHead(direction chain.Direction, _ chain.Side, message chain.View) {
 	w.note("%s head %d %s", direction, message.Status, message.Details)
 }
-func (w watcher) MessagePiece(chain.Direction, chain.Side, []byte) { w.note("piece") }
-func (w watcher) MessageRest(chain.Direction)                      { w.note("rest") }
+func (w watcher) MessagePiece(chain.Direction, chain.Side, []byte)              { w.note("piece") }
+func (w watcher) MessageRest(chain.Direction)                                   { w.note("rest") }
+func (w watcher) ShadowBegan(ctx context.Context, _ chain.Turn) context.Context { return ctx }
+
+func (w watcher) ShadowEnded(chain.Turn, chain.Shadow) {}
+
 func (w watcher) MessageTrailers(chain.Direction, chain.Side, v1alpha.Headers) {
 	w.note("trailers")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 
@@ -246,5 +247,48 @@ func TestWhatNobodyWillTakeIsNoLongerKept(t *testing.T) {
 		if expectPiece(t, f, chain.Response, "f"); w.kept != 0 {
 			t.Errorf("%s: %d bytes kept", what, w.kept)
 		}
+	}
+}
+
+// TestTheRestIsCopiedAsItPasses: what had come before, what comes after, and its end.
+func TestTheRestIsCopiedAsItPasses(t *testing.T) {
+	f, w := opened(t)
+	var copied []string
+	f.CopyRest(chain.Request, func(piece []byte) {
+		if piece == nil {
+			copied = append(copied, "end")
+		} else {
+			copied = append(copied, string(piece))
+		}
+	})
+	w.sends(requestPiece("a", false), requestPiece("b", false), theResponse)
+	expectPiece(t, f, chain.Request, "a") // which is nothing of the rest
+	if _, err := f.Response(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.SendRest(t.Context(), chain.Request); err != nil {
+		t.Fatal(err)
+	}
+	w.sends(requestPiece("c", false), requestPiece("", false), requestPiece("d", true))
+	if err := f.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(copied, " "); got != "b c d end" {
+		t.Errorf("expected b c d end, got %s", got)
+	}
+}
+
+// TestARestThatHasComeIsCopied with its end.
+func TestARestThatHasComeIsCopied(t *testing.T) {
+	f, w := opened(t)
+	w.sends(theResponse, requestPiece("a", false), requestPiece("b", true), responsePiece("c", true))
+	expectPiece(t, f, chain.Response, "c")
+	var copied []string
+	f.CopyRest(chain.Request, func(piece []byte) { copied = append(copied, string(piece)+".") })
+	if err := f.SendRest(t.Context(), chain.Request); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(copied, " "); got != "a. b. ." {
+		t.Errorf("expected a, b and the end, got %s", got)
 	}
 }

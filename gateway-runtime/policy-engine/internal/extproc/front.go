@@ -56,9 +56,10 @@ type direction struct {
 	lines      string   // which are these, encoded
 	pieces     [][]byte // that have come and nobody has taken,
 	room       [1][]byte
-	kept       int  // bytes of them that came while another direction was waited for
-	forwarding bool // what still comes is sent on as it is
-	discarding bool // what still comes is of no interest: Envoy has answered the request, or the body was ended
+	kept       int                // bytes of them that came while another direction was waited for
+	forwarding bool               // what still comes is sent on as it is
+	copies     func(piece []byte) // of what is sent on so; nil: nobody wants any
+	discarding bool               // what still comes is of no interest: Envoy has answered the request, or the body was ended
 }
 
 func (f *front) unexpected(want string) error {
@@ -220,6 +221,7 @@ func (f *front) filePiece(direction, taker chain.Direction) error {
 	}
 	switch {
 	case d.forwarding:
+		d.copyRest(f.message.piece)
 		f.mu.Unlock()
 		defer f.mu.Lock()
 		return f.send(echo(&f.message))
@@ -464,7 +466,28 @@ func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bo
 		d.forwarding = true
 		return nil, false, true
 	}
+	d.copyRest(piece)
 	return piece, d.ended && len(d.pieces) == 0, false
+}
+
+// CopyRest has to be given what SendRest sends on.
+func (f *front) CopyRest(direction chain.Direction, to func(piece []byte)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.directions[direction].copies = to
+}
+
+// copyRest tells of a piece that is sent on, and of the end behind the last one.
+func (d *direction) copyRest(piece []byte) {
+	if d.copies == nil {
+		return
+	}
+	if len(piece) > 0 {
+		d.copies(piece)
+	}
+	if d.ended && len(d.pieces) == 0 {
+		d.copies(nil)
+	}
 }
 
 // Answer ends the exchange.

@@ -41,11 +41,13 @@ func (*watcher) WantsResponse() {}
 func (*watcher) ExecutionBegan(ctx context.Context, _ chain.Turn, _ chain.View) context.Context {
 	return ctx
 }
-func (*watcher) ExecutionEnded(chain.Turn, chain.Execution, chain.View)       {}
-func (*watcher) StreamChunk(chain.Turn, chain.Side, []byte)                   {}
-func (*watcher) MessagePiece(chain.Direction, chain.Side, []byte)             {}
-func (*watcher) MessageRest(chain.Direction)                                  {}
-func (*watcher) MessageTrailers(chain.Direction, chain.Side, v1alpha.Headers) {}
+func (*watcher) ExecutionEnded(chain.Turn, chain.Execution, chain.View)        {}
+func (*watcher) StreamChunk(chain.Turn, chain.Side, []byte)                    {}
+func (*watcher) MessagePiece(chain.Direction, chain.Side, []byte)              {}
+func (*watcher) MessageRest(chain.Direction)                                   {}
+func (*watcher) ShadowBegan(ctx context.Context, _ chain.Turn) context.Context { return ctx }
+func (*watcher) ShadowEnded(chain.Turn, chain.Shadow)                          {}
+func (*watcher) MessageTrailers(chain.Direction, chain.Side, v1alpha.Headers)  {}
 func (w *watcher) MessageHead(direction chain.Direction, side chain.Side, v chain.View) {
 	if direction == chain.Response {
 		w.note("%s %d %s", map[chain.Side]string{chain.Came: "came", chain.Left: "left"}[side], v.Status, v.ResponseHeaders.Get("x-upstream"))

@@ -16,6 +16,7 @@ var (
 	exchangesTotal = desc("exchanges_total", "HTTP exchanges on routes with policies that have ended.", "api", "operation", "result")
 	bodyBytesTotal = desc("body_bytes_total", "Bytes of bodies that policies wanted, as they came in.", "api", "operation", "direction")
 	executionTotal = desc("executions_total", "Turns of policies that have ended.", "api", "operation", "policy", "phase", "outcome")
+	shadowTotal    = desc("shadow_executions_total", "Executions of policies in shadow attachments that have ended, or were skipped.", "api", "operation", "policy", "phase", "outcome")
 	continuedTotal = desc("executions_continued_total", "Failed executions that onError: continue let pass.", "api", "operation", "policy", "phase")
 )
 
@@ -26,9 +27,11 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe describes.
 func (m *meter) Describe(to chan<- *prometheus.Desc) {
 	m.duration.Describe(to)
-	m.work.Describe(to)
-	m.waiting.Describe(to)
-	for _, one := range []*prometheus.Desc{exchangesTotal, bodyBytesTotal, executionTotal, continuedTotal} {
+	for _, executions := range []*executionMeter{m.applied, m.shadows} {
+		executions.work.Describe(to)
+		executions.waiting.Describe(to)
+	}
+	for _, one := range []*prometheus.Desc{exchangesTotal, bodyBytesTotal, executionTotal, continuedTotal, shadowTotal} {
 		to <- one
 	}
 }
@@ -43,15 +46,18 @@ func (m *meter) Collect(to chan<- prometheus.Metric) {
 		counted = append(counted, prometheus.MustNewConstMetric(of, prometheus.CounterValue, float64(value), labels...))
 	}
 	m.counters.Metered(func(executions executionCounts, exchanges exchangeCounts) {
-		m.tellExecutions(executions, add)
+		m.applied.tell(executions, add)
+		m.shadows.tell(executions, add)
 		m.tellExchanges(exchanges, add)
 	})
 	for _, one := range counted { // not while the counters wait
 		to <- one
 	}
 	m.duration.Collect(to)
-	m.work.Collect(to)
-	m.waiting.Collect(to)
+	for _, executions := range []*executionMeter{m.applied, m.shadows} {
+		executions.work.Collect(to)
+		executions.waiting.Collect(to)
+	}
 }
 
 // adder takes the value of one series of a counter. What is zero is not told.
@@ -62,7 +68,7 @@ type (
 	exchangeCounts  = iter.Seq2[exchange.OperationMeter, exchange.OperationCounts]
 )
 
-func (m *meter) tellExecutions(counts executionCounts, add adder) {
+func (m *executionMeter) tell(counts executionCounts, add adder) {
 	sums := map[*executionSeries]exchange.ExecutionCounts{}
 	for told, count := range counts {
 		if series, ok := told.(*executionSeries); ok && series.meter == m {
@@ -72,40 +78,40 @@ func (m *meter) tellExecutions(counts executionCounts, add adder) {
 		}
 	}
 	others := map[string]*exchange.ExecutionCounts{} // by phase
-	for phase, gone := range m.goneExecutions {
+	for phase, gone := range m.gone {
 		others[phase] = &exchange.ExecutionCounts{}
 		addExecutions(others[phase], *gone)
-		if series := m.otherExecutions[phase]; series != nil {
+		if series := m.others[phase]; series != nil {
 			addExecutions(others[phase], series.carried)
 			addExecutions(others[phase], sums[series])
 		}
 	}
-	for _, series := range m.executions {
+	for _, series := range m.series {
 		sum := sums[series]
 		addExecutions(&sum, series.carried)
 		series.tell(sum, others[series.key.phase], add)
 	}
 	for phase, count := range others {
 		labels := []string{Other, Other, Other, phase}
-		for n, value := range count.Outcomes {
-			add(executionTotal, value, append(labels, exchange.Outcomes[n])...)
+		for n, outcome := range m.outcomes {
+			add(m.total, count.Outcomes[n], append(labels, outcome)...)
 		}
-		add(continuedTotal, count.Continued, labels...)
+		add(m.continued, count.Continued, labels...)
 	}
 }
 
 // tell tells the counts, or adds to the others what there is no room for.
 func (s *executionSeries) tell(count exchange.ExecutionCounts, others *exchange.ExecutionCounts, add adder) {
 	labels := []string{s.key.labels.API, s.key.labels.Operation, s.key.labels.Policy, s.key.phase}
-	for n, value := range count.Outcomes {
-		if value > 0 && s.meter.executionSeats.take(&s.seats[n]) {
-			add(executionTotal, value, append(labels, exchange.Outcomes[n])...)
+	for n, outcome := range s.meter.outcomes {
+		if value := count.Outcomes[n]; value > 0 && s.meter.seats.take(&s.seats[n]) {
+			add(s.meter.total, value, append(labels, outcome)...)
 		} else {
 			others.Outcomes[n] += value
 		}
 	}
 	if count.Continued > 0 && s.meter.continuedSeats.take(&s.seat) {
-		add(continuedTotal, count.Continued, labels...)
+		add(s.meter.continued, count.Continued, labels...)
 	} else {
 		others.Continued += count.Continued
 	}

@@ -28,14 +28,10 @@ type meter struct {
 	settings Settings
 	counters *exchange.Counters
 
-	duration, work, waiting *prometheus.HistogramVec
+	duration *prometheus.HistogramVec
 
 	// One goroutine at a time uses these: exchange.Meter says so.
-	executions      map[executionKey]*executionSeries
-	otherExecutions map[string]*executionSeries          // by phase
-	goneExecutions  map[string]*exchange.ExecutionCounts // by phase: of what went and was told as other
-	executionSeats  seats                                // of executions_total
-	continuedSeats  seats
+	applied, shadows *executionMeter
 
 	exchanges     map[chain.Labels]*exchangeSeries
 	otherExchange *exchangeSeries
@@ -44,32 +40,64 @@ type meter struct {
 	byteSeats     seats
 }
 
+// executionMeter has what is told of executions: of those that are applied, or of shadow attachments'.
+type executionMeter struct {
+	settings         Settings
+	total, continued *prometheus.Desc // nil: there is none
+	outcomes         []string
+	work, waiting    *prometheus.HistogramVec
+
+	series         map[executionKey]*executionSeries
+	others         map[string]*executionSeries          // by phase
+	gone           map[string]*exchange.ExecutionCounts // by phase: of what went and was told as other
+	seats          seats                                // of total
+	continuedSeats seats
+}
+
 type executionKey struct {
 	labels chain.Labels
 	phase  string
 }
 
 func newMeter(settings Settings, counters *exchange.Counters) *meter {
-	vec := func(name, help string, labels ...string) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: name, Help: help, Buckets: buckets, NativeHistogramBucketFactor: nativeFactor,
-			NativeHistogramMaxBucketNumber: nativeBuckets, NativeHistogramMinResetDuration: nativeReset,
-		}, labels)
-	}
-	seats := func(others int) seats { return seats{limit: max(settings.MaxSeries-others, 0)} }
 	m := &meter{
 		settings: settings, counters: counters,
-		duration: vec("exchange_duration_seconds", "How long exchanges took, as the policy engine sees them.", "api", "operation"),
-		work: vec("execution_work_seconds", "How long policies' own functions ran; of a Go policy its whole turn.",
-			"api", "operation", "policy", "phase"),
-		waiting: vec("execution_waiting_seconds", "What executions of Python policies took beside the policy's own function: queues, transport.",
-			"api", "operation", "policy", "phase"),
-		executions: map[executionKey]*executionSeries{}, otherExecutions: map[string]*executionSeries{}, goneExecutions: map[string]*exchange.ExecutionCounts{},
-		executionSeats: seats(len(exchange.Phases) * len(exchange.Outcomes)), continuedSeats: seats(len(exchange.Phases)),
-		exchanges: map[chain.Labels]*exchangeSeries{}, exchangeSeats: seats(len(results)), byteSeats: seats(len(directions)),
+		duration: histograms("exchange_duration_seconds", "How long exchanges took, as the policy engine sees them.", "api", "operation"),
+		applied: newExecutionMeter(settings, executionTotal, continuedTotal, exchange.Outcomes[:],
+			histograms("execution_work_seconds", "How long policies' own functions ran; of a Go policy its whole turn.",
+				"api", "operation", "policy", "phase"),
+			histograms("execution_waiting_seconds", "What executions of Python policies took beside the policy's own function: queues, transport.",
+				"api", "operation", "policy", "phase")),
+		shadows: newExecutionMeter(settings, shadowTotal, nil, chain.ShadowOutcomes[:],
+			histograms("shadow_execution_work_seconds", "How long the own functions of policies in shadow attachments ran.",
+				"api", "operation", "policy", "phase"),
+			histograms("shadow_execution_waiting_seconds", "What executions of Python policies in shadow attachments took beside the policy's own function.",
+				"api", "operation", "policy", "phase")),
+		exchanges: map[chain.Labels]*exchangeSeries{}, exchangeSeats: seatsFor(settings, len(results)), byteSeats: seatsFor(settings, len(directions)),
+	}
+	return m
+}
+
+func histograms(name, help string, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help, Buckets: buckets, NativeHistogramBucketFactor: nativeFactor,
+		NativeHistogramMaxBucketNumber: nativeBuckets, NativeHistogramMinResetDuration: nativeReset,
+	}, labels)
+}
+
+// seatsFor leaves room for the series of what does not fit.
+func seatsFor(settings Settings, others int) seats {
+	return seats{limit: max(settings.MaxSeries-others, 0)}
+}
+
+func newExecutionMeter(settings Settings, total, continued *prometheus.Desc, outcomes []string, work, waiting *prometheus.HistogramVec) *executionMeter {
+	m := &executionMeter{
+		settings: settings, total: total, continued: continued, outcomes: outcomes, work: work, waiting: waiting,
+		series: map[executionKey]*executionSeries{}, others: map[string]*executionSeries{}, gone: map[string]*exchange.ExecutionCounts{},
+		seats: seatsFor(settings, len(exchange.Phases)*len(outcomes)), continuedSeats: seatsFor(settings, len(exchange.Phases)),
 	}
 	for _, phase := range exchange.Phases {
-		m.goneExecutions[phase] = &exchange.ExecutionCounts{}
+		m.gone[phase] = &exchange.ExecutionCounts{}
 	}
 	return m
 }
@@ -78,22 +106,29 @@ func newMeter(settings Settings, counters *exchange.Counters) *meter {
 
 // Executions returns the series of these labels, or that of what does not fit.
 func (m *meter) Executions(labels chain.Labels, phase string) exchange.ExecutionMeter {
+	if labels.Shadow {
+		return m.shadows.find(labels, phase)
+	}
+	return m.applied.find(labels, phase)
+}
+
+func (m *executionMeter) find(labels chain.Labels, phase string) exchange.ExecutionMeter {
 	if m.settings.WithoutOperations {
 		labels.Operation = ""
 	}
 	key := executionKey{labels, phase}
-	series := m.executions[key]
-	if series == nil && len(m.executions)+len(exchange.Phases) >= m.settings.MaxSeries {
-		series, key = m.otherExecutions[phase], executionKey{chain.Labels{Policy: Other, API: Other, Operation: Other}, phase}
+	series := m.series[key]
+	if series == nil && len(m.series)+len(exchange.Phases) >= m.settings.MaxSeries {
+		series, key = m.others[phase], executionKey{chain.Labels{Policy: Other, API: Other, Operation: Other}, phase}
 		if series == nil {
 			series = m.newExecutionSeries(key)
-			m.otherExecutions[phase] = series
+			m.others[phase] = series
 		}
 		return series
 	}
 	if series == nil {
 		series = m.newExecutionSeries(key)
-		m.executions[key] = series
+		m.series[key] = series
 	}
 	series.users++
 	return series

@@ -433,3 +433,54 @@ func TestWarningsEnd(t *testing.T) {
 		t.Errorf("expected 100 lines, each once, got %d", lines)
 	}
 }
+
+func TestShadowsAreToldApart(t *testing.T) {
+	m := newTold()
+	m.Apply(metrics.Settings{})
+	of := labels("orders", "GET /")
+	m.execute(of, chain.Execution{Phase: chain.PhaseRequest})
+	of.Shadow = true
+	m.execute(of, chain.Execution{Phase: chain.PhaseRequest, Shadow: chain.ShadowSame, Duration: time.Second},
+		chain.Execution{Phase: chain.PhaseRequest, Shadow: chain.ShadowDifferent, Duration: 3 * time.Second, Work: time.Second, Remote: true},
+		chain.Execution{Phase: chain.PhaseResponse, Shadow: chain.ShadowDifferent},
+		chain.Execution{Phase: chain.PhaseRequest, Shadow: chain.ShadowFailed, Failure: v1alpha.Failf(v1alpha.ClassTimeout, "late"), Duration: time.Second},
+		chain.Execution{Phase: chain.PhaseRequest, Shadow: chain.ShadowSkipped, Cancelled: true})
+	expect(t, m.values(t), map[string]string{
+		`gatewright_executions_total{api="orders",operation="GET /",outcome="ok",phase="request",policy="p:v1.0.0"}`:                "1",
+		`gatewright_executions_total{api="orders",operation="GET /",outcome="timeout",phase="request",policy="p:v1.0.0"}`:           "",
+		`gatewright_shadow_executions_total{api="orders",operation="GET /",outcome="same",phase="request",policy="p:v1.0.0"}`:       "1",
+		`gatewright_shadow_executions_total{api="orders",operation="GET /",outcome="different",phase="request",policy="p:v1.0.0"}`:  "1",
+		`gatewright_shadow_executions_total{api="orders",operation="GET /",outcome="different",phase="response",policy="p:v1.0.0"}`: "1",
+		`gatewright_shadow_executions_total{api="orders",operation="GET /",outcome="failed",phase="request",policy="p:v1.0.0"}`:     "1",
+		`gatewright_shadow_executions_total{api="orders",operation="GET /",outcome="skipped",phase="request",policy="p:v1.0.0"}`:    "1",
+		`gatewright_shadow_execution_work_seconds_sum{api="orders",operation="GET /",phase="request",policy="p:v1.0.0"}`:            "3",
+		`gatewright_shadow_execution_waiting_seconds_sum{api="orders",operation="GET /",phase="request",policy="p:v1.0.0"}`:         "2",
+		`gatewright_execution_work_seconds_count{api="orders",operation="GET /",phase="request",policy="p:v1.0.0"}`:                 "1",
+	})
+}
+
+// TestShadowsBeyondTheBoundAreToldTogether, and take no room of what is applied.
+func TestShadowsBeyondTheBoundAreToldTogether(t *testing.T) {
+	m := newTold()
+	m.Apply(metrics.Settings{MaxSeries: 50})
+	for n := range 80 {
+		of := labels(fmt.Sprint("api", n), "GET /")
+		of.Shadow = true
+		m.execute(of, chain.Execution{Phase: chain.PhaseRequest, Shadow: chain.ShadowSame})
+	}
+	m.execute(labels("orders", "GET /"), chain.Execution{Phase: chain.PhaseRequest})
+	got := m.values(t)
+	expect(t, got, map[string]string{
+		`gatewright_executions_total{api="orders",operation="GET /",outcome="ok",phase="request",policy="p:v1.0.0"}`:      "1",
+		`gatewright_shadow_executions_total{api="other",operation="other",outcome="same",phase="request",policy="other"}`: "46",
+	})
+	count := 0
+	for series := range got {
+		if strings.HasPrefix(series, "gatewright_shadow_executions_total") {
+			count++
+		}
+	}
+	if count > 50 {
+		t.Errorf("expected at most 50 series, got %d", count)
+	}
+}

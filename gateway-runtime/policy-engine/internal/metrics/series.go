@@ -12,7 +12,7 @@ import (
 
 // executionSeries is one set of labels.
 type executionSeries struct {
-	meter   *meter
+	meter   *executionMeter
 	key     executionKey
 	users   int                      // policies of operations that are counted here
 	carried exchange.ExecutionCounts // of those that were dropped
@@ -23,7 +23,7 @@ type executionSeries struct {
 	waiting func() prometheus.Observer // made at its first use: Go policies have none
 }
 
-func (m *meter) newExecutionSeries(key executionKey) *executionSeries {
+func (m *executionMeter) newExecutionSeries(key executionKey) *executionSeries {
 	values := []string{key.labels.API, key.labels.Operation, key.labels.Policy, key.phase}
 	return &executionSeries{
 		meter: m, key: key, work: m.work.WithLabelValues(values...),
@@ -47,23 +47,23 @@ func (s *executionSeries) Observe(duration, work time.Duration, remote bool) {
 func (s *executionSeries) Close(counts exchange.ExecutionCounts) {
 	addExecutions(&s.carried, counts)
 	m := s.meter
-	if s.users--; m.executions[s.key] != s || s.users > 0 {
+	if s.users--; m.series[s.key] != s || s.users > 0 {
 		return
 	}
-	delete(m.executions, s.key)
+	delete(m.series, s.key)
 	values := []string{s.key.labels.API, s.key.labels.Operation, s.key.labels.Policy, s.key.phase}
 	m.work.DeleteLabelValues(values...)
 	m.waiting.DeleteLabelValues(values...)
 	left := s.carried // of which what was told as other stays there
 	for n := range s.seats {
-		if m.executionSeats.leave(s.seats[n]) {
+		if m.seats.leave(s.seats[n]) {
 			left.Outcomes[n] = 0
 		}
 	}
 	if m.continuedSeats.leave(s.seat) {
 		left.Continued = 0
 	}
-	addExecutions(m.goneExecutions[s.key.phase], left)
+	addExecutions(m.gone[s.key.phase], left)
 }
 
 // exchangeSeries is one set of labels.

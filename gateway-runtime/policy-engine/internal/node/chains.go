@@ -19,6 +19,7 @@ import (
 type chains struct {
 	table     *chain.Table
 	bodies    *chain.Budget
+	shadows   *chain.Shadows
 	limit     time.Duration  // of requests
 	observer  chain.Observer // nil: there is none
 	policies  *atomic.Pointer[policies]
@@ -32,7 +33,7 @@ type chains struct {
 }
 
 func newChains(options Options, policies *atomic.Pointer[policies], grace time.Duration, gone func(departure)) *chains {
-	return &chains{table: options.Table, bodies: options.Bodies, limit: options.RequestLimit, observer: options.Observer, policies: policies, grace: grace, gone: gone,
+	return &chains{table: options.Table, bodies: options.Bodies, shadows: options.Shadows, limit: options.RequestLimit, observer: options.Observer, policies: policies, grace: grace, gone: gone,
 		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 
@@ -129,7 +130,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 	}
 	made, err := chain.New(chain.Spec{
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
-		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Observer: c.observer,
+		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Shadows: c.shadows, Observer: c.observer,
 		RequestLimit: c.limit, EncodedResponses: message.GetEncodedResponses(), Upstreams: message.GetUpstreams(),
 	})
 	if err != nil {

@@ -53,9 +53,10 @@ type Options struct {
 	Observe       func(context.Context, nodev1.NodeServiceClient) error // tells the controller of exchanges until ctx or the stream ends; nil: nobody does
 	Policies      []Policy
 	Table         *chain.Table
-	Bodies        *chain.Budget // for the bodies that chains hold; nil: without a limit
-	RequestLimit  time.Duration // of chains: for bodies that policies want whole; 0: any time
-	Observer      Observer      // of the chains' executions; nil: there is none
+	Bodies        *chain.Budget  // for the bodies that chains hold; nil: without a limit
+	Shadows       *chain.Shadows // for what shadow attachments take; nil: what one chain's may
+	RequestLimit  time.Duration  // of chains: for bodies that policies want whole; 0: any time
+	Observer      Observer       // of the chains' executions; nil: there is none
 	Envoy         Envoy
 	Resolver      Resolver // asked for the names of upstreams, before Envoy has to wait for them; nil: they are not looked up
 	Timing        Timing

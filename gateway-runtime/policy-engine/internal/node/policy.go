@@ -45,7 +45,7 @@ func (p policies) find(attachment *nodev1.Attachment) (Policy, error) {
 		return Policy{}, fmt.Errorf("policy %s: this node has %s; build it in, or attach one of these",
 			id, strings.Join(slices.Sorted(maps.Keys(p)), ", "))
 	}
-	if got := attachment.GetDefinitionDigest(); got != policy.DefinitionDigest {
+	if got := strings.TrimPrefix(attachment.GetDefinitionDigest(), shadowDigest); got != policy.DefinitionDigest {
 		return Policy{}, fmt.Errorf("policy %s: definition: expected digest %s, got %s; controller and node were built from different definitions",
 			id, policy.DefinitionDigest, got)
 	}
@@ -56,6 +56,9 @@ func (p policies) find(attachment *nodev1.Attachment) (Policy, error) {
 	}
 	return policy, nil
 }
+
+// shadowDigest begins the digest of a shadow attachment's definition, as node.proto says.
+const shadowDigest = "shadow:"
 
 // checkMode holds a chain's processing mode to its attachments': what one wants, the front end must deliver.
 func checkMode(message *nodev1.Chain) error {
@@ -138,14 +141,24 @@ func settingsOf(attachment *nodev1.Attachment) (chain.Settings, error) {
 		}
 		byClass[v1alpha.FailureClass(class)] = reactionOf(reaction)
 	}
+	if marked := strings.HasPrefix(attachment.GetDefinitionDigest(), shadowDigest); marked != attachment.GetShadow() {
+		return chain.Settings{}, fmt.Errorf("policy %s: shadow: expected %t as its definition's digest says, got %t",
+			attachment.GetPolicyName(), marked, attachment.GetShadow())
+	}
+	concurrency := int(attachment.GetMaxConcurrency())
+	if attachment.GetShadow() {
+		concurrency = cmp.Or(concurrency, chain.DefaultShadowConcurrency)
+	}
 	return chain.Settings{
 		Timeout:        time.Duration(attachment.GetTimeoutMs()) * time.Millisecond,
 		OnError:        chain.OnError{Default: reactionOf(attachment.GetOnError()), ByClass: byClass},
-		MaxConcurrency: int(attachment.GetMaxConcurrency()),
+		MaxConcurrency: concurrency,
 		MaxBodyBytes:   int64(attachment.GetMaxBodyBytes()),
 		Mode:           modeOf(attachment.GetProcessingMode()),
 
 		StreamIdleTimeout: time.Duration(attachment.GetStreamIdleTimeoutMs()) * time.Millisecond,
+
+		Shadow: attachment.GetShadow(),
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +35,10 @@ type draft struct {
 	heads      [2][2]*headDraft // nil: there was none; the request as it came is head
 	metadata   *v1alpha.ExchangeMetadata
 	analytics  map[string]any
+
+	shadows int                // that have begun and not ended
+	ended   *exchange.Exchange // nil: it has not
+	lasted  time.Duration
 }
 
 // headDraft is a message without its body.
@@ -54,6 +59,7 @@ type executionDraft struct {
 	in, out    int64 // bytes of a stream
 	isStream   bool
 	unfinished bool
+	shadow     *chain.Shadow // without views; nil: it is none
 }
 
 // What a draft is charged with, beside the bytes of bodies: about what it takes.
@@ -136,6 +142,44 @@ func streamSnapshots(before, after *snapshot, left *chain.View) (*snapshot, snap
 	return &b, a
 }
 
+// ShadowBegan has the recording wait for its end.
+func (d *draft) ShadowBegan(ctx context.Context, turn chain.Turn) context.Context {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.shadows++
+	if d.charge(executionSize) {
+		d.executions = append(d.executions, executionDraft{turn: turn, began: d.since(), shadow: &chain.Shadow{}})
+	}
+	return ctx
+}
+
+// ShadowEnded keeps what the policy would have changed. The last one that an exchange has ended without makes it recorded.
+func (d *draft) ShadowEnded(turn chain.Turn, shadow chain.Shadow) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if x := d.find(turn); x != nil {
+		d.keepShadow(x, &shadow)
+	}
+	if d.shadows--; d.shadows == 0 && d.ended != nil {
+		d.finish()
+	}
+}
+
+func (d *draft) keepShadow(x *executionDraft, shadow *chain.Shadow) {
+	execution := shadow.Execution
+	switch execution.Shadow {
+	case chain.NotShadow:
+		d.executions = slices.DeleteFunc(d.executions, func(one executionDraft) bool { return one.turn == x.turn })
+		return
+	case chain.ShadowSame, chain.ShadowDifferent:
+		before, after := d.snapshotOf(&shadow.Seen), d.snapshotOf(&shadow.Left)
+		x.changes = diff(&before, &after, execution.Answered)
+		d.charged += d.recorder.memory.force(changeSize * int64(len(x.changes)))
+	}
+	shadow.Seen, shadow.Left = chain.View{}, chain.View{}
+	x.took, x.execution, x.shadow = execution.Duration, execution, shadow
+}
+
 // StreamChunk counts.
 func (d *draft) StreamChunk(turn chain.Turn, side chain.Side, chunk []byte) {
 	d.mutex.Lock()
@@ -192,15 +236,24 @@ func (d *draft) MessageTrailers(direction chain.Direction, side chain.Side, trai
 	d.trailers[direction][side] = trailers
 }
 
-// ExchangeEnded records the exchange, where a recording wants it.
+// ExchangeEnded records the exchange, at once or when its shadows have ended.
 func (d *draft) ExchangeEnded(ended exchange.Exchange) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
+	d.ended, d.lasted = &ended, d.since()
+	if d.shadows == 0 {
+		d.finish()
+	}
+}
+
+// finish records the exchange, where a recording wants it.
+func (d *draft) finish() {
+	ended := *d.ended
 	defer func() { d.recorder.memory.release(d.charged) }()
-	status, failed := d.end(ended)
+	end := d.ending(ended)
 	wanted := d.candidates[:0]
 	for _, recording := range d.candidates {
-		if recording.filter.fitsEnd(status, failed) {
+		if recording.filter.fitsEnd(&end) {
 			wanted = append(wanted, recording)
 		}
 	}
@@ -215,16 +268,20 @@ func (d *draft) ExchangeEnded(ended exchange.Exchange) {
 	d.recorder.record(d.opening.RequestID, text, wanted)
 }
 
-// end is what a filter may ask for at an exchange's end.
-func (d *draft) end(ended exchange.Exchange) (status int, failed bool) {
+// ending is what a filter may ask for at an exchange's end.
+func (d *draft) ending(ended exchange.Exchange) (e ending) {
 	if head := d.heads[chain.Response][chain.Left]; head != nil {
-		status = head.view.Status
+		e.status = head.view.Status
 	}
-	failed = ended.Result == chain.Failed || status >= 500
+	e.failed = ended.Result == chain.Failed || e.status >= 500
 	for n := range d.executions {
-		failed = failed || d.executions[n].execution.Failure != nil
+		if x := &d.executions[n]; x.shadow != nil {
+			e.shadows = append(e.shadows, x.execution.Shadow.String())
+		} else {
+			e.failed = e.failed || x.execution.Failure != nil
+		}
 	}
-	return status, failed
+	return e
 }
 
 // ---------------------------------------------------------------- what is recorded
@@ -244,7 +301,7 @@ func (d *draft) made(ended exchange.Exchange) *Exchange {
 	s := shower{list: d.settings.list, harmless: &d.settings.harmless, bodyBytes: d.settings.bodyBytes}
 	e := &Exchange{
 		Version: formatVersion, ID: d.opening.RequestID, Node: d.recorder.options.Node, StartedAt: d.began,
-		DurationMs: milliseconds(d.since()), Chain: d.opening.ChainID, Outcome: outcomes[ended.Result],
+		DurationMs: milliseconds(d.lasted), Chain: d.opening.ChainID, Outcome: outcomes[ended.Result],
 		TraceID: cmp.Or(d.traceID, traceID(d.head.Headers)),
 	}
 	d.name(e)
@@ -355,7 +412,23 @@ func (x *executionDraft) shown(s *shower) Execution {
 	for n := range x.changes {
 		e.Changes = append(e.Changes, s.change(&x.changes[n]))
 	}
+	if x.shadow != nil {
+		x.showShadow(s, &e)
+	}
 	return e
+}
+
+func (x *executionDraft) showShadow(s *shower, e *Execution) {
+	e.Shadow, e.Reason = true, s.text(x.shadow.Reason)
+	if at := x.shadow.ComparedWith; at >= 0 {
+		e.ComparedWith = &at
+	}
+	switch outcome := x.execution.Shadow; outcome {
+	case chain.ShadowSame, chain.ShadowDifferent:
+		e.Comparison = outcome.String()
+	case chain.ShadowSkipped:
+		e.Outcome = outcome.String()
+	}
 }
 
 func (x *executionDraft) outcome() string {

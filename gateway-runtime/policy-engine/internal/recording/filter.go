@@ -2,6 +2,7 @@ package recording
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -23,6 +25,7 @@ type Filter struct {
 	Header    *HeaderFilter `json:"header,omitempty"`
 	Status    Statuses      `json:"status,omitempty"`
 	Errors    bool          `json:"errors,omitempty"`
+	Shadow    string        `json:"shadow,omitempty"` // an execution of a shadow attachment has ended so
 	ID        string        `json:"id,omitempty"`
 	Client    string        `json:"client,omitempty"` // address, with or without the port: "10.1.2.3", "[::1]:40112"
 	Sample    *float64      `json:"sample,omitempty"` // nil: all that fit
@@ -43,7 +46,7 @@ func ParseFilter(text []byte) (Filter, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&f); err != nil {
-		return f, fmt.Errorf("filter: expected an object with some of api, operation, policy, path, header, status, errors, id, client and sample: %w", err)
+		return f, fmt.Errorf("filter: expected an object with some of api, operation, policy, path, header, status, errors, shadow, id, client and sample: %w", err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return f, errors.New("filter: expected one JSON object, got more")
@@ -54,6 +57,9 @@ func ParseFilter(text []byte) (Filter, error) {
 func (f *Filter) check() error {
 	if f.Sample != nil && (*f.Sample < 0 || *f.Sample > 1) {
 		return fmt.Errorf("filter: sample: expected a number from 0 to 1, got %v", *f.Sample)
+	}
+	if f.Shadow != "" && !slices.Contains(chain.ShadowOutcomes[:], f.Shadow) {
+		return fmt.Errorf("filter: shadow: expected %s, got %q", strings.Join(chain.ShadowOutcomes[:], ", "), f.Shadow)
 	}
 	if f.Header != nil {
 		if f.Header.Name == "" {
@@ -159,9 +165,16 @@ func (h *HeaderFilter) fits(headers v1alpha.Headers) bool {
 	return false
 }
 
-// fitsEnd reports whether an exchange whose beginning fits does so at its end. status is 0 where there was no answer.
-func (f *Filter) fitsEnd(status int, failed bool) bool {
-	return f.Status.fit(status) && (!f.Errors || failed)
+// ending is what is known of an exchange once it, and its shadows, have ended.
+type ending struct {
+	status  int  // 0: there was no answer
+	failed  bool // a policy, or the exchange
+	shadows []string
+}
+
+// fitsEnd reports whether an exchange whose beginning fits does so at its end.
+func (f *Filter) fitsEnd(e *ending) bool {
+	return f.Status.fit(e.status) && (!f.Errors || e.failed) && (f.Shadow == "" || slices.Contains(e.shadows, f.Shadow))
 }
 
 // fits reports whether a recorded exchange fits. sample does not count: it was recorded.
@@ -176,7 +189,17 @@ func (f *Filter) fits(e *Exchange) bool {
 			o.headers = append(o.headers, v1alpha.Header{Name: header[0], Value: header[1]})
 		}
 	}
-	return f.fitsOpening(&o) && f.fitsEnd(e.status(), e.failed())
+	return f.fitsOpening(&o) && f.fitsEnd(&ending{e.status(), e.failed(), e.shadows()})
+}
+
+// shadows are how executions of shadow attachments have ended.
+func (e *Exchange) shadows() (outcomes []string) {
+	for n := range e.Executions {
+		if x := &e.Executions[n]; x.Shadow {
+			outcomes = append(outcomes, cmp.Or(x.Comparison, x.Outcome))
+		}
+	}
+	return outcomes
 }
 
 func (e *Exchange) status() int {
@@ -189,5 +212,5 @@ func (e *Exchange) status() int {
 // failed reports whether a policy, or the exchange, has failed, or the answer is one of 500 and above.
 func (e *Exchange) failed() bool {
 	return e.Outcome == outcomeFailed || e.status() >= 500 ||
-		slices.ContainsFunc(e.Executions, func(x Execution) bool { return x.Failure != nil })
+		slices.ContainsFunc(e.Executions, func(x Execution) bool { return x.Failure != nil && !x.Shadow })
 }

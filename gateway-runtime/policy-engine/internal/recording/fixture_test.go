@@ -102,6 +102,7 @@ func (f *front) SendHeaders(direction chain.Direction, _ chain.Changes) error {
 	return nil
 }
 func (f *front) SendPiece(context.Context, chain.Direction, []byte) error { return nil }
+func (f *front) CopyRest(chain.Direction, func([]byte))                   {}
 func (f *front) SendRest(context.Context, chain.Direction) error          { return nil }
 func (f *front) SendLast(context.Context, chain.Direction, []byte, v1alpha.HeaderModifications) error {
 	return nil

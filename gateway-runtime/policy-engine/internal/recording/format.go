@@ -98,6 +98,10 @@ type Execution struct {
 	Changes    []Change `json:"changes,omitempty"`
 	Stream     *Stream  `json:"stream,omitempty"`
 	Shadow     bool     `json:"shadow,omitempty"`
+
+	Comparison   string `json:"comparison,omitempty"`   // of a shadow: same or different
+	ComparedWith *int   `json:"comparedWith,omitempty"` // an index; nil: with no change
+	Reason       string `json:"reason,omitempty"`       // why a shadow was skipped
 }
 
 // Failure is why an execution failed.

@@ -37,6 +37,15 @@ func (t *tracedExchange) Trace() *exchange.Trace { return t.trace }
 
 // ExecutionBegan makes the execution's span the one of the hook's context.
 func (t *tracedExchange) ExecutionBegan(ctx context.Context, turn chain.Turn, _ chain.View) context.Context {
+	return t.begin(ctx, turn)
+}
+
+// ShadowBegan makes a span of it, as of any execution.
+func (t *tracedExchange) ShadowBegan(ctx context.Context, turn chain.Turn) context.Context {
+	return t.begin(ctx, turn)
+}
+
+func (t *tracedExchange) begin(ctx context.Context, turn chain.Turn) context.Context {
 	id := newSpanID()
 	t.mutex.Lock()
 	t.running[turn] = runningExecution{id, time.Now()}
@@ -48,6 +57,17 @@ func (t *tracedExchange) ExecutionBegan(ctx context.Context, turn chain.Turn, _ 
 
 // ExecutionEnded exports the execution's span.
 func (t *tracedExchange) ExecutionEnded(turn chain.Turn, execution chain.Execution, _ chain.View) {
+	t.end(turn, &execution)
+}
+
+// ShadowEnded exports its span, which may end after the exchange's.
+func (t *tracedExchange) ShadowEnded(turn chain.Turn, shadow chain.Shadow) {
+	if shadow.Execution.Shadow != chain.NotShadow {
+		t.end(turn, &shadow.Execution)
+	}
+}
+
+func (t *tracedExchange) end(turn chain.Turn, execution *chain.Execution) {
 	t.mutex.Lock()
 	began := t.running[turn]
 	delete(t.running, turn)
@@ -59,6 +79,7 @@ func (t *tracedExchange) ExecutionEnded(turn chain.Turn, execution chain.Executi
 	set.text(phaseAttribute, turn.Phase)
 	set.text(apiAttribute, t.api)
 	set.text(operationAttribute, t.operation)
+	set.text(shadowAttribute, execution.Shadow.String())
 	switch failure := execution.Failure; {
 	case execution.Cancelled:
 		set.text(outcomeAttribute, "cancelled")

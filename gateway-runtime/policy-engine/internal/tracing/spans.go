@@ -23,6 +23,7 @@ const (
 	policyAttribute    = "gatewright.policy"
 	phaseAttribute     = "gatewright.phase"
 	outcomeAttribute   = "gatewright.outcome"
+	shadowAttribute    = "gatewright.shadow" // same, different, failed or skipped, of a shadow attachment's
 	continuedAttribute = "gatewright.continued"
 	errorType          = "error.type"
 )

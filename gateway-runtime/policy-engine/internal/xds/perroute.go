@@ -49,7 +49,7 @@ func checkPerRoute(config *filterv3.ExtProcPerRoute, chain *nodev1.Chain) error 
 	}
 	errs := []error{checkModes(overrides.GetProcessingMode(), modesOf(chain))}
 	if overrides.GetFailureModeAllow().GetValue() && !goesOnWhenCrashed(chain) {
-		errs = append(errs, errors.New("failure_mode_allow: expected true only if all policies of the chain continue when crashed"))
+		errs = append(errs, errors.New("failure_mode_allow: expected true only if all policies of the chain that are applied continue when crashed"))
 	}
 	others, _ := proto.Clone(overrides).(*filterv3.ExtProcOverrides)
 	others.ProcessingMode, others.FailureModeAllow = nil, nil
@@ -115,7 +115,7 @@ func goesOnWhenCrashed(chain *nodev1.Chain) bool {
 		if !named {
 			reaction = attachment.GetOnError()
 		}
-		if reaction != nodev1.OnError_ON_ERROR_CONTINUE {
+		if reaction != nodev1.OnError_ON_ERROR_CONTINUE && !attachment.GetShadow() {
 			return false
 		}
 	}

@@ -78,6 +78,9 @@ func TestARouteThatBringsItsPoliciesWhatTheyWantIsTaken(t *testing.T) {
 	goesOn[0].OnErrorByClass = map[string]nodev1.OnError{"crashed": nodev1.OnError_ON_ERROR_CONTINUE}
 	goesOn[1].OnError = nodev1.OnError_ON_ERROR_CONTINUE
 	bundle(t, bound(t, aChain, goesOn, sends("SEND NONE SKIP SKIP NONE SKIP", `,"failureModeAllow":true`)))
+	shadow := wants("R", "R")
+	shadow[0].OnError, shadow[1].Shadow = nodev1.OnError_ON_ERROR_CONTINUE, true
+	bundle(t, bound(t, aChain, shadow, sends("SEND NONE SKIP SKIP NONE SKIP", `,"failureModeAllow":true`)))
 }
 
 func TestARouteThatBypassesItsPoliciesIsRefused(t *testing.T) {

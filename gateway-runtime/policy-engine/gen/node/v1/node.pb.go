@@ -2087,8 +2087,11 @@ type Attachment struct {
 	MaxBodyBytes        uint64                 `protobuf:"varint,12,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
 	StreamIdleTimeoutMs uint32                 `protobuf:"varint,16,opt,name=stream_idle_timeout_ms,json=streamIdleTimeoutMs,proto3" json:"stream_idle_timeout_ms,omitempty"` // that a stream may wait for its next chunk; 0: no limit but the route's idle timeout
 	Operation           string                 `protobuf:"bytes,15,opt,name=operation,proto3" json:"operation,omitempty"`                                                     // "GET /{id}", where it is attached to an operation; empty at API level
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// It runs beside exchanges, and nothing of its action is applied. An engine that does not know this would apply it, so
+	// that definition_digest begins with "shadow:" then, which such an engine refuses.
+	Shadow        bool `protobuf:"varint,17,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Attachment) Reset() {
@@ -2217,6 +2220,13 @@ func (x *Attachment) GetOperation() string {
 		return x.Operation
 	}
 	return ""
+}
+
+func (x *Attachment) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
 }
 
 type ProcessingMode struct {
@@ -2453,7 +2463,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\vattachments\x18\x03 \x03(\v2\x1e.gatewright.node.v1.AttachmentR\vattachments\x12K\n" +
 	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\x12+\n" +
 	"\x11encoded_responses\x18\x05 \x01(\bR\x10encodedResponses\x12\x1c\n" +
-	"\tupstreams\x18\x06 \x03(\tR\tupstreams\"\xef\x05\n" +
+	"\tupstreams\x18\x06 \x03(\tR\tupstreams\"\x87\x06\n" +
 	"\n" +
 	"Attachment\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1f\n" +
@@ -2474,7 +2484,8 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x0fmax_concurrency\x18\v \x01(\rR\x0emaxConcurrency\x12$\n" +
 	"\x0emax_body_bytes\x18\f \x01(\x04R\fmaxBodyBytes\x123\n" +
 	"\x16stream_idle_timeout_ms\x18\x10 \x01(\rR\x13streamIdleTimeoutMs\x12\x1c\n" +
-	"\toperation\x18\x0f \x01(\tR\toperation\x1a^\n" +
+	"\toperation\x18\x0f \x01(\tR\toperation\x12\x16\n" +
+	"\x06shadow\x18\x11 \x01(\bR\x06shadow\x1a^\n" +
 	"\x13OnErrorByClassEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x1b.gatewright.node.v1.OnErrorR\x05value:\x028\x01\"\xab\x03\n" +

@@ -1,0 +1,136 @@
+package chain
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// bodyCopy copies a body for a shadow attachment as it passes: nothing is held back for it, and no more of it is asked for.
+type bodyCopy struct {
+	task  *shadowTask
+	to    *message
+	limit int64
+
+	mutex sync.Mutex
+	done  bool
+	stop  func() bool // the wait for the exchange's end
+}
+
+// errExchangeOver is why no more of a body comes.
+var errExchangeOver = errors.New("the exchange is over")
+
+// copyBody gives the task a copy of what there is of the body, and of what comes.
+func (t *shadowTask) copyBody(ctx context.Context, x *exchange, from, to *message) {
+	limit := t.run.shadow.settings.MaxBodyBytes
+	if from.exceeds(limit) {
+		to.declared = max(from.declared, from.body.size) // which it fails by
+		return
+	}
+	if from.refused {
+		t.skip = noMemory
+		return
+	}
+	for _, piece := range from.body.pieces {
+		if !to.body.add(bytes.Clone(piece), 0) || to.body.size > to.body.budget.largest() {
+			t.skip = noMemory
+			return
+		}
+	}
+	to.replaced = from.replaced
+	if to.ended = from.ended || from.replaced || !from.delivered; to.ended {
+		return
+	}
+	t.waits.Add(1)
+	copying := &bodyCopy{task: t, to: to, limit: limit}
+	copying.mutex.Lock()
+	defer copying.mutex.Unlock()
+	if from.stage != nil {
+		from.stage.copies = append(from.stage.copies, copying)
+	} else {
+		x.front.(*copiedFront).add(from.direction, copying) //nolint:forcetypeassert // a chain that copies bodies has one
+	}
+	copying.stop = context.AfterFunc(ctx, func() { copying.take(nil, errExchangeOver) })
+}
+
+// take copies a piece, or ends the copy.
+func (c *bodyCopy) take(piece []byte, err error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.done {
+		return
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		c.to.ended = true
+	case err != nil:
+		c.task.lack(noBody)
+	case !c.to.body.add(bytes.Clone(piece), c.to.declared) || c.to.body.size > c.to.body.budget.largest():
+		c.task.lack(noMemory)
+	case c.to.body.size > c.limit: // which it fails by
+	default:
+		return
+	}
+	c.done = true
+	c.stop()
+	c.task.release()
+}
+
+// copiedFront is the front end of an exchange of which shadow attachments are given bodies.
+type copiedFront struct {
+	FrontEnd
+	mutex  sync.Mutex
+	copies [2][]*bodyCopy
+}
+
+func (f *copiedFront) add(direction Direction, copying *bodyCopy) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.copies[direction] = append(f.copies[direction], copying)
+}
+
+func (f *copiedFront) take(direction Direction, piece []byte, err error) {
+	f.mutex.Lock()
+	copies := f.copies[direction]
+	f.mutex.Unlock()
+	for _, copying := range copies {
+		copying.take(piece, err)
+	}
+}
+
+// NextPiece copies the piece.
+func (f *copiedFront) NextPiece(ctx context.Context, direction Direction) ([]byte, error) {
+	piece, err := f.FrontEnd.NextPiece(ctx, direction)
+	f.take(direction, piece, err)
+	return piece, err
+}
+
+// SendRest copies what it sends on.
+func (f *copiedFront) SendRest(ctx context.Context, direction Direction) error {
+	f.CopyRest(direction, func(piece []byte) {
+		if piece == nil {
+			f.take(direction, nil, io.EOF)
+		} else {
+			f.take(direction, piece, nil)
+		}
+	})
+	return f.FrontEnd.SendRest(ctx, direction)
+}
+
+// asUncoded takes the content codings off a response for a policy that refuses them: in its place upstream would have been
+// asked for none. What cannot be decoded stays.
+func (m *message) asUncoded(i *Instance) {
+	if m.encoding() == "" || !m.ended {
+		return
+	}
+	if _, failure := m.decodedFor("response", i); failure == nil {
+		m.sendDecoded()
+	} else if failure.Class == v1alpha.ClassBodyTooLarge {
+		m.declared = i.settings.MaxBodyBytes + 1
+		m.headers.remove("content-encoding") // which it fails by, and not by its coding
+	}
+}

@@ -1,0 +1,447 @@
+package chain
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// shadowed is what an exchange has beside which shadow attachments run.
+type shadowed struct {
+	runs []*shadowRun
+	open []*shadowTask // that are compared with what the execution under way makes
+}
+
+// shadowRun is a shadow attachment beside one exchange. Its phases run one after the other.
+type shadowRun struct {
+	shadow  *shadow
+	chain   *Chain
+	watcher Watcher      // nil: nobody looks
+	users   atomic.Int32 // its tasks, and the exchange until that has ended
+
+	mutex sync.Mutex
+	busy  bool
+	next  *shadowTask // that waits until the one before has ended
+
+	// Of the task that runs.
+	exchange exchange // a copy, which the action is applied to
+	noMore   string   // why there is no response phase; "": there is one
+	dropped  bool     // nothing is said of that
+	set      map[string]json.RawMessage
+	removed  []string // what the request phase has changed of the metadata
+}
+
+// shadowTask is one execution of a shadow attachment.
+type shadowTask struct {
+	run      *shadowRun
+	phase    string
+	ctx      context.Context //nolint:containedctx // of the hook
+	captured captured
+	expected *effect // of the attachment that it is compared with; nil: of no change
+	waits    atomic.Int32
+	queued   time.Duration
+
+	mutex sync.Mutex // of skip, while something is waited for
+	skip  string     // why it does not run; "": it does
+}
+
+// captured is an exchange as it stood at a place in the chain.
+type captured struct {
+	method, path, query, authority, upstream string
+	request, response                        message // with a copy of the body that the policy wants
+	sent                                     *v1alpha.RequestContext
+	answered                                 bool
+	status                                   int
+	details                                  string
+	grpcStatus                               uint32
+	analytics                                map[string]any
+	metadata                                 []byte // JSON
+}
+
+// ---------------------------------------------------------------- in the exchange's goroutine
+
+// runShadows runs the shadow attachments of a place at which nothing else runs in this phase.
+//
+//go:noinline
+func (x *exchange) runShadows(ctx context.Context, step *step, phase string) {
+	for n := range step.shadows {
+		if s := &step.shadows[n]; s.hasHook(phase) {
+			x.newTask(ctx, s, phase).release()
+		}
+	}
+}
+
+// prepareShadows gives the shadow attachments of the execution under way what that is given.
+//
+//go:noinline
+func (x *exchange) prepareShadows(ctx context.Context) {
+	r := &x.running
+	for n := range r.step.shadows {
+		if s := &r.step.shadows[n]; s.hasHook(r.Phase) {
+			task := x.newTask(ctx, s, r.Phase)
+			x.shadowed.open = append(x.shadowed.open, task)
+		}
+	}
+}
+
+// startShadows runs them, now that it is known what they are compared with.
+//
+//go:noinline
+func (x *exchange) startShadows() {
+	if x.shadowed == nil || len(x.shadowed.open) == 0 {
+		return
+	}
+	made := x.effect(x.running.Phase)
+	for _, task := range x.shadowed.open {
+		task.expected = &made
+		if x.running.Cancelled {
+			task.lack(noOther)
+		}
+		task.release()
+	}
+	x.shadowed.open = nil
+}
+
+// endShadows says that the exchange is over: no more tasks come.
+//
+//go:noinline
+func (x *exchange) endShadows() {
+	for _, run := range x.shadowed.runs {
+		run.leave()
+	}
+}
+
+func (x *exchange) newTask(ctx context.Context, s *shadow, phase string) *shadowTask {
+	run, all := x.runOf(s), x.chain.spec.Shadows
+	run.users.Add(1)
+	task := &shadowTask{run: run, phase: phase, ctx: all.ctx}
+	task.waits.Store(1)
+	if run.watcher != nil {
+		task.ctx = run.watcher.ShadowBegan(task.ctx, task.turn())
+	}
+	switch {
+	case !all.take():
+		task.skip = noRoomAtAll
+	case s.turns.isFull():
+		task.skip = s.turns.full()
+	default:
+		task.capture(ctx, x)
+	}
+	return task
+}
+
+func (t *shadowTask) turn() Turn {
+	return Turn{Index: t.run.shadow.index, Phase: t.phase, Policy: t.run.shadow.name}
+}
+
+// runOf is the shadow attachment's of this exchange.
+func (x *exchange) runOf(s *shadow) *shadowRun {
+	if x.shadowed == nil {
+		x.shadowed = &shadowed{}
+	}
+	for _, run := range x.shadowed.runs {
+		if run.shadow == s {
+			return run
+		}
+	}
+	x.chain.use.active.Add(1) // until it ends
+	run := &shadowRun{shadow: s, chain: x.chain, exchange: exchange{chain: x.chain.beside, head: x.head, grpc: x.grpc}}
+	if x.watched != nil {
+		run.watcher = x.watched.Watcher
+	}
+	run.users.Store(1)
+	x.shadowed.runs = append(x.shadowed.runs, run)
+	return run
+}
+
+// capture keeps what the policy is to be given. ctx is the exchange's: where that ends first, a body does not come.
+func (t *shadowTask) capture(ctx context.Context, x *exchange) {
+	c := &t.captured
+	c.method, c.path, c.query, c.authority, c.upstream = x.method, x.path, x.query, x.authority, x.upstream
+	c.analytics = maps.Clone(x.analytics)
+	c.metadata, _ = x.metadata.JSON() // what cannot be written is not seen
+	from, to := &x.request, &c.request
+	if t.phase == PhaseRequest {
+		c.request = x.request.withoutBody(x.chain.beside)
+	} else {
+		c.request = message{direction: Request, headers: x.request.headers.shared(), ended: true} // its body may be on its way still
+		c.response, c.answered, c.status, c.details, c.grpcStatus = x.response.withoutBody(x.chain.beside), x.answered, x.status, x.details, x.grpcStatus
+		if x.sent == nil {
+			x.sent = x.requestContext()
+		}
+		c.sent = x.sent
+		from, to = &x.response, &c.response
+	}
+	if t.run.shadow.buffers(t.phase) {
+		t.copyBody(ctx, x, from, to)
+	}
+}
+
+// withoutBody is a copy of the message that shares nothing that changes.
+func (m *message) withoutBody(beside *Chain) message {
+	return message{
+		direction: m.direction, headers: m.headers.shared(), delivered: m.delivered, bodiless: m.bodiless, declared: m.declared, status: m.status,
+		ended: m.ended, body: body{budget: beside.spec.Bodies},
+	}
+}
+
+// lack says why the task cannot run.
+func (t *shadowTask) lack(reason string) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	t.skip = reason
+}
+
+// shared is a list of its own: what is changed in one is not in the other.
+func (l *headerList) shared() headerList {
+	return headerList{original: l.original, view: l.view, touched: slices.Clip(l.touched)}
+}
+
+// release says that one thing less is waited for: the body, or what the task is compared with.
+func (t *shadowTask) release() {
+	if t.waits.Add(-1) == 0 {
+		t.queued = Now()
+		t.run.submit(t)
+	}
+}
+
+// ---------------------------------------------------------------- in any goroutine
+
+// submit has the task run once the one before has ended.
+func (r *shadowRun) submit(task *shadowTask) {
+	r.mutex.Lock()
+	waits := r.busy
+	if waits {
+		r.next = task
+	}
+	r.busy = true
+	r.mutex.Unlock()
+	if !waits {
+		r.begin(task)
+	}
+}
+
+func (r *shadowRun) begin(task *shadowTask) {
+	if task.skip == "" && r.noMore != "" {
+		task.skip = r.noMore
+	}
+	if task.skip == "" && !r.shadow.turns.take(task) {
+		task.skip = r.shadow.turns.full()
+	}
+	if task.skip != "" {
+		r.skip(task)
+	}
+}
+
+// skip ends a task that does not run.
+func (r *shadowRun) skip(task *shadowTask) {
+	if task.phase == PhaseRequest {
+		r.noMore = requestSkipped
+	}
+	task.captured.request.dropAll()
+	task.captured.response.dropAll()
+	told := Shadow{ComparedWith: r.shadow.comparedWith, Reason: task.skip}
+	if !r.dropped {
+		told.Execution = task.skipped()
+	}
+	r.end(task, &told)
+}
+
+// end tells of a task that has ended, and has the next one run.
+func (r *shadowRun) end(task *shadowTask, told *Shadow) {
+	if told.Execution.Shadow != NotShadow {
+		r.shadow.observer.Began()
+		r.shadow.observer.Ended(told.Execution)
+	}
+	if r.watcher != nil {
+		r.watcher.ShadowEnded(task.turn(), *told)
+	}
+	r.exchange.request.dropAll()
+	r.exchange.response.dropAll()
+	r.mutex.Lock()
+	next := r.next
+	r.next, r.busy = nil, next != nil
+	r.mutex.Unlock()
+	if next != nil {
+		r.begin(next)
+	}
+	all := r.chain.spec.Shadows
+	r.leave()
+	all.give()
+}
+
+// leave ends one use; with the last one the chain is let go.
+func (r *shadowRun) leave() {
+	if r.users.Add(-1) == 0 {
+		r.exchange.metadata.End()
+		r.chain.Release()
+	}
+}
+
+// ---------------------------------------------------------------- the execution
+
+// execute runs the policy on the copy, and applies its action there.
+func (r *shadowRun) execute(task *shadowTask) {
+	if Now()-task.queued > r.shadow.settings.Timeout {
+		task.skip = waitedForTurn
+		r.skip(task)
+		return
+	}
+	told := Shadow{ComparedWith: r.shadow.comparedWith}
+	defer func() {
+		if cause := recover(); cause != nil {
+			told.Execution.Failure, told.Execution.Shadow = v1alpha.Failf(v1alpha.ClassException, "panic: %v", cause), ShadowFailed
+		}
+		r.end(task, &told)
+	}()
+	r.perform(task, &told)
+	if task.skip != "" {
+		told.Reason, told.Seen, told.Left = task.skip, View{}, View{}
+		told.Execution = task.skipped()
+		r.noMore, r.dropped = requestSkipped, false
+	}
+}
+
+// skipped is the execution of a task that does not run.
+func (t *shadowTask) skipped() Execution {
+	return Execution{RequestID: t.run.exchange.head.RequestID, Phase: t.phase, Cancelled: true, Shadow: ShadowSkipped}
+}
+
+func (r *shadowRun) perform(task *shadowTask, told *Shadow) {
+	x := &r.exchange
+	r.restore(&task.captured)
+	if task.phase == PhaseResponse && refusesEncoded(r.shadow.settings.Mode) {
+		x.response.asUncoded(r.shadow.Instance)
+	}
+	x.running = running{step: &step{Instance: r.shadow.Instance}, began: Now()}
+	x.running.RequestID, x.running.Phase, x.running.Remote = x.head.RequestID, task.phase, r.shadow.measured != nil
+	before, requestPhase := x.effect(task.phase), task.phase == PhaseRequest
+	held := x.messageOf(task.phase).body.pieces
+	if r.watcher != nil {
+		told.Seen = r.seen(requestPhase, before.metadata)
+	}
+	failure := x.performPhase(task.ctx, requestPhase)
+	x.running.Duration = Now() - x.running.began
+	if !x.running.Remote {
+		x.running.Work = x.running.Duration
+	}
+	x.running.Failure = failure
+	made := x.effect(task.phase)
+	told.Execution = x.running.Execution
+	told.Execution.Shadow = task.outcome(failure, &before, &made, held)
+	if r.watcher != nil {
+		told.Left = x.view(requestPhase)
+	}
+	if requestPhase {
+		r.leaveRequest(failure, before.metadata, made.metadata)
+	}
+}
+
+func (x *exchange) messageOf(phase string) *message {
+	if phase == PhaseRequest {
+		return &x.request
+	}
+	return &x.response
+}
+
+func (x *exchange) performPhase(ctx context.Context, requestPhase bool) *v1alpha.Failure {
+	instance := x.running.step.Instance
+	if requestPhase {
+		action, failure := x.onRequest(ctx, instance)
+		if failure == nil {
+			failure = x.applyRequest(action)
+		}
+		return failure
+	}
+	action, failure := x.onResponse(ctx, instance)
+	if failure == nil {
+		failure = x.applyResponse(action)
+	}
+	return failure
+}
+
+// outcome says what has come of it. An execution for which there was no room is skipped.
+func (t *shadowTask) outcome(failure *v1alpha.Failure, before, made *effect, held [][]byte) ShadowOutcome {
+	expected := t.expected
+	if expected == nil {
+		expected = before
+	}
+	switch {
+	case failure != nil && t.ctx.Err() != nil:
+		t.skip = engineStops
+	case failure != nil && failure.Class == v1alpha.ClassOverloaded:
+		t.skip = failure.Message
+	case failure != nil:
+		return ShadowFailed
+	case made.same(expected, held):
+		return ShadowSame
+	default:
+		return ShadowDifferent
+	}
+	return ShadowSkipped
+}
+
+// restore makes the copy what was captured, with what the policy has written to the metadata in the phase before.
+func (r *shadowRun) restore(c *captured) {
+	x := &r.exchange
+	x.method, x.path, x.query, x.authority, x.upstream = c.method, c.path, c.query, c.authority, c.upstream
+	x.request, x.response, x.analytics = c.request, c.response, c.analytics
+	x.answered, x.status, x.details, x.grpcStatus = c.answered, c.status, c.details, c.grpcStatus
+	if c.sent != nil {
+		sent := *c.sent
+		sent.Metadata = &x.metadata
+		x.sent = &sent
+	}
+	now, _ := x.metadata.JSON()
+	_ = x.metadata.Merge(c.metadata, slices.Collect(maps.Keys(fieldsOf(now)))) // it was written by JSON
+	own, err := json.Marshal(r.set)
+	if err == nil && len(r.set)+len(r.removed) > 0 {
+		_ = x.metadata.Merge(own, r.removed)
+	}
+}
+
+// leaveRequest says what the response phase is to find.
+func (r *shadowRun) leaveRequest(failure *v1alpha.Failure, before, after []byte) {
+	goesOn := failure == nil || r.shadow.settings.OnError.For(failure.Class) == Continue
+	if !goesOn || r.exchange.answered {
+		r.noMore, r.dropped = "the policy has answered the request, or failed", true
+	}
+	if bytes.Equal(before, after) {
+		return
+	}
+	was, is := fieldsOf(before), fieldsOf(after)
+	for name := range was {
+		if _, kept := is[name]; !kept {
+			r.removed = append(r.removed, name)
+		}
+	}
+	r.set = is
+	maps.DeleteFunc(r.set, func(name string, value json.RawMessage) bool { return bytes.Equal(value, was[name]) })
+}
+
+func fieldsOf(object []byte) map[string]json.RawMessage {
+	fields := map[string]json.RawMessage{}
+	if len(object) > 0 {
+		if err := json.Unmarshal(object, &fields); err != nil {
+			panic(fmt.Sprintf("metadata is an object: %v", err))
+		}
+	}
+	return fields
+}
+
+// seen is the copy before the policy changes it.
+func (r *shadowRun) seen(requestPhase bool, metadata []byte) View {
+	seen := r.exchange.view(requestPhase)
+	seen.Analytics = maps.Clone(seen.Analytics)
+	seen.Metadata = &v1alpha.ExchangeMetadata{}
+	_ = seen.Metadata.Merge(metadata, nil) // it was written by JSON
+	return seen
+}
