@@ -99,7 +99,7 @@ def exchanges(shared_gateway: Gateway, recording_upstream: Upstream) -> dict[str
     found: dict[str, list[Json]] = {}
     for name, policies in CHAINS.items():
         own = f"replay-{name}"
-        patient = [{**attachment, "timeout": "30s"} for attachment in policies]  # on a machine that is busy
+        patient = [{**attachment, "timeout": "9s"} for attachment in policies]  # on a machine that is busy
         gateway.deploy(api(own, upstream.url, patient))
         try:
             with recording(gateway, api=own):
