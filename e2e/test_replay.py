@@ -99,11 +99,12 @@ def exchanges(shared_gateway: Gateway, recording_upstream: Upstream) -> dict[str
     found: dict[str, list[Json]] = {}
     for name, policies in CHAINS.items():
         own = f"replay-{name}"
-        gateway.deploy(api(own, upstream.url, policies))
+        patient = [{**attachment, "timeout": "9s"} for attachment in policies]  # on a machine that is busy
+        gateway.deploy(api(own, upstream.url, patient))
         try:
             with recording(gateway, api=own):
                 for request in requests(random.Random(name)):  # noqa: S311
-                    httpx.request(**{**request, "url": f"{gateway.url}/{own}{request['url']}"})
+                    httpx.request(timeout=60, **{**request, "url": f"{gateway.url}/{own}{request['url']}"})
                 found[name] = recorded(gateway, REQUESTS, api=own)
         finally:
             gateway.remove(own)
@@ -123,9 +124,11 @@ def test_the_same_code_differs_in_nothing(exchanges: dict[str, list[Json]]) -> N
             for index, attachment in enumerate(policies):
                 if attachment["name"] in ("add-headers", "log-message"):
                     continue
+                own = [one for one in exchange["executions"] if one["index"] == index]
+                if not own:  # another policy has answered before
+                    continue
                 result = replayed(exchange, attachment, index)
                 assert not result.differences, f"{name}: {result.differences!r}"
-                own = [one for one in exchange["executions"] if one["index"] == index]
                 assert [one.phase for one in result.executions] == [one["phase"] for one in own]
                 run += len(own)
     assert run > 300
