@@ -27,6 +27,9 @@ async function toldBy(node, signal, wanted) {
   const path = pathOf(node.id);
   /** @param {string} name */
   const ask = (name) => get(`${path}/${name}`, { signal, accept: name === "metrics" ? "text/plain" : "application/json" });
+  const names = ["metrics", "stats"].filter((name) => wanted[/** @type {"metrics" | "stats"} */ (name)]);
+  const known = names.every((name) => node.documents.includes(name));
+  if (!known) return { node, metrics: null, stats: null, problem: untold(node) };
   const [metrics, stats] = await Promise.allSettled([wanted.metrics ? ask("metrics") : null, wanted.stats ? ask("stats") : null]);
   signal.throwIfAborted();
   const failed = [metrics, stats].flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
@@ -38,6 +41,11 @@ async function toldBy(node, signal, wanted) {
     stats: stats.status === "fulfilled" ? stats.value : null,
     problem: failed.length ? failed[0].detail : "",
   };
+}
+
+/** @param {any} node */
+function untold(node) {
+  return `its engine ${node.engineVersion} has not said that it can be asked; start the node with this controller's version`;
 }
 
 /** @param {string} id */
