@@ -11,7 +11,9 @@ from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonValue, KeyPath
 from gatewright_documents.yaml_reader import YAML_1_1, read_yaml
 
-PLAIN = re.compile(r"[A-Za-z/](([A-Za-z0-9/._~{} -]|:(?=[/0-9]))*[A-Za-z0-9/._~{}-])?|/[A-Za-z0-9/._~{}*-]*")
+PLAIN = re.compile(
+    r"[A-Za-z/](([A-Za-z0-9/._~{}$ -]|:(?=[/0-9]))*[A-Za-z0-9/._~{}$-])?|/[A-Za-z0-9/._~{}*-]*|[1-9][0-9]*m?s"
+)
 WORD = re.compile("[a-z0-9-]+")
 UNPRINTABLE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 """What YAML has only as an escape (YAML 1.2, 5.1), and what some readers take for the end of a line."""
