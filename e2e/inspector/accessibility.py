@@ -44,7 +44,6 @@ def keyboard(page: Page) -> list[str]:
     Fails where something interactive is not reached, where the focus is not to be seen or hidden behind something, and
     where it is caught.
     """
-    page.evaluate("() => { document.activeElement?.blur(); window.getSelection()?.removeAllRanges(); scrollTo(0, 0); }")
     page.evaluate(STOPS)
     stops, wrong = [], []
     for _ in range(MOST_STOPS):
