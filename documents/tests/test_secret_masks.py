@@ -73,3 +73,8 @@ def test_no_secret_comes_to_stand_where_it_did_not(sent: JsonObject, stored: Jso
 )
 def test_a_mistake_does_not_show_the_secret_that_is_wrong(value: JsonValue, told: str) -> None:
     assert [str(mistake) for mistake in NESTED.mistakes(value, "params")] == [told]
+
+
+@given(VALUES, VALUES)
+def test_what_is_sent_without_a_mask_stays_as_it_is(sent: JsonObject, stored: JsonObject) -> None:
+    assert NESTED.restored(sent, stored) == sent

@@ -228,7 +228,7 @@ async def test_a_wait_has_bounds(client: httpx.AsyncClient, orders: JsonObject, 
 @pytest.mark.parametrize(
     ("method", "path", "known"),
     [
-        ("POST", "/v1/apis?wiat=5", "wait"),
+        ("POST", "/v1/apis?wiat=5", "wait, dry_run"),
         ("GET", "/v1/policies?wait=5", "none"),
         ("DELETE", "/v1/apis/a?x=&y=1", "wait"),
     ],

@@ -1,20 +1,34 @@
-"""Documents that are spoilt anywhere: each is valid, and can be rendered, or has mistakes. Never an exception."""
+"""Documents that are spoilt anywhere: each is valid, and can be rendered, or has mistakes. Never an exception.
+
+What a dry run says of one is what the write says then, and until then nothing has happened.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
+import yaml
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.api import create_app
+from gatewright_controller.api_text import api_text
+from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions
+from gatewright_controller.gateways import Gateways
+from gatewright_controller.model import to_document
+from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings, translate, translate_gateway
 from gatewright_controller.validation import SecretNames, validate
 from gatewright_controller.validation.gateway import validate_gateway
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
-from gatewright_documents.yaml_reader import parse_yaml
+from gatewright_documents.yaml_reader import parse_yaml, read_yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -90,3 +104,66 @@ def test_an_api(document: JsonObject, definitions: Definitions) -> None:
 def test_a_gateway(document: JsonObject) -> None:
     with contextlib.suppress(Invalid):
         translate_gateway(validate_gateway(document))
+
+
+@SETTINGS
+@given(document=spoilt(read("golden/*.in.yaml")))
+def test_an_api_is_shown_as_yaml_that_says_the_same(document: JsonObject, definitions: Definitions) -> None:
+    with contextlib.suppress(Invalid):
+        stored = to_document(validate(document, definitions, {}, secrets=SECRETS))
+        text = api_text(stored)
+        assert read_yaml(text.encode()) == yaml.safe_load(text) == stored
+        assert to_document(validate(read_yaml(text.encode()), definitions, {}, secrets=SECRETS)) == stored
+
+
+@SETTINGS
+@given(documents=st.lists(spoilt(read("golden/*.in.yaml")), min_size=1, max_size=4), data=st.data())
+def test_a_dry_run_says_what_the_write_says(
+    documents: list[JsonObject], data: st.DataObject, definitions: Definitions
+) -> None:
+    controller = Controller(open_store("sqlite::memory:"), lambda: definitions, EdgeSettings())
+    controller.secret_names = lambda: SECRETS
+    with contextlib.closing(controller.store):
+        asyncio.run(tried_and_written(controller, [read("golden/policies.in.yaml")[0], *documents], data))
+
+
+async def tried_and_written(controller: Controller, documents: list[JsonObject], data: st.DataObject) -> None:
+    transport = httpx.ASGITransport(create_app(controller, Gateways(controller.store, controller.deployment, None)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        for document in documents:
+            names = [stored.name for stored in controller.store.list()]
+            name = data.draw(st.sampled_from(["", *names, "missing"]))
+            method, path = ("PUT", f"/v1/apis/{name}") if name else ("POST", "/v1/apis")
+            headers = data.draw(
+                st.sampled_from([{}, {"if-match": '"1"'}, {"if-match": f'"{controller.store.revision}"'}])
+            )
+            before = state(controller)
+            tried = await client.request(method, path, params={"dry_run": "true"}, json=document, headers=headers)
+            assert state(controller) == before
+            done = await client.request(method, path, json=document, headers=headers)
+            if done.is_error:
+                assert (tried.status_code, tried.json()) == (done.status_code, done.json())
+            else:
+                same_as_written(tried, done, before[0])
+
+
+def same_as_written(tried: httpx.Response, done: httpx.Response, revision: int) -> None:
+    """revision: the store's before the write."""
+    would_be, written = tried.json(), done.json()
+    assert (tried.status_code, done.status_code) in ((200, 200), (200, 201))
+    change, policies = would_be["status"].pop("change"), would_be["status"].pop("policies")
+    assert policies == written["status"].pop("policies")
+    kind = (
+        "created" if done.status_code == 201 else "changed" if written["status"]["revision"] > revision else "unchanged"
+    )
+    assert change["kind"] == kind
+    assert bool(change["diff"] or change["moved"]) == (kind != "unchanged")
+    assert {**would_be, "status": ""} == {**written, "status": ""}
+
+
+def state(controller: Controller) -> tuple[int, str, str, bytes]:
+    """All that a write changes: what is stored, and what a node is sent that has nothing."""
+    store, fresh = controller.store, controller.deployment.connect(node_pb2.Hello(node_id="fresh"))
+    update = controller.deployment.next_update(fresh).SerializeToString(deterministic=True)
+    controller.deployment.disconnect(fresh)
+    return store.revision, repr(store.list()), json.dumps(sorted(store.claims().items())), update

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.commands.apply_apis import STDIN, Target, applied, load, target
+from gatewright_cli.commands.apply_apis import STDIN, Target, applied, load, target, tried
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.api_files import ApiFiles
 from gatewright_cli.node.management import Management
@@ -49,6 +49,31 @@ def test_what_is_new_is_created_and_what_is_the_same_is_unchanged(bench: Bench) 
         assert told.out == ["one unchanged", "two changed"]
         assert told.err == []
         assert [api.status.revision for api in (await management.apis()).values()] == [1, 3]
+
+    with_controller(bench, work)
+
+
+def test_a_dry_run_tells_what_would_change_and_changes_nothing(bench: Bench) -> None:
+    one, two = written(bench.folder, "one"), written(bench.folder, "two")
+    wrong = written(bench.folder, "three", API.replace("GET", "G T"))
+
+    async def work(management: Management) -> None:
+        out: list[str] = []
+        err: list[str] = []
+        assert await tried(Target(management), load([one], nothing), out.append, err.append)
+        assert out[0] == "one would be created"
+        assert out[1].startswith("--- /dev/null\n+++ one\n")
+        assert await management.apis() == {}
+        await Told().apply(management, load([one, two], nothing))
+        before = await management.apis()
+        written(bench.folder, "two", API.replace("GET", "POST"))
+        out.clear()
+        assert not await tried(Target(management), load([one, wrong, two], nothing), out.append, err.append)
+        assert out[:2] == ["one would be unchanged", "two would be changed"]
+        assert "-    - method: GET\n+    - method: POST\n" in out[2]
+        (said,) = err
+        assert said.startswith(f"{wrong}:")
+        assert await management.apis() == before
 
     with_controller(bench, work)
 

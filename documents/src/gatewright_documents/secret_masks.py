@@ -60,8 +60,8 @@ def _of_item(index: int, parts: Sequence[JsonObject]) -> list[JsonValue]:
 
 def restored(value: JsonValue, stored: JsonValue, public: JsonValue, stored_public: JsonValue) -> JsonValue:
     """`public` and `stored_public` are what of both is shown: where the first is a mask, the value is a secret."""
-    if public == MASK and value == MASK:
-        return stored if stored_public == MASK else value
+    if public == MASK:
+        return stored if value == MASK and stored_public == MASK else value
     if isinstance(value, dict) and isinstance(stored, dict):
         return {
             key: restored(item, stored[key], public[key], stored_public[key]) if key in stored else item

@@ -24,7 +24,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gatewright_controller import API_DOCUMENT, exchange_api
+from gatewright_controller.accept import YAML, YAML_TYPES, prefers_yaml
 from gatewright_controller.access import Access
+from gatewright_controller.api_change import TriedWrite, change_of
+from gatewright_controller.api_text import api_text
 from gatewright_controller.controller import Controller, Prospect
 from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus
@@ -34,23 +37,24 @@ from gatewright_controller.gateways import Gateways
 from gatewright_controller.inspector import inspector_routes
 from gatewright_controller.log_level_api import LogLevelEndpoints
 from gatewright_controller.metrics import CONTENT_TYPE_LATEST, ROUTE, Measured, Metrics
+from gatewright_controller.model import Api
 from gatewright_controller.node_api import NodeEndpoints
 from gatewright_controller.node_documents import DOCUMENTS, NodeDocuments
 from gatewright_controller.observations import Observations
+from gatewright_controller.preconditions import etag, if_match
 from gatewright_controller.problems import HANDLERS, Problem
+from gatewright_controller.queries import dry_run
 from gatewright_controller.queries import wait as wait_seconds
 from gatewright_controller.request_api import RequestEndpoints
 from gatewright_controller.secrets import masked
 from gatewright_controller.store import StoredApi
-from gatewright_controller.versions import attachments
+from gatewright_controller.versions import Versions, attachments
 from gatewright_controller.watching import Watching
 
 _json, _yaml = partial(parse_json, expected=API_DOCUMENT), partial(parse_yaml, expected=API_DOCUMENT)
 PARSERS: dict[str, Callable[[bytes], JsonObject]] = {
     "application/json": _json,
-    "application/yaml": _yaml,
-    "application/x-yaml": _yaml,
-    "text/yaml": _yaml,
+    **dict.fromkeys(YAML_TYPES, _yaml),
 }
 MAX_DEFINITIONS_BYTES = 32 * 1024 * 1024
 T = TypeVar("T")
@@ -84,9 +88,9 @@ def create_app(
             _route("GET", "/healthz", endpoints.health),
             _route("GET", "/metrics", tell_metrics),
             _route("GET", "/v1/apis", endpoints.list_apis, "wait"),
-            _route("POST", "/v1/apis", endpoints.create_api, "wait"),
+            _route("POST", "/v1/apis", endpoints.create_api, "wait", "dry_run"),
             _route("GET", "/v1/apis/{name}", endpoints.get_api),
-            _route("PUT", "/v1/apis/{name}", endpoints.replace_api, "wait"),
+            _route("PUT", "/v1/apis/{name}", endpoints.replace_api, "wait", "dry_run"),
             _route("DELETE", "/v1/apis/{name}", endpoints.delete_api, "wait"),
             _route("GET", "/v1/apis/{name}/status", endpoints.api_status),
             _route("GET", "/v1/policies", endpoints.list_policies),
@@ -130,7 +134,8 @@ def _route(method: str, path: str, endpoint: Endpoint, *parameters: str) -> Rout
 
 class Endpoints:
     """Writes, and the list of all, take `?wait=SECONDS`: the answer then comes when the nodes have acknowledged or
-    refused what is asked for, or time is up."""
+    refused what is asked for, or time is up. Those with a body take `?dry_run=true`: what they would change, and
+    nothing done. Those of an API that is there take `If-Match`: 412 where it is another by now."""
 
     def __init__(self, controller: Controller, max_request_bytes: int) -> None:
         self._controller = controller
@@ -149,29 +154,39 @@ class Endpoints:
 
     async def create_api(self, request: Request) -> Response:
         """`POST /v1/apis`: 201 with the resource and its Location; 400, 409, 415, 422 with what is wrong."""
-        wait = wait_seconds(request)
+        wait, tried = wait_seconds(request), dry_run(request)
         async with self.document(request) as document:
+            if tried:
+                return await self._would_be(await self._controller.try_create(document))
             stored = await self._controller.create(document)
         location = {"location": f"/v1/apis/{stored.name}"}
         return JSONResponse(await self._resource_after(stored, wait), 201, location)
 
     async def get_api(self, request: Request) -> Response:
-        """`GET /v1/apis/NAME`: the resource, secrets masked, with its status; 404."""
-        return JSONResponse(self._resource(await self._controller.get(request.path_params["name"])))
+        """`GET /v1/apis/NAME`: the resource, secrets masked, with its status; as YAML without. 404."""
+        stored = await self._controller.get(request.path_params["name"])
+        headers = {"etag": etag(stored), "cache-control": "no-store", "vary": "accept"}
+        if not prefers_yaml(request.headers.get("accept", "")):
+            return JSONResponse(self._resource(stored), headers=headers)
+        text = await asyncio.to_thread(lambda: api_text(self._shown(stored)))
+        return Response(text, headers=headers, media_type=YAML)
 
     async def replace_api(self, request: Request) -> Response:
         """`PUT /v1/apis/NAME`: the resource as it is now. A mask stands for the secret that is stored at its place."""
-        wait, name = wait_seconds(request), request.path_params["name"]
+        wait, tried, name = wait_seconds(request), dry_run(request), request.path_params["name"]
+        expected = if_match(request)
         await self._controller.get(name)
         async with self.document(request) as document:
             _refuse_rename(document, name)
-            stored = await self._controller.replace(document)
+            if tried:
+                return await self._would_be(await self._controller.try_replace(document, expected))
+            stored = await self._controller.replace(document, expected)
         return JSONResponse(await self._resource_after(stored, wait))
 
     async def delete_api(self, request: Request) -> Response:
         """`DELETE /v1/apis/NAME`: 204; with `wait` 202 where a node still runs it when time is up."""
         wait, name = wait_seconds(request), request.path_params["name"]
-        await self._controller.delete(name)
+        await self._controller.delete(name, if_match(request))
         if wait and not await self._deployment.wait_until_removed(name, wait):
             return JSONResponse({"state": "pending", "reason": "not every node has removed it yet"}, 202)
         return Response(status_code=204)
@@ -241,6 +256,13 @@ class Endpoints:
         status = await self._deployment.wait_until_converged(stored.name, wait)
         return {**self._shown(stored), "status": _status(status, stored)}
 
+    async def _would_be(self, tried: TriedWrite) -> Response:
+        """What a write that was not done would have answered, and changed."""
+        definitions = self._controller.definitions
+        change = await asyncio.to_thread(change_of, tried, definitions)
+        told = {"policies": _policies(tried.api, tried.versions), "change": dataclasses.asdict(change)}
+        return JSONResponse({**masked(tried.api, tried.versions, definitions), "status": told})
+
     def _shown(self, stored: StoredApi) -> JsonObject:
         return masked(stored.api, stored.versions, self._controller.definitions)
 
@@ -257,12 +279,15 @@ def _refuse_rename(document: JsonObject, name: str) -> None:
 def _status(status: ApiStatus, stored: StoredApi) -> JsonObject:
     nodes = [dataclasses.asdict(node) for node in status.nodes]
     times = {"createdAt": stored.created_at, "updatedAt": stored.updated_at}
-    policies = [
-        {"field": field, "name": one.name, "asked": one.version, "version": version}
-        for (field, one), version in zip(attachments(stored.api), stored.versions, strict=True)
-    ]
     told: JsonObject = {"state": status.state, "reason": status.reason, "revision": stored.revision, **times}
-    return {**told, "nodes": nodes, "policies": policies}
+    return {**told, "nodes": nodes, "policies": _policies(stored.api, stored.versions)}
+
+
+def _policies(api: Api, versions: Versions) -> list[JsonObject]:
+    return [
+        {"field": field, "name": one.name, "asked": one.version, "version": version}
+        for (field, one), version in zip(attachments(api), versions, strict=True)
+    ]
 
 
 def _prospect(prospect: Prospect, apis: Mapping[str, ApiStatus]) -> JsonObject:

@@ -11,13 +11,23 @@ from functools import partial
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
+from gatewright_controller.api_change import TriedWrite
 from gatewright_controller.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.finished import finished
 from gatewright_controller.model import Api, to_document
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.secrets import restored
-from gatewright_controller.store import ContextTakenError, NoSuchApiError, StorageError, Store, StoredApi
+from gatewright_controller.store import (
+    ApiExistsError,
+    ContextTakenError,
+    ExpectedRevisions,
+    NoSuchApiError,
+    OtherRevisionError,
+    StorageError,
+    Store,
+    StoredApi,
+)
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
 from gatewright_controller.validation import NO_PRIVATE_UPSTREAMS, SecretNames, context_taken, validate
 from gatewright_controller.versions import (
@@ -152,13 +162,27 @@ class Controller:
         """Raises `Invalid`, `ApiExistsError`."""
         return await finished(self._write(document, self.store.create))
 
-    async def replace(self, document: JsonObject) -> StoredApi:
-        """Raises `Invalid`, `NoSuchApiError`."""
-        return await finished(self._write(document, self.store.replace))
+    async def replace(self, document: JsonObject, expected: ExpectedRevisions = None) -> StoredApi:
+        """Raises `Invalid`, `NoSuchApiError`, `OtherRevisionError`."""
+        return await finished(self._write(document, self.store.replace, expected))
 
-    async def delete(self, name: str) -> None:
-        """Raises `NoSuchApiError`."""
-        await finished(self._delete(name))
+    async def delete(self, name: str, expected: ExpectedRevisions = None) -> None:
+        """Raises `NoSuchApiError`, `OtherRevisionError`."""
+        await finished(self._delete(name, expected))
+
+    async def try_create(self, document: JsonObject) -> TriedWrite:
+        """As `create`, and nothing is written. Raises the same."""
+        tried = await self._tried(document)
+        if tried.before:
+            raise ApiExistsError(tried.before.name)
+        return tried
+
+    async def try_replace(self, document: JsonObject, expected: ExpectedRevisions = None) -> TriedWrite:
+        """As `replace`, and nothing is written. Raises the same."""
+        tried = await self._tried(document, expected)
+        if not tried.before:
+            raise NoSuchApiError(tried.api.metadata.name)
+        return tried
 
     async def get(self, name: str) -> StoredApi:
         """Raises `NoSuchApiError`."""
@@ -168,31 +192,56 @@ class Controller:
         """All, by name."""
         return await asyncio.to_thread(self.store.list)
 
-    async def _write(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> StoredApi:
+    async def _write(
+        self, document: JsonObject, write: Callable[[Api, Versions], StoredApi], expected: ExpectedRevisions = None
+    ) -> StoredApi:
         async with self._writing:
-            stored, bundle = await asyncio.to_thread(self._written, document, write)
+            stored, bundle = await asyncio.to_thread(self._written, document, write, expected)
             self.deployment.set_desired(bundle, stored.revision)
         log.info("API written", extra={"api": stored.name, "revision": stored.revision})
         return stored
 
-    def _written(self, document: JsonObject, write: Callable[[Api, Versions], StoredApi]) -> tuple[StoredApi, Bundle]:
-        document = self._with_secrets(document)
-        claims, secrets = self._claims_beside(document), self.secret_names()
-        api = validate(document, self.definitions, claims, self._upstreams, secrets)
-        versions = newest_versions(api, self.definitions)
-        bundle = self._translated(with_exact_versions(api, versions))
+    def _written(
+        self, document: JsonObject, write: Callable[[Api, Versions], StoredApi], expected: ExpectedRevisions
+    ) -> tuple[StoredApi, Bundle]:
+        api, versions, bundle = self._prepared(document, expected)
         try:
             return write(api, versions), bundle
         except ContextTakenError as error:
             raise Invalid([context_taken(error.host, error.context, error.api)]) from None
 
+    async def _tried(self, document: JsonObject, expected: ExpectedRevisions = None) -> TriedWrite:
+        async with self._writing:
+            return await asyncio.to_thread(self._not_written, document, expected)
+
+    def _not_written(self, document: JsonObject, expected: ExpectedRevisions) -> TriedWrite:
+        api, versions, _ = self._prepared(document, expected)
+        return TriedWrite(api, versions, self._stored(api.metadata.name))
+
+    def _prepared(self, document: JsonObject, expected: ExpectedRevisions) -> tuple[Api, Versions, Bundle]:
+        """What a write stores and hands to the nodes."""
+        self._refuse_other_revision(_name_of(document), expected)
+        document = self._with_secrets(document)
+        claims, secrets = self._claims_beside(document), self.secret_names()
+        api = validate(document, self.definitions, claims, self._upstreams, secrets)
+        versions = newest_versions(api, self.definitions)
+        return api, versions, self._translated(with_exact_versions(api, versions))
+
+    def _refuse_other_revision(self, name: str | None, expected: ExpectedRevisions) -> None:
+        if name and expected is not None and (stored := self._stored(name)) and stored.revision not in expected:
+            raise OtherRevisionError(stored)
+
+    def _stored(self, name: str) -> StoredApi | None:
+        try:
+            return self.store.get(name)
+        except NoSuchApiError:
+            return None
+
     def _with_secrets(self, document: JsonObject) -> JsonObject:
         """The document with the secrets that the stored API has, where it has their masks."""
         name = _name_of(document)
-        try:
-            return restored(document, self.store.get(name).api, self.definitions) if name else document
-        except NoSuchApiError:
-            return document
+        stored = self._stored(name) if name else None
+        return restored(document, stored.api, self.definitions) if stored else document
 
     def _claims_beside(self, document: JsonObject) -> dict[tuple[str, str], str]:
         own = _name_of(document)
@@ -201,11 +250,15 @@ class Controller:
     def _translated(self, api: Api) -> Bundle:
         return translate(api, self.definitions, self._edge)
 
-    async def _delete(self, name: str) -> None:
+    async def _delete(self, name: str, expected: ExpectedRevisions) -> None:
         async with self._writing:
-            revision = await asyncio.to_thread(self.store.delete, name)
+            revision = await asyncio.to_thread(self._deleted, name, expected)
             self.deployment.remove(name, revision)
         log.info("API deleted", extra={"api": name, "revision": revision})
+
+    def _deleted(self, name: str, expected: ExpectedRevisions) -> int:
+        self._refuse_other_revision(name, expected)
+        return self.store.delete(name)
 
 
 def _name_of(document: JsonObject) -> str | None:

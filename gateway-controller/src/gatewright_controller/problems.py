@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from gatewright_controller.gateways import GatewayOfFileError, NoGatewayError
-from gatewright_controller.store import ApiExistsError, NoSuchApiError, StorageError
+from gatewright_controller.store import ApiExistsError, NoSuchApiError, OtherRevisionError, StorageError
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = "5"
@@ -69,6 +69,17 @@ def _on_missing(_: Request, error: Exception) -> Response:
     return problem_response(404, f"there is no API {error}; POST /v1/apis creates one")
 
 
+def _on_other_revision(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OtherRevisionError)
+    stored = error.stored
+    cure = (
+        f"GET /v1/apis/{stored.name} has it: make the change anew on that, and send its ETag as If-Match; "
+        "without If-Match what is there is replaced, whatever it is"
+    )
+    detail = f"the API {stored.name} has been written since: it has revision {stored.revision} of {stored.updated_at}"
+    return problem_response(412, f"{detail}; {cure}", revision=stored.revision, updatedAt=stored.updated_at)
+
+
 def _on_gateway_of_file(_: Request, error: Exception) -> Response:
     cure = "change it there and reload, or move it away"
     return problem_response(409, f"what nodes listen on is written in {error}; {cure}")
@@ -109,6 +120,7 @@ HANDLERS = {
     Unreadable: _on_unreadable,
     ApiExistsError: _on_exists,
     NoSuchApiError: _on_missing,
+    OtherRevisionError: _on_other_revision,
     GatewayOfFileError: _on_gateway_of_file,
     NoGatewayError: _on_no_gateway,
     StorageError: _on_storage,

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 from gatewright_documents.mistake import Mistake, format_path
 from gatewright_documents.secret_masks import MASK
-from gatewright_documents.values import JsonObject, JsonValue
+from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
 from gatewright_controller.definitions import Definition, Definitions
 from gatewright_controller.matches import all_matches, name_of, operation_name
@@ -49,17 +49,24 @@ def restored(document: JsonObject, stored: Api, definitions: Definitions) -> Jso
 
 def mask_mistakes(field: str, params: JsonObject) -> Iterator[Mistake]:
     """Masks that were sent and stand for nothing; also where no secret is: another version may have one there."""
-    for path in _masks(params):
+    for path in mask_paths(params):
         where = format_path(path, f"{field}.params")
         yield Mistake(where, f"expected the secret itself, got {MASK}, its mask, and none is stored at this place")
 
 
-def _masks(value: JsonValue, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def mask_paths(value: JsonValue, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Where masks stand in it."""
     if value == MASK:
         yield path
     elif isinstance(value, dict | list):
         for step, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _masks(item, (*path, step))
+            yield from mask_paths(item, (*path, step))
+
+
+def versions_by_position(api: Api, versions: Versions) -> Iterator[tuple[Position, tuple[str, PolicyAttachment], str]]:
+    """Of each attachment where it stands, it itself with its field, and the version that it has."""
+    positions = (position for position, _ in _positioned(api))
+    yield from zip(positions, attachments(api), versions, strict=True)
 
 
 def _meant(attachment: JsonObject, definitions: Definitions) -> Definition | None:

@@ -20,6 +20,8 @@ from gatewright_controller.model import Api, from_document, to_document
 from gatewright_controller.versions import Versions, attachments, with_exact_versions
 
 log = logging.getLogger(__name__)
+ExpectedRevisions = frozenset[int] | None
+"""The revisions that a write is for; None: any."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,25 @@ def context_of(api: Api) -> str:
     return paths.context_of(api.spec.context, api.spec.version)
 
 
+def is_same(stored: StoredApi, api: Api, versions: Versions) -> bool:
+    """Whether a write would change nothing of it."""
+    return (_encode(stored.api), stored.versions) == (_encode(api), versions)  # as text: in Python, 1 == True
+
+
 class ApiExistsError(Exception):
     """An API of this name is there already."""
 
 
 class NoSuchApiError(LookupError):
     """There is no API of this name."""
+
+
+class OtherRevisionError(Exception):
+    """The API, which is `stored`, has another revision than a write was made for."""
+
+    def __init__(self, stored: StoredApi) -> None:
+        self.stored = stored
+        super().__init__(f"{stored.name} has revision {stored.revision}")
 
 
 class ContextTakenError(Exception):
@@ -200,7 +215,7 @@ class SqliteStore:
 
     def replace(self, api: Api, versions: Versions = ()) -> StoredApi:
         same = self.get(api.metadata.name)
-        if (_encode(same.api), same.versions) == (_encode(api), versions):  # as text: in Python, 1 == True
+        if is_same(same, api, versions):
             return same
         with self._write() as (revision, now):
             old = self._existing(api.metadata.name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from gatewright_cli.commands.controller_address import controller_address
 from gatewright_cli.mistakes import PreflightError
@@ -17,6 +18,7 @@ STDIN = Path("-")
 LOOK_SECONDS = 2.0
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,42 @@ async def _apply(to: Target, files: ApiFiles, seconds: float | None, say: Say, r
     return complete and all(name in after and after[name].status.state == DEPLOYED for name in done)
 
 
+async def tried(to: Target, files: ApiFiles, say: Say, report_error: Say) -> bool:
+    """What `applied` would do, each API as if it were the only one; nothing is done. Whether all would be taken.
+
+    say: called with each API's verb, and with what would change in it.
+    """
+    for file in files.refused:
+        _report_mistakes(file, report_error)
+    complete = not files.refused
+    try:
+        for api in files.apis:
+            change = await _asked(to, api, to.management.try_write, report_error)
+            complete = complete and change is not None
+            if change:
+                say(f"{api.name} would be {change.kind}")
+                for moved in change.moved:
+                    say(f"  {moved}")
+                if change.diff:
+                    say(change.diff.removesuffix("\n"))
+    except NoAnswerError as error:
+        report_error(f"error: {error}")
+        return False
+    return complete
+
+
 async def _written(to: Target, api: ApiFile, before: Mapping[str, StoredApi], report_error: Say) -> str | None:
     """What was done; None where the controller refuses it."""
+    after = await _asked(to, api, to.management.write, report_error)
+    return _verb(before.get(api.name), after) if after else None
+
+
+async def _asked(to: Target, api: ApiFile, ask: Callable[[ApiFile], Awaitable[T]], report_error: Say) -> T | None:
+    """What the controller answers; None where it refuses the API."""
     if to.echo_port is not None:
         api = api_files.moved(api, ports.ECHO_NAMES, ports.ECHO_PORT, to.echo_port)
     try:
-        return _verb(before.get(api.name), await to.management.write(api))
+        return await ask(api)
     except InvalidError as error:
         _report_mistakes(RefusedFile(api.path, error.mistakes), report_error)
         return None

@@ -25,6 +25,7 @@ from gatewright_cli.commands.units import DURATION
 @CONTROLLER
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are deployed.")
 @click.option("--timeout", type=DURATION, default="30s", show_default=True, help="How long to wait for that.")
+@click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
 @click.pass_context
 def apply(
     context: click.Context,
@@ -33,10 +34,12 @@ def apply(
     controller: str | None,
     wait: bool,
     timeout: float,
+    dry_run: bool,
 ) -> None:
     """Create APIs on a running gateway, or replace them by what their files say now. The others stay.
 
     Exit status 1 where one is refused, with the line that is wrong, or not deployed.
+    With --dry-run: where one would be refused.
     """
     import asyncio
 
@@ -44,7 +47,13 @@ def apply(
 
     files = apply_apis.load(places, sys.stdin.buffer.read)
     to = apply_apis.target(run_dir, controller)
-    done = asyncio.run(
-        apply_apis.applied(to, files, timeout if wait else None, click.echo, lambda said: click.echo(said, err=True))
-    )
+
+    def report_error(said: str) -> None:
+        click.echo(said, err=True)
+
+    if dry_run:
+        work = apply_apis.tried(to, files, click.echo, report_error)
+    else:
+        work = apply_apis.applied(to, files, timeout if wait else None, click.echo, report_error)
+    done = asyncio.run(work)
     context.exit(0 if done else 1)

@@ -114,6 +114,34 @@ class PolicyImpact(msgspec.Struct, frozen=True):
         return [*map(str, self.moved), *unwell]
 
 
+class ApiMove(msgspec.Struct, frozen=True):
+    """An attachment that would run another version of its policy than it does."""
+
+    field: str
+    policy: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.policy} {self.before} → {self.after}"
+
+
+class ApiChange(msgspec.Struct, frozen=True):
+    """What a write would do. kind: created, changed or unchanged; diff: unified, of the API as YAML."""
+
+    kind: str
+    moved: tuple[ApiMove, ...] = ()
+    diff: str = ""
+
+
+class _TriedStatus(msgspec.Struct):
+    change: ApiChange
+
+
+class _TriedAnswer(msgspec.Struct):
+    status: _TriedStatus
+
+
 class GatewayChange(msgspec.Struct, frozen=True):
     """What another Gateway means: listeners by name, and the fields that wait for a restart."""
 
@@ -185,14 +213,22 @@ class Management:
 
     async def write(self, api: ApiFile) -> StoredApi:
         """Creates or changes the API; does not wait until a node has it. Raises InvalidError, NoAnswerError."""
-        answer = await self._write("POST", "/v1/apis", api)
+        return msgspec.json.decode((await self._created_or_replaced(api)).content, type=StoredApi)
+
+    async def try_write(self, api: ApiFile) -> ApiChange:
+        """What `write` would change; changes nothing. Raises InvalidError, NoAnswerError."""
+        answer = await self._created_or_replaced(api, dry_run="true")
+        return msgspec.json.decode(answer.content, type=_TriedAnswer).status.change
+
+    async def _created_or_replaced(self, api: ApiFile, **query: str) -> Answer:
+        answer = await self._write("POST", "/v1/apis", api, query)
         if answer.status_code == 409:
-            answer = await self._write("PUT", f"/v1/apis/{api.name}", api)
+            answer = await self._write("PUT", f"/v1/apis/{api.name}", api, query)
         if answer.is_server_error or answer.status_code == 404:  # deleted at this moment
             raise NoAnswerError(said(answer))
         if answer.is_error:
             raise InvalidError(tuple(below(mistake, api.above) for mistake in _mistakes(answer)))
-        return msgspec.json.decode(answer.content, type=StoredApi)
+        return answer
 
     async def check_policies(self, definitions: Path) -> PolicyImpact:
         """What it would mean to have the definitions in a folder. Raises DeployError with what stands against it."""
@@ -233,9 +269,10 @@ class Management:
             raise DeployError("\n".join(sentences(_mistakes(answer))))
         return msgspec.json.decode(answer.content, type=PolicyImpact)
 
-    async def _write(self, method: str, path: str, api: ApiFile) -> Answer:
+    async def _write(self, method: str, path: str, api: ApiFile, query: dict[str, str]) -> Answer:
         media_type = "application/json" if api.path.suffix == ".json" else "application/yaml"
-        return await self._ask(method, path, content=api.content, headers={"content-type": media_type})
+        headers = {"content-type": media_type}
+        return await self._ask(method, path, content=api.content, headers=headers, params=query)
 
     async def _ask(self, method: str, path: str, **what: Any) -> Answer:
         try:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
-from gatewright_documents.yaml_reader import YAML_1_1, read_yaml
+from gatewright_documents.yaml_writer import scalar
 
-from gatewright_cli.openapi.source import UNPRINTABLE, one_line
+from gatewright_cli.openapi.source import one_line
 
-PLAIN = re.compile(r"[A-Za-z/](([A-Za-z0-9/._~{} -]|:(?=[/0-9]))*[A-Za-z0-9/._~{}-])?|/[A-Za-z0-9/._~{}*-]*")
 LONGEST_COMMENT = 160
 
 
@@ -63,23 +59,3 @@ def commented(texts: Iterable[str], indent: str) -> Iterator[str]:
         line = one_line(text)
         cut = line if len(line) <= LONGEST_COMMENT else f"{line[: LONGEST_COMMENT - 1]}…"
         yield f"{indent}# {cut}"
-
-
-def scalar(value: str | bool | int, *, quoted: bool = False) -> str:
-    """A value as YAML has it in one line, plain where that is the same in every dialect. quoted: never plain, unless
-    it is made of letters, digits and hyphens.
-    """
-    text = json.dumps(value, ensure_ascii=False)
-    if not isinstance(value, str):
-        return text
-    if PLAIN.fullmatch(value) and _is_text(value) and not (quoted and re.search("[^a-z0-9-]", value)):
-        return value
-    return UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text)
-
-
-def _is_text(value: str) -> bool:
-    """Whether YAML 1.1 takes it for text too."""
-    try:
-        return bool(read_yaml(value.encode(), YAML_1_1) == value)
-    except Invalid:
-        return False

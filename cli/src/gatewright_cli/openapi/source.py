@@ -12,14 +12,13 @@ from gatewright_documents.line_tree import LineTree
 from gatewright_documents.mistake import Invalid, Mistake, Unreadable, format_path, shown
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 from gatewright_documents.yaml_reader import OPENAPI, as_object, read_located_yaml
+from gatewright_documents.yaml_writer import UNPRINTABLE
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 5_000_000
 """A document is its author's own, and read once: the largest that are published have a tenth of it."""
 MOST_REFERENCES = 32
 VERSION = re.compile(r"3\.[01](\.[0-9]+)?(-.*)?")
-UNPRINTABLE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
-"""What YAML has only as an escape (YAML 1.2, 5.1), and what some readers take for the end of a line."""
 EXPECTED = "an OpenAPI document of version 3.0 or 3.1"
 
 

@@ -1,0 +1,107 @@
+// A policy as it is attached in YAML, with what its schema requires, and where in an API it goes.
+
+const PLAIN = /^[A-Za-z][A-Za-z0-9_./-]*$/;
+const NO_TEXT = /^(true|false|yes|no|on|off|null|y|n)$/i;
+
+/**
+ * @param {{name: string, version: string, parameters: any}} policy of `/v1/policies`
+ * @returns {string[]} lines of one item of `policies`
+ */
+export function snippet({ name, version, parameters }) {
+  const params = required(parameters);
+  const lines = [`- name: ${scalar(name)}`, `  version: ${version.split(".")[0]}`];
+  if (!Object.keys(params).length) return lines;
+  return [...lines, "  params:", ...written(params).map((line) => `    ${line}`)];
+}
+
+/**
+ * Where the lines go: behind the policies that the caret is in or below of, else behind the first that there are, else
+ * before the operations.
+ * @param {string} text
+ * @param {number} line of the caret, from 1
+ * @param {string[]} added
+ * @returns {{from: number, to: number, text: string, line: number}} offsets, and the line of the first that is added
+ */
+export function insertion(text, line, added) {
+  const lines = text.split("\n");
+  const lists = lines.flatMap((one, index) => (/^\s*(- )?policies:\s*(\[\s*\])?\s*(#.*)?$/.test(one) ? [index] : []));
+  const list = lists.filter((index) => index < line).pop() ?? lists[0];
+  if (list === undefined) return beforeOperations(lines, added);
+  const own = depth(lines[list]);
+  let end = list + 1;
+  while (end < lines.length && (!lines[end].trim() || depth(lines[end]) > own)) end += 1;
+  while (end > list + 1 && !lines[end - 1].trim()) end -= 1;
+  const first = lines.slice(list + 1, end).find((one) => /^\s*- /.test(one));
+  const indent = " ".repeat(first ? first.search(/\S/) : own + 2);
+  const head = lines[list].replace(/\s*\[\s*\]/, "");
+  const between = lines.slice(list + 1, end);
+  const changed = [head, ...between, ...added.map((one) => indent + one)];
+  return at(lines, list, end, changed, list + 1 + between.length);
+}
+
+/** @param {string[]} lines @param {string[]} added */
+function beforeOperations(lines, added) {
+  const found = lines.findIndex((one) => /^\s*operations:/.test(one));
+  const index = found < 0 ? lines.length - 1 : found;
+  const indent = found < 0 ? "  " : " ".repeat(depth(lines[found]));
+  const block = [`${indent}policies:`, ...added.map((one) => `${indent}  ${one}`)];
+  const changed = found < 0 ? [lines[index], ...block] : [...block, lines[index]];
+  return at(lines, index, index + 1, changed, found < 0 ? index + 2 : index + 1);
+}
+
+/**
+ * @param {string[]} lines
+ * @param {number} start
+ * @param {number} end the lines from start to before it are replaced
+ * @param {string[]} changed
+ * @param {number} index of the first that is added
+ */
+function at(lines, start, end, changed, index) {
+  const from = lines.slice(0, start).reduce((sum, one) => sum + one.length + 1, 0);
+  const old = lines.slice(start, end).join("\n");
+  return { from, to: from + old.length, text: changed.join("\n"), line: index + 1 };
+}
+
+/** @param {string} line how far to the right what it says begins: `- a` begins at its a */
+function depth(line) {
+  return /** @type {RegExpExecArray} */ (/^\s*(- )?/.exec(line))[0].length;
+}
+
+/** @param {any} schema of an object @returns {Record<string, any>} */
+function required(schema) {
+  const names = Array.isArray(schema?.required) ? schema.required : [];
+  return Object.fromEntries(names.map((/** @type {string} */ name) => [name, example(schema.properties?.[name] ?? {})]));
+}
+
+/** @param {any} schema @returns {any} a value that is of its kind; what it should be, only people know */
+function example(schema) {
+  for (const known of [schema.default, schema.const, schema.examples?.[0], schema.enum?.[0]]) {
+    if (known !== undefined) return known;
+  }
+  const type = Array.isArray(schema.type) ? schema.type[0] : schema.type;
+  if (type === "object" || schema.properties) return required(schema);
+  if (type === "array") return schema.minItems ? [example(schema.items ?? {})] : [];
+  if (type === "boolean") return false;
+  if (type === "integer" || type === "number") return schema.minimum ?? 1;
+  return "…";
+}
+
+/** @param {any} value @returns {string[]} lines of YAML */
+function written(value) {
+  const [pairs, begins] = /** @type {[[string, any][], (key: string) => string]} */ (
+    Array.isArray(value) ? [value.map((one) => ["", one]), () => "-"] : [Object.entries(value), (/** @type {string} */ key) => `${scalar(key)}:`]
+  );
+  return pairs.flatMap(([key, one]) => {
+    if (one === null || typeof one !== "object") return [`${begins(key)} ${scalar(one)}`];
+    const inner = written(one);
+    if (!inner.length) return [`${begins(key)} ${Array.isArray(one) ? "[]" : "{}"}`];
+    if (Array.isArray(value)) return inner.map((line, index) => `${index ? "  " : "- "}${line}`);
+    return [begins(key), ...inner.map((line) => `  ${line}`)];
+  });
+}
+
+/** @param {any} value */
+function scalar(value) {
+  const plain = typeof value === "string" && PLAIN.test(value) && !NO_TEXT.test(value);
+  return plain ? value : JSON.stringify(value);
+}

@@ -1,0 +1,36 @@
+// What becomes of a write: each node acknowledges it, or says why not.
+
+import { get, Problem } from "./api.js";
+import { pause } from "./poll.js";
+
+/**
+ * Tells of an API's status until no node has it before itself any more.
+ * @param {string} path of the API
+ * @param {(status: any) => void} tell
+ * @param {AbortSignal} signal
+ */
+export async function follow(path, tell, signal) {
+  while (!signal.aborted) {
+    try {
+      const status = await get(`${path}/status`, { signal });
+      tell(status);
+      if (status.state !== "pending" && status.nodes.every((/** @type {any} */ node) => node.state !== "pending")) return;
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof Problem) || error.status === 404) throw error;
+    }
+    await pause(700, signal);
+  }
+}
+
+/**
+ * @param {any} status of an API
+ * @returns {string} for who does not see the table
+ */
+export function inWords({ state, reason, nodes }) {
+  if (!nodes.length) return "Written. No node is connected: it is served as soon as one is.";
+  const count = nodes.filter((/** @type {any} */ node) => node.state === "deployed").length;
+  const all = `${count} of ${nodes.length} ${nodes.length === 1 ? "node" : "nodes"}`;
+  if (state === "deployed") return `Live on ${all}.`;
+  return `Live on ${all}; ${state} on others: ${reason}`;
+}

@@ -1,0 +1,199 @@
+// One API: what the nodes make of it, and what becomes of a request to each of its operations.
+
+import { get, send } from "../lib/api.js";
+import { badge, facts, heading, notice, problem, table } from "../lib/components.js";
+import { el, replace } from "../lib/dom.js";
+import { dateTime } from "../lib/format.js";
+import { live } from "../lib/live.js";
+import { href } from "../lib/router.js";
+import { contextOf } from "./apis.js";
+
+export const page = { title: "API", show };
+
+/** @type {import("../lib/router.js").Page["show"]} */
+async function show(root, { name }, signal) {
+  const path = `/v1/apis/${encodeURIComponent(name)}`;
+  /** @type {number | undefined} */
+  let revision;
+  const region = el("div", null, el("p", { class: "quiet" }, "Asking the controller …"));
+  const asYaml = el("details", { class: "api-yaml" }, el("summary", null, "As YAML"));
+  const yaml = async () => {
+    if (!asYaml.open) return;
+    const text = await get(path, { accept: "application/yaml", signal });
+    replace(asYaml, el("summary", null, "As YAML"), el("pre", { tabindex: 0, "aria-label": "The API as YAML" }, text));
+  };
+  asYaml.addEventListener("toggle", () => yaml().catch(() => {}));
+  const confirm = () => askToDelete(name, path, revision);
+  replace(
+    root,
+    heading(
+      name,
+      el("a", { class: "button primary", href: href(["apis", name, "edit"]) }, "Edit"),
+      el("a", { class: "button", href: href(["exchanges"], { api: name }) }, "Exchanges"),
+      el("button", { type: "button", class: "danger", onclick: confirm }, "Delete …"),
+    ),
+    region,
+    asYaml,
+  );
+  await live(2, region, () => get(path, { signal }), (api) => {
+    if (revision !== api.status.revision) yaml().catch(() => {});
+    revision = api.status.revision;
+    return described(api);
+  }, signal);
+}
+
+/** @param {any} api */
+function described({ metadata, spec, status }) {
+  const hosts = spec.hosts?.length ? spec.hosts.join(", ") : "every host";
+  return [
+    el("p", null, badge(status.state), " ", status.reason),
+    facts([
+      ["Name for people", spec.displayName !== metadata.name && spec.displayName],
+      ["Context", el("code", null, contextOf(spec))],
+      ["Hosts", hosts],
+      ["Version", spec.version],
+      ["Revision", status.revision],
+      ["Created", dateTime(status.createdAt)],
+      ["Written", dateTime(status.updatedAt)],
+    ]),
+    el("h2", null, "Nodes"),
+    nodeStates(status.nodes),
+    el("h2", null, "Operations"),
+    operations(metadata.name, spec, status.policies),
+    el("h2", null, "Upstreams"),
+    table("Upstreams", ["Pool", "Targets", "Settings"], Object.entries(spec.upstream).map(pool)),
+  ];
+}
+
+/**
+ * What each node makes of an API.
+ * @param {any[]} nodes of its status
+ */
+export function nodeStates(nodes) {
+  if (!nodes.length) return notice("warn", "No node is connected: nothing serves the API.");
+  const rows = nodes.map(({ node, state, reason }) => [
+    el("a", { href: href(["nodes", node]) }, node), badge(state), el("span", { class: "reason" }, reason),
+  ]);
+  return table("Nodes", ["Node", "State", "Reason"], rows);
+}
+
+/** @param {string} name @param {any} spec @param {any[]} policies of the status */
+function operations(name, spec, policies) {
+  const versions = new Map(policies.map((one) => [one.field, one.version]));
+  /** @type {any[][]} */
+  const rows = spec.operations.map((/** @type {any} */ operation, /** @type {number} */ index) => {
+    const inner = chain(`spec.operations[${index}].policies`, operation.policies, versions, "operation");
+    const all = [...chain("spec.policies", spec.policies, versions, "API"), ...inner];
+    return [
+      [el("code", null, `${operation.method} ${operation.path}`), matches(operation)],
+      all.length ? el("ol", { class: "chain" }, all.map((one) => el("li", null, one))) : el("span", { class: "quiet" }, "none"),
+      destination(operation, spec),
+    ];
+  });
+  return [
+    el("p", { class: "quiet" }, "A request goes through the policies of the API, then through the operation's own; the response comes back in reverse."),
+    table(`Operations of ${name}`, ["Operation", "Policies, in order", "Then"], rows),
+  ];
+}
+
+/**
+ * @param {string} field
+ * @param {any[] | undefined} policies
+ * @param {Map<string, string>} versions
+ * @param {string} level
+ */
+function chain(field, policies, versions, level) {
+  return (policies ?? []).map((one, index) => {
+    const version = versions.get(`${field}[${index}]`) ?? one.version;
+    const asked = version === one.version ? "" : `, asked for as ${one.version}`;
+    return [
+      el("a", { href: href(["policies", one.name, version]) }, `${one.name} ${version}`),
+      el("span", { class: "quiet" }, ` (${level}${asked}${settings(one)})`),
+    ];
+  });
+}
+
+/** @param {any} attachment */
+function settings(attachment) {
+  const { name, version, params, ...others } = attachment;
+  return Object.entries(others).map(([key, value]) => `, ${key} ${plain(value)}`).join("");
+}
+
+/** @param {any} operation what a request must have beside method and path */
+function matches(operation) {
+  const all = [...(operation.headers ?? []).map(headerText), ...(operation.query ?? []).map(queryText)];
+  return all.map((text) => el("div", { class: "quiet" }, text));
+}
+
+/** @param {any} match */
+function headerText(match) {
+  return `header ${matchText(match)}`;
+}
+
+/** @param {any} match */
+function queryText(match) {
+  return `query ${matchText(match)}`;
+}
+
+/** @param {any} match */
+function matchText({ name, ...how }) {
+  return [name, ...Object.entries(how).map(([key, value]) => `${key} ${plain(value)}`)].join(" ");
+}
+
+/** @param {any} operation @param {any} spec */
+function destination(operation, spec) {
+  if (operation.answer) return `answers ${operation.answer.status ?? ""}`;
+  if (operation.redirect) return "redirects";
+  if (operation.upstream) return `pool ${operation.upstream}`;
+  const split = operation.split ?? spec.split;
+  if (split) return split.map((/** @type {any} */ one) => `pool ${one.upstream} (weight ${one.weight})`).join(", ");
+  return "pool main";
+}
+
+/** @param {[string, any]} entry */
+function pool([name, upstream]) {
+  const { url, targets, ...others } = upstream;
+  const urls = url ? [url] : (targets ?? []).map((/** @type {any} */ one) => one.url);
+  const said = Object.entries(others).map(([key, value]) => el("div", null, `${key}: `, el("code", null, plain(value))));
+  return [name, urls.map((/** @type {string} */ one) => el("div", null, el("code", null, one))), said];
+}
+
+/** @param {any} value */
+function plain(value) {
+  return typeof value === "string" ? value : JSON.stringify(value);
+}
+
+/** @param {string} name @param {string} path @param {number | undefined} revision the one that is looked at */
+function askToDelete(name, path, revision) {
+  const said = el("div", { role: "alert", id: "delete-said" });
+  const input = el("input", { id: "delete-name", autocomplete: "off", spellcheck: "false", "aria-describedby": "delete-said" });
+  const cancel = el("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
+  const form = el(
+    "form", null,
+    el("h2", { id: "delete-title" }, `Delete ${name}?`),
+    el("p", null, "Its requests are answered 404 as soon as the nodes have heard of it."),
+    el("label", { for: "delete-name" }, `Write ${name} to delete it`), input, said,
+    el("div", { class: "form-row" }, el("button", { type: "submit", class: "danger" }, "Delete"), cancel),
+  );
+  const dialog = el("dialog", { class: "sign-in", "aria-labelledby": "delete-title" }, form);
+  dialog.addEventListener("close", () => dialog.remove());
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (input.value.trim() !== name) {
+      replace(said, el("p", { class: "wrong" }, `Expected ${name}, got ${input.value.trim() || "nothing"}.`));
+      input.select();
+      return;
+    }
+    try {
+      const headers = /** @type {Record<string, string>} */ (revision ? { "if-match": `"${revision}"` } : {});
+      await send("DELETE", `${path}?wait=15`, undefined, { headers });
+      dialog.close();
+      location.hash = href(["apis"]);
+    } catch (error) {
+      replace(said, problem(error));
+    }
+  });
+  document.body.append(dialog);
+  dialog.showModal();
+  input.focus();
+}

@@ -1,0 +1,98 @@
+// All APIs: their states, where they are served, and what the nodes make of them.
+
+import { get } from "../lib/api.js";
+import { badge, empty, heading, table } from "../lib/components.js";
+import { el, replace } from "../lib/dom.js";
+import { dateTime } from "../lib/format.js";
+import { live, redraw } from "../lib/live.js";
+import { href } from "../lib/router.js";
+
+export const page = { title: "APIs", show };
+
+const STATES = ["deployed", "pending", "rejected"];
+const COLUMNS = ["API", "State", "Context", "Hosts", "Version", "Nodes", "Written"];
+
+/** @type {import("../lib/router.js").Page["show"]} */
+async function show(root, params, signal) {
+  /** @type {any[]} */
+  let apis = [];
+  const text = el("input", { type: "search", id: "apis-text", value: params.query.get("text"), spellcheck: "false" });
+  const options = STATES.map((one) => el("option", { value: one, selected: params.query.get("state") === one }, one));
+  const state = el("select", { id: "apis-state" }, el("option", { value: "" }, "all"), options);
+  const count = el("p", { role: "status", class: "quiet" });
+  const region = el("div", null, el("p", { class: "quiet" }, "Asking the controller …"));
+  const draw = () => {
+    const shown = apis.filter((api) => fits(api, text.value, state.value));
+    replace(count, shown.length === apis.length ? `${apis.length} APIs` : `${shown.length} of ${apis.length} APIs`);
+    if (shown.length) return table("APIs", COLUMNS, shown.map(row));
+    return apis.length ? empty("None fits the filter.") : nothing();
+  };
+  const filter = () => {
+    history.replaceState(null, "", href(["apis"], asked(text.value, state.value)));
+    redraw(region, draw());
+  };
+  text.addEventListener("input", filter);
+  state.addEventListener("change", filter);
+  replace(
+    root,
+    heading("APIs", el("a", { class: "button primary", href: href(["apis", "new"]) }, "New API")),
+    el(
+      "div", { class: "form-row", role: "search" },
+      el("div", { class: "field" }, el("label", { for: "apis-text" }, "Name, context or host"), text),
+      el("div", { class: "field" }, el("label", { for: "apis-state" }, "State"), state),
+    ),
+    count,
+    region,
+  );
+  await live(2, region, async () => (await get("/v1/apis", { signal })).apis, (found) => {
+    apis = found;
+    return draw();
+  }, signal);
+}
+
+/** @param {string} text @param {string} state */
+function asked(text, state) {
+  return { ...(text && { text }), ...(state && { state }) };
+}
+
+/** @param {any} api @param {string} text @param {string} state */
+function fits({ metadata, spec, status }, text, state) {
+  const words = [metadata.name, spec.displayName, contextOf(spec), ...(spec.hosts ?? [])].join("\n").toLowerCase();
+  return (!state || status.state === state) && words.includes(text.trim().toLowerCase());
+}
+
+/** @param {any} api */
+function row({ metadata, spec, status }) {
+  const called = spec.displayName !== metadata.name && spec.displayName;
+  return [
+    [el("a", { href: href(["apis", metadata.name]) }, metadata.name), called && el("div", { class: "quiet" }, called)],
+    [badge(status.state), status.reason && el("div", { class: "reason" }, status.reason)],
+    el("code", null, contextOf(spec)),
+    spec.hosts?.length ? spec.hosts.map((/** @type {string} */ host) => el("div", null, el("code", null, host))) : "every host",
+    spec.version,
+    nodesInWords(status.nodes),
+    dateTime(status.updatedAt),
+  ];
+}
+
+/**
+ * @param {any} spec
+ * @returns {string} the prefix of its paths
+ */
+export function contextOf(spec) {
+  return spec.context.replaceAll("$version", spec.version);
+}
+
+/** @param {any[]} nodes of a status */
+function nodesInWords(nodes) {
+  if (!nodes.length) return "none";
+  const parts = STATES.map((state) => [nodes.filter((node) => node.state === state).length, state]);
+  return parts.filter(([number]) => number).map(([number, state]) => `${number} ${state}`).join(", ");
+}
+
+function nothing() {
+  return empty(
+    "There is no API yet. ", el("a", { href: href(["apis", "new"]) }, "Write the first one"), ", or publish a file with ",
+    el("code", null, "gatewright apply -f FILE"), ".",
+  );
+}
