@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from e2e.gateway import Gateway, running
 from e2e.inspector.chromium import DARK, LOOKS, NARROW, WIDE, Faults, Look, browsing, opened
 from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import inspector_of, management_token, sign_in
+from e2e.inspector.pretended_node import PretendedNode
 from e2e.inspector.sample import deploy, sample_apis
 from e2e.inspector.screenshots import Screenshots
 from e2e.upstream import Upstream
@@ -25,6 +26,9 @@ from e2e.upstream import Upstream
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 expect.set_options(timeout=20_000)  # on a busy machine
+PRETENDED_TOKEN = "the-token-of-a-controller-with-a-pretended-node"  # noqa: S105
+PretendedPage = tuple[Page, PretendedNode]
+Pretended = Callable[..., PretendedPage]
 Open = Callable[[Look, str], Page]
 
 
@@ -104,6 +108,32 @@ def open_page(
     """`open_page(look, origin)` opens a page that is at no address yet, for tests that sign in by themselves."""
     with contextlib.ExitStack() as pages:
         yield lambda look, origin: pages.enter_context(opened(chromium, look, origin, faults))
+
+
+@pytest.fixture
+def pretended_nodes(lone_controller: LoneController) -> Iterator[contextlib.ExitStack]:  # noqa: ARG001 - stops after them
+    with contextlib.ExitStack() as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def pretended(
+    pretended_nodes: contextlib.ExitStack, open_page: Open, lone_controller: LoneController
+) -> Pretended:  # pages are closed before their node goes
+    """`pretended(look, documents)` signs in at a controller with the sample APIs and one node. documents: what that
+    tells of itself; a test may change them. rejects: APIs that it does not run, and why.
+    """
+
+    def made(look: Look, documents: Mapping[str, str], rejects: Mapping[str, str] | None = None) -> PretendedPage:
+        controller = lone_controller.start(PRETENDED_TOKEN)
+        with controller.client() as client:
+            for each in sample_apis("http://127.0.0.1:1"):
+                assert client.post("/v1/apis", json=each).status_code == 201
+        node = PretendedNode(controller, "pretended", documents, rejects or {})
+        pretended_nodes.enter_context(node.connected())
+        return sign_in(open_page(look, controller.origin), controller.origin, PRETENDED_TOKEN), node
+
+    return made
 
 
 @pytest.fixture

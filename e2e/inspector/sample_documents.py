@@ -1,0 +1,117 @@
+"""What a pretended node tells of itself: one that is well, and one of which much is wrong."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from e2e.gateway import Json
+
+BOUNDS = (0.00005, 0.0005, 0.005, 0.05, 0.5, 5.0)
+
+EXECUTOR: Json = {
+    "group": "default", "address": "unix:/run/executor-default-0.sock", "generation": 3, "role": "serving",
+    "connected": True, "serving": True, "pid": 4711, "pythonVersion": "3.11.7", "workers": 32, "instances": 6,
+    "underWay": 2, "streams": 0, "queued": 0, "executions": 120, "executionsStarted": 120, "silentMs": 158,
+    "stalled": False, "memoryExhausted": False, "threadFailed": False, "workersBusy": 3, "workersHung": 0, "hung": [],
+}  # fmt: skip
+STATS: Json = {
+    "node": {
+        "controllerConnected": True, "revision": 7, "apis": 3, "pending": 0, "unserved": 0, "stateErrors": 0,
+        "gateway": {"digest": "", "state": "applied", "reason": ""}, "certificates": {},
+    },
+    "xds": {"envoyConnected": True},
+    "extProc": {"exchanges": 90, "active": 2, "unknownChain": 0, "cancelled": 0, "failed": 0},
+    "bodies": {"limitBytes": 134217728, "heldBytes": 0, "refused": 0},
+    "executors": [EXECUTOR],
+    "quarantined": [],
+    "policies": [],
+    "listener": "127.0.0.1:9901",
+}  # fmt: skip
+COMPONENTS = {"supervisor": 42, "controller": 84, "python-executor": 33, "policy-engine": 44, "envoy": 72}
+"""Memory in MiB."""
+LABELS = 'api="orders",operation="GET /items",policy="log-message:v1.0.0",phase="request"'
+
+
+def histogram(name: str, labels: str, count: int) -> list[str]:
+    """As if all of it were in the third bucket."""
+    told = [f'{name}_bucket{{{labels},le="{bound}"}} {0 if bound < 0.005 else count}' for bound in BOUNDS]
+    return [*told, f'{name}_bucket{{{labels},le="+Inf"}} {count}', f"{name}_count{{{labels}}} {count}"]
+
+
+def metrics(*, up: int = 1, restarts: int = 0, executions: int = 40, overloaded: int = 0) -> str:
+    """As Prometheus' text. up: processes of Envoy; executions: of one policy."""
+    lines = ["# TYPE gatewright_generation gauge", "gatewright_generation 3"]
+    for component, size in COMPONENTS.items():
+        own = f'component="{component}"'
+        lines += [
+            f"gatewright_process_up{{{own}}} {up if component == 'envoy' else 1}",
+            f"gatewright_process_memory_bytes{{{own}}} {size << 20}",
+            f"gatewright_process_restarts_total{{{own}}} {restarts if component == 'python-executor' else 0}",
+        ]
+    for source in ("envoy", "supervisor", "controller"):
+        lines.append(f'gatewright_metrics_source_up{{source="{source}"}} {up if source == "envoy" else 1}')
+    lines += [
+        'gatewright_executor_workers_busy{group="default"} 3',
+        'gatewright_executor_queue_depth{group="default"} 0',
+    ]
+    lines += ['gatewright_reloads_total{result="reloaded"} 2']
+    lines += [f'gatewright_executions_total{{{LABELS},outcome="ok"}} {executions}']
+    lines += histogram("gatewright_execution_work_seconds", LABELS, executions)
+    lines += [f"envoy_overload_envoy_overload_actions_stop_accepting_requests_active {overloaded}"]
+    return "\n".join(lines) + "\n"
+
+
+def documents(stats: Json, text: str) -> dict[str, str]:
+    return {"stats": json.dumps(stats), "metrics": text}
+
+
+def well() -> dict[str, str]:
+    stats = copy.deepcopy(STATS)
+    stats["node"]["certificates"] = {"web": _in_days(200)}
+    return documents(stats, metrics())
+
+
+def unwell() -> dict[str, str]:
+    """All that a node tells of what is wrong, at once."""
+    stats = copy.deepcopy(STATS)
+    stats["xds"]["envoyConnected"] = False
+    stats["node"] |= {"unserved": 1, "stateErrors": 2, "certificates": {"web": _in_days(-1), "partners": _in_days(5.5)}}
+    stats["bodies"]["heldBytes"] = 130000000
+    hung = {"policy": "sleep:v1.0.0", "api": "slow", "instance": "0" * 32, "count": 3, "oldestMs": 61000}
+    first = EXECUTOR | {"workersBusy": 32, "workersHung": 3, "queued": 9, "hung": [hung | {"blocksInstance": True}]}
+    silent = EXECUTOR | {"pid": 4712, "silentMs": 9000, "memoryExhausted": True, "threadFailed": True, "stalled": True}
+    away: dict[str, Any] = EXECUTOR | {"group": "models", "pid": 0, "connected": False, "serving": False, "hung": None}
+    stats["executors"] = [first, silent, away]
+    quarantined = {"group": "default", "policy": "answer:v1.0.0", "api": "answered", "instance": "1" * 32}
+    stats["quarantined"] = [quarantined | {"deaths": 2, "leftMs": 30000}]
+    return documents(stats, metrics(up=0, restarts=4, overloaded=1))
+
+
+UNWELL = [
+    "Envoy is not connected to the engine on pretended",
+    "1 API not served on pretended",
+    "No executor of group models serves on pretended",
+    "sleep:v1.0.0 hangs in executor default (pid 4711) on pretended",
+    "Executor default (pid 4712) on pretended is silent",
+    "Executor default (pid 4712) on pretended is stalled",
+    "Executor default (pid 4712) on pretended is out of memory",
+    "Executor default (pid 4712) on pretended has lost a thread",
+    "answer:v1.0.0 of API answered is quarantined on pretended",
+    "Certificate web has expired on pretended",
+    "No process of envoy is ready on pretended",
+    "Envoy is overloaded on pretended",
+    "The state directory cannot be written to on pretended",
+    "Memory for bodies is nearly full on pretended",
+    "All workers of executor default (pid 4711) on pretended are busy",
+    "Certificate partners ends in 5 days on pretended",
+    "envoy does not tell its metrics on pretended",
+    "python-executor was restarted 4 times on pretended",
+]
+"""What pages say of `unwell`, the worst first."""
+
+
+def _in_days(days: float) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat().replace("+00:00", "Z")
