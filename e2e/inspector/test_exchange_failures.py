@@ -31,7 +31,7 @@ from e2e.inspector.exchanges import (
     verdict,
     watch,
 )
-from e2e.inspector.pages import inspector_of, sign_in
+from e2e.inspector.pages import inspector_of, management_token, sign_in
 from e2e.recorded import admin, recorded, recording
 from e2e.upstream import Upstream
 
@@ -50,7 +50,7 @@ def gateway(chromium: Browser, build: Path, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def page(chromium: Browser, gateway: Gateway, faults: Faults) -> Iterator[Page]:
     with opened(chromium, WIDE, inspector_of(gateway), faults) as page:
-        yield sign_in(page, gateway)
+        yield sign_in(page, inspector_of(gateway), management_token(gateway))
 
 
 def test_a_policy_that_ends_its_process_and_is_quarantined(page: Page, gateway: Gateway, upstream: Upstream) -> None:
