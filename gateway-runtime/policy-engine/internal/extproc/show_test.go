@@ -42,6 +42,7 @@ func (*watcher) ExecutionBegan(ctx context.Context, _ chain.Turn, _ chain.View) 
 	return ctx
 }
 func (*watcher) ExecutionEnded(chain.Turn, chain.Execution, chain.View)       {}
+func (*watcher) ExecutionSkipped(chain.Turn, string)                          {}
 func (*watcher) StreamChunk(chain.Turn, chain.Side, []byte)                   {}
 func (*watcher) MessagePiece(chain.Direction, chain.Side, []byte)             {}
 func (*watcher) MessageRest(chain.Direction)                                  {}

@@ -17,6 +17,7 @@ var (
 	bodyBytesTotal = desc("body_bytes_total", "Bytes of bodies that policies wanted, as they came in.", "api", "operation", "direction")
 	executionTotal = desc("executions_total", "Turns of policies that have ended.", "api", "operation", "policy", "phase", "outcome")
 	continuedTotal = desc("executions_continued_total", "Failed executions that onError: continue let pass.", "api", "operation", "policy", "phase")
+	skippedTotal   = desc("executions_skipped_total", "Exchanges to which a policy did not apply, by its condition.", "api", "operation", "policy")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -28,7 +29,7 @@ func (m *meter) Describe(to chan<- *prometheus.Desc) {
 	m.duration.Describe(to)
 	m.work.Describe(to)
 	m.waiting.Describe(to)
-	for _, one := range []*prometheus.Desc{exchangesTotal, bodyBytesTotal, executionTotal, continuedTotal} {
+	for _, one := range []*prometheus.Desc{exchangesTotal, bodyBytesTotal, executionTotal, continuedTotal, skippedTotal} {
 		to <- one
 	}
 }
@@ -91,6 +92,7 @@ func (m *meter) tellExecutions(counts executionCounts, add adder) {
 			add(executionTotal, value, append(labels, exchange.Outcomes[n])...)
 		}
 		add(continuedTotal, count.Continued, labels...)
+		add(skippedTotal, count.Skipped, labels[:3]...)
 	}
 }
 
@@ -108,6 +110,11 @@ func (s *executionSeries) tell(count exchange.ExecutionCounts, others *exchange.
 		add(continuedTotal, count.Continued, labels...)
 	} else {
 		others.Continued += count.Continued
+	}
+	if count.Skipped > 0 && s.meter.skippedSeats.take(&s.skippedSeat) {
+		add(skippedTotal, count.Skipped, labels[:3]...)
+	} else {
+		others.Skipped += count.Skipped
 	}
 }
 

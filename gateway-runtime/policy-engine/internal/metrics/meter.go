@@ -36,6 +36,7 @@ type meter struct {
 	goneExecutions  map[string]*exchange.ExecutionCounts // by phase: of what went and was told as other
 	executionSeats  seats                                // of executions_total
 	continuedSeats  seats
+	skippedSeats    seats
 
 	exchanges     map[chain.Labels]*exchangeSeries
 	otherExchange *exchangeSeries
@@ -65,7 +66,7 @@ func newMeter(settings Settings, counters *exchange.Counters) *meter {
 		waiting: vec("execution_waiting_seconds", "What executions of Python policies took beside the policy's own function: queues, transport.",
 			"api", "operation", "policy", "phase"),
 		executions: map[executionKey]*executionSeries{}, otherExecutions: map[string]*executionSeries{}, goneExecutions: map[string]*exchange.ExecutionCounts{},
-		executionSeats: seats(len(exchange.Phases) * len(exchange.Outcomes)), continuedSeats: seats(len(exchange.Phases)),
+		executionSeats: seats(len(exchange.Phases) * len(exchange.Outcomes)), continuedSeats: seats(len(exchange.Phases)), skippedSeats: seats(1),
 		exchanges: map[chain.Labels]*exchangeSeries{}, exchangeSeats: seats(len(results)), byteSeats: seats(len(directions)),
 	}
 	for _, phase := range exchange.Phases {

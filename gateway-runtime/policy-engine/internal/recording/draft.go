@@ -54,6 +54,7 @@ type executionDraft struct {
 	in, out    int64 // bytes of a stream
 	isStream   bool
 	unfinished bool
+	skipped    string // what the condition says, by which the policy does not apply; "": it does
 }
 
 // What a draft is charged with, beside the bytes of bodies: about what it takes.
@@ -134,6 +135,15 @@ func streamSnapshots(before, after *snapshot, left *chain.View) (*snapshot, snap
 	a := *after
 	a.trailers = left.Trailers
 	return &b, a
+}
+
+// ExecutionSkipped keeps that the policy does not apply.
+func (d *draft) ExecutionSkipped(turn chain.Turn, condition string) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if d.charge(executionSize) {
+		d.executions = append(d.executions, executionDraft{turn: turn, began: d.since(), skipped: condition})
+	}
 }
 
 // StreamChunk counts.
@@ -342,6 +352,9 @@ func (d *draft) message(s *shower, direction chain.Direction, side chain.Side) *
 func (x *executionDraft) shown(s *shower) Execution {
 	e := Execution{Index: x.turn.Index, Policy: x.turn.Policy, Phase: x.turn.Phase, StartedMs: milliseconds(x.began),
 		DurationMs: milliseconds(x.took), Outcome: x.outcome()}
+	if x.skipped != "" {
+		e.When = s.text(x.skipped)
+	}
 	if x.execution.Work > 0 {
 		work := milliseconds(x.execution.Work)
 		e.WorkMs = &work
@@ -360,6 +373,8 @@ func (x *executionDraft) shown(s *shower) Execution {
 
 func (x *executionDraft) outcome() string {
 	switch {
+	case x.skipped != "":
+		return "skipped"
 	case x.unfinished || x.execution.Cancelled:
 		return "cancelled"
 	case x.execution.Continued:

@@ -46,6 +46,9 @@ func (t *tracedExchange) ExecutionBegan(ctx context.Context, turn chain.Turn, _ 
 	}))
 }
 
+// ExecutionSkipped makes no span: nothing ran.
+func (*tracedExchange) ExecutionSkipped(chain.Turn, string) {}
+
 // ExecutionEnded exports the execution's span.
 func (t *tracedExchange) ExecutionEnded(turn chain.Turn, execution chain.Execution, _ chain.View) {
 	t.mutex.Lock()
