@@ -2007,6 +2007,7 @@ type Attachment struct {
 	MaxBodyBytes        uint64                 `protobuf:"varint,12,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
 	StreamIdleTimeoutMs uint32                 `protobuf:"varint,16,opt,name=stream_idle_timeout_ms,json=streamIdleTimeoutMs,proto3" json:"stream_idle_timeout_ms,omitempty"` // that a stream may wait for its next chunk; 0: no limit but the route's idle timeout
 	Operation           string                 `protobuf:"bytes,15,opt,name=operation,proto3" json:"operation,omitempty"`                                                     // "GET /{id}", where it is attached to an operation; empty at API level
+	When                string                 `protobuf:"bytes,18,opt,name=when,proto3" json:"when,omitempty"`                                                               // a condition in CEL: it applies to these exchanges alone; empty: to all. docs/reference/conditions.md
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -2135,6 +2136,13 @@ func (x *Attachment) GetStreamIdleTimeoutMs() uint32 {
 func (x *Attachment) GetOperation() string {
 	if x != nil {
 		return x.Operation
+	}
+	return ""
+}
+
+func (x *Attachment) GetWhen() string {
+	if x != nil {
+		return x.When
 	}
 	return ""
 }
@@ -2370,7 +2378,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\vattachments\x18\x03 \x03(\v2\x1e.gatewright.node.v1.AttachmentR\vattachments\x12K\n" +
 	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\x12+\n" +
 	"\x11encoded_responses\x18\x05 \x01(\bR\x10encodedResponses\x12\x1c\n" +
-	"\tupstreams\x18\x06 \x03(\tR\tupstreams\"\xef\x05\n" +
+	"\tupstreams\x18\x06 \x03(\tR\tupstreams\"\x83\x06\n" +
 	"\n" +
 	"Attachment\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1f\n" +
@@ -2391,7 +2399,8 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x0fmax_concurrency\x18\v \x01(\rR\x0emaxConcurrency\x12$\n" +
 	"\x0emax_body_bytes\x18\f \x01(\x04R\fmaxBodyBytes\x123\n" +
 	"\x16stream_idle_timeout_ms\x18\x10 \x01(\rR\x13streamIdleTimeoutMs\x12\x1c\n" +
-	"\toperation\x18\x0f \x01(\tR\toperation\x1a^\n" +
+	"\toperation\x18\x0f \x01(\tR\toperation\x12\x12\n" +
+	"\x04when\x18\x12 \x01(\tR\x04when\x1a^\n" +
 	"\x13OnErrorByClassEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x1b.gatewright.node.v1.OnErrorR\x05value:\x028\x01\"\xab\x03\n" +
