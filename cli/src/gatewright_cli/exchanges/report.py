@@ -33,7 +33,7 @@ def _report(exchange: Exchange, paint: Paint, sources: Sources) -> Iterator[str]
         return
     yield from timeline.table(exchange, paint)
     for execution in exchange.executions:
-        if execution.changes or execution.failure or execution.stream:
+        if execution.changes or execution.failure or execution.stream or execution.when:
             yield ""
             yield from _execution(execution, paint, sources)
 
@@ -61,6 +61,8 @@ def _execution(execution: Execution, paint: Paint, sources: Sources) -> Iterator
     shadow = ", shadow: nothing of it was applied" if execution.shadow else ""
     heading = f"{execution.policy}, {execution.phase.replace('_', ' ')}: {execution.outcome}{shadow}"
     yield from (paint.bold(line) for line in wrapped(safe(heading), paint.width))
+    if execution.when:
+        yield from (f"  {line}" for line in folded(safe(f"did not apply: when {execution.when}"), paint.width - 2))
     if execution.failure:
         yield from _failure(execution.policy, execution.failure, paint, sources)
     if execution.stream:
