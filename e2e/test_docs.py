@@ -220,7 +220,9 @@ def test_the_span_that_is_shown_is_a_child_of_its_execution_and_the_parent_of_it
 def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream: Upstream) -> None:
     rows = page("docs/how-to/apis.md").partition("| setting of an attachment |")[2].partition("\n\n")[0]
     table = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", rows, re.MULTILINE))
-    assert table.keys() == {"params", "timeout", "streamIdleTimeout", "onError", "maxConcurrency", "maxBodyBytes"}
+    assert table.keys() == {
+        *("params", "when", "timeout", "streamIdleTimeout", "onError", "maxConcurrency", "maxBodyBytes")
+    }
     defaults = {"timeout": table["timeout"], "onError": table["onError"], "maxBodyBytes": int(table["maxBodyBytes"])}
     definition = api("settings", upstream.url, [attach("quota", {}, maxConcurrency=3, **defaults)])
     with documented.controller() as client:
