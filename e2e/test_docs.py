@@ -245,6 +245,7 @@ def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream
     assert table.keys() == {
         "mode",
         "params",
+        "when",
         "timeout",
         "streamIdleTimeout",
         "onError",

@@ -172,7 +172,7 @@ ERRORS = Row(
     (
         Panel(
             "Failed executions by class",
-            "timeout, overloaded, unavailable, crashed, exception, badAction, bodyTooLarge, badBody.",
+            "timeout, overloaded, unavailable, crashed, exception, badAction, bodyTooLarge, badBody, condition.",
             "ops",
             {"{{outcome}}": rate("gatewright_executions_total", "outcome", f"{POLICY}, {FAILED}")},
             stacked=True,

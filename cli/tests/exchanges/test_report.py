@@ -50,6 +50,11 @@ EXCHANGES = {
         traceId="4bf92f3577b34da6a3ce929d0e0e4736",
         redacted=2,
     ),
+    "skipped": exchange(
+        execution(0, "first"),
+        execution(1, "beta", "skipped", workMs=None, durationMs=0.0, when='request.headers["x-beta"] == "1"'),
+        execution(2, "third", "changed", changes=HEADER),
+    ),
     "answered": exchange(
         execution(0, "first"),
         execution(1, "gate", "answered", changes=[change("answer", after=ANSWER)]),

@@ -12,6 +12,7 @@ from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.api_change import TriedWrite
+from gatewright_controller.conditions import Conditions
 from gatewright_controller.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.finished import finished
@@ -29,7 +30,7 @@ from gatewright_controller.store import (
     StoredApi,
 )
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
-from gatewright_controller.validation import NO_PRIVATE_UPSTREAMS, SecretNames, context_taken, validate
+from gatewright_controller.validation import NO_CONDITIONS, NO_PRIVATE_UPSTREAMS, SecretNames, context_taken, validate
 from gatewright_controller.versions import (
     Move,
     Versions,
@@ -62,12 +63,13 @@ class Controller:
         edge: EdgeSettings,
         parse_definitions: Callable[[Mapping[str, bytes]], Definitions] = definitions_of,
         upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
+        conditions: Conditions = NO_CONDITIONS,
     ) -> None:
         self.store = store
         self._read_definitions, self._parse_definitions = read_definitions, parse_definitions
         self.definitions = read_definitions()
         self.deployment = Deployment(store.revision)
-        self._edge, self._upstreams = edge, upstreams
+        self._edge, self._upstreams, self._conditions = edge, upstreams, conditions
         self.secret_names: Callable[[], SecretNames | None] = lambda: None
         """What the Gateway names, for upstreams that are written from now on; None where it is not known."""
         self._writing = asyncio.Lock()
@@ -223,7 +225,7 @@ class Controller:
         self._refuse_other_revision(_name_of(document), expected)
         document = self._with_secrets(document)
         claims, secrets = self._claims_beside(document), self.secret_names()
-        api = validate(document, self.definitions, claims, self._upstreams, secrets)
+        api = validate(document, self.definitions, claims, self._upstreams, secrets, self._conditions)
         versions = newest_versions(api, self.definitions)
         return api, versions, self._translated(with_exact_versions(api, versions))
 

@@ -18,6 +18,7 @@ from gatewright_controller.access import is_loopback
 from gatewright_controller.acme.certificates import AcmeCertificates, listening
 from gatewright_controller.acme.challenges import challenge_socket
 from gatewright_controller.api import create_app
+from gatewright_controller.conditions import Conditions
 from gatewright_controller.connections import BoundedProtocol, Limits
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import definitions_of, load_definitions
@@ -69,7 +70,8 @@ async def serve(settings: Settings) -> None:
     )
     with _listening(*address) as listener, contextlib.closing(open_store(settings.database)) as store:
         upstreams = _private_upstreams(settings, listener)
-        controller = Controller(store, read_definitions, edge, parse_definitions, upstreams)
+        conditions = Conditions(Path(settings.engine) if settings.engine else None)
+        controller = Controller(store, read_definitions, edge, parse_definitions, upstreams, conditions)
         controller.load()
         file = Path(settings.gateway) if settings.gateway else None
         async with _obtaining(settings, controller.deployment) as acme:

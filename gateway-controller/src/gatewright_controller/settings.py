@@ -59,6 +59,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
         str,
         described("unix:PATH where the engine of a node gathers the controller's metrics; it needs `peers`."),
     ] = ""
+    engine: Annotated[
+        str,
+        described(
+            "Program of the policy engine, which checks conditions (`when`) before an API is stored. None: only nodes "
+            "check them, and reject the API."
+        ),
+    ] = ""
     database: Annotated[str, described("Where APIs are kept: sqlite:PATH.")] = "sqlite:controller.db"
     token: Annotated[
         str, secret("Bearer token of the management API. Required unless it listens on loopback only.")

@@ -184,3 +184,19 @@ def test_big_integers_stay_integers(orders: JsonObject, definitions: Definitions
 def test_a_policy_that_left_the_build_is_named(orders: JsonObject) -> None:
     with pytest.raises(UnknownPolicyError, match="got 'log-message'"):
         translate(from_document(orders), Definitions(), EdgeSettings())
+
+
+def test_a_condition_is_part_of_what_an_instance_is(orders: JsonObject, definitions: Definitions) -> None:
+    """An edit of one changes the instance, and the chains that have it; an API without any has the ids that it had."""
+    before = bundle(orders, definitions)
+    orders["spec"]["policies"][0]["when"] = 'request.method == "GET"'
+    first = bundle(orders, definitions)
+    assert {each.attachments[0].when for each in first.chains} == {'request.method == "GET"'}
+    orders["spec"]["policies"][0]["when"] = 'request.method == "PUT"'
+    second = bundle(orders, definitions)
+    for one, other in ((before, first), (first, second)):
+        assert chain_ids(one).keys() == chain_ids(other).keys()
+        assert not set(chain_ids(one).values()) & set(chain_ids(other).values())
+    (operation, *_) = chain_ids(first)
+    assert instances(first, operation)[0] != instances(second, operation)[0]
+    assert instances(first, operation)[1:] == instances(second, operation)[1:]

@@ -8,16 +8,31 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"gatewright.dev/policy-engine/internal/condition"
 )
+
+// checkConditions is the argument by which a controller asks what nodes will say of conditions.
+const checkConditions = "check-conditions"
 
 // Main runs the engine until SIGTERM or SIGINT and exits: 0 after an orderly stop, 2 for a wrong command line, else 1.
 // register is called once, before anything runs. A second signal ends the process at once.
 //
+// With the one argument check-conditions it runs nothing, and says of the conditions on stdin what is wrong with them.
+//
 // It alone sets what a process has but once: signals, umask, the garbage collector, the loggers of slog and of grpc-go.
 func Main(register func(*Registry)) {
+	if slices.Equal(os.Args[1:], []string{checkConditions}) {
+		if err := condition.Check(os.Stdin, os.Stdout); err != nil {
+			newLogger(os.Stderr, slog.LevelInfo).Error("conditions cannot be checked", "error", err.Error())
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	go func() {
 		<-ctx.Done()

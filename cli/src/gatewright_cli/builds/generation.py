@@ -93,6 +93,11 @@ class Generations:
         """The present generation's policy definitions, at a path that stays the same."""
         return (self._folder / CURRENT if self._folder else self._output.path) / DEFINITIONS
 
+    @property
+    def engine(self) -> Path:
+        """The engine's program, at a path that stays the same."""
+        return (self._folder / CURRENT if self._folder else self._output.path) / ENGINE / "policy-engine"
+
     def first(self) -> Generation:
         """The output as it is now, adopted."""
         if self._folder is None:

@@ -77,6 +77,7 @@ class Execution(Struct, frozen=True):
     duration_ms: float = 0.0
     work_ms: float | None = None
     outcome: str = ""
+    when: str = ""
     failure: Failure | None = None
     changes: list[Change] = []
     stream: Streamed | None = None

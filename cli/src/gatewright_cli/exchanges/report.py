@@ -33,7 +33,7 @@ def _report(exchange: Exchange, paint: Paint, sources: Sources) -> Iterator[str]
         return
     yield from timeline.table(exchange, paint)
     for execution in exchange.executions:
-        if execution.changes or execution.failure or execution.stream or execution.reason or _differs(execution):
+        if execution.changes or execution.failure or execution.stream or execution.reason or execution.when or _differs(execution):
             yield ""
             yield from _execution(exchange, execution, paint, sources)
 
@@ -67,6 +67,8 @@ def _execution(exchange: Exchange, execution: Execution, paint: Paint, sources: 
     yield from (paint.bold(line) for line in wrapped(safe(heading), paint.width))
     if execution.reason:
         yield from (f"  {line}" for line in wrapped(safe(execution.reason), paint.width - 2))
+    if execution.when:
+        yield from (f"  {line}" for line in folded(safe(f"did not apply: when {execution.when}"), paint.width - 2))
     if execution.failure:
         yield from _failure(execution.policy, execution.failure, paint, sources)
     if execution.stream:

@@ -120,6 +120,6 @@ def _painted(text: str, execution: Execution, paint: Paint) -> str:
             return paint.red(text)
         case o if o == ANSWERED:
             return paint.yellow(text)
-        case "unchanged":
+        case "unchanged" | "skipped":
             return paint.dim(text)
     return text

@@ -66,6 +66,7 @@ class NodeSettings:
     temporary: Path
     edge: Edge = field(default_factory=edge)
     gateway: Gateway = field(default_factory=Gateway)
+    checker: Path | None = None
     controller: str | None = "127.0.0.1:9090"
     echo: str | None = None
     executors: int = 1
@@ -139,6 +140,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "node-listen": f"unix:{socket}",
         "peers": str(run_dir.peers),
         "definitions": str(settings.definitions),
+        **({"engine": str(settings.checker)} if settings.checker else {}),
         "database": f"sqlite:{settings.state_dir / DATABASE}",
         "token-file": str(run_dir.path / TOKEN_FILE),
         "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),

@@ -100,6 +100,7 @@ def node_settings(
     return NodeSettings(
         build=changes.first.build,
         definitions=changes.generations.definitions,
+        checker=changes.generations.engine,
         state_dir=state_dir,
         envoy=inputs.envoy,
         bootstrap_template=inputs.bootstrap,

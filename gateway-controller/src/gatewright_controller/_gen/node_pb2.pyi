@@ -392,7 +392,7 @@ class Chain(_message.Message):
     def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., encoded_responses: _Optional[bool] = ..., upstreams: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Attachment(_message.Message):
-    __slots__ = ("instance", "policy_name", "policy_version", "definition_digest", "parameters", "system_parameters", "processing_mode", "timeout_ms", "on_error", "on_error_by_class", "max_concurrency", "max_body_bytes", "stream_idle_timeout_ms", "operation", "shadow")
+    __slots__ = ("instance", "policy_name", "policy_version", "definition_digest", "parameters", "system_parameters", "processing_mode", "timeout_ms", "on_error", "on_error_by_class", "max_concurrency", "max_body_bytes", "stream_idle_timeout_ms", "operation", "shadow", "when")
     class OnErrorByClassEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -415,6 +415,7 @@ class Attachment(_message.Message):
     STREAM_IDLE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
+    WHEN_FIELD_NUMBER: _ClassVar[int]
     instance: str
     policy_name: str
     policy_version: str
@@ -430,7 +431,8 @@ class Attachment(_message.Message):
     stream_idle_timeout_ms: int
     operation: str
     shadow: bool
-    def __init__(self, instance: _Optional[str] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., definition_digest: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., on_error: _Optional[_Union[OnError, str]] = ..., on_error_by_class: _Optional[_Mapping[str, OnError]] = ..., max_concurrency: _Optional[int] = ..., max_body_bytes: _Optional[int] = ..., stream_idle_timeout_ms: _Optional[int] = ..., operation: _Optional[str] = ..., shadow: _Optional[bool] = ...) -> None: ...
+    when: str
+    def __init__(self, instance: _Optional[str] = ..., policy_name: _Optional[str] = ..., policy_version: _Optional[str] = ..., definition_digest: _Optional[str] = ..., parameters: _Optional[bytes] = ..., system_parameters: _Optional[bytes] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., timeout_ms: _Optional[int] = ..., on_error: _Optional[_Union[OnError, str]] = ..., on_error_by_class: _Optional[_Mapping[str, OnError]] = ..., max_concurrency: _Optional[int] = ..., max_body_bytes: _Optional[int] = ..., stream_idle_timeout_ms: _Optional[int] = ..., operation: _Optional[str] = ..., shadow: _Optional[bool] = ..., when: _Optional[str] = ...) -> None: ...
 
 class ProcessingMode(_message.Message):
     __slots__ = ("request_headers", "request_body", "response_headers", "response_body", "request_body_in_response", "encoded_bodies")

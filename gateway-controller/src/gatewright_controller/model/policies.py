@@ -21,6 +21,15 @@ PolicyVersion = Annotated[
     ),
 ]
 
+Condition = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=2048,
+        extra_json_schema=expecting("a condition in CEL of at most 2048 bytes, such as 'request.method == \"GET\"'"),
+    ),
+]
+
 DEFAULT_TIMEOUT = "1s"
 DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 
@@ -52,6 +61,8 @@ class PolicyAttachment(Strict, frozen=True):
     """`shadow` runs it beside: it sees what it would see, nothing of its action is applied, and what it would have
     changed is compared, counted and recorded."""
     params: JsonObject = msgspec.field(default_factory=dict)
+    when: Condition | UnsetType = UNSET
+    """Which exchanges it applies to: a condition in CEL on the request. Unset: all."""
     timeout: Timeout = DEFAULT_TIMEOUT
     """Time one execution may take. Of a stream: what the policy's own work may take for one chunk."""
     stream_idle_timeout: Timeout | UnsetType = UNSET

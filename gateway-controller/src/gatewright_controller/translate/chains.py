@@ -71,6 +71,7 @@ def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.At
         max_concurrency=0 if policy.max_concurrency is UNSET else policy.max_concurrency,
         max_body_bytes=policy.max_body_bytes,
         stream_idle_timeout_ms=0 if policy.stream_idle_timeout is UNSET else milliseconds(policy.stream_idle_timeout),
+        when="" if policy.when is UNSET else policy.when,
     )
 
 
@@ -88,6 +89,7 @@ def _content(attachment: node_pb2.Attachment) -> JsonValue:
         attachment.max_body_bytes,
         *filter(None, [attachment.stream_idle_timeout_ms]),  # one that is not said changes nobody's id
         *(["DECODE"] if _decodes(attachment.processing_mode) else []),
+        *([["when", attachment.when]] if attachment.when else []),
     ]
 
 

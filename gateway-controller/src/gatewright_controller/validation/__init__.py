@@ -14,19 +14,21 @@ from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller import model
+from gatewright_controller.conditions import Conditions
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Api
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.validation.draft import Draft
 from gatewright_controller.validation.hosts import Claims, check_hosts, context_taken
 from gatewright_controller.validation.paths import check_context_of, check_operations
-from gatewright_controller.validation.policies import check_chains, check_idle_timeouts, check_policy
+from gatewright_controller.validation.policies import check_chains, check_conditions, check_idle_timeouts, check_policy
 from gatewright_controller.validation.routing import check_routing
 from gatewright_controller.validation.upstreams import SecretNames, check_upstreams
 
-__all__ = ["NO_PRIVATE_UPSTREAMS", "Claims", "SecretNames", "context_taken", "validate"]
+__all__ = ["NO_CONDITIONS", "NO_PRIVATE_UPSTREAMS", "Claims", "SecretNames", "context_taken", "validate"]
 
 NO_PRIVATE_UPSTREAMS = PrivateUpstreams()
+NO_CONDITIONS = Conditions()
 MOST_MISTAKES = 100
 
 
@@ -36,14 +38,19 @@ def validate(
     claims: Claims,
     upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
     secrets: SecretNames | None = None,
+    conditions: Conditions = NO_CONDITIONS,
 ) -> Api:
     """The API that the document says. `claims`: those of the other APIs. `secrets`: what the Gateway names, None where
-    it is not known; then nodes check it.
+    it is not known; then nodes check it. `conditions`: who checks them.
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
     draft = Draft.of(document)
-    found = itertools.chain(mistakes_of(Api, document), _meaning(draft, definitions, claims, (upstreams, secrets)))
+    found = itertools.chain(
+        mistakes_of(Api, document),
+        _meaning(draft, definitions, claims, (upstreams, secrets)),
+        check_conditions(draft, conditions),
+    )
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
     if next(found, None):
         mistakes.append(Mistake("", f"has more mistakes than these {MOST_MISTAKES}"))

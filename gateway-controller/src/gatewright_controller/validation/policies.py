@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gatewright_documents.mistake import Mistake, shown
 from msgspec import UNSET
 
+from gatewright_controller.conditions import Conditions
 from gatewright_controller.definitions import Definition, Definitions, UnknownPolicyError
 from gatewright_controller.model import PolicyAttachment, Retries, Websocket, milliseconds
 from gatewright_controller.model.routing import retried_methods, waits_ms
@@ -46,6 +47,16 @@ def _check_mode(where: str, attachment: PolicyAttachment, definition: Definition
     if mode.request_body_in_response:
         expected = f"expected enforce for {definition.name}, which has requestBodyInResponse, got shadow"
         yield Mistake(f"{where}.mode", f"{expected}; no request's body is kept for a shadow")
+
+
+def check_conditions(draft: Draft, conditions: Conditions) -> Iterator[Mistake]:
+    """The engine can evaluate each `when`. It is asked once for all of them."""
+    policies = [*draft.policies, *(policy for operation in draft.operations for policy in operation.policies)]
+    said = [(f"{one.field}.when", one.attachment.when) for one in policies if one.attachment]
+    written = [(where, text) for where, text in said if text is not UNSET]
+    for (where, _), mistake in zip(written, conditions.mistakes([text for _, text in written]), strict=True):
+        if mistake:
+            yield Mistake(where, str(mistake))
 
 
 def _check_on_error(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:

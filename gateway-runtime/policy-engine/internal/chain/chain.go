@@ -116,9 +116,9 @@ func (c *Chain) mergeMode(instance *Instance) error {
 	if instance.settings.Shadow {
 		return nil // it takes what there is: nothing is asked for that upstream or the client would notice
 	}
-	c.keepsRequestBody = c.keepsRequestBody || mode.RequestBodyInResponse
-	c.readsResponse = c.readsResponse || mode.WantsResponseBody() && !passesEncoded(mode)
-	c.refusesEncoded = c.refusesEncoded || mode.WantsResponseBody() && refusesEncoded(mode)
+	c.keepsRequestBody = c.keepsRequestBody || wantsRequestBodyInResponse(mode)
+	c.readsResponse = c.readsResponse || readsResponse(mode)
+	c.refusesEncoded = c.refusesEncoded || refusesEncodedResponse(mode)
 	return nil
 }
 
@@ -183,7 +183,7 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 //
 // Requests pass the policies in order, responses in reverse. A policy that wants the body waits until all of it is
 // there, and so do the policies after it; one that streams the body passes the message on with its first chunk. Each hook
-// runs once. An answer, a policy's own or the one that a failure gives, ends the request phase; then the policies before
+// runs once. A policy whose condition says so at its turn has no hook in either direction. An answer, a policy's own or the one that a failure gives, ends the request phase; then the policies before
 // the one it came from see it as their response. In the response phase an answer replaces the response, and the policies
 // still to come see it. Headers and body leave when the last policy of the direction has run, or has passed the message
 // on; until then nothing has gone out that an answer would have to take back.

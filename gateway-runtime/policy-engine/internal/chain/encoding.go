@@ -159,7 +159,7 @@ func (m *message) varies() {
 func (x *exchange) upstreamAccepts() string {
 	accepted := contentcoding.ParseAccepted(x.request.headers.view.Values("accept-encoding"))
 	switch {
-	case x.chain.refusesEncoded, x.request.headers.view.Has("range"):
+	case x.refusesEncoded(), x.request.headers.view.Has("range"):
 		return identity
 	case x.chain.spec.EncodedResponses, !accepted.Identity():
 		return accepted.Decodable()

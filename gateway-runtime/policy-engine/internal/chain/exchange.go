@@ -19,6 +19,7 @@ type exchange struct {
 	streams  *streams      // nil unless a policy streams a body
 	watched  *watchedFront // nil: nobody looks
 	shadowed *shadowed     // nil unless shadow attachments run beside
+	skipped  []bool        // by place in the chain: the policy does not apply; nil: there is none such
 
 	request                        message
 	method, path, query, authority string                  // as the policies left them
@@ -59,6 +60,9 @@ func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
 // passRequest has the policy at pass the request on, or answer.
 func (x *exchange) passRequest(ctx context.Context, at int) error {
 	step := &x.chain.steps[at]
+	if step.settings.When != nil && !x.applies(ctx, at) {
+		return nil
+	}
 	if step.hasRequestHook() {
 		if err := x.readRequestBody(ctx, at); err != nil || x.responded || x.answered {
 			return err
@@ -231,7 +235,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 		x.request.recoded()
 	}
 	x.request.syncContentLength()
-	if x.chain.readsResponse {
+	if x.readsResponse() {
 		x.request.headers.set("accept-encoding", x.upstreamAccepts())
 	}
 	changes := Changes{Analytics: x.analytics, Upstream: x.upstream}
@@ -249,7 +253,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 		return x.streamRequest(ctx, changes)
 	}
 	err := x.request.send(ctx, changes)
-	if !x.chain.keepsRequestBody {
+	if !x.keepsRequestBody() {
 		x.request.dropAll()
 	}
 	return err

@@ -23,6 +23,7 @@ type Settings struct {
 	MaxConcurrency int   // executions under way at once; 0 is no limit of the chain's own
 	MaxBodyBytes   int64 // of a body that the policy wants; 0 is DefaultMaxBodyBytes
 	Mode           v1alpha.ProcessingModeConfig
+	When           Condition // nil: it applies to all exchanges
 
 	StreamIdleTimeout time.Duration // that a stream may wait for a chunk; 0 is no limit of the chain's own
 
@@ -44,8 +45,11 @@ type OnError struct {
 	ByClass map[v1alpha.FailureClass]Reaction
 }
 
-// For returns the reaction to class.
+// For returns the reaction to class. It is always Fail where nobody knows whether the policy applies.
 func (o OnError) For(class v1alpha.FailureClass) Reaction {
+	if class == ClassCondition {
+		return Fail
+	}
 	if reaction, ok := o.ByClass[class]; ok {
 		return reaction
 	}

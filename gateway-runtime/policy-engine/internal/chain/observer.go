@@ -30,6 +30,8 @@ type Labels struct {
 type ExecutionObserver interface {
 	Began()
 	Ended(execution Execution)
+	// Skipped is told of each exchange to which the policy does not apply: it has no execution there.
+	Skipped()
 	// Close comes once, when the chain has gone: after its last exchange.
 	Close()
 }
@@ -104,6 +106,7 @@ func (unobserved) Exchanges(Labels) ExchangeObserver   { return unobservedExchan
 func (unobserved) MessageRefused(RefusedMessage)       {}
 func (unobserved) Began()                              {}
 func (unobserved) Ended(Execution)                     {}
+func (unobserved) Skipped()                            {}
 func (unobserved) Close()                              {}
 
 type unobservedExchanges struct{}

@@ -18,6 +18,7 @@ type recorder struct {
 	ended    map[chain.Labels][]chain.Execution
 	began    int // but for shadow attachments
 	closed   int
+	skipped  []string // names of policies
 	refusals []chain.RefusedMessage
 	read     [2]int // bytes of bodies, by direction
 }
@@ -72,6 +73,12 @@ func (r *record) Ended(execution chain.Execution) {
 		r.ended = map[chain.Labels][]chain.Execution{}
 	}
 	r.ended[r.labels] = append(r.ended[r.labels], execution)
+}
+
+func (r *record) Skipped() {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.skipped = append(r.skipped, r.labels.Policy)
 }
 
 func (r *record) Close() {

@@ -35,6 +35,9 @@ func (x *exchange) passResponse(ctx context.Context, at int) error {
 			return err
 		}
 	}
+	if x.isSkipped(at) {
+		return nil
+	}
 	if step.hasResponseHook() {
 		if err := x.endStream(x.readResponseBody(ctx, at)); err != nil {
 			return err
@@ -60,6 +63,9 @@ func (x *exchange) readResponseBody(ctx context.Context, at int) error {
 	for ; at >= 0; at-- {
 		instance := x.chain.spec.Instances[at]
 		settings := &instance.settings
+		if x.isSkipped(at) {
+			continue
+		}
 		if !settings.Mode.BuffersResponseBody() {
 			if limit < 0 {
 				return nil

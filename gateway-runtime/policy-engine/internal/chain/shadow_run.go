@@ -31,6 +31,10 @@ type shadowRun struct {
 	busy  bool
 	next  *shadowTask // that waits until the one before has ended
 
+	asked    bool   // whether its condition has been: once, the answer holds for the response too
+	passedBy bool   // the policy does not apply
+	unknown  string // why nobody can say whether it applies; "": somebody can
+
 	// Of the task that runs.
 	exchange exchange // a copy, which the action is applied to
 	noMore   string   // why there is no response phase; "": there is one
@@ -73,7 +77,7 @@ type captured struct {
 //go:noinline
 func (x *exchange) runShadows(ctx context.Context, step *step, phase string) {
 	for n := range step.shadows {
-		if s := &step.shadows[n]; s.hasHook(phase) {
+		if s := &step.shadows[n]; s.hasHook(phase) && x.shadowApplies(s) {
 			x.newTask(ctx, s, phase).release()
 		}
 	}
@@ -85,7 +89,7 @@ func (x *exchange) runShadows(ctx context.Context, step *step, phase string) {
 func (x *exchange) prepareShadows(ctx context.Context) {
 	r := &x.running
 	for n := range r.step.shadows {
-		if s := &r.step.shadows[n]; s.hasHook(r.Phase) {
+		if s := &r.step.shadows[n]; s.hasHook(r.Phase) && x.shadowApplies(s) {
 			task := x.newTask(ctx, s, r.Phase)
 			x.shadowed.open = append(x.shadowed.open, task)
 		}
@@ -119,6 +123,23 @@ func (x *exchange) endShadows() {
 	}
 }
 
+// shadowApplies asks the condition of a shadow attachment. Where that cannot be answered the exchange goes on, and what is
+// told of the shadow says why it did not run.
+func (x *exchange) shadowApplies(s *shadow) bool {
+	when := s.settings.When
+	if when == nil {
+		return true
+	}
+	run := x.runOf(s)
+	if !run.asked {
+		applies, err := when.Applies(x.requestContext())
+		if run.asked, run.passedBy = true, err == nil && !applies; err != nil {
+			run.unknown = fmt.Sprintf("when: %v, in %s", err, when.Text())
+		}
+	}
+	return !run.passedBy
+}
+
 func (x *exchange) newTask(ctx context.Context, s *shadow, phase string) *shadowTask {
 	run, all := x.runOf(s), x.chain.spec.Shadows
 	run.users.Add(1)
@@ -130,6 +151,8 @@ func (x *exchange) newTask(ctx context.Context, s *shadow, phase string) *shadow
 	switch {
 	case !all.take():
 		task.skip = noRoomAtAll
+	case run.unknown != "":
+		task.skip = run.unknown
 	case s.turns.isFull():
 		task.skip = s.turns.full()
 	default:

@@ -526,3 +526,28 @@ func TestManyExchangesWithShadowsAtOnce(t *testing.T) {
 	}
 	group.Wait()
 }
+
+// TestAShadowRunsWhereItApplies: its condition is its own, asked once, and its failure is the exchange's business no more
+// than its policy's.
+func TestAShadowRunsWhereItApplies(t *testing.T) {
+	x := get()
+	sets := does{
+		request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+			return &v1alpha.UpstreamRequestModifications{Headers: sets("x-shadow", "1")}, nil
+		},
+		response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) { return nil, nil },
+	}
+	err := x.run(t,
+		shadow("yes:v1.0.0", sets, "hH", when(t, `request.method == "GET"`)),
+		shadow("no:v1.0.0", sets, "hH", when(t, `request.method == "PUT"`)),
+		shadow("unknown:v1.0.0", sets, "hH", when(t, `int(request.headers["x-none"]) > 1`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.expectShadows(t, `
+		0 yes:v1.0.0 request different
+		0 yes:v1.0.0 response same
+		2 unknown:v1.0.0 request skipped: when: type conversion error from 'string' to 'int', in int(request.headers["x-none"]) > 1
+		2 unknown:v1.0.0 response skipped: when: type conversion error from 'string' to 'int', in int(request.headers["x-none"]) > 1`)
+	x.expectSkipped(t)
+}

@@ -181,8 +181,7 @@ func (x *exchange) prepareRequest(s *stage) {
 	s.stream = func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return policy.OnRequestStream(ctx, seen, chunks)
 	}
-	asksForIt := func(i *Instance) bool { return i.settings.Mode.RequestBodyInResponse }
-	if slices.ContainsFunc(x.chain.spec.Instances[:s.index], asksForIt) {
+	if x.wants(s.index, wantsRequestBodyInResponse) {
 		x.keepRequest()
 		s.shared = true
 	}
@@ -275,7 +274,7 @@ func (s *stage) addTo(made *body, chunk []byte) error {
 func (x *exchange) streamRequest(ctx context.Context, changes Changes) error {
 	s := x.streams
 	ctx = x.contextOf(ctx, Request)
-	if x.chain.keepsRequestBody {
+	if x.keepsRequestBody() {
 		x.keepRequest()
 	}
 	if err := x.request.sendHeaders(&changes); err != nil || !changes.Follows {

@@ -18,6 +18,9 @@ type Watcher interface {
 	// ExecutionEnded is told when the action, or the failure, has had its effect. Of a stream, left has Metadata and the
 	// trailers, and the answer where it rejected the message: nothing else.
 	ExecutionEnded(turn Turn, execution Execution, left View)
+	// ExecutionSkipped is told, in place of both, at the turn of a policy that does not apply to the exchange: what its
+	// condition says. The turn is that of the request phase; in the response it has none.
+	ExecutionSkipped(turn Turn, condition string)
 	// StreamChunk is told of each chunk that a policy's stream is given (Came) and of each that it yields (Left).
 	StreamChunk(turn Turn, side Side, chunk []byte)
 

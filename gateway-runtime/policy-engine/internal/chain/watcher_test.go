@@ -63,6 +63,10 @@ func (l *looks) ExecutionEnded(turn chain.Turn, execution chain.Execution, left 
 	l.note("%d %s %s ended%s: %s", turn.Index, turn.Policy, turn.Phase, outcome, viewed(left))
 }
 
+func (l *looks) ExecutionSkipped(turn chain.Turn, condition string) {
+	l.note("%d %s %s skipped: %s", turn.Index, turn.Policy, turn.Phase, condition)
+}
+
 func (l *looks) StreamChunk(turn chain.Turn, side chain.Side, chunk []byte) {
 	l.note("%d %s %s chunk %s %s", turn.Index, turn.Policy, turn.Phase, sides[side], legible(chunk))
 }

@@ -19,6 +19,7 @@ type ExecutionStats struct {
 	Failures   map[v1alpha.FailureClass]uint64 `json:"failures"`  // by class; classes without a failure are left out
 	Continued  uint64                          `json:"continued"` // failures after which onError: continue let the exchange go on
 	Cancelled  uint64                          `json:"cancelled"` // executions whose exchange ended before their action counted
+	Skipped    uint64                          `json:"skipped"`   // exchanges to which the policy did not apply; none of the executions
 	Active     int64                           `json:"active"`    // executions under way
 	Seconds    float64                         `json:"seconds"`   // that executions which have ended took, all together
 }
@@ -27,7 +28,7 @@ type ExecutionStats struct {
 var Outcomes = [...]string{
 	"ok", "cancelled", string(v1alpha.ClassTimeout), string(v1alpha.ClassOverloaded), string(v1alpha.ClassUnavailable),
 	string(v1alpha.ClassCrashed), string(v1alpha.ClassException), string(v1alpha.ClassBadAction),
-	string(v1alpha.ClassBodyTooLarge), string(v1alpha.ClassBadBody),
+	string(v1alpha.ClassBodyTooLarge), string(v1alpha.ClassBadBody), string(chain.ClassCondition),
 }
 
 const (
@@ -93,6 +94,7 @@ type executionCounter struct {
 type phaseCounter struct {
 	outcomes    [len(Outcomes)]atomic.Uint64 // as Outcomes; of shadow attachments as chain.ShadowOutcomes
 	continued   atomic.Uint64
+	skipped     atomic.Uint64
 	nanoseconds atomic.Int64
 	told        atomic.Pointer[executionMetering]
 }
@@ -108,7 +110,10 @@ func (c *Counters) Executions(labels chain.Labels) chain.ExecutionObserver {
 	return c.executions.open(labels, func() *executionCounter { return &executionCounter{counters: c} })
 }
 
-func (e *executionCounter) counted() bool { return e.began.Load() > 0 }
+func (e *executionCounter) counted() bool {
+	phase := e.phases[0].Load()
+	return e.began.Load() > 0 || phase != nil && phase.skipped.Load() > 0
+}
 
 // dropped tells the meter, which goes on with what was counted where others are counted with it.
 func (e *executionCounter) dropped() {
@@ -133,7 +138,7 @@ func (p *phaseCounter) meteredBy(meter *metering) ExecutionMeter {
 }
 
 func (p *phaseCounter) counts() ExecutionCounts {
-	counts := ExecutionCounts{Continued: p.continued.Load()}
+	counts := ExecutionCounts{Continued: p.continued.Load(), Skipped: p.skipped.Load()}
 	for n := range p.outcomes {
 		counts.Outcomes[n] = p.outcomes[n].Load()
 	}
@@ -157,6 +162,7 @@ func (e *executionCounter) stats() ExecutionStats {
 			}
 		}
 		stats.Continued += counts.Continued
+		stats.Skipped += counts.Skipped
 		stats.Cancelled += counts.Outcomes[outcomeCancelled]
 		stats.Seconds += time.Duration(phase.nanoseconds.Load()).Seconds()
 	}
@@ -196,16 +202,34 @@ func (e *executionCounter) Ended(execution chain.Execution) {
 	if execution.Continued {
 		phase.continued.Add(1)
 	}
-	if meter := e.counters.meter.Load(); meter != nil && execution.Shadow != chain.ShadowSkipped {
-		told := phase.told.Load()
-		if told == nil || told.of != meter {
-			told = e.introduce(phase, meter, execution.Phase)
-		}
+	if execution.Shadow == chain.ShadowSkipped {
+		return
+	}
+	if told := e.metered(phase, execution.Phase); told != nil {
 		told.Observe(execution.Duration, execution.Work, execution.Remote)
 	}
-	if execution.Failure != nil && execution.Shadow != chain.ShadowSkipped {
+	if execution.Failure != nil {
 		logFailure(e.counters.log, e.labels, execution)
 	}
+}
+
+// metered is what the meter of now has made for the phase; nil: there is none.
+func (e *executionCounter) metered(phase *phaseCounter, name string) *executionMetering {
+	meter := e.counters.meter.Load()
+	if meter == nil {
+		return nil
+	}
+	if told := phase.told.Load(); told != nil && told.of == meter {
+		return told
+	}
+	return e.introduce(phase, meter, name)
+}
+
+// Skipped counts, in the request phase.
+func (e *executionCounter) Skipped() {
+	phase := e.phase(chain.PhaseRequest)
+	phase.skipped.Add(1)
+	e.metered(phase, chain.PhaseRequest)
 }
 
 // Close says that one chain less uses the counter.

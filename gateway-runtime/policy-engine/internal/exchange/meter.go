@@ -34,6 +34,7 @@ type OperationMeter interface {
 type ExecutionCounts struct {
 	Outcomes  [len(Outcomes)]uint64 // as Outcomes; of shadow attachments as chain.ShadowOutcomes
 	Continued uint64
+	Skipped   uint64 // exchanges to which the policy did not apply, in the request phase
 }
 
 // OperationCounts are how often exchanges of one operation have ended how, and the bytes that the chain has read of bodies.

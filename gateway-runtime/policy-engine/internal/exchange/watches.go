@@ -129,6 +129,12 @@ func (w watchers) ExecutionEnded(turn chain.Turn, execution chain.Execution, lef
 	}
 }
 
+func (w watchers) ExecutionSkipped(turn chain.Turn, condition string) {
+	for _, watcher := range w {
+		watcher.ExecutionSkipped(turn, condition)
+	}
+}
+
 func (w watchers) StreamChunk(turn chain.Turn, side chain.Side, chunk []byte) {
 	for _, watcher := range w {
 		watcher.StreamChunk(turn, side, chunk)

@@ -31,6 +31,9 @@ func (w watcher) ExecutionBegan(ctx context.Context, turn chain.Turn, _ chain.Vi
 func (w watcher) ExecutionEnded(turn chain.Turn, _ chain.Execution, _ chain.View) {
 	w.note("%s ended", turn.Policy)
 }
+func (w watcher) ExecutionSkipped(turn chain.Turn, condition string) {
+	w.note("%s skipped: %s", turn.Policy, condition)
+}
 func (w watcher) StreamChunk(chain.Turn, chain.Side, []byte) { w.note("chunk") }
 func (w watcher) MessageHead(direction chain.Direction, _ chain.Side, message chain.View) {
 	w.note("%s head %d %s", direction, message.Status, message.Details)

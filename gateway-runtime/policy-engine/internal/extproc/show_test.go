@@ -48,6 +48,7 @@ func (*watcher) MessageRest(chain.Direction)                                   {
 func (*watcher) ShadowBegan(ctx context.Context, _ chain.Turn) context.Context { return ctx }
 func (*watcher) ShadowEnded(chain.Turn, chain.Shadow)                          {}
 func (*watcher) MessageTrailers(chain.Direction, chain.Side, v1alpha.Headers)  {}
+func (*watcher) ExecutionSkipped(chain.Turn, string)                           {}
 func (w *watcher) MessageHead(direction chain.Direction, side chain.Side, v chain.View) {
 	if direction == chain.Response {
 		w.note("%s %d %s", map[chain.Side]string{chain.Came: "came", chain.Left: "left"}[side], v.Status, v.ResponseHeaders.Get("x-upstream"))

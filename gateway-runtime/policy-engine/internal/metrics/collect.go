@@ -18,6 +18,7 @@ var (
 	executionTotal = desc("executions_total", "Turns of policies that have ended.", "api", "operation", "policy", "phase", "outcome")
 	shadowTotal    = desc("shadow_executions_total", "Executions of policies in shadow attachments that have ended, or were skipped.", "api", "operation", "policy", "phase", "outcome")
 	continuedTotal = desc("executions_continued_total", "Failed executions that onError: continue let pass.", "api", "operation", "policy", "phase")
+	skippedTotal   = desc("executions_skipped_total", "Exchanges to which a policy did not apply, by its condition.", "api", "operation", "policy")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -31,7 +32,7 @@ func (m *meter) Describe(to chan<- *prometheus.Desc) {
 		executions.work.Describe(to)
 		executions.waiting.Describe(to)
 	}
-	for _, one := range []*prometheus.Desc{exchangesTotal, bodyBytesTotal, executionTotal, continuedTotal, shadowTotal} {
+	for _, one := range []*prometheus.Desc{exchangesTotal, bodyBytesTotal, executionTotal, continuedTotal, skippedTotal, shadowTotal} {
 		to <- one
 	}
 }
@@ -97,6 +98,7 @@ func (m *executionMeter) tell(counts executionCounts, add adder) {
 			add(m.total, count.Outcomes[n], append(labels, outcome)...)
 		}
 		add(m.continued, count.Continued, labels...)
+		add(skippedTotal, count.Skipped, labels[:3]...)
 	}
 }
 
@@ -114,6 +116,11 @@ func (s *executionSeries) tell(count exchange.ExecutionCounts, others *exchange.
 		add(s.meter.continued, count.Continued, labels...)
 	} else {
 		others.Continued += count.Continued
+	}
+	if count.Skipped > 0 && s.meter.skippedSeats.take(&s.skippedSeat) {
+		add(skippedTotal, count.Skipped, labels[:3]...)
+	} else {
+		others.Skipped += count.Skipped
 	}
 }
 

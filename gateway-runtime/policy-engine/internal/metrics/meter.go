@@ -52,6 +52,7 @@ type executionMeter struct {
 	gone           map[string]*exchange.ExecutionCounts // by phase: of what went and was told as other
 	seats          seats                                // of total
 	continuedSeats seats
+	skippedSeats   seats
 }
 
 type executionKey struct {
@@ -94,7 +95,7 @@ func newExecutionMeter(settings Settings, total, continued *prometheus.Desc, out
 	m := &executionMeter{
 		settings: settings, total: total, continued: continued, outcomes: outcomes, work: work, waiting: waiting,
 		series: map[executionKey]*executionSeries{}, others: map[string]*executionSeries{}, gone: map[string]*exchange.ExecutionCounts{},
-		seats: seatsFor(settings, len(exchange.Phases)*len(outcomes)), continuedSeats: seatsFor(settings, len(exchange.Phases)),
+		seats: seatsFor(settings, len(exchange.Phases)*len(outcomes)), continuedSeats: seatsFor(settings, len(exchange.Phases)), skippedSeats: seatsFor(settings, 1),
 	}
 	for _, phase := range exchange.Phases {
 		m.gone[phase] = &exchange.ExecutionCounts{}

@@ -181,20 +181,25 @@ func TestExecutionsAreToldByOutcomeAndPhase(t *testing.T) {
 		`gatewright_executions_total{api="orders",operation="GET /",outcome="cancelled",phase="request",policy="p:v1.0.0"}`: "1",
 		`gatewright_executions_continued_total{api="orders",operation="GET /",phase="request",policy="p:v1.0.0"}`:           "1",
 		`gatewright_executions_continued_total{api="orders",operation="GET /",phase="response",policy="p:v1.0.0"}`:          "",
+		`gatewright_executions_skipped_total{api="orders",operation="GET /",policy="p:v1.0.0"}`:                             "1",
+		`gatewright_executions_skipped_total{api="skips",operation="GET /",policy="p:v1.0.0"}`:                              "1",
+		`gatewright_executions_total{api="skips",operation="GET /",outcome="ok",phase="request",policy="p:v1.0.0"}`:         "",
 		// A function that never ran has taken no time; the wait for it has.
-		`gatewright_execution_work_seconds_count{api="orders",operation="GET /",phase="request",policy="p:v1.0.0"}`:     "9",
+		`gatewright_execution_work_seconds_count{api="orders",operation="GET /",phase="request",policy="p:v1.0.0"}`:     "10",
 		`gatewright_execution_waiting_seconds_count{api="orders",operation="GET /",phase="request",policy="p:v1.0.0"}`:  "2",
 		`gatewright_execution_waiting_seconds_sum{api="orders",operation="GET /",phase="request",policy="p:v1.0.0"}`:    "0.002",
 		`gatewright_execution_work_seconds_sum{api="orders",operation="GET /",phase="response",policy="p:v1.0.0"}`:      "2",
 		`gatewright_execution_waiting_seconds_count{api="orders",operation="GET /",phase="response",policy="p:v1.0.0"}`: "",
 	}
-	for n, class := range v1alpha.FailureClasses {
+	for n, class := range append(slices.Clone(v1alpha.FailureClasses), chain.ClassCondition) {
 		one := failed(class)
 		one.Continued = n == 0
 		all = append(all, one)
 		want[fmt.Sprintf(`gatewright_executions_total{api="orders",operation="GET /",outcome="%s",phase="request",policy="p:v1.0.0"}`, class)] = "1"
 	}
 	m.execute(labels("orders", "GET /"), all...)
+	m.counters.Executions(labels("orders", "GET /")).Skipped()
+	m.counters.Executions(labels("skips", "GET /")).Skipped()
 	expect(t, m.values(t), want)
 }
 
@@ -242,13 +247,14 @@ func TestSeriesAreBounded(t *testing.T) {
 	const most, operations = 500, 2000
 	m := newTold()
 	m.Apply(metrics.Settings{MaxSeries: most})
-	counted := []string{"gatewright_executions_total", "gatewright_executions_continued_total", "gatewright_execution_work_seconds_count",
+	counted := []string{"gatewright_executions_total", "gatewright_executions_continued_total", "gatewright_executions_skipped_total", "gatewright_execution_work_seconds_count",
 		"gatewright_execution_waiting_seconds_count", "gatewright_exchanges_total", "gatewright_exchange_duration_seconds_count"}
 	for round := 1; round <= 3; round++ {
 		for n := range operations {
 			operation := fmt.Sprintf("GET /%d", n)
 			m.execute(labels("orders", operation), chain.Execution{Phase: chain.PhaseRequest, Duration: 2, Work: 1, Remote: true},
 				chain.Execution{Phase: chain.PhaseResponse, Duration: 2, Work: 1, Remote: true, Continued: true, Failure: v1alpha.Failf(v1alpha.ClassTimeout, "…")})
+			m.counters.Executions(labels("orders", operation)).Skipped()
 			one := m.counters.Exchanges(chain.Labels{API: "orders", Operation: operation})
 			one.Ended(chain.Completed, 1)
 			one.Ended(chain.Failed, 1)
@@ -257,7 +263,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		for _, name := range counted {
 			series, sum := m.series(t, name)
 			want := float64(2 * operations * round)
-			if name == "gatewright_executions_continued_total" {
+			if name == "gatewright_executions_continued_total" || name == "gatewright_executions_skipped_total" {
 				want = float64(operations * round)
 			}
 			if len(series) > most || sum != want {

@@ -19,6 +19,8 @@ type executionSeries struct {
 	seats   [len(exchange.Outcomes)]seat
 	seat    seat // of continued
 
+	skippedSeat seat
+
 	work    prometheus.Observer
 	waiting func() prometheus.Observer // made at its first use: Go policies have none
 }
@@ -62,6 +64,9 @@ func (s *executionSeries) Close(counts exchange.ExecutionCounts) {
 	}
 	if m.continuedSeats.leave(s.seat) {
 		left.Continued = 0
+	}
+	if m.skippedSeats.leave(s.skippedSeat) {
+		left.Skipped = 0
 	}
 	addExecutions(m.gone[s.key.phase], left)
 }
@@ -113,6 +118,7 @@ func addExecutions(to *exchange.ExecutionCounts, more exchange.ExecutionCounts) 
 		to.Outcomes[n] += more.Outcomes[n]
 	}
 	to.Continued += more.Continued
+	to.Skipped += more.Skipped
 }
 
 func addExchanges(to *exchange.OperationCounts, more exchange.OperationCounts) {

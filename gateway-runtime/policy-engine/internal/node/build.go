@@ -104,6 +104,11 @@ func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Atta
 	if err != nil {
 		return nil, err
 	}
+	if when := attachment.GetWhen(); when != "" {
+		if settings.When, err = c.conditions.Compile(when); err != nil {
+			return nil, fmt.Errorf("policy %s: when: %w", policy.ID(), err)
+		}
+	}
 	built, err := runFactory(policy, v1alpha.Metadata{
 		InstanceID: attachment.GetInstance(), PolicyName: policy.Name, PolicyVersion: policy.Version,
 		APIName: bundle.GetApi(), APIVersion: bundle.GetVersion(),

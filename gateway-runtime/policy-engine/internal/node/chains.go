@@ -12,28 +12,30 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/condition"
 )
 
 // chains owns the chains and instances of a node, and counts who uses them. A chain lives while a bundle uses it, and its
 // grace after that; an instance while a chain does. Only the node's own goroutine calls it, but for what says that it is called from another one.
 type chains struct {
-	table     *chain.Table
-	bodies    *chain.Budget
-	shadows   *chain.Shadows
-	limit     time.Duration  // of requests
-	observer  chain.Observer // nil: there is none
-	policies  *atomic.Pointer[policies]
-	grace     time.Duration
-	gone      func(departure) // called when a retired chain has left the table, from any goroutine
-	log       *slog.Logger
-	refs      map[string]*chainRef
-	instances map[string]*instanceRef
-	slots     chan struct{}  // for factories that run
-	builds    sync.WaitGroup // under way
+	table      *chain.Table
+	bodies     *chain.Budget
+	shadows    *chain.Shadows
+	limit      time.Duration  // of requests
+	observer   chain.Observer // nil: there is none
+	policies   *atomic.Pointer[policies]
+	conditions *condition.Cache
+	grace      time.Duration
+	gone       func(departure) // called when a retired chain has left the table, from any goroutine
+	log        *slog.Logger
+	refs       map[string]*chainRef
+	instances  map[string]*instanceRef
+	slots      chan struct{}  // for factories that run
+	builds     sync.WaitGroup // under way
 }
 
 func newChains(options Options, policies *atomic.Pointer[policies], grace time.Duration, gone func(departure)) *chains {
-	return &chains{table: options.Table, bodies: options.Bodies, shadows: options.Shadows, limit: options.RequestLimit, observer: options.Observer, policies: policies, grace: grace, gone: gone,
+	return &chains{table: options.Table, bodies: options.Bodies, shadows: options.Shadows, limit: options.RequestLimit, observer: options.Observer, policies: policies, conditions: &condition.Cache{}, grace: grace, gone: gone,
 		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 

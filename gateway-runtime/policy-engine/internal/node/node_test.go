@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -119,11 +120,13 @@ func TestAChainThatCannotBeBuiltRejectsItsBundle(t *testing.T) {
 	narrow.Chains[0].ProcessingMode = nil
 	onError := attachment("e", "{}")
 	onError.OnErrorByClass = map[string]nodev1.OnError{"bad": nodev1.OnError_ON_ERROR_CONTINUE}
+	when := attachment("w", "{}")
+	when.When = "request.mehtod == \"GET\""
 	noRoute := bundle("noroute", "1")
 	noRoute.Chains = nil
 	b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(unknown, bundleWith("digest", "1", other), bundleWith("mode", "1", mode),
 		narrow, noRoute, bundleWith("params", "1", attachment("p", `{"bad":true}`)), bundleWith("panics", "1", attachment("x", `{"panic":true}`)),
-		bundleWith("onerror", "1", onError), bundle("good", "1"))}, time.Second)
+		bundleWith("onerror", "1", onError), bundleWith("when", "1", when), bundle("good", "1"))}, time.Second)
 	reasons := map[string]string{}
 	for _, message := range b.node.outbox.drain() {
 		report := message.GetReport()
@@ -135,6 +138,7 @@ func TestAChainThatCannotBeBuiltRejectsItsBundle(t *testing.T) {
 		"unknown": "policy tga:v1.0.0: this node has tag:v1.0.0", "digest": "expected digest digest, got other", "mode": "processing mode: expected",
 		"narrow": "the chain delivers", "noroute": "expected the id of one of the bundle's chains", "params": "bad is not a parameter",
 		"panics": "its factory panicked: oh", "onerror": `got "bad"`, "good": "",
+		"when": "policy tag:v1.0.0: when: line 1, column 8: expected one of the variables request.method",
 	} {
 		if !strings.Contains(reasons[api], reason) || (reason == "") != (reasons[api] == "") {
 			t.Errorf("%s: expected a reason with %q, got %q", api, reason, reasons[api])
@@ -336,4 +340,16 @@ func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
 		t.Errorf("expected the one instance to be closed, got %d open of %d", open, built)
 	}
 	b.node.Close()
+}
+
+func TestAttachmentsOfTheSameConditionShareIt(t *testing.T) {
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	const text = `request.method == "GET"`
+	one, two, other := attachment("one", "{}"), attachment("two", "{}"), attachment("other", "{}")
+	one.When, two.When, other.When = text, text, `request.method == "PUT"`
+	equal(t, "report", b.apply(1, some(bundleWith("a", "1", one, attachment("none", "{}")), bundleWith("b", "1", two, other))), "1 a 1 APPLIED", "1 b 1 APPLIED")
+	of := func(id string) chain.Condition { return b.node.chains.instances[id].made.instance.Settings().When }
+	if of("one").Text() != text || of("one") != of("two") || of("other") == of("one") || of("none") != nil {
+		t.Errorf("expected one condition for one text, got %v, %v, %v, %v", of("one"), of("two"), of("other"), of("none"))
+	}
 }

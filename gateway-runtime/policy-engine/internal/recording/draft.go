@@ -60,6 +60,7 @@ type executionDraft struct {
 	isStream   bool
 	unfinished bool
 	shadow     *chain.Shadow // without views; nil: it is none
+	skipped    string        // what the condition says, by which the policy does not apply; "": it does
 }
 
 // What a draft is charged with, beside the bytes of bodies: about what it takes.
@@ -178,6 +179,15 @@ func (d *draft) keepShadow(x *executionDraft, shadow *chain.Shadow) {
 	}
 	shadow.Seen, shadow.Left = chain.View{}, chain.View{}
 	x.took, x.execution, x.shadow = execution.Duration, execution, shadow
+}
+
+// ExecutionSkipped keeps that the policy does not apply.
+func (d *draft) ExecutionSkipped(turn chain.Turn, condition string) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if d.charge(executionSize) {
+		d.executions = append(d.executions, executionDraft{turn: turn, began: d.since(), skipped: condition})
+	}
 }
 
 // StreamChunk counts.
@@ -399,6 +409,9 @@ func (d *draft) message(s *shower, direction chain.Direction, side chain.Side) *
 func (x *executionDraft) shown(s *shower) Execution {
 	e := Execution{Index: x.turn.Index, Policy: x.turn.Policy, Phase: x.turn.Phase, StartedMs: milliseconds(x.began),
 		DurationMs: milliseconds(x.took), Outcome: x.outcome()}
+	if x.skipped != "" {
+		e.When = s.text(x.skipped)
+	}
 	if x.execution.Work > 0 {
 		work := milliseconds(x.execution.Work)
 		e.WorkMs = &work
@@ -433,6 +446,8 @@ func (x *executionDraft) showShadow(s *shower, e *Execution) {
 
 func (x *executionDraft) outcome() string {
 	switch {
+	case x.skipped != "":
+		return "skipped"
 	case x.unfinished || x.execution.Cancelled:
 		return "cancelled"
 	case x.execution.Continued:

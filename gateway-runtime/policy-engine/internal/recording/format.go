@@ -94,6 +94,7 @@ type Execution struct {
 	DurationMs float64  `json:"durationMs"`
 	WorkMs     *float64 `json:"workMs,omitempty"`
 	Outcome    string   `json:"outcome"`
+	When       string   `json:"when,omitempty"` // of one that was skipped
 	Failure    *Failure `json:"failure,omitempty"`
 	Changes    []Change `json:"changes,omitempty"`
 	Stream     *Stream  `json:"stream,omitempty"`

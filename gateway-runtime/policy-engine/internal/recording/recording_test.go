@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/condition"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -238,4 +239,21 @@ func TestWhatCannotBeDecodedIsNotShown(t *testing.T) {
 		e := newGateway(t, enough, passes).record(t, get("/orders/7").posts("password=").with("content-encoding", coding))
 		expect(t, coding, asJSON(t, e.Request.Body), want)
 	}
+}
+
+func TestAPolicyThatDoesNotApplyIsRecorded(t *testing.T) {
+	never, err := condition.Compile(`request.headers["x-beta"] == "1"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken, err := condition.Compile(`int(request.headers["x-count"]) > 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	skips := policyWith("skips", does{}, chain.Settings{Mode: modes("hH"), When: never})
+	fails := policyWith("fails", does{}, chain.Settings{Mode: modes("H"), When: broken, OnError: chain.OnError{Default: chain.Continue}})
+	e := newGateway(t, enough, skips, fails).record(t, get("/orders/7"))
+	expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", len(e.Executions)), "failure policy_condition 2")
+	expect(t, "skipped", spaced(e.Executions[0].Policy, e.Executions[0].Phase, e.Executions[0].Outcome, e.Executions[0].When), `skips:v1.0.0 request skipped request.headers["x-beta"] == "1"`)
+	expect(t, "failed", spaced(e.Executions[1].Outcome, e.Executions[1].Failure.Class, e.Executions[1].When), "failed condition ")
 }

@@ -55,6 +55,9 @@ func (t *tracedExchange) begin(ctx context.Context, turn chain.Turn) context.Con
 	}))
 }
 
+// ExecutionSkipped makes no span: nothing ran.
+func (*tracedExchange) ExecutionSkipped(chain.Turn, string) {}
+
 // ExecutionEnded exports the execution's span.
 func (t *tracedExchange) ExecutionEnded(turn chain.Turn, execution chain.Execution, _ chain.View) {
 	t.end(turn, &execution)

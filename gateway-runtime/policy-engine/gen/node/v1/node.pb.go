@@ -2089,7 +2089,8 @@ type Attachment struct {
 	Operation           string                 `protobuf:"bytes,15,opt,name=operation,proto3" json:"operation,omitempty"`                                                     // "GET /{id}", where it is attached to an operation; empty at API level
 	// It runs beside exchanges, and nothing of its action is applied. An engine that does not know this would apply it, so
 	// that definition_digest begins with "shadow:" then, which such an engine refuses.
-	Shadow        bool `protobuf:"varint,17,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	Shadow        bool   `protobuf:"varint,17,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	When          string `protobuf:"bytes,18,opt,name=when,proto3" json:"when,omitempty"` // a condition in CEL: it applies to these exchanges alone; empty: to all. docs/reference/conditions.md
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2227,6 +2228,13 @@ func (x *Attachment) GetShadow() bool {
 		return x.Shadow
 	}
 	return false
+}
+
+func (x *Attachment) GetWhen() string {
+	if x != nil {
+		return x.When
+	}
+	return ""
 }
 
 type ProcessingMode struct {
@@ -2463,7 +2471,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\vattachments\x18\x03 \x03(\v2\x1e.gatewright.node.v1.AttachmentR\vattachments\x12K\n" +
 	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\x12+\n" +
 	"\x11encoded_responses\x18\x05 \x01(\bR\x10encodedResponses\x12\x1c\n" +
-	"\tupstreams\x18\x06 \x03(\tR\tupstreams\"\x87\x06\n" +
+	"\tupstreams\x18\x06 \x03(\tR\tupstreams\"\x9b\x06\n" +
 	"\n" +
 	"Attachment\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1f\n" +
@@ -2485,7 +2493,8 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x0emax_body_bytes\x18\f \x01(\x04R\fmaxBodyBytes\x123\n" +
 	"\x16stream_idle_timeout_ms\x18\x10 \x01(\rR\x13streamIdleTimeoutMs\x12\x1c\n" +
 	"\toperation\x18\x0f \x01(\tR\toperation\x12\x16\n" +
-	"\x06shadow\x18\x11 \x01(\bR\x06shadow\x1a^\n" +
+	"\x06shadow\x18\x11 \x01(\bR\x06shadow\x12\x12\n" +
+	"\x04when\x18\x12 \x01(\tR\x04when\x1a^\n" +
 	"\x13OnErrorByClassEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x05value\x18\x02 \x01(\x0e2\x1b.gatewright.node.v1.OnErrorR\x05value:\x028\x01\"\xab\x03\n" +

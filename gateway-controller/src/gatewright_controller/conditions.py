@@ -1,0 +1,68 @@
+"""Conditions of attachments (`when`), checked by the program that evaluates them: the policy engine.
+
+There is one implementation of CEL in a gateway, the engine's. Asked before an API is stored, it says what the nodes
+will say; whoever has no engine at hand leaves the check to the nodes, which reject the API.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+log = logging.getLogger(__name__)
+
+COMMAND = "check-conditions"
+TIMEOUT_SECONDS = 10.0
+
+
+class ConditionMistake(msgspec.Struct, frozen=True):
+    """What is wrong with a condition: expected, got, the cure. Line and column count from 1; 0: all of the text."""
+
+    message: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        if not self.line:
+            return self.message
+        place = f"character {self.column}" if self.line == 1 else f"character {self.column} of its line {self.line}"
+        return f"{self.message} (at {place})"
+
+
+class Conditions:
+    """Asks an engine's program. `engine`: None where there is none at hand; then nothing is wrong here."""
+
+    def __init__(self, engine: Path | None = None) -> None:
+        self._engine = engine
+
+    def mistakes(self, texts: Sequence[str]) -> list[ConditionMistake | None]:
+        """What is wrong with each, None where nothing is. It starts a process, and waits for it.
+
+        An engine that cannot be asked is logged, and leaves the check to the nodes.
+        """
+        if self._engine is None or not texts:
+            return [None] * len(texts)
+        try:
+            said = self._asked(self._engine, texts)
+        except (OSError, subprocess.SubprocessError, msgspec.DecodeError) as error:
+            log.error("conditions are left to the nodes to check", extra={"reason": str(error)})
+            return [None] * len(texts)
+        return said
+
+    def _asked(self, engine: Path, texts: Sequence[str]) -> list[ConditionMistake | None]:
+        asked = subprocess.run(
+            [engine, COMMAND],
+            input=msgspec.json.encode(texts),
+            capture_output=True,
+            env={},  # the controller's has secrets
+            timeout=TIMEOUT_SECONDS,
+            check=True,
+        )
+        said = msgspec.json.decode(asked.stdout, type=list[ConditionMistake | None])
+        if len(said) != len(texts):
+            raise msgspec.DecodeError(f"expected an answer for each of {len(texts)} conditions, got {len(said)}")
+        return said

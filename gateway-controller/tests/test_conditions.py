@@ -1,0 +1,74 @@
+"""What the controller makes of what an engine says of conditions. What that says, e2e/test_conditions.py asks."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from gatewright_controller.conditions import Conditions
+from gatewright_controller.definitions import Definitions
+from gatewright_controller.validation import validate
+from gatewright_documents.mistake import Invalid
+from gatewright_documents.values import JsonObject
+
+SAYS = '[null,{"line":2,"column":7,"message":"expected a, got b"},{"message":"expected a text, got none"}]'
+
+
+def program(folder: Path, *lines: str) -> Path:
+    """A program that does what an engine might."""
+    path = folder / "policy-engine"
+    path.write_text("\n".join(["#!/bin/sh", *lines]) + "\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_each_mistake_stands_where_its_condition_does(
+    tmp_path: Path, orders: JsonObject, definitions: Definitions
+) -> None:
+    engine = program(tmp_path, f"[ \"$1\" = check-conditions ] && cat > {tmp_path}/asked && echo '{SAYS}'")
+    orders["spec"]["policies"] = [{"name": "log-message", "version": "v1"}] * 2
+    orders["spec"]["policies"][1] = {"name": "log-message", "version": "v1", "when": "one"}
+    orders["spec"]["operations"] = [
+        {"method": "GET", "path": f"/{text}", "policies": [{"name": "log-message", "version": "v1", "when": text}]}
+        for text in ("two", "three")
+    ]
+    with pytest.raises(Invalid) as caught:
+        validate(orders, definitions, {}, conditions=Conditions(engine))
+    assert list(map(str, caught.value.mistakes)) == [
+        "spec.operations[0].policies[0].when: expected a, got b (at character 7 of its line 2)",
+        "spec.operations[1].policies[0].when: expected a text, got none",
+    ]
+    assert (tmp_path / "asked").read_text() == '["one","two","three"]'
+
+
+def test_nobody_is_asked_where_there_is_no_condition(
+    tmp_path: Path, orders: JsonObject, definitions: Definitions
+) -> None:
+    validate(orders, definitions, {}, conditions=Conditions(program(tmp_path, f"touch {tmp_path}/asked")))
+    assert not (tmp_path / "asked").exists()
+
+
+def test_the_engine_is_told_nothing_of_the_controllers_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", "secret")
+    engine = program(tmp_path, f"/usr/bin/env > {tmp_path}/environment", "echo '[null]'")
+    assert Conditions(engine).mistakes(["true"]) == [None]
+    assert "secret" not in (tmp_path / "environment").read_text()
+
+
+@pytest.mark.parametrize("line", ["exit 1", "echo nonsense", "echo '[null, 3]'", "echo '[]'", "kill -9 $$"])
+def test_an_engine_that_cannot_be_asked_leaves_it_to_the_nodes(
+    tmp_path: Path, line: str, orders: JsonObject, definitions: Definitions, caplog: pytest.LogCaptureFixture
+) -> None:
+    orders["spec"]["policies"] = [{"name": "log-message", "version": "v1", "when": "request.method"}]
+    with caplog.at_level(logging.ERROR):
+        validate(orders, definitions, {}, conditions=Conditions(program(tmp_path, line)))
+    assert "conditions are left to the nodes to check" in caplog.text
+
+
+def test_without_an_engine_nodes_check(orders: JsonObject, definitions: Definitions) -> None:
+    orders["spec"]["policies"] = [{"name": "log-message", "version": "v1", "when": "nonsense ("}]
+    assert validate(orders, definitions, {}, conditions=Conditions(Path("/nowhere/policy-engine")))
+    assert validate(orders, definitions, {})

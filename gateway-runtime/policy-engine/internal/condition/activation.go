@@ -1,0 +1,114 @@
+package condition
+
+import (
+	"net"
+	"net/url"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/interpreter"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// activation gives a condition its variables, each as it is asked for.
+type activation struct {
+	request  *v1alpha.RequestContext
+	headers  headerMap
+	query    queryMap
+	metadata metadataMap
+}
+
+func newActivation(request *v1alpha.RequestContext) *activation {
+	return &activation{request: request, headers: headerMap{view: request.Headers}, query: queryMap{text: request.Query}, metadata: metadataMap{of: request.Metadata}}
+}
+
+func (a *activation) Parent() interpreter.Activation { return nil }
+
+func (a *activation) ResolveName(name string) (any, bool) {
+	switch name {
+	case method:
+		return types.String(a.request.Method), true
+	case path:
+		return types.String(a.request.Path), true
+	case headers:
+		return &a.headers, true
+	case query:
+		return &a.query, true
+	case metadata:
+		return &a.metadata, true
+	case host:
+		return types.String(hostOf(a.request.Authority)), true
+	case scheme:
+		return types.String(a.request.Scheme), true
+	case clientIP:
+		return types.String(ipOf(a.request.ClientAddress)), true
+	}
+	return a.resolvePeer(name)
+}
+
+var nobody v1alpha.Peer
+
+// resolvePeer gives what the client's certificate says; of a client without one, empty values.
+func (a *activation) resolvePeer(name string) (any, bool) {
+	peer := a.request.Peer
+	if peer == nil {
+		peer = &nobody
+	}
+	switch name {
+	case subject:
+		return types.String(peer.Subject), true
+	case issuer:
+		return types.String(peer.Issuer), true
+	case prints:
+		return types.String(peer.Fingerprint), true
+	case dnsNames:
+		return listOf(peer.DNSNames), true
+	case uris:
+		return listOf(peer.URIs), true
+	case emails:
+		return listOf(peer.EmailAddresses), true
+	case ips:
+		return listOf(peer.IPAddresses), true
+	}
+	return nil, false
+}
+
+// hostOf is the authority without its port, in lower case; an IPv6 address without its brackets.
+func hostOf(authority string) string {
+	name := authority
+	if alone, _, err := net.SplitHostPort(authority); err == nil {
+		name = alone
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(name, "["), "]"))
+}
+
+// ipOf is the address without its port; "" where there is none.
+func ipOf(address string) string {
+	if ip, _, err := net.SplitHostPort(address); err == nil {
+		return ip
+	}
+	return ""
+}
+
+// parameters yields those of a query, decoded as forms are; what is no encoding stays as it is.
+func parameters(query string) func(yield func(name, value string) bool) {
+	return func(yield func(name, value string) bool) {
+		for pair := range strings.SplitSeq(query, "&") {
+			if pair == "" {
+				continue
+			}
+			name, value, _ := strings.Cut(pair, "=")
+			if !yield(unescaped(name), unescaped(value)) {
+				return
+			}
+		}
+	}
+}
+
+func unescaped(text string) string {
+	if plain, err := url.QueryUnescape(text); err == nil {
+		return plain
+	}
+	return text
+}

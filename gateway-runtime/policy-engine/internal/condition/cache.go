@@ -1,0 +1,56 @@
+package condition
+
+import (
+	"runtime"
+	"sync"
+	"weak"
+)
+
+// Cache shares conditions of the same text among those who use them, for as long as somebody does. The zero value is empty
+// and ready, for many goroutines.
+type Cache struct {
+	mutex sync.Mutex
+	known map[string]weak.Pointer[Condition]
+}
+
+// Compile is the function of that name, but that a text is compiled once.
+func (c *Cache) Compile(text string) (*Condition, error) {
+	if shared := c.find(text); shared != nil {
+		return shared, nil
+	}
+	made, err := Compile(text)
+	if err != nil {
+		return nil, err
+	}
+	return c.keep(text, made), nil
+}
+
+func (c *Cache) find(text string) *Condition {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.known[text].Value()
+}
+
+// keep returns the condition that others share: made, or one that somebody else has made meanwhile.
+func (c *Cache) keep(text string, made *Condition) *Condition {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if shared := c.known[text].Value(); shared != nil {
+		return shared
+	}
+	if c.known == nil {
+		c.known = map[string]weak.Pointer[Condition]{}
+	}
+	c.known[text] = weak.Make(made)
+	runtime.AddCleanup(made, c.forget, text)
+	return made
+}
+
+// forget drops a text whose condition nobody uses any more.
+func (c *Cache) forget(text string) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.known[text].Value() == nil {
+		delete(c.known, text)
+	}
+}

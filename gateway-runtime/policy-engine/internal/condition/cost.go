@@ -1,0 +1,84 @@
+package condition
+
+import (
+	"fmt"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/cost"
+	"cel.dev/cel-go/common/overloads"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+)
+
+// checkCost refuses what would cost too much for a request that is as large as requests may well be. One that is larger
+// still is held to MaxCost when it is there.
+func checkCost(env *cel.Env, ast *cel.Ast) error {
+	estimate, err := env.EstimateCost(ast, sizes{})
+	if err != nil {
+		return &Mistake{Message: fmt.Sprintf("expected a condition whose cost can be estimated, got one of which CEL says: %v", err)}
+	}
+	if estimate.Max > MaxCost {
+		got := fmt.Sprint(estimate.Max)
+		if estimate.Max > 1e12 {
+			got = "far more"
+		}
+		return &Mistake{Message: fmt.Sprintf("expected a condition that costs at most %d (CEL's units) for a request with %d headers, got %s; look at fewer values, or once",
+			MaxCost, likelyLines, got)}
+	}
+	return nil
+}
+
+// What a request may well have.
+const (
+	likelyLines = 100  // headers, query parameters, keys of metadata, names of a certificate
+	likelyName  = 64   // bytes of their names
+	likelyValue = 1024 // bytes of a value, of the path and the host
+)
+
+// sizes are those of the variables, for the estimate.
+type sizes struct{}
+
+// EstimateCallCost is that of functions which read all of a text, by its length: lowerAscii, and size, which CEL takes for
+// one unit. All others have their own.
+func (s sizes) EstimateCallCost(function, _ string, target *cost.AstNode, arguments []cost.AstNode) *cost.CallEstimate {
+	if target != nil {
+		arguments = []cost.AstNode{*target}
+	}
+	if function != lowerASCII && function != overloads.Size || len(arguments) != 1 || arguments[0].Type().Kind() != types.StringKind {
+		return nil
+	}
+	size := cost.EstimateSize(s, arguments[0])
+	estimate := cost.NewCallEstimate(size.MultiplyByCostFactor(cost.StringCostFactor), nil)
+	if function == lowerASCII {
+		estimate.ResultSize = &size
+	}
+	return estimate
+}
+
+// CallCost is EstimateCallCost for what has been called.
+func (sizes) CallCost(function, _ string, arguments []ref.Val, _ ref.Val) *uint64 {
+	if function != lowerASCII && function != overloads.Size || len(arguments) != 1 {
+		return nil
+	}
+	text, ok := arguments[0].(types.String)
+	if !ok {
+		return nil
+	}
+	spent := uint64(float64(len(text))*cost.StringCostFactor) + 1
+	return &spent
+}
+
+func (sizes) EstimateSize(element cost.AstNode) *cost.SizeEstimate {
+	path := element.Path()
+	if len(path) == 0 {
+		return nil
+	}
+	size := cost.RangedSizeEstimate(0, likelyValue)
+	switch last := path[len(path)-1]; {
+	case last == "@keys":
+		size.Max = likelyName
+	case last == query || last == headers || last == metadata || element.Type().Kind() == types.ListKind:
+		size.Max = likelyLines
+	}
+	return &size
+}

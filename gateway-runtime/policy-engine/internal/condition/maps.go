@@ -1,0 +1,202 @@
+package condition
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// The maps of a request. A key that is not there has the empty value of the map's type, where CEL's own maps make an error
+// of it: a header that a client leaves out is no mistake of anybody's. For that they are no traits.Mapper, whose Find says
+// whether a key is there both to who asks for a value and to who asks whether there is one; that is IsSet's.
+//
+// A condition has them for their keys alone: wholeMaps refuses to compare them, or to put them anywhere else.
+
+var mapType = types.MapType.WithTraits(traits.ContainerType | traits.FieldTesterType | traits.IndexerType | traits.IterableType | traits.SizerType)
+
+// keyed is what the maps have in common.
+type keyed struct{}
+
+func (keyed) Type() ref.Type { return mapType }
+func (keyed) Value() any     { return nil }
+
+func (keyed) Equal(other ref.Val) ref.Val { return types.MaybeNoSuchOverloadErr(other) }
+func (keyed) ConvertToType(to ref.Type) ref.Val {
+	return types.NewErr("expected the value of a key, not a map, as %v", to)
+}
+func (keyed) ConvertToNative(to reflect.Type) (any, error) {
+	return nil, fmt.Errorf("expected the value of a key, not a map, as %v", to)
+}
+
+// keyOf is a key as text, or why it is none.
+func keyOf(index ref.Val) (string, ref.Val) {
+	if text, ok := index.(types.String); ok {
+		return string(text), nil
+	}
+	return "", types.NewErr("expected a text as the key, got %v", index.Type())
+}
+
+// listOf is a list of texts.
+func listOf(texts []string) ref.Val { return types.NewStringList(types.DefaultTypeAdapter, texts) }
+
+// ---------------------------------------------------------------- headers
+
+// headerMap has the values of each header joined by a comma (RFC 9110, 5.3), by its name in any case. "": there is none.
+type headerMap struct {
+	keyed
+	view  v1alpha.Headers
+	plain traits.Mapper // nil: nobody has asked for all of it
+}
+
+// joined is the header's value; "" where there is none.
+func (m *headerMap) joined(name string) string {
+	first, more := "", []string(nil)
+	found := false
+	for value := range m.view.Values(name) {
+		if !found {
+			first, found = value, true
+			continue
+		}
+		more = append(more, value)
+	}
+	if more == nil {
+		return first
+	}
+	return first + "," + strings.Join(more, ",")
+}
+
+func (m *headerMap) Get(index ref.Val) ref.Val {
+	name, wrong := keyOf(index)
+	if wrong != nil {
+		return wrong
+	}
+	return types.String(m.joined(name))
+}
+
+func (m *headerMap) Contains(index ref.Val) ref.Val {
+	name, wrong := keyOf(index)
+	if wrong != nil {
+		return wrong
+	}
+	return types.Bool(m.view.Has(name))
+}
+
+func (m *headerMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
+
+func (m *headerMap) all() traits.Mapper {
+	if m.plain == nil {
+		values := map[string][]string{}
+		for _, header := range m.view {
+			values[header.Name] = append(values[header.Name], header.Value)
+		}
+		plain := make(map[string]string, len(values))
+		for name, all := range values {
+			plain[name] = strings.Join(all, ",")
+		}
+		m.plain = types.NewStringStringMap(types.DefaultTypeAdapter, plain)
+	}
+	return m.plain
+}
+
+func (m *headerMap) Iterator() traits.Iterator { return m.all().Iterator() }
+func (m *headerMap) Size() ref.Val             { return m.all().Size() }
+
+// ---------------------------------------------------------------- query
+
+// queryMap has all values of each parameter. An empty list: there is none.
+type queryMap struct {
+	keyed
+	text   string
+	values map[string][]string // nil: nobody has asked
+}
+
+// parsed is the query, which is read once: a request may have thousands of parameters.
+func (m *queryMap) parsed() map[string][]string {
+	if m.values == nil {
+		m.values = map[string][]string{}
+		for name, value := range parameters(m.text) {
+			m.values[name] = append(m.values[name], value)
+		}
+	}
+	return m.values
+}
+
+func (m *queryMap) Get(index ref.Val) ref.Val {
+	name, wrong := keyOf(index)
+	if wrong != nil {
+		return wrong
+	}
+	return listOf(m.parsed()[name])
+}
+
+func (m *queryMap) Contains(index ref.Val) ref.Val {
+	name, wrong := keyOf(index)
+	if wrong != nil {
+		return wrong
+	}
+	_, found := m.parsed()[name]
+	return types.Bool(found)
+}
+
+func (m *queryMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
+
+func (m *queryMap) Iterator() traits.Iterator {
+	return types.NewDynamicMap(types.DefaultTypeAdapter, m.parsed()).Iterator()
+}
+
+func (m *queryMap) Size() ref.Val { return types.Int(len(m.parsed())) }
+
+// ---------------------------------------------------------------- metadata
+
+// metadataMap is the exchange's metadata, as the policies before have left it. null: there is none.
+type metadataMap struct {
+	keyed
+	of    *v1alpha.ExchangeMetadata
+	plain traits.Mapper // nil: nobody has asked for all of it
+}
+
+func (m *metadataMap) Get(index ref.Val) ref.Val {
+	key, wrong := keyOf(index)
+	if wrong != nil {
+		return wrong
+	}
+	value, _ := m.of.Get(key)
+	return types.DefaultTypeAdapter.NativeToValue(value)
+}
+
+func (m *metadataMap) Contains(index ref.Val) ref.Val {
+	key, wrong := keyOf(index)
+	if wrong != nil {
+		return wrong
+	}
+	_, found := m.of.Get(key)
+	return types.Bool(found)
+}
+
+func (m *metadataMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
+
+func (m *metadataMap) all() traits.Mapper {
+	if m.plain != nil {
+		return m.plain
+	}
+	plain := map[string]any{}
+	text, err := m.of.JSON()
+	if err == nil && text != nil {
+		err = json.Unmarshal(text, &plain)
+	}
+	if err != nil {
+		panic(fmt.Errorf("the exchange's metadata: %w", err)) // which the evaluation makes an error of
+	}
+	m.plain = types.NewStringInterfaceMap(types.DefaultTypeAdapter, plain)
+	return m.plain
+}
+
+func (m *metadataMap) Iterator() traits.Iterator { return m.all().Iterator() }
+func (m *metadataMap) Size() ref.Val             { return m.all().Size() }
