@@ -69,7 +69,7 @@ def test_the_list_is_what_the_build_has_and_what_apis_attach(page: Page, gateway
             f"{policy['name']}\n{policy['description']}", policy["version"], policy["runtime"],
         )  # fmt: skip
     assert cells(page, "raise-error")[3].split() == ["broken", "broken-late"]
-    assert cells(page, "log-message")[3].split("\n")[-1] == "and 3 more"
+    assert re.fullmatch(r"and \d+ more", cells(page, "log-message")[3].split("\n")[-1])
     assert cells(page, "rewrite-json")[3] == "no API"
     page.get_by_label("Find").fill("PYTHON deny")
     expect(page.locator("tbody tr")).to_have_count(1)

@@ -33,7 +33,14 @@ def _report(exchange: Exchange, paint: Paint, sources: Sources) -> Iterator[str]
         return
     yield from timeline.table(exchange, paint)
     for execution in exchange.executions:
-        if execution.changes or execution.failure or execution.stream or execution.reason or execution.when or _differs(execution):
+        if (
+            execution.changes
+            or execution.failure
+            or execution.stream
+            or execution.reason
+            or execution.when
+            or _differs(execution)
+        ):
             yield ""
             yield from _execution(exchange, execution, paint, sources)
 
