@@ -298,6 +298,8 @@ def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstre
         goes_on = attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")
         gateway.deploy(api("goes-on", upstream.url, [goes_on]))
         assert httpx.get(f"{gateway.url}/goes-on/x").status_code == 200
+        gateway.deploy(api("skips", upstream.url, [GO | {"when": 'request.method == "PUT"'}]))
+        assert httpx.get(f"{gateway.url}/skips/x").status_code == 200
         gateway.deploy(api("shadowed", upstream.url, [attach("body-length", mode="shadow")]))
         assert httpx.post(f"{gateway.url}/shadowed/x", content=b"x").status_code == 200
         gateway.deploy(api("crashes", upstream.url, [attach("faulty", {"how": "exit"})]))

@@ -155,5 +155,5 @@ def test_a_file_path_leads_to_the_runtime_that_the_definition_names(build: Path)
     }
     registered = (build / "policy-engine" / "plugin_registry.go").read_text()
     for name, runtime in runtimes.items():
-        (line,) = (line for line in registered.splitlines() if f'"{name}"' in line)
-        assert ("BridgeFactory" in line) == (runtime == "python"), line
+        lines = [line for line in registered.splitlines() if f'"{name}"' in line]
+        assert [("BridgeFactory" in line) for line in lines] == [runtime == "python"] * len(lines) != [], lines

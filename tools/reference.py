@@ -398,6 +398,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
     "gatewright.testing": {
         "The policy": ("load_policy", "params", "prepared", "Prepared"),
         "Metrics": ("metric", "reset_metrics"),
+        "Time": ("clock", "MovedClock"),
         "Contexts": ("request", "response", "HeaderLines", "header_blob"),
         "Streams": ("stream", "Stream", "run_stream", "StreamResult", "collect_stream", "streaming"),
         "Recorded exchanges": ("replay", "Replay", "ReplayedExecution", "IncompleteRecordingError"),

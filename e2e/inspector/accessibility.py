@@ -10,6 +10,8 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from e2e.inspector.chromium import WIDE, looks
+
 HERE = Path(__file__).resolve().parent
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 IMPACTS = {"serious", "critical"}
@@ -42,8 +44,10 @@ def keyboard(page: Page) -> list[str]:
     """Goes through the page by Tab, and answers what it stopped at, in order.
 
     Fails where something interactive is not reached, where the focus is not to be seen or hidden behind something, and
-    where it is caught.
+    where it is caught. In the wide look alone: the others have the same stops.
     """
+    if looks.get(page, WIDE) != WIDE:
+        return []
     page.evaluate(STOPS)
     stops, wrong = [], []
     for _ in range(MOST_STOPS):
@@ -67,7 +71,10 @@ WIDER = (HERE / "reflow.js").read_text()
 
 def reflow(page: Page) -> None:
     """Fails where the page has to be scrolled sideways: at a width of 320 px (400 % zoom), at 200 % zoom, and with
-    letters of twice the size. The page has its size again when this returns."""
+    letters of twice the size. The page has its size again when this returns. In the wide look alone: the sizes are
+    those that it sets."""
+    if looks.get(page, WIDE) != WIDE:
+        return
     for what, width, height, text in (
         ("320 px wide", 320, 640, "100%"), ("at 200 % zoom", 640, 400, "100%"), ("with large text", 1280, 800, "200%"),
     ):  # fmt: skip

@@ -52,8 +52,7 @@ from gatewright.definition import PolicyDefinition
 from gatewright.lifetime import Lifetime, lifetime
 from gatewright.metadata import checked_json
 from gatewright.metrics import registry
-from gatewright.moved_clock import MovedClock as MovedClock
-from gatewright.moved_clock import clock as clock
+from gatewright.moved_clock import MovedClock, clock
 from gatewright.policy import (
     ImmediateResponse,
     OnRequestStream,
@@ -73,11 +72,13 @@ __all__ = [
     "STREAM_HOOKS",
     "HeaderLines",
     "IncompleteRecordingError",
+    "MovedClock",
     "Prepared",
     "Replay",
     "ReplayedExecution",
     "Stream",
     "StreamResult",
+    "clock",
     "collect_stream",
     "header_blob",
     "load_policy",
