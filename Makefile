@@ -38,7 +38,7 @@ else
 endif
 
 go-tests:
-	@run=0; until go test -race -timeout 300s $(addsuffix /...,$(addprefix ./,$(GO_MODULES))); do \
+	@run=0; until go test -race -timeout 600s $(addsuffix /...,$(addprefix ./,$(GO_MODULES))); do \
 		[ $$run -lt $(RERUNS) ] || exit 1; run=$$((run + 1)); echo "go test: once more, the packages that have failed"; done
 	python tools/go_tool.py collector prometheus promtool # now, or they were compiled beside tests that measure
 
