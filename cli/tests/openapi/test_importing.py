@@ -189,11 +189,12 @@ def test_any_document_becomes_an_api_that_the_controller_takes_or_says_where_it_
     given: JsonObject, choices: Choices, as_yaml: bool
 ) -> None:
     written = yaml.safe_dump(given, allow_unicode=True) if as_yaml else json.dumps(given, indent=1)
+    lines = sum(map(written.count, "\n\x85\u2028\u2029")) + 1  # as YAML 1.1 counts them
     try:
         text = imported(written.encode(), "any.yaml", choices).text
     except Invalid as invalid:
         for one in invalid.mistakes:
-            assert one.line in range(1, written.count("\n") + 2) or one.field.startswith("--"), str(one)
+            assert one.line in range(1, lines + 1) or one.field.startswith("--"), str(one)
         return
     document = parse_yaml(text.encode())
     assert document == read_yaml(text.encode(), YAML_1_1)
