@@ -40,14 +40,14 @@ def _told(violation: dict[str, Any]) -> str:
 STOPS = (HERE / "keyboard.js").read_text()
 
 
-def keyboard(page: Page) -> list[str]:
+def keyboard(page: Page) -> list[str] | None:
     """Goes through the page by Tab, and answers what it stopped at, in order.
 
     Fails where something interactive is not reached, where the focus is not to be seen or hidden behind something, and
-    where it is caught. In the wide look alone: the others have the same stops.
+    where it is caught. In the wide look alone, for the others have the same stops: there it answers None.
     """
     if looks.get(page, WIDE) != WIDE:
-        return []
+        return None
     page.evaluate(STOPS)
     stops, wrong = [], []
     for _ in range(MOST_STOPS):

@@ -399,7 +399,7 @@ def test_it_is_for_everybody(view: Page, upstream: Upstream, screenshot: Screens
     reflow(view)
     view.evaluate("() => { document.body.tabIndex = -1; document.body.focus(); }")  # Tab goes on from the page's top
     stops = keyboard(view)
-    assert not stops or any("Send" in stop for stop in stops)
+    assert stops is None or any("Send" in stop for stop in stops)
     masked = [view.locator("#compose-host"), answer(view).locator("p"), view.locator(".sent .quiet")]
     screenshot(view, "compose", mask=masked)
 

@@ -73,7 +73,7 @@ def test_the_keyboard_finds(blank: Page, instead: str, found: str) -> None:
 
 def test_the_focus_may_be_shown_around_what_has_it(blank: Page) -> None:
     around = "<style>p:focus-within { outline: 2px solid } button { outline: none }</style><p><button>Save</button></p>"
-    assert "<button> “Save”" in keyboard(shows(blank, GOOD.replace(SAVE, around)))
+    assert "<button> “Save”" in (keyboard(shows(blank, GOOD.replace(SAVE, around))) or ())
 
 
 @pytest.mark.parametrize(
