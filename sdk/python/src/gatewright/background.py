@@ -31,7 +31,8 @@ import inspect
 import logging
 import random
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeAlias, TypeVar, overload
 
@@ -111,16 +112,10 @@ class Every:
 
     def run_once(self, *, raises: bool = False) -> None:
         """One run, here."""
-        try:
+        with self._counted(raises):
             if inspect.isawaitable(made := self.work()):
                 getattr(made, "close", bool)()  # or Python warns that it was never awaited
                 raise TypeError(f"expected `async with`, since {self.name} returns something to await; got `with`")
-        except Exception as error:
-            if raises:
-                raise
-            self._failed(error)
-        else:
-            self._succeeded()
 
     # -------------------------------------------------------------- async functions
 
@@ -140,16 +135,10 @@ class Every:
 
     async def run_once_async(self, *, raises: bool = False) -> None:
         """One run, in this task."""
-        try:
+        with self._counted(raises):
             result = self.work()
             if inspect.isawaitable(result):
                 await result
-        except Exception as error:
-            if raises:
-                raise
-            self._failed(error)
-        else:
-            self._succeeded()
 
     # -------------------------------------------------------------- both
 
@@ -160,6 +149,18 @@ class Every:
             return self._seconds * random.uniform(1 - share, 1 + share)  # noqa: S311 - no secret
         backoff = FIRST_RETRY_SECONDS * 2.0 ** min(self.failures - 1, 30)
         return min(backoff, self._seconds) * random.uniform(1 - share, 1)  # noqa: S311
+
+    @contextmanager
+    def _counted(self, raises: bool) -> Iterator[None]:
+        """Around a run. What it raises goes no further unless `raises`."""
+        try:
+            yield
+        except Exception as error:
+            if raises:
+                raise
+            self._failed(error)
+        else:
+            self._succeeded()
 
     def _succeeded(self) -> None:
         if self.failures:
