@@ -35,6 +35,7 @@ from gatewright_controller.exchange_api import ExchangeEndpoints
 from gatewright_controller.gateway_api import GatewayEndpoints
 from gatewright_controller.gateways import Gateways
 from gatewright_controller.inspector import inspector_routes
+from gatewright_controller.json_body import bounded_body
 from gatewright_controller.log_level_api import LogLevelEndpoints
 from gatewright_controller.metrics import CONTENT_TYPE_LATEST, ROUTE, Measured, Metrics
 from gatewright_controller.model import Api
@@ -210,7 +211,7 @@ class Endpoints:
 
     async def check_policies(self, request: Request) -> Response:
         """What `reload` would do with the definitions in the body: {"definitions": {FILE: TEXT}}."""
-        document = await self._reading(parse_json, await self._body(request, MAX_DEFINITIONS_BYTES))
+        document = await self._reading(parse_json, await bounded_body(request, MAX_DEFINITIONS_BYTES))
         texts = document.get("definitions")
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
             raise Problem(422, 'expected {"definitions": {FILE: TEXT}}')
@@ -223,7 +224,7 @@ class Endpoints:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type not in PARSERS:
             raise Problem(415, f"expected a Content-Type of {', '.join(PARSERS)}, got {media_type or 'none'}")
-        parse, body = PARSERS[media_type], await self._body(request, self._max_request_bytes)
+        parse, body = PARSERS[media_type], await bounded_body(request, self._max_request_bytes)
         document = await self._reading(parse, body)
         document.pop("status", None)  # ours; who sends back what they were given changes nothing by it
         try:
@@ -234,20 +235,12 @@ class Endpoints:
 
     async def json_object(self, request: Request) -> JsonObject:
         """The body, whatever its content type."""
-        return await self._reading(parse_json, await self._body(request, self._max_request_bytes))
+        return await self._reading(parse_json, await bounded_body(request, self._max_request_bytes))
 
     async def _reading(self, read: Callable[[bytes], T], body: bytes) -> T:
         """One body after the other, beside the event loop: it shares the interpreter with one reader, not with many."""
         async with self._one_reader:
             return await asyncio.to_thread(read, body)
-
-    async def _body(self, request: Request, most: int) -> bytes:
-        body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > most:
-                raise Problem(413, f"expected a body of at most {most} bytes")
-        return bytes(body)
 
     def _resource(self, stored: StoredApi) -> JsonObject:
         return {**self._shown(stored), "status": _status(self._deployment.status(stored.name), stored)}

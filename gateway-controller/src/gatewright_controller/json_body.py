@@ -1,5 +1,5 @@
-"""A request's body that is JSON, and said to be: what a web page may send to another origin without asking is not
-(https://fetch.spec.whatwg.org/#cors-safelisted-method).
+"""A request's body, within a bound; and one that is JSON and said to be, which no web page may send to another origin
+without asking (https://fetch.spec.whatwg.org/#cors-safelisted-method).
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ async def json_body(request: Request, most: int) -> bytes:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != JSON:
         raise Problem(415, f"expected a Content-Type of {JSON}, got {media_type or 'none'}")
+    return await bounded_body(request, most)
+
+
+async def bounded_body(request: Request, most: int) -> bytes:
+    """The body, whatever its content type. Raises `Problem` where it has more bytes."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
