@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from e2e.conftest import HERE
+from e2e.counterparts import Counterparts, counterparts
 from e2e.gateway import Gateway, api, running
 from e2e.upstream import Recorded, Upstream
 
@@ -38,9 +39,18 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
+@pytest.fixture(scope="module")
+def needed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counterparts]:
+    with counterparts(tmp_path_factory.mktemp("counterparts")) as started:
+        yield started
+
+
 @pytest.mark.parametrize(("policy", "number", "example"), EXAMPLES)
-def test_an_example(shipped: Gateway, upstream: Upstream, policy: str, number: int, example: dict[str, Any]) -> None:
+def test_an_example(
+    shipped: Gateway, needed: Counterparts, upstream: Upstream, policy: str, number: int, example: dict[str, Any]
+) -> None:
     name = f"{policy}-{number}"
+    example = needed.filled(example)
     operations = [{"method": method, "path": "/*"} for method in METHODS]
     shipped.deploy(api(name, upstream.url, example["attachments"], operations))
     with httpx.Client(base_url=f"{shipped.url}/{name}") as client:

@@ -1,4 +1,4 @@
-"""Compiles the hashed requirements/*.txt from what the components, the sample policies and requirements/*.in ask for,
+"""Compiles the hashed requirements/*.txt from what the components, the policies and requirements/*.in ask for,
 and the bench's own.
 
 Universal, and without index addresses: the files say what, never from where.
@@ -18,7 +18,11 @@ OPTIONS = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no
 def main() -> None:
     workspace = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
     projects = [f"{member}/pyproject.toml" for member in workspace["members"]]
-    policies = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("sample-policies/*/requirements.txt"))
+    policies = sorted(
+        str(path.relative_to(ROOT))
+        for folder in ("policies", "sample-policies")
+        for path in ROOT.glob(f"{folder}/*/requirements.txt")
+    )
     compile_requirements("requirements/dev", *projects, *policies)
     compile_requirements("requirements/uv")
     compile_requirements("requirements/go")
