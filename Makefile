@@ -12,7 +12,7 @@ SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 PYTHON_PARTS := sdk/python documents gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/policies/*/*.py))
-.PHONY: help setup run build test go-tests python-tests check format docs changelog generate lock e2e faults fuzz soak bench image-test openapi-test h2spec-test wheels wheel-test clean
+.PHONY: help setup run build test go-tests python-tests check check-python check-others format docs changelog generate lock e2e faults fuzz soak bench image-test openapi-test h2spec-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,7 +31,7 @@ ifdef PART
 	@python tools/test_part.py $(PART) $(GO_MODULES) $(PYTHON_PARTS) bench tools
 else
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line go-tests python-tests
-	python tools/fuzz.py --seconds 5 /Fuzz
+	python tools/fuzz.py --seconds 1 /Fuzz
 	python tools/browser.py
 	pytest -q --timeout 180 --reruns $(RERUNS) $(SIDE_BY_SIDE) -m "not alone" e2e
 	pytest -q --timeout 180 --reruns $(RERUNS) -m alone e2e
@@ -49,10 +49,15 @@ e2e: setup ## the end-to-end tests alone (ARGS="-k name")
 	python tools/browser.py
 	pytest -q --timeout 180 e2e $(ARGS)
 
-check: setup ## everything that is checked without running the product
+check: check-python check-others ## everything that is checked without running the product (with -j2: side by side)
+
+check-python: setup
 	ruff check . && ruff format --check .
-	for part in $(filter-out sample-policies,$(PYTHON_PARTS)) tools bench e2e $(POLICIES); do mypy $$part || exit 1; done
+	for part in $(filter-out sample-policies,$(PYTHON_PARTS)) tools bench e2e; do mypy $$part || exit 1; done
+	python tools/policy_types.py $(POLICIES)
 	lint-imports --no-cache
+
+check-others: setup
 	buf lint proto && buf format --exit-code -d proto
 	python tools/generate.py --check
 	python tools/dashboard.py --check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -182,6 +183,16 @@ def running(
         yield gateway.wait_ready()
     finally:
         gateway.stop()
+
+
+_numbers = itertools.count(1)
+
+
+def fresh(name: str) -> str:
+    """A name that nothing in this process had before: counters and logs of a gateway keep what earlier tests did, and
+    earlier tries of the same test.
+    """
+    return f"{name}-{next(_numbers)}"
 
 
 def api(name: str, upstream: str, policies: list[Json] | None = None, operations: list[Json] | None = None) -> Json:

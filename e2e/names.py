@@ -10,22 +10,20 @@ import pytest
 HOSTS, RESOLVER = Path("/etc/hosts"), Path("/etc/resolv.conf")
 NAMESPACE = ("unshare", "--map-root-user", "--mount")
 MOUNTED = f'mount --bind "$0" {HOSTS} && mount --bind "$1" {RESOLVER} && shift && exec "$@"'
-NOBODY = "nameserver 192.0.2.1\n"  # an address for documentation (RFC 5737): nobody answers
 
 
 class Names:
-    """`within` are the words before a command that is to know these names. silent: no name server answers it. server:
-    the address of the one that does.
+    """`within` are the words before a command that is to know these names. server: the address of the one that it asks
+    for others.
 
     Names that it does not know are asked for at the machine's own name server; one in `.test` is not there (RFC 6761).
     """
 
-    def __init__(self, folder: Path, silent: bool = False, server: str | None = None) -> None:
+    def __init__(self, folder: Path, server: str | None = None) -> None:
         if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode != 0:
             pytest.skip("this machine gives no mount namespace, and names cannot be changed without one")
         self._hosts, resolver = folder / "hosts", folder / "resolv.conf"
-        named = f"nameserver {server}\n" if server else RESOLVER.read_text()
-        resolver.write_text(NOBODY if silent else named)
+        resolver.write_text(f"nameserver {server}\n" if server else RESOLVER.read_text())
         self.know()
         self.within = (*NAMESPACE, "sh", "-c", MOUNTED, str(self._hosts), str(resolver))
 

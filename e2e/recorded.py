@@ -17,9 +17,16 @@ def admin(gateway: Gateway) -> httpx.Client:
     return httpx.Client(transport=transport, base_url="http://admin", timeout=30)
 
 
+def forget(gateway: Gateway) -> None:
+    """Nothing is kept that others have asked for."""
+    with admin(gateway) as client:
+        assert client.delete("/exchanges").status_code in {200, 204}
+
+
 @contextmanager
 def recording(gateway: Gateway, **filter_members: object) -> Iterator[None]:
-    """Records what fits meanwhile."""
+    """Records what fits meanwhile; what was kept before, by an earlier run of the same test too, is forgotten."""
+    forget(gateway)
     with admin(gateway) as client:
         made = client.post("/recordings", json={"filter": filter_members, "seconds": 600})
         assert made.status_code == 201, made.text

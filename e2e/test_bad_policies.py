@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from e2e.gateway import Gateway, Json, api, attach, eventually
+from e2e.gateway import Gateway, Json, api, attach, eventually, fresh
 from e2e.upstream import Reply, Upstream
 from e2e.wire import Shape, http1
 
@@ -64,17 +64,18 @@ def errors(gateway: Gateway, request_id: str) -> list[Json]:
 def test_a_failure_is_one_line_that_says_where(
     gateway: Gateway, upstream: Upstream, policy: Json, status: int, message: str, words: list[str]
 ) -> None:
-    gateway.deploy(api("says", upstream.url, [policy]))
-    answer = httpx.get(f"{gateway.url}/says/x")
+    name, more = fresh("says"), fresh("says-more")
+    gateway.deploy(api(name, upstream.url, [policy]))
+    answer = httpx.get(f"{gateway.url}/{name}/x")
     assert answer.status_code == status
     request_id = answer.json()["requestId"]
     eventually("the log has it", lambda: errors(gateway, request_id))
-    gateway.deploy(api("says-more", upstream.url, [RETURNS]))
-    later = httpx.get(f"{gateway.url}/says-more/x").json()["requestId"]
+    gateway.deploy(api(more, upstream.url, [RETURNS]))
+    later = httpx.get(f"{gateway.url}/{more}/x").json()["requestId"]
     eventually("the engine's later line is there", lambda: errors(gateway, later))
     (line,) = errors(gateway, request_id)
     assert str(line["message"]).startswith(message)
-    assert (line["api"], line["operation"]) == ("says", "GET /*")
+    assert (line["api"], line["operation"]) == (name, "GET /*")
     assert [word for word in words if word not in str(line)] == []
 
 

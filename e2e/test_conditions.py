@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.gateway import Gateway, Json, api, attach, eventually
+from e2e.gateway import Gateway, Json, api, attach, eventually, fresh
 from e2e.markdown import blocks, page
 from e2e.recorded import executions, recorded, recording
 from e2e.scraping import scrape
@@ -38,8 +38,9 @@ def counted(gateway: Gateway, name: str) -> dict[str, int]:
 
 
 def test_a_policy_runs_where_its_condition_is_true(gateway: Gateway, upstream: Upstream) -> None:
+    name = fresh("when-beta")
     mark = attach("mark", {"name": "beta"}, when=BETA)
-    gateway.deploy(api("when-beta", upstream.url, [mark], METHODS))
+    gateway.deploy(api(name, upstream.url, [mark], METHODS))
     cases: list[tuple[str, dict[str, str], bool]] = [
         ("GET", {"x-beta": "1"}, True),
         ("GET", {"X-BETA": "1"}, True),
@@ -50,18 +51,18 @@ def test_a_policy_runs_where_its_condition_is_true(gateway: Gateway, upstream: U
     try:
         for method, headers, applies in cases:
             upstream.reset()
-            answer = httpx.request(method, f"{gateway.url}/when-beta/x", headers=headers)
+            answer = httpx.request(method, f"{gateway.url}/{name}/x", headers=headers)
             assert answer.status_code == 200
             (request,) = upstream.received
             assert marked(answer, request) == (applies, applies), (method, headers)
         # Two phases of two exchanges, and no execution of the others.
-        eventually("counts", lambda: counted(gateway, "when-beta") == {"executions": 4, "skipped": 3})
+        eventually("counts", lambda: counted(gateway, name) == {"executions": 4, "skipped": 3})
         told = scrape(gateway)
-        assert told.value("gatewright_executions_total", api="when-beta", policy="mark:v1.0.0") == 4
-        assert told.value("gatewright_executions_skipped_total", api="when-beta", policy="mark:v1.0.0") == 3
-        assert told.value("gatewright_execution_waiting_seconds_count", api="when-beta") == 4
+        assert told.value("gatewright_executions_total", api=name, policy="mark:v1.0.0") == 4
+        assert told.value("gatewright_executions_skipped_total", api=name, policy="mark:v1.0.0") == 3
+        assert told.value("gatewright_execution_waiting_seconds_count", api=name) == 4
     finally:
-        gateway.remove("when-beta")
+        gateway.remove(name)
 
 
 def test_a_preflight_passes_a_policy_that_wants_a_key(gateway: Gateway, upstream: Upstream) -> None:
@@ -109,15 +110,16 @@ def test_conditions_see_what_clients_send_and_policies_leave(gateway: Gateway, u
 
 def test_a_condition_without_an_answer_fails_closed(gateway: Gateway, upstream: Upstream) -> None:
     """Whatever onError says: a client could break the condition to be let by."""
+    name = fresh("when-broken")
     broken = attach("mark", {"name": "counts"}, when='int(request.headers["x-count"]) > 3', onError="continue")
-    gateway.deploy(api("when-broken", upstream.url, [broken]))
+    gateway.deploy(api(name, upstream.url, [broken]))
     try:
-        url = f"{gateway.url}/when-broken/x"
+        url = f"{gateway.url}/{name}/x"
         assert httpx.get(url, headers={"x-count": "4"}).status_code == 200
         upstream.reset()
-        with recording(gateway, api="when-broken"):
+        with recording(gateway, api=name):
             answer = httpx.get(url, headers={"x-count": "many"})
-            (exchange,) = recorded(gateway, api="when-broken")
+            (exchange,) = recorded(gateway, api=name)
         assert answer.status_code == 500
         assert answer.headers["content-type"] == "application/problem+json"
         assert "x-count" not in answer.text
@@ -125,21 +127,21 @@ def test_a_condition_without_an_answer_fails_closed(gateway: Gateway, upstream: 
         assert exchange["details"] == "policy_condition"
         assert executions(exchange, "phase", "outcome") == [("request", "failed")]
         assert exchange["executions"][0]["failure"]["class"] == "condition"
-        assert scrape(gateway).value("gatewright_executions_total", api="when-broken", outcome="condition") == 1
+        assert scrape(gateway).value("gatewright_executions_total", api=name, outcome="condition") == 1
         eventually(
             "the log says why",
             lambda: [
                 one
-                for one in gateway.logged(component="policy-engine", api="when-broken")
+                for one in gateway.logged(component="policy-engine", api=name)
                 if "type conversion error" in json.dumps(one)
             ],
         )
         eventually(
             "the access log has it",
-            lambda: [one for one in gateway.access("when-broken") if one.get("details") == "policy_condition"],
+            lambda: [one for one in gateway.access(name) if one.get("details") == "policy_condition"],
         )
     finally:
-        gateway.remove("when-broken")
+        gateway.remove(name)
 
 
 def test_a_body_passes_by_a_policy_that_does_not_apply(gateway: Gateway, upstream: Upstream) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.gateway import Gateway, Json, api, attach, credentials, eventually, running
+from e2e.gateway import Gateway, Json, api, attach, credentials, eventually, fresh, running
 from e2e.markdown import blocks, page
 from e2e.test_chain import GO_HEADERS
 from e2e.upstream import Upstream
@@ -253,18 +253,19 @@ def test_a_reader_that_stands_still_holds_up_no_exchange(gateway: Gateway, upstr
 
 
 def test_exchanges_are_saved_and_kept(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
-    failing(gateway, upstream, "explain-saved", attach("mark", {"name": "one"}))
-    record = Tail(gateway, "record", str(tmp_path / "saved"), "--api", "explain-saved", "--limit", "2")
+    name = fresh("explain-saved")
+    failing(gateway, upstream, name, attach("mark", {"name": "one"}))
+    record = Tail(gateway, "record", str(tmp_path / "saved"), "--api", name, "--limit", "2")
     eventually("the node is asked", lambda: followers(gateway) == 1, 30)
     for number in range(2):
-        httpx.get(f"{gateway.url}/explain-saved/{number}")
+        httpx.get(f"{gateway.url}/{name}/{number}")
     files = [Path(record.line().rstrip()) for _ in range(2)]
     assert record.end()[0] == 0
     assert [json.loads(file.read_bytes())["request"]["path"] for file in files] == [
-        "/explain-saved/0", "/explain-saved/1",
+        f"/{name}/0", f"/{name}/1",
     ]  # fmt: skip
     kept = subprocess.run(
-        command(gateway, "tail", "--kept", "--json", "--api", "explain-saved"),
+        command(gateway, "tail", "--kept", "--json", "--api", name),
         capture_output=True, check=True, timeout=LIMIT_SECONDS,
     )  # fmt: skip
     assert kept.stdout == b"".join(file.read_bytes() for file in files)

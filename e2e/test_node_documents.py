@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
-from e2e.gateway import Gateway, api, attach, eventually
+from e2e.gateway import Gateway, api, attach, eventually, fresh
 from e2e.scraping import Scrape, scrape
 from e2e.upstream import Upstream
 
@@ -32,9 +32,10 @@ def only_node(management: httpx.Client) -> str:
 
 
 def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Client, upstream: Upstream) -> None:
-    gateway.deploy(api("documents", upstream.url, [PYTHON]))
+    name = fresh("documents")
+    gateway.deploy(api(name, upstream.url, [PYTHON]))
     for _ in range(7):
-        assert httpx.get(f"{gateway.url}/documents/x").status_code == 200
+        assert httpx.get(f"{gateway.url}/{name}/x").status_code == 200
     node = only_node(management)
 
     def told() -> Scrape:
@@ -43,25 +44,25 @@ def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Cli
         return Scrape({family.name: family for family in plain_text(answer.text)})
 
     counted = ("gatewright_exchanges_total", "gatewright_executions_total")
-    eventually("all are counted", lambda: told().value("gatewright_exchanges_total", api="documents") == 7)
+    eventually("all are counted", lambda: told().value("gatewright_exchanges_total", api=name) == 7)
     own = scrape(gateway)
     found = told()
     assert found.families.keys() == own.families.keys()
-    assert [found.value(name, api="documents") for name in counted] == [7, 14]
-    assert [own.value(name, api="documents") for name in counted] == [7, 14]
+    assert [found.value(metric, api=name) for metric in counted] == [7, 14]
+    assert [own.value(metric, api=name) for metric in counted] == [7, 14]
     for source in ("envoy", "supervisor", "controller"):
         assert found.value("gatewright_metrics_source_up", source=source) == 1
 
     stats = management.get(f"{node}/stats").json()
     assert stats.keys() == json.loads(gateway.admin("engine", "/stats")).keys()
-    executed = [one for one in stats["policies"] if one["api"] == "documents"]
+    executed = [one for one in stats["policies"] if one["api"] == name]
     assert {one["policy"] for one in executed} == {"add-python-header:v1.0.0"}
     assert sum(one["executions"] for one in executed) == 14
-    for name in ("chains", "clusters"):
-        document = management.get(f"{node}/{name}").json()
-        assert document == json.loads(gateway.admin("engine", f"/{name}"))
-        assert "documents" in json.dumps(document)
-    gateway.remove("documents")
+    for kind in ("chains", "clusters"):
+        document = management.get(f"{node}/{kind}").json()
+        assert document == json.loads(gateway.admin("engine", f"/{kind}"))
+        assert name in json.dumps(document)
+    gateway.remove(name)
 
 
 def test_many_who_ask_cost_the_node_as_one(management: httpx.Client) -> None:

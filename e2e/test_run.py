@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 import httpx
-import pytest
 
 from e2e.conftest import HERE
 from e2e.gateway import Gateway, api, attach, eventually, running
@@ -17,6 +16,7 @@ from e2e.test_chain import GO_HEADERS
 from e2e.upstream import Upstream
 
 ROOT = HERE.parent
+REQUESTS = 2000
 
 
 def processes_of(group: int) -> list[str]:
@@ -63,13 +63,12 @@ def test_without_python_policies_there_is_no_executor(tmp_path: Path, upstream: 
     assert upstream.received[0].value("X-Go-Policy") == "go"
 
 
-@pytest.mark.timeout(300)
-def test_all_processes_are_the_same_after_ten_thousand_requests(gateway: Gateway, upstream: Upstream) -> None:
+def test_all_processes_are_the_same_after_two_thousand_requests(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("many", upstream.url, [GO_HEADERS, attach("mark", {"name": "many"})]))
     names = ("executor-default-0", "engine", "envoy")
     before = [gateway.pid(name) for name in names]
     with httpx.Client(base_url=gateway.url) as client:
-        answers = {client.get("/many/x").status_code for _ in range(10_000)}
+        answers = {client.get("/many/x").status_code for _ in range(REQUESTS)}
     assert answers == {200}
     assert [gateway.pid(name) for name in names] == before
-    assert len(upstream.received) == 10_000
+    assert len(upstream.received) == REQUESTS

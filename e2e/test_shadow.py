@@ -13,7 +13,7 @@ import httpx
 import pytest
 import yaml
 
-from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.gateway import Gateway, Json, api, attach, eventually, fresh, running
 from e2e.markdown import blocks, page
 from e2e.recorded import kept, recording
 from e2e.scraping import scrape
@@ -82,22 +82,23 @@ def test_the_differences_of_a_changed_policy_are_found_and_nothing_is_applied(
     gateway: Gateway, upstream: Upstream
 ) -> None:
     assert DIFFERENT == 137
+    shadowed, unshadowed = fresh("shadowed"), fresh("unshadowed")
     upstream.reply = answers
     applied = attach("mask-card", version="v1.0.0")
     beside = attach("mask-card", version="v1.1.0", mode="shadow", maxConcurrency=64, timeout="30s")
-    gateway.deploy(api("unshadowed", upstream.url, [applied]))
-    gateway.deploy(api("shadowed", upstream.url, [applied, beside]))
+    gateway.deploy(api(unshadowed, upstream.url, [applied]))
+    gateway.deploy(api(shadowed, upstream.url, [applied, beside]))
     try:
-        without = send(gateway, "unshadowed")
-        with recording(gateway, api="shadowed", shadow="different"):
-            with_shadow = send(gateway, "shadowed")
+        without = send(gateway, unshadowed)
+        with recording(gateway, api=shadowed, shadow="different"):
+            with_shadow = send(gateway, shadowed)
             eventually(
                 "all shadows have ended",
-                lambda: shadows(gateway, "shadowed").total() == REQUESTS * PHASES,
+                lambda: shadows(gateway, shadowed).total() == REQUESTS * PHASES,
                 60,
             )
-            found = {int(one["request"]["path"].rpartition("/")[2]): one for one in kept(gateway, api="shadowed")}
-        assert shadows(gateway, "shadowed") == {
+            found = {int(one["request"]["path"].rpartition("/")[2]): one for one in kept(gateway, api=shadowed)}
+        assert shadows(gateway, shadowed) == {
             ("request", "different"): DIFFERENT,
             ("request", "same"): REQUESTS - DIFFERENT,
             ("response", "different"): DIFFERENT,
@@ -110,10 +111,10 @@ def test_the_differences_of_a_changed_policy_are_found_and_nothing_is_applied(
             assert "****" in next(one for one in seen["changes"] if one["what"] == "body")["after"]["text"]
             assert exchange["outcome"] == "completed"
         assert with_shadow == without
-        assert reached(upstream, "shadowed") == reached(upstream, "unshadowed")
+        assert reached(upstream, shadowed) == reached(upstream, unshadowed)
     finally:
-        gateway.remove("shadowed")
-        gateway.remove("unshadowed")
+        gateway.remove(shadowed)
+        gateway.remove(unshadowed)
 
 
 SHADOWS: dict[str, list[Json]] = {
@@ -164,7 +165,7 @@ def test_client_and_upstream_get_what_they_get_without(
         "add-headers": {"requestHeaders": [{"name": "x-tier", "value": "gold"}]}, "mark": {"name": "one"},
     }  # fmt: skip
     policies = [attach(one, params[one]) for one in applied]
-    base = f"besides-{len(applied)}"
+    base = fresh(f"besides-{len(applied)}")
     operations = [{"method": method, "path": "/*"} for method in ("GET", "POST")]
     gateway.deploy(api(base, upstream.url, policies, operations))
     without = exchanges(gateway, upstream, base)

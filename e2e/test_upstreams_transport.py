@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import os
 import socket
 import ssl
 import struct
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import grpc.aio
@@ -23,6 +20,7 @@ from grpc_health.v1.health import aio as health
 
 from e2e.certificates import Authority, authority
 from e2e.gateway import Gateway, Json, api, eventually, running
+from e2e.name_server import name_server
 from e2e.names import Names
 from e2e.pool_targets import Target, targets, tls_of
 from e2e.traffic import traffic
@@ -202,61 +200,6 @@ def test_a_grpc_health_check(reaching: Gateway) -> None:
             await asyncio.sleep(0.05)
 
     assert [code.name for code in asyncio.run(statuses())] == ["OK", "UNAVAILABLE", "OK"]
-
-
-class NameServer:
-    """Answers for names of its own with addresses that may change (RFC 1035), over UDP; of all else there is none."""
-
-    def __init__(self, address: str) -> None:
-        self.address, self.known = address, dict[str, list[str]]()
-        self.asked = 0
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.settimeout(0.1)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        try:
-            self._socket.bind((address, 53))
-        except OSError:
-            self._socket.close()
-            raise
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while not self._ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                question, client = self._socket.recvfrom(4096)
-                self._socket.sendto(self._answer(question), client)
-
-    def _answer(self, question: bytes) -> bytes:
-        name, at = [], 12
-        while length := question[at]:
-            name.append(question[at + 1 : at + 1 + length].decode().lower())
-            at += 1 + length
-        (kind,) = struct.unpack("!H", question[at + 1 : at + 3])
-        addresses = self.known.get(".".join(name))
-        found = addresses if addresses and kind == 1 else []
-        self.asked += bool(found)
-        flags = 0x8180 if addresses is not None else 0x8183  # NXDOMAIN
-        head = question[:2] + struct.pack("!HHHHH", flags, 1, len(found), 0, 0)
-        records = [b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 1, 4) + socket.inet_aton(one) for one in found]
-        return head + question[12 : at + 5] + b"".join(records)
-
-    def close(self) -> None:
-        self._ended.set()
-        self._thread.join()
-        self._socket.close()
-
-
-@contextmanager
-def name_server() -> Iterator[NameServer]:
-    try:
-        made = NameServer(f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}")  # other workers have others
-    except PermissionError:
-        pytest.skip("this user may not listen on port 53")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.mark.parametrize("discovery", ["strict", "logical"])

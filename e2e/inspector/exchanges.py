@@ -13,20 +13,20 @@ from playwright.sync_api import Locator, Page, expect
 
 from e2e.gateway import Gateway
 from e2e.inspector.pages import show
-from e2e.recorded import admin, recorded, recording
+from e2e.recorded import recorded, recording
 
 
 def watch(page: Page, query: str = "") -> Page:
-    """At the list, once the controller tells it what ends."""
+    """At the list, once it is told what ends."""
     show(page, f"#/exchanges{query}")
-    expect(page.locator(".counts")).to_have_attribute("data-state", "watching")
+    return watching(page)
+
+
+def watching(page: Page) -> Page:
+    """Once the controller answers, and each node has said that it tells, or why it does not."""
+    expect(page.locator(".counts")).to_have_attribute("data-state", "watching", timeout=30_000)
+    expect(page.locator(".nodes")).to_have_text(re.compile("observed|refused"), timeout=30_000)
     return page
-
-
-def forget(gateway: Gateway) -> None:
-    """Nothing is kept that others have asked for."""
-    with admin(gateway) as client:
-        assert client.delete("/exchanges").status_code in {200, 204}
 
 
 def passed(page: Page, count: int) -> None:

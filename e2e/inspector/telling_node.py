@@ -60,6 +60,7 @@ class TellingNode:
             elif asked.kept:
                 await call.write(node_pb2.Observed(observation=asked.id, ended=True))
             elif not asked.untold:
+                await call.write(node_pb2.Observed(observation=asked.id))  # it has begun
                 self._watched.add(asked.id)
                 self._is_watched.set()
 

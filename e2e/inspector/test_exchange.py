@@ -17,7 +17,6 @@ from e2e.inspector.chromium import Faults
 from e2e.inspector.exchanges import (
     details,
     explain,
-    forget,
     is_busy,
     keeping,
     last_id,
@@ -32,7 +31,7 @@ from e2e.inspector.exchanges import (
 from e2e.inspector.pages import inspector_of, management_token, show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.screenshots import Screenshots
-from e2e.recorded import recorded, recording
+from e2e.recorded import forget, recorded, recording
 from e2e.upstream import Upstream
 
 TIER = attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]})

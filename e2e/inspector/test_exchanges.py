@@ -12,11 +12,11 @@ from playwright.sync_api import Page, expect
 from e2e.gateway import Gateway, api, attach, eventually
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import Faults
-from e2e.inspector.exchanges import asked, forget, keeping, last_id, passed, rows, watch
+from e2e.inspector.exchanges import asked, keeping, last_id, passed, rows, watch, watching
 from e2e.inspector.pages import show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.screenshots import Screenshots
-from e2e.recorded import admin
+from e2e.recorded import admin, forget
 from e2e.upstream import Upstream
 
 OF_POLICIES = 6
@@ -119,7 +119,7 @@ def test_a_filter_is_the_servers_and_stands_in_the_address(
     page.get_by_label(label, exact=True).fill(value)
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(re.escape(f"#/exchanges?{query}") + "$"))
-    expect(page.locator(".counts")).to_have_attribute("data-state", "watching")
+    watching(page)
     get(gateway, other)
     get(gateway, fits, **({"x-wanted": "yes"} if "wanted" in fits else {}))
     passed(page, 1)
@@ -142,11 +142,11 @@ def test_one_request_and_a_share(page: Page, gateway: Gateway) -> None:
     page.get_by_label("Share").fill("0")
     page.keyboard.press("Enter")
     expect(rows(page)).to_have_count(2)  # of what is kept no share is taken
-    expect(page.locator(".counts")).to_have_attribute("data-state", "watching")
+    watching(page)
     get(gateway, "/orders/items/3")
     page.get_by_role("button", name="All exchanges").click()
     expect(page).to_have_url(re.compile("#/exchanges$"))
-    expect(page.locator(".counts")).to_have_attribute("data-state", "watching")
+    watching(page)
     get(gateway, "/orders/items/4")
     passed(page, 1)
     assert asked(page)[0] == "GET /orders/items/4"
@@ -167,7 +167,7 @@ def test_what_is_wrong_stands_at_its_field(page: Page, gateway: Gateway, faults:
     status.fill("")
     api_field.fill("orders")
     page.keyboard.press("Enter")
-    expect(page.locator(".counts")).to_have_attribute("data-state", "watching")
+    watching(page)
     expect(api_field).not_to_have_attribute("aria-invalid", "true")
     get(gateway, "/orders/items")
     passed(page, 1)

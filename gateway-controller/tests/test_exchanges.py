@@ -57,11 +57,15 @@ class TellingNode:
         await self._call.write(node_pb2.Observed(node_id=self.id))
         return self
 
-    async def asked(self) -> node_pb2.Observation:
-        """The next thing that the controller asks for."""
+    async def asked(self, *, begins: bool = True) -> node_pb2.Observation:
+        """The next thing that the controller asks for. begins: where exchanges are to be told as they end, it says that
+        they will be, as an engine does.
+        """
         async with asyncio.timeout(20):
             message = await self._call.read()
         assert isinstance(message, node_pb2.Observation), message
+        if begins and not (message.kept or message.untold or message.stop):
+            await self._call.write(node_pb2.Observed(observation=message.id))
         return message
 
     async def tell(self, observation: int, *exchanges: bytes, **more: Any) -> None:
@@ -83,11 +87,14 @@ class Stream:
 
     lines: AsyncIterator[str]
 
-    async def next(self) -> tuple[str, Any]:
+    async def next(self, *, settled: bool = True) -> tuple[str, Any]:
+        """settled: but for nodes that are about to tell."""
         async with asyncio.timeout(20):
             while not (line := await anext(self.lines)):
                 pass
         ((event, data),) = json.loads(line).items()
+        if settled and event == "nodes" and any(node["state"] == "connecting" for node in data):
+            return await self.next()
         return event, data
 
     async def rest(self) -> list[tuple[str, Any]]:
@@ -176,7 +183,8 @@ async def test_an_exchange_comes_as_the_engine_made_it(served: Served, client: h
         text = (await answer.aread()).decode()
     told = exchange(1, path="/ä\u2028\n\r").decode().replace("\n", " ")
     nodes = '[{"id":"n1","state":"observed","reason":""}]'
-    assert text == (
+    before = f"event: nodes\ndata: {nodes.replace('observed', 'connecting')}\n\n"
+    assert text.removeprefix(before) == (
         f'event: nodes\ndata: {nodes}\n\nevent: exchange\ndata: {told}\n\nevent: ended\ndata: {{"reason":"limit"}}\n\n'
     )
 
@@ -279,19 +287,21 @@ async def test_nodes_come_and_go_while_they_are_watched(served: Served, client: 
     async with served.watch(client, status="5xx") as stream:
         assert await stream.next() == ("nodes", [])
         first = await served.node("n1")
+        one = await first.asked()
         assert await stream.next() == ("nodes", [{"id": "n1", **TELLS}])
         second = await served.node("n2")
+        other = await second.asked()
         assert await stream.next() == ("nodes", [{"id": name, **TELLS} for name in ("n1", "n2")])
-        for node in (first, second):
-            asked = await node.asked()
+        for node, asked in ((first, one), (second, other)):
             assert asked.filter == b'{"status":["5xx"]}'
             await node.tell(asked.id, exchange(1, node=node.id))
             assert (await stream.next())[1]["node"] == node.id
         await first.close()
         assert await stream.next() == ("nodes", [{"id": "n2", **TELLS}])
         again = await served.stream("n1")
+        asked = await again.asked()
         assert await stream.next() == ("nodes", [{"id": name, **TELLS} for name in ("n1", "n2")])
-        await again.tell((await again.asked()).id, exchange(2))
+        await again.tell(asked.id, exchange(2))
         assert (await stream.next())[1]["id"] == "id-2"
 
 
@@ -320,12 +330,12 @@ async def test_a_node_that_does_not_tell_is_named(
         await sync.write(node_pb2.NodeMessage(hello=hello))
         await until(lambda: controller.deployment.nodes)
         async with served.watch(client) as stream:
-            assert await stream.next() == ("nodes", [{"id": "old", "state": "connecting", "reason": ""}])
+            connecting = ("nodes", [{"id": "old", "state": "connecting", "reason": ""}])
+            assert await stream.next(settled=False) == connecting
             monkeypatch.setattr(observations, "OPENING_SECONDS", 0.01)
-            await served.node("n1")
+            node = await served.node("n1")
+            await node.asked()
             told = await stream.next()
-            while told[1][1]["state"] != "unobserved":
-                told = await stream.next()
             reason = "its engine 0.1.0 does not tell of exchanges; start the node with this controller's version"
             assert told == ("nodes", [{"id": "n1", **TELLS}, {"id": "old", "state": "unobserved", "reason": reason}])
 
@@ -333,12 +343,26 @@ async def test_a_node_that_does_not_tell_is_named(
 async def test_a_node_that_refuses_is_named_with_its_reason(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
     async with served.watch(client) as stream:
-        asked = await node.asked()
-        assert await stream.next() == ("nodes", [{"id": "n1", **TELLS}])
+        asked = await node.asked(begins=False)
+        about_to = {"id": "n1", "state": "connecting", "reason": ""}
+        assert await stream.next(settled=False) == ("nodes", [about_to]), "expected it not to tell before it says so"
         await node.tell(asked.id, ended=True, refused="expected at most 8 observations, got 9")
         assert await stream.next() == (
             "nodes", [{"id": "n1", "state": "refused", "reason": "expected at most 8 observations, got 9"}],
         )  # fmt: skip
+
+
+async def test_a_node_tells_once_it_says_so(served: Served, client: httpx.AsyncClient) -> None:
+    """What ends before that is not recorded, and a client may wait for it; an older engine's exchanges say it too."""
+    node = await served.node()
+    for says in ({"dropped": 0}, {"exchanges": [exchange(1)]}):
+        async with served.watch(client) as stream:
+            asked = await node.asked(begins=False)
+            connecting = ("nodes", [{"id": "n1", "state": "connecting", "reason": ""}])
+            assert await stream.next(settled=False) == connecting
+            await node.tell(asked.id, **says)
+            assert await stream.next(settled=False) == ("nodes", [{"id": "n1", **TELLS}])
+        assert (await node.asked()).stop
 
 
 async def test_it_ends_after_so_many_and_after_its_time(served: Served, client: httpx.AsyncClient) -> None:
@@ -419,7 +443,7 @@ async def test_only_so_many_watch_at_once(
         assert refused.headers["retry-after"] == "10"
     assert await node.asked() == node_pb2.Observation(id=asked.id, stop=True)
     async with served.watch(client) as stream:
-        assert (await stream.next())[0] == "nodes"
+        assert (await stream.next(settled=False))[0] == "nodes"
 
 
 # ------------------------------------------------------------ what nodes have kept

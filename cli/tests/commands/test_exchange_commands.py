@@ -61,11 +61,11 @@ class Controller:
                     self._ready.put(record["listen"])
 
     def told_by(self) -> set[str]:
-        """The nodes of whose exchanges it is told."""
+        """The nodes that have opened Observe."""
         headers = {"authorization": f"Bearer {TOKEN}", "accept": "application/x-ndjson"}
         with httpx.stream("GET", f"{self.url}/v1/exchanges", params={"id": "-"}, headers=headers) as answer:
             first = json.loads(next(answer.iter_lines()))
-        return {node["id"] for node in first["nodes"] if node["state"] == "observed"}
+        return {node["id"] for node in first["nodes"]}
 
     def end(self, number: int = signal.SIGTERM) -> None:
         if self.process.poll() is None:
@@ -101,6 +101,8 @@ class Node:
     def _read(self) -> None:
         try:
             for observation in self._asked:
+                if not (observation.kept or observation.untold or observation.stop):
+                    self._messages.put(node_pb2.Observed(observation=observation.id))  # it has begun
                 if observation.filter != LOOKED:
                     self._seen.put(observation)
         except grpc.RpcError:

@@ -71,6 +71,13 @@ class Observation:
     """Of a kept one: who has been asked and has yet to tell."""
     refused: dict[str, str] = field(default_factory=dict)
     """By node: why it does not tell."""
+    begun: set[ObservingNode] = field(default_factory=set)
+    """Of one that is neither kept nor has an end: who has said that it records."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether exchanges are told as they end."""
+        return not self.kept and self.until is None
 
 
 class ObservingNode:
@@ -129,7 +136,7 @@ class Observations:
 
     def _shared(self, exchange_filter: bytes) -> Observation | None:
         for one in self._observations.values():
-            if one.filter == exchange_filter and not one.kept and one.until is None:
+            if one.filter == exchange_filter and one.is_live:
                 return one
         return None
 
@@ -144,8 +151,7 @@ class Observations:
 
     def nodes(self, observation: Observation | None = None) -> list[ObservedNode]:
         """The connected nodes by name, and whether they tell; of an observation, whether they tell what it asks."""
-        refused = observation.refused if observation else {}
-        return [self._state(name, refused) for name in sorted(self._deployment.nodes.keys() | self._nodes.keys())]
+        return [self._state(name, observation) for name in sorted(self._deployment.nodes.keys() | self._nodes.keys())]
 
     def observed(self, node_id: str) -> ObservingNode | None:
         """The node's stream, where it has one."""
@@ -173,9 +179,12 @@ class Observations:
             node.end()
         self._notify()
 
-    def _state(self, name: str, refused: dict[str, str]) -> ObservedNode:
-        if name in self._nodes:
-            return ObservedNode(name, "refused", refused[name]) if name in refused else ObservedNode(name, "observed")
+    def _state(self, name: str, observation: Observation | None) -> ObservedNode:
+        if (node := self._nodes.get(name)) is not None:
+            if observation and name in observation.refused:
+                return ObservedNode(name, "refused", observation.refused[name])
+            is_asked = observation and observation.is_live and node not in observation.begun
+            return ObservedNode(name, "connecting" if is_asked else "observed")
         now = asyncio.get_running_loop().time()
         if now - self._unobserved_since.get(name, now) < OPENING_SECONDS:
             return ObservedNode(name, "connecting")
@@ -215,6 +224,9 @@ class Observations:
         _told(observation.listeners, message)
         if message.refused:
             observation.refused[node.id] = message.refused
+        if node not in observation.begun:
+            observation.begun.add(node)
+            self._notify()
         if message.ended:
             observation.waits_for.discard(node)
             self._notify()
@@ -242,6 +254,7 @@ class Observations:
     def _gone(self, node: ObservingNode) -> None:
         for observation in self._observations.values():
             observation.waits_for.discard(node)
+            observation.begun.discard(node)
         for asked, reader in self._questions.values():
             if asked is node:
                 reader.ended(WENT_AWAY)

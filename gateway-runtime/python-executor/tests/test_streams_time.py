@@ -221,7 +221,7 @@ def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
 
     def record(*_: object) -> None:
         late.set()
-        closing.wait(5)
+        closing.wait(30)
 
     monkeypatch.setattr(TimeoutLog, "record", record)
     source = f"""
@@ -231,7 +231,7 @@ def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
 
         async def on_request_stream(ctx, chunks, params):
             try:
-                threading.late.wait(5)
+                threading.late.wait(30)
                 {goes_on}
                 yield b""
             finally:
@@ -243,9 +243,9 @@ def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
             yield str(seen)
     """
     one = started(engine, cleans=source)
-    one.send(request_stream(1, seconds=0.05))
+    one.send(request_stream(1, seconds=1))
     assert one.action(1).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
-    assert closing.wait(5)
+    assert closing.wait(30)
     assert eventually(lambda: seen(one) == b"['whole']")
 
 

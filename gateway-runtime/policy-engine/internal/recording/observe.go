@@ -154,8 +154,11 @@ func (o *observer) forget(id uint64, follower *Follower) {
 	delete(o.followers, id)
 }
 
-// tell tells of exchanges as they end.
+// tell says that the observation has begun, and tells of exchanges as they end.
 func (o *observer) tell(ctx context.Context, id uint64, follower *Follower) {
+	if o.send(&nodev1.Observed{Observation: id}) != nil {
+		return
+	}
 	for {
 		exchanges, dropped, err := follower.Next(ctx)
 		if errors.Is(err, io.EOF) {

@@ -224,6 +224,14 @@ func told(t *testing.T, stream nodev1.NodeService_ObserveServer) *nodev1.Observe
 	return message
 }
 
+// begun reads that an observation has begun.
+func begun(t *testing.T, stream nodev1.NodeService_ObserveServer, observation uint64) {
+	t.Helper()
+	if message := told(t, stream); !proto.Equal(message, &nodev1.Observed{Observation: observation}) {
+		t.Errorf("expected to be told that %d has begun, got %v", observation, message)
+	}
+}
+
 func want(t *testing.T, stream nodev1.NodeService_ObserveServer, observation *nodev1.Observation) {
 	t.Helper()
 	if err := stream.Send(observation); err != nil {
@@ -247,8 +255,12 @@ func TestAControllerObserves(t *testing.T) {
 	g := newGateway(t, enough, policy("passes", "h", does{}))
 	stream := observed(t, g)
 	want(t, stream, &nodev1.Observation{Id: 7, Filter: []byte(`{"api": "orders"}`)})
+	begun(t, stream, 7)
 	want(t, stream, &nodev1.Observation{Id: 8, Filter: []byte(`{"api": "other"}`)})
-	g.untilRecording(t, 2)
+	begun(t, stream, 8)
+	if recordings := g.recorder.Stats().Recordings; len(recordings) != 2 {
+		t.Errorf("expected what has begun to be recorded, got %v", recordings)
+	}
 	for range 2 {
 		_ = g.server.Serve(t.Context(), get("/orders/7"))
 		if message := told(t, stream); message.GetObservation() != 7 || read(t, message.GetExchanges()[0]).ID != "id-1" {
@@ -272,6 +284,7 @@ func TestAControllerObserves(t *testing.T) {
 		}
 	}
 	want(t, stream, &nodev1.Observation{Id: 11, Seconds: 1})
+	begun(t, stream, 11)
 	if message := told(t, stream); message.GetObservation() != 11 || !message.GetEnded() {
 		t.Errorf("got %v", message)
 	}

@@ -20,7 +20,7 @@ from gatewright_executor._gen.python_executor_pb2_grpc import PythonExecutorServ
 from gatewright_executor.server import MAX_MESSAGE_BYTES
 
 T = TypeVar("T")
-SECONDS = 10.0  # that a test waits for anything
+SECONDS = 30.0  # that a test waits for anything
 NONE: Mapping[int, int] = {}
 POLL_SECONDS = 0.01  # for what no frame tells
 

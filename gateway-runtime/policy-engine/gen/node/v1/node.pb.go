@@ -818,7 +818,8 @@ func (x *ApiStatus) GetReason() string {
 	return ""
 }
 
-// What a node tells on Observe.
+// What a node tells on Observe. Of exchanges that end from now on, its first message says that it records from here on, and
+// has none yet.
 type Observed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`                                  // in the first message, with documents

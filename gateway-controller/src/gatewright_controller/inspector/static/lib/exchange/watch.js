@@ -72,6 +72,7 @@ export class Watch {
       this.state = error instanceof Refusal ? error.state : state("waiting", 0, "the controller does not answer");
       if (!(error instanceof Refusal) && !isOfNetwork(error)) this.state = state("ended", 0, String(error));
     }
+    this.nodes = null; // nobody knows what they do now
     this.failures += 1;
     return Math.min(RETRY_MS.most, RETRY_MS.least * 2 ** (this.failures - 1));
   }
