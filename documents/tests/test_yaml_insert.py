@@ -35,7 +35,7 @@ def test_all_else_stays(before: str, after: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "policies:\n", "policies: a\n", "version: v1\n", "- a\n", "policies: ["]
+    "text", ["", "policies:\n", "policies: a\n", "version: v1\n", "- a\n", "policies: [", "policies: &a\n  - b\nmore: *a\n"]
 )  # fmt: skip
 def test_what_has_no_such_list_is_left_alone(text: str) -> None:
     assert with_item(text, "policies", ITEM) is None
@@ -46,7 +46,7 @@ def test_what_has_no_such_list_is_left_alone(text: str) -> None:
     comments=st.lists(st.sampled_from(["", " # why", "\n  # all", "\n"]), min_size=4, max_size=4),
     indent=st.sampled_from(["", "  ", "    "]),
 )
-def test_it_is_added_or_nothing_is_changed(names: list[str], comments: list[str], indent: str) -> None:
+def test_it_is_added_and_nothing_else_is_changed(names: list[str], comments: list[str], indent: str) -> None:
     lines = [
         f"{indent}- name: {name}{'' if '|' in name else comment}\n"
         for name, comment in zip(names, comments, strict=False)
@@ -54,9 +54,7 @@ def test_it_is_added_or_nothing_is_changed(names: list[str], comments: list[str]
     text = f"version: v1 # one\npolicies:\n{''.join(lines)}sdists: [x]\n"
     changed = with_item(text, "policies", ITEM)
     old = read_yaml(text.encode())
-    if changed is not None:
-        assert read_yaml(changed.encode()) == {**old, "policies": [*old["policies"], ITEM]}
-        kept = [line for line in changed.splitlines() if line in text.splitlines()]
-        assert kept == text.splitlines()
-    else:
-        assert "|" in text
+    assert changed is not None
+    assert read_yaml(changed.encode()) == {**old, "policies": [*old["policies"], ITEM]}
+    kept = [line for line in changed.splitlines() if line in text.splitlines()]
+    assert kept == text.splitlines()

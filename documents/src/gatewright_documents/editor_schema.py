@@ -16,7 +16,7 @@ from gatewright_documents.field_docs import field_docs
 from gatewright_documents.schema_check import DIALECT
 from gatewright_documents.values import JsonObject, JsonValue
 
-EXAMPLE = re.compile(r"'([^']+)'|(?:like|such as|or) ([^\s,;:]+)")
+EXAMPLE = re.compile(r"'([^']+)'|(?:like|such as|or) ([^\s,;:']+)")
 """How our own words about a value name one that it may have."""
 
 
@@ -70,16 +70,12 @@ def _worded(schema: JsonValue) -> JsonValue:
     plain = {key: _worded(value) for key, value in schema.items() if not key.startswith("x-")}
     if plain.get("default") == "":  # that it is not there
         del plain["default"]
-    expected, cure = (schema.get(f"x-{key}") or "" for key in ("expected", "cure"))
-    if not isinstance(expected, str):  # a property of that name
+    expected, cure = schema.get("x-expected", ""), schema.get("x-cure", "")
+    if not expected:
         return plain
-    words = [
-        *([str(plain["description"])] if "description" in plain else []),
-        *([f"Expected: {expected}."] if expected else []),
-    ]
-    examples = [text for text in _examples(f"{expected}; {cure}") if _takes(plain, text)]
-    told: JsonObject = {"description": "\n\n".join(words)} if words else {}
-    return {**plain, **told, **({"examples": examples} if examples and "pattern" in plain else {})}
+    told = "\n\n".join([*([plain["description"]] if "description" in plain else []), f"Expected: {expected}."])
+    examples = [text for text in _examples(f"{expected}; {cure}") if _takes(plain, text)] if "pattern" in plain else []
+    return {**plain, "description": told, **({"examples": examples} if examples else {})}
 
 
 def _examples(words: str) -> list[str]:
@@ -87,5 +83,5 @@ def _examples(words: str) -> list[str]:
 
 
 def _takes(schema: JsonObject, value: str) -> bool:
-    own = {key: schema[key] for key in ("type", "pattern", "minLength", "maxLength") if key in schema}
+    own: JsonObject = {key: schema[key] for key in ("type", "pattern", "minLength", "maxLength") if key in schema}
     return bool(jsonschema_rs.Draft202012Validator(own).is_valid(value))

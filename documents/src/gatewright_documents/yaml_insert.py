@@ -43,7 +43,7 @@ def _in_brackets(text: str, sequence: yaml.SequenceNode, item: Mapping[str, str]
 def _in_lines(text: str, sequence: yaml.SequenceNode, item: Mapping[str, str]) -> str:
     last = sequence.value[-1]
     lines = text.splitlines(keepends=True)
-    behind = _last_line(last) + 1
+    behind = min(_last_line(last) + 1, len(lines))  # a text in lines ends where the next line begins
     indent = " " * sequence.start_mark.column
     if last.flow_style or isinstance(last, yaml.ScalarNode):
         added = f"{indent}- {_flow(item)}\n"

@@ -37,8 +37,17 @@ def exchange_filter_schema() -> JsonObject:
 def _name_policies(defs: JsonObject, definitions: Definitions) -> None:
     attachment, known = defs[ATTACHMENT], list(definitions)
     name = attachment["properties"]["name"]
-    attachment["properties"]["name"] = {**name, "enum": list(dict.fromkeys(one.name for one in known))}
-    attachment["allOf"] = [_params_rule(one, _versions(one, known), defs) for one in known]
+    versions: dict[str, list[str]] = {one.name: [] for one in known}
+    for one in known:
+        versions[one.name] += _versions(one, known)
+    attachment["properties"]["name"] = {**name, "enum": list(versions)}
+    attachment["allOf"] = [
+        *(
+            _rule({"name": {"const": name}}, {"properties": {"version": {"enum": said}}})
+            for name, said in versions.items()
+        ),
+        *(_params_rule(one, _versions(one, known), defs) for one in known),
+    ]
 
 
 def _versions(one: Definition, known: Iterable[Definition]) -> list[str]:
@@ -55,8 +64,11 @@ def _params_rule(one: Definition, versions: list[str], defs: JsonObject) -> Json
     wanted: JsonObject = {"properties": {"params": {"$ref": f"#/$defs/{key}"}}}
     if defs[key].get("required"):
         wanted["required"] = ["params"]
-    named: JsonObject = {"name": {"const": one.name}, "version": {"enum": versions}}
-    return {"if": {"properties": named, "required": ["name", "version"]}, "then": wanted}
+    return _rule({"name": {"const": one.name}, "version": {"enum": versions}}, wanted)
+
+
+def _rule(named: JsonObject, wanted: JsonObject) -> JsonObject:
+    return {"if": {"properties": named, "required": list(named)}, "then": wanted}
 
 
 def _embedded(schema: JsonValue, place: str) -> JsonValue:
