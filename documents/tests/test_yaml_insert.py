@@ -35,8 +35,9 @@ def test_all_else_stays(before: str, after: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "policies:\n", "policies: a\n", "version: v1\n", "- a\n", "policies: [", "policies: &a\n  - b\nmore: *a\n"]
-)  # fmt: skip
+    "text",
+    ["", "policies:\n", "policies: a\n", "version: v1\n", "- a\n", "policies: [", "policies: &a\n  - b\nmore: *a\n"],
+)
 def test_what_has_no_such_list_is_left_alone(text: str) -> None:
     assert with_item(text, "policies", ITEM) is None
 

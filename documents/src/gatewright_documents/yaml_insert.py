@@ -43,9 +43,9 @@ def _in_brackets(text: str, sequence: yaml.SequenceNode, item: Mapping[str, str]
 def _in_lines(text: str, sequence: yaml.SequenceNode, item: Mapping[str, str]) -> str:
     last = sequence.value[-1]
     lines = text.splitlines(keepends=True)
-    behind = min(_last_line(last) + 1, len(lines))  # a text in lines ends where the next line begins
+    behind = _last_line(last) + 1
     indent = " " * sequence.start_mark.column
-    if last.flow_style or isinstance(last, yaml.ScalarNode):
+    if isinstance(last, yaml.ScalarNode) or last.flow_style:
         added = f"{indent}- {_flow(item)}\n"
     else:
         pairs = [f"{key}: {scalar(value)}\n" for key, value in item.items()]
@@ -57,6 +57,8 @@ def _in_lines(text: str, sequence: yaml.SequenceNode, item: Mapping[str, str]) -
 
 def _last_line(node: yaml.Node) -> int:
     """Where a node ends. A collection in lines would say where the next one begins: its last value knows."""
+    if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
+        return int(node.end_mark.line) - 1  # it says where the next line begins
     if not isinstance(node, yaml.CollectionNode) or node.flow_style or not node.value:
         return int(node.end_mark.line)
     last = node.value[-1]
