@@ -39,7 +39,8 @@ def policy(name: str, form: Form | None, manifest: Path, no_add: bool) -> None:
     click.echo("\nNext:")
     for command in _tests(made.folder, form):
         click.echo(f"    {command}")
-    click.echo("    gatewright run --watch    (where it runs already, it has built it in)")
+    running = "again where it runs: Go is compiled in" if form == "go" else "where it runs already, it has built it in"
+    click.echo(f"    gatewright run --watch    ({running})")
     params = ", params: {url: …}" if form == "async" else ""
     click.echo(f"    gatewright apply -f apis  (after an API names it: - {{name: {name}, version: v1{params}}})")
 
