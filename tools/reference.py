@@ -86,14 +86,23 @@ def command_line() -> str:
     group = next(found for found in click_groups() if found.name == "cli")
     context = click.Context(group, info_name="gatewright")
     parts = [str(group.help), options_of(group, context)]
+    for inside in commands_of(group, context):
+        usage = " ".join(inside.command.collect_usage_pieces(inside))
+        name, help_text = inside.command_path, text_of(inside.command.help or "")
+        parts += [f"## {name}", f"    {name} {usage}", help_text, options_of(inside.command, inside)]
+    return page("Command line", *filter(None, parts))
+
+
+def commands_of(group: click.Group, context: click.Context) -> Iterator[click.Context]:
+    """Of all commands of a group, and of the groups in it."""
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command
         inside = click.Context(command, info_name=name, parent=context)
-        usage = " ".join(command.collect_usage_pieces(inside))
-        parts += [f"## gatewright {name}", f"    gatewright {name} {usage}", text_of(command.help or "")]
-        parts.append(options_of(command, inside))
-    return page("Command line", *filter(None, parts))
+        if isinstance(command, click.Group):
+            yield from commands_of(command, inside)
+        else:
+            yield inside
 
 
 def click_groups() -> Iterator[click.Group]:
