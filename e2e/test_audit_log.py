@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.markdown import ROOT
+from e2e.markdown import ROOT, blocks, inline, page
 from e2e.scraping import scrape
 from e2e.upstream import Upstream
 
@@ -65,6 +66,34 @@ def test_each_exchange_has_its_line_whoever_answers(audited: Gateway, folder: Pa
     assert (refused["status"], refused["outcome"], refused["operation"]) == (403, "denied", "DELETE /*")
     assert [line["chain"]["sequence"] for line in lines(folder / "orders.jsonl")] == [1, 2, 3, 4]
     assert "s3cret" not in (folder / "orders.jsonl").read_text()
+    assert verified(folder / "orders.jsonl") == "1 whole chains\n"
+    whole = (folder / "orders.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "cut.jsonl").write_bytes(b"".join([whole[0], *whole[2:]]))
+    assert verified(folder / "cut.jsonl").endswith("cut.jsonl:2: broken chain\n")
+
+
+def verified(path: Path) -> str:
+    """What the program of docs/how-to/audit-log.md says."""
+    (program,) = blocks(page("docs/how-to/audit-log.md"), "python")
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_a_line_has_the_members_that_the_page_lists(audited: Gateway, folder: Path, upstream: Upstream) -> None:
+    text = page("docs/how-to/audit-log.md")
+    operator, shown = (yaml.safe_load(block) for block in blocks(text, "yaml"))
+    assert operator.keys() == {"audit-log"}
+    assert operator["audit-log"].keys() == {"folder"}
+    log = shown["policies"][0]
+    log["params"] = {**log["params"], "file": "members.jsonl", "responseHeaders": ["content-type"], "hashChain": True}
+    audited.deploy(api("members", upstream.url, [log]))
+    assert httpx.get(f"{audited.url}/members/x").status_code == 200
+    eventually("its line", lambda: len(lines(folder / "members.jsonl")) == 1)
+    rows = text.partition("| member | is |")[2].partition("\n\n")[0].splitlines()
+    listed = {name for row in rows[2:] for name in inline(row.split("|")[1])}
+    unset = {"subject", "issuer", "peer", "peerSubject", "responseHeaders"}
+    assert set(lines(folder / "members.jsonl")[0]) >= listed - unset
+    assert set(lines(folder / "members.jsonl")[0]) <= listed
 
 
 def test_a_request_without_a_line_reaches_no_upstream(audited: Gateway, folder: Path, upstream: Upstream) -> None:
