@@ -297,6 +297,45 @@ def test_an_attachment_with_nothing_is_as_right_as_the_controller_says(one: Any)
         assert with_policies().is_valid(document) == taken_by_the_controller(document), version
 
 
+NAMED_LIKE_KEYWORDS = """
+name: odd
+version: v1.0.0
+runtime: python
+processingMode: {requestHeaderMode: PROCESS}
+parameters:
+  $schema: https://json-schema.org/draft/2020-12/schema
+  type: object
+  required: [default, filled]
+  properties:
+    default: {$ref: "#/$defs/word"}
+    required: {type: array, items: {$ref: "#/$defs/word"}, default: [a]}
+    filled: {type: integer, default: 1}
+  $defs: {word: {type: string, pattern: "^[a-z]+$"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("params", "right"),
+    [
+        ("{default: a}", True),
+        ("{default: A}", False),
+        ("{default: a, required: [b]}", True),
+        ("{default: a, required: [B]}", False),
+        ("{default: a, more: 1}", False),
+        ("{filled: 1}", False),
+    ],
+)
+def test_parameters_may_have_the_names_of_keywords(params: str, right: bool, tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text(NAMED_LIKE_KEYWORDS)
+    schema = api_schema(load_definitions(tmp_path))
+    assert list(META_SCHEMA.iter_errors(schema)) == []
+    attached = f"{{name: odd, version: v1, params: {params}, timeout: 200ms}}"
+    document = read_yaml(
+        API.replace("{name: add-headers, version: v1, params: {headers: []}, timeout: 200ms}", attached).encode()
+    )
+    assert jsonschema_rs.Draft202012Validator(schema, offline=True).is_valid(document) == right
+
+
 # ---------------------------------------------------------------- the command
 
 

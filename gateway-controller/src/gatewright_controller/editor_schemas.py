@@ -14,6 +14,10 @@ from gatewright_controller.model import Api, Gateway
 ATTACHMENT = "PolicyAttachment"
 VALUES = ("const", "default", "enum", "examples")
 """Keywords of a schema that hold values, and no schemas."""
+NAMED = ("$defs", "dependentSchemas", "patternProperties", "properties")
+"""Keywords that hold schemas by names, which are no keywords."""
+OF_A_DOCUMENT = ("$id", "$schema")
+"""Keywords of a schema that is a document of its own."""
 
 
 def api_schema(definitions: Definitions | None = None) -> JsonObject:
@@ -77,13 +81,21 @@ def _embedded(schema: JsonValue, place: str) -> JsonValue:
         return [_embedded(one, place) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    inner = {key: value if key in VALUES else _embedded(value, place) for key, value in schema.items()}
+    inner = {key: _inner(key, value, place) for key, value in schema.items() if key not in OF_A_DOCUMENT}
     if isinstance(reference := inner.get("$ref"), str) and reference.startswith("#"):
         inner["$ref"] = place + reference[1:]
     properties, required = inner.get("properties"), inner.get("required")
     if isinstance(properties, dict) and isinstance(required, list):
         inner["required"] = [name for name in required if "default" not in _object(properties.get(name))]
     return inner
+
+
+def _inner(keyword: str, value: JsonValue, place: str) -> JsonValue:
+    if keyword in VALUES:
+        return value
+    if keyword in NAMED and isinstance(value, dict):
+        return {name: _embedded(one, place) for name, one in value.items()}
+    return _embedded(value, place)
 
 
 def _object(value: JsonValue) -> JsonObject:
