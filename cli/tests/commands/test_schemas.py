@@ -362,6 +362,11 @@ def test_those_of_a_build_are_printed_and_written(tmp_path: Path, monkeypatch: p
     assert "params-limit-v1.0.0" in Path(written[0]).read_text()
 
 
+def test_the_runs_own_folder_stays_its_users_alone(tmp_path: Path) -> None:
+    write_schemas(tmp_path / "project")
+    assert (tmp_path / "project" / ".gatewright").stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -46,8 +46,17 @@ def write_schemas(project: Path, build: Path | None = None, *, anew: bool = True
     paths = {kind: FOLDER / f"{kind}.json" for kind in SCHEMAS}
     wanted = {kind: path for kind, path in paths.items() if anew or not (project / path).exists()}
     texts = {PurePosixPath(path): schema_text(kind, build) for kind, path in wanted.items()}
+    _make_state_dir(project / STATE_DIR)
     write_texts(texts, project)
     return [Path(path) for path in texts]
+
+
+def _make_state_dir(folder: Path) -> None:
+    """As a run makes it, for the user alone: it will have the run's database."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PreflightError([f"{folder}: {error.strerror}: choose another folder"]) from error
 
 
 def built() -> Path | None:
