@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import os
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest import mock
 
 from bench import machine
 from bench.peers import envoy
@@ -19,12 +22,14 @@ from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, tu
 from bench.rows import PLAIN, ROWS, Attachment, Row
 from bench.settings import Settings
 
+SYSTEM_PARAMETERS = "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS"
 HEADER = {"name": "x-bench", "value": "1"}
 BASE = Row("set-one-header", "add-headers, one of the request", (
     {"name": "add-headers", "version": "v1", "params": {"requestHeaders": [HEADER]}},
 ))  # fmt: skip
 NETWORKS = [f"10.{one}.0.0/16" for one in range(100)]
 SHIPPED: dict[str, Attachment] = {
+    "audit-log": {"name": "audit-log", "version": "v1"},
     "cors": {"name": "cors", "version": "v1", "params": {"allowOrigins": ["https://app.example"]}},
     "ip-restriction": {"name": "ip-restriction", "version": "v1", "params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
 }
@@ -41,6 +46,8 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     settings = Settings(rounds=options.rounds, duration=options.duration)
     with tempfile.TemporaryDirectory(prefix="shipped-") as home, contextlib.ExitStack() as stack:
+        operator = {SYSTEM_PARAMETERS: json.dumps({"audit-log": {"folder": home}})}
+        stack.enter_context(mock.patch.dict(os.environ, operator))
         samples = list(_samples(settings, stack, Path(home)))
     print(machine.describe(settings, ["shipped", *arguments]), "", *table(samples), sep="\n")
 

@@ -114,7 +114,7 @@ def test_the_quickstart_does_what_it_says(wheels: Path, runtime_dir: str, tmp_pa
         _stop(tmp_path / "my-gateway" / "run.pid")
     log = tmp_path / "my-gateway" / "run.log"
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log.read_text() if log.exists() else ''}"
-    assert re.findall(r"^x-greeted: (\w+)", done.stdout, re.MULTILINE) == ["yes", "gladly"]
+    assert re.findall(r"^x-greeted: (\w+)", done.stdout, re.MULTILINE) == ["yes", "gladly", "gladly"]
     assert '["x-greeting", "good day world"]' in done.stdout.replace('","', '", "')
     assert '["x-greeting", "hello Ada"]' in done.stdout.replace('","', '", "')
     assert "hello changed, deployed\n" in done.stdout
@@ -122,6 +122,8 @@ def test_the_quickstart_does_what_it_says(wheels: Path, runtime_dir: str, tmp_pa
     counted = r'^gatewright_executions_total\{api="hello",.*outcome="ok",phase="request",policy="greet:v1.0.0"\} [1-9]'
     assert re.search(counted, done.stdout, re.MULTILINE)
     assert "4 passed" in done.stdout
+    assert done.stdout.count("2 passed") == 2
+    assert "expected one header x-tenant, got 0; ask the shop for yours\n" in done.stdout
     assert "Success: no issues found in 2 source files" in done.stdout
 
 

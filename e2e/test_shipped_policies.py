@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,12 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     manifest.write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
     output = HERE.parent / "build" / "shipped"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
-    with running(output, folder / "state") as gateway:
-        yield gateway
+    (audits := folder / "audits").mkdir()
+    operator = {"audit-log": {"folder": str(audits)}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps(operator))
+        with running(output, folder / "state") as gateway:
+            yield gateway
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,8 @@ def page(name: str, definition: Json, examples: list[Json]) -> str:
         f"`{name}:{definition['version']}`, in {'Go' if definition['runtime'] == 'go' else 'Python'}; "
         f"it sees {', '.join(phases)}.",
         "## Parameters",
-        parameters(definition),
+        parameters(definition.get("parameters", {})),
+        *operators(name, definition.get("systemParameters", {})),
         *(part for example in examples for part in shown(example)),
         MADE.format(name),
     ]
@@ -72,8 +73,15 @@ PHASES = {
 # ---------------------------------------------------------------- parameters
 
 
-def parameters(definition: Json) -> str:
-    schema = definition.get("parameters", {})
+def operators(name: str, schema: Json) -> Iterator[str]:
+    """The section of what the operator sets, where there is anything."""
+    if schema:
+        yield "## What the operator sets"
+        yield f"In `systemParameters`, under `{name}`: see [Operating](../how-to/operations.md)."
+        yield parameters(schema)
+
+
+def parameters(schema: Json) -> str:
     found = list(rows(schema, schema, ""))
     if not found:
         return "It has none."

@@ -33,6 +33,7 @@ import policy_pages
 from gatewright.access import ANY, ENTRY
 from gatewright.definition import DEFINITION_KEYS, MODE_KEYS, KeyRule
 from gatewright_controller.settings import PREFIX, Settings
+from gatewright_documents.field_docs import field_docs
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE = "*This page is made from the code.*"
@@ -85,14 +86,23 @@ def command_line() -> str:
     group = next(found for found in click_groups() if found.name == "cli")
     context = click.Context(group, info_name="gatewright")
     parts = [str(group.help), options_of(group, context)]
+    for inside in commands_of(group, context):
+        usage = " ".join(inside.command.collect_usage_pieces(inside))
+        name, help_text = inside.command_path, text_of(inside.command.help or "")
+        parts += [f"## {name}", f"    {name} {usage}", help_text, options_of(inside.command, inside)]
+    return page("Command line", *filter(None, parts))
+
+
+def commands_of(group: click.Group, context: click.Context) -> Iterator[click.Context]:
+    """Of all commands of a group, and of the groups in it."""
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command
         inside = click.Context(command, info_name=name, parent=context)
-        usage = " ".join(command.collect_usage_pieces(inside))
-        parts += [f"## gatewright {name}", f"    gatewright {name} {usage}", text_of(command.help or "")]
-        parts.append(options_of(command, inside))
-    return page("Command line", *filter(None, parts))
+        if isinstance(command, click.Group):
+            yield from commands_of(command, inside)
+        else:
+            yield inside
 
 
 def click_groups() -> Iterator[click.Group]:
@@ -277,7 +287,7 @@ def structs(named: dict[str, type[msgspec.Struct]]) -> str:
 
 def struct(kind: type[msgspec.Struct], titles: dict[str, str]) -> str:
     properties = definitions(kind)[kind.__name__]["properties"]
-    said = attribute_docs(kind)
+    said = field_docs(kind)
     rows: list[Row] = [
         (
             code(field.encode_name),
@@ -342,19 +352,6 @@ def default(value: object) -> str:
     if isinstance(value, msgspec.Struct):
         return ""
     return code(value if isinstance(value, str) else json.dumps(value))
-
-
-def attribute_docs(kind: type) -> dict[str, str]:
-    """The strings that stand below the attributes of a class, and of those that it is made from."""
-    base = kind.__mro__[1]
-    said = attribute_docs(base) if issubclass(base, msgspec.Struct) and base is not msgspec.Struct else {}
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(tree, ast.ClassDef)
-    for attribute, below in zip(tree.body, tree.body[1:], strict=False):
-        match attribute, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                said[name] = text
-    return said
 
 
 SDK: dict[str, dict[str, tuple[str, ...]]] = {

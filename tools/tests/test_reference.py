@@ -30,12 +30,27 @@ def options(*command: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "build", "apply", "status", "tail", "explain", "record", "replay", "reload", "backup", "init"]
+    "command",
+    [
+        "run",
+        "build",
+        "apply",
+        "status",
+        "tail",
+        "explain",
+        "record",
+        "replay",
+        "reload",
+        "backup",
+        "init",
+        "new policy",
+        "schema",
+    ],
 )
 def test_every_option_of_a_command_is_there(pages: dict[str, str], command: str) -> None:
     section = pages["command-line.md"].partition(f"## gatewright {command}\n")[2].partition("\n## ")[0]
     assert section
-    assert {option for option in options("gatewright", command) if f"`{option}`" not in section} == set()
+    assert {option for option in options("gatewright", *command.split()) if f"`{option}`" not in section} == set()
 
 
 def test_every_option_of_the_controller_and_of_the_executor_is_there(pages: dict[str, str]) -> None:

@@ -16,10 +16,12 @@ from gatewright_cli.commands.import_command import import_
 from gatewright_cli.commands.init_command import init
 from gatewright_cli.commands.inspector_command import inspector
 from gatewright_cli.commands.log_level_command import log_level
+from gatewright_cli.commands.new_command import new
 from gatewright_cli.commands.record_command import record
 from gatewright_cli.commands.reload_command import reload
 from gatewright_cli.commands.replay_command import replay
 from gatewright_cli.commands.run_command import run
+from gatewright_cli.commands.schema_command import schema
 from gatewright_cli.commands.status_command import status
 from gatewright_cli.commands.tail_command import tail
 from gatewright_cli.commands.version_command import own_version, version
@@ -40,6 +42,7 @@ def cli() -> None:
 
 for command in (
     init,
+    new,
     build,
     version,
     status,
@@ -53,6 +56,7 @@ for command in (
     replay,
     import_,
     export,
+    schema,
     backup,
     echo,
     run,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from gatewright_cli.commands.schema_command import KINDS
 from gatewright_cli.commands.starter import write_starter
 from gatewright_cli.main import cli
 from gatewright_cli.mistakes import PreflightError
@@ -14,6 +15,7 @@ from gatewright_cli.mistakes import PreflightError
 FILES = {
     ".gitignore", "apis/hello.yaml", "build.yaml", "policies/greet/policy-definition.yaml", "policies/greet/policy.py",
     "policies/greet/requirements.txt", "policies/greet/test_policy.py", "pyproject.toml",
+    *(f".gatewright/schemas/{kind}.json" for kind in KINDS),
 }  # fmt: skip
 
 

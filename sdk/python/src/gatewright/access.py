@@ -12,7 +12,8 @@ FILE_KINDS = ("read", "write")
 PATH = "an absolute path without . and .., and not / or below /proc"
 OF_GO = "none for a Go policy: it runs in the engine, where nothing could hold it to that"
 ENTRY = "HOST:PORT, any or unix"
-_HOST_PORT = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})")
+PATH_PATTERN = r"^(?!/proc(/|$))(/(?!\.{1,2}(/|$))[^/\x00]+)+$"
+HOST_PORT_PATTERN = r"^(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +50,14 @@ def union(each: Iterable[Access]) -> Access:
 
 def is_path(value: object) -> bool:
     """Whether it can be an entry of `files`."""
-    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
-        return False
-    parts = value[1:].split("/")
-    return not {"", ".", ".."} & set(parts) and parts[0] != "proc"
+    return isinstance(value, str) and re.fullmatch(PATH_PATTERN, value) is not None
 
 
 def is_network_entry(value: object) -> bool:
     """Whether it can be an entry of `network`."""
     if value in (ANY, UNIX):
         return True
-    found = _HOST_PORT.fullmatch(value) if isinstance(value, str) else None
+    found = re.fullmatch(HOST_PORT_PATTERN, value) if isinstance(value, str) else None
     return found is not None and int(found[1]) < 1 << 16
 
 

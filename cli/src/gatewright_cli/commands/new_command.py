@@ -1,0 +1,52 @@
+"""`gatewright new policy`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gatewright_cli.commands.options import A_PATH, MANIFEST
+
+if TYPE_CHECKING:
+    from pathlib import Path, PurePosixPath
+
+    from gatewright_cli.commands.new_policy import Form
+
+
+@click.group()
+def new() -> None:
+    """Write what a part of a project starts from: a policy."""
+
+
+@new.command()
+@click.argument("name")
+@click.option("--async", "form", flag_value="async", help="It asks a service, with an async client.")
+@click.option("--stream", "form", flag_value="stream", help="It changes a response's body while it streams.")
+@click.option("--go", "form", flag_value="go", help="It is written in Go. For a checkout, which can compile it in.")
+@click.option("--manifest", type=A_PATH, default=MANIFEST, show_default=True, help="The project's list of policies.")
+@click.option("--no-add", is_flag=True, help="Leave the manifest alone.")
+def policy(name: str, form: Form | None, manifest: Path, no_add: bool) -> None:
+    """Write a policy into policies/, with its test, and name it in build.yaml.
+
+    NAME is words of lower-case letters and digits, joined by hyphens.
+    """
+    from gatewright_cli.commands.new_policy import write_policy
+
+    made = write_policy(name, manifest, form or "plain", add=not no_add)
+    for path in made.written:
+        click.echo(path)
+    click.echo("\nNext:")
+    for command in _tests(made.folder, form):
+        click.echo(f"    {command}")
+    running = "again where it runs: Go is compiled in" if form == "go" else "where it runs already, it has built it in"
+    click.echo(f"    gatewright run --watch    ({running})")
+    params = ", params: {url: …}" if form == "async" else ""
+    click.echo(f"    gatewright apply -f apis  (after an API names it: - {{name: {name}, version: v1{params}}})")
+
+
+def _tests(folder: PurePosixPath, form: Form | None) -> list[str]:
+    if form == "go":
+        return [f"go -C {folder} test ."]
+    packages = [f"pip install -r {folder}/requirements.txt"] if form == "async" else []
+    return [*packages, f"pytest {folder}"]

@@ -1,0 +1,154 @@
+"""`gatewright new policy`: a policy's folder in a project, to be changed into one's own."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from gatewright.definition import NAME, NAME_CURE, NAME_PATTERN
+from gatewright_builder.manifest import Manifest, read_manifest
+from gatewright_builder.mistake import BuildError
+from gatewright_builder.sources import Sources, find_sources
+from gatewright_documents.yaml_insert import with_item
+
+from gatewright_cli.commands.schemas import write_schemas
+from gatewright_cli.commands.template import template_texts, write_texts
+from gatewright_cli.mistakes import PreflightError
+
+Form = Literal["plain", "async", "stream", "go"]
+TEMPLATES: dict[Form, str] = {
+    "plain": "new_policy",
+    "async": "new_policy_async",
+    "stream": "new_policy_stream",
+    "go": "new_policy_go",
+}
+OWN = {"policy": "my-policy", "display": "My policy", "folder": "my_policy", "package": "mypolicy", "sdk": "GO_SDK"}
+"""What templates say in the place of a policy's own words."""
+POLICIES = "policies"
+LONGEST_NAME = 100
+GO_WORDS = {
+    *("break", "case", "chan", "const", "continue", "default", "defer", "else", "fallthrough", "for", "func", "go"),
+    *("goto", "if", "import", "interface", "main", "map", "package", "range", "return", "select", "struct", "switch"),
+    *("type", "var"),
+}
+"""What no package can be called, and `main`, which is a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPolicy:
+    """What was written. folder: relative to the project, as `filePath` in build.yaml has it."""
+
+    folder: PurePosixPath
+    written: list[Path]
+    added: bool
+
+
+def write_policy(name: str, manifest: Path, form: Form, *, add: bool) -> NewPolicy:
+    """Writes policies/NAME below the folder of the manifest, and its entry into the manifest.
+
+    Raises PreflightError, and has then written nothing: for a name that is none or is taken, where there is no project,
+    where the folder is there already, where there is no simple place for the entry.
+    """
+    _check(name)
+    folder = PurePosixPath(POLICIES, folder_of(name))
+    changed = _with_entry(name, manifest, folder) if add else None
+    place = manifest.parent / folder
+    if place.exists() or place.is_symlink():
+        raise PreflightError([f"{place} is already there: choose another name, or remove it"])
+    texts = _texts(name, form, place)
+    write_texts(texts, place)
+    written = [place / path for path in texts]
+    if changed is not None:
+        _replace(manifest, changed)
+        written.append(manifest)
+    write_schemas(manifest.parent, anew=False)
+    return NewPolicy(folder, written, add)
+
+
+def folder_of(name: str) -> str:
+    """The name as Python takes it, so that mypy tells the modules of several policies apart."""
+    folder = name.replace("-", "_")
+    return f"{folder}_" if keyword.iskeyword(folder) else folder
+
+
+def _check(name: str) -> None:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise PreflightError([f"NAME: expected {NAME}, got {name!r}; {NAME_CURE}"])
+    if len(name) > LONGEST_NAME:
+        raise PreflightError([f"NAME: expected at most {LONGEST_NAME} characters, got {len(name)}; make it shorter"])
+
+
+def _with_entry(name: str, manifest: Path, folder: PurePosixPath) -> str:
+    """The manifest's text with the policy in it."""
+    if not manifest.exists():
+        cure = "run it in the folder that has one, make one with `gatewright init`, or say --no-add"
+        raise PreflightError([f"{manifest}: expected the build.yaml of a project, got no such file; {cure}"])
+    try:
+        known = read_manifest(manifest)
+    except BuildError as error:
+        raise PreflightError([str(one) for one in error.mistakes]) from error
+    _check_free(name, manifest, known)
+    text = with_item(_read(manifest), "policies", {"name": name, "filePath": str(folder)})
+    if text is None:
+        entry = f"{{name: {name}, filePath: {folder}}}"
+        said = f"expected a list of policies that one more can be put behind; say --no-add, and write {entry} into it"
+        raise PreflightError([f"{manifest}: {said}"])
+    return text
+
+
+def _check_free(name: str, manifest: Path, known: Manifest) -> None:
+    taken = next((entry for entry in known.entries if entry.name == name), None)
+    if taken is not None:
+        said = f"has a policy {name} already; choose another name, or say --no-add for another version of it"
+        raise PreflightError([f"{manifest}:{taken.line}: {said}"])
+    if name in {folder.name for folder in find_sources().shipped_policies}:
+        said = "expected a name that no policy which ships has"
+        raise PreflightError([f"NAME: {said}, got {name}; choose another one: APIs go by the name alone"])
+
+
+def _texts(name: str, form: Form, place: Path) -> dict[PurePosixPath, str]:
+    package = name.replace("-", "")
+    words = {
+        OWN["policy"]: name,
+        OWN["display"]: name.replace("-", " ").capitalize(),
+        OWN["folder"]: folder_of(name),
+        OWN["package"]: f"{package}policy" if package in GO_WORDS else package,
+    }
+    if form == "go":
+        words[OWN["sdk"]] = os.path.relpath(_go_sources().go_sdk, place)
+    pattern = re.compile("|".join(words))
+    texts = template_texts(TEMPLATES[form])
+    return {path: pattern.sub(lambda found: words[found[0]], text) for path, text in texts.items()}
+
+
+def _go_sources() -> Sources:
+    sources = find_sources()
+    if not sources.has_go:
+        got = "an installation that cannot compile one"
+        cure = "write it in Python, or use the command of a checkout (make setup)"
+        raise PreflightError(
+            [f"--go: expected a checkout of Gatewright, which Go policies are built in, got {got}; {cure}"]
+        )
+    return sources
+
+
+def _read(manifest: Path) -> str:
+    try:
+        return manifest.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PreflightError([f"{manifest}: {error}: mend the file"]) from error
+
+
+def _replace(manifest: Path, text: str) -> None:
+    """In one step, so that who watches the file never sees a part of it."""
+    scratch = manifest.with_name(f".{manifest.name}.new")
+    try:
+        scratch.write_bytes(text.encode())
+        scratch.chmod(manifest.stat().st_mode & 0o777)
+        scratch.replace(manifest)
+    except OSError as error:
+        raise PreflightError([f"{manifest}: {error.strerror}: add the policy to it by hand"]) from error

@@ -1,0 +1,17 @@
+"""The policy audit-log knows no Gateway: what it takes out by default is the Gateway's own list, word for word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gatewright_controller.model.redaction import DEFAULT_HEADERS
+from gatewright_documents.document import read_file
+
+DEFINITION = Path(__file__).parents[2] / "policies" / "audit-log" / "policy-definition.yaml"
+
+
+def test_it_redacts_the_headers_that_a_gateway_does() -> None:
+    document = read_file(DEFINITION, DEFINITION.name).value
+    assert isinstance(document, dict)
+    operator = document["systemParameters"]["properties"]
+    assert operator["redactedHeaders"]["default"] == [*DEFAULT_HEADERS]

@@ -1,0 +1,154 @@
+package auditlog
+
+import (
+	"bytes"
+	"encoding/json"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+const (
+	timeForm = "2006-01-02T15:04:05.000000Z"
+	redacted = "[redacted]"
+)
+
+// entry is a line, in the order of its members.
+type entry struct {
+	Time       string `json:"time"`
+	Event      string `json:"event"` // request: upstream has not been asked yet; response: the exchange has ended
+	RequestID  string `json:"requestId"`
+	API        string `json:"api"`
+	APIVersion string `json:"apiVersion"`
+	Operation  string `json:"operation"`
+	// Who it was: as a policy has found out, by the connection, by the certificate.
+	Subject     string `json:"subject,omitempty"`
+	Issuer      string `json:"issuer,omitempty"`
+	Client      string `json:"client"`
+	PeerSubject string `json:"peerSubject,omitempty"`
+	Peer        string `json:"peer,omitempty"` // the certificate's fingerprint
+
+	Method          string              `json:"method"`
+	Path            string              `json:"path"`
+	Status          int                 `json:"status,omitempty"`
+	Outcome         string              `json:"outcome,omitempty"` // ok, denied, refused, failed
+	RequestHeaders  map[string][]string `json:"requestHeaders,omitempty"`
+	ResponseHeaders map[string][]string `json:"responseHeaders,omitempty"`
+	Chain           *link               `json:"chain,omitempty"`
+}
+
+// encoded is the entry as a line. No byte of a request can end it early: JSON escapes control characters.
+func (e *entry) encoded() ([]byte, error) {
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(e)
+	return line.Bytes(), err
+}
+
+// recorder makes entries of exchanges.
+type recorder struct {
+	secret                          names
+	requestHeaders, responseHeaders []string // those that are wanted
+}
+
+func (r recorder) request(req *v1alpha.RequestContext) *entry {
+	made := r.about(req)
+	made.Event = "request"
+	return made
+}
+
+func (r recorder) response(res *v1alpha.ResponseContext) *entry {
+	made := r.about(res.Request)
+	made.Event, made.Status, made.Outcome = "response", res.StatusCode, outcome(res.StatusCode)
+	made.ResponseHeaders = r.headers(res.Headers, r.responseHeaders)
+	return made
+}
+
+func (r recorder) about(req *v1alpha.RequestContext) *entry {
+	made := &entry{
+		Time: time.Now().UTC().Format(timeForm), RequestID: req.RequestID,
+		API: req.APIName, APIVersion: req.APIVersion, Operation: req.Operation,
+		Client: address(req.ClientAddress), Method: req.Method, Path: req.Path,
+		RequestHeaders: r.headers(req.Headers, r.requestHeaders),
+	}
+	made.Subject, made.Issuer = identity(req.Metadata)
+	if req.Peer != nil {
+		made.PeerSubject, made.Peer = req.Peer.Subject, req.Peer.Fingerprint
+	}
+	return made
+}
+
+func (r recorder) headers(headers v1alpha.Headers, wanted []string) map[string][]string {
+	found := map[string][]string{}
+	for _, name := range wanted {
+		name = strings.ToLower(name)
+		for value := range headers.Values(name) {
+			if r.secret.has(name) {
+				value = redacted
+			}
+			found[name] = append(found[name], value)
+		}
+	}
+	return found
+}
+
+// identity is who the request is from as a policy before has noted it: ctx.identity in Python.
+func identity(metadata *v1alpha.ExchangeMetadata) (subject, issuer string) {
+	noted, _ := metadata.Get("identity")
+	members, _ := noted.(map[string]any)
+	subject, _ = members["subject"].(string)
+	issuer, _ = members["issuer"].(string)
+	return subject, issuer
+}
+
+// address is the client's without its port.
+func address(client string) string {
+	host, _, err := net.SplitHostPort(client)
+	if err != nil {
+		return client
+	}
+	return host
+}
+
+func outcome(status int) string {
+	switch {
+	case status == 401 || status == 403:
+		return "denied"
+	case status >= 500:
+		return "failed"
+	case status >= 400:
+		return "refused"
+	}
+	return "ok"
+}
+
+// names are the same whatever their case, and with or without "-" and "_"; one that ends in "*" has any rest.
+type names struct {
+	exact    map[string]bool
+	prefixes []string
+}
+
+func newNames(listed []string) names {
+	n := names{exact: map[string]bool{}}
+	for _, name := range listed {
+		if prefix, any := strings.CutSuffix(name, "*"); any {
+			n.prefixes = append(n.prefixes, plain(prefix))
+		} else {
+			n.exact[plain(name)] = true
+		}
+	}
+	return n
+}
+
+func (n names) has(name string) bool {
+	name = plain(name)
+	return n.exact[name] || slices.ContainsFunc(n.prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+var spelled = strings.NewReplacer("-", "", "_", "")
+
+func plain(name string) string { return spelled.Replace(strings.ToLower(name)) }

@@ -1,0 +1,193 @@
+package auditlog
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// looked is how often a file is looked for at its path: what has been moved away is followed by a new one.
+	looked = time.Second
+	mode   = 0o640
+)
+
+// file is what lines are appended to, each whole or not at all. Others may append to the same path at the same time, in
+// this process or in another one: while one writes, the others wait (flock).
+type file struct {
+	path     string
+	interval time.Duration // that a line may wait for the disk; 0: none waits; less: they are not synced
+
+	mutex    sync.Mutex
+	open     *os.File
+	checked  time.Time
+	unsynced bool
+	timer    *time.Timer
+	chain    *chain // nil: lines have none
+}
+
+func newFile(path string, interval time.Duration, chained bool) (*file, error) {
+	opened, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f := &file{path: path, interval: interval, open: opened, checked: time.Now()}
+	if chained {
+		f.chain = &chain{writer: rand.Text()}
+	}
+	return f, nil
+}
+
+// openFile makes it where it is not there. It follows no link, and takes nothing but a file.
+func openFile(path string) (*os.File, error) {
+	opened, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, mode)
+	if err != nil {
+		return nil, err
+	}
+	info, err := opened.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: expected a file, got %s", path, info.Mode().Type())
+	}
+	if err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	return opened, nil
+}
+
+// append writes the entry as one line. Where that fails, nothing of it is left in the file.
+func (f *file) append(made *entry) error {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	if f.open == nil {
+		return os.ErrClosed
+	}
+	if err := f.followed(); err != nil {
+		return err
+	}
+	if f.chain != nil {
+		made.Chain = f.chain.next()
+	}
+	line, err := made.encoded()
+	if err != nil {
+		return err
+	}
+	if err := write(f.open, line); err != nil {
+		return err
+	}
+	if f.chain != nil {
+		f.chain.last(line)
+	}
+	return f.synced()
+}
+
+// followed opens the path anew where another file, or none, is there by now: a log's rotation has moved ours away.
+func (f *file) followed() error {
+	if time.Since(f.checked) < looked {
+		return nil
+	}
+	f.checked = time.Now()
+	ours, err := f.open.Stat()
+	if err != nil {
+		return err
+	}
+	if there, err := os.Lstat(f.path); err == nil && os.SameFile(ours, there) {
+		return nil
+	}
+	opened, err := openFile(f.path)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(f.flush(), f.open.Close())
+	f.open = opened
+	return err
+}
+
+// write appends the line in one call, and takes back what was written of one that did not fit.
+func write(to *os.File, line []byte) (err error) {
+	descriptor := int(to.Fd())
+	if err := syscall.Flock(descriptor, syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", to.Name(), err)
+	}
+	defer func() { err = errors.Join(err, syscall.Flock(descriptor, syscall.LOCK_UN)) }()
+	written, err := to.Write(line)
+	if err == nil || written == 0 {
+		return err
+	}
+	info, failed := to.Stat()
+	if failed == nil && info.Size() >= int64(written) { // what truncates it without our lock may have been there
+		failed = to.Truncate(info.Size() - int64(written))
+	}
+	return errors.Join(err, failed)
+}
+
+// synced sees to it that the disk has the line in time.
+func (f *file) synced() error {
+	switch {
+	case f.interval == 0:
+		return f.open.Sync()
+	case f.interval > 0 && !f.unsynced:
+		f.unsynced = true
+		f.timer = time.AfterFunc(f.interval, f.syncLater)
+	}
+	return nil
+}
+
+func (f *file) syncLater() {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	if f.open == nil {
+		return
+	}
+	if err := f.flush(); err != nil {
+		slog.Error("lines may not be on the disk", "file", f.path, "error", err.Error())
+	}
+}
+
+func (f *file) flush() error {
+	if !f.unsynced {
+		return nil
+	}
+	f.unsynced = false
+	f.timer.Stop()
+	return f.open.Sync()
+}
+
+func (f *file) close() error {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	if f.open == nil {
+		return nil
+	}
+	err := errors.Join(f.flush(), f.open.Close())
+	f.open = nil
+	return err
+}
+
+// chain ties each line of a writer to the one before: who takes one out, or changes it, breaks it.
+type chain struct {
+	writer   string
+	sequence uint64
+	previous string
+}
+
+// link is what a line has of its chain. Previous is the SHA-256, in hex, of the writer's line before, without its line
+// end; "" in the first.
+type link struct {
+	Writer   string `json:"writer"`
+	Sequence uint64 `json:"sequence"`
+	Previous string `json:"previous"`
+}
+
+func (c *chain) next() *link { return &link{c.writer, c.sequence + 1, c.previous} }
+
+func (c *chain) last(line []byte) {
+	digest := sha256.Sum256(line[:len(line)-1])
+	c.sequence, c.previous = c.sequence+1, hex.EncodeToString(digest[:])
+}

@@ -1,0 +1,122 @@
+package auditlog_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	auditlog "gatewright.dev/policies/audit-log"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+const (
+	folderVariable = "AUDIT_LOG_FOLDER"
+	limitVariable  = "AUDIT_LOG_LIMIT"
+	moreVariable   = "AUDIT_LOG_PARAMS"
+)
+
+// TestMain is a process of its own that writes lines where a test has asked for one.
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(folderVariable); folder != "" {
+		os.Exit(write(folder))
+	}
+	os.Exit(m.Run())
+}
+
+// write appends 500 lines of different lengths, up to a limit of the file's size where there is one, and prints how many
+// were written, how many refused and how many the counter has.
+func write(folder string) int {
+	if limit, err := strconv.ParseUint(os.Getenv(limitVariable), 10, 64); err == nil {
+		signal.Ignore(syscall.SIGXFSZ) // as a disk that is full: a part is written, then an error comes
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+			return 2
+		}
+	}
+	about := metadata(folder)
+	policy, err := auditlog.GetPolicy(about, params(`"requestHeaders": ["x-a"], `+os.Getenv(moreVariable)))
+	if err != nil {
+		return 3
+	}
+	refused := 0
+	for n := range 500 {
+		req := request(v1alpha.Header{Name: "x-a", Value: strings.Repeat("a", n*37%5000)})
+		req.RequestID = fmt.Sprintf("%d-%d", os.Getpid(), n)
+		if _, err := policy.OnResponse(context.Background(), &v1alpha.ResponseContext{Request: req, StatusCode: 200}); err != nil {
+			refused++
+		}
+	}
+	lost, _ := about.Metrics.Counter("lines_lost_total", "Lines that could not be written.", "api")
+	fmt.Printf("%d %d", refused, int(lost.Value("orders")))
+	if policy.Close() != nil {
+		return 4
+	}
+	return 0
+}
+
+func writer(t *testing.T, variables ...string) *exec.Cmd {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), os.Args[0])
+	command.Env = append(os.Environ(), variables...)
+	return command
+}
+
+func TestTwoProcessesTearNoLine(t *testing.T) {
+	folder := t.TempDir()
+	var writers []*exec.Cmd
+	for range 2 {
+		one := writer(t, folderVariable+"="+folder, moreVariable+`="hashChain": true`)
+		if err := one.Start(); err != nil {
+			t.Fatal(err)
+		}
+		writers = append(writers, one)
+	}
+	for _, one := range writers {
+		if err := one.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(folder, "audit.jsonl")
+	found, ids := lines(t, path), map[any]bool{}
+	for _, line := range found {
+		ids[line["requestId"]] = true
+	}
+	if len(found) != 1000 || len(ids) != 1000 {
+		t.Errorf("expected 1000 lines, got %d of %d requests", len(found), len(ids))
+	}
+	content, err := os.ReadFile(path)
+	if where := broken(content); err != nil || where != "" {
+		t.Errorf("expected whole chains, got %v, %s", err, where)
+	}
+}
+
+func TestWhereNothingFitsNoPartOfALineIsLeft(t *testing.T) {
+	for _, test := range []struct {
+		onFailure   string
+		refusesThem bool
+	}{{"refuse", true}, {"continue", false}} {
+		folder := t.TempDir()
+		one := writer(t, folderVariable+"="+folder, limitVariable+"=100000", moreVariable+`="onFailure": "`+test.onFailure+`"`)
+		printed, err := one.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var refused, lost int
+		if _, err := fmt.Sscan(string(printed), &refused, &lost); err != nil {
+			t.Fatal(err)
+		}
+		written := len(lines(t, filepath.Join(folder, "audit.jsonl")))
+		if written == 0 || written+lost != 500 || lost == 0 {
+			t.Errorf("expected each of 500 written or counted, got %d and %d", written, lost)
+		}
+		if test.refusesThem && refused != lost || !test.refusesThem && refused != 0 {
+			t.Errorf("%s: expected those that are lost, got %d of %d refused", test.onFailure, refused, lost)
+		}
+	}
+}
