@@ -15,11 +15,8 @@ from sdk import testing
 
 policy = testing.load_policy(__file__)
 OLD, NEW = "the secret until June", "the secret from June on"
-KEYS = [
-    {"name": "shop", "secret": OLD},
-    {"name": "shop", "secret": NEW},
-    {"name": "till", "secret": "of the till, long"},
-]
+TILL = "of the till, long"
+KEYS = [{"name": name, "secret": secret} for name, secret in (("shop", OLD), ("shop", NEW), ("till", TILL))]
 BODY = b'{"amount": 7, "note": "\xff\x00"}'
 NOW = 1_764_115_200
 GENERIC = {
