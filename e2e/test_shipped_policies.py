@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ import yaml
 
 from e2e.conftest import HERE
 from e2e.counterparts import Counterparts, counterparts
-from e2e.gateway import Gateway, api, running
+from e2e.gateway import Gateway, api, attach, running
+from e2e.test_bad_apis import refused
 from e2e.upstream import Recorded, Upstream
 
 POLICIES = HERE.parent / "policies"
@@ -82,6 +84,18 @@ def check_upstream(received: list[Recorded], wanted: dict[str, Any] | bool, name
         assert request.target == f"/{name}{wanted['target']}"
     if "body" in wanted:
         assert request.body.decode() == wanted["body"]
+
+
+def test_a_rule_in_cel_that_is_no_condition_is_refused_with_its_place(shipped: Gateway, upstream: Upstream) -> None:
+    """As `when` is, by the same words: conformance/conditions.json has them."""
+    table = json.loads((HERE.parent / "conformance" / "conditions.json").read_text())
+    refusals = [one for one in table["refused"] if one["when"]]
+    rules = [{"when": one["when"]} for one in refusals]
+    errors = refused(shipped, api("no-rules", upstream.url, [attach("cel-authz", {"deny": rules[:1], "allow": rules})]))
+    said = [errors.get(f"spec.policies[0].params.allow[{number}].when", "") for number in range(len(rules))]
+    assert [one["when"] for one, words in zip(refusals, said, strict=True) if one["says"] not in words] == []
+    assert refusals[0]["says"] in errors["spec.policies[0].params.deny[0].when"]
+    assert len(errors) == len(rules) + 1
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
