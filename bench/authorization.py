@@ -12,14 +12,14 @@ from aiohttp import web
 
 from bench.rows import Attachment, Row
 
-SECRET = "a secret of the bench"
+SIGNED_WITH = "a secret of the bench"
 
 
 def signed() -> Row:
     """hmac-auth, of a request without a body, which is what GitHub's way of signing makes the same each time."""
-    params = {"style": "github", "keys": [{"name": "bench", "secret": SECRET}]}
+    params = {"style": "github", "keys": [{"name": "bench", "secret": SIGNED_WITH}]}
     attachment: Attachment = {"name": "hmac-auth", "version": "v1", "params": params}
-    signature = hmac.new(SECRET.encode(), b"", "sha256").hexdigest()
+    signature = hmac.new(SIGNED_WITH.encode(), b"", "sha256").hexdigest()
     return Row("shipped-hmac-auth", "hmac-auth", (attachment,), sent={"X-Hub-Signature-256": f"sha256={signature}"})
 
 
