@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hmac
 import json
 import subprocess
 from collections.abc import Iterator
@@ -96,6 +98,27 @@ def test_a_rule_in_cel_that_is_no_condition_is_refused_with_its_place(shipped: G
     assert [one["when"] for one, words in zip(refusals, said, strict=True) if one["says"] not in words] == []
     assert refusals[0]["says"] in errors["spec.policies[0].params.deny[0].when"]
     assert len(errors) == len(rules) + 1
+
+
+def test_hmac_auth_takes_an_encoded_body_as_it_was_sent(shipped: Gateway, upstream: Upstream) -> None:
+    """The sender has signed what it sent, and upstream, which may verify it again, gets that."""
+    key, plain = "of the one who compresses", b'{"amount": 7}' * 100
+    params = {"style": "github", "keys": [{"name": "github", "secret": key}]}
+    shipped.deploy(api("compressed", upstream.url, [attach("hmac-auth", params)], [{"method": "POST", "path": "/*"}]))
+    sent = gzip.compress(plain)
+    statuses = [
+        httpx.post(
+            f"{shipped.url}/compressed/x",
+            content=sent,
+            headers={
+                "content-encoding": "gzip",
+                "x-hub-signature-256": f"sha256={hmac.new(key.encode(), signed, 'sha256').hexdigest()}",
+            },
+        ).status_code
+        for signed in (sent, plain)
+    ]
+    assert statuses == [200, 401]
+    assert [(each.body, each.value("content-encoding")) for each in upstream.received] == [(sent, "gzip")]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
