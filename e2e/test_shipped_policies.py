@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hmac
 import json
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +16,8 @@ import yaml
 
 from e2e.conftest import HERE
 from e2e.counterparts import Counterparts, counterparts
-from e2e.gateway import Gateway, api, running
+from e2e.gateway import Gateway, api, attach, running
+from e2e.test_bad_apis import refused
 from e2e.upstream import Recorded, Upstream
 
 POLICIES = HERE.parent / "policies"
@@ -87,6 +90,39 @@ def check_upstream(received: list[Recorded], wanted: dict[str, Any] | bool, name
         assert request.target == f"/{name}{wanted['target']}"
     if "body" in wanted:
         assert request.body.decode() == wanted["body"]
+
+
+def test_a_rule_in_cel_that_is_no_condition_is_refused_with_its_place(shipped: Gateway, upstream: Upstream) -> None:
+    """As `when` is, by the same words: conformance/conditions.json has them."""
+    table = json.loads((HERE.parent / "conformance" / "conditions.json").read_text())
+    refusals = [one for one in table["refused"] if one["when"]]
+    rules = [{"when": one["when"]} for one in refusals]
+    errors = refused(shipped, api("no-rules", upstream.url, [attach("cel-authz", {"deny": rules[:1], "allow": rules})]))
+    said = [errors.get(f"spec.policies[0].params.allow[{number}].when", "") for number in range(len(rules))]
+    assert [one["when"] for one, words in zip(refusals, said, strict=True) if one["says"] not in words] == []
+    assert refusals[0]["says"] in errors["spec.policies[0].params.deny[0].when"]
+    assert len(errors) == len(rules) + 1
+
+
+def test_hmac_auth_takes_an_encoded_body_as_it_was_sent(shipped: Gateway, upstream: Upstream) -> None:
+    """The sender has signed what it sent, and upstream, which may verify it again, gets that."""
+    key, plain = "of the one who compresses", b'{"amount": 7}' * 100
+    params = {"style": "github", "keys": [{"name": "github", "secret": key}]}
+    shipped.deploy(api("compressed", upstream.url, [attach("hmac-auth", params)], [{"method": "POST", "path": "/*"}]))
+    sent = gzip.compress(plain)
+    statuses = [
+        httpx.post(
+            f"{shipped.url}/compressed/x",
+            content=sent,
+            headers={
+                "content-encoding": "gzip",
+                "x-hub-signature-256": f"sha256={hmac.new(key.encode(), signed, 'sha256').hexdigest()}",
+            },
+        ).status_code
+        for signed in (sent, plain)
+    ]
+    assert statuses == [200, 401]
+    assert [(each.body, each.value("content-encoding")) for each in upstream.received] == [(sent, "gzip")]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -83,3 +83,25 @@ def test_a_schema_that_refers_to_itself_is_finite() -> None:
 def test_what_is_no_schema_is_refused(schema: JsonObject) -> None:
     with pytest.raises(ValueError, match=r"."):
         Schema(schema)
+
+
+def test_texts_of_a_format_are_found_wherever_their_schema_may_apply() -> None:
+    schema = Schema(
+        {
+            "type": "object",
+            "properties": {
+                "plain": {"type": "string"},
+                "one": {"$ref": "#/$defs/cel"},
+                "all": {"type": "array", "items": {"properties": {"when": {"$ref": "#/$defs/cel"}}}},
+                "named": {"type": "object", "additionalProperties": {"type": "string", "format": "cel"}},
+                "either": {"anyOf": [{"type": "integer"}, {"type": "string", "format": "cel"}]},
+            },
+            "$defs": {"cel": {"type": "string", "format": "cel"}},
+        }
+    )
+    value: JsonObject = {
+        "plain": "a", "one": "b", "all": [{"when": "c"}, {"x": "d"}, {"when": 5}], "named": {"k": "e"}, "either": "f",
+    }  # fmt: skip
+    found = [(("one",), "b"), (("all", 0, "when"), "c"), (("named", "k"), "e"), (("either",), "f")]
+    assert list(schema.texts(value, "cel")) == found
+    assert list(schema.texts(value, "date")) == []

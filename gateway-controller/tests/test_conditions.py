@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from gatewright_controller.conditions import Conditions
-from gatewright_controller.definitions import Definitions
+from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
-from gatewright_documents.values import JsonObject
+from gatewright_documents.values import JsonObject, JsonValue
 
 SAYS = '[null,{"line":2,"column":7,"message":"expected a, got b"},{"message":"expected a text, got none"}]'
 
@@ -40,6 +40,47 @@ def test_each_mistake_stands_where_its_condition_does(
         "spec.operations[1].policies[0].when: expected a text, got none",
     ]
     assert (tmp_path / "asked").read_text() == '["one","two","three"]'
+
+
+RULES = """
+name: rules
+version: v1.0.0
+runtime: go
+processingMode: {requestHeaderMode: PROCESS}
+parameters:
+  type: object
+  properties:
+    rules: {type: array, items: {type: object, properties: {when: {$ref: "#/$defs/cel"}, name: {type: string}}}}
+    fallback: {$ref: "#/$defs/cel", default: "false"}
+  $defs: {cel: {type: string, format: cel}}
+"""
+
+
+def test_parameters_may_be_conditions_too(tmp_path: Path, orders: JsonObject) -> None:
+    """Defaults are asked about with them: what is stored is what nodes compile."""
+    (tmp_path / "rules.yaml").write_text(RULES)
+    says = '[null,{"line":1,"column":3,"message":"expected a, got b"},null,{"message":"expected a text, got none"}]'
+    engine = program(tmp_path, f"cat > {tmp_path}/asked && echo '{says}'")
+    params = {"rules": [{"when": "two", "name": "n"}, {"name": "m"}, {"when": "three"}]}
+    orders["spec"]["policies"] = [{"name": "rules", "version": "v1", "when": "one", "params": params}]
+    orders["spec"]["operations"] = [{"method": "GET", "path": "/x"}]
+    with pytest.raises(Invalid) as caught:
+        validate(orders, load_definitions(tmp_path), {}, conditions=Conditions(engine))
+    assert list(map(str, caught.value.mistakes)) == [
+        "spec.policies[0].params.fallback: expected a text, got none",
+        "spec.policies[0].params.rules[0].when: expected a, got b (at character 3)",
+    ]
+    assert (tmp_path / "asked").read_text() == '["one","two","three","false"]'
+
+
+@pytest.mark.parametrize("params", [{"rules": "two"}, {"rules": [{"when": 3}]}, {"fallback": None}, ["one"], "one"])
+def test_parameters_that_do_not_fit_are_no_conditions(tmp_path: Path, orders: JsonObject, params: JsonValue) -> None:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    orders["spec"]["policies"] = [{"name": "rules", "version": "v1", "params": params}]
+    orders["spec"]["operations"] = [{"method": "GET", "path": "/x"}]
+    with pytest.raises(Invalid) as caught:
+        validate(orders, load_definitions(tmp_path), {}, conditions=Conditions(program(tmp_path, "cat; exit 1")))
+    assert all(mistake.field.startswith("spec.policies[0].params") for mistake in caught.value.mistakes)
 
 
 def test_nobody_is_asked_where_there_is_no_condition(

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
 
-from gatewright_documents import schema_defaults, secret_masks
+from gatewright_documents import schema_defaults, schema_walk, secret_masks
 from gatewright_documents.mistake import Mistake, format_path, listed, shown
 from gatewright_documents.schema_walk import closed, in_place, known_keys
 from gatewright_documents.secret_masks import MASK
-from gatewright_documents.values import JsonObject, JsonValue
+from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
 NOTHING: JsonObject = {"type": "object", "properties": {}}
 """The schema of a policy that takes no parameters."""
@@ -61,6 +61,10 @@ class Schema:
     def restored(self, value: JsonValue, stored: JsonValue) -> JsonValue:
         """The value with what is stored in the place of masks. Items of a list are known by what of them is shown."""
         return secret_masks.restored(value, stored, self.masked(value), self.masked(stored))
+
+    def texts(self, value: JsonValue, format_name: str) -> Iterator[tuple[KeyPath, str]]:
+        """The texts in the value that have this `format`, each with its path; whether they fit it is others' to say."""
+        return schema_walk.texts(value, [self.document], self.document, format_name)
 
     def with_defaults(self, value: JsonObject) -> JsonObject:
         """A copy of `value` in which what is missing has the schema's default."""

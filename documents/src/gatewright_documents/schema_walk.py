@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath
@@ -43,6 +44,45 @@ def in_place(schema: JsonValue, root: JsonObject, seen: frozenset[str] = frozens
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference not in seen:
         yield from in_place(resolved(reference, root), root, seen | {reference})
+
+
+def of_key(key: str, parts: Sequence[JsonObject]) -> list[JsonValue]:
+    """What may apply to an object's value at a key, of the schemas that may apply to the object."""
+    found: list[JsonValue] = []
+    for part in parts:
+        found.append(part.get("properties", {}).get(key))
+        found += [schema for pattern, schema in part.get("patternProperties", {}).items() if re.search(pattern, key)]
+        found += [part.get("additionalProperties"), part.get("unevaluatedProperties")]
+        found.append(part.get("dependentSchemas", {}).get(key))
+    return found
+
+
+def of_item(index: int, parts: Sequence[JsonObject]) -> list[JsonValue]:
+    """What may apply to an item of a list, of the schemas that may apply to the list."""
+    found: list[JsonValue] = []
+    for part in parts:
+        found += part.get("prefixItems", [])[index : index + 1]
+        found += [part.get(keyword) for keyword in ("items", "contains", "unevaluatedItems")]
+    return found
+
+
+def texts(
+    value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject, format_name: str, path: KeyPath = ()
+) -> Iterator[tuple[KeyPath, str]]:
+    """The texts in a value for which a schema has this `format`, each with its path.
+
+    Whatever may apply to a value counts, also a branch that does not hold.
+    """
+    parts = [part for schema in schemas for part in in_place(schema, root)]
+    if isinstance(value, str):
+        if any(part.get("format") == format_name for part in parts):
+            yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from texts(item, of_key(key, parts), root, format_name, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from texts(item, of_item(index, parts), root, format_name, (*path, index))
 
 
 def resolved(reference: str, root: JsonObject) -> JsonValue:

@@ -49,7 +49,7 @@ def validate(
     found = itertools.chain(
         mistakes_of(Api, document),
         _meaning(draft, definitions, claims, (upstreams, secrets)),
-        check_conditions(draft, conditions),
+        check_conditions(draft, definitions, conditions),
     )
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
     if next(found, None):

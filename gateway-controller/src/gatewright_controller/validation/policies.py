@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gatewright_documents.mistake import Mistake, shown
+from gatewright_documents.mistake import Mistake, format_path, shown
 from msgspec import UNSET
 
 from gatewright_controller.conditions import Conditions
@@ -15,6 +15,8 @@ from gatewright_controller.model.routing import retried_methods, waits_ms
 from gatewright_controller.secrets import mask_mistakes
 from gatewright_controller.validation.draft import Draft, DraftOperation, DraftPolicy, StatedTimeout
 
+CONDITION_FORMAT = "cel"
+"""Of a parameter that is an expression in CEL, as `when` is one."""
 CHAIN_LIMIT_MS = 60_000
 """The engine's message timeout with Envoy: a chain that may take longer would be cut off in the middle."""
 
@@ -49,14 +51,27 @@ def _check_mode(where: str, attachment: PolicyAttachment, definition: Definition
         yield Mistake(f"{where}.mode", f"{expected}; no request's body is kept for a shadow")
 
 
-def check_conditions(draft: Draft, conditions: Conditions) -> Iterator[Mistake]:
-    """The engine can evaluate each `when`. It is asked once for all of them."""
+def check_conditions(draft: Draft, definitions: Definitions, conditions: Conditions) -> Iterator[Mistake]:
+    """The engine can evaluate each `when`, and each parameter of the format `cel`. It is asked once for all of them."""
     policies = [*draft.policies, *(policy for operation in draft.operations for policy in operation.policies)]
-    said = [(f"{one.field}.when", one.attachment.when) for one in policies if one.attachment]
-    written = [(where, text) for where, text in said if text is not UNSET]
+    written = [each for one in policies if one.attachment for each in _conditions_of(one, one.attachment, definitions)]
     for (where, _), mistake in zip(written, conditions.mistakes([text for _, text in written]), strict=True):
         if mistake:
             yield Mistake(where, str(mistake))
+
+
+def _conditions_of(
+    policy: DraftPolicy, attachment: PolicyAttachment, definitions: Definitions
+) -> Iterator[tuple[str, str]]:
+    if attachment.when is not UNSET:
+        yield f"{policy.field}.when", attachment.when
+    try:
+        parameters = definitions.resolve(attachment.name, attachment.version).parameters
+    except UnknownPolicyError:  # which is said elsewhere
+        return
+    if policy.readable:
+        for path, text in parameters.texts(parameters.with_defaults(attachment.params), CONDITION_FORMAT):
+            yield format_path(path, f"{policy.field}.params"), text
 
 
 def _check_on_error(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:

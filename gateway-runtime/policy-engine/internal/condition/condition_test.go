@@ -76,6 +76,11 @@ func compiled(t testing.TB, text string) *condition.Condition {
 	return made
 }
 
+// ofPolicies are conditions as a policy compiles them, by its Metadata.
+func ofPolicies() v1alpha.Metadata {
+	return v1alpha.Metadata{Conditions: (&condition.Cache{}).ForPolicies()}
+}
+
 func TestWhatConditionsSay(t *testing.T) {
 	read := readTable(t)
 	for _, one := range read.Answers {
@@ -84,16 +89,28 @@ func TestWhatConditionsSay(t *testing.T) {
 		if made.Text() != text {
 			t.Errorf("expected its text %q, got %q", text, made.Text())
 		}
+		ofPolicy, err := ofPolicies().Compile(text)
+		if err != nil {
+			t.Fatalf("%s, of a policy: %v", text, err)
+		}
 		for name, request := range read.Requests {
-			got, err := made.Applies(request.context(t))
-			if reason, fails := one[name].(string); fails {
-				if err == nil || !strings.Contains(err.Error(), reason) {
-					t.Errorf("%s, of %s: expected an error with %q, got %v, %v", text, name, reason, got, err)
-				}
-			} else if err != nil || got != one[name] {
-				t.Errorf("%s, of %s: expected %v, got %v, %v", text, name, one[name], got, err)
+			for _, each := range []v1alpha.Condition{made, ofPolicy} {
+				checkAnswer(t, each, fmt.Sprintf("%s, of %s", text, name), request, one[name])
 			}
 		}
+	}
+}
+
+// checkAnswer compares what a condition says with true, false, or a part of an error.
+func checkAnswer(t *testing.T, made v1alpha.Condition, what string, request request, want any) {
+	t.Helper()
+	got, err := made.Applies(request.context(t))
+	if reason, fails := want.(string); fails {
+		if err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%s: expected an error with %q, got %v, %v", what, reason, got, err)
+		}
+	} else if err != nil || got != want {
+		t.Errorf("%s: expected %v, got %v, %v", what, want, got, err)
 	}
 }
 
@@ -104,6 +121,15 @@ func TestWhatIsNoCondition(t *testing.T) {
 		if !ok || mistake.Line != one.Line || mistake.Column != one.Column || !strings.Contains(mistake.Message, one.Says) {
 			t.Errorf("%s: expected line %d, column %d: %s; got %v", one.When, one.Line, one.Column, one.Says, err)
 		}
+		if made, again := ofPolicies().Compile(one.When); made != nil || again == nil || again.Error() != err.Error() {
+			t.Errorf("%s: expected %v of a policy's too, got %v, %v", one.When, err, made, again)
+		}
+	}
+}
+
+func TestWithoutAnEngineNothingIsCompiled(t *testing.T) {
+	if made, err := (v1alpha.Metadata{}).Compile("true"); made != nil || err == nil || !strings.Contains(err.Error(), "expected an engine") {
+		t.Errorf("expected an error, got %v, %v", made, err)
 	}
 }
 

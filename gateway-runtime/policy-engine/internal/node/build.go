@@ -114,7 +114,7 @@ func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Atta
 		APIName: bundle.GetApi(), APIVersion: bundle.GetVersion(),
 		SystemParams: v1alpha.Params(attachment.GetSystemParameters()), MaxConcurrency: settings.MaxConcurrency,
 		Operation: attachment.GetOperation(), PrepareTimeout: policy.PrepareTimeout,
-		Timeout: cmp.Or(settings.Timeout, chain.DefaultTimeout),
+		Timeout: cmp.Or(settings.Timeout, chain.DefaultTimeout), Conditions: c.conditions.ForPolicies(),
 	}, v1alpha.Params(attachment.GetParameters()))
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", policy.ID(), err)

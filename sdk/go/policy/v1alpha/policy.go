@@ -44,6 +44,7 @@ type Metadata struct {
 	APIName        string        // metadata.name of the API that attaches it: "orders-v1"
 	APIVersion     string        // spec.version of that API: "v1.0"
 	SystemParams   Params        // what the operator, not the API publisher, sets
+	Conditions     Conditions    // compiles expressions in CEL: see Compile; nil where a test gives none
 	MaxConcurrency int           // executions of this instance at once, 0 where it names none: no limit for a Go policy
 	Operation      string        // that the policy is attached to, "GET /{id}" or "GET /{id} [x-version=2]"; empty where it is attached to the API
 	PrepareTimeout time.Duration // that prepare of a Python policy may take; 0 is the default, 10 s

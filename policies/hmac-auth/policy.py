@@ -1,0 +1,205 @@
+"""Lets a request pass only if its sender has signed it with a shared secret.
+
+The body counts byte for byte as it was sent. All keys are tried, each compared in constant time: how long an answer
+takes tells neither how near a signature was nor which key is good. The identity's subject is the name of the key.
+
+Limits: nothing is remembered, so that a request passes again within `toleranceSeconds`, and for ever where no time is
+signed (`github`). What is not in the signed text is not protected: with the styles of services that is all but the body
+and the time.
+
+GitHub: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+Stripe: https://docs.stripe.com/webhooks#verify-manually
+Slack: https://docs.slack.dev/authentication/verifying-requests-from-slack
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext
+
+from sdk import clock
+
+MOST_SIGNATURES = 16
+"""Of one request."""
+SECONDS = re.compile(r"[0-9]{1,12}")
+FIELD = re.compile(r"\{(timestamp|method|path|query|body)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    name: str
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """What `prepare` makes."""
+
+    scheme: Scheme
+    keys: list[Key]
+    tolerance: int
+
+    def is_recent(self, signed: Signed) -> bool:
+        """Whether the time of signing is near enough, where one is signed."""
+        if not self.scheme.has_time:
+            return True
+        is_time = SECONDS.fullmatch(signed.timestamp) is not None
+        return is_time and abs(clock.now() - int(signed.timestamp)) <= self.tolerance
+
+    def signer(self, signed: Signed, message: bytes) -> str | None:
+        """The name of the first key that gives one of these signatures."""
+        given = [self._written(signature) for signature in signed.signatures]
+        found: str | None = None
+        for key in self.keys:
+            wanted = self._signature(key, message)
+            matches = [hmac.compare_digest(one, wanted) for one in given]
+            if any(matches) and found is None:
+                found = key.name
+        return found
+
+    def _written(self, signature: str) -> bytes:
+        text = signature.lower() if self.scheme.encoding == "hex" else signature
+        return text.encode("utf-8", "surrogateescape")
+
+    def _signature(self, key: Key, message: bytes) -> bytes:
+        digest = hmac.digest(key.secret, message, self.scheme.algorithm)
+        return digest.hex().encode() if self.scheme.encoding == "hex" else base64.b64encode(digest)
+
+
+def prepare(params: dict[str, Any]) -> Verifier:
+    """ValueError: a template by which two requests may have the same signature."""
+    keys = [Key(one["name"], one["secret"].encode()) for one in params["keys"]]
+    return Verifier(scheme_of(params), keys, params["toleranceSeconds"])
+
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    verifier: Verifier = ctx.prepared
+    try:
+        signed = verifier.scheme.read(ctx)
+    except MissingError as error:
+        return refused(verifier, str(error))
+    if not verifier.is_recent(signed):
+        return refused(verifier, f"expected a time of signing within {verifier.tolerance} seconds from now")
+    name = verifier.signer(signed, verifier.scheme.message(ctx, signed.timestamp))
+    if name is None:
+        return refused(verifier, "the signature is not that of this request with a key that is known here")
+    ctx.identity = Identity(name, method="hmac")
+    return None
+
+
+def refused(verifier: Verifier, why: str) -> ImmediateResponse:
+    problem = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": why}
+    headers = {
+        "content-type": "application/problem+json",
+        "www-authenticate": f"HMAC-{verifier.scheme.algorithm.upper()}",
+    }
+    return ImmediateResponse(401, headers, json.dumps(problem))
+
+
+# ---------------------------------------------------------------- how requests are signed
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a sender says of its signature."""
+
+    signatures: list[str]
+    timestamp: str = ""
+    """Seconds since 1970, as they are written."""
+
+
+class MissingError(Exception):
+    """A request has no signature, or no time of signing. Its text is for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A way of signing."""
+
+    read: Callable[[RequestContext], Signed]
+    """Raises MissingError."""
+    template: str
+    algorithm: str = "sha256"
+    encoding: str = "hex"
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the time of signing is signed."""
+        return "{timestamp}" in self.template
+
+    def message(self, ctx: RequestContext, timestamp: str) -> bytes:
+        """What is signed of a request."""
+        text = {"timestamp": timestamp, "method": ctx.method, "path": ctx.path, "query": ctx.query}
+        head = FIELD.sub(lambda found: text[found[1]], self.template.removesuffix("{body}"))
+        return head.encode("utf-8", "surrogateescape") + (ctx.body or b"")
+
+
+def scheme_of(params: Mapping[str, Any]) -> Scheme:
+    """The one that the parameters name. ValueError: a template by which two requests may have the same signature."""
+    if params["style"] == "github":
+        return Scheme(_lines("X-Hub-Signature-256", "sha256="), "{body}")
+    if params["style"] == "slack":
+        return Scheme(_lines("X-Slack-Signature", "v0=", "X-Slack-Request-Timestamp"), "v0:{timestamp}:{body}")
+    if params["style"] == "stripe":
+        return Scheme(_stripe, "{timestamp}.{body}")
+    said = params["generic"]
+    template = said["signed"]
+    _check(template)
+    time_header = said["timestampHeader"] if "{timestamp}" in template else ""
+    read = _lines(said["signatureHeader"], said["prefix"], time_header)
+    return Scheme(read, template, said["algorithm"], said["encoding"])
+
+
+ENDS = {"timestamp": "[^0-9]", "method": "[ :\n]", "path": "[ ?\n]", "query": "[ \n]"}
+"""What may follow each field in a template: it never stands in the field itself."""
+ENDS_IN_WORDS = {
+    "timestamp": "anything but a digit", "method": "a space, a colon or a line end",
+    "path": "a space, a question mark or a line end", "query": "a space or a line end",
+}  # fmt: skip
+
+
+def _check(template: str) -> None:
+    for found in FIELD.finditer(template):
+        name, behind = found[1], template[found.end() :]
+        if name != "body" and (behind.startswith("{") or not re.match(ENDS[name], behind)):
+            raise ValueError(
+                f"generic.signed: expected {ENDS_IN_WORDS[name]} behind {{{name}}}, got {behind[:1]!r}; "
+                "else a part of one field could pass for a part of the next"
+            )
+
+
+def _lines(header: str, prefix: str, time_header: str = "") -> Callable[[RequestContext], Signed]:
+    """A signature in one header, a time in another one."""
+
+    def read(ctx: RequestContext) -> Signed:
+        signature = _only(ctx, header)
+        if not signature.startswith(prefix):
+            raise MissingError(f"expected {header} to begin with {prefix}")
+        return Signed([signature.removeprefix(prefix)], _only(ctx, time_header) if time_header else "")
+
+    return read
+
+
+def _stripe(ctx: RequestContext) -> Signed:
+    """`t=1764115200,v1=5257…,v1=9a1c…,v0=…`: what is not v1 is not looked at."""
+    pairs = [part.strip().partition("=") for part in _only(ctx, "Stripe-Signature").split(",")]
+    times = [value for name, _, value in pairs if name == "t"]
+    signatures = [value for name, _, value in pairs if name == "v1"]
+    if len(times) != 1 or not 1 <= len(signatures) <= MOST_SIGNATURES:
+        raise MissingError(f"expected Stripe-Signature with one t and 1 to {MOST_SIGNATURES} v1")
+    return Signed(signatures, times[0])
+
+
+def _only(ctx: RequestContext, name: str) -> str:
+    """The header's one line: upstream sees the others too, and may take another one."""
+    lines = ctx.headers.get_all(name)
+    if len(lines) != 1:
+        raise MissingError(f"expected one line of {name}, got {len(lines)}")
+    return lines[0]

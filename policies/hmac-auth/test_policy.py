@@ -1,0 +1,217 @@
+"""Each style as its service documents it, what an attacker may change, and templates."""
+
+import base64
+import hmac
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sdk.policy import ImmediateResponse, RequestContext
+from sdk.testing import MovedClock
+
+from sdk import testing
+
+policy = testing.load_policy(__file__)
+OLD, NEW = "the secret until June", "the secret from June on"
+TILL = "of the till, long"
+KEYS = [{"name": name, "secret": secret} for name, secret in (("shop", OLD), ("shop", NEW), ("till", TILL))]
+BODY = b'{"amount": 7, "note": "\xff\x00"}'
+NOW = 1_764_115_200
+GENERIC = {
+    "signatureHeader": "X-Signature", "prefix": "", "algorithm": "sha256", "encoding": "hex",
+    "timestampHeader": "X-Signature-Timestamp", "signed": "{timestamp}.{body}",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def time() -> Iterator[MovedClock]:
+    with testing.clock() as clock:
+        clock.advance(NOW - clock.now())
+        yield clock
+
+
+def params(style: str, keys: list[dict[str, str]] = KEYS, **generic: str) -> dict[str, Any]:
+    more = {"generic": GENERIC | generic} if style == "generic" else {}
+    return testing.params(style=style, keys=keys, toleranceSeconds=300, **more)
+
+
+def asked(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **more: Any) -> tuple[Any, RequestContext]:
+    with testing.prepared(policy, params) as made:
+        ctx = testing.request("POST", headers=headers, body=body, prepared=made, **more)
+        return policy.on_request(ctx, params), ctx
+
+
+def signer(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **more: Any) -> str:
+    """Whose key it was; why not, where it was none."""
+    action, ctx = asked(params, headers, body, **more)
+    if action is None:
+        assert ctx.identity is not None
+        assert ctx.identity.method == "hmac"
+        return ctx.identity.subject
+    assert isinstance(action, ImmediateResponse)
+    assert action.status_code == 401
+    assert action.headers["content-type"] == "application/problem+json"
+    assert str(action.headers["www-authenticate"]).startswith("HMAC-SHA")
+    assert ctx.identity is None
+    return str(action.body)
+
+
+def hexed(secret: str, message: bytes, algorithm: str = "sha256") -> str:
+    return hmac.new(secret.encode(), message, algorithm).hexdigest()
+
+
+def github(secret: str, body: bytes = BODY) -> dict[str, str]:
+    return {"X-Hub-Signature-256": f"sha256={hexed(secret, body)}"}
+
+
+def slack(secret: str, at: str = str(NOW), body: bytes = BODY) -> dict[str, str]:
+    signature = hexed(secret, f"v0:{at}:".encode() + body)
+    return {"X-Slack-Request-Timestamp": at, "X-Slack-Signature": f"v0={signature}"}
+
+
+def stripe(*signatures: str, at: str = str(NOW)) -> dict[str, str]:
+    return {"Stripe-Signature": ",".join([f"t={at}", *signatures])}
+
+
+def v1(secret: str, at: str = str(NOW), body: bytes = BODY) -> str:
+    return f"v1={hexed(secret, f'{at}.'.encode() + body)}"
+
+
+def test_githubs_own_example() -> None:
+    """https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries#testing-the-webhook-payload-validation"""
+    signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    keys = [{"name": "github", "secret": "It's a Secret to Everybody"}]
+    assert signer(params("github", keys), {"X-Hub-Signature-256": signature}, b"Hello, World!") == "github"
+
+
+def test_slacks_own_example(time: MovedClock) -> None:
+    """https://docs.slack.dev/authentication/verifying-requests-from-slack"""
+    time.advance(1531420618 - NOW)
+    body = (
+        b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name="
+        b"foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2F"
+        b"hooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015."
+        b"47445629121.803a0bc887a14d10d2c447fce8b6703c"
+    )
+    headers = {
+        "X-Slack-Request-Timestamp": "1531420618",
+        "X-Slack-Signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503",
+    }
+    keys = [{"name": "slack", "secret": "8f742231b10e8888abcd99yyyzzz85a5"}]
+    assert signer(params("slack", keys), headers, body) == "slack"
+
+
+@pytest.mark.parametrize(("secret", "name"), [(OLD, "shop"), (NEW, "shop"), (TILL, "till")])
+@pytest.mark.parametrize("body", [BODY, b"", None])
+def test_any_key_is_good_and_says_who_it_was(secret: str, name: str, body: bytes | None) -> None:
+    sent = body or b""
+    assert signer(params("github"), github(secret, sent), body) == name
+    assert signer(params("slack"), slack(secret, body=sent), body) == name
+    assert signer(params("stripe"), stripe(v1(secret, body=sent)), body) == name
+    generic = {"X-Signature": hexed(secret, f"{NOW}.".encode() + sent), "X-Signature-Timestamp": str(NOW)}
+    assert signer(params("generic"), generic, body) == name
+
+
+def test_one_of_several_stripe_signatures_is_enough() -> None:
+    assert signer(params("stripe"), stripe("v1=00", "v0=" + "0" * 64, v1(NEW), "v2=x")) == "shop"
+    assert signer(params("stripe"), {"Stripe-Signature": f"t={NOW}, {v1(OLD)}"}) == "shop"
+
+
+def test_the_case_of_hex_means_nothing() -> None:
+    assert signer(params("github"), {"X-Hub-Signature-256": "sha256=" + hexed(OLD, BODY).upper()}) == "shop"
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_scheme_of_ones_own(algorithm: str) -> None:
+    template = "{method}:{path}?{query}\n{timestamp}\n{body}"
+    own = params("generic", algorithm=algorithm, encoding="base64", prefix="sig ", signed=template)
+    message = f"POST:/a%20b?x=1&y\n{NOW}\n".encode() + BODY
+    signature = base64.b64encode(hmac.digest(NEW.encode(), message, algorithm)).decode()
+    headers = {"x-signature": f"sig {signature}", "x-signature-timestamp": str(NOW)}
+    assert signer(own, headers, path="/a%20b", query="x=1&y") == "shop"
+    for path, query in (("/a%20c", "x=1&y"), ("/a%20b", "x=1&y=2"), ("/a%20b", "")):
+        assert "signature" in signer(own, headers, path=path, query=query)
+    unpadded = {**headers, "x-signature": f"sig {signature.rstrip('=')}"}
+    assert "signature" in signer(own, unpadded, path="/a%20b", query="x=1&y")
+    action, _ = asked(own, {})
+    assert action.headers["www-authenticate"] == f"HMAC-{algorithm.upper()}"
+
+
+@pytest.mark.parametrize("header", [
+    {}, {"X-Hub-Signature-256": ""}, {"X-Hub-Signature-256": "sha256="}, {"X-Hub-Signature-256": hexed(OLD, BODY)},
+    {"X-Hub-Signature-256": "sha1=" + hexed(OLD, BODY)}, {"X-Hub-Signature-256": "sha256=" + "\udcff" * 64},
+    {"X-Hub-Signature-256": "sha256=" + hexed(OLD, BODY)[:-1]}, {"X-Hub-Signature-256": "sha256= " + hexed(OLD, BODY)},
+    {"X-Hub-Signature": "sha256=" + hexed(OLD, BODY)}, github("some other secret"), github(OLD, BODY + b" "),
+])  # fmt: skip
+def test_what_is_not_signed_with_a_key_is_refused(header: Mapping[str, str]) -> None:
+    assert '"status": 401' in signer(params("github"), header)
+
+
+@pytest.mark.parametrize("header", [
+    f"{v1(OLD)}", f"t={NOW}", f"t={NOW},v0={hexed(OLD, f'{NOW}.'.encode() + BODY)}", f"t={NOW},t={NOW},{v1(OLD)}",
+    f"t={NOW}," + ",".join([v1("other secret")] * 16 + [v1(OLD)]), f"T={NOW},{v1(OLD)}", "", ",", "=", "t=,v1=",
+])  # fmt: skip
+def test_a_stripe_signature_that_is_none_is_refused(header: str) -> None:
+    assert '"status": 401' in signer(params("stripe"), {"Stripe-Signature": header})
+
+
+def test_a_second_line_of_a_header_is_refused() -> None:
+    """Also where both are good: upstream sees both, and the order in which it asks is not ours."""
+    for style, good in (("github", github(OLD)), ("slack", slack(OLD)), ("stripe", stripe(v1(OLD)))):
+        for name, value in good.items():
+            assert "expected one line of" in signer(params(style), [*good.items(), (name.lower(), value)])
+
+
+@pytest.mark.parametrize("offset", [-300, -1, 0, 299, 300])
+def test_a_time_within_the_tolerance_passes(offset: int) -> None:
+    assert signer(params("slack"), slack(OLD, str(NOW + offset))) == "shop"
+
+
+@pytest.mark.parametrize(
+    "at", [str(NOW - 301), str(NOW + 301), "", "soon", "1e9", "٣", "9" * 5000, "-1", f" {NOW}", f"{NOW}.0", f"+{NOW}"]
+)
+def test_a_time_that_is_none_or_too_far_away_is_refused(at: str) -> None:
+    """Though it is signed."""
+    assert "expected a time of signing" in signer(params("slack"), slack(OLD, at))
+    assert "expected a time of signing" in signer(params("stripe"), stripe(v1(OLD, at), at=at))
+
+
+def test_what_was_recorded_passes_until_its_time_is_over(time: MovedClock) -> None:
+    recorded = slack(OLD)
+    assert signer(params("slack"), recorded) == "shop"
+    time.advance(301)
+    assert "expected a time of signing" in signer(params("slack"), recorded)
+
+
+@pytest.mark.parametrize(("template", "says"), [
+    ("{timestamp}{body}", "anything but a digit behind {timestamp}, got '{'"), ("{timestamp}0{body}", "got '0'"),
+    ("{path}.{body}", "behind {path}"), ("{path}{query} {body}", "behind {path}"),
+    ("{method}{path} {body}", "{method}"),
+    ("{query}?{body}", "behind {query}"),
+])  # fmt: skip
+def test_a_template_in_which_fields_run_into_each_other_is_refused(template: str, says: str) -> None:
+    with (
+        pytest.raises(ValueError, match=r"generic\.signed: expected") as refused,
+        testing.prepared(policy, params("generic", signed=template)),
+    ):
+        pass
+    assert says in str(refused.value)
+
+
+@given(st.text(max_size=300), st.text(max_size=300), st.binary(max_size=50))
+def test_a_header_of_any_characters_is_an_answer(signature: str, at: str, body: bytes) -> None:
+    """Not one of an exception, and never a pass."""
+    for style, headers in (
+        ("github", {"X-Hub-Signature-256": signature}),
+        ("slack", {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": at}),
+        ("stripe", {"Stripe-Signature": f"t={at},v1={signature}"}),
+    ):
+        assert '"status": 401' in signer(params(style), headers, body)
+
+
+def test_no_answer_tells_a_secret_or_what_the_signature_should_be() -> None:
+    for headers in (github("some other secret"), {}):
+        body = signer(params("github"), headers)
+        assert not any(secret in body for secret in (OLD, NEW, hexed(OLD, BODY), hexed(NEW, BODY)))

@@ -1,0 +1,416 @@
+"""What is kept, for whom, for how long, and what nobody can put into the memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time as real_time
+from collections.abc import Awaitable, Callable, Iterator
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sdk.policy import Identity, ImmediateResponse, Peer, RequestContext
+from sdk.testing import MovedClock
+
+from sdk import testing
+
+policy = testing.load_policy(__file__)
+DEFAULTS: dict[str, Any] = {
+    "maxBytes": 1 << 20, "vary": ["accept", "accept-encoding", "accept-language"], "lifetimes": {},
+    "maxLifetimeSeconds": 86400, "clientDirectives": "honour", "cacheStatus": True, "version": "",
+}  # fmt: skip
+FRESH = {"cache-control": "max-age=60"}
+FOR_ALL = {"cache-control": "public, max-age=60"}
+
+
+@pytest.fixture(autouse=True)
+def time() -> Iterator[MovedClock]:
+    with testing.clock() as clock:
+        yield clock
+
+
+class Exchanges:
+    """Requests through one instance of the policy; `asked` is how many upstream was sent."""
+
+    def __init__(self, made: Any, params: dict[str, Any]) -> None:
+        self._made, self._params = made, params
+        self.asked = 0
+
+    async def get(self, path: str = "/x", headers: Any = (), answer: Any = None, **request: Any) -> Any:
+        """The answer that the client gets: what the policy says, or upstream's body, as its status, headers and body.
+
+        answer: upstream's headers, its status and its body, each by default: FRESH, 200, the count of `asked`.
+        behind: what policies behind this one do to the request.
+        """
+        behind: Callable[[RequestContext], RequestContext] = request.pop("behind", lambda ctx: ctx)
+        method, identity = request.pop("method", "GET"), request.pop("identity", None)
+        ctx = testing.request(method, path, headers=headers, prepared=self._made, **request)
+        ctx.identity = identity
+        said = await policy.on_request(ctx, self._params)
+        if said is not None:
+            return said
+        self.asked += 1
+        upstream = behind(ctx)
+        lines, status, body = (
+            {"headers": FRESH, "status": 200, "body": str(self.asked).encode()} | (answer or {}),
+            0,
+            b"",
+        )
+        status, body = lines["status"], lines["body"]
+        res = testing.response(status, headers=lines["headers"], body=body, request=upstream)
+        changes = await policy.on_response(res, self._params)
+        added = dict(changes.append_headers) if changes is not None else {}
+        return ImmediateResponse(status, added, body)
+
+
+def run(test: Callable[[Exchanges], Awaitable[None]], **params: Any) -> None:
+    async def running() -> None:
+        given_params = testing.params(DEFAULTS | params)
+        async with testing.prepared(policy, given_params) as made:
+            await test(Exchanges(made, given_params))
+
+    asyncio.run(running())
+
+
+def is_kept(answer: dict[str, Any], params: dict[str, Any] | None = None, **request: Any) -> bool:
+    """Whether upstream is asked once for two requests that are the same."""
+    asked = 0
+
+    async def twice(exchanges: Exchanges) -> None:
+        nonlocal asked
+        for _ in range(2):
+            await exchanges.get(answer=answer, **request)
+        asked = exchanges.asked
+
+    run(twice, **(params or {}))
+    return asked == 1
+
+
+def test_a_fresh_answer_is_given_until_it_is_stale(time: MovedClock) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        headers = {"cache-control": "max-age=60", "content-type": "text/plain", "etag": '"1"', "connection": "x-own",
+                   "x-own": "1", "set-cookie2": "a", "content-length": "1", "x-many": ["a", "b"]}  # fmt: skip
+        first = await exchanges.get(answer={"headers": headers})
+        assert first.headers == {"cache-status": "gatewright; fwd=uri-miss; stored"}
+        time.advance(59)
+        second = await exchanges.get()
+        assert (second.status_code, second.body) == (200, b"1")
+        assert second.headers == {
+            "cache-control": ["max-age=60"], "content-type": ["text/plain"], "etag": ['"1"'], "set-cookie2": ["a"],
+            "x-many": ["a", "b"], "age": "59", "cache-status": "gatewright; hit; ttl=1",
+        }  # fmt: skip
+        time.advance(1)
+        assert (await exchanges.get()).body == b"2"
+        assert exchanges.asked == 2
+
+    run(asked)
+
+
+@pytest.mark.parametrize("headers", [
+    {"cache-control": "max-age=60"}, {"cache-control": "s-maxage=60, max-age=0"}, {"cache-control": 'max-age="60"'},
+    {"cache-control": "Max-Age=60 ,, public"}, {"cache-control": "max-age=60", "vary": "Accept"},
+    {"cache-control": ["public", "max-age=60"]}, {"cache-control": "max-age=60, max-age=60"},
+    {"cache-control": 'max-age=60, extension="a, no-store"'}, {"cache-control": "max-age=99999999999"},
+    {"cache-control": "max-age=60", "content-encoding": "gzip", "vary": "Accept-Encoding"},
+    {"cache-control": "max-age=60", "age": "59"},
+])  # fmt: skip
+def test_what_upstream_allows_is_kept(headers: dict[str, Any]) -> None:
+    assert is_kept({"headers": headers})
+
+
+@pytest.mark.parametrize("headers", [
+    {}, {"cache-control": ""}, {"cache-control": "public"}, {"cache-control": "max-age=0"},
+    {"cache-control": "max-age"}, {"cache-control": "max-age=-1"}, {"cache-control": "max-age=1e9"},
+    {"cache-control": "max-age=٣"},
+    {"cache-control": "no-store, max-age=60"}, {"cache-control": "private, max-age=60"},
+    {"cache-control": "NO-CACHE, max-age=60"}, {"cache-control": 'private="x-a", max-age=60'},
+    {"cache-control": ["max-age=60", "no-store"]}, {"cache-control": "max-age=60, max-age=61"},
+    {"cache-control": "s-maxage=0, max-age=60"}, {"cache-control": "max-age=60; no-store"},
+    {"cache-control": 'max-age=60, "no-store'}, {"cache-control": "max-age=60", "set-cookie": "a=1"},
+    {"cache-control": "max-age=60", "vary": "*"}, {"cache-control": "max-age=60", "vary": "Cookie"},
+    {"cache-control": "max-age=60", "vary": "Accept, X-Tenant"}, {"cache-control": "max-age=60", "age": "60"},
+    {"cache-control": "max-age=60", "age": "many"}, {"cache-control": "max-age=60", "age": ["1", "1"]},
+    {"cache-control": "max-age=60", "content-encoding": "gzip"}, {"cache-control": "max-age=60", "content-range": "x"},
+    {"expires": "0"}, {"expires": "Thu, 01 Dec 1994 16:00:00 GMT"}, {"pragma": "no-cache"},
+    {"cache-control": "max-age=60", "date": "Thu, 01 Dec 1994 16:00:00 GMT"},
+])  # fmt: skip
+def test_what_it_does_not_is_not(headers: dict[str, Any]) -> None:
+    assert not is_kept({"headers": headers})
+
+
+@pytest.mark.parametrize("status", [206, 302, 304, 400, 401, 403, 500, 503])
+def test_other_statuses_are_not_kept(status: int) -> None:
+    assert not is_kept({"headers": FRESH, "status": status})
+
+
+def test_errors_are_kept_by_rule() -> None:
+    rule = {"lifetimes": {"404": 5}}
+    assert is_kept({"headers": {}, "status": 404}, rule)
+    assert is_kept({"headers": FRESH, "status": 404})
+    assert not is_kept({"headers": {}, "status": 404})
+    assert not is_kept({"headers": {}, "status": 200}, rule)
+    assert not is_kept({"headers": {"cache-control": "no-store"}, "status": 404}, rule)
+    assert not is_kept({"headers": {"set-cookie": "a=1"}, "status": 404}, rule)
+
+
+def test_expires_counts_from_the_date_of_the_answer() -> None:
+    now = policy.clock.now()
+    soon, date = formatdate(now + 60, usegmt=True), formatdate(now, usegmt=True)
+    assert is_kept({"headers": {"expires": soon}})
+    assert is_kept({"headers": {"expires": soon, "date": date}})
+    assert not is_kept({"headers": {"expires": soon, "date": formatdate(now + 90, usegmt=True)}})
+    assert not is_kept({"headers": {"expires": soon, "cache-control": "max-age=0"}})
+    assert not is_kept({"headers": {"expires": [soon, soon]}})
+
+
+def test_nothing_is_kept_longer_than_its_publisher_says(time: MovedClock) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get(answer={"headers": {"cache-control": "max-age=9999999999"}})
+        time.advance(10)
+        await exchanges.get()
+        assert exchanges.asked == 2
+
+    run(asked, maxLifetimeSeconds=10)
+
+
+KNOWN: list[dict[str, Any]] = [
+    {"headers": {"authorization": "Bearer x"}}, {"headers": {"cookie": "session=1"}},
+    {"identity": Identity("alice", method="api-key")}, {"peer": Peer("CN=alice")},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("who", KNOWN, ids=str)
+def test_what_came_for_a_known_client_is_kept_only_where_upstream_says_so(who: dict[str, Any]) -> None:
+    assert not is_kept({"headers": FRESH}, **who)
+    for said in ("public, max-age=60", "s-maxage=60", "must-revalidate, max-age=60"):
+        assert is_kept({"headers": {"cache-control": said}}, **who)
+
+    async def mixed(exchanges: Exchanges) -> None:
+        await exchanges.get(answer={"headers": FRESH})  # of somebody
+        assert (await exchanges.get(**who)).body == b"2"  # who is known does not get it
+        assert (await exchanges.get()).body == b"1"
+        await exchanges.get("/all", answer={"headers": FOR_ALL})
+        assert (await exchanges.get("/all", **who)).body == b"3"
+
+    run(mixed)
+
+
+def test_an_identity_that_is_found_behind_the_memory_counts_too() -> None:
+    def found(ctx: RequestContext) -> RequestContext:
+        ctx.identity = Identity("alice")
+        return ctx
+
+    assert not is_kept({"headers": FRESH}, behind=found)
+    assert is_kept({"headers": FOR_ALL}, behind=found)
+
+
+@pytest.mark.parametrize("other", [
+    {"path": "/y"}, {"query": "a=1"}, {"authority": "other.example"}, {"scheme": "https"}, {"upstream": "canary"},
+    {"path": "/X"}, {"path": "/x/"}, {"query": "b=1&a=1"},
+])  # fmt: skip
+def test_another_request_has_another_answer(other: dict[str, Any]) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get()
+        assert (await exchanges.get(**other)).body == b"2"
+        assert (await exchanges.get()).body == b"1"
+
+    run(asked)
+
+
+def test_answers_vary_by_what_upstream_names() -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        vary = {"headers": {**FRESH, "vary": "Accept-Language, ACCEPT"}}
+        ways = [{"accept-language": "de"}, {"accept-language": "en"}, {"accept-language": "de", "accept": "a/b"}, {}]
+        for _ in range(2):
+            bodies = [(await exchanges.get(headers=way, answer=vary)).body for way in ways]
+            assert bodies == [b"1", b"2", b"3", b"4"]
+        assert (await exchanges.get(headers={"accept-language": "de", "accept-encoding": "br"})).body == b"1"
+        two = [("accept-language", "de"), ("accept-language", "en")]
+        assert (await exchanges.get(headers=two, answer=vary)).body == b"5"
+
+    run(asked)
+
+
+def test_nobody_fills_the_memory_with_ways_to_ask() -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get("/other")
+        for number in range(policy.MOST_VARIANTS * 3):
+            await exchanges.get(headers={"accept": f"a/{number}"}, answer={"headers": {**FRESH, "vary": "accept"}})
+        before = exchanges.asked
+        await exchanges.get("/other")
+        assert exchanges.asked == before
+        assert exchanges._made.bytes <= (policy.MOST_VARIANTS + 1) * 2 * policy.OVERHEAD
+
+    run(asked)
+
+
+@pytest.mark.parametrize("name", sorted(policy.OVERRIDES))
+def test_a_header_outside_the_key_poisons_nothing(name: str) -> None:
+    """Upstream may make another answer of it: the next client must not get that one."""
+
+    async def attacked(exchanges: Exchanges) -> None:
+        await exchanges.get(headers={name: "evil.example"}, answer={"headers": FOR_ALL, "body": b"evil"})
+        assert (await exchanges.get()).body != b"evil"
+        assert (await exchanges.get(headers={name: "evil.example"}, answer={"body": b"evil"})).body == b"evil"
+        assert (await exchanges.get()).body != b"evil"
+
+    run(attacked)
+
+
+@pytest.mark.parametrize("headers", [
+    {"content-length": "5"}, {"transfer-encoding": "chunked"}, {"content-type": "text/plain"}, {"range": "bytes=0-1"},
+    {"if-range": '"1"'}, {"if-match": '"1"'}, {"if-modified-since": "Thu, 01 Dec 1994 16:00:00 GMT"},
+])  # fmt: skip
+def test_a_body_a_range_or_a_condition_poisons_nothing(headers: dict[str, str]) -> None:
+    async def attacked(exchanges: Exchanges) -> None:
+        answer = await exchanges.get(headers=headers, answer={"headers": FOR_ALL, "body": b"part"})
+        assert answer.headers == {"cache-status": "gatewright; fwd=bypass"}
+        assert (await exchanges.get()).body == b"2"
+
+    run(attacked)
+
+
+@pytest.mark.parametrize("changed", [
+    {"path": "/evil"}, {"query": "evil"}, {"authority": "evil"}, {"upstream": "canary"}, {"method": "HEAD"},
+    {"headers": {"accept": "evil"}},
+])  # fmt: skip
+def test_what_policies_behind_have_changed_is_not_kept(changed: dict[str, Any]) -> None:
+    """Or it would be by what of the request they have: another client's request has something else there."""
+
+    def elsewhere(ctx: RequestContext) -> RequestContext:
+        as_it_went = {"path": "/x", "prepared": ctx.prepared, "metadata": ctx.metadata.to_dict()} | changed
+        return testing.request(**as_it_went)
+
+    assert not is_kept({"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "X-OWN"])
+@pytest.mark.parametrize("status", [200, 204, 303, 404, 500])
+def test_what_an_unsafe_method_has_changed_is_taken_out(method: str, status: int) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        for path in ("/x", "/x/7", "/y"):
+            await exchanges.get(path)
+        elsewhere = ["http://other.example/y", "http://[", "/x/7"]
+        await exchanges.get(method=method, answer={"status": status, "headers": {"location": elsewhere}})
+        bodies = [(await exchanges.get(path)).body for path in ("/x", "/x/7", "/y")]
+        assert bodies == ([b"5", b"6", b"3"] if status < 400 else [b"1", b"2", b"3"])
+
+    run(asked)
+
+
+@pytest.mark.parametrize(("said", "body"), [
+    ("no-cache", b"2"), ("max-age=0", b"2"), ("max-age=9", b"2"), ("max-age=10", b"1"), ("min-fresh=51", b"2"),
+    ("min-fresh=50", b"1"), ("no-store", b"1"), ("max-stale=99", b"1"), ("max-age=x", b"2"), ("max-age", b"2"),
+    ("only-if-cached", b"1"), ("max-age=10, max-age=0", b"2"), ("x" * 65536 + '"', b"2"), ("public", b"1"),
+])  # fmt: skip
+def test_a_client_may_ask_for_what_is_fresher(time: MovedClock, said: str, body: bytes) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get()
+        time.advance(10)
+        assert (await exchanges.get(headers={"cache-control": said})).body == body
+
+    run(asked)
+
+    async def ignored(exchanges: Exchanges) -> None:
+        await exchanges.get()
+        time.advance(10)
+        assert (await exchanges.get(headers={"cache-control": said})).body == b"1"
+
+    run(ignored, clientDirectives="ignore")
+
+
+def test_what_a_client_asks_to_keep_out_is_not_kept() -> None:
+    assert not is_kept({"headers": FRESH}, headers={"cache-control": "no-store"})
+
+    async def asked(exchanges: Exchanges) -> None:
+        answer = await exchanges.get(headers={"cache-control": "only-if-cached"})
+        assert answer.status_code == 504
+        assert exchanges.asked == 0
+        await exchanges.get(headers={"cache-control": "no-cache"})
+        assert (await exchanges.get()).body == b"1"  # it has refreshed what others get
+
+    run(asked)
+
+
+@pytest.mark.parametrize(("asked_for", "status"), [
+    ('"1"', 304), ('W/"1"', 304), ('"0", W/"1"', 304), ("*", 304), ('"2"', 200), ("1", 200), ("", 200),
+])  # fmt: skip
+def test_who_has_the_answer_is_told_that_it_holds(asked_for: str, status: int) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get(answer={"headers": {**FRESH, "etag": 'W/"1"', "content-type": "text/plain"}})
+        answer = await exchanges.get(headers={"if-none-match": asked_for})
+        assert answer.status_code == status
+        assert (answer.body == b"") == (status == 304)
+        assert ("content-type" in answer.headers) == (status == 200)
+        assert answer.headers["etag"] == ['W/"1"']
+        assert exchanges.asked == 1
+
+    run(asked)
+
+
+def test_a_304_of_upstream_is_not_kept() -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get(headers={"if-none-match": '"1"'}, answer={"status": 304, "body": b""})
+        assert (await exchanges.get()).body == b"2"
+
+    run(asked)
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE"])
+def test_other_safe_methods_pass(method: str) -> None:
+    assert not is_kept({"headers": FOR_ALL}, method=method)
+
+
+def test_the_memory_is_bounded() -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        for number in range(100):
+            await exchanges.get(f"/{number}", answer={"body": b"x" * 4096})
+            assert exchanges._made.bytes <= 65536
+        await exchanges.get("/99")
+        assert exchanges.asked == 100
+        await exchanges.get("/0")
+        assert exchanges.asked == 101
+        await exchanges.get("/large", answer={"body": b"x" * 20_000})  # would push out a quarter of the others
+        await exchanges.get("/large")
+        assert exchanges.asked == 103
+
+    run(asked, maxBytes=65536)
+
+
+def test_what_was_asked_for_least_lately_goes_first() -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        for path in ("/a", "/b", "/c"):
+            await exchanges.get(path, answer={"body": b"x" * 15_000})
+        await exchanges.get("/a")
+        for path in ("/d", "/e"):
+            await exchanges.get(path, answer={"body": b"x" * 15_000})
+        before = exchanges.asked
+        await exchanges.get("/a")
+        assert exchanges.asked == before
+        await exchanges.get("/b")
+        assert exchanges.asked == before + 1
+
+    run(asked, maxBytes=65536)
+
+
+def test_without_cache_status_nothing_is_said() -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        assert (await exchanges.get()).headers == {}
+        assert "cache-status" not in (await exchanges.get()).headers
+
+    run(asked, cacheStatus=False)
+
+
+def test_no_header_costs_more_than_its_length() -> None:
+    began = real_time.process_time()
+    for line in ("a" * 65536 + '"', "a=" * 32768, ", " * 32768 + '"', 'a="' + "\\" * 65536, "a " * 32768, "a," * 32768):
+        policy.directives([line])
+    assert real_time.process_time() - began < 10
+
+
+@given(st.lists(st.text(max_size=60), max_size=3), st.text(max_size=60), st.text(max_size=60))
+def test_headers_of_any_characters_are_no_error(control: list[str], age: str, date: str) -> None:
+    for headers in ({"cache-control": control, "age": age, "date": date}, {"expires": date, "vary": age}):
+        is_kept({"headers": headers}, headers={"cache-control": control, "if-none-match": age})
