@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from gatewright.streams import SseEvent, SseParser
 
+from e2e import model_events
 from e2e.conftest import HERE
 from e2e.counterparts import Counterparts, counterparts
-from e2e.gateway import Gateway, api, running
+from e2e.gateway import Gateway, api, attach, running
+from e2e.model_upstream import ModelUpstream
 from e2e.upstream import Recorded, Upstream
 
 POLICIES = HERE.parent / "policies"
@@ -93,3 +97,20 @@ def test_each_policy_is_whole(folder: Path) -> None:
     definition = yaml.safe_load((folder / "policy-definition.yaml").read_text())
     properties = definition.get("parameters", {}).get("properties", {})
     assert [name for name, field in properties.items() if not field.get("description")] == []
+
+
+def test_tokens_of_a_model_are_masked_one_by_one(shipped: Gateway) -> None:
+    """Each is sent when the client has the one before: a gateway that holds one back waits for ever."""
+    events = model_events.completion(["Ask ", "ada@exam", "ple.org ", "today."])
+    parser, got = SseParser(), list[SseEvent]()
+    with ModelUpstream() as model, model.saying(events, permits=1):
+        shipped.deploy(api("masked-tokens", model.url, [attach("pii-mask", timeout="10s")]))
+        with httpx.stream("GET", f"{shipped.url}/masked-tokens/", timeout=30) as answer:
+            for chunk in answer.iter_bytes():
+                for event in parser.feed(chunk):
+                    got.append(event)
+                    model.permit()
+    documents = [json.loads(event.data) for event in got if event.data not in (None, "[DONE]")]
+    said = [document["choices"][0]["delta"].get("content", "") for document in documents]
+    assert "".join(said) == "Ask [masked] today."
+    assert len(got) == len(events)
