@@ -26,11 +26,12 @@ LARGEST_PROGRAM = 2000
 BOUNDARIES = {_constants.AT_BOUNDARY, _constants.AT_NON_BOUNDARY}
 SURROGATES = re.compile("[\ud800-\udfff]")
 SEPARATOR = "[ \u00a0-]"
+DIGITS, LETTERS = re.compile("[0-9]"), re.compile("[A-Za-z][0-9]{2}")
 
 
 class Detector(Protocol):
-    """longest: characters that a match and what is looked at behind it have. begins: matches, whole, whatever a match
-    may begin with; None: anything may be the beginning of one."""
+    """longest: characters that a match and what is looked at behind it have. begins: matches, up to a text's end,
+    whatever a match may begin with; None: anything may be the beginning of one."""
 
     @property
     def name(self) -> str: ...
@@ -46,16 +47,23 @@ class Detector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One of ours. accept: where the match ends that is one, of the candidate that the pattern has found; 0: it is
-    none. A candidate that is none is looked at again from its second character on."""
+    """One of ours.
+
+    needs: without this in a text there is no match, and it is soon looked for. accept: where the match ends that is
+    one, of the candidate that the pattern has found; 0: it is none. A candidate that is none is looked at again from
+    its second character on.
+    """
 
     name: str
+    needs: re.Pattern[str]
     pattern: re.Pattern[str]
     begins: str
     longest: int
     accept: Accept
 
     def find(self, text: str, at: int) -> Iterator[Span]:
+        if not self.needs.search(text, at):
+            return
         while found := self.pattern.search(text, at):
             end = self.accept(text, found)
             if end:
@@ -208,6 +216,7 @@ def _german_tax_id(_: str, found: re.Match[str]) -> int:
 def _ours() -> Iterator[Checked]:
     yield Checked(
         "creditCard",
+        DIGITS,
         re.compile(rf"(?<![0-9])(?<![0-9]\.)[2-6](?:{SEPARATOR}?[0-9]){{12,18}}"),
         r"[2-6][0-9 \u00a0-]*",
         39,
@@ -215,6 +224,7 @@ def _ours() -> Iterator[Checked]:
     )
     yield Checked(
         "iban",
+        LETTERS,
         re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{SEPARATOR}?[A-Za-z0-9]){{11,30}}"),
         r"[A-Za-z](?:[A-Za-z](?:[0-9](?:[0-9][A-Za-z0-9 \u00a0-]*)?)?)?",
         66,
@@ -223,13 +233,15 @@ def _ours() -> Iterator[Checked]:
     local, label = "[A-Za-z0-9._%+'-]", "[A-Za-z0-9-]{1,63}"
     yield Checked(
         "email",
+        re.compile("@"),
         re.compile(rf"(?<!{local}){local}{{1,64}}@{label}(?:\.{label}){{1,5}}"),
-        rf"{local}{{1,64}}(?:@[A-Za-z0-9.-]*)?",
+        rf"{local}{{1,64}}+(?:@[A-Za-z0-9.-]*)?",
         450,
         _always,
     )
     yield Checked(
         "phone",
+        re.compile(r"\+"),
         re.compile(r"\+[1-9](?:[ \u00a0()./-]{0,2}[0-9]){6,14}(?![0-9])"),
         r"\+[0-9 \u00a0()./-]*",
         46,
@@ -237,6 +249,7 @@ def _ours() -> Iterator[Checked]:
     )
     yield Checked(
         "usSsn",
+        DIGITS,
         re.compile(r"(?<![0-9])(?<![0-9]-)([0-9]{3})([ -])([0-9]{2})\2([0-9]{4})(?![0-9])(?!-[0-9])"),
         r"[0-9][0-9 -]*",
         14,
@@ -244,6 +257,7 @@ def _ours() -> Iterator[Checked]:
     )
     yield Checked(
         "ipv4",
+        re.compile(r"\."),
         re.compile(r"(?<![0-9])(?<![0-9]\.)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9])(?!\.[0-9])"),
         r"[0-9][0-9.]*",
         18,
@@ -251,6 +265,7 @@ def _ours() -> Iterator[Checked]:
     )
     yield Checked(
         "ipv6",
+        re.compile(":"),
         re.compile(r"(?<![0-9A-Za-z:.])(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:.]{2,45}"),
         r"[0-9A-Fa-f:][0-9A-Fa-f:.]*",
         47,
@@ -258,6 +273,7 @@ def _ours() -> Iterator[Checked]:
     )
     yield Checked(
         "germanTaxId",
+        DIGITS,
         re.compile(r"(?<![0-9])[1-9](?:[ /]?[0-9]){10}(?![0-9])"),
         r"[1-9][0-9 /]*",
         23,

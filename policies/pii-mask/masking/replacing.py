@@ -31,8 +31,19 @@ class Masking:
 
     def masked(self, text: str) -> str:
         """A text that is whole."""
-        stream = MaskedText(self)
-        return "".join([*stream.feed(text), *stream.end()])
+        return self.replaced_until(text, 0, len(text))[0]
+
+    def replaced_until(self, text: str, at: int, final: int) -> tuple[str, int]:
+        """What the text from `at` on comes to, and where that ends: at `final`, or with a match that begins before."""
+        parts = []
+        for (start, end), detector in self.found(text, at):
+            if start >= final:
+                break
+            self.count(detector.name)
+            parts += [text[at:start], self.replaced[detector.name](text[start:end])]
+            at = end
+        until = max(at, final)
+        return "".join([*parts, text[at:until]]), until
 
     def found(self, text: str, at: int) -> Iterator[tuple[Span, Detector]]:
         """From left to right: of those that overlap, the one that begins first, and of these the longest."""
@@ -50,13 +61,11 @@ class Masking:
                         searches[number] = self.detectors[number].find(text, span[1])
                     spans[number] = next(searches[number], None)
 
-    def replacement(self, detector: Detector, value: str) -> str:
-        self.count(detector.name)
-        return self.replaced[detector.name](value)
-
 
 def masking(detectors: Sequence[Detector], replaced: dict[str, Replace], count: Callable[[str], None]) -> Masking:
-    beginnings = [(None if each.begins is None else re.compile(each.begins), each.longest) for each in detectors]
+    beginnings = [
+        (None if each.begins is None else re.compile(rf"(?:{each.begins})\Z"), each.longest) for each in detectors
+    ]
     return Masking(detectors, replaced, count, beginnings, max(each.longest for each in detectors))
 
 
@@ -79,25 +88,20 @@ class MaskedText:
 
     def _go_on(self, new: str, *, is_end: bool) -> Iterator[str]:
         text, at = self._seen + new, len(self._seen)
-        final = len(text) if is_end else self._final(text, at)
-        parts = []
-        for (start, end), detector in self._of.found(text, at):
-            if start >= final:
-                break
-            parts += [text[at:start], self._of.replacement(detector, text[start:end])]
-            at = end
-        until = max(at, final)
-        parts.append(text[at:until])
+        result, until = self._of.replaced_until(text, at, len(text) if is_end else self._final(text, at))
         self._seen, self._kept = text[max(0, until - self._of.longest) : until], text[until:]
-        if result := "".join(parts):
+        if result:
             yield result
 
     def _final(self, text: str, at: int) -> int:
         """Where a match that begins earlier cannot change any more, whatever comes."""
         final = len(text)
         for begins, longest in self._of.beginnings:
-            places = range(max(at, len(text) - longest), final)
-            final = next((each for each in places if begins is None or begins.fullmatch(text, each)), final)
+            first = max(at, len(text) - longest)
+            if begins is None:
+                final = min(final, first)
+            elif found := begins.search(text, first):
+                final = min(final, found.start())
         return final
 
 
