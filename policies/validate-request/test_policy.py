@@ -97,6 +97,18 @@ def test_so_many_mistakes_are_told_and_of_a_large_body_one() -> None:
     assert time.process_time() - began < 10
 
 
+def test_names_that_are_long_or_many_are_cut() -> None:
+    for body in ({"x" * 100_000: 1}, {str(at): 1 for at in range(900)}):
+        (error,) = errors(
+            asked(json.dumps(body).encode(), schema={"properties": {"a": {}}, "additionalProperties": False})
+        )
+        assert len(error["message"]) == 257
+    (error,) = errors(
+        asked(json.dumps({"x" * 100_000: 1}).encode(), schema={"additionalProperties": {"type": "string"}})
+    )
+    assert len(error["pointer"]) == 257
+
+
 def test_the_status_is_configured() -> None:
     assert len(errors(asked(b"{}", schema=ORDER, statusCode=422), 422)) == 1
 
@@ -419,6 +431,10 @@ def test_forms_and_text() -> None:
     assert asked(b"n=1&of=true", **form) is None
     assert [each["pointer"] for each in errors(asked(b"n=1&n=2", **form))] == ["/n"]
     assert [each["pointer"] for each in errors(asked(b"n=x&of=no", **form))] == ["/n", "/of/0"]
+    many = "&".join(f"a{at}=1" for at in range(100_000)).encode()
+    began = time.process_time()
+    assert errors(asked(many, **form))[0]["message"] == '"n" is a required property'
+    assert time.process_time() - began < 10
     text = {"at": "POST /text", "headers": {"content-type": "text/plain; charset=utf-8"}, "openapi": ORDERS}
     assert (asked(b"abc", **text), asked(None, **text)) == (None, None)
     assert errors(asked(b"abcd", **text))

@@ -183,15 +183,17 @@ async def masked_form(chunks: Chunks, masking: Masking, limit: int) -> bytes:
         if len(body) > limit:
             raise UnreadableError(f"expected a form of at most {limit} bytes")
     form = body.decode("utf-8", "surrogateescape")
-    return masked_pairs(form, masking.masked).encode("utf-8", "surrogateescape")
+    masked = await asyncio.to_thread(masked_pairs, form, masking.masked)  # of a large one it takes a while
+    return masked.encode("utf-8", "surrogateescape")
 
 
 def masked_pairs(query: str, masked: Callable[[str], str]) -> str:
     """A query, or a form, with its values masked; what is not masked stays byte for byte as it came."""
     params = QueryParams(query)
-    replaced: dict[str, list[str]] = {}
-    for name in params:
-        values = params.get_all(name)
-        if (made := [masked(value) for value in values]) != values:
-            replaced[name] = made
-    return str(params.replaced(replaced)) if replaced else query
+    made: dict[str, list[str]] = {}
+    changed: set[str] = set()
+    for name, value in params.pairs():
+        made.setdefault(name, []).append(masked(value))
+        if made[name][-1] != value:
+            changed.add(name)
+    return str(params.replaced({name: made[name] for name in made if name in changed})) if changed else query

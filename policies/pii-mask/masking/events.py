@@ -8,6 +8,7 @@ event, or, where the text ends, in an event of its own.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from sdk.policy import Chunks
 from sdk.streams import SseEvent, sse_events
 
-from .bodies import Places, mask_strings, read_json, write_json
+from .bodies import SLICE, Places, mask_strings, read_json, write_json
 from .replacing import MaskedText, Masking
 
 Json = dict[str, Any]
@@ -62,7 +63,7 @@ class _Events:
         if event.data == LAST:
             return [*self.ended(self.keys()), event.raw]
         if not isinstance(document, dict | list):
-            return [*self.ended(self.keys() - {PLAIN}), self._plain(event, event.data)]
+            return [*self.ended(self.keys() - {PLAIN}), await self._plain(event, event.data)]
         parts = list(_parts(document))
         ends = set(_ends(document))
         rests = self.ended({key for key in self._texts if key[:2] in ends} - {part.key for part in parts} | {PLAIN})
@@ -75,9 +76,9 @@ class _Events:
         rests = [self._texts.pop(key).rest_event() for key in list(self._texts) if key in keys]
         return [rest for rest in rests if rest]
 
-    def _plain(self, event: SseEvent, data: str) -> bytes:
+    async def _plain(self, event: SseEvent, data: str) -> bytes:
         text = self._text(PLAIN)
-        holder = {"data": text.next(data)}
+        holder = {"data": await text.next(data)}
         encoded = event.with_data(holder["data"]).encode()
         text.came_with(event, holder, [], Part(holder, "data", PLAIN))
         return encoded
@@ -88,7 +89,7 @@ class _Events:
             part.holder[part.name] = ""
         changed = await mask_strings([document], self._masking, self._places) or has_twice
         for part, value in zip(parts, came, strict=True):
-            masked = self._text(part.key).next(value)
+            masked = await self._text(part.key).next(value)
             part.holder[part.name] = masked
             changed |= masked != value
         encoded = event.with_data(write_json(document)).encode() if changed else event.raw
@@ -108,8 +109,12 @@ class _Text:
     def __init__(self, masking: Masking) -> None:
         self._stream = MaskedText(masking)
 
-    def next(self, value: str) -> str:
-        return "".join(self._stream.feed(value))
+    async def next(self, value: str) -> str:
+        parts: list[str] = []
+        for at in range(0, len(value), SLICE):
+            parts += self._stream.feed(value[at : at + SLICE])
+            await asyncio.sleep(0)
+        return "".join(parts)
 
     def rest(self) -> str:
         return "".join(self._stream.end())

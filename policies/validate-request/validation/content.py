@@ -83,11 +83,12 @@ def _value(media_type: str, media: Media, body: bytes, rules: Rules) -> tuple[An
 
 
 def _form(pairs: QueryParams, shape: Shape) -> Json:
-    members: Json = {}
-    for name in pairs:
-        values = [typed(each, shape.member(name).scalar()) for each in pairs.get_all(name)]
-        members[name] = values if shape.member(name).is_list() or len(values) > 1 else values[0]
-    return members
+    found: dict[str, list[Any]] = {}
+    for name, text in pairs.pairs():
+        found.setdefault(name, []).append(typed(text, shape.member(name).scalar()))
+    return {
+        name: values if shape.member(name).is_list() or len(values) > 1 else values[0] for name, values in found.items()
+    }
 
 
 def _text(body: bytes) -> str:

@@ -19,6 +19,8 @@ Json = dict[str, Any]
 FEW = 1000
 """Values of a body of which all mistakes are looked for: jsonschema-rs makes them all at once, some 1.5 KB each. Of a
 larger one the first is told."""
+SHOWN = 256
+"""Characters of a place, and of what is wrong there."""
 REGEX_BYTES = 1 << 20
 """Of a compiled pattern, and of what it remembers while it runs."""
 PATTERNS = "a pattern is one of Rust's regex: without look-around, references back and counts that make it large"
@@ -168,7 +170,12 @@ def mistakes(validator: Validator, value: Any, rules: Rules) -> list[Json]:
 
 
 def _mistake(error: jsonschema_rs.ValidationError) -> Json:
-    return {"pointer": pointer(error.instance_path), "message": error.message}
+    return {"pointer": _short(pointer(error.instance_path)), "message": _short(error.message)}
+
+
+def _short(text: str) -> str:
+    """Names are the client's, and may be as long and as many as a body has room for."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def pointer(steps: Iterable[str | int]) -> str:
