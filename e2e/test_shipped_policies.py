@@ -114,3 +114,20 @@ def test_tokens_of_a_model_are_masked_one_by_one(shipped: Gateway) -> None:
     said = [document["choices"][0]["delta"].get("content", "") for document in documents]
     assert "".join(said) == "Ask [masked] today!"
     assert len(got) == len(events)
+
+
+def test_a_request_is_held_against_the_operation_that_it_meets(shipped: Gateway, upstream: Upstream) -> None:
+    """The document's path is found by the API's, whatever its context and the names of its parameters."""
+    order = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
+    paths = {"/orders/{id}": {"get": {"parameters": [order]}}}
+    document = {"openapi": "3.1.0", "info": {"title": "Orders", "version": "1"}, "paths": paths}
+    operations = [{"method": method, "path": "/orders/{order}"} for method in ("GET", "PUT")]
+    shipped.deploy(api("described", upstream.url, [attach("validate-request", {"openapi": document})], operations))
+    with httpx.Client(base_url=f"{shipped.url}/described") as client:
+        statuses = [
+            client.get("/orders/7"),
+            client.get("/orders/seven"),
+            client.put("/orders/7"),
+            client.head("/orders/7"),
+        ]
+    assert [answer.status_code for answer in statuses] == [200, 400, 404, 200]
