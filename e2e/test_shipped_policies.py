@@ -13,11 +13,14 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from gatewright.streams import SseEvent, SseParser
 
+from e2e import model_events
 from e2e.conftest import HERE
 from e2e.counterparts import Counterparts, counterparts
 from e2e.gateway import Gateway, api, attach, running
 from e2e.test_bad_apis import refused
+from e2e.model_upstream import ModelUpstream
 from e2e.upstream import Recorded, Upstream
 
 POLICIES = HERE.parent / "policies"
@@ -134,3 +137,37 @@ def test_each_policy_is_whole(folder: Path) -> None:
     definition = yaml.safe_load((folder / "policy-definition.yaml").read_text())
     properties = definition.get("parameters", {}).get("properties", {})
     assert [name for name, field in properties.items() if not field.get("description")] == []
+
+
+def test_tokens_of_a_model_are_masked_one_by_one(shipped: Gateway) -> None:
+    """Each is sent when the client has the one before: a gateway that holds one back waits for ever."""
+    events = model_events.completion(["Ask ", "ada@exam", "ple.org ", "today!"])
+    parser, got = SseParser(), list[SseEvent]()
+    with ModelUpstream() as model, model.saying(events, permits=1):
+        shipped.deploy(api("masked-tokens", model.url, [attach("pii-mask", timeout="10s")]))
+        with httpx.stream("GET", f"{shipped.url}/masked-tokens/", timeout=30) as answer:
+            for chunk in answer.iter_bytes():
+                for event in parser.feed(chunk):
+                    got.append(event)
+                    model.permit()
+    documents = [json.loads(event.data) for event in got if event.data not in (None, "[DONE]")]
+    said = [document["choices"][0]["delta"].get("content", "") for document in documents]
+    assert "".join(said) == "Ask [masked] today!"
+    assert len(got) == len(events)
+
+
+def test_a_request_is_held_against_the_operation_that_it_meets(shipped: Gateway, upstream: Upstream) -> None:
+    """The document's path is found by the API's, whatever its context and the names of its parameters."""
+    order = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
+    paths = {"/orders/{id}": {"get": {"parameters": [order]}}}
+    document = {"openapi": "3.1.0", "info": {"title": "Orders", "version": "1"}, "paths": paths}
+    operations = [{"method": method, "path": "/orders/{order}"} for method in ("GET", "PUT")]
+    shipped.deploy(api("described", upstream.url, [attach("validate-request", {"openapi": document})], operations))
+    with httpx.Client(base_url=f"{shipped.url}/described") as client:
+        statuses = [
+            client.get("/orders/7"),
+            client.get("/orders/seven"),
+            client.put("/orders/7"),
+            client.head("/orders/7"),
+        ]
+    assert [answer.status_code for answer in statuses] == [200, 400, 404, 200]

@@ -105,7 +105,8 @@ def kind(field: Json, root: Json) -> str:
     """What a value may be, in words."""
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
-    words = [str(field.get("type", "any"))]
+    types = field.get("type", "any")
+    words = [types if isinstance(types, str) else " or ".join(types)]
     if field.get("type") == "array":
         inner = resolved(field.get("items", {}), root)
         words = [f"list of {'objects' if inner.get('type') == 'object' else kind(inner, root)}"]

@@ -1,0 +1,284 @@
+"""What is personal in a text: each detector has a pattern, and where there is a checksum, tests it.
+
+Patterns of ours are written so that a match has a bounded length and a search takes linear time. Those of a publisher
+run on RE2, whose time is linear, and are refused where a match could be of any length, or rest on where the text
+begins or ends: a stream has no such places.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from re import _constants, _parser  # type: ignore[attr-defined]  # how wide matches are, is said nowhere else
+from typing import Any, Protocol
+
+import re2
+
+Span = tuple[int, int]
+Accept = Callable[[str, "re.Match[str]"], int]
+LONGEST = 1024
+"""Characters of a match of a publisher's pattern."""
+LARGEST_PROGRAM = 2000
+"""Instructions of RE2's program: a count such as `{200}` makes many from few characters."""
+BOUNDARIES = {_constants.AT_BOUNDARY, _constants.AT_NON_BOUNDARY}
+SURROGATES = re.compile("[\ud800-\udfff]")
+SEPARATOR = "[ \u00a0-]"
+DIGITS, LETTERS = re.compile("[0-9]"), re.compile("[A-Za-z][0-9]{2}")
+
+
+class Detector(Protocol):
+    """longest: characters that a match and what is looked at behind it have. begins: matches, up to a text's end,
+    whatever a match may begin with; None: anything may be the beginning of one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def longest(self) -> int: ...
+    @property
+    def begins(self) -> str | None: ...
+
+    def find(self, text: str, at: int) -> Iterator[Span]:
+        """Where matches are that begin at `at` or later, from left to right."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One of ours.
+
+    needs: without this in a text there is no match, and it is soon looked for. accept: where the match ends that is
+    one, of the candidate that the pattern has found; 0: it is none. A candidate that is none is looked at again from
+    its second character on.
+    """
+
+    name: str
+    needs: re.Pattern[str]
+    pattern: re.Pattern[str]
+    begins: str
+    longest: int
+    accept: Accept
+
+    def find(self, text: str, at: int) -> Iterator[Span]:
+        if not self.needs.search(text, at):
+            return
+        while found := self.pattern.search(text, at):
+            end = self.accept(text, found)
+            if end:
+                yield found.start(), end
+            at = end or found.start() + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """A publisher's."""
+
+    name: str
+    pattern: Any
+    longest: int
+    begins: None = None
+
+    def find(self, text: str, at: int) -> Iterator[Span]:
+        shown = SURROGATES.sub("\ufffd", text)  # bytes that are no UTF-8 have no place in RE2's
+        yield from (found.span() for found in self.pattern.finditer(shown, at))
+
+
+# ------------------------------------------------------------------ a publisher's
+
+
+def custom(name: str, pattern: str) -> Custom:
+    """ValueError says why a pattern is none that can be run."""
+    expected = (
+        f"expected a pattern of RE2's syntax whose matches have 1 to {LONGEST} characters, got {name}: {pattern!r}"
+    )
+    try:
+        with warnings.catch_warnings(action="error"):
+            tree = _parser.parse(pattern)
+    except (re.error, FutureWarning, OverflowError, RecursionError) as error:
+        raise ValueError(f"{expected}: {error}") from None
+    shortest, longest = tree.getwidth()
+    if shortest < 1:
+        raise ValueError(f"{expected}, which matches the empty text")
+    if longest > LONGEST:
+        raise ValueError(f"{expected}, which matches longer ones; write counts, such as {{1,64}}, instead of + and *")
+    if any(_anchors(tree)):
+        raise ValueError(rf"{expected}, which has an anchor other than \b and \B: a stream has no lines")
+    options = re2.Options()
+    options.log_errors = False  # what is wrong is said to who wrote it
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0]
+        raise ValueError(f"{expected}: {reason.decode() if isinstance(reason, bytes) else reason}") from None
+    if compiled.programsize > LARGEST_PROGRAM:
+        raise ValueError(f"{expected}, which is too large: write it with smaller counts")
+    return Custom(name, compiled, longest + 1)
+
+
+def _anchors(tree: Any) -> Iterator[bool]:
+    for each in tree:
+        if isinstance(each, tuple) and len(each) == 2 and each[0] is _constants.AT:
+            yield each[1] not in BOUNDARIES
+        elif isinstance(each, tuple | list | _parser.SubPattern):
+            yield from _anchors(each)
+
+
+# ------------------------------------------------------------------ ours
+
+
+def _always(_: str, found: re.Match[str]) -> int:
+    return found.end()
+
+
+def _card(text: str, found: re.Match[str]) -> int:
+    """13 to 19 digits by ISO/IEC 7812-1; those that stand behind them may be something else."""
+    places = [at for at in range(*found.span()) if text[at].isdigit()]
+    digits = [ord(text[at]) - 48 for at in places]
+    for count in range(len(digits), 12, -1):
+        end = places[count - 1] + 1
+        if not text[end : end + 1].isdecimal() and luhn(digits[:count]):
+            return end
+    return 0
+
+
+def luhn(digits: list[int]) -> bool:
+    """Whether the last digit is right (ISO/IEC 7812-1, annex B)."""
+    doubled = [2 * digit - 9 if digit > 4 else 2 * digit for digit in digits[-2::-2]]
+    return (sum(digits[::-2]) + sum(doubled)) % 10 == 0
+
+
+IBAN_LENGTHS: Mapping[str, int] = {
+    country: int(length)
+    for length, countries in (
+        line.split(":")
+        for line in (
+            "15:NO", "16:BE", "18:DK FI FO GL NL SD", "19:MK SI", "20:AT BA EE KZ LT LU MN XK", "21:CH HR LI LV",
+            "22:BG BH CR DE GB GE IE ME RS VA", "23:AE GI IL IQ OM SO TL", "24:AD CZ ES MD PK RO SA SE SK TN VG",
+            "25:LY PT ST", "26:IS TR", "27:BI DJ FR GR IT MC MR SM", "28:AL AZ BY CY DO GT HU LB NI PL SV",
+            "29:BR EG PS QA UA", "30:JO KW MU", "31:MT SC", "32:LC", "33:RU",
+        )
+    )
+    for country in countries.split()
+}  # fmt: skip
+"""Characters of an IBAN (ISO 13616, the registry of SWIFT), by country."""
+
+
+def _iban(text: str, found: re.Match[str]) -> int:
+    places = [at for at in range(*found.span()) if text[at].isalnum()]
+    count = IBAN_LENGTHS.get(found[0][:2].upper(), 0)
+    if not 0 < count <= len(places):
+        return 0
+    end = places[count - 1] + 1
+    letters = "".join(text[at] for at in places[:count]).upper()
+    remainder = int("".join(str(int(each, 36)) for each in letters[4:] + letters[:4])) % 97
+    return end if remainder == 1 and not text[end : end + 1].isalnum() else 0
+
+
+def _ssn(_: str, found: re.Match[str]) -> int:
+    area, group, serial = found[1], found[3], found[4]
+    given_out = area not in {"000", "666"} and area < "900" and group != "00" and serial != "0000"
+    return found.end() if given_out else 0
+
+
+def _address(text: str, found: re.Match[str]) -> int:
+    """An address that a sentence may end behind."""
+    ends = [found.end()] if not text[found.end() : found.end() + 1].isalnum() else []
+    while ends and text[ends[-1] - 1] in ".:" and len(ends) < 3:
+        ends.append(ends[-1] - 1)
+    for end in ends:
+        shown = text[found.start() : end]
+        if shown.strip(":") and _is_address(shown):
+            return end
+    return 0
+
+
+def _is_address(shown: str) -> bool:
+    try:
+        ip_address(shown)
+    except ValueError:
+        return False
+    return True
+
+
+def _german_tax_id(_: str, found: re.Match[str]) -> int:
+    """11 digits with the check of ISO 7064, mod 11,10; of the first ten one stands there two or three times."""
+    digits = [int(each) for each in found[0] if each.isdigit()]
+    counts = sorted(digits[:10].count(digit) for digit in range(10))
+    product = 10
+    for digit in digits[:10]:
+        product = ((digit + product) % 10 or 10) * 2 % 11
+    right = (11 - product) % 10 == digits[10] and counts[-1] in {2, 3} and counts[-2] == 1
+    return found.end() if right else 0
+
+
+def _ours() -> Iterator[Checked]:
+    yield Checked(
+        "creditCard",
+        DIGITS,
+        re.compile(rf"(?<![0-9])(?<![0-9]\.)[2-6](?:{SEPARATOR}?[0-9]){{12,18}}"),
+        r"[2-6][0-9 \u00a0-]*",
+        39,
+        _card,
+    )
+    yield Checked(
+        "iban",
+        LETTERS,
+        re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{SEPARATOR}?[A-Za-z0-9]){{11,30}}"),
+        r"[A-Za-z](?:[A-Za-z](?:[0-9](?:[0-9][A-Za-z0-9 \u00a0-]*)?)?)?",
+        66,
+        _iban,
+    )
+    local, label = "[A-Za-z0-9._%+'-]", "[A-Za-z0-9-]{1,63}"
+    yield Checked(
+        "email",
+        re.compile("@"),
+        re.compile(rf"(?<!{local}){local}{{1,64}}@{label}(?:\.{label}){{1,5}}"),
+        rf"{local}{{1,64}}+(?:@[A-Za-z0-9.-]*)?",
+        450,
+        _always,
+    )
+    yield Checked(
+        "phone",
+        re.compile(r"\+"),
+        re.compile(r"\+[1-9](?:[ \u00a0()./-]{0,2}[0-9]){6,14}(?![0-9])"),
+        r"\+[0-9 \u00a0()./-]*",
+        46,
+        _always,
+    )
+    yield Checked(
+        "usSsn",
+        DIGITS,
+        re.compile(r"(?<![0-9])(?<![0-9]-)([0-9]{3})([ -])([0-9]{2})\2([0-9]{4})(?![0-9])(?!-[0-9])"),
+        r"[0-9][0-9 -]*",
+        14,
+        _ssn,
+    )
+    yield Checked(
+        "ipv4",
+        re.compile(r"\."),
+        re.compile(r"(?<![0-9])(?<![0-9]\.)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9])(?!\.[0-9])"),
+        r"[0-9][0-9.]*",
+        18,
+        _address,
+    )
+    yield Checked(
+        "ipv6",
+        re.compile(":"),
+        re.compile(r"(?<![0-9A-Za-z:.])(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:.]{2,45}"),
+        r"[0-9A-Fa-f:][0-9A-Fa-f:.]*",
+        47,
+        _address,
+    )
+    yield Checked(
+        "germanTaxId",
+        DIGITS,
+        re.compile(r"(?<![0-9])[1-9](?:[ /]?[0-9]){10}(?![0-9])"),
+        r"[1-9][0-9 /]*",
+        23,
+        _german_tax_id,
+    )
+
+
+OURS: Mapping[str, Detector] = {each.name: each for each in _ours()}

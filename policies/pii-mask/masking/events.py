@@ -1,0 +1,202 @@
+"""Server-sent events, in which a model's text comes token by token: it is followed from event to event.
+
+Known are the deltas of chat completions and completions, of messages, of responses, and of candidates: text, and the
+arguments of tool calls. Data that is no JSON is one text. All other strings of an event are looked at by themselves.
+Each event goes on at once; what may be the beginning of something is taken out of its text, and goes with the next
+event, or, where the text ends, in an event of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sdk.policy import Chunks
+from sdk.streams import SseEvent, sse_events
+
+from .bodies import SLICE, Places, mask_strings, read_json, write_json
+from .replacing import MaskedText, Masking
+
+Json = dict[str, Any]
+Key = tuple[Hashable, ...]
+"""Which text: its kind, the index of what it belongs to, and more."""
+PLAIN: Key = ("plain", None)
+"""The text of data that is no JSON."""
+LAST = "[DONE]"
+TEXTS = 64
+"""That are followed at the same time; beyond it the oldest one ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a part of a text is: its object and the member's name there; and which text it is of."""
+
+    holder: Json
+    name: str
+    key: Key
+
+
+async def masked_events(chunks: Chunks, masking: Masking, places: Places, limit: int) -> Chunks:
+    events = _Events(masking, places)
+    async for event in sse_events(chunks, limit):
+        if event.is_whole:  # of one whose end is missing nobody hears
+            for piece in await events.next(event):
+                yield piece
+    for piece in events.ended(events.keys()):
+        yield piece
+
+
+class _Events:
+    def __init__(self, masking: Masking, places: Places) -> None:
+        self._masking, self._places = masking, places
+        self._texts: dict[Key, _Text] = {}
+
+    def keys(self) -> set[Key]:
+        return set(self._texts)
+
+    async def next(self, event: SseEvent) -> list[bytes]:
+        if event.data is None:
+            return [event.raw]
+        document, has_twice = _parsed(event.data)
+        if event.data == LAST:
+            return [*self.ended(self.keys()), event.raw]
+        if not isinstance(document, dict | list):
+            return [*self.ended(self.keys() - {PLAIN}), await self._plain(event, event.data)]
+        parts = list(_parts(document))
+        ends = set(_ends(document))
+        rests = self.ended({key for key in self._texts if key[:2] in ends} - {part.key for part in parts} | {PLAIN})
+        masked = await self._document(event, document, parts, has_twice)
+        over = self.ended({key for key in self._texts if key[:2] in ends} | {*list(self._texts)[:-TEXTS]})
+        return [*rests, masked, *over]
+
+    def ended(self, keys: set[Key]) -> list[bytes]:
+        """What has been kept back of these texts, each in an event like its last one."""
+        rests = [self._texts.pop(key).rest_event() for key in list(self._texts) if key in keys]
+        return [rest for rest in rests if rest]
+
+    async def _plain(self, event: SseEvent, data: str) -> bytes:
+        text = self._text(PLAIN)
+        holder = {"data": await text.next(data)}
+        encoded = event.with_data(holder["data"]).encode()
+        text.came_with(event, holder, [], Part(holder, "data", PLAIN))
+        return encoded
+
+    async def _document(self, event: SseEvent, document: Any, parts: list[Part], has_twice: bool) -> bytes:
+        came = [part.holder[part.name] for part in parts]
+        for part in parts:
+            part.holder[part.name] = ""
+        changed = await mask_strings([document], self._masking, self._places) or has_twice
+        for part, value in zip(parts, came, strict=True):
+            masked = await self._text(part.key).next(value)
+            part.holder[part.name] = masked
+            changed |= masked != value
+        encoded = event.with_data(write_json(document)).encode() if changed else event.raw
+        for part in parts:
+            self._texts[part.key].came_with(event, document, parts, part)
+        return encoded
+
+    def _text(self, key: Key) -> _Text:
+        if key not in self._texts:
+            self._texts[key] = _Text(self._masking)
+        return self._texts[key]
+
+
+class _Text:
+    """A text that comes in parts, and the event that the last of them came with."""
+
+    def __init__(self, masking: Masking) -> None:
+        self._stream = MaskedText(masking)
+
+    async def next(self, value: str) -> str:
+        parts: list[str] = []
+        for at in range(0, len(value), SLICE):
+            parts += self._stream.feed(value[at : at + SLICE])
+            await asyncio.sleep(0)
+        return "".join(parts)
+
+    def rest(self) -> str:
+        return "".join(self._stream.end())
+
+    def came_with(self, event: SseEvent, document: Any, parts: list[Part], place: Part) -> None:
+        self._event, self._document, self._parts, self._place = event, document, parts, place
+
+    def rest_event(self) -> bytes:
+        """b"" where nothing has been kept back."""
+        rest = self.rest()
+        if not rest:
+            return b""
+        for part in self._parts:
+            part.holder[part.name] = ""
+        self._place.holder[self._place.name] = rest
+        is_plain = self._place.key == PLAIN
+        return self._event.with_data(rest if is_plain else write_json(self._document)).encode()
+
+
+# ------------------------------------------------------------------ where models' texts are
+
+
+def _parts(document: Any) -> Iterator[Part]:
+    if not isinstance(document, dict):
+        return
+    for choice in _objects(document.get("choices")):
+        at = choice.get("index")
+        yield from _strings(choice, ("text",), "choice", at)
+        said = _object(choice.get("delta"))
+        yield from _strings(said, ("content", "refusal", "reasoning_content"), "choice", at)
+        for call in _objects(said.get("tool_calls")):
+            yield from _strings(_object(call.get("function")), ("arguments",), "choice", at, call.get("index"))
+    delta = document.get("delta")
+    if isinstance(delta, str):
+        yield Part(document, "delta", _item(document, document.get("type")))
+    yield from _strings(_object(delta), ("text", "partial_json", "thinking"), "block", document.get("index"))
+    for candidate in _objects(document.get("candidates")):
+        for number, part in enumerate(_objects(_object(candidate.get("content")).get("parts"))):
+            yield from _strings(part, ("text",), "candidate", candidate.get("index"), number)
+
+
+def _ends(document: Any) -> Iterator[Key]:
+    """The first two of the keys of texts that the document is the last event of, or comes after."""
+    if not isinstance(document, dict):
+        return
+    for kind, place, reason in (("choice", "choices", "finish_reason"), ("candidate", "candidates", "finishReason")):
+        for each in _objects(document.get(place)):
+            if each.get(reason) is not None:
+                yield kind, _hashable(each.get("index"))
+    said = document.get("type")
+    if said == "content_block_stop":
+        yield "block", _hashable(document.get("index"))
+    elif isinstance(said, str) and said.endswith(".done"):
+        yield _item(document, said.removesuffix("done") + "delta")
+
+
+def _strings(holder: Json, names: tuple[str, ...], kind: str, index: Any, *more: Any) -> Iterator[Part]:
+    for name in names:
+        if isinstance(holder.get(name), str):
+            yield Part(holder, name, (kind, _hashable(index), name, *map(_hashable, more)))
+
+
+def _item(document: Json, kind: Any) -> Key:
+    names = ("item_id", "output_index", "content_index")
+    return "delta", (_hashable(kind), *(_hashable(document.get(name)) for name in names))
+
+
+def _hashable(value: Any) -> Hashable:
+    return value if isinstance(value, str | int | None) else repr(value)
+
+
+def _objects(value: Any) -> list[Json]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _object(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _parsed(data: str) -> tuple[Any, bool]:
+    """As read_json; None of what is no JSON."""
+    try:
+        return read_json(data)
+    except (ValueError, RecursionError):
+        return None, False

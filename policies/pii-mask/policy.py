@@ -1,0 +1,198 @@
+"""Masks card numbers, IBANs, e-mail addresses, phone numbers, further kinds, and what patterns of one's own say.
+
+Text is masked while it comes: a number that is cut, by chunks or by the tokens of a model in an event stream, is found
+as if it were whole. Documents of JSON are gathered, up to `maxBytes`, and refused where they cannot be read; of JSON
+lines each goes on by itself. Forms, values of the query, and headers that are named are masked too.
+
+Know its limits. It finds what its patterns describe, in ASCII digits and letters; of JSON in strings, not in names of
+members and numbers; of XML not behind entities. Several parts (multipart) and what is neither text, JSON, XML nor a
+form passes as it is. A JSON document in which something is masked is written anew, so that blanks and the notation of
+numbers may differ. Path and trailers are not looked at.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from sdk.metrics import Counter
+from sdk.policy import (
+    Chunks,
+    Headers,
+    ImmediateResponse,
+    Reject,
+    RequestAction,
+    RequestContext,
+    RequestStreamContext,
+    ResponseAction,
+    ResponseContext,
+    ResponseStreamContext,
+    UpstreamRequestModifications,
+    UpstreamResponseModifications,
+)
+from sdk.streams import StreamError
+
+if TYPE_CHECKING:  # the folder's name is none of a package's
+    from masking import bodies
+    from masking.detectors import OURS, Detector, custom
+    from masking.events import masked_events
+    from masking.replacing import Masking, Replace, fixed, hashed, keep_last, masking
+else:
+    from .masking import bodies
+    from .masking.detectors import OURS, Detector, custom
+    from .masking.events import masked_events
+    from .masking.replacing import Masking, Replace, fixed, hashed, keep_last, masking
+
+Json = dict[str, Any]
+MASKED = Counter("pii_masked_total", "What has been masked.", ["direction", "detector"])
+LINES = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
+TEXT = {
+    "",
+    "application/xml",
+    "application/javascript",
+    "application/ecmascript",
+    "application/yaml",
+    "application/sql",
+}
+"""Beside text/*; "" is a body whose type nobody says."""
+FORM = "application/x-www-form-urlencoded"
+EVENTS = "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """None: the direction is left alone."""
+
+    request: Masking | None
+    response: Masking | None
+    places: bodies.Places
+
+
+def prepare(params: Json) -> Prepared:
+    patterns = params["patterns"]
+    names = [*params["detect"], *(each["name"] for each in patterns)]
+    twice = sorted({name for name in names if names.count(name) > 1} | ({*OURS} & {each["name"] for each in patterns}))
+    if twice:
+        raise ValueError(f"expected a name for each pattern that nothing else has, got {', '.join(twice)} again")
+    if not names:
+        raise ValueError("expected detect or patterns to name what is masked, got neither")
+    unknown = sorted({*params["replacements"]} - {*names})
+    if unknown:
+        raise ValueError(f"expected replacements for {', '.join(names)}, got one for {', '.join(unknown)}")
+    found: list[Detector] = [
+        *(OURS[name] for name in params["detect"]),
+        *(custom(each["name"], each["regex"]) for each in patterns),
+    ]
+    replaced = {name: _replace(name, params["replacements"].get(name, params["replacement"]), params) for name in names}
+
+    def of(direction: str) -> Masking | None:
+        counted = {name: MASKED.labels(direction=direction, detector=name) for name in names}
+        return masking(found, replaced, lambda name: counted[name].inc()) if direction in params["directions"] else None
+
+    include, exclude = (tuple(map(bodies.steps_of, params[each])) for each in ("include", "exclude"))
+    return Prepared(of("request"), of("response"), bodies.Places(include, exclude))
+
+
+def _replace(name: str, given: Json, params: Json) -> Replace:
+    match given["with"]:
+        case "text":
+            return fixed(given.get("text", "[masked]"))
+        case "keepLast":
+            return keep_last(given.get("keep", 4))
+        case _:
+            if "hashKey" not in params:
+                raise ValueError(f"expected hashKey, since {name} is replaced by a hash, got none")
+            return hashed(name, params["hashKey"].encode())
+
+
+# ------------------------------------------------------------------ headers and query
+
+
+def on_request(ctx: RequestContext, params: Json) -> RequestAction:
+    of: Masking | None = ctx.prepared.request
+    if of is None:
+        return None
+    headers = masked_headers(ctx.headers, params["headers"], of.masked)
+    query = bodies.masked_pairs(ctx.query, of.masked) if params["query"] else ctx.query
+    if not headers and query == ctx.query:
+        return None
+    return UpstreamRequestModifications(set_headers=headers, query=None if query == ctx.query else query)
+
+
+def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
+    of: Masking | None = ctx.prepared.response
+    headers = masked_headers(ctx.headers, params["headers"], of.masked) if of else {}
+    return UpstreamResponseModifications(set_headers=headers) if headers else None
+
+
+def masked_headers(headers: Headers, names: list[str], masked: Callable[[str], str]) -> dict[str, list[str]]:
+    """The lines of those in which something is masked."""
+    lines = {name: headers.get_all(name) for name in names}
+    made = {name: [masked(line) for line in values] for name, values in lines.items()}
+    return {name: values for name, values in made.items() if values != lines[name]}
+
+
+# ------------------------------------------------------------------ bodies
+
+
+async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: Json) -> Chunks:
+    async for chunk in masked_body(ctx.headers, chunks, ctx.prepared.request, ctx.prepared.places, params, 400):
+        yield chunk
+
+
+async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: Json) -> Chunks:
+    async for chunk in masked_body(ctx.headers, chunks, ctx.prepared.response, ctx.prepared.places, params, 502):
+        yield chunk
+
+
+async def masked_body(
+    headers: Headers, chunks: Chunks, of: Masking | None, places: bodies.Places, params: Json, status: int
+) -> Chunks:
+    """status: of the answer where a body cannot be read."""
+    if of is None:
+        async for chunk in chunks:
+            yield chunk
+        return
+    lines = headers.get_all("content-type")
+    try:
+        if len(lines) > 1:
+            raise bodies.UnreadableError("expected one content-type")
+        async for chunk in _masked("".join(lines), chunks, of, places, params):
+            yield chunk
+    except (bodies.UnreadableError, StreamError) as error:
+        raise Reject(problem(status, f"the body cannot be masked: {error}")) from None
+
+
+async def _masked(content_type: str, chunks: Chunks, of: Masking, places: bodies.Places, params: Json) -> Chunks:
+    media_type, _, parameters = content_type.lower().partition(";")
+    media_type = media_type.strip()
+    limit = params["maxBytes"]
+    if media_type == EVENTS:
+        made = masked_events(chunks, of, places, limit)
+    elif media_type in LINES:
+        made = bodies.masked_lines(chunks, of, places, limit)
+    elif media_type.endswith(("/json", "+json")):
+        yield await bodies.masked_json(chunks, of, places, limit)
+        return
+    elif media_type == FORM:
+        yield await bodies.masked_form(chunks, of, limit)
+        return
+    elif media_type in TEXT or media_type.startswith("text/") or media_type.endswith(("/xml", "+xml")):
+        made = bodies.masked_text(chunks, of, _charset(parameters))
+    else:
+        made = chunks
+    async for chunk in made:
+        yield chunk
+
+
+def problem(status: int, detail: str) -> ImmediateResponse:
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return ImmediateResponse(status, {"content-type": "application/problem+json"}, json.dumps(body))
+
+
+def _charset(parameters: str) -> str:
+    pairs = (each.partition("=") for each in parameters.split(";"))
+    return next((value.strip(' "') for name, _, value in pairs if name.strip() == "charset"), "")

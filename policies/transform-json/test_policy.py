@@ -1,0 +1,177 @@
+import json
+import logging
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdk import testing
+
+policy = testing.load_policy(__file__)
+DEFAULTS: dict[str, Any] = {
+    "statuses": ["2XX"],
+    "onFailure": "refuse",
+    "otherTypes": "pass",
+    "maxDepth": 64,
+    "maxBytes": 1 << 20,
+}
+SENT = {"content-type": "application/json; charset=utf-8"}
+
+
+def asked(body: Any, expression: str, headers: Any = None, **changed: Any) -> Any:
+    params = testing.params({**DEFAULTS, "request": expression, **changed})
+    sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    with testing.prepared(policy, params) as made:
+        ctx = testing.request("POST", headers=SENT if headers is None else headers, body=sent, prepared=made)
+        return policy.on_request(ctx, params)
+
+
+def made_of(value: Any, expression: str, **changed: Any) -> Any:
+    action = asked(value, expression, **changed)
+    assert action.set_headers == {"content-type": "application/json"}
+    assert "content-digest" in action.remove_headers
+    return json.loads(action.body)
+
+
+ORDER = {"id": 7, "items": [{"name": "bolt", "n": 2}, {"name": "nut", "n": 0}], "é": "ü"}
+
+
+@pytest.mark.parametrize(
+    ("expression", "result"),
+    [
+        ("items[?n > `0`].name", ["bolt"]),
+        ("{order: id, parts: length(items), letter: \"é\"}", {"order": 7, "parts": 2, "letter": "ü"}),
+        ("none", None),
+        ("sum(items[].n)", 2),
+        ("join(', ', items[].name)", "bolt, nut"),
+        ("sort_by(items, &n)[0].name", "nut"),
+        ("not_null(a, b, id)", 7),
+        ("`[1.5, \"a\"]`", [1.5, "a"]),
+    ],
+)  # fmt: skip
+def test_expressions(expression: str, result: Any) -> None:
+    assert made_of(ORDER, expression) == result
+
+
+def test_a_large_integer_stays_what_it_is() -> None:
+    assert asked(b"[123456789012345678901234567890]", "[0]").body == b"123456789012345678901234567890"
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("a..b", "for request, got a mistake: Expecting"),
+        ("length(", "Incomplete expression"),
+        ("a ^ b", "Bad jmespath expression|Unknown token"),
+        ("nothing(@)", "got the function nothing, where there are abs, avg"),
+        ("{a: b[].[nothing(@)]}", "got the function nothing"),
+        ("a[?nothing(@)]", "got the function nothing"),
+        ("sort_by(@, &nothing(@))", "got the function nothing"),
+        ("length(a, b)", "got length with 2 arguments, where it takes 1$"),
+        ("join(a)", "got join with 1 arguments, where it takes 2$"),
+        ("not_null()", "got not_null with 0 arguments, where it takes 1 or more"),
+        ("(" * 4000, "mistake"),
+    ],
+)
+def test_an_expression_that_is_wrong_is_refused_when_it_is_published(expression: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        asked({}, expression)
+
+
+FAILING = [
+    (b'{"a": ', "@"),
+    (b"\xff", "@"),
+    (b"[NaN]", "@"),
+    (b"[1e999]", "@"),
+    (b"[" + b"9" * 5000 + b"]", "@"),
+    (b"[" * (1 << 20), "@"),
+    (b"[" * 65 + b"]" * 65, "@"),
+    (b'{"a": "x"}', "sum(a)"),
+    (b'["a", 1]', "sort(@)"),
+    (b'{"a": "1e999"}', "to_number(a)"),
+    (b'"\\ud800"', "@"),
+    (b'["a"]', "contains([0], `1`)"),
+]
+
+
+@pytest.mark.parametrize(("body", "expression"), FAILING)
+def test_a_body_that_cannot_be_transformed(body: bytes, expression: str) -> None:
+    answer = asked(body, expression)
+    assert answer.status_code == 400
+    assert json.loads(answer.body)["detail"] == "the body cannot be transformed"
+    assert asked(body, expression, onFailure="pass") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "expression"),
+    [
+        ({"a": "x" * 500_000, "b": ["y"] * 200_000}, "join(a, b)"),
+        ({"a": "x" * 500_000}, "[a, a, a]"),
+        ([0], " | ".join(["[@, @]"] * 200)),
+        ({"a": "x" * 1000}, " | ".join(["{a: a, b: @, c: @}"] * 200)),
+        ("é" * 600_000, "@"),
+    ],
+)
+def test_a_result_that_is_too_large_is_never_made(body: Any, expression: str) -> None:
+    began = time.process_time()
+    assert asked(body, expression).status_code == 400
+    assert time.process_time() - began < 10
+
+
+def test_an_expression_that_goes_deep() -> None:
+    assert made_of({"a": 1}, "a" + ".a" * 2000) is None
+
+
+def test_other_types_and_no_body() -> None:
+    assert asked(None, "a") is None
+    assert asked({}, "a", {}) is None
+    assert asked({}, "a", {"content-type": "text/plain"}) is None
+    assert asked({}, "a", {"content-type": "text/plain"}, otherTypes="refuse").status_code == 415
+    assert asked({}, "a", {"content-type": ["application/json"] * 2}).status_code == 415
+    assert asked({}, "a", {"content-type": "application/vnd.x+json"}).body == b"null"
+
+
+def answered(body: bytes, status: int = 200, headers: Any = None, **changed: Any) -> Any:
+    params = testing.params({**DEFAULTS, "response": "a", **changed})
+    with testing.prepared(policy, params) as made:
+        request = testing.request(prepared=made)
+        assert policy.on_request(testing.request(headers=SENT, body=b"{}", prepared=made), params) is None
+        sent = SENT if headers is None else headers
+        return policy.on_response(testing.response(status, headers=sent, body=body, request=request), params)
+
+
+def test_responses(caplog: pytest.LogCaptureFixture) -> None:
+    assert answered(b'{"a": 1}').body == b"1"
+    assert answered(b'{"a": 1}', 404) is None
+    assert answered(b'{"a": 1}', 404, statuses=["404"]).body == b"1"
+    assert answered(b"x", headers={"content-type": "text/html"}) is None
+    assert answered(b"x", headers={"content-type": "text/html"}, otherTypes="refuse").status_code == 502
+    with caplog.at_level(logging.WARNING):
+        refused = answered(b"{")
+    assert json.loads(refused.body)["detail"] == "upstream's answer cannot be transformed"
+    assert "expected JSON" in caplog.text
+    assert answered(b"{", onFailure="pass") is None
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda of: st.lists(of, max_size=3) | st.dictionaries(st.text(max_size=3), of, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(deadline=None)
+@given(value=VALUES)
+def test_the_value_itself_stays_the_same(value: Any) -> None:
+    assert json.loads(asked(json.dumps(value).encode(), "@").body) == value
+
+
+@settings(deadline=None)
+@given(
+    value=VALUES, expression=st.sampled_from(["a[*].b", "sum(@)", "keys(@)", "[?a > b]", "sort_by(@, &a)", "max(@)"])
+)
+def test_any_value_gets_an_answer(value: Any, expression: str) -> None:
+    action = asked(json.dumps(value).encode(), expression)
+    assert getattr(action, "status_code", 400) == 400

@@ -1,0 +1,97 @@
+"""Lets requests pass that are as a JSON Schema or an OpenAPI document says; the others get a problem (RFC 9457).
+
+With a `schema` it is the body alone that is looked at. With `openapi` it is the operation's parameters in path, query,
+headers and cookies, and the body by its content type: JSON, forms and text; others are let in by their type alone.
+
+Know its limits: a body has at most the attachment's `maxBodyBytes`. Cookies and headers that the document does not
+name pass, and so do further parameters of the query. `discriminator` is not read; `oneOf` and `anyOf` are.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from sdk.metrics import Counter
+from sdk.policy import ImmediateResponse, PolicyMetadata, RequestAction, RequestContext
+
+if TYPE_CHECKING:  # the folder's name is none of a package's
+    from validation import parameters
+    from validation.content import Content, Finding, finding, inline
+    from validation.json_schema import Rules
+    from validation.openapi import Operations, parsed
+else:
+    from .validation import parameters
+    from .validation.content import Content, Finding, finding, inline
+    from .validation.json_schema import Rules
+    from .validation.openapi import Operations, parsed
+
+INVALID = Counter("invalid_requests_total", "Requests that are not as the schema says.", ["reason"])
+STATUS = {"content-type": 415, "operation": 404}
+"""By the reason; of all others it is the attachment's `statusCode`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    content: Content
+    body_required: bool
+    rules: Rules
+
+    def wrong(self, ctx: RequestContext) -> Finding | None:
+        return body_wrong(ctx, self.content, self.body_required, self.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    operations: Operations
+    undescribed_pass: bool
+    rules: Rules
+
+    def wrong(self, ctx: RequestContext) -> Finding | None:
+        found = self.operations.find(ctx.method, ctx.path, ctx.operation)
+        if found is None:
+            return None if self.undescribed_pass else finding("operation", "path", "no such operation is described")
+        operation, path = found
+        return parameters.wrong(operation.parameters, ctx, path, self.rules) or body_wrong(
+            ctx, operation.body, operation.body_required, self.rules
+        )
+
+
+def body_wrong(ctx: RequestContext, content: Content | None, required: bool, rules: Rules) -> Finding | None:
+    if not ctx.body:
+        return finding("missing-body", "body", "a body is required") if required else None
+    if content is None:
+        return finding("unexpected-body", "body", "expected no body")
+    return content.wrong(ctx.headers, ctx.body, rules)
+
+
+def prepare(params: dict[str, Any], metadata: PolicyMetadata) -> Schema | Document:
+    rules = Rules.of(params)
+    if "schema" in params:
+        return Schema(inline(params, rules), params["bodyRequired"], rules)
+    operations = Operations(parsed(params["openapi"]), params, metadata.operation, rules, request=True)
+    return Document(operations, params["undescribed"] == "pass", rules)
+
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    found: Finding | None = ctx.prepared.wrong(ctx)
+    if found is None:
+        return None
+    INVALID.inc(reason=found.reason)
+    if params["onInvalid"] == "report":
+        ctx.metadata[ctx.policy.policy_name] = {"reason": found.reason, "errors": found.errors}
+        return None
+    return problem(STATUS.get(found.reason, params["statusCode"]), found)
+
+
+def problem(status: int, found: Finding) -> ImmediateResponse:
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": "the request is not as this operation describes it",
+        "errors": found.errors,
+    }
+    return ImmediateResponse(status, {"content-type": "application/problem+json"}, json.dumps(body))

@@ -1,0 +1,183 @@
+"""JSON as it came → a value within bounds, and values held against a JSON Schema by jsonschema-rs.
+
+Patterns run on Rust's `regex`, whose time is linear in the text: those that need more (look-around, references back)
+are refused when the schema is compiled. Nothing is ever fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import jsonschema_rs
+
+Json = dict[str, Any]
+FEW = 1000
+"""Values of a body of which all mistakes are looked for: jsonschema-rs makes them all at once, some 1.5 KB each. Of a
+larger one the first is told."""
+SHOWN = 256
+"""Characters of a place, and of what is wrong there."""
+REGEX_BYTES = 1 << 20
+"""Of a compiled pattern, and of what it remembers while it runs."""
+PATTERNS = "a pattern is one of Rust's regex: without look-around, references back and counts that make it large"
+
+
+class JsonError(ValueError):
+    """What came is no JSON within the bounds. The text says why, and nothing of what came."""
+
+
+class Validator(Protocol):
+    """What jsonschema-rs compiles."""
+
+    def is_valid(self, instance: Any) -> bool: ...
+    def validate(self, instance: Any) -> None: ...
+    def iter_errors(self, instance: Any) -> Iterator[jsonschema_rs.ValidationError]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How strictly all of it is done: parameters of the attachment.
+
+    depth: of values in values. values: whether mistakes may quote what came.
+    """
+
+    depth: int
+    unique_names: bool
+    formats: bool
+    values: bool
+    errors: int
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Rules:
+        """As an attachment's parameters say."""
+        return cls(
+            params["maxDepth"],
+            params["duplicateNames"] == "refuse",
+            params["formats"],
+            params["showValues"],
+            params["maxErrors"],
+        )
+
+
+# ------------------------------------------------------------------ reading
+
+
+def read_json(body: bytes, rules: Rules) -> Any:
+    """The value of a JSON text (RFC 8259: UTF-8, finite numbers). JsonError says what is wrong with it."""
+    try:
+        value = json.loads(
+            body.decode(),
+            object_pairs_hook=_unique if rules.unique_names else None,
+            parse_float=_finite,
+            parse_constant=_no_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise JsonError(f"expected UTF-8, got something else at byte {error.start}") from None
+    except RecursionError:
+        raise too_deep(rules) from None
+    except (json.JSONDecodeError, JsonError) as error:
+        raise JsonError(f"expected JSON: {error}") from None
+    except ValueError:  # of int(): more digits than Python reads
+        raise JsonError("expected JSON with integers of at most 4300 digits, got a longer one") from None
+    size(value, rules)
+    return value
+
+
+def size(value: Any, rules: Rules) -> int:
+    """How many values are in the value. JsonError where they lie too deep in each other."""
+    level, count = [value], 1
+    for _ in range(rules.depth):
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _inner(outer)]
+        count += len(level)
+    if any(isinstance(each, dict | list) for each in level):
+        raise too_deep(rules)
+    return count
+
+
+def too_deep(rules: Rules) -> JsonError:
+    return JsonError(f"expected JSON with at most {rules.depth} levels, got more")
+
+
+def _inner(value: Json | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Json:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise JsonError("a name stands twice in one object")
+    return members
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if math.isinf(value):
+        raise JsonError("a number is larger than a double")
+    return value
+
+
+def _no_constant(_: str) -> None:
+    raise JsonError("NaN and Infinity are no numbers of JSON")
+
+
+# ------------------------------------------------------------------ schemas
+
+
+def compiled(schema: Json | bool, rules: Rules, registry: jsonschema_rs.Registry | None = None) -> Validator:
+    """ValueError says where the schema is wrong."""
+    try:
+        return _compiled(schema, rules, registry, None if rules.values else "the value")
+    except jsonschema_rs.ValidationError:
+        pass  # its message is masked, too
+    try:
+        return _compiled(schema, rules, registry, None)
+    except jsonschema_rs.ValidationError as error:
+        path = error.instance_path or error.schema_path
+        cure = f"; {PATTERNS}" if path[-1:] == ["pattern"] else ""
+        raise ValueError(
+            f"expected a JSON Schema, got one that is wrong at #{pointer(path)}: {error.message}{cure}"
+        ) from None
+
+
+def _compiled(
+    schema: Json | bool, rules: Rules, registry: jsonschema_rs.Registry | None, mask: str | None
+) -> Validator:
+    return jsonschema_rs.validator_for(
+        schema,
+        registry=registry,
+        mask=mask,
+        validate_formats=rules.formats,
+        pattern_options=jsonschema_rs.RegexOptions(size_limit=REGEX_BYTES, dfa_size_limit=REGEX_BYTES),
+        offline=True,
+    )
+
+
+def mistakes(validator: Validator, value: Any, rules: Rules) -> list[Json]:
+    """`{"pointer", "message"}` of what is wrong with a value, as many as the rules say; [] of one that is right."""
+    if validator.is_valid(value):
+        return []
+    if size(value, rules) <= FEW:
+        return [_mistake(error) for error in islice(validator.iter_errors(value), rules.errors)]
+    try:
+        validator.validate(value)
+    except jsonschema_rs.ValidationError as error:
+        return [_mistake(error)]
+    return []
+
+
+def _mistake(error: jsonschema_rs.ValidationError) -> Json:
+    return {"pointer": _short(pointer(error.instance_path)), "message": _short(error.message)}
+
+
+def _short(text: str) -> str:
+    """Names are the client's, and may be as long and as many as a body has room for."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def pointer(steps: Iterable[str | int]) -> str:
+    """RFC 6901."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)

@@ -1,0 +1,318 @@
+"""An OpenAPI document (3.0, 3.1) → its operations, ready to hold messages against, and which one a request is for.
+
+Only what one direction needs is compiled. In 3.0, `nullable` and the boolean `exclusiveMinimum` and `exclusiveMaximum`
+become what JSON Schema 2020-12 says instead; of a request nothing is required that is `readOnly`, of a response
+nothing that is `writeOnly`. Formats such as int32 and byte are no formats of JSON Schema, and let anything pass.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+import jsonschema_rs
+
+from .content import Content, Media
+from .json_schema import Json, Rules, Validator, compiled, pointer
+from .parameters import STYLES, Parameter
+from .shapes import ANY, Shape
+
+URI = "urn:gatewright:openapi"
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+VALUES = {"example", "examples", "default", "enum", "const"}
+"""Members of a schema that hold values, in which nothing is a schema."""
+NAMED = {"properties", "patternProperties", "$defs", "schemas", "responses"}
+"""Members whose own members have names of the document's choice, such as `default`."""
+NO_PARAMETERS = {"accept", "content-type", "authorization"}
+"""Headers of which OpenAPI says that they are described elsewhere."""
+LINKS = 32
+"""`$ref` to `$ref`, so many at most."""
+SHAPE_DEPTH = 8
+VARIABLE = re.compile(r"\{([^{}/]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One of the document. body: None where none is described. responses: by "200", "2XX" and "default"."""
+
+    method: str
+    template: str
+    path: re.Pattern[str]
+    parameters: tuple[Parameter, ...]
+    body: Content | None
+    body_required: bool
+    responses: Mapping[str, Content]
+
+    def values(self, path: str) -> dict[str, str] | None:
+        """The path's values, by the end of it: what stands before are the API's context and the like."""
+        count = self.template.count("/")
+        found = self.path.fullmatch("/" + "/".join(path.split("/")[-count:]))
+        names = VARIABLE.findall(self.template)
+        return None if found is None else dict(zip(names, found.groups(), strict=True))
+
+    def response(self, status: int) -> Content | None:
+        """None: the document does not describe it."""
+        keys = (str(status), f"{status // 100}XX", f"{status // 100}xx", "default")
+        return next((self.responses[key] for key in keys if key in self.responses), None)
+
+
+class Operations:
+    """Those of a document that an attachment can meet. ValueError says what is wrong with the document."""
+
+    def __init__(
+        self, document: Json, params: Mapping[str, Any], attached_to: str, rules: Rules, *, request: bool
+    ) -> None:
+        reader = _Reader(document, rules, request=request)
+        self._base: str | None = params.get("basePath")
+        self._by_key: dict[tuple[str, str], Operation] = {}
+        self._only: Operation | None = None
+        wanted = params.get("operationId")
+        method, _, template = attached_to.partition(" ")
+        template = template.partition(" ")[0]
+        is_one = attached_to != "" and "*" not in attached_to and self._base is None
+        known = []
+        for each_method, each_template, node, shared in reader.operations():
+            key = (each_method, VARIABLE.sub("{}", each_template))
+            known.append(f"{each_method} {each_template}")
+            if wanted is not None:
+                if node.value.get("operationId") == wanted:
+                    self._only = reader.operation(each_method, each_template, node, shared)
+            elif not is_one or key == (_described(method), VARIABLE.sub("{}", template)):
+                self._by_key[key] = reader.operation(each_method, each_template, node, shared)
+        if self._only is None and not self._by_key:
+            expected = f"operationId {wanted}" if wanted is not None else attached_to if is_one else "an operation"
+            raise ValueError(f"expected a document with {expected}, got one with {', '.join(known) or 'none'}")
+        self._ordered = sorted(self._by_key.values(), key=_specific)
+
+    def find(self, method: str, path: str, operation: str) -> tuple[Operation, dict[str, str]] | None:
+        """The operation of a request, and the path's values as they came; None: it is for none of the document."""
+        if self._only is not None:
+            return self._only, self._only.values(path) or {}
+        if self._base is not None:
+            return self._find_below(self._base.rstrip("/"), method, path)
+        template = VARIABLE.sub("{}", operation.partition(" ")[2].partition(" ")[0])
+        found = self._by_key.get((method, template)) or self._by_key.get((_described(method), template))
+        return None if found is None else (found, found.values(path) or {})
+
+    def _find_below(self, base: str, method: str, path: str) -> tuple[Operation, dict[str, str]] | None:
+        rest = path.removeprefix(base)
+        if not path.startswith(base) or not rest.startswith("/"):
+            return None
+        for wanted in dict.fromkeys((method, _described(method))):
+            for each in self._ordered:
+                if each.method == wanted and (found := each.path.fullmatch(rest)):
+                    return each, dict(zip(VARIABLE.findall(each.template), found.groups(), strict=True))
+        return None
+
+
+def _described(method: str) -> str:
+    """HEAD is answered as GET is."""
+    return "GET" if method == "HEAD" else method
+
+
+def _specific(operation: Operation) -> list[tuple[bool, str]]:
+    """Literals before variables, from the left (OpenAPI, "Path Templating Matching")."""
+    return [("{" in segment, segment) for segment in operation.template.split("/")]
+
+
+# ------------------------------------------------------------------ reading a document
+
+
+def parsed(document: str | Mapping[str, Any]) -> Json:
+    """The document, of a parameter. ValueError where it is none of 3.0 or 3.1."""
+    text = document if isinstance(document, str) else json.dumps(document)
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"expected an OpenAPI document as JSON, got a text that is none: {error}") from None
+    version = found.get("openapi") if isinstance(found, dict) else None
+    if not isinstance(version, str) or not version.startswith(("3.0.", "3.1.")):
+        raise ValueError(f"expected an OpenAPI document with openapi: 3.0.x or 3.1.x, got {version!r}")
+    if not isinstance(found, dict) or not isinstance(found.get("paths", {}), dict):
+        raise ValueError("expected paths of the OpenAPI document to be an object")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A part of the document, and where it stands."""
+
+    steps: tuple[str, ...]
+    value: Any
+
+
+class _Reader:
+    def __init__(self, document: Json, rules: Rules, *, request: bool) -> None:
+        not_required = "readOnly" if request else "writeOnly"
+        self._document = _adapted(document, not_required, old=document["openapi"].startswith("3.0."))
+        self._registry = jsonschema_rs.Registry([(URI, self._document)])
+        self._rules, self._request = rules, request
+
+    def operations(self) -> Iterator[tuple[str, str, Node, list[Node]]]:
+        """Method, template, the operation, and the parameters that its path has for all."""
+        for template in self._document.get("paths", {}):
+            item = self._down(Node((), self._document), "paths", template)
+            if item is None or not template.startswith("/"):
+                continue
+            shared = self._list(item, "parameters")
+            for method in METHODS:
+                if (node := self._down(item, method)) is not None:
+                    yield method.upper(), template, node, shared
+
+    def operation(self, method: str, template: str, node: Node, shared: list[Node]) -> Operation:
+        parameters = {
+            (each.place, each.name): each for each in self._parameters([*shared, *self._list(node, "parameters")])
+        }
+        body = self._down(node, "requestBody") if self._request else None
+        responses = {} if self._request else self._responses(node)
+        return Operation(
+            method,
+            template,
+            _regex(template),
+            tuple(parameters.values()),
+            None if body is None else self._content(body),
+            body is not None and body.value.get("required") is True,
+            responses,
+        )
+
+    def _responses(self, node: Node) -> dict[str, Content]:
+        described = self._down(node, "responses")
+        found = {} if described is None else {status: self._down(described, status) for status in described.value}
+        return {status: self._content(response) for status, response in found.items() if response is not None}
+
+    def _content(self, node: Node) -> Content:
+        described = self._down(node, "content")
+        media: dict[str, Media] = {}
+        for name in {} if described is None else described.value:
+            schema = self._down(described, name, "schema") if described else None
+            validator = None if schema is None else self._validator(schema)
+            media[name.partition(";")[0].strip().lower()] = Media(validator, self._shape(schema))
+        return Content(media)
+
+    def _parameters(self, nodes: list[Node]) -> Iterator[Parameter]:
+        for node in nodes if self._request else []:
+            name, place = str(node.value.get("name")), node.value.get("in")
+            if place not in STYLES or (place == "header" and name.lower() in NO_PARAMETERS):
+                continue
+            style = node.value.get("style", STYLES[place][0])
+            if style not in STYLES[place]:
+                expected = f"expected one of the styles {', '.join(STYLES[place])} of a parameter in {place}"
+                raise ValueError(f"{expected}, got {style} at #{pointer(node.steps)}")
+            content = self._down(node, "content")
+            as_json = self._down(content, *content.value, "schema") if content and len(content.value) == 1 else None
+            schema = as_json or self._down(node, "schema")
+            yield Parameter(
+                name,
+                place,
+                place == "path" or node.value.get("required") is True,
+                style,
+                node.value.get("explode", style == "form") is True,
+                as_json is not None,
+                self._shape(schema),
+                None if schema is None else self._validator(schema),
+            )
+
+    def _validator(self, schema: Node) -> Validator:
+        fragment = quote(pointer(schema.steps), safe="/~")
+        return compiled({"$ref": f"{URI}#{fragment}"}, self._rules, self._registry)
+
+    def _shape(self, schema: Node | None, depth: int = 0) -> Shape:
+        if schema is None or not isinstance(schema.value, dict) or depth > SHAPE_DEPTH:
+            return ANY
+        value = schema.value
+        named = value.get("type", [])
+        types = {named} if isinstance(named, str) else set(named)
+        items = self._shape(self._down(schema, "items"), depth + 1)
+        members = {
+            name: self._shape(self._down(schema, "properties", name), depth + 1) for name in value.get("properties", {})
+        }
+        for key in ("allOf", "anyOf", "oneOf"):
+            for each in self._list(schema, key):
+                shape = self._shape(each, depth + 1)
+                types |= shape.types
+                members |= shape.members
+                items = shape.items if shape.items is not None else items
+        return Shape(frozenset(types), items, members)
+
+    def _list(self, node: Node, key: str) -> list[Node]:
+        value = node.value.get(key, [])
+        found = [self._down(node, key, str(at)) for at in range(len(value))] if isinstance(value, list) else []
+        return [each for each in found if each is not None]
+
+    def _down(self, node: Node, *keys: str) -> Node | None:
+        """What stands there, references followed; None where nothing does. ValueError: a reference leads nowhere."""
+        for key in keys:
+            value = node.value
+            if isinstance(value, list) and key.isdigit() and int(key) < len(value):
+                node = Node((*node.steps, key), value[int(key)])
+            elif isinstance(value, dict) and key in value:
+                node = Node((*node.steps, key), value[key])
+            else:
+                return None
+            node = self._followed(node)
+        return node
+
+    def _followed(self, node: Node) -> Node:
+        start = node
+        for _ in range(LINKS):
+            reference = node.value.get("$ref") if isinstance(node.value, dict) else None
+            if not isinstance(reference, str):
+                return node
+            if not reference.startswith("#/"):
+                got = f"got {reference!r} at #{pointer(start.steps)}"
+                raise ValueError(f"expected $ref into the document (#/…), {got}: nothing is fetched")
+            steps = [unquote(step).replace("~1", "/").replace("~0", "~") for step in reference[2:].split("/")]
+            value: Any = self._document
+            for step in steps:
+                value = value.get(step) if isinstance(value, dict) else _item(value, step)
+            if value is None:
+                raise ValueError(f"expected something at {reference}, which #{pointer(start.steps)} names, got nothing")
+            node = Node(tuple(steps), value)
+        raise ValueError(
+            f"expected $ref to lead to something, got more than {LINKS} one after the other at #{pointer(start.steps)}"
+        )
+
+
+def _item(value: Any, step: str) -> Any:
+    return value[int(step)] if isinstance(value, list) and step.isdigit() and int(step) < len(value) else None
+
+
+def _regex(template: str) -> re.Pattern[str]:
+    """One variable in a segment at most, so that time is linear in the path."""
+    for segment in template.split("/"):
+        if len(VARIABLE.findall(segment)) > 1:
+            raise ValueError(f"expected one variable at most in each segment of a path, got {template}")
+    parts = VARIABLE.split(template)
+    return re.compile("".join("([^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(parts)))
+
+
+def _adapted(value: Any, not_required: str, *, old: bool, names: bool = False) -> Any:
+    """The document with its schemas as JSON Schema 2020-12 has them, for one direction. names: it is of NAMED."""
+    if isinstance(value, list):
+        return [_adapted(each, not_required, old=old) for each in value]
+    if not isinstance(value, dict):
+        return value
+    made = {
+        name: each if name in VALUES and not names else _adapted(each, not_required, old=old, names=name in NAMED)
+        for name, each in value.items()
+    }
+    members, required = made.get("properties"), made.get("required")
+    if isinstance(members, dict) and isinstance(required, list):
+        optional = {name for name, each in members.items() if isinstance(each, dict) and each.get(not_required) is True}
+        made["required"] = [name for name in required if name not in optional]
+    return _of_3_0(made) if old else made
+
+
+def _of_3_0(schema: Json) -> Json:
+    for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if isinstance(schema.get(exclusive), bool) and schema.pop(exclusive) and bound in schema:
+            schema[exclusive] = schema.pop(bound)
+    if schema.get("nullable") is True and isinstance(schema.get("type"), str):
+        schema["type"] = [schema["type"], "null"]
+        if isinstance(schema.get("enum"), list):
+            schema["enum"] = [*schema["enum"], None]
+    return schema

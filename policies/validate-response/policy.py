@@ -1,0 +1,93 @@
+"""Lets responses pass that are as a JSON Schema or an OpenAPI document says; instead of others the client gets a 502.
+
+It tells the client nothing of what is wrong: that is in the log. With `openapi` the body is held against what the
+document says of the operation, the status and the content type; headers of responses are not looked at.
+
+Know its limits: a body has at most the attachment's `maxBodyBytes`, and is gathered, so that streams of events come all
+at once at their end: attach it to operations whose answers are documents. Bodies that are neither JSON nor text are
+known by their type alone. A response without a body (HEAD, 204, 304) passes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sdk.metrics import Counter
+from sdk.policy import ImmediateResponse, PolicyMetadata, ResponseAction, ResponseContext
+
+if TYPE_CHECKING:  # the folder's name is none of a package's
+    from validation.content import Content, Finding, finding, inline
+    from validation.json_schema import Rules
+    from validation.openapi import Operations, parsed
+else:
+    from .validation.content import Content, Finding, finding, inline
+    from .validation.json_schema import Rules
+    from .validation.openapi import Operations, parsed
+
+INVALID = Counter("invalid_responses_total", "Responses that are not as the schema says.", ["reason"])
+BODILESS = {204, 304}
+PROBLEM = {"type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "upstream's answer is invalid"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    content: Content
+    statuses: frozenset[str]
+    rules: Rules
+
+    def wrong(self, ctx: ResponseContext) -> Finding | None:
+        if not {str(ctx.status_code), f"{ctx.status_code // 100}XX"} & self.statuses:
+            return None
+        return body_wrong(ctx, self.content, self.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    operations: Operations
+    undescribed_pass: bool
+    rules: Rules
+
+    def wrong(self, ctx: ResponseContext) -> Finding | None:
+        request = ctx.request
+        found = self.operations.find(request.method, request.path, request.operation)
+        content = None if found is None else found[0].response(ctx.status_code)
+        if content is not None:
+            return body_wrong(ctx, content, self.rules)
+        if self.undescribed_pass:
+            return None
+        if found is None:
+            return finding("operation", "path", "no such operation is described")
+        return finding("status", "status", f"the status {ctx.status_code} is not described")
+
+
+def body_wrong(ctx: ResponseContext, content: Content, rules: Rules) -> Finding | None:
+    if ctx.body:
+        return content.wrong(ctx.headers, ctx.body, rules)
+    if ctx.request.method == "HEAD" or ctx.status_code in BODILESS or not content.media:
+        return None
+    return finding("missing-body", "body", "a body is required")
+
+
+def prepare(params: dict[str, Any], metadata: PolicyMetadata) -> Schema | Document:
+    rules = Rules.of(params)
+    if "schema" in params:
+        return Schema(inline(params, rules), frozenset(params["statuses"]), rules)
+    operations = Operations(parsed(params["openapi"]), params, metadata.operation, rules, request=False)
+    return Document(operations, params["undescribed"] == "pass", rules)
+
+
+def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
+    found: Finding | None = ctx.prepared.wrong(ctx)
+    if found is None:
+        return None
+    INVALID.inc(reason=found.reason)
+    log.warning("invalid response with status %d: %s: %s", ctx.status_code, found.reason, json.dumps(found.errors))
+    if params["onInvalid"] == "report":
+        ctx.metadata[ctx.policy.policy_name] = {"reason": found.reason, "errors": found.errors}
+        return None
+    return ImmediateResponse(502, {"content-type": "application/problem+json"}, json.dumps(PROBLEM))

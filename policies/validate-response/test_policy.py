@@ -1,0 +1,131 @@
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sdk.policy import PolicyMetadata
+
+from sdk import testing
+
+policy = testing.load_policy(__file__)
+ABOUT = PolicyMetadata("validate-response", "v1.0.0", operation="GET /orders/{id}")
+DEFAULTS: dict[str, Any] = {
+    "contentTypes": ["application/json"],
+    "statuses": ["2XX"],
+    "undescribed": "pass",
+    "onInvalid": "refuse",
+    "maxErrors": 10,
+    "showValues": False,
+    "formats": True,
+    "maxDepth": 64,
+    "duplicateNames": "refuse",
+}
+ORDER = {
+    "type": "object",
+    "required": ["id", "secret"],
+    "properties": {"id": {"type": "integer"}, "secret": {"type": "string", "writeOnly": True}},
+}
+
+
+def described(schema: Any) -> Any:
+    return {"description": "", "content": {"application/json": {"schema": schema}}}
+
+
+DOCUMENT = {
+    "openapi": "3.1.0",
+    "info": {"title": "Orders", "version": "1"},
+    "paths": {
+        "/orders/{id}": {
+            "get": {
+                "operationId": "read",
+                "responses": {
+                    "200": described({"$ref": "#/components/schemas/Order"}),
+                    "202": {"description": "not yet"},
+                    "4XX": described({"required": ["title"]}),
+                },
+            }
+        },
+    },
+    "components": {"schemas": {"Order": ORDER}},
+}
+
+
+def answered(body: bytes | None, status: int = 200, *, headers: Any = None, method: str = "GET", **params: Any) -> Any:
+    given = testing.params({**DEFAULTS, **params})
+    with testing.prepared(policy, given, ABOUT) as made:
+        request = testing.request(
+            method, "/shop/orders/7", operation=f"{method} /orders/{{id}}", prepared=made, policy=ABOUT
+        )
+        sent = {"content-type": "application/json"} if headers is None else headers
+        action = policy.on_response(testing.response(status, headers=sent, body=body, request=request), given)
+    return action, request.metadata.to_dict()
+
+
+def passes(*args: Any, **more: Any) -> bool:
+    action, _ = answered(*args, **more)
+    if action is not None:
+        assert action.status_code == 502
+        assert json.loads(action.body) == {
+            "type": "about:blank", "title": "Bad Gateway", "status": 502, "detail": "upstream's answer is invalid"
+        }  # fmt: skip
+    return action is None
+
+
+def test_a_schema_is_for_the_statuses_that_it_is_said_for() -> None:
+    schema = {"required": ["id"]}
+    assert passes(b'{"id": 1}', schema=schema)
+    assert not passes(b"{}", schema=schema)
+    assert not passes(b"{}", 299, schema=schema)
+    assert passes(b"no JSON", 404, schema=schema)
+    assert not passes(b"{}", 404, schema=schema, statuses=["200", "404"])
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b"[" * (1 << 20), b'{"id": 1, "id": 2}', b'{"id": NaN}', b"<html>"]
+)
+def test_what_is_no_document_is_invalid(body: bytes) -> None:
+    assert not passes(body, schema=True)
+
+
+def test_what_has_no_body_passes() -> None:
+    assert passes(None, 204, schema=ORDER)
+    assert passes(None, 200, schema=ORDER, method="HEAD")
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-type": "text/html"}, {"content-type": ["application/json"] * 2}])
+def test_another_content_type_is_invalid(headers: Any) -> None:
+    assert not passes(b"{}", schema=True, headers=headers)
+
+
+def test_what_is_wrong_is_logged_without_the_values(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert not passes(b'{"id": "hunter2"}', openapi=DOCUMENT)
+    (record,) = caplog.records
+    assert 'invalid response with status 200: schema: [{"in": "body", "pointer": "/id"' in record.getMessage()
+    assert "hunter2" not in record.getMessage()
+
+
+def test_a_document_says_it_for_each_status() -> None:
+    assert passes(b'{"id": 1}', openapi=DOCUMENT), "what is write-only is not required of a response"
+    assert not passes(b'{"id": "1"}', openapi=DOCUMENT)
+    assert not passes(b"{}", 404, openapi=DOCUMENT)
+    assert passes(None, 202, openapi=DOCUMENT)
+    assert not passes(b"{}", 202, openapi=DOCUMENT)
+    assert passes(b"Oops.", 500, openapi=DOCUMENT)
+    assert not passes(b"Oops.", 500, openapi=DOCUMENT, undescribed="refuse")
+    assert passes(b'{"id": 1}', openapi=DOCUMENT, operationId="read")
+
+
+def test_report_lets_it_pass_and_notes_it() -> None:
+    testing.reset_metrics(policy)
+    action, noted = answered(b"[]", openapi=DOCUMENT, onInvalid="report")
+    assert action is None
+    assert noted["validate-response"]["reason"] == "schema"
+    assert testing.metric(policy, "invalid_responses_total").value(reason="schema") == 1
+
+
+def test_the_code_is_that_of_validate_request() -> None:
+    """Links, so that there is one text of it; a build copies what they lead to."""
+    for path in (Path(__file__).parent / "validation").glob("*.py"):
+        assert path.resolve().parent == Path(__file__).parent.parent / "validate-request" / "validation"

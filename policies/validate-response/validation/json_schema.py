@@ -1,0 +1,1 @@
+../../validate-request/validation/json_schema.py

@@ -1,0 +1,1 @@
+../../validate-request/validation/shapes.py

@@ -1,0 +1,107 @@
+"""Makes JSON of XML and XML of JSON, of requests, responses or both: the rules stand in conversion/xml_reader.py.
+
+Document types, and with them entities and what is outside of a document, are refused; depth and size are bounded. What
+cannot be converted is refused: of a request with a 400 that says why, of a response with a 502 that says nothing.
+
+Know its limits: a body has at most the attachment's `maxBodyBytes`, and both directions are gathered, whichever is
+converted. XML says nothing of numbers, so that all values of the JSON are texts, lists, objects or null; and nothing of
+a list with one entry, which `lists` says. Prefixes are taken as they are written, declared or not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from sdk.policy import (
+    Headers,
+    ImmediateResponse,
+    RequestAction,
+    RequestContext,
+    ResponseAction,
+    ResponseContext,
+    UpstreamRequestModifications,
+    UpstreamResponseModifications,
+)
+
+if TYPE_CHECKING:  # the folder's name is none of a package's
+    from conversion.limits import ConversionError, Limits
+    from conversion.xml_reader import json_of
+    from conversion.xml_writer import checked, xml_of
+else:
+    from .conversion.limits import ConversionError, Limits
+    from .conversion.xml_reader import json_of
+    from .conversion.xml_writer import checked, xml_of
+
+DIGESTS = ["digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"]
+"""Of the body that is replaced."""
+MADE = {"xml-to-json": "application/json", "json-to-xml": "application/xml; charset=utf-8"}
+FORMS = {"xml-to-json": "xml", "json-to-xml": "json"}
+
+log = logging.getLogger(__name__)
+
+
+class OtherTypeError(Exception):
+    """A body is not of the kind that is converted."""
+
+
+def prepare(params: dict[str, Any]) -> Limits:
+    if "rootName" in params:
+        checked(params["rootName"])
+    return Limits(params["maxDepth"], params["maxBytes"])
+
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    try:
+        made = converted(ctx.headers, ctx.body, params["request"], params, ctx.prepared)
+    except OtherTypeError:
+        return problem(415, f"expected a body of {FORMS[params['request']].upper()}")
+    except ConversionError as error:
+        return problem(400, f"the body cannot be converted: {error}")
+    if made is None:
+        return None
+    headers = {"content-type": MADE[params["request"]]}
+    return UpstreamRequestModifications(set_headers=headers, remove_headers=DIGESTS, body=made)
+
+
+def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
+    try:
+        made = converted(ctx.headers, ctx.body, params["response"], params, ctx.prepared)
+    except (OtherTypeError, ConversionError) as error:
+        log.warning("a response with status %d cannot be converted: %s", ctx.status_code, error or "its type")
+        return problem(502, "upstream's answer cannot be converted")
+    if made is None:
+        return None
+    headers = {"content-type": MADE[params["response"]]}
+    return UpstreamResponseModifications(set_headers=headers, remove_headers=DIGESTS, body=made)
+
+
+def converted(
+    headers: Headers, body: bytes | None, conversion: str, params: dict[str, Any], limits: Limits
+) -> bytes | None:
+    """None: it stays as it is."""
+    if not body or conversion == "none":
+        return None
+    lines = headers.get_all("content-type")
+    media_type, _, rest = "".join(lines[:1]).lower().partition(";")
+    form = FORMS[conversion]
+    if len(lines) > 1 or not media_type.strip().endswith((f"/{form}", f"+{form}")):
+        if params["otherTypes"] == "pass" and len(lines) < 2:
+            return None
+        raise OtherTypeError
+    if conversion == "xml-to-json":
+        return json_of(body, charset(rest), params["lists"], limits)
+    return xml_of(body, params.get("rootName"), limits)
+
+
+def charset(parameters: str) -> str:
+    """Of a content type's parameters; "" where they name none."""
+    pairs = (each.partition("=") for each in parameters.split(";"))
+    return next((value.strip(' "') for name, _, value in pairs if name.strip() == "charset"), "")
+
+
+def problem(status: int, detail: str) -> ImmediateResponse:
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return ImmediateResponse(status, {"content-type": "application/problem+json"}, json.dumps(body))

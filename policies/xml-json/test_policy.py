@@ -1,0 +1,282 @@
+import json
+import logging
+import time
+from typing import Any
+from xml.dom import minidom
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sdk import testing
+
+policy = testing.load_policy(__file__)
+DEFAULTS: dict[str, Any] = {
+    "request": "none",
+    "response": "none",
+    "otherTypes": "pass",
+    "lists": [],
+    "maxDepth": 64,
+    "maxBytes": 1 << 22,
+}
+BEGIN = '<?xml version="1.0" encoding="UTF-8"?>\n'
+
+
+def asked(body: Any, headers: Any, **changed: Any) -> Any:
+    params = testing.params({**DEFAULTS, **changed})
+    sent = body.encode() if isinstance(body, str) else body
+    with testing.prepared(policy, params) as made:
+        return policy.on_request(testing.request("POST", headers=headers, body=sent, prepared=made), params)
+
+
+def to_json(xml: Any, content_type: str = "application/xml", **changed: Any) -> Any:
+    action = asked(xml, {"content-type": content_type}, request="xml-to-json", **changed)
+    assert action.set_headers == {"content-type": "application/json"}
+    return json.loads(action.body)
+
+
+def to_xml(value: Any, **changed: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    action = asked(text, {"content-type": "application/json"}, request="json-to-xml", **changed)
+    assert action.set_headers == {"content-type": "application/xml; charset=utf-8"}
+    made = action.body.decode()
+    assert made.startswith(BEGIN)
+    return str(made[len(BEGIN) :])
+
+
+def why(body: Any, conversion: str, **changed: Any) -> str:
+    """What the client is told of a body that cannot be converted."""
+    sent = {"content-type": "text/xml" if conversion == "xml-to-json" else "application/json"}
+    answer = asked(body, sent, request=conversion, **changed)
+    assert answer.status_code == 400
+    return str(json.loads(answer.body)["detail"])
+
+
+# ------------------------------------------------------------------ XML to JSON
+
+
+@pytest.mark.parametrize(
+    ("xml", "value"),
+    [
+        ("<a/>", {"a": None}),
+        ("<a></a>", {"a": None}),
+        ("<a> b </a>", {"a": " b "}),
+        ("<a b='c'/>", {"a": {"@b": "c"}}),
+        ("<a b='c'>d</a>", {"a": {"@b": "c", "#text": "d"}}),
+        ("<a>\n <b>1</b>\n <b>2</b>\n <c/>\n</a>", {"a": {"b": ["1", "2"], "c": None}}),
+        ("<a><b/><b/><b/></a>", {"a": {"b": [None, None, None]}}),
+        ("<a>x<b>y</b>z</a>", {"a": {"b": "y", "#text": "xz"}}),
+        ("<a><![CDATA[<&]]>&lt;&#65;&#x42;</a>", {"a": "<&<AB"}),
+        ("<a><!-- no --><?pi no?>b</a>", {"a": "b"}),
+        (
+            '<p:a xmlns:p="urn:p" xmlns="urn:q"><p:b/></p:a>',
+            {"p:a": {"@xmlns:p": "urn:p", "@xmlns": "urn:q", "p:b": None}},
+        ),
+    ],
+)
+def test_the_rules(xml: str, value: Any) -> None:
+    assert to_json(xml) == value
+
+
+def test_lists_are_what_they_are_said_to_be() -> None:
+    assert to_json("<a><b/><c/></a>", lists=["b", "other"]) == {"a": {"b": [None], "c": None}}
+
+
+@pytest.mark.parametrize(
+    ("xml", "content_type"),
+    [
+        ("<a>é€</a>".encode(), "application/xml"),
+        ("\ufeff<a>é€</a>".encode(), "application/xml; charset=iso-8859-1"),
+        ("<a>é€</a>".encode("utf-16"), "text/xml"),
+        ("<?xml version='1.0' encoding='utf-16'?><a>é€</a>".encode("utf-16"), "application/soap+xml"),
+        ("<?xml version='1.0' encoding='windows-1252'?><a>é€</a>".encode("cp1252"), "application/xml"),
+        ("<?xml version='1.0' encoding='us-ascii'?><a>é€</a>".encode(), 'application/xml; Charset="UTF-8"'),
+    ],
+)
+def test_encodings(xml: bytes, content_type: str) -> None:
+    assert to_json(xml, content_type) == {"a": "é€"}
+
+
+BOMB = "<!DOCTYPE a [<!ENTITY x 'xxxxxxxxxx'>" + "".join(
+    f"<!ENTITY x{at} '{f'&x{at - 1 or str()};' * 10}'>" for at in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("xml", "said"),
+    [
+        (BOMB + "]><a>&x11;</a>", "without a document type"),
+        (BOMB + "]><a b='&x11;'/>", "without a document type"),
+        ("<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a>&x;</a>", "without a document type"),
+        ("<!DOCTYPE a SYSTEM 'http://127.0.0.1/a.dtd'><a/>", "without a document type"),
+        ("<!DOCTYPE a PUBLIC '-//x' 'x'><a/>", "without a document type"),
+        ("<!DOCTYPE a>" + "<a>" * 10, "without a document type"),
+        ("<a>&x;</a>", "undefined entity"),
+        ("<a>" * (1 << 18), "at most 64 levels"),
+        ("<a>" * 65 + "</a>" * 65, "at most 64 levels"),
+        ("<a><b></a></b>", "mismatched tag"),
+        ("<a b='1' b='2'/>", "duplicate attribute"),
+        ("<a/><b/>", "junk after document element"),
+        ("<a", "unclosed token"),
+        ("no XML", "syntax error"),
+        ("<a>\x00</a>", "not well-formed"),
+        ("<a>&#0;</a>", "invalid character number"),
+        (b"<a>\xff</a>", "not well-formed"),
+        ("<?xml version='1.0' encoding='klingon'?><a/>", "unknown encoding"),
+        (b"\xff\xfe<\x00a", "expected XML"),
+    ],
+)
+def test_xml_that_is_refused(xml: Any, said: str) -> None:
+    began = time.process_time()
+    assert said in why(xml, "xml-to-json")
+    assert time.process_time() - began < 10
+
+
+def test_a_charset_that_is_not_known_is_refused() -> None:
+    answer = asked("<a/>", {"content-type": "text/xml; charset=klingon"}, request="xml-to-json")
+    assert answer.status_code == 400
+
+
+def test_many_elements_take_little_time() -> None:
+    began = time.process_time()
+    assert len(to_json("<a>" + "<b/>" * 200_000 + "</a>")["a"]["b"]) == 200_000
+    assert time.process_time() - began < 20
+
+
+# ------------------------------------------------------------------ JSON to XML
+
+
+@pytest.mark.parametrize(
+    ("value", "xml"),
+    [
+        ({"a": None}, "<a></a>"),
+        ({"a": ""}, "<a></a>"),
+        ({"a": {}}, "<a></a>"),
+        ({"a": True}, "<a>true</a>"),
+        ('{"a": 1.10}', "<a>1.10</a>"),
+        ('{"a": -12345678901234567890123456789e400}', "<a>-12345678901234567890123456789e400</a>"),
+        ({"a": {"@b": 1, "#text": "c", "@d": None}}, '<a b="1" d="">c</a>'),
+        ({"a": {"b": [1, {"c": 2}, None]}}, "<a><b>1</b><b><c>2</c></b><b></b></a>"),
+        ({"a": {"b": []}}, "<a></a>"),
+        ({"a": "<&>\r\n\t\"']]>"}, "<a>&lt;&amp;&gt;&#13;\n\t\"']]&gt;</a>"),
+        ({"a": {"@b": "<&>\r\n\t\"'"}}, '<a b="&lt;&amp;&gt;&#13;&#10;&#9;&quot;\'"></a>'),
+        ({"p:é": {"@xmlns:p": "urn:p"}}, '<p:é xmlns:p="urn:p"></p:é>'),
+    ],
+)
+def test_the_rules_backwards(value: Any, xml: str) -> None:
+    assert to_xml(value) == xml
+    minidom.parseString(xml)  # noqa: S318 — what was made here
+
+
+def test_a_root_for_what_has_none() -> None:
+    assert to_xml([1, {"a": 2}], rootName="all") == "<all><item>1</item><item><a>2</a></item></all>"
+    assert to_xml({"a": 1, "b": 2}, rootName="all") == "<all><a>1</a><b>2</b></all>"
+    assert to_xml({"a": [1, 2]}, rootName="all") == "<all><a>1</a><a>2</a></all>"
+    assert to_xml(7, rootName="all") == "<all>7</all>"
+    assert to_xml({"a": 1}, rootName="all") == "<a>1</a>"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("[1]", "one member"),
+        ("{}", "one member"),
+        ('{"a": 1, "b": 2}', "one member"),
+        ('{"a": [1, 2]}', "one member"),
+        ('{"a": {"b": [[1]]}}', "no list in the list 'b'"),
+        ('{"a": {"@b": {}}}', "expected text in '@b'"),
+        ('{"a": {"#text": [1]}}', "expected text in 'a'"),
+        ('{"a b": 1}', "expected a name of XML"),
+        ('{"": 1}', "expected a name of XML"),
+        ('{"1a": 1}', "expected a name of XML"),
+        ('{"a:b:c": 1}', "expected a name of XML"),
+        ('{"a><script": 1}', "expected a name of XML"),
+        ('{"a": {"@b=\\"1\\" c": 1}}', "expected a name of XML"),
+        ('{"a": {"#comment": 1}}', "expected a name of XML"),
+        ('{"a": "\\u0000"}', "a character that XML does not have"),
+        ('{"a": {"@b": "\\u001b"}}', "a character that XML does not have"),
+        ('{"a": "\\ud800"}', "a character that XML does not have"),
+        ('{"a": "\\uffff"}', "a character that XML does not have"),
+        ('{"a": 1, "a": 2}', "a name stands twice"),
+        ('{"a": NaN}', "NaN and Infinity"),
+        ('{"a": ', "expected JSON"),
+        (b'{"a": "\xff"}', "expected JSON"),
+        ("[" * (1 << 18), "fewer levels"),
+        ('{"a":' * 65 + "1" + "}" * 65, "at most 64 levels"),
+        (json.dumps({"a": {"b" * 60_000: [0] * 100_000}}), "at most 4194304 bytes"),
+        (json.dumps({"a": "<" * 1_100_000}), "at most 4194304 bytes"),
+    ],
+)
+def test_json_that_is_refused(body: Any, said: str) -> None:
+    began = time.process_time()
+    assert said in why(body, "json-to-xml")
+    assert time.process_time() - began < 10
+
+
+NAMES = st.sampled_from(["a", "b", "p:c", "é"])
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=8).filter(
+    lambda text: not text.isspace() and not policy.checked.__globals__["NO_CHARACTER"].search(text)
+)
+VALUES = st.recursive(
+    st.none() | TEXTS,
+    lambda of: (
+        st.dictionaries(NAMES, of | st.lists(of, min_size=2, max_size=3), min_size=1, max_size=3)
+        | st.fixed_dictionaries({"@a": TEXTS, "#text": TEXTS})
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(value=VALUES)
+def test_there_and_back_is_the_same(value: Any) -> None:
+    assert to_json(to_xml({"root": value})) == {"root": value}
+
+
+@settings(deadline=None)
+@given(
+    body=st.binary(min_size=1, max_size=40) | st.text(min_size=1, max_size=40).map(lambda text: f"<a>{text}".encode())
+)
+def test_any_bytes_get_an_answer(body: bytes) -> None:
+    for conversion in ("xml-to-json", "json-to-xml"):
+        sent = {"content-type": "text/xml" if conversion == "xml-to-json" else "application/json"}
+        action = asked(body, sent, request=conversion, rootName="a")
+        assert getattr(action, "status_code", 400) == 400
+
+
+# ------------------------------------------------------------------ messages
+
+
+def answered(body: bytes | None, status: int = 200, content_type: str = "text/xml", **changed: Any) -> Any:
+    params = testing.params({**DEFAULTS, "response": "xml-to-json", **changed})
+    with testing.prepared(policy, params) as made:
+        request = testing.request(prepared=made)
+        return policy.on_response(
+            testing.response(status, headers={"content-type": content_type}, body=body, request=request), params
+        )
+
+
+def test_responses(caplog: pytest.LogCaptureFixture) -> None:
+    assert answered(b"<a>1</a>", 404).body == b'{"a":"1"}'
+    assert "content-digest" in answered(b"<a/>").remove_headers
+    assert (answered(None, 204), answered(b"<a/>", response="none")) == (None, None)
+    with caplog.at_level(logging.WARNING):
+        refused = answered(b"<a>secret")
+    assert refused.status_code == 502
+    assert json.loads(refused.body)["detail"] == "upstream's answer cannot be converted"
+    assert "no element found" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_other_types() -> None:
+    assert asked("a", {"content-type": "text/plain"}, request="xml-to-json") is None
+    assert asked("a", {}, request="xml-to-json") is None
+    assert asked("a", {"content-type": "text/plain"}, request="xml-to-json", otherTypes="refuse").status_code == 415
+    assert asked("<a/>", {"content-type": ["text/xml", "a/b"]}, request="xml-to-json").status_code == 415
+    assert answered(b"<html>", content_type="text/html") is None
+    assert answered(b"<html>", content_type="text/html", otherTypes="refuse").status_code == 502
+
+
+def test_the_root_s_name_is_checked_before_anything_runs() -> None:
+    with pytest.raises(ValueError, match="expected a name of XML, got 'a b'"):
+        to_xml([], rootName="a b")
