@@ -19,8 +19,8 @@ from e2e import model_events
 from e2e.conftest import HERE
 from e2e.counterparts import Counterparts, counterparts
 from e2e.gateway import Gateway, api, attach, running
-from e2e.test_bad_apis import refused
 from e2e.model_upstream import ModelUpstream
+from e2e.test_bad_apis import refused
 from e2e.upstream import Recorded, Upstream
 
 POLICIES = HERE.parent / "policies"
