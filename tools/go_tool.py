@@ -89,6 +89,7 @@ PROTOC_GEN_GO_GRPC = GoTool("protoc-gen-go-grpc", "google.golang.org/grpc/cmd/pr
 PEBBLE = GoTool("pebble", "github.com/letsencrypt/pebble/v2", "/cmd/pebble", "v2.10.3")
 CHALLTESTSRV = GoTool("pebble-challtestsrv", PEBBLE.module, "/cmd/pebble-challtestsrv", PEBBLE.version)
 COLLECTOR = HeldTool("collector", "e2e/collector", ".")
+OIDC_PROVIDER = HeldTool("oidc_provider", "e2e/oidc_provider", ".")
 
 PROMETHEUS_MODULE, PROMETHEUS_COMMANDS = "e2e/prometheus", "github.com/prometheus/prometheus/cmd"
 WITHOUT_DISCOVERY = "remove_all_sd"  # of targets in clouds, which is most of what there is to compile
@@ -98,7 +99,7 @@ PROMTOOL = HeldTool("promtool", PROMETHEUS_MODULE, f"{PROMETHEUS_COMMANDS}/promt
 
 def main(names: list[str]) -> None:
     """Prints the paths of programs that tests need, a line for each."""
-    tools: tuple[GoTool | HeldTool, ...] = (PEBBLE, CHALLTESTSRV, COLLECTOR, PROMETHEUS, PROMTOOL)
+    tools: tuple[GoTool | HeldTool, ...] = (PEBBLE, CHALLTESTSRV, COLLECTOR, OIDC_PROVIDER, PROMETHEUS, PROMTOOL)
     known = {tool.name: tool for tool in tools}
     for name in names:
         print(known[name].binary())
