@@ -38,6 +38,7 @@ import (
 const (
 	secret   = "a-secret-of-tests"
 	audience = "orders"
+	lifetime = time.Hour // of access tokens: longer than any test
 )
 
 // clients who get access tokens by client credentials, all with the same secret: which kind each one gets.
@@ -183,7 +184,8 @@ func (s *store) GetPrivateClaimsFromScopes(_ context.Context, _, _ string, scope
 
 // CreateAccessToken implements op.Storage.
 func (s *store) CreateAccessToken(ctx context.Context, request op.TokenRequest) (string, time.Time, error) {
-	id, until, err := s.Storage.CreateAccessToken(ctx, request)
+	id, _, err := s.Storage.CreateAccessToken(ctx, request)
+	until := time.Now().Add(lifetime)
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	s.issued[id] = issued{request.GetSubject(), request.GetAudience(), request.GetScopes(), until}
