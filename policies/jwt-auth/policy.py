@@ -513,7 +513,8 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[Gate]:
 async def issuers_of(params: Mapping[str, Any], stack: AsyncExitStack) -> dict[str, Issuer]:
     """Issuers by their names, with keys as far as they are there by now. ValueError: the parameters are wrong."""
     # what is compressed is not read: nobody knows how much of it there will be
-    session = aiohttp.ClientSession(auto_decompress=False, headers={"accept-encoding": "identity"})
+    headers, cookies = {"accept-encoding": "identity"}, aiohttp.DummyCookieJar()
+    session = aiohttp.ClientSession(auto_decompress=False, headers=headers, cookie_jar=cookies)
     await stack.enter_async_context(session)
     issuers: dict[str, Issuer] = {}
     published: list[Published] = []
