@@ -12,24 +12,30 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench import machine
+import yaml
+
+from bench import machine, tokens
 from bench.peers import envoy
 from bench.peers.site import Site
 from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
 from bench.rows import PLAIN, ROWS, Attachment, Row
 from bench.settings import Settings
 
+POLICIES = Path(__file__).resolve().parent.parent / "policies"
 HEADER = {"name": "x-bench", "value": "1"}
-BASE = Row("set-one-header", "add-headers, one of the request", (
-    {"name": "add-headers", "version": "v1", "params": {"requestHeaders": [HEADER]}},
-))  # fmt: skip
+BASES = {
+    "go": Row("set-one-header", "add-headers, one of the request", (
+        {"name": "add-headers", "version": "v1", "params": {"requestHeaders": [HEADER]}},
+    )),
+    "python": Row("set-one-header-python", "one of the request, in Python", ({"name": "set-header", "version": "v1"},)),
+}  # fmt: skip
+"""By language, of which each policy that ships is compared with its own."""
 NETWORKS = [f"10.{one}.0.0/16" for one in range(100)]
 SHIPPED: dict[str, Attachment] = {
     "cors": {"name": "cors", "version": "v1", "params": {"allowOrigins": ["https://app.example"]}},
     "ip-restriction": {"name": "ip-restriction", "version": "v1", "params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
 }
-"""Those that pass a request on; what answers it costs less than what does not."""
-MEASURED = (BASE, *(Row(f"shipped-{name}", name, (attachment,)) for name, attachment in SHIPPED.items()))
+"""Those that pass a request on; what answers it costs less than what does not. With those of `measured`."""
 (ENVOY_ALONE,) = (row for row in ROWS if row.key == PLAIN)
 
 
@@ -41,12 +47,20 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     settings = Settings(rounds=options.rounds, duration=options.duration)
     with tempfile.TemporaryDirectory(prefix="shipped-") as home, contextlib.ExitStack() as stack:
-        samples = list(_samples(settings, stack, Path(home)))
-    print(machine.describe(settings, ["shipped", *arguments]), "", *table(samples), sep="\n")
+        rows = measured(stack)
+        samples = list(_samples(settings, rows, stack, Path(home)))
+    print(machine.describe(settings, ["shipped", *arguments]), "", *table(samples, rows), sep="\n")
 
 
-def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
-    every = (ENVOY_ALONE, *MEASURED)
+def measured(stack: contextlib.ExitStack) -> tuple[Row, ...]:
+    """The rows of all that ships; what they need ends with the stack."""
+    plain = [Row(f"shipped-{name}", name, (attachment,)) for name, attachment in SHIPPED.items()]
+    asked_for_tokens = [tokens.signed(), stack.enter_context(tokens.introspected())]
+    return tuple(sorted([*plain, *asked_for_tokens], key=lambda row: row.title))
+
+
+def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
+    every = (ENVOY_ALONE, *BASES.values(), *rows)
     bench, upstream = started(every, folder, stack)
     ours = stack.enter_context(gateway_with({}, settings, folder, "gateway"))
     plain = stack.enter_context(envoy.plain_envoy(Site(settings, ENVOY_ALONE, upstream, folder)))
@@ -54,13 +68,26 @@ def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> I
         yield name, take(bench, row, number, plain if row.key == PLAIN else ours, settings)
 
 
-def table(samples: Sequence[Named]) -> Iterator[str]:
-    """A line for each policy: what it costs more than BASE, in requests of plain Envoy."""
+def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:
+    """A line for each policy: what it costs more than the base of its language, in requests of plain Envoy."""
     yield "| policy | CPU µs | beyond one that sets a header, × plain Envoy |"
     yield "| --- | ---: | ---: |"
-    plain, base = ([sample.total for sample in of(samples, row, "")] for row in (ENVOY_ALONE, BASE))
-    for row in (ENVOY_ALONE, *MEASURED):
-        own = of(samples, row, "")
-        beyond = [sample.total - other for sample, other in zip(own, base, strict=True)]
-        cost = f"{statistics.median(sample.total for sample in own):.1f}"
-        yield f"| {row.title}{mark(own)} | {cost} | {ratio(beyond, plain, 2) if row.key != PLAIN else ''} |"
+    plain = totals(samples, ENVOY_ALONE)
+    for row in (ENVOY_ALONE, *BASES.values(), *rows):
+        own = totals(samples, row)
+        cost = f"{row.title}{mark(of(samples, row, ''))} | {statistics.median(own):.1f}"
+        if row in rows:
+            base = totals(samples, BASES[language(row.title)])
+            beyond = [value - other for value, other in zip(own, base, strict=True)]
+            yield f"| {cost} | {ratio(beyond, plain, 2)} |"
+        else:
+            yield f"| {cost} | |"
+
+
+def totals(samples: Sequence[Named], row: Row) -> list[float]:
+    return [sample.total for sample in of(samples, row, "")]
+
+
+def language(policy: str) -> str:
+    definition = yaml.safe_load((POLICIES / policy / "policy-definition.yaml").read_text())
+    return str(definition["runtime"])

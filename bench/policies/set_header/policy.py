@@ -1,0 +1,9 @@
+"""Sets a header of the request."""
+
+from typing import Any
+
+from sdk.policy import RequestAction, RequestContext, UpstreamRequestModifications
+
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    return UpstreamRequestModifications(set_headers={"x-bench": "1"})
