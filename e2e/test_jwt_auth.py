@@ -1,9 +1,10 @@
-"""Tokens of a real provider: its keys change under requests, it is away and comes back, it revokes."""
+"""A real provider: its keys change under requests, it is away and comes back, it revokes, users log in and out."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import threading
 import time
@@ -17,12 +18,12 @@ import pytest
 import yaml
 
 from e2e.conftest import HERE
-from e2e.counterparts.oidc_provider import GATEWAY, SECRET, Provider, provider
+from e2e.counterparts.oidc_provider import CALLBACK, GATEWAY, LOGGED_OUT, PASSWORD, SECRET, USER, Provider, provider
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.upstream import Upstream
 
-POLICIES = ("jwt-auth", "oauth2-introspection")
-DISCOVERY, KEYS, INTROSPECTION = "/.well-known/openid-configuration", "/keys", "/oauth/introspect"
+POLICIES = ("jwt-auth", "oauth2-introspection", "oidc-login")
+KEYS, INTROSPECTION = "/keys", "/oauth/introspect"
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +172,43 @@ def test_a_server_that_is_away_and_comes_back(serving: Serving, tmp_path: Path) 
         assert client.status("def") == 503
     finally:
         late.close()
+
+
+def log_in(browser: httpx.Client, issuing: Provider, page: str) -> httpx.Response:
+    """The page, as it comes behind the login to which it leads."""
+    form = browser.get(page)
+    assert form.status_code == 200, form.text
+    (request_id,) = re.findall(r'name="id" value="([^"]+)"', form.text)
+    filled = {"id": request_id, "username": USER, "password": PASSWORD}
+    return browser.post(f"{issuing.issuer}/login/username", data=filled)
+
+
+def test_a_user_logs_in_and_out(node: Gateway, upstream: Upstream, tmp_path: Path) -> None:
+    name = f"login-{uuid.uuid4().hex[:8]}"
+    issuing = Provider(tmp_path, node.url, f"/{name}")
+    html = {"accept": "text/html"}
+    try:
+        issuing.start()
+        params = {
+            "issuer": issuing.issuer, "clientId": GATEWAY, "clientSecret": SECRET, "origin": node.url,
+            "callbackPath": f"/{name}{CALLBACK}", "logoutPath": f"/{name}/logout", "loggedOutPath": f"/{name}{LOGGED_OUT}",
+            "cookieKeys": [uuid.uuid4().hex], "claimHeaders": {"x-user": "sub"},
+        }  # fmt: skip
+        node.deploy(api(name, upstream.url, [attach("oidc-login", params, timeout="25s")]))
+        for algorithm in ("RS256", "ES256"):  # the second with a key that has just come
+            with httpx.Client(timeout=30, follow_redirects=True, headers=html) as browser:
+                page = log_in(browser, issuing, f"{node.url}/{name}/page?a=1")
+                assert (page.status_code, page.url) == (200, f"{node.url}/{name}/page?a=1")
+                (reached,) = upstream.to(f"/{name}/page")
+                assert (reached.value("x-user"), reached.value("cookie")) == ("id1", None)
+                assert browser.get(f"{node.url}/{name}/data", headers={"accept": "application/json"}).is_success
+                out = browser.get(f"{node.url}/{name}/logout")
+                passed = [each.url.path for each in out.history]
+                assert passed[:3] == [f"/{name}/logout", "/end_session", f"/{name}{LOGGED_OUT}"], passed
+                data = browser.get(f"{node.url}/{name}/data", headers={"accept": "application/json"})
+                assert data.status_code == 401
+            upstream.reset()
+            issuing.rotate("ES256")
+            assert algorithm
+    finally:
+        issuing.close()

@@ -18,20 +18,24 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET = "a-secret-of-tests"  # noqa: S105 - of all its clients
 GATEWAY = "gateway"
 """The client that may ask of tokens, and log users in."""
+CALLBACK, LOGGED_OUT = "/callback", "/bye"
+USER, PASSWORD = "test-user@127.0.0.1", "verysecure"
 
 
 class Provider:
     """A provider that can be stopped and started: then it has the same address, and other keys and tokens."""
 
-    def __init__(self, folder: Path, redirect: str = "http://127.0.0.1/callback") -> None:
+    def __init__(self, folder: Path, origin: str = "http://127.0.0.1", api: str = "/app") -> None:
+        """origin and api: of the API that users log in at. They come back to CALLBACK and LOGGED_OUT of it."""
         self.address = f"127.0.0.1:{free_port()}"
         self.issuer = f"http://{self.address}"
-        self._redirect, self._log = redirect, folder / "provider.log"
+        self._returns = ["-redirect", f"{origin}{api}{CALLBACK}", "-logged-out", f"{origin}{api}{LOGGED_OUT}"]
+        self._log = folder / "provider.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._client = httpx.Client(base_url=self.issuer, timeout=30)
 
     def start(self) -> Provider:
-        command = [program(), "-listen", self.address, "-redirect", self._redirect]
+        command = [program(), "-listen", self.address, *self._returns]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         eventually("the provider answers", self._answers, 30)

@@ -47,10 +47,16 @@ var clients = map[string]op.AccessTokenType{"reporting": op.AccessTokenTypeJWT, 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:9998", "where it listens, and so what its issuer is")
 	redirect := flag.String("redirect", "http://127.0.0.1/callback", "where a login comes back to")
+	loggedOut := flag.String("logged-out", "http://127.0.0.1/", "where a logout comes back to")
 	flag.Parse()
 	issuer := "http://" + *listen
-	storage.RegisterClients(storage.WebClient("gateway", secret, strings.Split(*redirect, ",")...))
-	s := &store{Storage: storage.NewStorage(storage.NewUserStore(issuer)), issued: map[string]issued{}, asked: map[string]int{}}
+	storage.RegisterClients(storage.WebClient("gateway", secret, *redirect))
+	s := &store{
+		Storage:   storage.NewStorage(storage.NewUserStore(issuer)),
+		loggedOut: *loggedOut,
+		issued:    map[string]issued{},
+		asked:     map[string]int{},
+	}
 	if _, err := s.rotate(jose.RS256); err != nil {
 		log.Fatal(err)
 	}
@@ -67,11 +73,12 @@ func main() {
 // store is the example's, with keys that change, and with clients that are no users.
 type store struct {
 	*storage.Storage
-	lock   sync.Mutex
-	keys   []*key // the last one signs
-	issued map[string]issued
-	asked  map[string]int
-	made   int
+	loggedOut string
+	lock      sync.Mutex
+	keys      []*key // the last one signs
+	issued    map[string]issued
+	asked     map[string]int
+	made      int
 }
 
 // issued is what an access token was issued for.
@@ -148,6 +155,22 @@ func (s *store) KeySet(context.Context) ([]op.Key, error) {
 		published = append(published, publicKey{each})
 	}
 	return published, nil
+}
+
+// ---------------------------------------------------------------- logins
+
+// website is a client that users log in at.
+type website struct {
+	op.Client
+	loggedOut string
+}
+
+func (w website) PostLogoutRedirectURIs() []string { return []string{w.loggedOut} }
+
+// GetClientByClientID implements op.Storage.
+func (s *store) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {
+	client, err := s.Storage.GetClientByClientID(ctx, id)
+	return website{client, s.loggedOut}, err
 }
 
 // ---------------------------------------------------------------- tokens
