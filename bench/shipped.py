@@ -55,8 +55,8 @@ def main(arguments: Sequence[str]) -> None:
 def measured(stack: contextlib.ExitStack) -> tuple[Row, ...]:
     """The rows of all that ships; what they need ends with the stack."""
     plain = [Row(f"shipped-{name}", name, (attachment,)) for name, attachment in SHIPPED.items()]
-    asked_for_tokens = [tokens.signed(), stack.enter_context(tokens.introspected())]
-    return tuple(sorted([*plain, *asked_for_tokens], key=lambda row: row.title))
+    asked_who = [tokens.signed(), stack.enter_context(tokens.introspected()), tokens.in_session()]
+    return tuple(sorted([*plain, *asked_who], key=lambda row: row.title))
 
 
 def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:

@@ -1,4 +1,5 @@
-"""What the rows of policies that ask for tokens need: a key that signs, and a server that says that a token is active.
+"""What the rows of policies that ask who it is need: a key that signs, a server that says that a token is active, and a
+session.
 
 They are made for each run. The policies remember a token, so a row has one: what is measured is the request that comes
 again, and not the first one.
@@ -8,17 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from bench.rows import Attachment, Row
+from bench.rows import Attachment, Headers, Row
+from sdk import testing
 
+POLICIES = Path(__file__).resolve().parent.parent / "policies"
 ISSUER, AUDIENCE, HOURS = "https://id.example", "orders", 24
 
 
@@ -34,14 +39,29 @@ def signed() -> Row:
     issuer = {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": {"keys": [public]}}
     params = {"issuers": [issuer], "scopes": ["read"], "claimHeaders": {"x-user": "sub"}}
     token = jwt.encode(claims, key, "RS256", {"kid": "bench"})
-    return row({"name": "jwt-auth", "version": "v1", "params": params}, token)
+    return row({"name": "jwt-auth", "version": "v1", "params": params}, {"Authorization": f"Bearer {token}"})
 
 
-def row(attachment: Attachment, token: str) -> Row:
-    """Upstream has to be told of ada, whose token it is."""
+def row(attachment: Attachment, sent: Headers) -> Row:
+    """Upstream has to be told of ada, who sends these headers."""
     name = str(attachment["name"])
-    sent, told = {"Authorization": f"Bearer {token}"}, {"X-User": "ada"}
-    return Row(f"shipped-{name}", name, (attachment,), upstream=told, sent=sent)
+    return Row(f"shipped-{name}", name, (attachment,), upstream={"X-User": "ada"}, sent=sent)
+
+
+def in_session() -> Row:
+    """oidc-login, with a session that the policy's own code has made; its provider is away, and nobody misses it."""
+    issuer, client, origin, key = "http://127.0.0.1:1", "bench", "http://127.0.0.1", secrets.token_urlsafe(32)
+    params = {
+        "issuer": issuer, "clientId": client, "clientSecret": "bench", "origin": origin, "cookieKeys": [key],
+        "callbackPath": "/callback", "claimHeaders": {"x-user": "sub"},
+    }  # fmt: skip
+    policy = testing.load_policy(str(POLICIES / "oidc-login" / "policy.py"))
+    claims = {"iss": issuer, "aud": client, "sub": "ada", "exp": int(time.time()), "nonce": secrets.token_urlsafe(32)}
+    session = {"until": time.time() + HOURS * 3600, "claims": claims}
+    sealed = policy.Seal([key], policy.context(params)).close("session", session)
+    (line,) = policy.Jar("session", secure=False).chunks(sealed, HOURS * 3600)
+    attachment = {"name": "oidc-login", "version": "v1", "params": params}
+    return row(attachment, {"Cookie": line.partition(";")[0]})
 
 
 @contextlib.contextmanager
@@ -54,7 +74,7 @@ def introspected() -> Iterator[Row]:
             "scopes": ["read"], "claimHeaders": {"x-user": "sub"}, "cacheSeconds": 3600,
         }  # fmt: skip
         attachment = {"name": "oauth2-introspection", "version": "v1", "params": params, "timeout": "5s"}
-        yield row(attachment, "2YotnFZFEjr1zCsicMWpAA")
+        yield row(attachment, {"Authorization": "Bearer 2YotnFZFEjr1zCsicMWpAA"})
         server.shutdown()
 
 

@@ -39,7 +39,7 @@ from sdk import clock
 FETCH_SECONDS = 5.0  # for all that it takes to get an issuer's keys
 NEW_KEY_SECONDS = 60.0  # tokens with keys that are not known have the keys fetched at most so often
 MAX_DOCUMENT = 1 << 20  # bytes of what an issuer publishes
-MAX_VERIFIED = 2048  # tokens that are remembered, and as many older ones
+MAX_VERIFIED = 1000  # tokens that an attachment remembers, and as many older ones
 RSA_BITS = range(2048, 8193)
 ALGORITHMS = get_default_algorithms()
 FITS: dict[str, tuple[str, str]] = {  # type and curve of the keys that an algorithm takes (RFC 7518, 3.1)

@@ -288,7 +288,7 @@ def said(
     ],
 )  # fmt: skip
 def test_while_the_server_says_nothing_of_use_the_answer_is_503(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
-    async def test(clock: Any) -> None:
+    async def test(_: Any) -> None:
         server = Server(good=GOOD)
         async with server.prepared(timeoutMilliseconds=100 if answer is slow else 30_000) as ask:
             server.other = answer
@@ -299,10 +299,9 @@ def test_while_the_server_says_nothing_of_use_the_answer_is_503(answer: Any, cap
                 assert "http" not in action.body
             assert server.asked == ["good", "good"], "no such answer is believed"
             server.other = None
-            assert await status(ask("Bearer other")) == 401
-            if answer is not slow:
+            if answer is not slow:  # whose time is short
+                assert await status(ask("Bearer other")) == 401
                 assert await status(ask()) == 200
-            await clock.advance_async(0)
 
     run(test)
     warnings = [record for record in caplog.records if "gives no answer" in record.getMessage()]

@@ -72,6 +72,11 @@ def failed_login() -> RefusedError:
     return RefusedError(400, "Bad Request", "the login has failed; ask for the page again")
 
 
+def context(params: Mapping[str, Any]) -> str:
+    """What a cookie is bound to."""
+    return "\n".join(params[name] for name in ("issuer", "clientId", "origin"))
+
+
 # ------------------------------------------------------------------ cookies
 
 
@@ -441,7 +446,7 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[Gate]:
         raise ValueError("logoutPath: expected another path than callbackPath")
     secure = params["origin"].startswith("https://")
     jar = Jar(f"__Host-{params['cookieName']}" if secure else params["cookieName"], secure)
-    seal = Seal(params["cookieKeys"], f"{params['issuer']}\n{params['clientId']}\n{params['origin']}")
+    seal = Seal(params["cookieKeys"], context(params))
     # what is compressed is not read: nobody knows how much of it there will be
     async with aiohttp.ClientSession(
         auto_decompress=False, headers={"accept-encoding": "identity"}, cookie_jar=aiohttp.DummyCookieJar()
