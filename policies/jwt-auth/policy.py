@@ -193,7 +193,8 @@ class KeySet:
         return self._only.get(algorithm) if key_id is None else self._by_id.get((key_id, algorithm))
 
     def knows(self, key_id: str | None) -> bool:
-        return key_id is None or key_id in self._ids
+        """Whether a key has this id: then a signature that is not valid stays so, and no other key has to be looked for."""
+        return key_id in self._ids
 
 
 class Keys(Protocol):
@@ -325,13 +326,13 @@ def verify(token: str, issuers: Mapping[str, Issuer]) -> tuple[Issuer, KeySet, d
     except NotReadyError:
         raise RefusedError("unavailable", "the issuer's keys are not known yet", "unavailable") from None
     key = keys.get(key_id, algorithm)
+    if key is not None and ALGORITHMS[algorithm].verify(signed, key.public, signature):
+        return issuer, keys, claims
+    if not keys.knows(key_id) and issuer.keys.soon():
+        raise RefusedError("unavailable", "the issuer is being asked for the token's key", "unavailable")
     if key is None:
-        if not keys.knows(key_id) and issuer.keys.soon():
-            raise RefusedError("unavailable", "the issuer is being asked for the token's key", "unavailable")
         raise RefusedError("key", "the token is signed by a key that the issuer does not publish")
-    if not ALGORITHMS[algorithm].verify(signed, key.public, signature):
-        raise RefusedError("signature", "the token's signature is not valid")
-    return issuer, keys, claims
+    raise RefusedError("signature", "the token's signature is not valid")
 
 
 def check_header(header: Mapping[str, Any], issuer: Issuer) -> tuple[str, str | None]:

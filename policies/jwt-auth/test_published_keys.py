@@ -43,7 +43,7 @@ def params(*issuers: dict[str, Any]) -> dict[str, Any]:
 
 
 def token(iss: str, key: Any = KEY, kid: str = "one", **claims: Any) -> str:
-    return jwt.encode({"iss": iss, "exp": NOW + 60, **claims}, key, "RS256", {"kid": kid})
+    return jwt.encode({"iss": iss, "exp": NOW + 60, **claims}, key, "RS256", {"kid": kid} if kid else {})
 
 
 def status(made: Any, given: dict[str, Any], text: str) -> int:
@@ -176,6 +176,22 @@ def test_a_key_that_is_not_known_is_asked_for_at_most_once_a_minute() -> None:
                 await clock.advance_async(0)
                 assert ask(provider.token(kid="unknown")) == 401
                 assert provider.asked.count("/keys") == 3
+
+    asyncio.run(run())
+
+
+def test_a_changed_key_without_an_id_is_asked_for_as_well() -> None:
+    async def run() -> None:
+        provider = Provider()
+        with testing.clock() as clock:
+            async with provider.prepared() as ask:
+                assert ask(provider.token(kid="")) == 200
+                provider.keys = [jwk(OTHER_KEY)]
+                assert ask(provider.token(OTHER_KEY, kid="")) == 503
+                await clock.advance_async(0)
+                assert ask(provider.token(OTHER_KEY, kid="")) == 200
+                assert ask(provider.token(kid="")) == 401
+                assert provider.asked.count("/keys") == 2
 
     asyncio.run(run())
 
