@@ -193,7 +193,7 @@ class KeySet:
         return self._only.get(algorithm) if key_id is None else self._by_id.get((key_id, algorithm))
 
     def knows(self, key_id: str | None) -> bool:
-        """Whether a key has this id: then a signature that is not valid stays so, and no other key has to be looked for."""
+        """Whether a key has this id: then a signature that is not valid stays so, whatever the issuer publishes."""
         return key_id in self._ids
 
 
