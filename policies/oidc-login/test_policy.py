@@ -269,6 +269,9 @@ def test_cookies_that_somebody_has_changed() -> None:
                 assert isinstance(await browser.ask(), ImmediateResponse), value
             browser.cookies = {"__Host-session": good}
             assert isinstance(await browser.ask(headers=[("cookie", "__Host-session=x")]), ImmediateResponse), "two"
+            browser.cookies = {"__Host-session": "x"}
+            answer = await browser.ask(headers=[("cookie", f"__Host-session={good}")])
+            assert isinstance(answer, ImmediateResponse), "two, the other way round"
             browser.cookies = {"session": good}
             assert isinstance(await browser.ask(), ImmediateResponse), "another name"
 
@@ -437,7 +440,7 @@ def test_a_provider_that_is_away() -> None:
     "answer",
     [
         lambda: web.Response(text="<html>"), lambda: web.json_response([]), lambda: web.Response(text="[" * 100_000),
-        lambda: web.Response(status=302, headers={"location": "/token"}), lambda: web.Response(status=500),
+        lambda: web.Response(status=302, headers={"location": "/elsewhere"}), lambda: web.Response(status=500),
         lambda: web.Response(status=401), lambda: web.Response(body=b" " * (1 << 21)),
         lambda: web.Response(body=b"\xff"),
     ],
