@@ -48,9 +48,9 @@ class Client:
     """Asks one API, whose name is of this run alone."""
 
     def __init__(self, node: Gateway, upstream: Upstream, attachment: Json) -> None:
-        self.name = f"tokens-{uuid.uuid4().hex[:8]}"
-        node.deploy(api(self.name, upstream.url, [attachment]))
-        self._client = httpx.Client(base_url=f"{node.url}/{self.name}", timeout=30)
+        name = f"tokens-{uuid.uuid4().hex[:8]}"
+        node.deploy(api(name, upstream.url, [attachment]))
+        self._client = httpx.Client(base_url=f"{node.url}/{name}", timeout=30)
 
     def close(self) -> None:
         self._client.close()

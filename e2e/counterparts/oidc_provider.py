@@ -73,10 +73,6 @@ class Provider:
         answer = self._client.post("/control/keys", params={"algorithm": algorithm}).raise_for_status()
         return str(answer.json())
 
-    def withdraw(self, key_id: str) -> None:
-        """The key is not published any longer."""
-        self._client.delete(f"/control/keys/{key_id}").raise_for_status()
-
     def asked(self, path: str) -> int:
         """How often a path was asked, since it was started."""
         return int(self._client.get("/control/requests").raise_for_status().json().get(path, 0))

@@ -2,7 +2,6 @@
 // one: they have it change its keys, and ask how often it was asked.
 //
 //	POST /control/keys?algorithm=ES256   a new key, published beside the others; it signs from now on. Answers its id
-//	DELETE /control/keys/{id}            the key is published no longer
 //	GET /control/requests                {"/keys": 3, …}: how often each path was asked
 package main
 
@@ -22,7 +21,6 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,7 +61,6 @@ func main() {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /control/keys", s.handleRotate)
-	mux.HandleFunc("DELETE /control/keys/{id}", s.handleWithdraw)
 	mux.HandleFunc("GET /control/requests", s.handleAsked)
 	mux.Handle("/", s.counted(exampleop.SetupServer(issuer, s, logger, false)))
 	server := &http.Server{Addr: *listen, Handler: mux, ReadHeaderTimeout: time.Minute}
@@ -254,13 +251,6 @@ func (s *store) handleRotate(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, id)
-}
-
-func (s *store) handleWithdraw(w http.ResponseWriter, r *http.Request) {
-	s.lock.Lock()
-	defer s.lock.Unlock()
-	s.keys = slices.DeleteFunc(s.keys, func(each *key) bool { return each.id == r.PathValue("id") })
-	w.WriteHeader(http.StatusNoContent)
 }
 
 func (s *store) handleAsked(w http.ResponseWriter, _ *http.Request) {
