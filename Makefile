@@ -40,7 +40,7 @@ endif
 go-tests:
 	@run=0; until go test -race -timeout 600s $(addsuffix /...,$(addprefix ./,$(GO_MODULES))); do \
 		[ $$run -lt $(RERUNS) ] || exit 1; run=$$((run + 1)); echo "go test: once more, the packages that have failed"; done
-	python tools/go_tool.py collector opa prometheus promtool # now, or they were compiled beside tests that measure
+	python tools/go_tool.py collector oidc_provider opa prometheus promtool # now, or they were compiled beside tests that measure
 
 python-tests:
 	pytest -q --timeout 120 --reruns $(RERUNS) $(SIDE_BY_SIDE) $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench tools)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)

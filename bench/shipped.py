@@ -17,7 +17,7 @@ from unittest import mock
 
 import yaml
 
-from bench import authorization, machine
+from bench import authorization, machine, tokens
 from bench.peers import envoy
 from bench.peers.site import Site
 from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
@@ -72,7 +72,8 @@ def measured(stack: contextlib.ExitStack) -> tuple[Row, ...]:
     """The rows of all that ships; what they need ends with the stack."""
     plain = [Row(f"shipped-{name}", name, (attachment,)) for name, attachment in SHIPPED.items()]
     authorized = [authorization.signed(), stack.enter_context(authorization.asked())]
-    return tuple(sorted([*plain, *authorized], key=lambda row: row.title))
+    asked_who = [tokens.signed(), stack.enter_context(tokens.introspected()), tokens.in_session()]
+    return tuple(sorted([*plain, *authorized, *asked_who], key=lambda row: row.title))
 
 
 def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:

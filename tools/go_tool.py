@@ -89,6 +89,7 @@ PROTOC_GEN_GO_GRPC = GoTool("protoc-gen-go-grpc", "google.golang.org/grpc/cmd/pr
 PEBBLE = GoTool("pebble", "github.com/letsencrypt/pebble/v2", "/cmd/pebble", "v2.10.3")
 CHALLTESTSRV = GoTool("pebble-challtestsrv", PEBBLE.module, "/cmd/pebble-challtestsrv", PEBBLE.version)
 COLLECTOR = HeldTool("collector", "e2e/collector", ".")
+OIDC_PROVIDER = HeldTool("oidc_provider", "e2e/oidc_provider", ".")
 OPA = HeldTool("opa", "e2e/opa", ".")
 
 PROMETHEUS_MODULE, PROMETHEUS_COMMANDS = "e2e/prometheus", "github.com/prometheus/prometheus/cmd"
@@ -99,7 +100,9 @@ PROMTOOL = HeldTool("promtool", PROMETHEUS_MODULE, f"{PROMETHEUS_COMMANDS}/promt
 
 def main(names: list[str]) -> None:
     """Prints the paths of programs that tests need, a line for each."""
-    tools: tuple[GoTool | HeldTool, ...] = (PEBBLE, CHALLTESTSRV, COLLECTOR, OPA, PROMETHEUS, PROMTOOL)
+    tools: tuple[GoTool | HeldTool, ...] = (
+        PEBBLE, CHALLTESTSRV, COLLECTOR, OIDC_PROVIDER, OPA, PROMETHEUS, PROMTOOL,
+    )  # fmt: skip
     known = {tool.name: tool for tool in tools}
     for name in names:
         print(known[name].binary())

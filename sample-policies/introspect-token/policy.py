@@ -4,7 +4,8 @@ Where that server is and how we are known to it is the operator's to set, in the
 pool of connections serves the instance as long as it lives. An answer is believed for `cacheSeconds`, by each process
 on its own, and never beyond the token's end. While the server is away the answer is 503.
 
-Policies behind this one find what the server says of the token in `ctx.metadata["token"]`.
+Policies behind this one find what the server says of the token in `ctx.metadata["token"]`. It is here to be read and
+copied: `oauth2-introspection` of `policies/` is what ships.
 """
 
 import hashlib

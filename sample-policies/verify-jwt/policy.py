@@ -4,7 +4,8 @@ The issuer's keys are fetched by `prepare`, so an API is not served before there
 from then on. While the issuer is away, those that are known serve on. A token that names another key has them fetched
 at once, though not more often than every RETRY_SECONDS: so a key that has just been changed is known when it is used.
 
-Policies behind this one find the token's claims in `ctx.metadata["jwt"]`.
+Policies behind this one find the token's claims in `ctx.metadata["jwt"]`. It is here to be read and copied: `jwt-auth`
+of `policies/` is what ships.
 """
 
 import asyncio

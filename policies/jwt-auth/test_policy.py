@@ -1,0 +1,526 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
+from sdk.action import ActionError
+from sdk.policy import Identity, ImmediateResponse
+
+from sdk import testing
+
+policy = testing.load_policy(__file__)
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+EC_KEYS = {
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "ES384": ec.generate_private_key(ec.SECP384R1()),
+    "ES512": ec.generate_private_key(ec.SECP521R1()),
+}
+ED_KEY = ed25519.Ed25519PrivateKey.generate()
+ISSUER = "https://id.example"
+NOW = 1_767_225_600  # where testing.clock stands
+CLAIMS = {"iss": ISSUER, "aud": "orders", "sub": "ada", "scope": "read write", "exp": NOW + 60}
+DEFAULTS: dict[str, Any] = {
+    "scopes": [], "scopesMatch": "all", "requiredClaims": {}, "clockSkewSeconds": 30, "refreshSeconds": 300,
+    "required": True, "token": {"in": "authorization"}, "maxTokenBytes": 8192, "forwardToken": True, "claimHeaders": {},
+}  # fmt: skip
+
+
+def jwk(key: Any, kid: str | None = "one", **more: Any) -> dict[str, Any]:
+    kinds: dict[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
+    kind = "RSA" if isinstance(key, rsa.RSAPrivateKey) else "OKP" if key is ED_KEY else "EC"
+    kind = (
+        "RSA" if isinstance(key, rsa.RSAPrivateKey) else "EC" if isinstance(key, ec.EllipticCurvePrivateKey) else "OKP"
+    )
+    made: dict[str, Any] = json.loads(kinds[kind].to_jwk(key.public_key()))
+    made.pop("key_ops", None)
+    return made | ({"kid": kid} if kid is not None else {}) | more
+
+
+def issuer(*keys: dict[str, Any], **more: Any) -> dict[str, Any]:
+    defaults = {"algorithms": ["RS256", "ES256"], "types": ["JWT", "at+jwt"]}
+    return {
+        "issuer": ISSUER,
+        "audiences": ["orders"],
+        **defaults,
+        "jwks": {"keys": list(keys) or [jwk(RSA_KEY)]},
+        **more,
+    }
+
+
+def params(*issuers: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return testing.params({**DEFAULTS, "issuers": list(issuers) or [issuer()], **more})
+
+
+def encoded(part: object) -> str:
+    raw = part if isinstance(part, bytes) else (part if isinstance(part, str) else json.dumps(part)).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def signed(
+    claims: object, key: Any = RSA_KEY, algorithm: str = "RS256", header: object = None, sign_by: str = ""
+) -> str:
+    """A token of any header and claims, signed by `sign_by` (else the algorithm that its header names)."""
+    said = {"alg": algorithm, "kid": "one"} if header is None else header
+    text = f"{encoded(said)}.{encoded(claims)}"
+    signature = get_default_algorithms()[sign_by or algorithm].sign(text.encode(), key)
+    return f"{text}.{encoded(signature)}"
+
+
+def token(key: Any = RSA_KEY, algorithm: str = "RS256", kid: str | None = "one", **claims: Any) -> str:
+    header = {"alg": algorithm} | ({"kid": kid} if kid is not None else {})
+    return signed(
+        {name: value for name, value in (CLAIMS | claims).items() if value is not None}, key, algorithm, header
+    )
+
+
+def asked(made: Any, given: dict[str, Any], headers: Any = None, **request: Any) -> tuple[Any, Any]:
+    """What the policy does, and who it says the request is from."""
+    ctx = testing.request(headers=headers or [], prepared=made, **request)
+    action = policy.on_request(ctx, given)
+    return action, ctx.identity
+
+
+def ask(given: dict[str, Any], *tokens: str, headers: Any = None, **request: Any) -> tuple[Any, Any]:
+    async def run() -> tuple[Any, Any]:
+        async with testing.prepared(policy, given) as made:
+            lines = [("authorization", f"Bearer {each}") for each in tokens]
+            return asked(made, given, [*lines, *(headers or [])], **request)
+
+    with testing.clock():
+        return asyncio.run(run())
+
+
+def refused(given: dict[str, Any], *tokens: str, **request: Any) -> tuple[int, str]:
+    """The status, and what the client is told; it is never told what it has sent."""
+    action, identity = ask(given, *tokens, **request)
+    assert isinstance(action, ImmediateResponse), action
+    assert identity is None
+    assert action.headers["content-type"] == "application/problem+json"
+    assert json.loads(action.body)["status"] == action.status_code
+    return action.status_code, str(action.headers.get("www-authenticate", ""))
+
+
+INVALID = 'Bearer error="invalid_token", error_description="{}"'
+MALFORMED = (401, INVALID.format("the token is not well-formed"))
+PARTS = (401, INVALID.format("expected a signed token of three parts"))
+ALGORITHM = (401, INVALID.format("the token is signed by an algorithm that does not count here"))
+SIGNATURE = (401, INVALID.format("the token's signature is not valid"))
+NO_KEY = (401, INVALID.format("the token is signed by a key that the issuer does not publish"))
+NO_ISSUER = (401, INVALID.format("the token is of an issuer that is not known here"))
+HEADER = (401, INVALID.format("the token's header has what is not understood here"))
+TYPE = (401, INVALID.format("the token is of a type that does not count here"))
+AUDIENCE = (401, INVALID.format("the token is for another audience"))
+EXPIRED = (401, INVALID.format("the token has expired"))
+EARLY = (401, INVALID.format("the token is not valid yet"))
+TIMES = (401, INVALID.format("expected exp, and numbers as exp, nbf and iat"))
+
+
+# ------------------------------------------------------------------ good tokens
+
+
+def test_a_good_token_passes_and_says_who() -> None:
+    action, identity = ask(params(), token(scp=["write", "admin"], tenant="blue"))
+    assert identity == Identity(
+        "ada", ISSUER, ("read", "write", "admin"), {**CLAIMS, "scp": ["write", "admin"], "tenant": "blue"}, "jwt"
+    )
+    assert not action.remove_headers
+    assert not action.set_headers
+
+
+KEYS: list[tuple[str, Any]] = [
+    *((name, RSA_KEY) for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")),
+    *EC_KEYS.items(),
+    ("EdDSA", ED_KEY),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "key"), KEYS, ids=[name for name, _ in KEYS])
+def test_each_algorithm_with_its_own_keys_alone(algorithm: str, key: Any) -> None:
+    names = [name for name, _ in KEYS]
+    every = [jwk(RSA_KEY, "RSA"), *(jwk(each, name) for name, each in EC_KEYS.items()), jwk(ED_KEY, "EdDSA")]
+    own = "RSA" if key is RSA_KEY else algorithm
+    for kid in ("RSA", "ES256", "ES384", "ES512", "EdDSA"):
+        given = params(issuer(*every, algorithms=names))
+        if kid == own:
+            assert ask(given, token(key, algorithm, kid))[1].subject == "ada"
+        else:
+            assert refused(given, token(key, algorithm, kid)) == NO_KEY
+    others = params(issuer(*every, algorithms=[name for name in names if name != algorithm]))
+    assert refused(others, token(key, algorithm, own)) == ALGORITHM
+
+
+def test_a_key_that_names_its_algorithm_is_for_that_alone() -> None:
+    given = params(issuer(jwk(RSA_KEY, alg="PS256"), jwk(OTHER_KEY, "two"), algorithms=["RS256", "PS256"]))
+    assert ask(given, token(RSA_KEY, "PS256"))[1]
+    assert refused(given, token(RSA_KEY, "RS256")) == NO_KEY
+
+
+def test_a_token_without_an_id_of_its_key_passes_where_there_is_one_key_alone() -> None:
+    assert ask(params(issuer(jwk(RSA_KEY, None), jwk(EC_KEYS["ES256"], "b"))), token(kid=None))[1]
+    assert refused(params(issuer(jwk(RSA_KEY), jwk(OTHER_KEY, "two"))), token(kid=None)) == NO_KEY
+
+
+@pytest.mark.parametrize("typ", [None, "JWT", "jwt", "at+jwt", "application/at+jwt", "AT+JWT"])
+def test_types_that_count(typ: str | None) -> None:
+    header = {"alg": "RS256", "kid": "one"} | ({"typ": typ} if typ else {})
+    assert ask(params(), signed(CLAIMS, header=header))[1]
+    only = params(issuer(types=["application/at+jwt"]))
+    if typ and "at" in typ.lower():
+        assert ask(only, signed(CLAIMS, header=header))[1]
+    else:
+        assert refused(only, signed(CLAIMS, header=header)) == TYPE
+
+
+# ------------------------------------------------------------------ hostile tokens
+
+
+@pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "", " none", "HS256", "RS256 ", "rs256", "ES256K"])
+@pytest.mark.parametrize("signature", ["", "AAAA"])
+def test_algorithms_that_do_not_count(name: str, signature: str) -> None:
+    made = f"{encoded({'alg': name, 'kid': 'one'})}.{encoded(CLAIMS)}.{signature}"
+    assert refused(params(), made) == (ALGORITHM if signature else PARTS)
+
+
+@pytest.mark.parametrize("said", [None, 1, True, ["RS256"], {"a": 1}])
+def test_an_algorithm_that_is_no_text(said: object) -> None:
+    assert refused(params(), signed(CLAIMS, header={"alg": said, "kid": "one"}, sign_by="RS256")) == ALGORITHM
+
+
+@pytest.mark.parametrize("form", ["PEM", "DER", "PKCS1", "n"])
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+def test_a_public_key_is_no_shared_secret(form: str, algorithm: str) -> None:
+    """Key confusion: an HMAC with what everybody knows."""
+    public, kind = RSA_KEY.public_key(), serialization.PublicFormat.SubjectPublicKeyInfo
+    secret = {
+        "PEM": public.public_bytes(serialization.Encoding.PEM, kind),
+        "DER": public.public_bytes(serialization.Encoding.DER, kind),
+        "PKCS1": public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.PKCS1),
+        "n": jwk(RSA_KEY)["n"].encode(),
+    }[form]
+    assert refused(params(), signed(CLAIMS, secret, algorithm)) == ALGORITHM
+
+
+EVIL = jwk(OTHER_KEY, "evil")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"jwk": EVIL}, {"jku": "https://evil.example/keys"}, {"x5u": "https://evil.example/x5u"}, {"x5c": ["MIIB"]},
+        {"jwk": EVIL, "kid": "evil"}, {"jku": "https://evil.example/keys", "kid": "evil"},
+    ],
+)  # fmt: skip
+def test_what_a_token_says_of_keys_is_not_followed(more: dict[str, Any]) -> None:
+    header = {"alg": "RS256", "kid": "one", **more}
+    assert refused(params(), signed(CLAIMS, OTHER_KEY, header=header)) == (NO_KEY if "kid" in more else SIGNATURE)
+
+
+@pytest.mark.parametrize(
+    "kid",
+    [
+        "../../../../dev/null", "/dev/null", "' OR '1'='1", "one\x00", "one ", "ONE", "", "one\n", "k" * 4000,
+        "http://evil/", "💥",
+    ],
+)  # fmt: skip
+def test_the_id_of_a_key_is_a_name_and_nothing_else(kid: str) -> None:
+    assert refused(params(), signed(CLAIMS, header={"alg": "RS256", "kid": kid})) == NO_KEY
+
+
+@pytest.mark.parametrize(
+    "more", [{"kid": 1}, {"kid": ["one"]}, {"kid": {}}, {"typ": 1}, {"crit": ["exp"]}, {"crit": []}]
+)
+def test_headers_that_are_not_understood(more: dict[str, Any]) -> None:
+    assert refused(params(), signed(CLAIMS, header={"alg": "RS256", "kid": "one", **more})) == HEADER
+
+
+@pytest.mark.parametrize("typ", ["logout+jwt", "secevent+jwt", "dpop+jwt", "jose", ""])
+def test_types_that_do_not_count(typ: str) -> None:
+    assert refused(params(), signed(CLAIMS, header={"alg": "RS256", "kid": "one", "typ": typ})) == TYPE
+
+
+def test_signatures_of_somebody_else() -> None:
+    given = params(issuer(jwk(RSA_KEY), jwk(EC_KEYS["ES256"], "two")))
+    good = token()
+    assert refused(given, token(OTHER_KEY)) == SIGNATURE
+    assert refused(given, good[:-8] + "AAAAAAAA") == SIGNATURE
+    head, body, signature = good.split(".")
+    assert refused(given, f"{head}.{encoded(CLAIMS | {'sub': 'root'})}.{signature}") == SIGNATURE
+    assert refused(given, f"{encoded({'alg': 'RS256', 'kid': 'one', 'x': 1})}.{body}.{signature}") == SIGNATURE
+    assert refused(given, token(ec.generate_private_key(ec.SECP256R1()), "ES256", "two")) == SIGNATURE
+
+
+def test_signatures_of_ecdsa_in_other_forms() -> None:
+    key = EC_KEYS["ES256"]
+    given = params(issuer(jwk(key)))
+    text, _, _ = token(key, "ES256").rpartition(".")
+    der = key.sign(text.encode(), ec.ECDSA(hashes.SHA256()))
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    for signature in (
+        der, bytes(64), bytes(63), bytes(65), b"\0", order.to_bytes(32, "big") * 2, b"\0" * 63 + b"\1",
+        b"\xff" * 64, (0).to_bytes(32, "big") + (1).to_bytes(32, "big"),
+    ):  # fmt: skip
+        assert refused(given, f"{text}.{encoded(signature)}") == SIGNATURE
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda _: "", lambda good: good + "\n", lambda good: good.replace(".", " .", 1), lambda good: good + ".",
+        lambda good: good + ".a.b", lambda good: "." + good, lambda _: "..", lambda good: good.rpartition(".")[0],
+        lambda good: good.replace(".", ".\t"), lambda good: good + "=", lambda good: good + ", Bearer " + good,
+        lambda good: good.replace("e", "\udcff"), lambda good: good.replace(".", "。"),
+        lambda good: good.replace("e", "+"), lambda good: f"{good}.{good}", lambda good: f'"{good}"',
+    ],
+)  # fmt: skip
+def test_what_is_no_signed_token(bad: Callable[[str], str]) -> None:
+    assert refused(params(), bad(token())) == PARTS
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        "", "null", "[]", '"text"', "1", "{", b"\xff\xfe", '{"a": 1}{"b": 2}', "\ufeff{}",
+        json.dumps(CLAIMS)[:-1] + ', "sub": "root"}', json.dumps(CLAIMS)[:-1] + ', "a": {"b": 1, "b": 2}}',
+        json.dumps(CLAIMS)[:-1] + ', "deep": ' + "[" * 2500 + "]" * 2500 + "}", "{" + '"a":{' * 900,
+        json.dumps(CLAIMS | {"exp": 1}).replace('"exp": 1', '"exp": 1e400'),
+        json.dumps(CLAIMS | {"exp": 1}).replace('"exp": 1', '"exp": Infinity'),
+        json.dumps(CLAIMS | {"exp": 1}).replace('"exp": 1', '"exp": NaN'),
+        json.dumps(CLAIMS | {"exp": 1}).replace('"exp": 1', '"exp": ' + "9" * 4400),
+        json.dumps(CLAIMS | {"name": "\ud800"}), json.dumps(CLAIMS | {"\udfff": 1}),
+    ],
+)  # fmt: skip
+def test_claims_that_are_no_json_that_all_read_alike(claims: str | bytes) -> None:
+    made = signed(claims)
+    assert refused(params(), made) == (MALFORMED if claims else PARTS)
+
+
+def test_headers_that_are_no_json_that_all_read_alike() -> None:
+    for header in (
+        '{"alg": "none", "alg": "RS256", "kid": "one"}',
+        '{"alg": "RS256", "kid": "one", "kid": "one"}',
+        "[]",
+    ):
+        assert refused(params(), signed(CLAIMS, header=header)) == MALFORMED
+
+
+@pytest.mark.parametrize("at", [True, False, None, "1999999999", [NOW + 60], {}])
+def test_a_time_that_is_no_number(at: object) -> None:
+    for name in ("exp", "nbf", "iat"):
+        assert refused(params(), signed({**CLAIMS, name: at})) == TIMES
+    assert refused(params(), token(exp=None)) == TIMES
+
+
+def test_times_to_the_second() -> None:
+    given = params(clockSkewSeconds=30)
+    passing: tuple[dict[str, Any], ...] = (
+        {"exp": NOW - 29}, {"exp": NOW - 29.5}, {"nbf": NOW + 30}, {"iat": NOW + 30}, {"exp": 10**300}, {"nbf": -1},
+        {"iat": -(10**300)},
+    )  # fmt: skip
+    for passes in passing:
+        assert ask(given, token(**passes))[1], passes
+    for exp in (NOW - 30, NOW - 31, 0, -1, -(10**300), -1e300):
+        assert refused(given, token(exp=exp)) == EXPIRED
+    for name, at in (("nbf", NOW + 31), ("iat", NOW + 31), ("nbf", 10**300)):
+        early: dict[str, Any] = {name: at}
+        assert refused(given, token(**early)) == EARLY
+    assert refused(params(clockSkewSeconds=0), token(exp=NOW)) == EXPIRED
+    assert ask(params(clockSkewSeconds=0), token(exp=NOW + 1, nbf=NOW, iat=NOW))[1]
+
+
+def test_issuers_and_their_audiences_are_not_mixed_up() -> None:
+    other = {"issuer": "https://b.example", "audiences": ["b"], "jwks": {"keys": [jwk(OTHER_KEY)]}}
+    given = params(issuer(audiences=["a"]), issuer(**other))
+    assert ask(given, token(aud="a"))[1].issuer == ISSUER
+    assert ask(given, token(OTHER_KEY, aud=["x", "b"], iss="https://b.example"))[1].issuer == "https://b.example"
+    assert refused(given, token(aud="b")) == AUDIENCE
+    assert refused(given, token(OTHER_KEY, aud="a", iss="https://b.example")) == AUDIENCE
+    assert refused(given, token(OTHER_KEY, aud="a")) == SIGNATURE
+    assert refused(given, token(RSA_KEY, aud="b", iss="https://b.example")) == SIGNATURE
+
+
+@pytest.mark.parametrize(
+    "iss", [None, "", "https://id.example/", "HTTPS://ID.EXAMPLE", "https://evil.example", 1, ["a"], {}]
+)
+def test_another_issuer_with_the_right_signature(iss: object) -> None:
+    assert refused(params(), token(iss=iss)) == NO_ISSUER
+
+
+@pytest.mark.parametrize(
+    "aud", [None, "", "Orders", "orders ", [], ["other"], [["orders"]], {"orders": 1}, 1, [1, None, {}]]
+)
+def test_another_audience(aud: object) -> None:
+    assert refused(params(), token(aud=aud)) == AUDIENCE
+    assert ask(params(issuer(audiences=[])), token(aud=aud))[1]
+
+
+def test_a_subject_that_is_no_text() -> None:
+    assert refused(params(), token(sub=1))[1] == INVALID.format("expected a text as sub")
+    assert ask(params(), token(sub=None))[1].subject == ""
+
+
+def test_what_is_too_long_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    long = (401, INVALID.format("the token is too long"))
+    good = token()
+    assert ask(params(maxTokenBytes=len(good)), good)[1]
+    monkeypatch.setattr(policy, "verify", never)
+    monkeypatch.setattr(policy.hashlib, "sha256", never)
+    assert refused(params(maxTokenBytes=len(good) - 1), good) == long
+    assert refused(params(), "a" * 10_000_000) == long
+    assert refused(params(), "." * 10_000_000) == long
+
+
+# ------------------------------------------------------------------ scopes, claims
+
+
+def test_scopes() -> None:
+    def insufficient(scopes: str) -> tuple[int, str]:
+        text = "the token has not the scopes that are asked for"
+        return 403, f'Bearer error="insufficient_scope", error_description="{text}", scope="{scopes}"'
+
+    every, some = params(scopes=["read", "admin"]), params(scopes=["read", "admin"], scopesMatch="any")
+    assert refused(every, token()) == insufficient("read admin")
+    assert ask(every, token(scope="admin read x"))[1]
+    assert ask(every, token(scope=None, scp=["admin", "read"]))[1]
+    assert ask(every, token(scope="read", scp="admin other"))[1]
+    assert ask(some, token())[1]
+    for scope in ("", "readadmin", "READ", "read,admin", ["read admin"], {"read": 1}, 1, None, True, [["read"]]):
+        assert refused(some, token(scope=scope)) == insufficient("read admin")
+
+
+def test_required_claims() -> None:
+    given = params(requiredClaims={"tenant": ["blue", 1, True], "email": []})
+    for tenant in ("blue", 1, True, ["red", "blue"], [1]):
+        assert ask(given, token(tenant=tenant, email=""))[1]
+    text = "the token has not the claims that are asked for"
+    wanted = (403, f'Bearer error="insufficient_scope", error_description="{text}"')
+    others: list[Any] = [None, "1", "true", "Blue", [], {"blue": 1}, ["red"], [["blue"]], 2]
+    for other in others:
+        assert refused(given, token(tenant=other, email="")) == wanted
+    assert refused(given, token(tenant="blue")) == wanted
+    assert refused(params(requiredClaims={"a": [1]}), token(a=True)) == wanted
+    assert refused(params(requiredClaims={"a": [True]}), token(a=1)) == wanted
+
+
+def test_claims_as_headers() -> None:
+    names = {"x-user": "sub", "x-roles": "roles", "x-admin": "admin", "x-name": "name", "x-none": "missing"}
+    given = params(claimHeaders=names)
+    spoofed = [(name, "evil") for name in names]
+    action, _ = ask(given, token(roles=["a", "b\r\nx: y"], admin=True, name="Zoë"), headers=spoofed)
+    assert action.set_headers == {
+        "x-user": "ada", "x-roles": '["a", "b\\r\\nx: y"]', "x-admin": "true", "x-name": "Zoë",
+    }  # fmt: skip
+    assert list(action.remove_headers) == list(names)
+    for name in ("a\r\nx-admin: 1", "a\0", "a\x7f", "\n"):
+        said = INVALID.format("the token has a claim that no header can hold")
+        assert refused(given, token(name=name)) == (401, said)
+
+
+@pytest.mark.parametrize("name", ["host", "connection", "content-length", "x-gatewright-user", "a b"])
+def test_headers_that_no_policy_may_set(name: str) -> None:
+    with pytest.raises(ActionError, match="expected a header"):
+        ask(params(claimHeaders={name: "sub"}), token())
+
+
+# ------------------------------------------------------------------ where the token is
+
+
+def test_who_brings_no_token_is_asked_for_one() -> None:
+    for headers in ([], [("authorization", "Basic YTpi")], [("authorization", "")], [("x-token", token())]):
+        assert refused(params(), headers=headers) == (401, "Bearer")
+
+
+def test_two_tokens() -> None:
+    several = (400, 'Bearer error="invalid_request", error_description="expected one token, got several"')
+    for given in (params(), params(required=False)):
+        assert refused(given, token(), token()) == several
+        assert refused(given, token(), headers=[("authorization", "Basic YTpi")]) == several
+    in_query = params(token={"in": "query", "name": "t"})
+    assert refused(in_query, query=f"t={token()}&%74={token()}") == several
+    in_cookie = params(token={"in": "cookie", "name": "t"})
+    assert refused(in_cookie, headers=[("cookie", f"t={token()}"), ("cookie", "t=b")]) == several
+
+
+def test_anonymous_requests_pass_where_they_may_and_bad_tokens_do_not() -> None:
+    given = params(required=False, claimHeaders={"x-user": "sub"})
+    for headers in ([("x-user", "root")], [("authorization", "Basic YTpi"), ("x-user", "root")]):
+        action, identity = ask(given, headers=headers)
+        assert (list(action.remove_headers), action.set_headers, identity) == (["x-user"], {}, None)
+    assert refused(given, "bad") == PARTS
+    assert refused(given, headers=[("authorization", "Bearer")]) == PARTS
+    assert refused(given, token(exp=1)) == EXPIRED
+    assert ask(given, token())[1]
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_other_places(forward: bool) -> None:
+    good = token()
+    header = params(token={"in": "header", "name": "x-token"}, forwardToken=forward, claimHeaders={"x-user": "sub"})
+    action, identity = ask(header, headers=[("x-token", good)])
+    assert identity
+    assert list(action.remove_headers) == (["x-user"] if forward else ["x-token", "x-user"])
+    assert action.set_headers == {"x-user": "ada"}
+    cookie = params(token={"in": "cookie", "name": "t"}, forwardToken=forward)
+    action, identity = ask(cookie, headers=[("cookie", f"a=1; t={good}; b=2")])
+    assert identity
+    assert (list(action.remove_headers), action.append_headers) == (
+        ([], {}) if forward else (["cookie"], {"cookie": "a=1; b=2"})
+    )
+    query = params(token={"in": "query", "name": "t"}, forwardToken=forward)
+    action, identity = ask(query, query=f"a=%20&t={good}&b")
+    assert identity
+    assert action.query == (None if forward else "a=%20&b")
+    bearer = params(forwardToken=forward)
+    assert list(ask(bearer, good)[0].remove_headers) == ([] if forward else ["authorization"])
+    for given in (header, cookie, query):
+        assert refused(given, good) == (401, "Bearer")
+
+
+# ------------------------------------------------------------------ parameters that are wrong
+
+WEAK_KEY = rsa.generate_private_key(65537, 1024)  # noqa: S505 - which is the point
+WITHOUT_KEYS = {name: value for name, value in issuer(issuer="a b").items() if name != "jwks"}
+PRIVATE = json.loads(RSAAlgorithm.to_jwk(RSA_KEY))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (params(issuer(), issuer()), r"issuers\[1\].issuer: expected each issuer once, got https://id.example again"),
+        (params(WITHOUT_KEYS), r"issuers\[0\].issuer: expected a URL, or jwksUri or jwks beside it, got 'a b'"),
+        (params(token={"in": "cookie"}), "token: expected a name with a header"),
+        (params(token={"in": "authorization", "name": "x"}), "token: expected a name with a header"),
+        (params(issuer(jwk(RSA_KEY), PRIVATE)), r"issuers\[0\].jwks.keys\[1\]: expected a public key, got a private"),
+        (params(issuer({"kty": "oct", "k": "c2VjcmV0"})), "expected a public key, got a private or a shared"),
+        (params(issuer(jwk(WEAK_KEY))), "2048 to 8192 bits, got 1024"),
+        (params(issuer({"kty": "RSA", "n": 1, "e": "AQAB"})), r"keys\[0\]: "),
+        (params(issuer({"kty": "RSA", "n": jwk(RSA_KEY)["n"], "e": "AQ"})), r"keys\[0\]: "),
+        (params(issuer({"kty": "EC", "crv": "P-256", "x": "AAAA", "y": "AAAA"})), r"keys\[0\]: "),
+        (params(issuer(jwk(RSA_KEY, use="enc"))), "jwks.expected a key for RS256, ES256, got none among 1"),
+        (params(issuer(jwk(ED_KEY))), "expected a key for RS256, ES256, got none among 1"),
+        (params(issuer(jwk(RSA_KEY), jwk(OTHER_KEY))), r"keys\[1\]: expected each kid once"),
+        (params(issuer(jwk(RSA_KEY) | {"kid": 1})), "expected an object with a text as kid"),
+    ],
+)  # fmt: skip
+def test_parameters_that_are_wrong(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        ask(given, token())
+
+
+def test_refusals_are_counted_by_reason() -> None:
+    reasons = ("expired", "missing", "issuer")
+    before = [policy.REFUSED.value(reason=reason) for reason in reasons]
+    refused(params(), token(exp=1))
+    refused(params())
+    after = [policy.REFUSED.value(reason=reason) for reason in reasons]
+    assert [late - early for late, early in zip(after, before, strict=True)] == [1, 1, 0]

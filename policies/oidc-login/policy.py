@@ -1,0 +1,456 @@
+"""Lets a browser pass once its user has logged in at an OpenID provider (OpenID Connect Core 1.0, 3.1, with PKCE).
+
+The session is a cookie, encrypted and authenticated (AES-256-GCM) with a key of the parameters, and no node keeps any
+of it; it holds what the ID token says of the user, and the token itself where a logout needs it. What a login needs
+until it comes back (state, nonce, the code's verifier, the page that was asked for) is another such cookie, so an
+answer of the provider counts in the browser that has asked for it alone, and for LOGIN_SECONDS. Policies behind this
+one find who asks in `ctx.identity`.
+
+While the provider is away, sessions go on, and who has none gets 503. Its limits: a session cannot be ended before its
+time but by its own browser, or by a change of the keys for all; access and refresh tokens are thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import aiohttp
+import jwt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sdk.action import ActionError, check
+from sdk.background import Fresh, NotReadyError
+from sdk.cookies import set_cookie
+from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
+
+from sdk import clock
+
+FETCH_SECONDS = 5.0  # for the provider's documents
+REFRESH_SECONDS = 300.0
+LOGIN_SECONDS = 600  # that a login may take
+MAX_LOGINS = 4  # under way in one browser; a further one forgets those before
+MAX_DOCUMENT = 1 << 20  # bytes of an answer of the provider
+CHUNK, MAX_CHUNKS = 3800, 4  # characters of a cookie, which browsers keep up to 4096 bytes; cookies of a session
+ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+log = logging.getLogger(__name__)
+
+
+class RefusedError(Exception):
+    """The request does not pass. text: what the client is told, never anything that it has sent."""
+
+    def __init__(self, status: int, title: str, text: str) -> None:
+        super().__init__(text)
+        self.status, self.title, self.text = status, title, text
+
+    def answer(self) -> ImmediateResponse:
+        headers = {"content-type": "application/problem+json", "cache-control": "no-store"}
+        if self.status == 401:
+            headers["www-authenticate"] = "Cookie"  # RFC 9110, 15.5.2, asks for one; there is no scheme for logins
+        if self.status == 503:
+            headers["retry-after"] = "5"
+        body = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.text}
+        return ImmediateResponse(self.status, headers, json.dumps(body))
+
+
+def unavailable() -> RefusedError:
+    return RefusedError(503, "Service Unavailable", "the provider of logins gives no answer")
+
+
+def failed_login() -> RefusedError:
+    return RefusedError(400, "Bad Request", "the login has failed; ask for the page again")
+
+
+def context(params: Mapping[str, Any]) -> str:
+    """What a cookie is bound to."""
+    return "\n".join(params[name] for name in ("issuer", "clientId", "origin"))
+
+
+# ------------------------------------------------------------------ cookies
+
+
+class Seal:
+    """Encrypts JSON objects with the first key, and opens what any of the keys has encrypted."""
+
+    def __init__(self, keys: Iterable[str], context: str) -> None:
+        """context: what else has to be the same, such as the client."""
+        self._ciphers = [AESGCM(HKDF(SHA256(), 32, None, b"oidc-login cookie").derive(key.encode())) for key in keys]
+        self._context = context
+
+    def close(self, kind: str, value: Mapping[str, Any]) -> str:
+        """kind: what it is for; it opens as nothing else."""
+        nonce = secrets.token_bytes(12)
+        sealed = self._ciphers[0].encrypt(nonce, json.dumps(value).encode(), self._bound(kind))
+        return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+
+    def open(self, kind: str, text: str) -> dict[str, Any] | None:
+        """None: nobody with one of the keys has made it for this."""
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+        except ValueError:
+            return None
+        for cipher in self._ciphers if len(raw) > 28 else []:
+            try:
+                opened: dict[str, Any] = json.loads(cipher.decrypt(raw[:12], raw[12:], self._bound(kind)))
+            except InvalidTag:
+                continue
+            return opened if opened["until"] > clock.now() else None
+        return None
+
+    def _bound(self, kind: str) -> bytes:
+        return f"{kind}\n{self._context}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """The cookies of an attachment."""
+
+    name: str
+    secure: bool
+
+    def made(self, name: str, value: str, seconds: int) -> str:
+        return set_cookie(name, value, max_age=seconds, secure=self.secure)
+
+    def chunks(self, sealed: str, seconds: int) -> list[str]:
+        """A session as set-cookie headers; the first one says how many there are."""
+        parts = [sealed[at : at + CHUNK] for at in range(0, len(sealed), CHUNK)]
+        if len(parts) > MAX_CHUNKS:
+            raise RefusedError(502, "Bad Gateway", "the provider says more of the user than cookies can hold")
+        values = [f"{len(parts)}.{parts[0]}", *parts[1:]]
+        return [self.made(self._part(number), value, seconds) for number, value in enumerate(values)]
+
+    def sealed(self, ctx: RequestContext) -> str | None:
+        """The session of a request, sealed."""
+        count, _, first = self._only(ctx, self.name).partition(".")
+        if count not in {str(number) for number in range(1, MAX_CHUNKS + 1)}:
+            return None
+        return first + "".join(self._only(ctx, self._part(number)) for number in range(1, int(count)))
+
+    def login(self, state: str) -> str:
+        """The name of the cookie of one login."""
+        return f"{self.name}-login-{state[:8]}"
+
+    def of_login(self, ctx: RequestContext, state: str) -> str:
+        return self._only(ctx, self.login(state))
+
+    def logins(self, ctx: RequestContext) -> list[str]:
+        return [name for name in ctx.cookies if name.startswith(f"{self.name}-login-")]
+
+    def of_session(self, ctx: RequestContext) -> list[str]:
+        every = {self._part(number) for number in range(MAX_CHUNKS)}
+        return [name for name in ctx.cookies if name in every]
+
+    def gone(self, names: Iterable[str]) -> list[str]:
+        return [self.made(name, "", 0) for name in names]
+
+    def _part(self, number: int) -> str:
+        return f"{self.name}-{number}" if number else self.name
+
+    def _only(self, ctx: RequestContext, name: str) -> str:
+        """The cookie's value; "" where there is none, or somebody has put another one beside it."""
+        values = ctx.cookies.get_all(name)
+        return values[0] if len(values) == 1 else ""
+
+
+# ------------------------------------------------------------------ the provider
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a provider publishes: where it is asked for what, and its keys by their ids."""
+
+    authorization: str
+    token: str
+    end_session: str
+    keys: Mapping[str | None, jwt.PyJWK]
+
+
+class Provider:
+    """An OpenID provider."""
+
+    def __init__(self, session: aiohttp.ClientSession, params: Mapping[str, Any]) -> None:
+        self._session, self._params = session, params
+        self.metadata: Fresh[Metadata] = Fresh(REFRESH_SECONDS, self.fetch, name=f"provider {params['issuer']}")
+
+    async def fetch(self) -> Metadata:
+        """OpenID Connect Discovery 1.0, 4. ValueError, aiohttp.ClientError or TimeoutError: it does not say."""
+        issuer = self._params["issuer"]
+        async with asyncio.timeout(FETCH_SECONDS):
+            found = await self._get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+            if found.get("issuer") != issuer:
+                raise ValueError(f"expected the issuer {issuer}, got {found.get('issuer')!r:.200}")
+            authorization, token, keys = (
+                self._endpoint(found, name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")
+            )
+            listed = await self._get(keys)
+        end = self._endpoint(found, "end_session_endpoint") if "end_session_endpoint" in found else ""
+        return Metadata(authorization, token, end, keys_of(listed))
+
+    def _endpoint(self, found: Mapping[str, Any], name: str) -> str:
+        schemes = ("https://",) if self._params["issuer"].startswith("https://") else ("https://", "http://")
+        url = found.get(name)
+        if not isinstance(url, str) or not url.startswith(schemes) or not url.isascii() or not url.isprintable():
+            raise ValueError(f"expected {name} with {' or '.join(schemes)}, got {url!r:.200}")
+        return url
+
+    async def _get(self, url: str) -> dict[str, Any]:
+        async with self._session.get(url, allow_redirects=False) as answer:
+            return await document(answer)
+
+    async def id_token(self, code: str, verifier: str, redirect: str, seconds: float) -> str:
+        """What the provider gives for the code. RefusedError: nothing."""
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect, "code_verifier": verifier}
+        known_as = quote_plus(self._params["clientId"]), quote_plus(self._params["clientSecret"])
+        headers = {"authorization": aiohttp.encode_basic_auth(*known_as), "accept": "application/json"}
+        url = self.metadata.value.token
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self._session.post(url, data=form, headers=headers, allow_redirects=False) as answer,
+            ):
+                if answer.status in {400, 403}:  # RFC 6749, 5.2: the code is no good, or used
+                    raise failed_login()
+                token = (await document(answer)).get("id_token")
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            log.warning("%s gives no token: %s: %s", url, type(error).__name__, error)
+            raise unavailable() from None
+        if not isinstance(token, str):
+            raise failed_login()
+        return token
+
+    async def claims(self, token: str, nonce: str) -> dict[str, Any]:
+        """Of an ID token (OpenID Connect Core 1.0, 3.1.3.7). RefusedError: it is not good."""
+        try:
+            key = await self._key(jwt.get_unverified_header(token).get("kid"))
+            found: dict[str, Any] = jwt.decode(
+                token, key, algorithms=ALGORITHMS, audience=self._params["clientId"], issuer=self._params["issuer"],
+                options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_exp": False, "verify_iat": False,
+                         "verify_nbf": False},
+            )  # fmt: skip
+            self._check(found, nonce)
+        except (jwt.PyJWTError, ValueError, KeyError, RecursionError) as error:
+            log.warning("an ID token is refused: %s: %s", type(error).__name__, error)
+            raise failed_login() from None
+        return found
+
+    def _check(self, claims: Mapping[str, Any], nonce: str) -> None:
+        """What PyJWT does not, or not by a clock that tests move."""
+        skew, now = self._params["clockSkewSeconds"], clock.now()
+        for name in ("exp", "iat"):
+            if isinstance(claims[name], bool) or not isinstance(claims[name], int | float):
+                raise ValueError(f"expected a number as {name}")
+        if not claims["iat"] - skew <= now < claims["exp"] + skew:
+            raise ValueError("it has expired, or is not valid yet")
+        if not isinstance(said := claims.get("nonce"), str) or not hmac.compare_digest(said.encode(), nonce.encode()):
+            raise ValueError("expected the nonce of this login")
+        several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+        json.dumps(claims, allow_nan=False, ensure_ascii=False).encode()  # or no cookie and no identity could hold it
+        if claims.get("azp", None if several else self._params["clientId"]) != self._params["clientId"]:
+            raise ValueError("expected this client as azp")
+
+    async def _key(self, key_id: object) -> jwt.PyJWK:
+        """The provider has just signed with it, so where it is not known, the keys are fetched."""
+        if not isinstance(key_id, str | None):
+            raise KeyError("kid")
+        keys = self.metadata.value.keys
+        if key_id not in keys:
+            try:
+                keys = (await self.fetch()).keys
+            except (aiohttp.ClientError, TimeoutError, ValueError):
+                raise unavailable() from None
+            self.metadata.refresh_soon()
+        return keys[key_id]
+
+
+def keys_of(listed: dict[str, Any]) -> dict[str | None, jwt.PyJWK]:
+    """Public keys for signatures, by their ids. ValueError: there are none."""
+    try:
+        found = jwt.PyJWKSet.from_dict(listed).keys
+    except jwt.PyJWTError as error:
+        raise ValueError(f"expected a JWK Set with keys of use: {error}") from None
+    keys = {
+        each.key_id: each for each in found
+        if each.algorithm_name in ALGORITHMS and each.public_key_use in {None, "sig"} and not hasattr(each.key, "sign")
+        and getattr(each.key, "key_size", 2048) >= (2048 if each.key_type == "RSA" else 0)
+    }  # fmt: skip
+    if not keys:
+        raise ValueError("expected public keys for signatures, got none")
+    return keys
+
+
+async def document(answer: aiohttp.ClientResponse) -> dict[str, Any]:
+    """A JSON object. ValueError: it is none."""
+    if answer.status != 200:
+        raise ValueError(f"expected the status 200, got {answer.status}; redirects are not followed")
+    body = bytearray()
+    async for chunk in answer.content.iter_chunked(1 << 16):
+        body += chunk
+        if len(body) > MAX_DOCUMENT:
+            raise ValueError(f"expected at most {MAX_DOCUMENT} bytes")
+    try:
+        found = json.loads(body)
+    except RecursionError:
+        raise ValueError("expected JSON of less depth") from None
+    if not isinstance(found, dict):
+        raise ValueError("expected a JSON object")
+    return found
+
+
+# ------------------------------------------------------------------ a request
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """An attachment."""
+
+    provider: Provider
+    seal: Seal
+    jar: Jar
+    params: Mapping[str, Any]
+
+    async def answer(self, ctx: RequestContext) -> RequestAction:
+        """RefusedError: the request does not pass."""
+        if ctx.path == self.params["callbackPath"]:
+            return await self._back(ctx)
+        sealed = self.jar.sealed(ctx)
+        session = self.seal.open("session", sealed) if sealed else None
+        if ctx.path == self.params.get("logoutPath"):
+            return self._log_out(ctx, session)
+        if session is None:
+            return self._log_in(ctx)
+        claims = session["claims"]
+        ctx.identity = Identity(claims["sub"], claims["iss"], (), claims, "oidc")
+        return self._onward(ctx, claims)
+
+    def _onward(self, ctx: RequestContext, claims: Mapping[str, Any]) -> UpstreamRequestModifications:
+        names = self.params["claimHeaders"]
+        remove, append = list(names), {}
+        if not self.params["forwardCookie"]:
+            left = ctx.cookies.without(*self.jar.of_session(ctx), *self.jar.logins(ctx))
+            remove, append = [*remove, "cookie"], dict(left.headers)
+        return UpstreamRequestModifications(
+            remove_headers=remove, set_headers=headers_of(claims, names), append_headers=append
+        )
+
+    def _log_in(self, ctx: RequestContext) -> ImmediateResponse:
+        """To the provider, where a user asks for a page."""
+        navigates = ctx.headers.get("sec-fetch-mode", "navigate") == "navigate"
+        if ctx.method != "GET" or not navigates or "text/html" not in ctx.headers.get("accept", ""):
+            raise RefusedError(401, "Unauthorized", "a login is needed, which a page of this host leads to")
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        asked = ctx.path + (f"?{ctx.query}" if ctx.query else "")
+        login = {"state": state, "nonce": nonce, "verifier": verifier, "asked": asked}
+        sealed = self.seal.close("login", {**login, "until": clock.now() + LOGIN_SECONDS})
+        if len(sealed) > CHUNK:
+            raise RefusedError(414, "URI Too Long", "the page's address is too long to come back to")
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+        query = {
+            "response_type": "code", "client_id": self.params["clientId"], "redirect_uri": self._callback,
+            "scope": " ".join(dict.fromkeys(["openid", *self.params["scopes"]])), "state": state, "nonce": nonce,
+            "code_challenge": challenge, "code_challenge_method": "S256",
+        }  # fmt: skip
+        others = self.jar.logins(ctx)
+        old = self.jar.gone(others) if len(others) >= MAX_LOGINS else []
+        cookies = [*old, self.jar.made(self.jar.login(state), sealed, LOGIN_SECONDS)]
+        return redirect(self._metadata().authorization, query, cookies)
+
+    async def _back(self, ctx: RequestContext) -> ImmediateResponse:
+        """From the provider, with a code."""
+        said = {name: ctx.query_params.get_all(name) for name in ("state", "code", "iss", "error")}
+        if ctx.method != "GET" or any(len(values) > 1 for values in said.values()) or not said["state"]:
+            raise failed_login()
+        state = said["state"][0]
+        login = self.seal.open("login", self.jar.of_login(ctx, state))
+        if login is None or not hmac.compare_digest(login["state"].encode(), state.encode("utf-8", "surrogateescape")):
+            raise failed_login()  # another browser's, or too late
+        if said["iss"] not in ([], [self.params["issuer"]]):  # RFC 9207
+            raise failed_login()
+        if said["error"] or not said["code"]:
+            raise RefusedError(403, "Forbidden", "the provider has not let the user log in")
+        self._metadata()
+        seconds = ctx.time_remaining() * 0.9
+        token = await self.provider.id_token(said["code"][0], login["verifier"], self._callback, seconds)
+        claims = await self.provider.claims(token, login["nonce"])
+        headers_of(claims, self.params["claimHeaders"])
+        lasts = self.params["sessionSeconds"]
+        session = {"until": clock.now() + lasts, "claims": claims}
+        if self.params.get("logoutPath"):
+            session["id_token"] = token
+        done = self.jar.gone([self.jar.login(state)])
+        return redirect(self.params["origin"] + login["asked"], {}, [
+            *self.jar.chunks(self.seal.close("session", session), lasts), *done,
+        ])  # fmt: skip
+
+    def _log_out(self, ctx: RequestContext, session: Mapping[str, Any] | None) -> ImmediateResponse:
+        """OpenID Connect RP-Initiated Logout 1.0, 2."""
+        cookies = self.jar.gone([*self.jar.of_session(ctx), *self.jar.logins(ctx)])
+        home = self.params["origin"] + self.params["loggedOutPath"]
+        try:
+            end = self.provider.metadata.value.end_session
+        except NotReadyError:
+            end = ""
+        if not end or session is None or "id_token" not in session:
+            return redirect(home, {}, cookies)
+        query = {"id_token_hint": session["id_token"], "client_id": self.params["clientId"]}
+        return redirect(end, {**query, "post_logout_redirect_uri": home}, cookies)
+
+    @property
+    def _callback(self) -> str:
+        return f"{self.params['origin']}{self.params['callbackPath']}"
+
+    def _metadata(self) -> Metadata:
+        try:
+            return self.provider.metadata.value
+        except NotReadyError:
+            raise unavailable() from None
+
+
+def redirect(url: str, query: Mapping[str, str], cookies: list[str]) -> ImmediateResponse:
+    joined = f"{url}{'&' if '?' in url else '?'}{urlencode(query)}" if query else url
+    headers: dict[str, Any] = {"location": joined, "cache-control": "no-store"}
+    return ImmediateResponse(302, headers | ({"set-cookie": cookies} if cookies else {}))
+
+
+def headers_of(claims: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+    """Headers that tell of claims. RefusedError: one would have a control character in it."""
+    values = {name: claims[claim] for name, claim in names.items() if claim in claims}
+    headers = {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
+    try:
+        check("on_request", UpstreamRequestModifications(set_headers=headers))
+    except ActionError:
+        raise failed_login() from None
+    return headers
+
+
+async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    try:
+        return await ctx.prepared.answer(ctx)  # type: ignore[no-any-return]
+    except RefusedError as refused:
+        return refused.answer()
+
+
+async def prepare(params: dict[str, Any]) -> AsyncIterator[Gate]:
+    check("on_request", UpstreamRequestModifications(set_headers=dict.fromkeys(params["claimHeaders"], "")))
+    if params["callbackPath"] == params.get("logoutPath"):
+        raise ValueError("logoutPath: expected another path than callbackPath")
+    secure = params["origin"].startswith("https://")
+    jar = Jar(f"__Host-{params['cookieName']}" if secure else params["cookieName"], secure)
+    seal = Seal(params["cookieKeys"], context(params))
+    # what is compressed is not read: nobody knows how much of it there will be
+    async with aiohttp.ClientSession(
+        auto_decompress=False, headers={"accept-encoding": "identity"}, cookie_jar=aiohttp.DummyCookieJar()
+    ) as session:
+        provider = Provider(session, params)
+        async with provider.metadata:
+            yield Gate(provider, seal, jar, params)
