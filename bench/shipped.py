@@ -17,7 +17,7 @@ from unittest import mock
 
 import yaml
 
-from bench import authorization, machine, tokens
+from bench import authorization, bodies, machine, tokens
 from bench.peers import envoy
 from bench.peers.site import Site
 from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
@@ -73,7 +73,7 @@ def measured(stack: contextlib.ExitStack) -> tuple[Row, ...]:
     plain = [Row(f"shipped-{name}", name, (attachment,)) for name, attachment in SHIPPED.items()]
     authorized = [authorization.signed(), stack.enter_context(authorization.asked())]
     asked_who = [tokens.signed(), stack.enter_context(tokens.introspected()), tokens.in_session()]
-    return tuple(sorted([*plain, *authorized, *asked_who], key=lambda row: row.title))
+    return tuple(sorted([*plain, *authorized, *asked_who, *bodies.rows()], key=lambda row: row.title))
 
 
 def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
@@ -106,5 +106,7 @@ def totals(samples: Sequence[Named], row: Row) -> list[float]:
 
 
 def language(policy: str) -> str:
+    if policy not in {path.name for path in POLICIES.iterdir()}:
+        return "python"  # what the bench has for comparison
     definition = yaml.safe_load((POLICIES / policy / "policy-definition.yaml").read_text())
     return str(definition["runtime"])

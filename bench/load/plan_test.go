@@ -21,7 +21,7 @@ func TestPlanWithABodyIsAPost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "POST /go/1 HTTP/1.1\r\nHost: 127.0.0.1:80\r\nContent-Length: 3\r\n\r\nxxx"
+	want := "POST /go/1 HTTP/1.1\r\nHost: 127.0.0.1:80\r\nContent-Length: 3\r\n\r\n\"x\""
 	if string(p.request) != want {
 		t.Errorf("expected %q, got %q", want, p.request)
 	}
