@@ -30,6 +30,9 @@ type RequestContext struct {
 	APIVersion string
 	// Operation is the API's operation that matched: "GET /{id}"; "GET /{id} [x-version=2]" if it matches headers or query.
 	Operation string
+	// PathParams are those of the operation's path, {id} of "GET /{id}", from the path as the client sent it, whatever
+	// policies have made of Path; nil where it has none. PathParams.Get("id") is decoded.
+	PathParams PathParams
 	// Headers are in wire order, names in lower case, without pseudo-headers.
 	Headers Headers
 	// Body is nil where the policy's definition does not ask for it in this phase, or the request has none. It has at

@@ -36,6 +36,7 @@ def request(
     body: bytes | None = None,
     metadata: Mapping[str, Any] | None = None,
     prepared: Any = None,
+    shared: Any = None,
     scheme: str = "http",
     authority: str = "localhost",
     client_address: str = "127.0.0.1:40000",
@@ -71,7 +72,7 @@ def request(
         traceparent=_raw(traceparent),
     )
     about = policy or PolicyMetadata("test", "v0.0.0")
-    return RequestContext(fields, body, about, prepared, time.monotonic() + timeout)
+    return RequestContext(fields, body, about, prepared, time.monotonic() + timeout, shared)
 
 
 def response(
@@ -83,7 +84,7 @@ def response(
 ) -> ResponseContext:
     """The context of an on_response: by default 200 without headers and body, for a plain GET.
 
-    `request` brings metadata, `prepared`, policy and timeout along.
+    `request` brings metadata, `prepared`, `shared`, policy and timeout along.
 
     A gateway gives `request.body` only where the definition says `requestBodyInResponse: true`: so give the request one
     only then.
@@ -184,7 +185,7 @@ def streaming(ctx: RequestContext | ResponseContext, chunks: Stream) -> RequestS
     """
     if isinstance(ctx, ResponseContext):
         return ResponseStreamContext(ctx._fields, ctx.request, chunks.trailers)
-    return RequestStreamContext(ctx._fields, ctx.policy, ctx.prepared, ctx._deadline, chunks.trailers)
+    return RequestStreamContext(ctx._fields, ctx.policy, ctx.prepared, ctx._deadline, chunks.trailers, ctx.shared)
 
 
 def header_blob(headers: HeaderLines) -> bytes:
