@@ -35,6 +35,7 @@ type exchange struct {
 	grpcStatus uint32
 
 	analytics map[string]any // not yet sent
+	identity  Identity       // that was told
 }
 
 func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
@@ -239,7 +240,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 	if x.readsResponse() {
 		x.request.headers.set("accept-encoding", x.upstreamAccepts())
 	}
-	changes := Changes{Analytics: x.analytics, Upstream: x.upstream}
+	changes := Changes{Analytics: x.analytics, Upstream: x.upstream, Identity: x.newIdentity()}
 	x.analytics = nil
 	if x.method != x.head.Method {
 		changes.Method = x.method

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from gatewright import action
+from gatewright.path_params import encode_path_params
 from gatewright.peer import Peer, encode_peer
 from gatewright.policy import (
     HeaderValue,
@@ -47,6 +48,7 @@ def request(
     policy: PolicyMetadata | None = None,
     timeout: float = 1.0,
     traceparent: str = "",
+    path_params: Mapping[str, str] | None = None,
 ) -> RequestContext:
     """The context of an on_request.
 
@@ -55,6 +57,7 @@ def request(
     path, `policy` to test:v0.0.0.
     `headers` are a mapping or (name, value) pairs; names are lower-cased. `timeout` is in seconds from now.
     `traceparent` is of the execution's span, by default it is not traced; that of the client is a header.
+    `path_params` are by name and not encoded.
     """
     fields = _Fields(
         request_id=_raw(request_id),
@@ -70,6 +73,7 @@ def request(
         peer=encode_peer(peer),
         upstream=_raw(upstream or ""),
         traceparent=_raw(traceparent),
+        path_params=encode_path_params(path_params or {}),
     )
     about = policy or PolicyMetadata("test", "v0.0.0")
     return RequestContext(fields, body, about, prepared, time.monotonic() + timeout, shared)
@@ -213,6 +217,7 @@ class _Fields:
     peer: bytes = b""
     upstream: bytes = b""
     traceparent: bytes = b""
+    path_params: bytes = b""
     status: int = 0
     response_headers: bytes = b""
 

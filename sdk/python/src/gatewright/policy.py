@@ -41,6 +41,7 @@ from gatewright.headers import Headers, HeaderValue
 from gatewright.identity import KEY, Identity, as_metadata, identity_of
 from gatewright.metadata import Metadata
 from gatewright.params import JsonValue, ReadOnlyDict, ReadOnlyList
+from gatewright.path_params import parse_path_params
 from gatewright.peer import Peer, parse_peer
 from gatewright.query import QueryParams
 from gatewright.trace import TraceContext, parse_trace
@@ -218,6 +219,8 @@ class RequestFields(Protocol):
     def upstream(self) -> bytes: ...
     @property
     def traceparent(self) -> bytes: ...
+    @property
+    def path_params(self) -> bytes: ...  # name NUL value NUL …, values percent-encoded
 
 
 class ResponseFields(Protocol):
@@ -409,6 +412,16 @@ class RequestContext:
     def operation(self) -> str:
         """The API's operation that matched: "GET /{id}"; "GET /{id} [x-version=2]" if it matches headers or query."""
         return _text(self._fields.operation)
+
+    @property
+    def path_params(self) -> Mapping[str, str]:
+        """Those of the operation's path, percent-decoded: of GET /{id} `ctx.path_params["id"]`. Read-only; {} where the
+        path has none.
+
+        They are of the path as the client sent it, whatever policies have made of `path`. A value is never "", and may
+        hold any character: a "/" that came as %2F too.
+        """
+        return parse_path_params(self._fields.path_params)
 
     @property
     def trace_context(self) -> TraceContext | None:

@@ -24,6 +24,7 @@ from gatewright.header_rules import check_size
 from gatewright.headers import Headers
 from gatewright.lifetime import Lifetime, lifetime, shared_lifetime
 from gatewright.metadata import checked_json
+from gatewright.path_params import path_params_in
 from gatewright.peer import Peer
 from gatewright.policy import (
     FailureClass,
@@ -125,7 +126,13 @@ class Call:
             operation=self.exchange.get("operation", ""),
             policy=about,
             timeout=self.timeout,
+            path_params=self._path_params(),
         )
+
+    def _path_params(self) -> Mapping[str, str]:
+        """Of the path as the client sent it."""
+        context, operation = self.exchange.get("context") or "/", self.exchange.get("operation") or ""
+        return path_params_in(context, operation, self.exchange["request"].get("path") or "")
 
     def _headers(self, message: Message, wants_body: bool) -> list[tuple[str, str]]:
         """As the policy sees them: of a body that it is given decoded, they are those of that."""
