@@ -26,6 +26,8 @@ type RequestContext struct {
 	Upstream string
 	// APIName is metadata.name of the API: "orders-v1".
 	APIName string
+	// APIContext is the path that all of the API lies under: "/orders/v1.0"; "/" is the root.
+	APIContext string
 	// APIVersion is spec.version of the API: "v1.0".
 	APIVersion string
 	// Operation is the API's operation that matched: "GET /{id}"; "GET /{id} [x-version=2]" if it matches headers or query.

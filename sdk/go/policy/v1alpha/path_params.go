@@ -13,9 +13,9 @@ type PathParam struct {
 // PathParams are the parameters of an operation's path template, in their order there. A `*` at its end is none.
 type PathParams []PathParam
 
-// Get is the parameter's value, percent-decoded; "" where the template has none of that name. It may hold any byte, a "/"
-// that came as %2F too.
-func (p PathParams) Get(name string) string { return percentDecoded(p.Encoded(name)) }
+// Get is the parameter's value, percent-decoded; "" where the template has none of that name. It may hold any byte
+// that a path may have encoded: not "/" and NUL, which the gateway refuses.
+func (p PathParams) Get(name string) string { return PercentDecoded(p.Encoded(name)) }
 
 // Encoded is the parameter's value as it stands in the client's path; "" where the template has none of that name.
 func (p PathParams) Encoded(name string) string {
@@ -30,8 +30,8 @@ func (p PathParams) Encoded(name string) string {
 // Has reports whether the template has a parameter of that name.
 func (p PathParams) Has(name string) bool { return p.Encoded(name) != "" }
 
-// percentDecoded leaves what is no encoding as it is.
-func percentDecoded(text string) string {
+// PercentDecoded decodes %XX (RFC 3986, 2.1), and leaves what is no encoding as it is.
+func PercentDecoded(text string) string {
 	if strings.IndexByte(text, '%') < 0 {
 		return text
 	}

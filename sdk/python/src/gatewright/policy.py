@@ -419,7 +419,7 @@ class RequestContext:
         path has none.
 
         They are of the path as the client sent it, whatever policies have made of `path`. A value is never "", and may
-        hold any character: a "/" that came as %2F too.
+        hold any character that a path may have encoded: not "/" and NUL, which the gateway refuses.
         """
         return parse_path_params(self._fields.path_params)
 
