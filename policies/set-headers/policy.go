@@ -11,7 +11,12 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-type policy struct{ request, response changes }
+type policy struct {
+	request, response changes
+
+	requestAction  *v1alpha.UpstreamRequestModifications  // the same for every request; nil: there is none such
+	responseAction *v1alpha.UpstreamResponseModifications // likewise
+}
 
 // GetPolicy builds an instance. Parameters: {"request": {"set": [{"name", "value"}…], "append": […], "remove": ["x-a"…]},
 // "response": the same}. A placeholder that is unknown, or a parameter that the operation's path has not, is an error.
@@ -28,22 +33,30 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if made.request, err = given.Request.parse("request", metadata.Operation); err != nil {
 		return nil, err
 	}
-	made.response, err = given.Response.parse("response", metadata.Operation)
-	return made, err
+	if made.response, err = given.Response.parse("response", metadata.Operation); err != nil {
+		return nil, err
+	}
+	if made.request.isConstant() {
+		made.requestAction = &v1alpha.UpstreamRequestModifications{Headers: made.request.constant}
+	}
+	if made.response.isConstant() {
+		made.responseAction = &v1alpha.UpstreamResponseModifications{Headers: made.response.constant}
+	}
+	return made, nil
 }
 
 // OnRequest changes the request's headers.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	if p.request.none {
-		return nil, nil
+	if p.requestAction != nil {
+		return p.requestAction, nil
 	}
 	return &v1alpha.UpstreamRequestModifications{Headers: p.request.of(req)}, nil
 }
 
 // OnResponse changes the response's headers. Its values are of the request as it went upstream.
 func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
-	if p.response.none {
-		return nil, nil
+	if p.responseAction != nil {
+		return p.responseAction, nil
 	}
 	return &v1alpha.UpstreamResponseModifications{Headers: p.response.of(res.Request)}, nil
 }
@@ -70,7 +83,6 @@ type writtenHeader struct {
 
 // changes are those of one direction. What is the same for every request is made once.
 type changes struct {
-	none      bool
 	constant  v1alpha.HeaderModifications
 	set, more []header // whose values are made for each request
 }
@@ -81,7 +93,7 @@ type header struct {
 }
 
 func (w *written) parse(direction, operation string) (changes, error) {
-	made := changes{none: len(w.Set)+len(w.Append)+len(w.Remove) == 0}
+	made := changes{}
 	made.constant.Remove = append(made.constant.Remove, w.Remove...)
 	var err error
 	if made.constant.Set, made.set, err = parse(w.Set, direction+".set", operation); err != nil {
@@ -109,11 +121,10 @@ func parse(headers []writtenHeader, where, operation string) (constant []v1alpha
 	return constant, made, nil
 }
 
+func (c *changes) isConstant() bool { return len(c.set) == 0 && len(c.more) == 0 }
+
 // of are the changes for a request.
 func (c *changes) of(req *v1alpha.RequestContext) v1alpha.HeaderModifications {
-	if len(c.set) == 0 && len(c.more) == 0 {
-		return c.constant
-	}
 	return v1alpha.HeaderModifications{
 		Remove: c.constant.Remove, Set: with(c.constant.Set, c.set, req), Append: with(c.constant.Append, c.more, req),
 	}
