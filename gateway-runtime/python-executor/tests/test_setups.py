@@ -39,6 +39,11 @@ def made(one: Engine, instance: int, number: int) -> object:
     return json.loads(one.execute(response_execution(number, instance)).metadata_set)["made"]
 
 
+def status(one: Engine, instance: int) -> pb.InstanceStatus:
+    """What is said of an instance, once that is known."""
+    return one.wait(lambda: one.statuses.get(instance))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_it_is_made_once_for_all_instances_and_closed_after_the_last(engine: Start, form: str) -> None:
     prepare = "\ndef prepare(params, shared):\n    assert shared is made\n    yield\n    made.append('instance')\n"
@@ -83,7 +88,7 @@ def test_it_may_ask_for_system_parameters_and_is_shared_by_those_that_have_the_s
         wanted = configuration(number, "shares:v1.0.0")
         wanted.system_parameters = json.dumps({"region": region}).encode()
         one.send(configure=[wanted])
-        assert not one.wait(lambda number=number: one.statuses.get(number)).HasField("failure")
+        assert not status(one, number).HasField("failure")
     assert made(one, 2, 1) == ["us", "eu", "us"]
     one.send(close=[2])
     assert eventually(lambda: made(one, 3, 100 + len(one.frames)) == ["eu", "eu", "us", "closed us"])
@@ -122,7 +127,7 @@ def test_its_time_is_that_of_prepare(engine: Start, start: str, wait: str) -> No
                  "    [m for n, m in list(sys.modules.items()) if n.endswith('.shares')][-1].gate.set()\n")  # fmt: skip
     one.send(configure=[configuration(number, "shares:v1.0.0", prepare_timeout_ms=50) for number in (1, 2)])
     for number in (1, 2):
-        failure = one.wait(lambda number=number: one.statuses.get(number)).failure
+        failure = status(one, number).failure
         assert (failure.failure_class, failure.hook) == (pb.FAILURE_CLASS_TIMEOUT, "setup")
         assert "expected setup to return within 0.05 s, it still runs" in failure.message
     one.configure(9, "watch:v1.0.0")
