@@ -19,6 +19,7 @@ from contextlib import (
     AbstractContextManager,
     asynccontextmanager,
     contextmanager,
+    nullcontext,
     suppress,
 )
 from functools import partial
@@ -54,23 +55,24 @@ def lifetime(
     if prepare is None:
         return _plain(lambda: None, close, run)
     call = with_arguments(prepare, (params,), {"metadata": metadata, "shared": shared})
-    if inspect.isasyncgenfunction(prepare):
-        return _async_yielding(call, "prepare", "prepared")
-    if inspect.isgeneratorfunction(prepare):
-        return _yielding(call, "prepare", "prepared")
-    return _async(call, close) if inspect.iscoroutinefunction(prepare) else _plain(call, close, run)
+    yields = _yielding_one(prepare, call, "prepare", "prepared")
+    return yields or (_async(call, close) if inspect.iscoroutinefunction(prepare) else _plain(call, close, run))
 
 
 def shared_lifetime(setup: Function | None, system_params: dict[str, Any]) -> Lifetime:
     """The lifetime of what the instances of a policy share. Without a setup that is None."""
     if setup is None:
-        return _plain(lambda: None, None, lambda _: None)
+        return nullcontext()
     call = with_arguments(setup, (), {"system_params": system_params})
-    if inspect.isasyncgenfunction(setup):
-        return _async_yielding(call, "setup", "shared")
-    if inspect.isgeneratorfunction(setup):
-        return _yielding(call, "setup", "shared")
-    return _async(call, None) if inspect.iscoroutinefunction(setup) else _plain(call, None, lambda _: None)
+    yields = _yielding_one(setup, call, "setup", "shared")
+    return yields or (_async(call) if inspect.iscoroutinefunction(setup) else _plain(call))
+
+
+def _yielding_one(function: Function, call: Callable[[], Any], name: str, made: str) -> Lifetime | None:
+    """Where it yields; name and made: what messages call it, and what it makes."""
+    if inspect.isasyncgenfunction(function):
+        return _async_yielding(call, name, made)
+    return _yielding(call, name, made) if inspect.isgeneratorfunction(function) else None
 
 
 def with_arguments(function: Function, first: tuple[Any, ...], named: Mapping[str, Any]) -> Callable[[], Any]:
@@ -99,18 +101,20 @@ def takes(function: Function, name: str) -> bool:
 
 
 @contextmanager
-def _plain(make: Function, close: Function | None, run: Callable[[Awaitable[Any]], Any]) -> Iterator[Any]:
-    prepared = make()
-    yield prepared
-    if close is not None and inspect.isawaitable(closing := close(prepared)):
+def _plain(
+    make: Function, close: Function | None = None, run: Callable[[Awaitable[Any]], Any] | None = None
+) -> Iterator[Any]:
+    made = make()
+    yield made
+    if close is not None and inspect.isawaitable(closing := close(made)) and run is not None:
         run(closing)
 
 
 @asynccontextmanager
-async def _async(make: Function, close: Function | None) -> AsyncIterator[Any]:
-    prepared = await make()
-    yield prepared
-    if close is not None and inspect.isawaitable(closing := close(prepared)):
+async def _async(make: Function, close: Function | None = None) -> AsyncIterator[Any]:
+    made = await make()
+    yield made
+    if close is not None and inspect.isawaitable(closing := close(made)):
         await closing
 
 
