@@ -43,11 +43,15 @@ RULES = {
         {"when": 'cidr("127.0.0.0/8").containsIP(request.client_ip) && request.method == "GET"'},
     ],
 }
+SET = [{"name": "x-client", "value": "${client.ip}"}, {"name": "x-api", "value": "${api.name} ${request.method}"}]
 SHIPPED: dict[str, Attachment] = {
     "audit-log": {"name": "audit-log", "version": "v1"},
     "cel-authz": {"name": "cel-authz", "version": "v1", "params": RULES},
     "cors": {"name": "cors", "version": "v1", "params": {"allowOrigins": ["https://app.example"]}},
     "ip-restriction": {"name": "ip-restriction", "version": "v1", "params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
+    "request-id": {"name": "request-id", "version": "v1"},
+    "rewrite": {"name": "rewrite", "version": "v1", "params": {"path": {"prefix": {"from": "/", "to": "/v2"}}}},
+    "set-headers": {"name": "set-headers", "version": "v1", "params": {"request": {"set": SET}}},
 }
 """Those that pass a request on; what answers it costs less than what does not. With those of `measured`."""
 (ENVOY_ALONE,) = (row for row in ROWS if row.key == PLAIN)

@@ -212,6 +212,21 @@ def test_the_policy_that_says_who_the_request_is_from(tmp_path: Path) -> None:
     assert policy.on_request(testing.request(), params) == ImmediateResponse(401)
 
 
+def test_the_policy_whose_attachments_share_a_client(tmp_path: Path, upstream: Upstream) -> None:
+    (tmp_path / "policy.py").write_text(python_with("async def setup"))
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+    upstream.reply = lambda _: Reply(200, [], b"gold")
+
+    async def ask() -> object:
+        async with testing.setup(policy, testing.params(url=upstream.url)) as client:
+            params = testing.params(plan="blue")
+            async with testing.prepared(policy, params, shared=client) as plan:
+                return await policy.on_request(testing.request(prepared=plan, shared=client), params)
+
+    assert asyncio.run(ask()) == UpstreamRequestModifications(set_headers={"x-plan": "gold"})
+    assert [(one.method, one.target) for one in upstream.received] == [("GET", "/plans/blue"), ("HEAD", "/open")]
+
+
 def test_the_span_that_is_shown_is_a_child_of_its_execution_and_the_parent_of_its_call(
     tmp_path: Path, upstream: Upstream
 ) -> None:

@@ -289,7 +289,11 @@ def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstre
     chain, key = authority(tmp_path).signed("web", "127.0.0.1")
     port = free_port()
     https = {"name": "https", "port": port, "protocol": "https", "tls": {"certificates": ["web"]}}
-    spec = {"certificates": {"web": {"certificateFile": str(chain), "keyFile": str(key)}}}
+    fields = {"path": "path", "who": "identitySubject", "by": "identityIssuer", "how": "identityMethod"}
+    spec = {
+        "certificates": {"web": {"certificateFile": str(chain), "keyFile": str(key)}},
+        "accessLog": {"fields": fields},
+    }
     file = write(tmp_path / "gateway.yaml", {"name": "http"}, https, **spec)
     options = ("--gateway", str(file), "--py.hung-seconds", "1", "--py.workers", "64", "--pe.quarantine-deaths", "1")
     with running(build, tmp_path / "state", *options) as gateway:
@@ -302,6 +306,11 @@ def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstre
         assert httpx.get(f"{gateway.url}/skips/x").status_code == 200
         gateway.deploy(api("shadowed", upstream.url, [attach("body-length", mode="shadow")]))
         assert httpx.post(f"{gateway.url}/shadowed/x", content=b"x").status_code == 200
+        gateway.deploy(api("identifies", upstream.url, [attach("identify")], [{"method": "GET", "path": "/{who}"}]))
+        assert httpx.get(f"{gateway.url}/identifies/ann").status_code == 200
+        eventually("the access log says who", lambda: gateway.access("identifies"))
+        (line,) = gateway.access("identifies")
+        assert (line["who"], line["by"], line["how"]) == ("ann", "the path", "path")
         gateway.deploy(api("crashes", upstream.url, [attach("faulty", {"how": "exit"})]))
         assert httpx.get(f"{gateway.url}/crashes/x").status_code == 503
         gateway.deploy(api("hangs", upstream.url, [attach("sleep", {"seconds": 60}, timeout="100ms")]))

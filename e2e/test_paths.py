@@ -167,6 +167,29 @@ def test_other_apis_take_paths_as_they_come_but_for_escaped_slashes(gateway: Gat
     assert upstream.received == []
 
 
+def test_policies_have_the_parameters_of_a_path(gateway: Gateway, upstream: Upstream) -> None:
+    """As the client sent it, whatever policies have made of it; conditions have them too."""
+    only = attach("add-headers", {"requestHeaders": [{"name": "x-blue", "value": "1"}]})
+    only["when"] = 'request.path_params["tenant"] == "blue:1" && request.path_params["none"] == ""'
+    elsewhere = attach("retarget", {"path": "/params/elsewhere/1/2"})
+    paths = ("/{tenant}/items/{item-id}", "/files/{name}/*", "/plain")
+    operations = [{"method": "GET", "path": path} for path in paths]
+    gateway.deploy(api("params", upstream.url, [elsewhere, attach("identify"), only], operations))
+    for path, told, blue in (
+        ("/params/blue%3A1/items/7", "tenant=blue%3A1;item-id=7", "1"),
+        ("/params/bl%C3%BCe/items/%ff%20", "tenant=bl%C3%BCe;item-id=%FF%20", ""),
+        ("/params/a/../green/items/x,y?q=/z", "tenant=green;item-id=x%2Cy", ""),
+        ("/params/files/a%2e/b/c", "name=a.", ""),
+        ("/params/files/b", "name=b", ""),
+        ("/params/plain", "", ""),
+    ):
+        upstream.reset()
+        assert http1(gateway.port, path, GET).status == 200, path
+        (request,) = upstream.received
+        assert request.target.partition("?")[0] == "/elsewhere/1/2"
+        assert (request.value("x-path-params"), request.value("x-blue") or "") == (told, blue), path
+
+
 def test_a_refused_path_has_its_line_in_the_access_log_as_the_api_says(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(mixed("strict-seen", upstream))
     gateway.deploy(mixed("strict-unseen", upstream, accessLog="none"))

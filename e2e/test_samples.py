@@ -42,10 +42,12 @@ class IdentityProvider(Upstream):
     def _say(self, request: Recorded) -> Reply:
         if self.away:
             return Reply(503)
-        if request.target == "/introspect":
+        if request.target == "/plans":
+            answer: Json = {"blue": "gold"}
+        elif request.target == "/introspect":
             known = request.value("authorization") == "Basic " + base64.b64encode(b"gateway:its+secret").decode()
             active = known and parse_qs(request.body.decode())["token"] == ["good"]
-            answer: Json = {"active": active, "scope": "read"}
+            answer = {"active": active, "scope": "read"}
         else:
             jwks = {kid: RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) for kid, key in self.keys.items()}
             answer = {"keys": [{**jwk, "kid": kid, "use": "sig"} for kid, jwk in jwks.items()]}
@@ -79,9 +81,10 @@ def samples(tmp_path_factory: pytest.TempPathFactory, provider: IdentityProvider
     output = HERE.parent / "build" / "samples"
     manifest = HERE.parent / "sample-policies" / "build.yaml"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
-    operator = {"url": f"{provider.url}/introspect", "clientId": "gateway", "clientSecret": "its secret"}
+    introspection = {"url": f"{provider.url}/introspect", "clientId": "gateway", "clientSecret": "its secret"}
+    operator = {"introspect-token": introspection, "tenant-plan": {"url": f"{provider.url}/plans"}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps({"introspect-token": operator}))
+        patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps(operator))
         with running(output, tmp_path_factory.mktemp("samples")) as gateway:
             yield gateway
 
@@ -155,6 +158,26 @@ def test_a_token_of_the_issuer_passes_also_by_a_key_that_is_new(
         asked = len(provider.received)
         eventually("the keys were asked for in vain", lambda: len(provider.received) > asked)
         assert ask(provider.token("two")) == 200
+
+
+def test_members_of_a_tenant_pass_where_its_plan_is_one_of_the_operations(
+    samples: Gateway, upstream: Upstream, provider: IdentityProvider
+) -> None:
+    """One client asks for the plans, however many attachments there are: setup makes it."""
+    gold, silver = (attach("tenant-plan", {"plans": [plan]}) for plan in ("gold", "silver"))
+    reports = {"method": "GET", "path": "/{tenant}/reports", "policies": [gold]}
+    lists = {"method": "GET", "path": "/{tenant}/lists", "policies": [silver]}
+    policies = [attach("verify-jwt", jwt_params(provider))]
+    asked = sum(request.target == "/plans" for request in provider.received)
+    samples.deploy(api("tenants", upstream.url, policies, [reports, lists]))
+    blue, green = (provider.token(next(iter(provider.keys)), tenant=tenant) for tenant in ("blue", "green"))
+    answers = [
+        httpx.get(f"{samples.url}/tenants/{path}", headers=headers).status_code
+        for path, headers in (("blue/reports", blue), ("blue/lists", blue), ("blue/reports", green), ("blue/lists", {}))
+    ]
+    assert answers == [200, 403, 403, 401]
+    assert upstream.to("/blue/reports")[-1].value("x-plan") == "gold"
+    assert sum(request.target == "/plans" for request in provider.received) == asked + 1
 
 
 def test_an_api_whose_issuer_is_away_is_pending_and_heals(

@@ -62,7 +62,8 @@ def test_an_example(
 ) -> None:
     name = f"{policy}-{number}"
     example = needed.filled(example)
-    operations = [{"method": method, "path": "/*"} for method in METHODS]
+    paths = example.get("paths", ["/*"])
+    operations = [{"method": method, "path": path} for method in METHODS for path in paths]
     shipped.deploy(api(name, upstream.url, example["attachments"], operations))
     with httpx.Client(base_url=f"{shipped.url}/{name}") as client:
         for request in example["requests"]:
@@ -70,7 +71,7 @@ def test_an_example(
             path, method = request.get("path", "/"), request.get("method", "GET")
             answer = client.request(method, path, headers=request.get("headers"), content=request.get("body"))
             check_answer(answer, request["answer"])
-            check_upstream(upstream.received, request.get("upstream", {}), name)
+            check_upstream(upstream.received, request.get("upstream", {}))
 
 
 def check_answer(answer: httpx.Response, wanted: dict[str, Any]) -> None:
@@ -81,7 +82,7 @@ def check_answer(answer: httpx.Response, wanted: dict[str, Any]) -> None:
         assert answer.text == wanted["body"]
 
 
-def check_upstream(received: list[Recorded], wanted: dict[str, Any] | bool, name: str) -> None:
+def check_upstream(received: list[Recorded], wanted: dict[str, Any] | bool) -> None:
     if wanted is False:
         assert received == []
         return
@@ -90,7 +91,7 @@ def check_upstream(received: list[Recorded], wanted: dict[str, Any] | bool, name
     for header, value in wanted.get("headers", {}).items():
         assert request.value(header) == value
     if "target" in wanted:
-        assert request.target == f"/{name}{wanted['target']}"
+        assert request.target == wanted["target"]
     if "body" in wanted:
         assert request.body.decode() == wanted["body"]
 

@@ -135,6 +135,8 @@ def cell(value: object) -> str:
 
 def shown(example: Json) -> Iterator[str]:
     yield f"## {example['title']}"
+    if paths := example.get("paths"):
+        yield f"With operations at {', '.join(f'`{path}`' for path in paths)}:"
     attachments = yaml.safe_dump({"policies": example["attachments"]}, sort_keys=False, width=110)
     yield f"```yaml\n{attachments.rstrip()}\n```"
     for request in example["requests"]:

@@ -386,6 +386,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
             "OnResponse",
             "OnRequestStream",
             "OnResponseStream",
+            "Setup",
             "Prepare",
             "Close",
             "Policy",
@@ -393,7 +394,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Values": ("HeaderValue", "JsonValue", "ReadOnlyDict", "ReadOnlyList", "FailureClass"),
     },
     "gatewright.testing": {
-        "The policy": ("load_policy", "params", "prepared", "Prepared"),
+        "The policy": ("load_policy", "params", "prepared", "setup", "Prepared"),
         "Metrics": ("metric", "reset_metrics"),
         "Time": ("clock", "MovedClock"),
         "Contexts": ("request", "response", "HeaderLines", "header_blob"),

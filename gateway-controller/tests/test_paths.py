@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
 import re
-from urllib.parse import quote, unquote_to_bytes
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import pytest
+from gatewright.path_params import path_params_in
 from gatewright_controller.paths import PathIndex, PathSyntaxError, check_context, context_of, parse_path
 from gatewright_controller.translate.envoy import PathMatch
 from gatewright_controller.translate.routes import path_match
@@ -55,6 +59,40 @@ def test_a_path_covers_itself_and_its_shape_is_stable(path: str) -> None:
 def test_routes_stay_under_their_context_on_a_segment_boundary(template: str, path: str) -> None:
     if matches(path_match("/orders.v1", parse_path(template)), path):
         assert path == "/orders.v1" or path.startswith("/orders.v1/")
+
+
+PARAMS = json.loads((Path(__file__).parents[2] / "conformance" / "path_params.json").read_text("utf-8"))
+PARTS = st.sampled_from(["a", "b", "%3A", ":", "%2F", "a%20b", "%", "x.y", "caf%c3%a9", "", "{x}"])
+WRITTEN = st.sampled_from(["a", "b", "{x}", "{y}", "a:b", "caf%C3%A9", "{z-1}"])
+
+
+@pytest.mark.parametrize("case", PARAMS, ids=lambda case: f"{case['template']} {case['path']}")
+def test_a_path_has_parameters_where_its_route_takes_it(case: dict[str, Any]) -> None:
+    """conformance/path_params.json says of each path which parameters it has, or that it meets no such route."""
+    match = path_match(case["context"], parse_path(case["template"]))
+    assert matches(match, case["path"]) is (case["params"] is not None)
+
+
+@given(
+    st.sampled_from(["/", "/orders", "/orders/v1.0"]),
+    st.tuples(st.lists(WRITTEN, min_size=1, max_size=4, unique=True), st.sampled_from(["", "/", "/*"])),
+    st.data(),
+)
+def test_parameters_are_found_in_every_path_that_a_route_takes(
+    context: str, written: tuple[list[str], str], data: st.DataObject
+) -> None:
+    """By the same rule as the engine: a template's segments, in order, are the path's."""
+    template = "/" + "/".join(written[0]) + written[1]
+    parts = [data.draw(PARTS) if part[0] == "{" else part for part in written[0]]
+    rest = data.draw(st.lists(PARTS, max_size=2))
+    path = context.rstrip("/") + "/" + "/".join([*parts, *(rest if written[1] == "/*" else [])])
+    path += "/" if written[1] == "/" else ""
+    takes = matches(path_match(context, parse_path(template)), path)
+    expected = {part[1:-1]: sent for part, sent in zip(written[0], parts, strict=True) if part[0] == "{"}
+    assert takes is all(expected.values())
+    if takes:
+        found = path_params_in(context, f"GET {template}", path)
+        assert found == {name: unquote(sent, errors="surrogateescape") for name, sent in expected.items()}
 
 
 def test_precedence_is_literal_then_parameter_then_wildcard() -> None:

@@ -4,8 +4,8 @@ The issuer's keys are fetched by `prepare`, so an API is not served before there
 from then on. While the issuer is away, those that are known serve on. A token that names another key has them fetched
 at once, though not more often than every RETRY_SECONDS: so a key that has just been changed is known when it is used.
 
-Policies behind this one find the token's claims in `ctx.metadata["jwt"]`. It is here to be read and copied: `jwt-auth`
-of `policies/` is what ships.
+Policies behind this one find who asks in `ctx.identity`, and the token's claims in `ctx.metadata["jwt"]` too. It is
+here to be read and copied: `jwt-auth` of `policies/` is what ships.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 import jwt
-from sdk.policy import ImmediateResponse, RequestAction, RequestContext
+from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext
 
 RETRY_SECONDS = 5.0
 FETCH_SECONDS = 5.0
@@ -87,7 +87,7 @@ async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestActi
         key = await ctx.prepared.get(jwt.get_unverified_header(token).get("kid"))
         if key is None:
             return refused("the issuer has no such key")
-        ctx.metadata["jwt"] = jwt.decode(
+        claims = jwt.decode(
             token,
             key,
             algorithms=params["algorithms"],
@@ -98,6 +98,8 @@ async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestActi
         )
     except jwt.PyJWTError as error:
         return refused(str(error))
+    ctx.metadata["jwt"] = claims
+    ctx.identity = Identity(str(claims.get("sub", "")), claims["iss"], claims=claims, method="jwt")
     return None
 
 

@@ -40,10 +40,11 @@ HOOKS = {
     "on_response": ("ctx", "params"),
     "on_request_stream": ("ctx", "chunks", "params"),
     "on_response_stream": ("ctx", "chunks", "params"),
+    "setup": (),
     "prepare": ("params",),
     "close": ("prepared",),
 }
-FOR_AN_INSTANCE = ("params", "metadata")  # what `prepare` is given where its second argument is named so
+NAMED = {"prepare": ("metadata", "shared"), "setup": ("system_params",)}  # given beside these to who names them
 
 
 def main(parent: str, seconds: str, folder: str, *modules: str) -> None:
@@ -93,16 +94,16 @@ def _wrong(module: ModuleType, hook: str, folder: str) -> dict[str, object] | No
     expected = f"{hook}({', '.join(HOOKS[hook])})"
     if function is None:
         return None
-    if hook == "prepare":
-        expected += f" or {hook}({', '.join(FOR_AN_INSTANCE)})"
+    if hook in NAMED:
+        expected += f" or {hook}({', '.join(HOOKS[hook] + NAMED[hook])})"
     if not callable(function):
         return {"expected": f"a function {expected}", "error": f"{hook}: {type(function).__name__}"}
     if wrong := _wrong_kind(module, hook, function, expected):
         return wrong | _definition(function, folder)
     try:
         signature = inspect.signature(function)
-        second = [*signature.parameters][1:2]
-        signature.bind(*(FOR_AN_INSTANCE if hook == "prepare" and second == ["metadata"] else HOOKS[hook]))
+        by_position, by_name = _call(signature, hook)
+        signature.bind(*by_position, **by_name)
     except TypeError as error:
         got = f"{hook}{inspect.signature(function)}: {error}"
         return {"expected": expected, "error": got} | _definition(function, folder)
@@ -111,8 +112,19 @@ def _wrong(module: ModuleType, hook: str, folder: str) -> dict[str, object] | No
     return None
 
 
+def _call(signature: inspect.Signature, hook: str) -> tuple[list[str], dict[str, str]]:
+    """What a hook is called with: its arguments, and of NAMED what it has an argument for."""
+    by_position, by_name, named = [*HOOKS[hook]], {}, NAMED.get(hook, ())
+    for parameter in [*signature.parameters.values()][len(by_position) :]:
+        if parameter.name in named and parameter.kind is parameter.POSITIONAL_ONLY:
+            by_position.append(parameter.name)
+        elif parameter.name in named and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            by_name[parameter.name] = parameter.name
+    return by_position, by_name
+
+
 def _wrong_kind(module: ModuleType, hook: str, function: object, expected: str) -> dict[str, object] | None:
-    if hook == "prepare":
+    if hook in NAMED:  # it may yield
         return None
     if hook == "close" and (wrong := _wrong_close(getattr(module, "prepare", None))):
         return wrong

@@ -16,18 +16,19 @@ from gatewright_builder.policy import Policy
 
 POLICY_FILE = "policy.py"
 LEGACY_FACTORY = "get_policy"
-METADATA = "metadata"
 PHASE_HOOKS = ("on_request", "on_response")
 STREAM_HOOKS = ("on_request_stream", "on_response_stream")
 HOOKS = (*PHASE_HOOKS, *STREAM_HOOKS)
-ARGUMENTS: dict[str, tuple[tuple[str, ...], ...]] = {  # what each may be called with, by position
-    "on_request": (("ctx", "params"),),
-    "on_response": (("ctx", "params"),),
-    **dict.fromkeys(STREAM_HOOKS, (("ctx", "chunks", "params"),)),
-    "prepare": (("params",), ("params", "metadata")),
-    "close": (("prepared",),),
-    LEGACY_FACTORY: (("metadata", "params"),),
+ARGUMENTS: dict[str, tuple[str, ...]] = {  # what each is called with, by position
+    "on_request": ("ctx", "params"),
+    "on_response": ("ctx", "params"),
+    **dict.fromkeys(STREAM_HOOKS, ("ctx", "chunks", "params")),
+    "setup": (),
+    "prepare": ("params",),
+    "close": ("prepared",),
+    LEGACY_FACTORY: ("metadata", "params"),
 }
+NAMED = {"prepare": ("metadata", "shared"), "setup": ("system_params",)}  # given beside these to who names them
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -59,11 +60,12 @@ def _syntax_mistake(policy: Policy, file: str, error: SyntaxError | ValueError) 
 
 def _hook_mistakes(policy: Policy, module: ast.Module) -> Iterator[Mistake]:
     bound = dict(_bound_names(module.body))
-    for name, choices in ARGUMENTS.items():
-        function = bound.get(name)
-        if isinstance(function, Function) and not any(_takes(function, arguments) for arguments in choices):
-            expected = " or ".join(f"{name}({', '.join(arguments)})" for arguments in choices)
-            cure = "change its arguments: they are given by position"
+    for name, arguments in ARGUMENTS.items():
+        function, named = bound.get(name), NAMED.get(name, ())
+        if isinstance(function, Function) and not _takes(function, arguments, named):
+            more = f" or {name}({', '.join(arguments + named)})" if named else ""
+            expected = f"{name}({', '.join(arguments)}){more}"
+            cure = "change its arguments: " + ("it is given these alone" if named else "they are given by position")
             yield policy.mistake(POLICY_FILE, expected, f"{name}({ast.unparse(function.args)})", cure, function.lineno)
     for name in STREAM_HOOKS:
         if isinstance(function := bound.get(name), Function) and (got := _no_stream(function)):
@@ -109,7 +111,7 @@ def _missing_hooks(policy: Policy, bound: dict[str, ast.stmt], hooks: Iterable[s
 
 
 def _call(hook: str) -> str:
-    return f"{hook}({', '.join(ARGUMENTS[hook][0])})"
+    return f"{hook}({', '.join(ARGUMENTS[hook])})"
 
 
 def _side(hook: str) -> str:
@@ -166,15 +168,11 @@ def _bound_names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
                 )
 
 
-def _takes(function: Function, given: tuple[str, ...]) -> bool:
-    """Whether a call with these by position works. `metadata` is given to who names it so."""
-    count, arguments = len(given), function.args
-    if (
-        given[1:] == ("metadata",)
-        and METADATA not in [each.arg for each in arguments.posonlyargs + arguments.args][1:2]
-    ):
-        return False
-    positional = len(arguments.posonlyargs) + len(arguments.args)
-    required = positional - len(arguments.defaults)
-    needs_keywords = any(default is None for default in arguments.kw_defaults)
-    return required <= count and (count <= positional or arguments.vararg is not None) and not needs_keywords
+def _takes(function: Function, given: tuple[str, ...], named: tuple[str, ...]) -> bool:
+    """Whether a call with these by position works, and with what it has of `named` by name."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    needed = positional[len(given) : len(positional) - len(arguments.defaults)]
+    needed += [each for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if not default]
+    fits = len(given) <= len(positional) or arguments.vararg is not None
+    return fits and all(each.arg in named for each in needed)

@@ -370,9 +370,9 @@ def test_they_are_closed_when_the_process_stops(load: Callable[..., object], sta
         ("def prepare(params): yield\ndef close(prepared): pass", "or a prepare that yields, got both"),
         (
             "def prepare(params, about): pass",
-            r"prepare\(params\) or prepare\(params, metadata\), got prepare\(params, about\)",
+            r"prepare\(params\) or prepare\(params, metadata, shared\), got prepare\(params, about\)",
         ),
-        ("def prepare(): pass", r"prepare\(params\) or prepare\(params, metadata\), got prepare\(\)"),
+        ("def prepare(): pass", r"prepare\(params\) or prepare\(params, metadata, shared\), got prepare\(\)"),
         ("def prepare(params): pass\ndef close(prepared): yield", "to return an action, got a generator"),
     ],
 )

@@ -26,7 +26,7 @@ GOOD = "def on_request(ctx, params): pass"
             "def on_response(ctx, params, more): pass",
             r"got on_response\(ctx, params, more\): missing a required argument",
         ),
-        (GOOD + "\ndef prepare(): pass", r"prepare\(params\) or prepare\(params, metadata\), got prepare\(\)"),
+        (GOOD + "\ndef prepare(): pass", r"prepare\(params\) or prepare\(params, metadata, shared\), got prepare\(\)"),
         ("def on_request(ctx, params): yield", "to return an action, got a generator"),
         ("async def on_request(ctx, params): yield", "to return an action, got a generator"),
     ],

@@ -72,6 +72,70 @@ def test_metadata_is_given_to_who_names_it(load: Load, arguments: str, expected:
         assert made is (ABOUT if expected else None)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("params, shared", {"shared": "made"}),
+        ("params, shared, metadata", {"shared": "made", "metadata": ABOUT}),
+        ("params, metadata, shared", {"shared": "made", "metadata": ABOUT}),
+        ("params, /, metadata, *, shared", {"shared": "made", "metadata": ABOUT}),
+        ("params, shared, /", {"shared": "made"}),
+        ("params, cache=None, shared=None", {"cache": None, "shared": "made"}),
+        ("params, *shared", {"shared": ()}),
+        ("params, **more", {"more": {}}),
+    ],
+)
+def test_what_is_shared_is_given_to_who_names_it(load: Load, arguments: str, expected: dict[str, Any]) -> None:
+    policy = load(f"def prepare({arguments}):\n given = dict(locals())\n del given['params']\n return given")
+    with testing.prepared(policy, {}, ABOUT, shared="made") as made:
+        assert made == expected
+
+
+SETUPS = {
+    "returns": ("def setup(): return 7", []),
+    "yields": ("def setup():\n yield 7\n seen.append('closed')", ["closed"]),
+    "asks": ("def setup(system_params):\n yield system_params['n']\n seen.append('closed')", ["closed"]),
+    "async returns": ("async def setup(): return 7", []),
+    "async yields": ("async def setup(system_params):\n yield system_params['n']\n seen.append('closed')", ["closed"]),
+}
+
+
+@pytest.mark.parametrize("form", SETUPS)
+def test_what_setup_makes_is_closed(load: Load, form: str) -> None:
+    source, closed = SETUPS[form]
+    policy = load(source)
+
+    async def run() -> None:
+        async with testing.setup(policy, {"n": 7}) as shared:
+            assert (shared, policy.seen) == (7, [])
+            ctx = testing.request(shared=shared)
+            assert testing.streaming(testing.response(request=ctx), testing.stream()).shared == 7
+
+    asyncio.run(run())
+    assert policy.seen == closed
+    if "async" not in form:
+        with testing.setup(policy, {"n": 7}) as shared:
+            assert shared == 7
+    else:
+        with pytest.raises(TypeError, match=r"async with testing\.setup"), testing.setup(policy, {"n": 7}):
+            pass
+
+
+def test_a_policy_may_have_no_setup(load: Load) -> None:
+    with testing.setup(load("")) as shared:
+        assert shared is None
+
+
+@pytest.mark.parametrize("start", ["def", "async def"])
+def test_a_setup_yields_once(load: Load, start: str) -> None:
+    async def run() -> None:
+        async with testing.setup(load(f"{start} setup():\n if False: yield")):
+            pass
+
+    with pytest.raises(LifetimeError, match=r"expected setup to yield once, .* is to be ctx\.shared"):
+        asyncio.run(run())
+
+
 def test_params_are_read_only(load: Load) -> None:
     policy = load("def prepare(params): params['a'] = 1")
     with pytest.raises(TypeError, match="read-only"), testing.prepared(policy, {}):

@@ -77,6 +77,33 @@ TAGGING = """def on_request(ctx, params):
 QUIET = "def on_response(ctx, params): return None\n"
 
 
+def test_it_has_what_setup_made_and_the_parameters_of_its_path(write: Write) -> None:
+    source = """
+        closed = []
+        async def setup(system_params):
+            yield f"shared {system_params}"
+            closed.append(1)
+        def prepare(params, shared):
+            return shared
+        def on_request(ctx, params):
+            seen = ctx.shared, ctx.prepared, ctx.path_params["id"]
+            return UpstreamRequestModifications(set_headers={"x-tag": " ".join(seen)})
+        def on_response(ctx, params):
+            return None
+    """
+    recorded = exchange(TAGGED, operation="GET /{id}/*", request={"path": "/shop/a%20b/c"})
+    policy = write(source)
+    result = testing.replay(recorded, policy)
+    assert result.changes == [change("header", "x-tag", after=["shared {} shared {} a b"])]
+    assert policy.closed == [1]
+
+
+def test_a_setup_that_fails_is_named(write: Write) -> None:
+    policy = write("def setup(): raise ValueError('no model')\n" + TAGGING + QUIET)
+    with pytest.raises(Exception, match=r"tag: setup: ValueError: no model \(.*policy\.py:2\)"):
+        testing.replay(exchange(TAGGED), policy)
+
+
 # ------------------------------------------------------------------ the same, and another
 
 

@@ -35,6 +35,7 @@ type Chain struct {
 	use   use
 
 	exchanges ExchangeObserver
+	template  pathTemplate
 	all       []*Instance // with those of shadow attachments, in whose place spec.Instances has one that does nothing
 
 	beside       *Chain // what copies of its exchanges see of it: with the budget of shadow attachments; nil: there are none
@@ -66,7 +67,7 @@ func New(spec Spec) (*Chain, error) {
 		RequestHeaderMode: v1alpha.HeaderSkip, RequestBodyMode: v1alpha.BodySkip,
 		ResponseHeaderMode: v1alpha.HeaderSkip, ResponseBodyMode: v1alpha.BodySkip,
 	}}
-	c.all = spec.Instances
+	c.all, c.template = spec.Instances, newPathTemplate(spec.Context, spec.Operation)
 	for _, instance := range spec.Instances {
 		if err := c.mergeMode(instance); err != nil {
 			return nil, fmt.Errorf("chain %s: policy %s: %w", spec.ID, instance.name, err)

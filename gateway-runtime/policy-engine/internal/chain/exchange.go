@@ -23,6 +23,7 @@ type exchange struct {
 
 	request                        message
 	method, path, query, authority string                  // as the policies left them
+	pathParams                     v1alpha.PathParams      // of the path as the client sent it
 	upstream                       string                  // that they chose; "" for the route's own
 	sent                           *v1alpha.RequestContext // the request as responses' policies see it
 
@@ -34,6 +35,7 @@ type exchange struct {
 	grpcStatus uint32
 
 	analytics map[string]any // not yet sent
+	identity  Identity       // that was told
 }
 
 func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
@@ -41,7 +43,7 @@ func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
 	path, query, _ := strings.Cut(head.Path, "?")
 	x := &exchange{
 		chain: c, front: front, head: head, grpc: isGRPC(head.Headers),
-		method: head.Method, path: path, query: query, authority: head.Authority,
+		method: head.Method, path: path, query: query, authority: head.Authority, pathParams: c.template.in(path),
 	}
 	if watcher != nil {
 		x.watched = &watchedFront{FrontEnd: front, Watcher: watcher, exchange: x}
@@ -148,8 +150,8 @@ func (x *exchange) requestContext() *v1alpha.RequestContext {
 	return &v1alpha.RequestContext{
 		RequestID: x.head.RequestID, Method: x.method, Path: x.path, Query: x.query, Scheme: x.head.Scheme,
 		Authority: x.authority, ClientAddress: x.head.ClientAddress, Peer: x.head.Peer, Upstream: x.upstream, APIName: x.chain.spec.API,
-		APIVersion: x.chain.spec.APIVersion, Operation: x.chain.spec.Operation, Headers: x.request.headers.view,
-		Metadata: &x.metadata,
+		APIContext: x.chain.spec.Context, APIVersion: x.chain.spec.APIVersion, Operation: x.chain.spec.Operation, PathParams: x.pathParams,
+		Headers: x.request.headers.view, Metadata: &x.metadata,
 	}
 }
 
@@ -238,7 +240,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 	if x.readsResponse() {
 		x.request.headers.set("accept-encoding", x.upstreamAccepts())
 	}
-	changes := Changes{Analytics: x.analytics, Upstream: x.upstream}
+	changes := Changes{Analytics: x.analytics, Upstream: x.upstream, Identity: x.newIdentity()}
 	x.analytics = nil
 	if x.method != x.head.Method {
 		changes.Method = x.method

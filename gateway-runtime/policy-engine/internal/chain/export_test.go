@@ -1,4 +1,17 @@
 package chain
 
+import "gatewright.dev/sdk/policy/v1alpha"
+
 // Charge charges bytes that others hold.
 func Charge(b *Budget, bytes int64) { b.charge(bytes) }
+
+// PathTemplate finds the parameters of an operation in paths.
+type PathTemplate = pathTemplate
+
+// NewPathTemplate is that of an operation.
+func NewPathTemplate(context, operation string) PathTemplate {
+	return newPathTemplate(context, operation)
+}
+
+// PathParamsOf are the parameters in a path.
+func PathParamsOf(t PathTemplate, path string) v1alpha.PathParams { return t.in(path) }

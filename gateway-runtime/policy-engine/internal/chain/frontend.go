@@ -102,6 +102,8 @@ type Changes struct {
 	Follows bool
 	// Analytics goes to the access log. It can be marshalled as JSON.
 	Analytics map[string]any
+	// Identity goes there, too; nil: there is none, or it has been told.
+	Identity *Identity
 }
 
 // Answer is a response that the gateway makes itself.
@@ -111,6 +113,7 @@ type Answer struct {
 	Body      []byte
 	Details   string // for the access log: policy_answer, policy_timeout, …
 	Analytics map[string]any
+	Identity  *Identity // as in Changes
 
 	// GRPCStatus is the status code for a gRPC client, whose message is Body. 0: it follows from Status.
 	GRPCStatus uint32

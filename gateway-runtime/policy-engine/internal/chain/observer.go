@@ -40,6 +40,8 @@ type ExecutionObserver interface {
 type ExchangeObserver interface {
 	// BodyRead is told of each piece of a body that comes into the chain, in bytes.
 	BodyRead(direction Direction, bytes int)
+	// Identified is told of each exchange for which a policy has found out who it is from, and how: "jwt".
+	Identified(method string)
 	// Ended is told how an exchange has ended, and how long after its beginning.
 	Ended(result Result, duration time.Duration)
 	// Close comes once, when the chain has gone.
@@ -112,5 +114,6 @@ func (unobserved) Close()                              {}
 type unobservedExchanges struct{}
 
 func (unobservedExchanges) BodyRead(Direction, int)     {}
+func (unobservedExchanges) Identified(string)           {}
 func (unobservedExchanges) Ended(Result, time.Duration) {}
 func (unobservedExchanges) Close()                      {}

@@ -21,6 +21,8 @@ type recorder struct {
 	skipped  []string // names of policies
 	refusals []chain.RefusedMessage
 	read     [2]int // bytes of bodies, by direction
+
+	identified []string // methods
 }
 
 // of returns the executions of a policy in the transcripts' operation.
@@ -47,6 +49,12 @@ func (e *exchanges) BodyRead(direction chain.Direction, bytes int) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	e.read[direction] += bytes
+}
+
+func (e *exchanges) Identified(method string) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.identified = append(e.identified, method)
 }
 
 func (e *exchanges) Ended(chain.Result, time.Duration) {}

@@ -247,7 +247,7 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 	if x.answered {
 		return x.front.Answer(x.finalAnswer())
 	}
-	changes := Changes{Analytics: x.analytics}
+	changes := Changes{Analytics: x.analytics, Identity: x.newIdentity()}
 	if !head && !empty {
 		x.encodeResponse()
 		x.response.syncContentLength()
@@ -266,7 +266,7 @@ func (x *exchange) finalAnswer() Answer {
 	whole, _ := x.response.body.whole() // it is in one piece
 	answer := Answer{
 		Status: x.status, Headers: x.response.headers.view, Body: whole,
-		Details: x.details, Analytics: x.analytics,
+		Details: x.details, Analytics: x.analytics, Identity: x.newIdentity(),
 	}
 	if isEmpty(x.status) {
 		answer.Body = nil

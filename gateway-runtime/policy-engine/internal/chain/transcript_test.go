@@ -20,7 +20,9 @@ import (
 type transcript struct {
 	mutex sync.Mutex // guards lines: directions may run at once
 	lines []string
-	more  chan struct{} // closed with the next line
+
+	identities []string      // subjects that were sent
+	more       chan struct{} // closed with the next line
 
 	request        chain.Head
 	pieces         []string // of the request's body
@@ -181,6 +183,7 @@ func (t *transcript) Trailers(direction chain.Direction) (v1alpha.Headers, error
 
 func (t *transcript) SendHeaders(direction chain.Direction, c chain.Changes) error {
 	line := []string{"send " + direction.String()}
+	t.identified(c.Identity)
 	for _, part := range []struct{ name, value string }{
 		{"method", c.Method}, {"path", c.Path}, {"authority", c.Authority}, {"upstream", c.Upstream}, {"status", number(c.Status)},
 		{"remove", strings.Join(c.Headers.Remove, ",")}, {"set", list(c.Headers.Set)}, {"append", list(c.Headers.Append)},
@@ -251,7 +254,14 @@ func (t *transcript) CopyRest(direction chain.Direction, to func(piece []byte)) 
 
 func (t *transcript) Finish(context.Context) error { return nil }
 
+func (t *transcript) identified(identity *chain.Identity) {
+	if identity != nil {
+		t.identities = append(t.identities, identity.Subject)
+	}
+}
+
 func (t *transcript) Answer(a chain.Answer) error {
+	t.identified(a.Identity)
 	line := fmt.Sprintf("answer %d %s", a.Status, cmp.Or(a.Details, "-"))
 	if a.GRPCStatus != 0 {
 		line += fmt.Sprintf(" grpc-status=%d", a.GRPCStatus)

@@ -17,10 +17,12 @@ type activation struct {
 	headers  headerMap
 	query    queryMap
 	metadata metadataMap
+	params   paramsMap
 }
 
 func newActivation(request *v1alpha.RequestContext) *activation {
-	return &activation{request: request, headers: headerMap{view: request.Headers}, query: queryMap{text: request.Query}, metadata: metadataMap{of: request.Metadata}}
+	return &activation{request: request, headers: headerMap{view: request.Headers}, query: queryMap{text: request.Query}, metadata: metadataMap{of: request.Metadata},
+		params: paramsMap{of: request.PathParams}}
 }
 
 func (a *activation) Parent() interpreter.Activation { return nil }
@@ -37,6 +39,8 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		return &a.query, true
 	case metadata:
 		return &a.metadata, true
+	case pathParams:
+		return &a.params, true
 	case host:
 		return types.String(hostOf(a.request.Authority)), true
 	case scheme:

@@ -31,6 +31,7 @@ type request struct {
 	Headers                                               [][2]string
 	Metadata                                              json.RawMessage
 	Peer                                                  *v1alpha.Peer
+	PathParams                                            v1alpha.PathParams
 }
 
 type refused struct {
@@ -46,7 +47,7 @@ func (r request) context(t testing.TB) *v1alpha.RequestContext {
 	}
 	made := &v1alpha.RequestContext{
 		Method: r.Method, Path: r.Path, Query: r.Query, Scheme: r.Scheme, Authority: r.Authority, ClientAddress: r.ClientAddress,
-		Peer: r.Peer, Metadata: metadata,
+		Peer: r.Peer, PathParams: r.PathParams, Metadata: metadata,
 	}
 	for _, header := range r.Headers {
 		made.Headers = append(made.Headers, v1alpha.Header{Name: header[0], Value: header[1]})

@@ -77,7 +77,7 @@ func (sizes) EstimateSize(element cost.AstNode) *cost.SizeEstimate {
 	switch last := path[len(path)-1]; {
 	case last == "@keys":
 		size.Max = likelyName
-	case last == query || last == headers || last == metadata || element.Type().Kind() == types.ListKind:
+	case last == query || last == headers || last == pathParams || last == metadata || element.Type().Kind() == types.ListKind:
 		size.Max = likelyLines
 	}
 	return &size

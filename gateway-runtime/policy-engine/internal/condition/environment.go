@@ -17,6 +17,7 @@ const (
 	path       = "request.path"
 	query      = "request.query"
 	headers    = "request.headers"
+	pathParams = "request.path_params"
 	host       = "request.host"
 	scheme     = "request.scheme"
 	clientIP   = "request.client_ip"
@@ -32,13 +33,13 @@ const (
 )
 
 // names are all of them, in the order in which a mistake lists them.
-var names = []string{method, path, query, headers, host, scheme, clientIP, subject, issuer, dnsNames, uris, emails, ips, prints, metadata}
+var names = []string{method, path, query, headers, pathParams, host, scheme, clientIP, subject, issuer, dnsNames, uris, emails, ips, prints, metadata}
 
 // variables are their types.
 func variables() []cel.EnvOption {
 	ofType := func(name string) *cel.Type {
 		switch name {
-		case headers:
+		case headers, pathParams:
 			return cel.MapType(cel.StringType, cel.StringType)
 		case query:
 			return cel.MapType(cel.StringType, cel.ListType(cel.StringType))

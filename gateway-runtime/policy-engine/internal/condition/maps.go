@@ -153,6 +153,42 @@ func (m *queryMap) Iterator() traits.Iterator {
 
 func (m *queryMap) Size() ref.Val { return types.Int(len(m.parsed())) }
 
+// ---------------------------------------------------------------- path parameters
+
+// paramsMap has the parameters of the operation's path, decoded. "": there is none.
+type paramsMap struct {
+	keyed
+	of v1alpha.PathParams
+}
+
+func (m *paramsMap) Get(index ref.Val) ref.Val {
+	name, wrong := keyOf(index)
+	if wrong != nil {
+		return wrong
+	}
+	return types.String(m.of.Get(name))
+}
+
+func (m *paramsMap) Contains(index ref.Val) ref.Val {
+	name, wrong := keyOf(index)
+	if wrong != nil {
+		return wrong
+	}
+	return types.Bool(m.of.Has(name))
+}
+
+func (m *paramsMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
+
+func (m *paramsMap) Iterator() traits.Iterator {
+	names := make([]string, 0, len(m.of))
+	for _, param := range m.of {
+		names = append(names, param.Name)
+	}
+	return types.NewStringList(types.DefaultTypeAdapter, names).Iterator()
+}
+
+func (m *paramsMap) Size() ref.Val { return types.Int(len(m.of)) }
+
 // ---------------------------------------------------------------- metadata
 
 // metadataMap is the exchange's metadata, as the policies before have left it. null: there is none.

@@ -29,7 +29,7 @@ func (wholeMaps) Name() string { return "gatewright.whole_maps" }
 func (wholeMaps) Validate(_ *cel.Env, _ cel.ValidatorConfig, a *ast.AST, issues *cel.Issues) {
 	for _, used := range ast.MatchDescendants(ast.NavigateAST(a), ast.KindMatcher(ast.IdentKind)) {
 		name := used.AsIdent()
-		if name != headers && name != query && name != metadata {
+		if name != headers && name != query && name != pathParams && name != metadata {
 			continue
 		}
 		if parent, ok := used.Parent(); !ok || !takesKeys(parent, used.ID()) {

@@ -18,6 +18,7 @@ type Counters struct {
 
 	executions table[*executionCounter]
 	operations table[*exchangeCounter]
+	identities identities
 	gone       [3]uint64 // exchanges, as chain.Result, of counters that were dropped; the table's mutex guards it
 }
 
@@ -54,6 +55,7 @@ func (c *Counters) Stats() Stats {
 func (c *Counters) APIRemoved(api string) {
 	c.executions.removeAPI(api)
 	c.operations.removeAPI(api)
+	c.identities.remove(api)
 }
 
 // ---------------------------------------------------------------- Observer

@@ -33,6 +33,9 @@ func (e *exchangeCounter) BodyRead(direction chain.Direction, bytes int) {
 	e.bytes[direction].Add(uint64(bytes))
 }
 
+// Identified counts.
+func (e *exchangeCounter) Identified(method string) { e.counters.identities.add(e.labels.API, method) }
+
 // Ended counts, and tells the meter.
 func (e *exchangeCounter) Ended(result chain.Result, duration time.Duration) {
 	e.results[result].Add(1)
@@ -52,6 +55,9 @@ func (e *exchangeCounter) counted() bool { return e.counts() != OperationCounts{
 
 // dropped has the totals keep what was counted, and tells the meter.
 func (e *exchangeCounter) dropped() {
+	if e.removed {
+		e.counters.identities.remove(e.labels.API)
+	}
 	counts := e.counts()
 	for n, count := range counts.Results {
 		e.counters.gone[n] += count

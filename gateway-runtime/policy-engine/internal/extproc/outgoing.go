@@ -23,6 +23,7 @@ const (
 	analyticsNamespace = "gatewright"
 	authorityNamespace = "gatewright.authority"
 	upstreamNamespace  = "gatewright.upstream"
+	identityNamespace  = "gatewright.identity"
 )
 
 // outgoing is a ProcessingResponse, encoded: what stands before a body, and the body, which is the last field of all that
@@ -76,7 +77,7 @@ const (
 
 func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err error) {
 	b := make(builder, 0, room)
-	if err := b.metadata(changes.Analytics, changes.Authority, changes.Upstream); err != nil {
+	if err := b.metadata(changes.Analytics, changes.Identity, changes.Authority, changes.Upstream); err != nil {
 		return out, err
 	}
 	if changes.Body != nil {
@@ -203,7 +204,7 @@ func immediateAnswer(answer *chain.Answer) (out outgoing, err error) {
 		immediate.GrpcStatus = &servicev3.GrpcStatus{Status: answer.GRPCStatus}
 	}
 	b := make(builder, 0, room)
-	if err := b.metadata(answer.Analytics, "", ""); err != nil {
+	if err := b.metadata(answer.Analytics, answer.Identity, "", ""); err != nil {
 		return out, err
 	}
 	start := b.open(immediateResponse)
@@ -229,9 +230,10 @@ func setOptions(headers v1alpha.Headers) []*corev3.HeaderValueOption {
 	return options
 }
 
-// metadata writes the analytics, whatever JSON can say, and the authority and the upstream that policies chose, if any.
-func (b *builder) metadata(analytics map[string]any, authority, upstream string) (err error) {
-	if authority == "" && upstream == "" && len(analytics) == 0 {
+// metadata writes the analytics, whatever JSON can say, who the request is from, and the authority and the upstream that
+// policies chose, if any.
+func (b *builder) metadata(analytics map[string]any, identity *chain.Identity, authority, upstream string) (err error) {
+	if authority == "" && upstream == "" && identity == nil && len(analytics) == 0 {
 		return nil
 	}
 	fields := map[string]*structpb.Value{}
@@ -240,6 +242,9 @@ func (b *builder) metadata(analytics map[string]any, authority, upstream string)
 	}
 	if upstream != "" {
 		fields[upstreamNamespace] = chosen(upstream)
+	}
+	if identity != nil {
+		fields[identityNamespace] = identityValue(identity)
 	}
 	if len(analytics) > 0 {
 		values, err := structOf(analytics)
@@ -256,6 +261,14 @@ func (b *builder) metadata(analytics map[string]any, authority, upstream string)
 // chosen is what a policy chose, as a route reads it.
 func chosen(value string) *structpb.Value {
 	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"value": structpb.NewStringValue(value)}})
+}
+
+// identityValue is what the fields of an access log read. It came as JSON, so that all of it is UTF-8.
+func identityValue(identity *chain.Identity) *structpb.Value {
+	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+		"subject": structpb.NewStringValue(identity.Subject), "issuer": structpb.NewStringValue(identity.Issuer),
+		"method": structpb.NewStringValue(identity.Method),
+	}})
 }
 
 func structOf(object map[string]any) (*structpb.Struct, error) {

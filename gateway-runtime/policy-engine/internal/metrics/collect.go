@@ -13,12 +13,13 @@ var (
 	results    = [...]string{chain.Completed: "completed", chain.Cancelled: "cancelled", chain.Failed: "failed"}
 	directions = [...]string{chain.Request: "request", chain.Response: "response"}
 
-	exchangesTotal = desc("exchanges_total", "HTTP exchanges on routes with policies that have ended.", "api", "operation", "result")
-	bodyBytesTotal = desc("body_bytes_total", "Bytes of bodies that policies wanted, as they came in.", "api", "operation", "direction")
-	executionTotal = desc("executions_total", "Turns of policies that have ended.", "api", "operation", "policy", "phase", "outcome")
-	shadowTotal    = desc("shadow_executions_total", "Executions of policies in shadow attachments that have ended, or were skipped.", "api", "operation", "policy", "phase", "outcome")
-	continuedTotal = desc("executions_continued_total", "Failed executions that onError: continue let pass.", "api", "operation", "policy", "phase")
-	skippedTotal   = desc("executions_skipped_total", "Exchanges to which a policy did not apply, by its condition.", "api", "operation", "policy")
+	exchangesTotal  = desc("exchanges_total", "HTTP exchanges on routes with policies that have ended.", "api", "operation", "result")
+	bodyBytesTotal  = desc("body_bytes_total", "Bytes of bodies that policies wanted, as they came in.", "api", "operation", "direction")
+	executionTotal  = desc("executions_total", "Turns of policies that have ended.", "api", "operation", "policy", "phase", "outcome")
+	shadowTotal     = desc("shadow_executions_total", "Executions of policies in shadow attachments that have ended, or were skipped.", "api", "operation", "policy", "phase", "outcome")
+	continuedTotal  = desc("executions_continued_total", "Failed executions that onError: continue let pass.", "api", "operation", "policy", "phase")
+	identifiedTotal = desc("identified_exchanges_total", "Exchanges for which a policy has found out who they are from.", "api", "method")
+	skippedTotal    = desc("executions_skipped_total", "Exchanges to which a policy did not apply, by its condition.", "api", "operation", "policy")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -32,7 +33,7 @@ func (m *meter) Describe(to chan<- *prometheus.Desc) {
 		executions.work.Describe(to)
 		executions.waiting.Describe(to)
 	}
-	for _, one := range []*prometheus.Desc{exchangesTotal, bodyBytesTotal, executionTotal, continuedTotal, skippedTotal, shadowTotal} {
+	for _, one := range []*prometheus.Desc{exchangesTotal, bodyBytesTotal, identifiedTotal, executionTotal, continuedTotal, skippedTotal, shadowTotal} {
 		to <- one
 	}
 }
@@ -51,6 +52,7 @@ func (m *meter) Collect(to chan<- prometheus.Metric) {
 		m.shadows.tell(executions, add)
 		m.tellExchanges(exchanges, add)
 	})
+	m.tellIdentities(add)
 	for _, one := range counted { // not while the counters wait
 		to <- one
 	}
@@ -59,6 +61,35 @@ func (m *meter) Collect(to chan<- prometheus.Metric) {
 		executions.work.Collect(to)
 		executions.waiting.Collect(to)
 	}
+}
+
+// tellIdentities tells those of as many APIs and methods as there is room for, and the others together.
+func (m *meter) tellIdentities(add adder) {
+	there := map[identityKey]bool{}
+	for _, count := range m.counters.Identities() {
+		key := identityKey{count.API, count.Method}
+		series := m.identities[key]
+		if series == nil {
+			series = &identitySeries{}
+			m.identities[key] = series
+		}
+		there[key], series.count = true, count.Exchanges
+	}
+	others := uint64(0)
+	for key, series := range m.identities {
+		switch {
+		case !there[key]:
+			if !m.identitySeats.leave(series.seat) {
+				m.goneIdentities += series.count // told as other, where it stays
+			}
+			delete(m.identities, key)
+		case m.identitySeats.take(&series.seat):
+			add(identifiedTotal, series.count, key.api, key.method)
+		default:
+			others += series.count
+		}
+	}
+	add(identifiedTotal, others+m.goneIdentities, Other, Other)
 }
 
 // adder takes the value of one series of a counter. What is zero is not told.

@@ -38,6 +38,17 @@ type meter struct {
 	goneExchanges exchange.OperationCounts // of what went and was told as other
 	exchangeSeats seats                    // of exchanges_total
 	byteSeats     seats
+	identities    map[identityKey]*identitySeries
+	identitySeats seats
+
+	goneIdentities uint64 // of what went and was told as other
+}
+
+type identityKey struct{ api, method string }
+
+type identitySeries struct {
+	count uint64
+	seat  seat
 }
 
 // executionMeter has what is told of executions: of those that are applied, or of shadow attachments'.
@@ -74,7 +85,7 @@ func newMeter(settings Settings, counters *exchange.Counters) *meter {
 				"api", "operation", "policy", "phase"),
 			histograms("shadow_execution_waiting_seconds", "What executions of Python policies in shadow attachments took beside the policy's own function.",
 				"api", "operation", "policy", "phase")),
-		exchanges: map[chain.Labels]*exchangeSeries{}, exchangeSeats: seatsFor(settings, len(results)), byteSeats: seatsFor(settings, len(directions)),
+		exchanges: map[chain.Labels]*exchangeSeries{}, identities: map[identityKey]*identitySeries{}, identitySeats: seatsFor(settings, 1), exchangeSeats: seatsFor(settings, len(results)), byteSeats: seatsFor(settings, len(directions)),
 	}
 	return m
 }

@@ -213,6 +213,9 @@ func TestExchangesAreTold(t *testing.T) {
 	}
 	m.counters.ExchangeBegan()
 	one.BodyRead(chain.Response, 40)
+	one.Identified("jwt")
+	one.Identified("jwt")
+	one.Identified("")
 	expect(t, m.values(t), map[string]string{
 		`gatewright_exchanges_total{api="orders",operation="GET /",result="completed"}`:          "2",
 		`gatewright_exchanges_total{api="orders",operation="GET /",result="cancelled"}`:          "1",
@@ -222,8 +225,40 @@ func TestExchangesAreTold(t *testing.T) {
 		`gatewright_exchange_duration_seconds_bucket{api="orders",operation="GET /",le="0.025"}`: "4",
 		`gatewright_body_bytes_total{api="orders",direction="response",operation="GET /"}`:       "40",
 		`gatewright_body_bytes_total{api="orders",direction="request",operation="GET /"}`:        "",
+		`gatewright_identified_exchanges_total{api="orders",method="jwt"}`:                       "2",
+		`gatewright_identified_exchanges_total{api="orders",method="other"}`:                     "1",
 		`gatewright_exchanges_active`: "1",
 	})
+}
+
+// TestIdentitiesAreBounded: as many series as said, nothing is lost, and what was told as other stays so.
+func TestIdentitiesAreBounded(t *testing.T) {
+	const name = "gatewright_identified_exchanges_total"
+	m := newTold()
+	m.Apply(metrics.Settings{MaxSeries: 100})
+	identified := func(prefix string) (observers []chain.ExchangeObserver) {
+		for n := range 300 {
+			one := m.counters.Exchanges(chain.Labels{API: fmt.Sprint(prefix, n), Operation: "GET /"})
+			one.Identified("jwt")
+			observers = append(observers, one)
+		}
+		return observers
+	}
+	first := identified("first-")
+	if series, sum := m.series(t, name); len(series) != 100 || sum != 300 {
+		t.Errorf("expected 100 series of 300 exchanges, got %d of %v", len(series), sum)
+	}
+	for n, one := range first {
+		one.Close()
+		m.counters.APIRemoved(fmt.Sprint("first-", n))
+	}
+	if series, sum := m.series(t, name); len(series) != 1 || sum != 201 {
+		t.Errorf("expected that of the others alone, got %v of %v", series, sum)
+	}
+	identified("second-")
+	if series, sum := m.series(t, name); len(series) != 100 || sum != 501 {
+		t.Errorf("expected 100 series of 501 exchanges, got %d of %v", len(series), sum)
+	}
 }
 
 // series are those of a metric: of a histogram its counts.

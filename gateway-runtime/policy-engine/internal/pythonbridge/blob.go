@@ -43,6 +43,27 @@ func (b *textBuilder) headers(list v1alpha.Headers) ([]byte, error) {
 	return b.since(start), nil
 }
 
+// pathParams are written as headers are. A path has no NUL, and they are as they stand in it, percent-encoded.
+func (b *textBuilder) pathParams(params v1alpha.PathParams) []byte {
+	if len(params) == 0 {
+		return nil
+	}
+	start := len(b.buffer)
+	for n := range params {
+		b.buffer = append(append(b.buffer, params[n].Name...), 0)
+		b.buffer = append(append(b.buffer, params[n].Encoded...), 0)
+	}
+	return b.since(start)
+}
+
+func pathParamsRoom(params v1alpha.PathParams) int {
+	room := 2 * len(params)
+	for n := range params {
+		room += len(params[n].Name) + len(params[n].Encoded)
+	}
+	return room
+}
+
 func (b *textBuilder) since(start int) []byte { return b.buffer[start:len(b.buffer):len(b.buffer)] }
 
 func headersRoom(list v1alpha.Headers) int {

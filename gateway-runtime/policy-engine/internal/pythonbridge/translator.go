@@ -90,7 +90,8 @@ func newExecution(ctx context.Context, target *instance, phase executorv1.Phase,
 
 func requestRoom(req *v1alpha.RequestContext) int {
 	return len(req.RequestID) + len(req.Method) + len(req.Path) + len(req.Query) + len(req.Scheme) + len(req.Authority) +
-		len(req.ClientAddress) + len(req.Operation) + len(req.Upstream) + headersRoom(req.Headers) + len(req.Body)
+		len(req.ClientAddress) + len(req.Operation) + len(req.Upstream) + pathParamsRoom(req.PathParams) +
+		headersRoom(req.Headers) + len(req.Body)
 }
 
 func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (err error) {
@@ -104,6 +105,7 @@ func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (
 	m.ClientAddress = text.text(req.ClientAddress)
 	m.Operation = text.text(req.Operation)
 	m.Upstream = text.text(req.Upstream)
+	m.PathParams = text.pathParams(req.PathParams)
 	if req.Peer != nil {
 		if m.Peer, err = peerJSON(req.Peer); err != nil {
 			return err

@@ -26,10 +26,15 @@ type RequestContext struct {
 	Upstream string
 	// APIName is metadata.name of the API: "orders-v1".
 	APIName string
+	// APIContext is the path that all of the API lies under: "/orders/v1.0"; "/" is the root.
+	APIContext string
 	// APIVersion is spec.version of the API: "v1.0".
 	APIVersion string
 	// Operation is the API's operation that matched: "GET /{id}"; "GET /{id} [x-version=2]" if it matches headers or query.
 	Operation string
+	// PathParams are those of the operation's path, {id} of "GET /{id}", from the path as the client sent it, whatever
+	// policies have made of Path; nil where it has none. PathParams.Get("id") is decoded.
+	PathParams PathParams
 	// Headers are in wire order, names in lower case, without pseudo-headers.
 	Headers Headers
 	// Body is nil where the policy's definition does not ask for it in this phase, or the request has none. It has at

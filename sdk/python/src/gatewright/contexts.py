@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from gatewright import action
+from gatewright.path_params import encode_path_params
 from gatewright.peer import Peer, encode_peer
 from gatewright.policy import (
     HeaderValue,
@@ -36,6 +37,7 @@ def request(
     body: bytes | None = None,
     metadata: Mapping[str, Any] | None = None,
     prepared: Any = None,
+    shared: Any = None,
     scheme: str = "http",
     authority: str = "localhost",
     client_address: str = "127.0.0.1:40000",
@@ -46,6 +48,7 @@ def request(
     policy: PolicyMetadata | None = None,
     timeout: float = 1.0,
     traceparent: str = "",
+    path_params: Mapping[str, str] | None = None,
 ) -> RequestContext:
     """The context of an on_request.
 
@@ -54,6 +57,7 @@ def request(
     path, `policy` to test:v0.0.0.
     `headers` are a mapping or (name, value) pairs; names are lower-cased. `timeout` is in seconds from now.
     `traceparent` is of the execution's span, by default it is not traced; that of the client is a header.
+    `path_params` are by name and not encoded.
     """
     fields = _Fields(
         request_id=_raw(request_id),
@@ -69,9 +73,10 @@ def request(
         peer=encode_peer(peer),
         upstream=_raw(upstream or ""),
         traceparent=_raw(traceparent),
+        path_params=encode_path_params(path_params or {}),
     )
     about = policy or PolicyMetadata("test", "v0.0.0")
-    return RequestContext(fields, body, about, prepared, time.monotonic() + timeout)
+    return RequestContext(fields, body, about, prepared, time.monotonic() + timeout, shared)
 
 
 def response(
@@ -83,7 +88,7 @@ def response(
 ) -> ResponseContext:
     """The context of an on_response: by default 200 without headers and body, for a plain GET.
 
-    `request` brings metadata, `prepared`, policy and timeout along.
+    `request` brings metadata, `prepared`, `shared`, policy and timeout along.
 
     A gateway gives `request.body` only where the definition says `requestBodyInResponse: true`: so give the request one
     only then.
@@ -184,7 +189,7 @@ def streaming(ctx: RequestContext | ResponseContext, chunks: Stream) -> RequestS
     """
     if isinstance(ctx, ResponseContext):
         return ResponseStreamContext(ctx._fields, ctx.request, chunks.trailers)
-    return RequestStreamContext(ctx._fields, ctx.policy, ctx.prepared, ctx._deadline, chunks.trailers)
+    return RequestStreamContext(ctx._fields, ctx.policy, ctx.prepared, ctx._deadline, chunks.trailers, ctx.shared)
 
 
 def header_blob(headers: HeaderLines) -> bytes:
@@ -212,6 +217,7 @@ class _Fields:
     peer: bytes = b""
     upstream: bytes = b""
     traceparent: bytes = b""
+    path_params: bytes = b""
     status: int = 0
     response_headers: bytes = b""
 

@@ -1,8 +1,11 @@
-"""What a policy makes once and gives back at its end: `prepare`, and `close`, in each of the forms that they may have.
+"""What a policy makes once and gives back at its end: `prepare` for an instance, `setup` for all of them in a process.
 
-    def prepare(params): …                 returns what is ctx.prepared; `close(prepared)` beside it ends it
-    def prepare(params, metadata): …       the same, told which instance it is for (gatewright.policy.PolicyMetadata)
-    def prepare(params): …; yield x; …     x is ctx.prepared; what follows the yield ends it
+    def prepare(params): …                   returns what is ctx.prepared; `close(prepared)` beside it ends it
+    def prepare(params): …; yield x; …       x is ctx.prepared; what follows the yield ends it
+    def prepare(params, metadata, shared): … the same; either of the two, by its name: which instance it is for
+                                             (gatewright.policy.PolicyMetadata), and what setup has made
+    def setup(): …                           returns what is ctx.shared
+    def setup(system_params): …; yield x; …  the same, given what the operator sets; what follows the yield ends it
 
 and each of them as `async def`. For whoever runs policies: the executor, and `gatewright.testing`.
 """
@@ -10,31 +13,34 @@ and each of them as `async def`. For whoever runs policies: the executor, and `g
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
     asynccontextmanager,
     contextmanager,
+    nullcontext,
     suppress,
 )
+from functools import partial
 from typing import Any, TypeAlias
 
 from gatewright.policy import PolicyMetadata
 
 Function: TypeAlias = Callable[..., Any]
 Lifetime: TypeAlias = AbstractContextManager[Any] | AbstractAsyncContextManager[Any]
-"""Entered, it is ctx.prepared; left, it is closed. Asynchronous where prepare is."""
+"""Entered, it is ctx.prepared or ctx.shared; left, it is closed. Asynchronous where its function is."""
 
-METADATA = "metadata"
-NO_YIELD = (
-    "expected prepare to yield once, it ended without a yield; yield what is to be ctx.prepared, None if nothing is"
-)
-TWO_YIELDS = "expected prepare to yield once, it yielded again; write what closes after the one yield"
+PREPARE = (("params",), ("metadata", "shared"))
+"""What prepare is given by position, and what it may ask for by name."""
+SETUP: tuple[tuple[str, ...], tuple[str, ...]] = ((), ("system_params",))
+"""The same of setup."""
+NO_YIELD = "expected {name} to yield once, it ended without a yield; yield what is to be ctx.{made}, None if nothing is"
+TWO_YIELDS = "expected {name} to yield once, it yielded again; write what closes after the one yield"
 
 
 class LifetimeError(Exception):
-    """A `prepare` that yields, but not once. The text says what was expected."""
+    """A `prepare` or `setup` that yields, but not once. The text says what was expected."""
 
 
 def lifetime(
@@ -43,77 +49,106 @@ def lifetime(
     params: dict[str, Any],
     metadata: PolicyMetadata,
     run: Callable[[Awaitable[Any]], Any],
+    shared: Any = None,
 ) -> Lifetime:
     """The lifetime of one policy instance. `run` awaits what an async `close` beside a plain `prepare` returns."""
     if prepare is None:
         return _plain(lambda: None, close, run)
-    arguments = (params, metadata) if takes_metadata(prepare) else (params,)
-    if inspect.isasyncgenfunction(prepare):
-        return _async_yielding(lambda: prepare(*arguments))
-    if inspect.isgeneratorfunction(prepare):
-        return _yielding(lambda: prepare(*arguments))
-    if inspect.iscoroutinefunction(prepare):
-        return _async(lambda: prepare(*arguments), close)
-    return _plain(lambda: prepare(*arguments), close, run)
+    call = with_arguments(prepare, (params,), {"metadata": metadata, "shared": shared})
+    yields = _yielding_one(prepare, call, "prepare", "prepared")
+    return yields or (_async(call, close) if inspect.iscoroutinefunction(prepare) else _plain(call, close, run))
 
 
-def takes_metadata(prepare: Function) -> bool:
-    """Whether its second argument, by position, is named `metadata`."""
+def shared_lifetime(setup: Function | None, system_params: dict[str, Any]) -> Lifetime:
+    """The lifetime of what the instances of a policy share. Without a setup that is None."""
+    if setup is None:
+        return nullcontext()
+    call = with_arguments(setup, (), {"system_params": system_params})
+    yields = _yielding_one(setup, call, "setup", "shared")
+    return yields or (_async(call) if inspect.iscoroutinefunction(setup) else _plain(call))
+
+
+def _yielding_one(function: Function, call: Callable[[], Any], name: str, made: str) -> Lifetime | None:
+    """Where it yields; name and made: what messages call it, and what it makes."""
+    if inspect.isasyncgenfunction(function):
+        return _async_yielding(call, name, made)
+    return _yielding(call, name, made) if inspect.isgeneratorfunction(function) else None
+
+
+def with_arguments(function: Function, first: tuple[Any, ...], named: Mapping[str, Any]) -> Callable[[], Any]:
+    """A call of `function` with `first` by position and, of `named`, what it has an argument for. TypeError where it
+    takes no such call. A function written in C, which says nothing of its arguments, is given `first` alone."""
     try:
-        second = [*inspect.signature(prepare).parameters.values()][1:2]
+        signature = inspect.signature(function)
+    except ValueError:
+        return partial(function, *first)
+    by_position, by_name = list(first), {}
+    for parameter in [*signature.parameters.values()][len(first) :]:
+        if parameter.name in named and parameter.kind is parameter.POSITIONAL_ONLY:
+            by_position.append(named[parameter.name])
+        elif parameter.name in named and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            by_name[parameter.name] = named[parameter.name]
+    signature.bind(*by_position, **by_name)
+    return partial(function, *by_position, **by_name)
+
+
+def takes(function: Function, name: str) -> bool:
+    """Whether it has an argument of this name."""
+    try:
+        return name in inspect.signature(function).parameters
     except ValueError:  # written in C
         return False
-    by_position = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return any(each.name == METADATA and each.kind in by_position for each in second)
 
 
 @contextmanager
-def _plain(prepare: Function, close: Function | None, run: Callable[[Awaitable[Any]], Any]) -> Iterator[Any]:
-    prepared = prepare()
-    yield prepared
-    if close is not None and inspect.isawaitable(closing := close(prepared)):
+def _plain(
+    make: Function, close: Function | None = None, run: Callable[[Awaitable[Any]], Any] | None = None
+) -> Iterator[Any]:
+    made = make()
+    yield made
+    if close is not None and inspect.isawaitable(closing := close(made)) and run is not None:
         run(closing)
 
 
 @asynccontextmanager
-async def _async(prepare: Function, close: Function | None) -> AsyncIterator[Any]:
-    prepared = await prepare()
-    yield prepared
-    if close is not None and inspect.isawaitable(closing := close(prepared)):
+async def _async(make: Function, close: Function | None = None) -> AsyncIterator[Any]:
+    made = await make()
+    yield made
+    if close is not None and inspect.isawaitable(closing := close(made)):
         await closing
 
 
 @contextmanager
-def _yielding(prepare: Function) -> Iterator[Any]:
-    steps = prepare()
+def _yielding(make: Function, name: str, made: str) -> Iterator[Any]:
+    steps = make()
     try:
-        prepared = next(steps)
+        value = next(steps)
     except StopIteration:
-        raise LifetimeError(NO_YIELD) from None
+        raise LifetimeError(NO_YIELD.format(name=name, made=made)) from None
     try:
-        yield prepared
+        yield value
     except BaseException as error:
         with suppress(StopIteration):
             steps.throw(error)
         raise
     for _ in steps:
         steps.close()
-        raise LifetimeError(TWO_YIELDS)
+        raise LifetimeError(TWO_YIELDS.format(name=name))
 
 
 @asynccontextmanager
-async def _async_yielding(prepare: Function) -> AsyncIterator[Any]:
-    steps = prepare()
+async def _async_yielding(make: Function, name: str, made: str) -> AsyncIterator[Any]:
+    steps = make()
     try:
-        prepared = await anext(steps)
+        value = await anext(steps)
     except StopAsyncIteration:
-        raise LifetimeError(NO_YIELD) from None
+        raise LifetimeError(NO_YIELD.format(name=name, made=made)) from None
     try:
-        yield prepared
+        yield value
     except BaseException as error:
         with suppress(StopAsyncIteration):
             await steps.athrow(error)
         raise
     async for _ in steps:
         await steps.aclose()
-        raise LifetimeError(TWO_YIELDS)
+        raise LifetimeError(TWO_YIELDS.format(name=name))

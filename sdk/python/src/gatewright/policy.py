@@ -12,10 +12,14 @@ goes on instead. With `PROCESS` for the headers beside it, `on_request` or `on_r
         async for chunk in chunks:
             yield chunk.upper()
 
-An optional `prepare(params)` or `prepare(params, metadata)`, `metadata` a PolicyMetadata, runs once per policy instance
-and process, before its first request; what it returns is `ctx.prepared`. `close(prepared)` beside it runs after the
-instance's last execution. Or `prepare` yields what is `ctx.prepared`, once, and what follows the yield closes it.
-Either may be `async def`; tasks that an async policy makes are cancelled with its instance.
+An optional `prepare(params)` runs once per policy instance and process, before its first request; what it returns is
+`ctx.prepared`. `close(prepared)` beside it runs after the instance's last execution. Or `prepare` yields what is
+`ctx.prepared`, once, and what follows the yield closes it. Either may be `async def`; tasks that an async policy makes
+are cancelled with its instance. An argument `metadata` of it is a PolicyMetadata.
+
+An optional `setup()` or `setup(system_params)` runs once per process, before the first `prepare` of the policy there;
+what it returns, or yields once, is `ctx.shared`, and what prepare gets by an argument `shared`. What follows its yield
+runs after the policy's last instance in the process is closed. It may be `async def` as well.
 
     def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         return UpstreamRequestModifications(set_headers={"X-Custom": "value"})
@@ -37,6 +41,7 @@ from gatewright.headers import Headers, HeaderValue
 from gatewright.identity import KEY, Identity, as_metadata, identity_of
 from gatewright.metadata import Metadata
 from gatewright.params import JsonValue, ReadOnlyDict, ReadOnlyList
+from gatewright.path_params import parse_path_params
 from gatewright.peer import Peer, parse_peer
 from gatewright.query import QueryParams
 from gatewright.trace import TraceContext, parse_trace
@@ -74,6 +79,7 @@ __all__ = [
     "ResponseContext",
     "ResponseFields",
     "ResponseStreamContext",
+    "Setup",
     "TraceContext",
     "Trailers",
     "UpstreamRequestModifications",
@@ -213,6 +219,8 @@ class RequestFields(Protocol):
     def upstream(self) -> bytes: ...
     @property
     def traceparent(self) -> bytes: ...
+    @property
+    def path_params(self) -> bytes: ...  # name NUL value NUL …, values percent-encoded
 
 
 class ResponseFields(Protocol):
@@ -258,7 +266,7 @@ class RequestContext:
     Text is UTF-8 with surrogateescape, so no byte is refused or lost.
     """
 
-    __slots__ = ("_body", "_deadline", "_fields", "_headers", "_metadata", "_policy", "_prepared")
+    __slots__ = ("_body", "_deadline", "_fields", "_headers", "_metadata", "_policy", "_prepared", "_shared")
 
     def __init__(
         self,
@@ -267,6 +275,7 @@ class RequestContext:
         policy: PolicyMetadata,
         prepared: Any,
         deadline: float,  # time.monotonic()
+        shared: Any = None,
     ) -> None:
         self._fields = fields
         self._deadline = deadline
@@ -275,6 +284,7 @@ class RequestContext:
         self._metadata: Metadata | None = None
         self._policy = policy
         self._prepared = prepared
+        self._shared = shared
 
     @property
     def body(self) -> bytes | None:
@@ -296,6 +306,11 @@ class RequestContext:
     def prepared(self) -> Any:
         """What prepare returned or yielded; None without one."""
         return self._prepared
+
+    @property
+    def shared(self) -> Any:
+        """What setup returned or yielded, for all instances of the policy in this process; None without one."""
+        return self._shared
 
     @property
     def policy(self) -> PolicyMetadata:
@@ -399,6 +414,16 @@ class RequestContext:
         return _text(self._fields.operation)
 
     @property
+    def path_params(self) -> Mapping[str, str]:
+        """Those of the operation's path, percent-decoded: of GET /{id} `ctx.path_params["id"]`. Read-only; {} where the
+        path has none.
+
+        They are of the path as the client sent it, whatever policies have made of `path`. A value is never "", and may
+        hold any character that a path may have encoded: not "/" and NUL, which the gateway refuses.
+        """
+        return parse_path_params(self._fields.path_params)
+
+    @property
     def trace_context(self) -> TraceContext | None:
         """From `traceparent` and `tracestate`; None where there is none, or it is invalid."""
         headers = self.headers
@@ -472,6 +497,11 @@ class ResponseContext:
         return self._request.prepared
 
     @property
+    def shared(self) -> Any:
+        """`request.shared`: what setup returned or yielded; None without one."""
+        return self._request.shared
+
+    @property
     def traceparent(self) -> str:
         """Of this execution's span, as in a RequestContext; "" where it is not traced."""
         return self._request.traceparent
@@ -493,8 +523,9 @@ class RequestStreamContext(RequestContext):
         prepared: Any,
         deadline: float,  # time.monotonic()
         trailers: Trailers,
+        shared: Any = None,
     ) -> None:
-        super().__init__(fields, None, policy, prepared, deadline)
+        super().__init__(fields, None, policy, prepared, deadline, shared)
         self._trailers = trailers
 
     @property
@@ -534,7 +565,10 @@ Chunk: TypeAlias = bytes | bytearray | memoryview | str
 """What a stream yields; `str` goes out as UTF-8. An empty one sends what has been held back, and no data."""
 OnRequestStream: TypeAlias = Callable[[RequestStreamContext, Chunks, dict[str, Any]], AsyncIterator[Chunk]]
 OnResponseStream: TypeAlias = Callable[[ResponseStreamContext, Chunks, dict[str, Any]], AsyncIterator[Chunk]]
-Prepare: TypeAlias = Callable[[dict[str, Any]], Any] | Callable[[dict[str, Any], PolicyMetadata], Any]
+Setup: TypeAlias = Callable[[], Any] | Callable[[dict[str, Any]], Any]
+"""`setup()` or `setup(system_params)`."""
+Prepare: TypeAlias = Callable[..., Any]
+"""`prepare(params)`, with `metadata: PolicyMetadata` and `shared` behind it, either of them, by its name."""
 Close: TypeAlias = Callable[[Any], Awaitable[None] | None]
 
 

@@ -22,8 +22,9 @@ from gatewright.contexts import Stream, header_blob, request, response, stream, 
 from gatewright.definition import BodyMode, EncodedBodies, ProcessingModeConfig
 from gatewright.header_rules import check_size
 from gatewright.headers import Headers
-from gatewright.lifetime import lifetime
+from gatewright.lifetime import Lifetime, lifetime, shared_lifetime
 from gatewright.metadata import checked_json
+from gatewright.path_params import path_params_in
 from gatewright.peer import Peer
 from gatewright.policy import (
     FailureClass,
@@ -46,7 +47,7 @@ HERE = Path(__file__).parent
 
 
 class PreparationError(Exception):
-    """The policy's `prepare`, or `get_policy`, raised; the text says what, and where."""
+    """The policy's `setup`, `prepare` or `get_policy` raised; the text says what, and where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +94,16 @@ class Call:
         mode = self.mode.request_body_mode if direction == REQUEST else self.mode.response_body_mode
         return mode is not BodyMode.SKIP
 
-    def context(self, about: PolicyMetadata, prepared: Any) -> RequestContext | ResponseContext:
+    def context(self, about: PolicyMetadata, prepared: Any, shared: Any) -> RequestContext | ResponseContext:
         """Of on_request, or of on_response; `streaming` makes that of a stream of it."""
-        asked = self._request(about, prepared)
+        asked = self._request(about, prepared, shared)
         if self.direction == REQUEST:
             return asked
         message = self.now.message(self.direction)
         headers = self._headers(message, self._wants(self.direction))
         return response(message.status, headers=headers, body=self.body, request=asked)
 
-    def _request(self, about: PolicyMetadata, prepared: Any) -> RequestContext:
+    def _request(self, about: PolicyMetadata, prepared: Any, shared: Any) -> RequestContext:
         message, client = self.now.request, self.exchange.get("client") or {}
         is_request = self.direction == REQUEST
         wants_body = self._wants(REQUEST) if is_request else self.mode.request_body_in_response
@@ -115,6 +116,7 @@ class Call:
             body=self.body if is_request else self.request_body,
             metadata=self.now.metadata,
             prepared=prepared,
+            shared=shared,
             scheme=self.exchange["request"].get("scheme", ""),
             authority=texts["authority"],
             client_address=client.get("address", ""),
@@ -124,7 +126,13 @@ class Call:
             operation=self.exchange.get("operation", ""),
             policy=about,
             timeout=self.timeout,
+            path_params=self._path_params(),
         )
+
+    def _path_params(self) -> Mapping[str, str]:
+        """Of the path as the client sent it."""
+        context, operation = self.exchange.get("context") or "/", self.exchange.get("operation") or ""
+        return path_params_in(context, operation, self.exchange["request"].get("path") or "")
 
     def _headers(self, message: Message, wants_body: bool) -> list[tuple[str, str]]:
         """As the policy sees them: of a body that it is given decoded, they are those of that."""
@@ -174,18 +182,23 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
         self._owner: Any = module
         self._folder, self._params, self._about = folder, checked_json(params, "params"), about
         self._stack = ExitStack()
+        self._shared: Any = None
         self._prepared: Any = None
         self._loop: asyncio.Runner | None = None
         self._thread: ThreadPoolExecutor
 
     def __enter__(self) -> PolicyRun:
+        step = "setup"
         try:
+            setup = getattr(self._owner, "setup", None)
+            self._shared = self._entered(shared_lifetime(setup, self._about.system_params))
+            step = "prepare"
             self._prepare()
         except BaseException as error:
             self._close()
             if not isinstance(error, Exception | SystemExit):
                 raise
-            raise PreparationError(f"{self._about.policy_name}: prepare: {describe(error, self._folder)}") from error
+            raise PreparationError(f"{self._about.policy_name}: {step}: {describe(error, self._folder)}") from error
         return self
 
     def _prepare(self) -> None:
@@ -193,12 +206,16 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
         if not any(hasattr(module, hook) for hook in HOOKS) and hasattr(module, "get_policy"):
             self._owner = module.get_policy(self._about, self._params)
         prepare, close = getattr(module, "prepare", None), getattr(module, "close", None)
-        made = lifetime(prepare, close, self._params, self._about, self._run)
+        made = lifetime(prepare, close, self._params, self._about, self._run, self._shared)
+        self._prepared = self._entered(made)
+
+    def _entered(self, made: Lifetime) -> Any:
+        """What it makes; it is closed when the policy is."""
         if isinstance(made, AbstractContextManager):
-            self._prepared = self._stack.enter_context(made)
-            return
-        self._prepared = self._run(made.__aenter__())
+            return self._stack.enter_context(made)
+        value = self._run(made.__aenter__())
         self._stack.callback(lambda: self._run(made.__aexit__(None, None, None)))
+        return value
 
     def __exit__(self, *_: object) -> None:
         self._close()
@@ -224,7 +241,7 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
         """on_request or on_response."""
         if call.refused:
             return self._refused(call)
-        function, context = self._function(call), call.context(self._about, self._prepared)
+        function, context = self._function(call), call.context(self._about, self._prepared, self._shared)
         try:
             returned = function(context, self._params)
             if _is_async(function):
@@ -241,7 +258,7 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
         if call.refused:
             return self._refused(call)
         function, chunks = self._function(call), call.chunks()
-        context = streaming(call.context(self._about, self._prepared), chunks)
+        context = streaming(call.context(self._about, self._prepared, self._shared), chunks)
         try:
             made = checked.stream(call.hook, function(context, chunks, self._params))
             streamed = self._run(_gathered(made))

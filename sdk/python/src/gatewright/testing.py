@@ -49,7 +49,7 @@ from typing import Any
 from gatewright import action
 from gatewright.contexts import HeaderLines, Stream, header_blob, request, response, stream, streaming
 from gatewright.definition import PolicyDefinition
-from gatewright.lifetime import Lifetime, lifetime
+from gatewright.lifetime import Lifetime, lifetime, shared_lifetime
 from gatewright.metadata import checked_json
 from gatewright.metrics import registry
 from gatewright.moved_clock import MovedClock, clock
@@ -90,6 +90,7 @@ __all__ = [
     "reset_metrics",
     "response",
     "run_stream",
+    "setup",
     "stream",
     "streaming",
 ]
@@ -179,27 +180,44 @@ def _package(policy: ModuleType) -> str:
 
 
 def prepared(
-    policy: ModuleType, params: dict[str, Any] | None = None, metadata: PolicyMetadata | None = None
+    policy: ModuleType,
+    params: dict[str, Any] | None = None,
+    metadata: PolicyMetadata | None = None,
+    *,
+    shared: Any = None,
 ) -> Prepared:
     """What the policy's `prepare` makes of the parameters, and its end, in a `with` statement: `prepare` is called when
     that is entered, and `close`, or what follows the yield, when it is left. Without a `prepare` it is None.
 
     A policy that prepares by `async def` needs `async with`, in the event loop of its requests; the others take both.
+    `shared` is what a `prepare` that asks for it is given: see `setup`.
     """
     prepare, close = getattr(policy, "prepare", None), getattr(policy, "close", None)
     about = metadata or PolicyMetadata("test", "v0.0.0")
-    return Prepared(lifetime(prepare, close, checked_json(params or {}, "params"), about, _run))
+    return Prepared(lifetime(prepare, close, checked_json(params or {}, "params"), about, _run, shared), "prepare")
+
+
+def setup(policy: ModuleType, system_params: dict[str, Any] | None = None) -> Prepared:
+    """What the policy's `setup` makes, and its end, in a `with` statement as `prepared` is. Without a `setup` it is
+    None.
+
+    with testing.setup(policy) as shared, testing.prepared(policy, params, shared=shared) as made:
+        policy.on_request(testing.request(prepared=made, shared=shared), params)
+    """
+    function = getattr(policy, "setup", None)
+    return Prepared(shared_lifetime(function, checked_json(system_params or {}, "system_params")), "setup")
 
 
 class Prepared:
-    """What `prepared` returns."""
+    """What `prepared` and `setup` return."""
 
-    def __init__(self, made: Lifetime) -> None:
-        self._lifetime = made
+    def __init__(self, made: Lifetime, function: str) -> None:
+        self._lifetime, self._function = made, function
 
     def __enter__(self) -> Any:
         if not isinstance(self._lifetime, AbstractContextManager):
-            raise TypeError("expected `async with testing.prepared(…)`, since prepare is async; got `with`")
+            of = "prepared" if self._function == "prepare" else self._function
+            raise TypeError(f"expected `async with testing.{of}(…)`, since {self._function} is async; got `with`")
         return self._lifetime.__enter__()
 
     def __exit__(

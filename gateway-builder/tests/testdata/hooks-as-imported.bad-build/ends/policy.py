@@ -1,4 +1,4 @@
-from .more import close, prepare  # noqa: F401
+from .more import close, prepare, setup  # noqa: F401
 
 
 def on_request(ctx, params):

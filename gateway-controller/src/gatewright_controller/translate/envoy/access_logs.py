@@ -15,6 +15,7 @@ from gatewright_controller.translate.envoy.secret_parameters import has_secret
 MILLION = 1_000_000
 FORMATTER = "extensions.formatter.req_without_query.v3"
 TRACE_NAMESPACE = "gatewright.trace"
+IDENTITY_NAMESPACE = "gatewright.identity"
 """Dynamic metadata: what the engine has told of the exchange's trace, internal/extproc/trace.go."""
 
 
@@ -47,6 +48,9 @@ OPERATORS = {
     "tlsCipher": "%DOWNSTREAM_TLS_CIPHER%",
     "peerSubject": "%DOWNSTREAM_PEER_SUBJECT%",
     "peerFingerprint": "%DOWNSTREAM_PEER_FINGERPRINT_256%",
+    "identitySubject": f"%DYNAMIC_METADATA({IDENTITY_NAMESPACE}:subject)%",
+    "identityIssuer": f"%DYNAMIC_METADATA({IDENTITY_NAMESPACE}:issuer)%",
+    "identityMethod": f"%DYNAMIC_METADATA({IDENTITY_NAMESPACE}:method)%",
     "traceId": f"%DYNAMIC_METADATA({TRACE_NAMESPACE}:traceId)%",
     "spanId": f"%DYNAMIC_METADATA({TRACE_NAMESPACE}:spanId)%",
 }

@@ -664,7 +664,10 @@ type Execution struct {
 	Peer     []byte `protobuf:"bytes,19,opt,name=peer,proto3" json:"peer,omitempty"`
 	Upstream []byte `protobuf:"bytes,20,opt,name=upstream,proto3" json:"upstream,omitempty"` // that policies have chosen; empty: the operation's own
 	// W3C traceparent of the execution's span: spans that the policy makes are its children. Empty: it is not traced.
-	Traceparent   []byte `protobuf:"bytes,21,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Traceparent []byte `protobuf:"bytes,21,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// The parameters of the operation's path template, as a header blob: names as in the template, values as they stand in
+	// the client's path, percent-encoded. Empty: it has none.
+	PathParams    []byte `protobuf:"bytes,22,opt,name=path_params,json=pathParams,proto3" json:"path_params,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -842,6 +845,13 @@ func (x *Execution) GetUpstream() []byte {
 func (x *Execution) GetTraceparent() []byte {
 	if x != nil {
 		return x.Traceparent
+	}
+	return nil
+}
+
+func (x *Execution) GetPathParams() []byte {
+	if x != nil {
+		return x.PathParams
 	}
 	return nil
 }
@@ -2171,7 +2181,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vinstance_id\x18\n" +
 	" \x01(\tR\n" +
 	"instanceId\x12\x1c\n" +
-	"\toperation\x18\v \x01(\tR\toperation\"\xb6\x05\n" +
+	"\toperation\x18\v \x01(\tR\toperation\"\xd7\x05\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
@@ -2196,7 +2206,9 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\bmetadata\x18\x12 \x01(\fR\bmetadata\x12\x12\n" +
 	"\x04peer\x18\x13 \x01(\fR\x04peer\x12\x1a\n" +
 	"\bupstream\x18\x14 \x01(\fR\bupstream\x12 \n" +
-	"\vtraceparent\x18\x15 \x01(\fR\vtraceparentB\x0f\n" +
+	"\vtraceparent\x18\x15 \x01(\fR\vtraceparent\x12\x1f\n" +
+	"\vpath_params\x18\x16 \x01(\fR\n" +
+	"pathParamsB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
 	"\x0e_response_body\"\xf7\x02\n" +
 	"\n" +

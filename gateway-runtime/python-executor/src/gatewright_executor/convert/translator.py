@@ -48,16 +48,20 @@ _CLASSES = {
 # ------------------------------------------------------------------ what a policy is given
 
 
-def request_context(execution: pb.Execution, about: PolicyMetadata, prepared: Any, deadline: float) -> RequestContext:
+def request_context(
+    execution: pb.Execution, about: PolicyMetadata, prepared: Any, deadline: float, shared: Any = None
+) -> RequestContext:
     """The context of on_request. It reads the execution's bytes when it is asked. deadline: time.monotonic()."""
     body = execution.request_body if execution.HasField("request_body") else None
-    return RequestContext(execution, body, about, prepared, deadline)
+    return RequestContext(execution, body, about, prepared, deadline, shared)
 
 
-def response_context(execution: pb.Execution, about: PolicyMetadata, prepared: Any, deadline: float) -> ResponseContext:
+def response_context(
+    execution: pb.Execution, about: PolicyMetadata, prepared: Any, deadline: float, shared: Any = None
+) -> ResponseContext:
     """The context of on_response, with the request as it went upstream; its body is sent only where it is asked for."""
     body = execution.response_body if execution.HasField("response_body") else None
-    return ResponseContext(execution, body, request_context(execution, about, prepared, deadline))
+    return ResponseContext(execution, body, request_context(execution, about, prepared, deadline, shared))
 
 
 class Clock(Protocol):
@@ -90,14 +94,14 @@ def _remaining(clock: Clock) -> float:
 
 
 def stream_context(
-    execution: pb.Execution, about: PolicyMetadata, prepared: Any, clock: Clock
+    execution: pb.Execution, about: PolicyMetadata, prepared: Any, clock: Clock, shared: Any = None
 ) -> RequestStreamContext | ResponseStreamContext:
     """The context of on_request_stream or on_response_stream."""
     if execution.phase == pb.PHASE_REQUEST_STREAM:
-        stream = _RequestStream(execution, about, prepared, clock.deadline, Trailers())
+        stream = _RequestStream(execution, about, prepared, clock.deadline, Trailers(), shared)
         stream._clock = clock
         return stream
-    request = _RequestOfStream(execution, None, about, prepared, clock.deadline)
+    request = _RequestOfStream(execution, None, about, prepared, clock.deadline, shared)
     request._clock = clock
     return ResponseStreamContext(execution, request, Trailers())
 

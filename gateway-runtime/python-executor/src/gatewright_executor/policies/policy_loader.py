@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
 
-from gatewright.lifetime import takes_metadata
+from gatewright import lifetime
 
 from gatewright_executor import logs
 from gatewright_executor.policies import source_paths
@@ -29,7 +29,6 @@ from gatewright_executor.policies.failure import Failure, PolicyError, classify,
 REGISTRY = "python_policy_registry"
 CALL = ("ctx", "params")  # what a hook is called with
 STREAM_CALL = ("ctx", "chunks", "params")  # and one that streams
-PREPARE, PREPARE_FOR = ("params",), ("params", "metadata")
 Function: TypeAlias = Callable[..., Any]
 log = logging.getLogger(__name__)
 
@@ -53,6 +52,7 @@ class LoadedPolicy:
     on_response: Hook | None = None
     on_request_stream: Hook | None = None
     on_response_stream: Hook | None = None
+    setup: Hook | None = None  # makes what its instances share
     prepare: Hook | None = None
     close: Hook | None = None  # ends what `prepare` returned
     get_policy: Hook | None = None  # deprecated: makes an object that has the hooks
@@ -128,7 +128,7 @@ def load(key: str, module: str) -> LoadedPolicy:
 
 def _inspect(name: str, version: str, module: ModuleType) -> LoadedPolicy:
     file = source_paths.shown(str(module.__file__))
-    prepare = find_hook(module, "prepare", PREPARE, file, PREPARE_FOR)
+    prepare = find_hook(module, "prepare", lifetime.PREPARE[0], file, lifetime.PREPARE[1])
     loaded = LoadedPolicy(
         name,
         version,
@@ -136,6 +136,7 @@ def _inspect(name: str, version: str, module: ModuleType) -> LoadedPolicy:
         on_response=find_hook(module, "on_response", CALL, file),
         on_request_stream=find_stream(module, "on_request_stream", file),
         on_response_stream=find_stream(module, "on_response_stream", file),
+        setup=find_hook(module, "setup", lifetime.SETUP[0], file, lifetime.SETUP[1]),
         prepare=prepare,
         close=_find_close(module, prepare, file),
         get_policy=find_hook(module, "get_policy", ("metadata", "params"), file),
@@ -163,23 +164,23 @@ def _find_close(module: ModuleType, prepare: Hook | None, file: str) -> Hook | N
 
 
 def find_hook(
-    owner: object, name: str, arguments: tuple[str, ...], file: str, longer: tuple[str, ...] = ()
+    owner: object, name: str, arguments: tuple[str, ...], file: str, named: tuple[str, ...] = ()
 ) -> Hook | None:
     """The function `name` of a module or an object, checked; None where there is none.
 
-    longer: what it may take instead of `arguments`. A hook that may is one that may yield.
+    named: what it may ask for by name beside `arguments`. A hook that may is one that may yield.
     """
     function = getattr(owner, name, None)
     if function is None:
         return None
-    wanted = " or ".join(f"{name}({', '.join(each)})" for each in (arguments, longer) if each)
+    choices = (arguments, arguments + named) if named else (arguments,)
+    wanted = " or ".join(f"{name}({', '.join(each)})" for each in choices)
     if not callable(function):
         raise PolicyError(f"expected a function {wanted}, got {type(function).__name__} ({file})")
     target = _called(function)
-    if _yields(target) and not longer:
+    if _yields(target) and not named:
         raise PolicyError(f"expected {wanted} to return an action, got a generator ({_place(target, file)})")
-    given = longer if longer and takes_metadata(function) else arguments
-    _check_signature(function, wanted, len(given), _place(target, file))
+    _check_signature(function, wanted, arguments, _place(target, file), named)
     return Hook(name, function, inspect.iscoroutinefunction(target) or inspect.isasyncgenfunction(target))
 
 
@@ -197,7 +198,7 @@ def find_stream(owner: object, name: str, file: str) -> Hook | None:
         if hasattr(function, "__wrapped__"):
             cure = "have its decorator return an async generator function"
         raise PolicyError(f"{expected}, got {_kind(target)} ({_place(target, file)}); {cure}")
-    _check_signature(function, wanted, len(STREAM_CALL), _place(target, file))
+    _check_signature(function, wanted, STREAM_CALL, _place(target, file))
     return Hook(name, function, is_coroutine=True)
 
 
@@ -223,21 +224,21 @@ def _yields(function: Function) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
-def _check_signature(function: Function, wanted: str, arguments: int, place: str) -> None:
+def _check_signature(
+    function: Function, wanted: str, arguments: tuple[str, ...], place: str, named: tuple[str, ...] = ()
+) -> None:
     try:
-        signature = inspect.signature(function)
-    except ValueError:  # written in C: it says itself what it does not like, when it is called
-        return
-    try:
-        signature.bind(*[None] * arguments)
+        lifetime.with_arguments(function, arguments, dict.fromkeys(named))
     except TypeError as error:
-        got = f"{wanted.partition('(')[0]}{signature}"
+        got = f"{wanted.partition('(')[0]}{inspect.signature(function)}"
         raise PolicyError(f"expected a function {wanted}, got {got}: {error} ({place})") from None
 
 
-def place_of(hook: Hook) -> str:
-    """FILE:LINE where it is defined."""
-    return _place(hook.function, "")
+def placed(error: BaseException, hook: Hook | None) -> BaseException:
+    """An error about prepare or setup as a whole says where that is: there is no line at which it was raised."""
+    if isinstance(error, lifetime.LifetimeError) and hook is not None:
+        return PolicyError(f"{error} ({_place(hook.function, '')})")
+    return error
 
 
 def _place(function: Function, file: str) -> str:

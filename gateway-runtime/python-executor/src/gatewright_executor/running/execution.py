@@ -40,7 +40,8 @@ def execute(execution: Execution, hook: Hook) -> bytes:
 def context_of(execution: Execution) -> RequestContext | ResponseContext:
     """What the hook is called with."""
     make = request_context if execution.phase == pb.PHASE_REQUEST else response_context
-    return make(execution.message, execution.instance.about, execution.instance.prepared, execution.deadline)
+    instance = execution.instance
+    return make(execution.message, instance.about, instance.prepared, execution.deadline, instance.shared)
 
 
 def failure_of(execution: Execution, hook: Hook, error: BaseException) -> bytes:

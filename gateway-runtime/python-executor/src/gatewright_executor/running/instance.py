@@ -80,7 +80,7 @@ class Instance:
         "_close", "_ended", "_limit", "_lock", "_retired", "_room", "_running", "_stream_limit", "_streams",
         "_streams_waiting", "_waiting", "about", "concurrency", "failure",
         "hooks", "id", "key", "latency", "lifetime", "params", "prepared",
-        "replace_on_own_loop", "tasks",
+        "replace_on_own_loop", "shared", "tasks",
     )  # fmt: skip
 
     def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
@@ -91,6 +91,7 @@ class Instance:
         self.params: dict[str, Any] = freeze(params)
         self.hooks: dict[int, Hook] = {}
         self.prepared: Any = None
+        self.shared: Any = None  # with the policy's other instances
         self.latency = LatencyClass()
         self.failure: Failure | None = None
         self.lifetime: Lifetime | None = None  # None: the policy has no prepare

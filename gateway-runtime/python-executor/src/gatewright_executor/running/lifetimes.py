@@ -1,4 +1,5 @@
 """A policy instance's lifetime as the executor drives it: `open` calls the policy's prepare, `close` ends what it made.
+The same of what its instances share, which is setup's.
 
 Both wait until that is done, each in a thread that has nothing else to do. What is async runs on the event loop of the
 instance's executions, in one task from its beginning to its end: so task groups and timeouts may stand around a yield.
@@ -14,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from contextvars import Context
 from typing import Any
 
-from gatewright.lifetime import lifetime
+from gatewright.lifetime import lifetime, shared_lifetime
 
 from gatewright_executor import logs
 from gatewright_executor.policies.failure import describe, policy_traceback
@@ -26,19 +27,33 @@ log = logging.getLogger(__name__)
 
 def lifetime_of(instance: Instance, policy: LoadedPolicy, loop: asyncio.AbstractEventLoop | None) -> Lifetime:
     """The lifetime of an instance. `loop` is that of its executions, there if anything of the policy is async."""
-    context = Context()
-    context.run(logs.current.set, PreparationOrigin(instance))
 
     def run(awaitable: Awaitable[Any]) -> Any:
         assert loop is not None
         return asyncio.run_coroutine_threadsafe(_awaited(awaitable), loop).result()
 
     prepare, close = _function(policy.prepare), _function(policy.close)
-    made = lifetime(prepare, close, instance.params, instance.about, run)
+    made = lifetime(prepare, close, instance.params, instance.about, run, instance.shared)
+    return _driven(instance, made, loop, "prepare")
+
+
+def setup_lifetime(owner: Instance, setup: Hook, loop: asyncio.AbstractEventLoop | None) -> Lifetime:
+    """The lifetime of what instances share, which is `owner`'s. `loop`: that of their executions, where it is async."""
+    return _driven(owner, shared_lifetime(setup.function, owner.about.system_params), loop, "setup")
+
+
+def _driven(
+    instance: Instance,
+    made: AbstractContextManager[Any] | AbstractAsyncContextManager[Any],
+    loop: asyncio.AbstractEventLoop | None,
+    function: str,
+) -> Lifetime:
+    context = Context()
+    context.run(logs.current.set, PreparationOrigin(instance))
     if isinstance(made, AbstractContextManager):
         return InThread(made, context)
     assert loop is not None
-    return OnLoop(made, context, loop)
+    return OnLoop(made, context, loop, function)
 
 
 def _function(hook: Hook | None) -> Any:
@@ -66,11 +81,16 @@ class OnLoop:
     """What is async runs in a task of its own."""
 
     def __init__(
-        self, policys: AbstractAsyncContextManager[Any], context: Context, loop: asyncio.AbstractEventLoop
+        self,
+        policys: AbstractAsyncContextManager[Any],
+        context: Context,
+        loop: asyncio.AbstractEventLoop,
+        function: str = "prepare",
     ) -> None:
         self._policys = policys
         self._context = context
         self._loop = loop
+        self._function = function
         self._task: asyncio.Task[None] | None = None
         self._opened: Future[Any] = Future()
         self._ending = asyncio.Event()
@@ -107,7 +127,8 @@ class OnLoop:
         if failed is None or self._ending.is_set():
             _settle(self._closed, failed)
             return
-        log.error("prepare failed after its yield: %s", describe(failed), extra={"trace": policy_traceback(failed)})
+        trace = policy_traceback(failed)
+        log.error("%s failed after its yield: %s", self._function, describe(failed), extra={"trace": trace})
         self._closed.set_result(None)
 
     async def _until_its_end(self) -> BaseException | None:

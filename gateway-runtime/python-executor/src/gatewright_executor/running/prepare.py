@@ -1,4 +1,5 @@
-"""Makes policy instances ready and closes them, off the request path: prepare and close, or the deprecated get_policy.
+"""Makes policy instances ready and closes them, off the request path: setup, prepare and close, or the deprecated
+get_policy.
 
 All are a policy's code, so they may hang: each runs in a thread of its own, with a time limit.
 """
@@ -13,18 +14,19 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
-from gatewright.lifetime import LifetimeError
 from gatewright.policy import FailureClass
 
 from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.critical_thread import CriticalThread
 from gatewright_executor.policies.failure import Failure, PolicyError, classify, describe, policy_traceback
-from gatewright_executor.policies.policy_loader import CALL, Hook, LoadedPolicy, find_hook, log, place_of
+from gatewright_executor.policies.policy_loader import CALL, Hook, LoadedPolicy, find_hook, log, placed
+from gatewright_executor.running.coroutines import Coroutines
 from gatewright_executor.running.delayed_calls import DelayedCalls
 from gatewright_executor.running.instance import Instance, Lifetime, PreparationOrigin
 from gatewright_executor.running.lifetimes import lifetime_of
 from gatewright_executor.running.loops import Loops
+from gatewright_executor.running.setups import Setups, Shared
 
 DEFAULT_SECONDS = 10.0
 CLOSE_SECONDS = 5.0  # that closing an instance may take; and all of them, when the process stops
@@ -56,14 +58,16 @@ class Preparer:
         self._preparations = _TaskQueue("prepare")
         self._closings = _TaskQueue("close")
         self._delayed = DelayedCalls()
+        self._setups = Setups(self._end_shared)
         self._open: set[Instance] = set()  # what has something to close
         self._changed = threading.Condition()
 
     def prepare(self, instance: Instance, policy: LoadedPolicy, seconds: float, settle: Settle) -> None:
         """Calls `settle` once: here where the policy has nothing to prepare, else from another thread."""
-        if policy.get_policy or any(hook and hook.is_coroutine for hook in (policy.prepare, *policy.hooks)):
-            self._open.add(instance)  # for its tasks, and for a loop of its own
-        if policy.prepare is None and policy.get_policy is None:
+        is_async = any(hook and hook.is_coroutine for hook in (policy.prepare, *policy.hooks))
+        if policy.get_policy or policy.setup or is_async:
+            self._open.add(instance)  # for its tasks, for what it shares, and for a loop of its own
+        if policy.setup is policy.prepare is policy.get_policy is None:
             settle(Prepared(_by_phase(policy), None))
             return
         self._preparations.submit(lambda: settle(self._prepare(instance, policy, seconds)))
@@ -100,35 +104,43 @@ class Preparer:
     # -------------------------------------------------------------- in threads of their own
 
     def _prepare(self, instance: Instance, policy: LoadedPolicy, seconds: float) -> Prepared | Failure:
-        hook = policy.prepare or policy.get_policy
-        assert hook is not None
-        lifetime = lifetime_of(instance, policy, self._loop_for(instance, policy)) if policy.prepare else None
+        begun: list[Lifetime] = []
 
         def too_late(made: Prepared | Failure) -> None:
             if isinstance(made, Prepared):
-                self._end_lifetime(instance)
-                self._forget(instance)  # it may be retired already, and closed for what there was then
+                self._end_lifetime(instance, self._loops.of(instance))
+            self._forget(instance)  # it may be retired already, and closed for what there was then
 
-        made = _within(seconds, f"prepare {instance.key}", lambda: self._make(instance, policy, lifetime), too_late)
+        made = _within(seconds, f"prepare {instance.key}", lambda: self._make(instance, policy, begun), too_late)
         if made is not None:
             return made
-        if lifetime is not None:
+        if failure := self._setups.give_up(instance, seconds):
+            return failure
+        for lifetime in begun:
             lifetime.abandon()
-        late = f"expected {hook.name} to return within {seconds:g} s, it still runs"
+        hook = policy.prepare or policy.get_policy
+        late = f"expected {hook.name if hook else 'setup'} to return within {seconds:g} s, it still runs"
         cure = "do less in it, or give it more time by prepareTimeout in the policy's definition"
-        return Failure(FailureClass.TIMEOUT, f"{late}; {cure}", instance.key, hook.name)
+        return Failure(FailureClass.TIMEOUT, f"{late}; {cure}", instance.key, hook.name if hook else "setup")
 
     def _loop_for(self, instance: Instance, policy: LoadedPolicy) -> asyncio.AbstractEventLoop | None:
         is_async = any(hook and hook.is_coroutine for hook in (policy.prepare, policy.close))
         return self._loops.of(instance).loop if is_async else None
 
-    def _make(self, instance: Instance, policy: LoadedPolicy, lifetime: Lifetime | None) -> Prepared | Failure:
+    def _make(self, instance: Instance, policy: LoadedPolicy, begun: list[Lifetime]) -> Prepared | Failure:
+        """begun: has the lifetime of what is being prepared, from its beginning."""
+        if setup := policy.setup:
+            loop = self._loops.of(instance) if setup.is_coroutine else None
+            if failure := self._setups.acquire(instance, setup, loop):
+                return failure
         origin = PreparationOrigin(instance)
         logs.current.set(origin)
         hook = policy.prepare
         try:
             value = None
-            if lifetime is not None:
+            if hook is not None:
+                lifetime = lifetime_of(instance, policy, self._loop_for(instance, policy))
+                begun.append(lifetime)
                 value = lifetime.open()
                 instance.lifetime = lifetime
                 self._open.add(instance)
@@ -136,15 +148,24 @@ class Preparer:
             made = hook.function(instance.about, instance.params) if hook else policy
             result: Prepared | Failure = Prepared(_hooks_of(made, policy), value)
         except BaseException as caught:  # SystemExit too: the instance fails, not the process
-            error = _placed(caught, policy)
+            error = placed(caught, policy.prepare)
             result = Failure(classify(error), describe(error), instance.key, hook.name if hook else "")
             log.error("%s failed: %s", result.hook, result.message, extra={"trace": policy_traceback(error)})
         logs.flush_partial(origin)
         return result
 
     def _close(self, instance: Instance) -> None:
+        self._end(instance, self._loops.of(instance))
+        self._forget(instance)
+
+    def _end_shared(self, shared: Shared) -> None:
+        self._end(shared.owner, shared.loop or self._loops.shared)
+
+    def _end(self, instance: Instance, loop: Coroutines) -> None:
+        """Ends its lifetime, or leaves it to itself."""
+
         def close() -> bool:
-            self._end_lifetime(instance)
+            self._end_lifetime(instance, loop)
             return True
 
         if not _within(CLOSE_SECONDS, f"close {instance.key}", close) and instance.lifetime is not None:
@@ -152,16 +173,16 @@ class Preparer:
             log.error(
                 "expected %s to be closed within %g s, it still runs; left to itself", instance.key, CLOSE_SECONDS
             )
-        self._forget(instance)
 
     def _forget(self, instance: Instance) -> None:
         """It is closed."""
+        self._setups.release(instance)
         self._loops.end_own(instance)
         with self._changed:
             self._open.discard(instance)
             self._changed.notify_all()
 
-    def _end_lifetime(self, instance: Instance) -> None:
+    def _end_lifetime(self, instance: Instance, loop: Coroutines) -> None:
         """Closes it, then what is left of its tasks."""
         origin = PreparationOrigin(instance)
         logs.current.set(origin)
@@ -170,7 +191,7 @@ class Preparer:
                 instance.lifetime.close()
             except BaseException as error:
                 log.error("close failed: %s", describe(error), extra={"trace": policy_traceback(error)})
-        if not self._loops.of(instance).end_tasks(instance, CLOSE_SECONDS):
+        if not loop.end_tasks(instance, CLOSE_SECONDS):
             log.error("expected its tasks to end when they are cancelled, some go on after %g s", CLOSE_SECONDS)
         logs.flush_partial(origin)
 
@@ -210,13 +231,6 @@ def _within(
     child.start()
     child.join(seconds)
     return None if taken_by.setdefault(None, "who waits") == "who waits" else results[0]
-
-
-def _placed(error: BaseException, policy: LoadedPolicy) -> BaseException:
-    """An error about prepare as a whole says where that is: there is no line at which it was raised."""
-    if isinstance(error, LifetimeError) and policy.prepare is not None:
-        return PolicyError(f"{error} ({place_of(policy.prepare)})")
-    return error
 
 
 def _hooks_of(made: object, policy: LoadedPolicy) -> Hooks:

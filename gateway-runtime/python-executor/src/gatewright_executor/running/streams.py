@@ -168,7 +168,7 @@ class Streams:
     async def _live(self, execution: StreamExecution, hook: Hook) -> None:
         """The whole life of a stream, in its task."""
         instance = execution.instance
-        given = stream_context(execution.message, instance.about, instance.prepared, execution)
+        given = stream_context(execution.message, instance.about, instance.prepared, execution, instance.shared)
         try:
             generator = hook.function(given, Chunks(execution, given.trailers, self), instance.params)
             execution.generator = generator

@@ -1,0 +1,11 @@
+from typing import Any
+from urllib.parse import quote
+
+from sdk.policy import Identity, RequestAction, RequestContext, UpstreamRequestModifications
+
+
+def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    """Believes the path: who asks is its first parameter. Upstream is told all of them."""
+    ctx.identity = Identity(next(iter(ctx.path_params.values()), "nobody"), issuer="the path", method="path")
+    told = ["=".join((name, quote(value, errors="surrogateescape"))) for name, value in ctx.path_params.items()]
+    return UpstreamRequestModifications(set_headers={"x-path-params": ";".join(told)})

@@ -1,0 +1,39 @@
+package chain_test
+
+import (
+	"slices"
+	"testing"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// says is a policy that finds out who the request is from.
+func (t *transcript) says(name, method string) *does {
+	return &does{name: name, request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+		return nil, r.Metadata.Set("identity", map[string]any{"subject": name, "method": method})
+	}}
+}
+
+// TestAnIdentityIsToldOnce, and again where another policy says another one.
+func TestAnIdentityIsToldOnce(t *testing.T) {
+	x := get()
+	if err := x.run(t, x.policy(x.says("ann", "jwt"), "hH")); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(x.observer.identified, []string{"jwt"}) {
+		t.Errorf("expected it to be counted once, got %q", x.observer.identified)
+	}
+	if got := x.identities; !slices.Equal(got, []string{"ann"}) {
+		t.Errorf("expected it to be sent once, got %q", got)
+	}
+	x = get()
+	_ = x.run(t, x.onRequest("passes", "hH", nil, nil))
+	if x.observer.identified != nil || x.identities != nil {
+		t.Errorf("expected nothing without one, got %q, %q", x.observer.identified, x.identities)
+	}
+	x = get()
+	_ = x.run(t, x.policy(x.says("ann", "jwt"), "h"), x.onRequest("denies", "h", refusal(), nil))
+	if got := x.identities; !slices.Equal(got, []string{"ann"}) || len(x.observer.identified) != 1 {
+		t.Errorf("expected it with an answer too, got %q", got)
+	}
+}

@@ -1,0 +1,39 @@
+package exchange_test
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/exchange"
+)
+
+// TestIdentitiesAreCountedByTheirMethods, of which an API has as many as are bounded, and as long as it is there.
+func TestIdentitiesAreCountedByTheirMethods(t *testing.T) {
+	counters := exchange.NewCounters(slog.New(slog.DiscardHandler))
+	observer := counters.Exchanges(chain.Labels{API: "orders", Operation: "GET /"})
+	other := counters.Exchanges(chain.Labels{API: "stays", Operation: "GET /"})
+	for n := range 100 {
+		observer.Identified(fmt.Sprint("method-", n%50))
+	}
+	observer.Identified("")
+	other.Identified("jwt")
+	sums, methods := map[string]uint64{}, 0
+	for _, one := range counters.Identities() {
+		sums[one.API] += one.Exchanges
+		methods++
+		if one.Method == exchange.OtherMethod && one.Exchanges != 101-16*2 {
+			t.Errorf("expected the others together, got %+v", one)
+		}
+	}
+	if sums["orders"] != 101 || sums["stays"] != 1 || methods != 16+1+1 {
+		t.Errorf("expected all exchanges in 18 series, got %v in %d", sums, methods)
+	}
+	counters.APIRemoved("orders")
+	observer.Identified("jwt") // of its last exchange
+	observer.Close()
+	if left := counters.Identities(); len(left) != 1 || left[0].API != "stays" {
+		t.Errorf("expected nothing of the API that has gone, got %+v", left)
+	}
+}

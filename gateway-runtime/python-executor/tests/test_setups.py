@@ -1,0 +1,200 @@
+"""setup(): what the instances of a policy share in a process, from before the first of them to after the last."""
+
+import json
+import logging
+from collections.abc import Callable
+
+import pytest
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.testing import Engine, configuration, eventually, request_execution, response_execution
+
+Start = Callable[..., Engine]
+FORMS = {
+    "returns": "def setup():\n    made.append(1)\n    return made",
+    "yields": "def setup():\n    made.append(1)\n    yield made\n    made.append('closed')",
+    "async returns": "async def setup():\n    asyncio.get_running_loop()\n    made.append(1)\n    return made",
+    "async yields": (
+        "async def setup():\n    async with asyncio.timeout(60):\n        made.append(1)\n        yield made\n"
+        "    made.append('closed')"
+    ),
+}
+HOOKS = """
+import asyncio
+made = []
+async def on_request(ctx, params):
+    assert ctx.shared is made
+def on_response(ctx, params):
+    ctx.metadata["made"] = made
+    assert ctx.shared is ctx.request.shared is made
+"""
+WATCH = """
+import sys
+def on_response(ctx, params):
+    ctx.metadata["made"] = [m for n, m in list(sys.modules.items()) if n.endswith(".shares")][-1].made
+"""
+
+
+def made(one: Engine, instance: int, number: int) -> object:
+    """What has been made and closed, as an instance says."""
+    return json.loads(one.execute(response_execution(number, instance)).metadata_set)["made"]
+
+
+def status(one: Engine, instance: int) -> pb.InstanceStatus:
+    """What is said of an instance, once that is known."""
+    return one.wait(lambda: one.statuses.get(instance))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_it_is_made_once_for_all_instances_and_closed_after_the_last(engine: Start, form: str) -> None:
+    prepare = "\ndef prepare(params, shared):\n    assert shared is made\n    yield\n    made.append('instance')\n"
+    one = engine(shares=HOOKS + FORMS[form] + prepare, watch=WATCH)
+    one.configure(9, "watch:v1.0.0")
+    for number in (1, 2, 3):
+        assert not one.configure(number, "shares:v1.0.0").HasField("failure")
+        assert one.execute(request_execution(number, number)) == pb.Action(id=number)
+        assert made(one, number, 10 + number) == [1]
+    closed = ["closed"] if "yields" in form else []
+    one.send(close=[1, 2])
+    assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == [1, "instance", "instance"])
+    one.send(close=[3])
+    assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == [1, *["instance"] * 3, *closed])
+    one.configure(4, "shares:v1.0.0")
+    assert made(one, 4, 99) == [1, *["instance"] * 3, *closed, 1]
+
+
+def test_instances_that_come_at_once_wait_for_one_setup(engine: Start) -> None:
+    source = HOOKS + "import time\ndef setup():\n    time.sleep(0.2)\n    made.append(1)\n    return made\n"
+    one = engine(shares=source)
+    one.send(configure=[configuration(number, "shares:v1.0.0") for number in range(1, 9)])
+    one.wait(lambda: len(one.statuses) == 8)
+    assert not any(status.HasField("failure") for status in one.statuses.values())
+    assert made(one, 8, 1) == [1]
+
+
+def test_it_may_ask_for_system_parameters_and_is_shared_by_those_that_have_the_same(engine: Start) -> None:
+    source = """
+        made = []
+        def setup(system_params):
+            made.append(system_params["region"])
+            yield system_params["region"]
+            made.append("closed " + system_params["region"])
+        def prepare(params, shared, metadata):
+            assert shared == metadata.system_params["region"]
+        def on_response(ctx, params):
+            ctx.metadata["made"] = [ctx.shared, *made]
+    """
+    one = engine(shares=source)
+    for number, region in enumerate(("eu", "us", "eu"), 1):
+        wanted = configuration(number, "shares:v1.0.0")
+        wanted.system_parameters = json.dumps({"region": region}).encode()
+        one.send(configure=[wanted])
+        assert not status(one, number).HasField("failure")
+    assert made(one, 2, 1) == ["us", "eu", "us"]
+    one.send(close=[2])
+    assert eventually(lambda: made(one, 3, 100 + len(one.frames)) == ["eu", "eu", "us", "closed us"])
+
+
+@pytest.mark.parametrize("start", ["def", "async def"])
+def test_one_that_fails_is_tried_again_for_the_next_instance(
+    engine: Start, start: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    source = HOOKS + (
+        f"tries = []\n{start} setup():\n    tries.append(1)\n    if len(tries) == 1: raise ValueError('no model')\n"
+        "    return made\ndef prepare(params): return len(tries)\n"
+    )
+    one = engine(shares=source)
+    failure = one.configure(1, "shares:v1.0.0").failure
+    assert (failure.failure_class, failure.hook, failure.policy) == (
+        pb.FAILURE_CLASS_EXCEPTION,
+        "setup",
+        "shares:v1.0.0",
+    )
+    assert "ValueError: no model (" in failure.message
+    assert "shares.py:" in failure.message
+    assert [record.getMessage() for record in caplog.records] == [f"setup failed: {failure.message}"]
+    assert not one.configure(2, "shares:v1.0.0").HasField("failure")
+    assert one.execute(request_execution(1, 2)) == pb.Action(id=1)
+
+
+@pytest.mark.parametrize(("start", "wait"), [("def", "gate.wait(20)"), ("async def", "await asyncio.sleep(20)")])
+def test_its_time_is_that_of_prepare(engine: Start, start: str, wait: str) -> None:
+    source = HOOKS + (
+        f"import threading\ngate = threading.Event()\n{start} setup():\n    made.append('late')\n    {wait}\n"
+        "    yield\n    made.append('closed')\n"
+    )
+    one = engine(shares=source, watch=WATCH, opens="import sys\ndef on_request(ctx, params):\n"
+                 "    [m for n, m in list(sys.modules.items()) if n.endswith('.shares')][-1].gate.set()\n")  # fmt: skip
+    one.send(configure=[configuration(number, "shares:v1.0.0", prepare_timeout_ms=50) for number in (1, 2)])
+    for number in (1, 2):
+        failure = status(one, number).failure
+        assert (failure.failure_class, failure.hook) == (pb.FAILURE_CLASS_TIMEOUT, "setup")
+        assert "expected setup to return within 0.05 s, it still runs" in failure.message
+    one.configure(9, "watch:v1.0.0")
+    one.configure(8, "opens:v1.0.0")
+    one.execute(request_execution(1, 8))  # it may go on now
+    ended = ["closed"] if start == "def" else []  # an async one is cancelled before its yield
+    runs = len([each for each in made(one, 9, 2) if each == "late"])  # type: ignore[attr-defined]
+    assert eventually(lambda: made(one, 9, 100 + len(one.frames)).count("closed") == runs * len(ended))  # type: ignore[attr-defined]
+
+
+def test_a_prepare_that_fails_leaves_what_is_shared_to_the_others(engine: Start) -> None:
+    source = HOOKS + FORMS["yields"] + "\ndef prepare(params):\n    return params['a']\n"
+    one = engine(shares=source, watch=WATCH)
+    one.configure(9, "watch:v1.0.0")
+    assert one.configure(1, "shares:v1.0.0").failure.hook == "prepare"
+    assert not one.configure(2, "shares:v1.0.0", {"a": 1}).HasField("failure")
+    assert made(one, 2, 1) == [1]
+    one.send(close=[1])
+    assert made(one, 2, 2) == [1]
+    one.send(close=[2])
+    assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == [1, "closed"])
+
+
+def test_tasks_of_an_async_setup_outlive_an_instance_and_end_with_the_last(engine: Start) -> None:
+    source = """
+        import asyncio
+        made = []
+        async def poll():
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                made.append("task ended")
+        async def setup():
+            return asyncio.create_task(poll())
+        async def on_request(ctx, params):
+            await asyncio.sleep(0)
+            assert not ctx.shared.done()
+    """
+    one = engine(shares=source, watch=WATCH)
+    one.configure(9, "watch:v1.0.0")
+    for number in (1, 2):
+        one.configure(number, "shares:v1.0.0")
+    one.send(close=[1])
+    assert one.execute(request_execution(1, 2)) == pb.Action(id=1)
+    assert made(one, 9, 2) == []
+    one.send(close=[2])
+    assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == ["task ended"])
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("def setup(params): pass", r"expected a function setup\(\) or setup\(system_params\), got setup\(params\)"),
+        ("setup = 7", r"expected a function setup\(\) or setup\(system_params\), got int"),
+    ],
+)
+def test_one_that_is_none(engine: Start, source: str, sentence: str) -> None:
+    one = engine(shares=f"{source}\ndef on_request(ctx, params): pass")
+    with pytest.raises(AssertionError, match=sentence):
+        raise AssertionError(one.hello.policies[0].failure.message)
+
+
+@pytest.mark.parametrize(("body", "sentence"), [("if False: yield", "without a yield"), ("yield\n yield", "again")])
+def test_a_yield_too_few_or_too_many(engine: Start, body: str, sentence: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    one = engine(shares=f"def setup():\n {body}\ndef on_request(ctx, params): pass")
+    one.configure(1, "shares:v1.0.0")
+    one.send(close=[1])
+    assert eventually(lambda: "expected setup to yield once" in caplog.text)
+    assert sentence in caplog.text

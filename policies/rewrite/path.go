@@ -1,0 +1,187 @@
+package rewrite
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+
+	"gatewright.dev/sdk/policy/template"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// pathRewrite makes another path of one: both are below the API's context, "" or begin with "/", percent-encoded. changed:
+// it is another one. An error is the client's: the request has not what the path is made of.
+type pathRewrite func(req *v1alpha.RequestContext, below string) (made string, changed bool, err error)
+
+type writtenPath struct {
+	Prefix *struct {
+		From string `json:"from"`
+		To   string `json:"to"`
+	} `json:"prefix"`
+	Template string `json:"template"`
+	Regex    *struct {
+		Pattern     string `json:"pattern"`
+		Replacement string `json:"replacement"`
+	} `json:"regex"`
+}
+
+func (w *writtenPath) parse(operation string) (pathRewrite, error) {
+	switch {
+	case w.Prefix != nil:
+		return byPrefix(w.Prefix.From, w.Prefix.To)
+	case w.Regex != nil:
+		return byRegex(w.Regex.Pattern, w.Regex.Replacement)
+	}
+	return byTemplate(w.Template, operation)
+}
+
+// byPrefix replaces whole segments at the beginning.
+func byPrefix(from, to string) (pathRewrite, error) {
+	from, to = strings.TrimSuffix(from, "/"), strings.TrimSuffix(to, "/")
+	if err := checkPath(to); err != nil {
+		return nil, fmt.Errorf("prefix.to: %w", err)
+	}
+	return func(_ *v1alpha.RequestContext, below string) (string, bool, error) {
+		rest, found := strings.CutPrefix(below, from)
+		if !found || rest != "" && rest[0] != '/' {
+			return "", false, nil
+		}
+		return to + rest, true, nil
+	}, nil
+}
+
+// byTemplate makes the path of a text, whatever it was.
+func byTemplate(text, operation string) (pathRewrite, error) {
+	parsed, err := template.Parse(text, operation)
+	if err != nil {
+		return nil, fmt.Errorf("template: %w", err)
+	}
+	if constant, ok := parsed.Constant(); ok {
+		if err := checkPath(constant); err != nil {
+			return nil, fmt.Errorf("template: %w", err)
+		}
+	}
+	return func(req *v1alpha.RequestContext, _ string) (string, bool, error) {
+		outside := false
+		made, whole := parsed.Of(req, func(value string) string {
+			outside = outside || !isOneSegment(value)
+			return template.URIComponent(value)
+		})
+		if !whole {
+			return "", false, errors.New("a part of the request that names what is asked for is missing")
+		}
+		if outside {
+			return "", false, errOutside
+		}
+		return made, true, nil
+	}, nil
+}
+
+// isOneSegment reports whether a value stays within the segment that it is inserted in, also for an upstream that decodes
+// it once more.
+func isOneSegment(value string) bool {
+	for range 2 {
+		if value == "." || value == ".." || strings.ContainsAny(value, "/\\\x00") {
+			return false
+		}
+		value = v1alpha.PercentDecoded(value)
+	}
+	return true
+}
+
+// mostInstructions bounds a regular expression's program, as those of conditions are.
+const mostInstructions = 500
+
+// byRegex replaces what a pattern matches, of the path as it came: what a group has is encoded already.
+func byRegex(pattern, replacement string) (pathRewrite, error) {
+	compiled, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("regex.pattern: expected a regular expression (RE2), got %q: %w", pattern, err)
+	}
+	if size := instructions(pattern); size > mostInstructions {
+		return nil, fmt.Errorf("regex.pattern: expected at most %d instructions, got %d", mostInstructions, size)
+	}
+	if err := checkGroups(compiled, replacement); err != nil {
+		return nil, fmt.Errorf("regex.replacement: %w", err)
+	}
+	return func(_ *v1alpha.RequestContext, below string) (string, bool, error) {
+		if !compiled.MatchString(below) {
+			return "", false, nil
+		}
+		return compiled.ReplaceAllString(below, replacement), true, nil
+	}, nil
+}
+
+func instructions(pattern string) int {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0 // regexp.Compile has said so
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(program.Inst)
+}
+
+var group = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+)|\$)?`)
+
+// checkGroups refuses what Go's Expand would make nothing of.
+func checkGroups(pattern *regexp.Regexp, replacement string) error {
+	for _, found := range group.FindAllStringSubmatch(replacement, -1) {
+		name := found[1] + found[2]
+		switch {
+		case found[0] == "$$":
+		case name == "":
+			return fmt.Errorf(`expected "$1", "${1}", "${name}" or "$$", got a "$" alone in %q`, replacement)
+		case pattern.SubexpIndex(name) < 0 && !isGroupNumber(name, pattern.NumSubexp()):
+			return fmt.Errorf(`expected a group of the pattern, got %q; write "${1}x" for a group with a letter behind it`, found[0])
+		}
+	}
+	return nil
+}
+
+func isGroupNumber(name string, groups int) bool {
+	for n := range groups + 1 {
+		if name == fmt.Sprint(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// ---------------------------------------------------------------- paths
+
+var errOutside = errors.New("a part of the path would lead out of its place")
+
+// checkPath refuses, before the engine does, what a path must not be: made of what a client sent, that is the client's.
+func checkPath(below string) error {
+	if below != "" && below[0] != '/' {
+		return errors.New(`expected a path that begins with "/"`)
+	}
+	if strings.Contains(below, "//") {
+		return errors.New("expected a path without empty segments")
+	}
+	for segment := range strings.SplitSeq(below, "/") {
+		decoded, _, _ := strings.Cut(v1alpha.PercentDecoded(segment), ";")
+		if decoded == "." || decoded == ".." || strings.ContainsAny(decoded, "/\\\x00") {
+			return errOutside
+		}
+	}
+	return nil
+}
+
+// belowContext is the path without the API's context.
+func belowContext(req *v1alpha.RequestContext) string {
+	return strings.TrimPrefix(req.Path, strings.TrimSuffix(req.APIContext, "/"))
+}
+
+func underContext(req *v1alpha.RequestContext, below string) string {
+	path := strings.TrimSuffix(req.APIContext, "/") + below
+	if path == "" {
+		return "/"
+	}
+	return path
+}
