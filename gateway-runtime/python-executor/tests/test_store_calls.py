@@ -8,6 +8,7 @@ import pytest
 from gatewright import store
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.running.latency import RUN
+from gatewright_executor.session import replies
 from gatewright_executor.session.store_calls import store_of_running_instance
 from gatewright_executor.testing import Engine, configuration, eventually, request_execution
 
@@ -126,19 +127,22 @@ def test_a_quick_policy_that_asks_the_store_holds_up_nobody(engine: Start) -> No
     assert all(one.action(number).set_headers == COUNTED for number in range(10, 14))
 
 
-def test_results_are_read_though_nothing_is_acknowledged(engine: Start) -> None:
+def test_results_are_read_though_nothing_is_acknowledged(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """All workers wait for results, and so many executions for a worker that no frame is acknowledged."""
+    monkeypatch.setattr(replies, "MAX_BACKLOG", 2)
     one = engine(count=COUNT)
-    for instance in range(1, 21):
-        one.configure(instance, "count:v1.0.0", {"unless": False})
-    total = 0
-    for instance in range(1, 21):
-        one.send(*(request_execution(instance * 1000 + each, instance=instance) for each in range(100)))
-        total += 100
-    for number in range(1, total + 1):
+    instances = range(1, 11)
+    for instance in instances:
+        one.configure(instance, "count:v1.0.0")
+    for instance in instances:
+        one.send(*(request_execution(instance * 100 + each, instance=instance) for each in range(5)))
+    one.store_call(4)
+    assert one.acknowledged < 2 * len(instances)
+    for number in range(1, 5 * len(instances) + 1):
         answer(one, number)
-    assert eventually(lambda: len(one.actions) == total)
-    assert all(action.set_headers == COUNTED or action.failure.failure_class for action in one.actions)
+    assert eventually(lambda: len(one.actions) == 5 * len(instances))
+    assert all(action.set_headers == COUNTED for action in one.actions)
+    assert eventually(lambda: one.acknowledged == 7 * len(instances))
 
 
 @pytest.mark.parametrize("source", [COUNT, COUNT_ASYNC])
