@@ -91,6 +91,23 @@ func (s *Store) Standing() error {
 	return nil
 }
 
+// Stats are how the store stands.
+type Stats struct {
+	Valkey string `json:"valkey"` // HOST:PORT; "": entries are in the engine's memory
+	Away   string `json:"away"`   // why the Valkey does not answer; "": it does
+}
+
+// Stats is how the store stands now.
+func (s *Store) Stats() (stats Stats) {
+	if remote := s.remote.Load(); remote != nil {
+		stats.Valkey = remote.settings.GetAddress()
+		if why := remote.away.Load(); why != nil {
+			stats.Away = *why
+		}
+	}
+	return stats
+}
+
 // Of is the store of a policy at an API.
 func (s *Store) Of(policy, api string) v1alpha.Store {
 	return &view{store: s, policy: policy, space: space(policy, api)}
