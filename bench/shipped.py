@@ -27,6 +27,7 @@ NETWORKS = [f"10.{one}.0.0/16" for one in range(100)]
 SHIPPED: dict[str, Attachment] = {
     "cors": {"name": "cors", "version": "v1", "params": {"allowOrigins": ["https://app.example"]}},
     "ip-restriction": {"name": "ip-restriction", "version": "v1", "params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
+    "rate-limit": {"name": "rate-limit", "version": "v1", "params": {"limits": [{"requests": 1_000_000, "per": "1s"}]}},
 }
 """Those that pass a request on; what answers it costs less than what does not."""
 MEASURED = (BASE, *(Row(f"shipped-{name}", name, (attachment,)) for name, attachment in SHIPPED.items()))

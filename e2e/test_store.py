@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,10 +11,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gatewright_controller.validation.gateway import validate_gateway
+from gatewright_documents.yaml_reader import parse_yaml
 
 from e2e.counterparts.valkey import Server, server
 from e2e.gateway import Gateway, api, attach, eventually, running
 from e2e.listening import write
+from e2e.markdown import blocks, page
 from e2e.scraping import scrape, status
 from e2e.upstream import Upstream
 
@@ -28,7 +33,7 @@ def tally(gateway: Gateway, upstream: Upstream, path: str) -> int:
 def test_all_executors_of_a_node_share_it_and_a_restart_of_one_loses_nothing(
     build: Path, tmp_path: Path, upstream: Upstream
 ) -> None:
-    with running(build, tmp_path / "state", "--py.processes", "2") as gateway:
+    with running(build, tmp_path / "state", "--executors", "2") as gateway:
         gateway.deploy(api("counts", upstream.url, [attach("tally")]))
         gateway.deploy(api("apart", upstream.url, [attach("tally")]))
         assert [tally(gateway, upstream, "counts/x") for _ in range(60)] == list(range(1, 61))
@@ -58,7 +63,7 @@ def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(
             for number, file in enumerate(files)
         )
         closed = attach("tally")
-        opens = attach("tally", onError={"default": "fail", "unavailable": "continue"})
+        opens = attach("tally", onError={"unavailable": "continue"})
         for node in (one, other):
             node.deploy(api("counts", upstream.url, [closed]))
             node.deploy(api("opens", upstream.url, [opens]))
@@ -99,3 +104,16 @@ def _count(gateway: Gateway, upstream: Upstream) -> int:
     upstream.received.clear()
     httpx.get(f"{gateway.url}/moves/x")
     return int(upstream.received[-1].value("x-tally") or 0) if upstream.received else 0
+
+
+def test_the_page_does_what_it_says(tmp_path: Path) -> None:
+    policy, test = blocks(page("docs/how-to/store.md"), "python")
+    (tmp_path / "policy.py").write_text(policy)
+    (tmp_path / "test_policy.py").write_text(test)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 passed" in done.stdout, done.stdout
+    (gateway,) = blocks(page("docs/how-to/store.md"), "yaml")
+    assert validate_gateway(parse_yaml(gateway.encode())).spec.store.valkey

@@ -16,8 +16,8 @@ from gatewright_cli.run import control
 def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     """`written` is what the run last wrote of itself: for one that does not answer.
 
-    With `quarantined`, `store`, `certificates`, `health`, `shortcomings`, and a `note` for each API whose upstreams show
-    trouble.
+    With `quarantined`, `store`, `certificates`, `health`, `shortcomings`, and a `note` for each API whose upstreams
+    show trouble.
     `metrics` is the URL that Prometheus scrapes, "" where there is none.
     `inspector` is the address of the controller's web page, "" where there is no controller.
     `listeners` are what Envoy has, where it says so: the management API may have changed them.

@@ -206,7 +206,7 @@ func TestWhatTheServerRefuses(t *testing.T) {
 }
 
 func TestUserAndPassword(t *testing.T) {
-	server := startServer(t, strings.Fields("--user gatewright on >right ~test:* +@all --user default off")...)
+	server := startServer(t, strings.Fields("--user gatewright on >right ~test:* " + permissions(t) + " --user default off")...)
 	settings := server.settings()
 	settings.User, settings.PasswordFile = "gatewright", filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(settings.PasswordFile, []byte("wrong\n"), 0o600); err != nil {
@@ -223,7 +223,31 @@ func TestUserAndPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the right one is read", func() bool { return s.Standing() == nil })
-	fill(t, s.Of("p", "a"), "k", 1)
+	one := s.Of("p", "a")
+	fill(t, one, "k", 1)
+	has(t, one, "k0")
+	_, increment := one.Increment(t.Context(), "n", 1, time.Hour)
+	_, expire := one.Expire(t.Context(), "n", time.Hour)
+	_, deleted := one.Delete(t.Context(), "n")
+	_, throttle := one.Throttle(t.Context(), "t", v1alpha.Limit{Rate: 1, Per: time.Second}, 1)
+	if err := errors.Join(increment, expire, deleted, throttle); err != nil {
+		t.Error(err)
+	}
+}
+
+// permissions are those that the how-to says are enough.
+func permissions(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../../../docs/how-to/store.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "~production:*` and `")
+	listed, _, found := strings.Cut(after, "`")
+	if !found {
+		t.Fatal("expected the how-to to list what the user may do")
+	}
+	return listed
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
