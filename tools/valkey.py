@@ -1,4 +1,4 @@
-"""The server that the store's tests ask: Valkey or Redis, found on the machine, else Debian's.
+"""The server that the store's tests ask: Valkey or Redis, found on the machine, else installed by apt.
 
 python tools/valkey.py           prints where it is; installs it where that is possible
 python tools/valkey.py --find    installs nothing
@@ -12,14 +12,14 @@ import shutil
 import subprocess
 import sys
 
-from browser import apt_get, is_debian, privileges
+from browser import apt_get, privileges
 
 NAMES = ("valkey-server", "redis-server")
 PACKAGES = ("redis-server",)
-"""Debian 12's; Valkey speaks its protocol."""
+"""Debian's and Ubuntu's; Valkey speaks its protocol."""
 CURE = (
-    "expected valkey-server or redis-server on PATH, or Debian with root or sudo to install one: "
-    "install it (Debian: apt install redis-server), or name its program in VALKEY_SERVER"
+    "expected valkey-server or redis-server on PATH, or Debian or Ubuntu with root or sudo to install one: "
+    "install it (apt install redis-server), or name its program in VALKEY_SERVER"
 )
 
 
@@ -54,11 +54,11 @@ def starts(program: str) -> bool:
 
 
 def install() -> str | None:
-    """By apt, where this is Debian and we may; None where not, or where it has failed (it says why)."""
+    """By apt, where there is one and we may; None where not, or where it has failed (it says why)."""
     rights = privileges()
-    if not is_debian() or rights is None:
+    if shutil.which("apt-get") is None or rights is None:
         return None
-    print("valkey: installing Debian's redis-server (seconds, once) …", file=sys.stderr, flush=True)
+    print("valkey: installing redis-server by apt (seconds, once) …", file=sys.stderr, flush=True)
     apt_get(rights, "update")  # and where it fails, lists that are there may do
     done = apt_get(rights, "install", "--yes", "--no-install-recommends", *PACKAGES)
     if done.returncode != 0:
