@@ -114,7 +114,7 @@ def test_while_the_valkey_is_away_each_policy_does_as_it_says(nodes: Nodes) -> N
         eventually("allow: all passes", lambda: set(nodes.offer("/allow/x", 1.0)[0]) == {200}, 30)
         eventually("refuse: none does", lambda: nodes.are_all("/refuse/x", 503), 30)
         statuses, took = nodes.offer("/local/x", 2.0)
-        assert set(statuses) == {200, 429}, "and nobody sees an error"
+        assert set(statuses) <= {200, 429}, "nobody sees an error"
         assert statuses[200] <= 3 * (BURST + RATE * took)
     finally:
         nodes.valkey.start()
