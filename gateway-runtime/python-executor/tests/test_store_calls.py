@@ -112,16 +112,16 @@ def test_a_quick_policy_that_asks_the_store_holds_up_nobody(engine: Start) -> No
         one.configure(number, policy, {"unless": True} if number == 1 else {})
         for execution in range(10 * RUN):
             one.execute(request_execution(number * 10_000 + execution, instance=number))
-    asks = {"headers": [("x-count", "")]}
+    asks = [("x-count", "")]
     began = time.monotonic()
-    one.send(request_execution(1, instance=1, **asks), request_execution(2, instance=2))
+    one.send(request_execution(1, instance=1, headers=asks), request_execution(2, instance=2))
     one.send(request_execution(3, instance=2))
     assert one.action(2) == pb.Action(id=2)
     assert one.action(3) == pb.Action(id=3)
     answer(one, 1)
     assert one.action(1).set_headers == COUNTED
     assert time.monotonic() - began < 9, "nobody waited for a timeout"
-    one.send(*(request_execution(number, instance=1, **asks) for number in range(10, 14)))
+    one.send(*(request_execution(number, instance=1, headers=asks) for number in range(10, 14)))
     for call in range(2, 6):
         answer(one, call)
     assert all(one.action(number).set_headers == COUNTED for number in range(10, 14))

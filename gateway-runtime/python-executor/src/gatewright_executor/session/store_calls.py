@@ -17,9 +17,8 @@ from gatewright.store import Answer, Backend, Call, Operation, StoreFullError, S
 
 from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.running.execution import Execution
 from gatewright_executor.running.inline_runner import InlineRunner
-from gatewright_executor.running.instance import Instance, PreparationOrigin
+from gatewright_executor.running.instance import Execution, Instance, PreparationOrigin
 from gatewright_executor.session.replies import Replies
 
 OPERATIONS: dict[Operation, pb.StoreOperation] = {
