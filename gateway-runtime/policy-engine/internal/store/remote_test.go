@@ -81,11 +81,7 @@ func remoteStore(t *testing.T, settings *nodev1.ValkeyStore) *Store {
 	s := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	t.Cleanup(s.Close)
 	s.Apply(&nodev1.Store{Valkey: settings})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	if err := s.WaitUntilConnected(ctx); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "it is connected", func() bool { return s.Standing() == nil })
 	return s
 }
 
@@ -206,7 +202,7 @@ func TestWhatTheServerRefuses(t *testing.T) {
 }
 
 func TestUserAndPassword(t *testing.T) {
-	server := startServer(t, strings.Fields("--user gatewright on >right ~test:* " + permissions(t) + " --user default off")...)
+	server := startServer(t, strings.Fields("--user gatewright on >right ~test:* "+permissions(t)+" --user default off")...)
 	settings := server.settings()
 	settings.User, settings.PasswordFile = "gatewright", filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(settings.PasswordFile, []byte("wrong\n"), 0o600); err != nil {

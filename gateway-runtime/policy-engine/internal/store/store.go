@@ -113,18 +113,6 @@ func (s *Store) Of(policy, api string) v1alpha.Store {
 	return &view{store: s, policy: policy, space: space(policy, api)}
 }
 
-// WaitUntilConnected returns once a Valkey has answered, or ctx is done. For tests.
-func (s *Store) WaitUntilConnected(ctx context.Context) error {
-	for s.Standing() != nil {
-		select {
-		case <-ctx.Done():
-			return s.Standing()
-		case <-time.After(time.Millisecond):
-		}
-	}
-	return nil
-}
-
 func (s *Store) place() place {
 	if remote := s.remote.Load(); remote != nil {
 		return remote
