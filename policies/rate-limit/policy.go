@@ -126,13 +126,13 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	if err != nil {
 		return nil, err
 	}
-	if p.whenUnavailable != "local" && p.counters.isAway() {
+	if p.whenUnavailable != "local" && p.counters.isAway() { //nolint:contextcheck // the store is asked beside requests
 		if p.whenUnavailable == refuse {
 			return unavailable, nil
 		}
 		return nil, nil
 	}
-	decision := p.counters.take(hash)
+	decision := p.counters.take(hash) //nolint:contextcheck // as above
 	if !decision.allowed {
 		p.refused.Inc(req.APIName)
 		return p.refusal(&decision), nil
