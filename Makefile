@@ -7,7 +7,7 @@ PORT ?= 8080
 WORKERS ?= 3
 # `.ci/run` says two: its machine is shared, and a test that depends on time can fail there. What has run again is listed.
 RERUNS ?= 0
-# BROWSER_REQUIRED=1: without a browser, the tests of pages fail; else they are skipped.
+# BROWSER_REQUIRED=1: without a browser, the tests of pages fail; else they are skipped. VALKEY_REQUIRED=1: so for the store's.
 SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 PYTHON_PARTS := sdk/python documents gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
@@ -30,6 +30,7 @@ test: setup ## all tests: units in Go (race detector on) and Python, then end to
 ifdef PART
 	@python tools/test_part.py $(PART) $(GO_MODULES) $(PYTHON_PARTS) bench tools
 else
+	python tools/valkey.py
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line go-tests python-tests
 	python tools/fuzz.py --seconds 1 /Fuzz
 	python tools/browser.py

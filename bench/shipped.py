@@ -49,6 +49,7 @@ SHIPPED: dict[str, Attachment] = {
     "cel-authz": {"name": "cel-authz", "version": "v1", "params": RULES},
     "cors": {"name": "cors", "version": "v1", "params": {"allowOrigins": ["https://app.example"]}},
     "ip-restriction": {"name": "ip-restriction", "version": "v1", "params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
+    "rate-limit": {"name": "rate-limit", "version": "v1", "params": {"limits": [{"requests": 1_000_000, "per": "1s"}]}},
     "request-id": {"name": "request-id", "version": "v1"},
     "rewrite": {"name": "rewrite", "version": "v1", "params": {"path": {"prefix": {"from": "/", "to": "/v2"}}}},
     "set-headers": {"name": "set-headers", "version": "v1", "params": {"request": {"set": SET}}},

@@ -58,6 +58,7 @@ def pages() -> dict[str, str]:
         "gatewright-streams.md": module("gatewright.streams"),
         "gatewright-background.md": module("gatewright.background"),
         "gatewright-clock.md": module("gatewright.clock"),
+        "gatewright-store.md": module("gatewright.store"),
         **policy_pages.pages(),
     }
 
@@ -397,6 +398,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "The policy": ("load_policy", "params", "prepared", "setup", "Prepared"),
         "Metrics": ("metric", "reset_metrics"),
         "Time": ("clock", "MovedClock"),
+        "State": ("store", "StoreInMemory"),
         "Contexts": ("request", "response", "HeaderLines", "header_blob"),
         "Streams": ("stream", "Stream", "run_stream", "StreamResult", "collect_stream", "streaming"),
         "Recorded exchanges": ("replay", "Replay", "ReplayedExecution", "IncompleteRecordingError"),
@@ -410,6 +412,11 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Work": ("every", "Every"),
     },
     "gatewright.clock": {"The time": ("now", "monotonic"), "For tests": ("use", "Source")},
+    "gatewright.store": {
+        "Stores": ("Store", "AsyncStore", "StoreUnavailableError", "StoreFullError"),
+        "Limits of requests": ("Limit", "Throttled"),
+        "Bounds": ("MAX_KEY", "MAX_VALUE", "MAX_TTL"),
+    },
     "gatewright.streams": {
         "Asynchronous iterators": ("lines", "text", "json_lines", "sse_events", "grpc_messages", "replaced", "parse"),
         "What they give and take": ("SseEvent", "GrpcMessage", "json_line", "StreamError", "LIMIT"),

@@ -12,7 +12,7 @@ from gatewright_controller.model import GatewaySpec
 from gatewright_controller.model.settings_fields import settings_fields
 
 ROOT = Path(__file__).resolve().parents[2]
-ENGINES = ("admin", "metrics", "tracing", "logs", "redaction", "recording")
+ENGINES = ("admin", "metrics", "tracing", "logs", "redaction", "recording", "store")
 """Parts of a Gateway that the engine reads, and not Envoy."""
 
 

@@ -19,6 +19,7 @@ import (
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/redaction"
+	"gatewright.dev/policy-engine/internal/store"
 	"gatewright.dev/policy-engine/internal/tracing"
 	"gatewright.dev/policy-engine/internal/xds"
 )
@@ -48,6 +49,7 @@ type Engine struct {
 	metrics       *metrics.Metrics
 	adminListener *metrics.Listener
 	logs          *logexport.Exporter
+	store         *store.Store
 	redaction     atomic.Pointer[redaction.List]   // nil: not known yet
 	secretNames   atomic.Pointer[nodev1.Redaction] // what it was made of
 	ready         atomic.Bool
@@ -139,6 +141,7 @@ func build(options Options) (*Engine, error) {
 		executors = nil
 	}
 	e.logs = logexport.New(options.NodeID, options.Log)
+	e.store = store.New(options.Log)
 	e.groups = pythonbridge.NewGroups(executors, bridge, options.Log)
 	e.recorder = recording.NewRecorder(recording.Options{Node: options.NodeID, Watches: &e.watches, Documents: e.documents(), Log: options.Log})
 	if err := e.complete(); err != nil {
@@ -149,7 +152,7 @@ func build(options Options) (*Engine, error) {
 }
 
 func (e *Engine) complete() error {
-	e.registry = newRegistry(e.groups, e.options.Log)
+	e.registry = newRegistry(e.groups, e.store, e.options.Log)
 	e.options.Register(e.registry)
 	policies, err := e.registry.policies(e.manifest)
 	if err != nil {
@@ -166,7 +169,7 @@ func (e *Engine) complete() error {
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
 		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
 		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
-		Telemetry: e.setTelemetry, Observe: e.recorder.Observe, Log: e.options.Log,
+		Telemetry: e.setTelemetry, Store: e.store.Apply, Observe: e.recorder.Observe, Log: e.options.Log,
 	})
 	if err != nil {
 		return err
@@ -187,5 +190,6 @@ func (e *Engine) close() {
 	if e.node != nil {
 		e.node.Close()
 	}
+	e.store.Close() // after the policies
 	ending.Wait()
 }

@@ -6,6 +6,13 @@ import (
 	"gatewright.dev/policy-engine/internal/policymetrics"
 )
 
+// storeMetrics gathers what the store tells of itself.
+func (e *Engine) storeMetrics() prometheus.Gatherer {
+	own := prometheus.NewRegistry()
+	own.MustRegister(e.store.Collector())
+	return own
+}
+
 // policyMetrics gathers what policies, in Go and in Python, count by metrics of their own.
 func (e *Engine) policyMetrics() prometheus.Gatherer {
 	own := prometheus.NewRegistry()

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"gatewright.dev/policy-engine/internal/pythonbridge"
+	"gatewright.dev/policy-engine/internal/store"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -27,7 +28,9 @@ func TestGoPoliciesCountByTheirRegistryKey(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	groups := pythonbridge.NewGroups(nil, pythonbridge.Options{}, log)
 	defer groups.Close()
-	e := &Engine{options: Options{Log: log}, groups: groups, registry: newRegistry(groups, log)}
+	entries := store.New(log)
+	t.Cleanup(entries.Close)
+	e := &Engine{options: Options{Log: log}, groups: groups, registry: newRegistry(groups, entries, log)}
 	definitions := &manifest{Version: 1}
 	for _, version := range []string{"v1.0.0", "v2.0.0"} {
 		e.registry.Register("counting", version, newCounting)

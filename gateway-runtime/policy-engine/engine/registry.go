@@ -10,6 +10,7 @@ import (
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/policymetrics"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
+	"gatewright.dev/policy-engine/internal/store"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -19,11 +20,12 @@ type Registry struct {
 	groups    *pythonbridge.Groups
 	log       *slog.Logger
 	metrics   map[string]*v1alpha.Metrics // of Go policies, by name:version
+	store     *store.Store
 	mistakes  []string
 }
 
-func newRegistry(groups *pythonbridge.Groups, log *slog.Logger) *Registry {
-	return &Registry{factories: map[string]v1alpha.Factory{}, groups: groups, log: log, metrics: map[string]*v1alpha.Metrics{}}
+func newRegistry(groups *pythonbridge.Groups, store *store.Store, log *slog.Logger) *Registry {
+	return &Registry{factories: map[string]v1alpha.Factory{}, groups: groups, store: store, log: log, metrics: map[string]*v1alpha.Metrics{}}
 }
 
 // Register adds the factory of one version of a policy: "add-headers", "v1.0.0". The same twice is a mistake of the
@@ -58,6 +60,14 @@ func withMetrics(metrics *v1alpha.Metrics, factory v1alpha.Factory) v1alpha.Fact
 	}
 }
 
+// withStore gives instances the store of their policy at their API.
+func withStore(store *store.Store, factory v1alpha.Factory) v1alpha.Factory {
+	return func(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+		metadata.Store = store.Of(metadata.PolicyName, metadata.APIName)
+		return factory(metadata, params)
+	}
+}
+
 // BridgeFactory returns the factory of Python policies that run in an executor group.
 func (r *Registry) BridgeFactory(group string) v1alpha.Factory { return r.groups.BridgeFactory(group) }
 
@@ -79,6 +89,7 @@ func (r *Registry) policies(manifest *manifest) ([]node.Policy, error) {
 		if entry.Runtime == v1alpha.RuntimeGo {
 			factory = withMetrics(r.metrics[entry.id()], factory)
 		}
+		factory = withStore(r.store, factory)
 		all = append(all, node.Policy{Name: entry.Name, Version: entry.Version, DefinitionDigest: entry.DefinitionDigest,
 			Mode: entry.Definition.ProcessingMode, PrepareTimeout: entry.prepareTimeout(), Factory: factory})
 	}

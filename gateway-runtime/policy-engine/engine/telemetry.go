@@ -51,6 +51,7 @@ func (e *Engine) makeMetrics() {
 		},
 	})
 	e.metrics.Add(e.policyMetrics())
+	e.metrics.Add(e.storeMetrics())
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", e.metrics.Handler())
 	admin.HandleHealth(mux, e.ready.Load)

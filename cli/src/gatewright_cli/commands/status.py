@@ -51,6 +51,8 @@ def _shortcomings(status: RunStatus) -> Iterator[str]:
         yield f"{failing} {'certificate' if failing == 1 else 'certificates'} not obtained or renewed"
     if quarantined := len(status.get("quarantined", [])):
         yield f"{quarantined} policy {'instance' if quarantined == 1 else 'instances'} under quarantine"
+    if (store := status.get("store", {})).get("away"):
+        yield f"the store at {store['valkey']} does not answer"
     expired = [f"{one['kind']} {one['name']}" for one in status.get("certificates", []) if one["daysLeft"] < 0]
     if expired:
         yield f"{' and '.join(expired)} {'has' if len(expired) == 1 else 'have'} expired"

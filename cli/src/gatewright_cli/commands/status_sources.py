@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import msgspec
+
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
 from gatewright_cli.node import envoy_listeners, inspector_page, upstreams
-from gatewright_cli.node.engine_admin import ENGINE_SOCKET, admin_listener, clusters, quarantined
+from gatewright_cli.node.engine_admin import ENGINE_SOCKET, admin_listener, clusters, quarantined, store
 from gatewright_cli.run import control
 
 
 def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     """`written` is what the run last wrote of itself: for one that does not answer.
 
-    With `quarantined`, `certificates`, `health`, `shortcomings`, and a `note` for each API whose upstreams show
-    trouble.
+    With `quarantined`, `store`, `certificates`, `health`, `shortcomings`, and a `note` for each API whose upstreams
+    show trouble.
     `metrics` is the URL that Prometheus scrapes, "" where there is none.
     `inspector` is the address of the controller's web page, "" where there is no controller.
     `listeners` are what Envoy has, where it says so: the management API may have changed them.
@@ -24,6 +26,7 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     noted = upstreams.notes(run_dir / upstreams.ENVOY_SOCKET, clusters(run_dir / ENGINE_SOCKET))
     apis = [api | {"note": noted[api["name"]]} if api["name"] in noted else api for api in found["apis"]]
     found = found | {"apis": apis, "quarantined": quarantined(run_dir / ENGINE_SOCKET)}
+    found |= {"store": msgspec.to_builtins(store(run_dir / ENGINE_SOCKET))}
     listening = admin_listener(run_dir / ENGINE_SOCKET)
     found |= {"metrics": f"http://{listening}/metrics" if listening else ""}
     found |= {"inspector": inspector_page.address(found["controller"]) if found["controller"] else ""}

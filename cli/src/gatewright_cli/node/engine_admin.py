@@ -244,6 +244,27 @@ def admin_listener(socket: Path) -> str:
         return ""
 
 
+class Store(msgspec.Struct, frozen=True):
+    """The store of policies. valkey: HOST:PORT, "" where entries are in the engine. away: why that does not answer."""
+
+    valkey: str = ""
+    away: str = ""
+
+
+class _HasStore(msgspec.Struct, frozen=True):
+    store: Store = Store()
+
+
+def store(socket: Path) -> Store:
+    """How the store stands; as one in memory where the engine gives no answer."""
+    try:
+        answer = asyncio.run(http_client(socket).get("/stats"))
+        answer.raise_for_status()
+        return msgspec.json.decode(answer.content, type=_HasStore).store
+    except (LocalHttpError, msgspec.DecodeError):
+        return Store()
+
+
 def _reason(answer: Answer) -> str:
     try:
         return msgspec.json.decode(answer.content, type=_Refusal).reason

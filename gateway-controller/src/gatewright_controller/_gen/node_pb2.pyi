@@ -205,20 +205,50 @@ class Update(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ...) -> None: ...
 
 class Gateway(_message.Message):
-    __slots__ = ("digest", "listeners", "certificates", "authorities", "answers_challenges", "telemetry")
+    __slots__ = ("digest", "listeners", "certificates", "authorities", "answers_challenges", "telemetry", "store")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
     AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_CHALLENGES_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     digest: str
     listeners: _containers.RepeatedScalarFieldContainer[bytes]
     certificates: _containers.RepeatedCompositeFieldContainer[Certificate]
     authorities: _containers.RepeatedCompositeFieldContainer[CertificateAuthority]
     answers_challenges: bool
     telemetry: Telemetry
-    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ..., answers_challenges: _Optional[bool] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ...) -> None: ...
+    store: Store
+    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ..., answers_challenges: _Optional[bool] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., store: _Optional[_Union[Store, _Mapping]] = ...) -> None: ...
+
+class Store(_message.Message):
+    __slots__ = ("max_bytes", "valkey")
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VALKEY_FIELD_NUMBER: _ClassVar[int]
+    max_bytes: int
+    valkey: ValkeyStore
+    def __init__(self, max_bytes: _Optional[int] = ..., valkey: _Optional[_Union[ValkeyStore, _Mapping]] = ...) -> None: ...
+
+class ValkeyStore(_message.Message):
+    __slots__ = ("address", "tls", "authority_file", "server_name", "user", "password_file", "prefix", "timeout_ms")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    TLS_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITY_FILE_FIELD_NUMBER: _ClassVar[int]
+    SERVER_NAME_FIELD_NUMBER: _ClassVar[int]
+    USER_FIELD_NUMBER: _ClassVar[int]
+    PASSWORD_FILE_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    tls: bool
+    authority_file: str
+    server_name: str
+    user: str
+    password_file: str
+    prefix: str
+    timeout_ms: int
+    def __init__(self, address: _Optional[str] = ..., tls: _Optional[bool] = ..., authority_file: _Optional[str] = ..., server_name: _Optional[str] = ..., user: _Optional[str] = ..., password_file: _Optional[str] = ..., prefix: _Optional[str] = ..., timeout_ms: _Optional[int] = ...) -> None: ...
 
 class Telemetry(_message.Message):
     __slots__ = ("admin", "metrics", "tracing", "logging", "redaction", "recording")

@@ -48,6 +48,7 @@ from gatewright_controller.model.routing import (
     Split,
     Websocket,
 )
+from gatewright_controller.model.store import Store, Valkey, ValkeyTls
 from gatewright_controller.model.tracing import Tracing
 from gatewright_controller.model.upstream import (
     CircuitBreaker,
@@ -116,6 +117,7 @@ __all__ = [
     "Rewrite",
     "Routing",
     "Split",
+    "Store",
     "Strict",
     "Target",
     "TcpCheck",
@@ -127,6 +129,8 @@ __all__ = [
     "UpstreamProtocol",
     "UpstreamTls",
     "Upstreams",
+    "Valkey",
+    "ValkeyTls",
     "Websocket",
     "from_document",
     "gateway_from_document",

@@ -19,6 +19,7 @@ from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.metrics import Metrics
 from gatewright_controller.model.recording import Recording
 from gatewright_controller.model.redaction import Redaction
+from gatewright_controller.model.store import Store
 from gatewright_controller.model.tracing import Tracing
 
 Protocol = Literal["http", "https"]
@@ -466,6 +467,9 @@ class GatewaySpec(Strict, frozen=True):
     )
     recording: Annotated[Recording, told("What the engine may keep of exchanges that somebody asks to see.")] = (
         msgspec.field(default_factory=Recording)
+    )
+    store: Annotated[Store, told("Where policies keep the state that they share.")] = msgspec.field(
+        default_factory=Store
     )
 
 

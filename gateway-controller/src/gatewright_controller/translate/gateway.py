@@ -11,6 +11,7 @@ from gatewright_controller._gen import node_pb2
 from gatewright_controller.acme.folder import OBTAINED, certificate_file
 from gatewright_controller.model import Certificate, Gateway, GatewaySpec, Listener
 from gatewright_controller.translate import envoy
+from gatewright_controller.translate.store import translate_store
 from gatewright_controller.translate.telemetry import translate_telemetry
 
 
@@ -29,6 +30,7 @@ def translate_gateway(gateway: Gateway, obtained: Path = OBTAINED) -> node_pb2.G
             for name, one in sorted(spec.authorities.items())
         ],
         telemetry=translate_telemetry(spec),
+        store=translate_store(spec.store),
     )
     message.answers_challenges = envoy.answers_challenges(spec)
     message.digest = hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()

@@ -23,6 +23,7 @@ import (
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/recording"
+	"gatewright.dev/policy-engine/internal/store"
 	"gatewright.dev/policy-engine/internal/tracing"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -48,6 +49,7 @@ type Sources struct {
 	Generation  func() uint64
 	Quarantined func() []pythonbridge.QuarantineStats
 	Traces      func() tracing.Stats
+	Store       func() store.Stats
 	Deploy      func(context.Context, Deployment) error
 	Gateway     func(context.Context) error // reads the Gateway's file again
 	LogLevel    func(ctx context.Context, component, level string) error
@@ -95,6 +97,7 @@ type Stats struct {
 	Shadows     []exchange.ShadowStats         `json:"shadows"`  // as policies
 	Listener    string                         `json:"listener"` // HOST:PORT of the node's admin listener; "": there is none
 	Traces      tracing.Stats                  `json:"traces"`
+	Store       store.Stats                    `json:"store"`
 	Goroutines  int                            `json:"goroutines"`
 }
 
@@ -255,7 +258,7 @@ func answer[T any](w http.ResponseWriter, status int, value T) {
 // Stats is the answer of GET /stats.
 func (s Sources) Stats() Stats {
 	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.Exchanges(), Bodies: s.Bodies(), Executors: s.Executors(),
-		Quarantined: s.Quarantined(), Policies: s.Policies(), Shadows: s.Shadows(), Listener: s.Listener(), Traces: s.Traces(), Goroutines: runtime.NumGoroutine()}
+		Quarantined: s.Quarantined(), Policies: s.Policies(), Shadows: s.Shadows(), Listener: s.Listener(), Traces: s.Traces(), Store: s.Store(), Goroutines: runtime.NumGoroutine()}
 }
 
 // Chains is the answer of GET /chains.

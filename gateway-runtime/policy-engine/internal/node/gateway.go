@@ -199,6 +199,9 @@ func (n *Node) commitGateway(v *gatewayVersion) {
 	if tell := n.options.Telemetry; tell != nil {
 		tell(v.message.GetTelemetry())
 	}
+	if tell := n.options.Store; tell != nil {
+		tell(v.message.GetStore())
+	}
 	n.retryAll()
 	n.publish()
 }

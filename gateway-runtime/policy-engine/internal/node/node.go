@@ -50,6 +50,7 @@ type Options struct {
 	GatewayDigest func() string                                         // of that file as it is now; nil: it does not change
 	KeepsGateway  bool                                                  // the file's is served whatever the controller says
 	Telemetry     func(*nodev1.Telemetry)                               // told that of each Gateway that is served, nil for one without; must not wait. nil: nobody is
+	Store         func(*nodev1.Store)                                   // as Telemetry, of where policies keep state
 	Observe       func(context.Context, nodev1.NodeServiceClient) error // tells the controller of exchanges until ctx or the stream ends; nil: nobody does
 	Policies      []Policy
 	Table         *chain.Table

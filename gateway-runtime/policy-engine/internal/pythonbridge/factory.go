@@ -28,14 +28,15 @@ func newBridge(processes *group, metadata v1alpha.Metadata, params v1alpha.Param
 	if err != nil {
 		return nil, err
 	}
-	added, err := processes.configureInstance(configure)
-	if err != nil {
+	made := newInstance(configure)
+	made.store = metadata.Store
+	if metadata.Timeout > 0 {
+		made.streamTimeout = metadata.Timeout
+	}
+	if err := processes.configureInstance(made); err != nil {
 		return nil, err
 	}
-	if metadata.Timeout > 0 {
-		added.streamTimeout = metadata.Timeout
-	}
-	return &PythonBridge{group: processes, instance: added}, nil
+	return &PythonBridge{group: processes, instance: made}, nil
 }
 
 // configuration is what is sent of an instance once per stream. Its names must be UTF-8, or the frame that they

@@ -228,14 +228,13 @@ func (g *group) pick(e *execution) (best *placement) {
 
 // configureInstance makes an instance live in every process and returns once it is ready in all that serve and are
 // connected.
-func (g *group) configureInstance(configure *executorv1.ConfigureInstance) (*instance, error) {
-	added := newInstance(configure)
+func (g *group) configureInstance(added *instance) error {
 	g.addInstance(added)
 	if err := g.awaitReady(added); err != nil {
 		g.removeInstance(added)
-		return nil, err
+		return err
 	}
-	return added, nil
+	return nil
 }
 
 func (g *group) addInstance(i *instance) {

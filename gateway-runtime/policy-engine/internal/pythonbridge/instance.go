@@ -7,6 +7,7 @@ import (
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 	"gatewright.dev/policy-engine/internal/quarantine"
+	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // instance is a policy instance as a group holds it: what to send to configure it, and how it stands with each
@@ -17,6 +18,7 @@ type instance struct {
 	answered  atomic.Uint64                 // executions, by any process
 	id        quarantine.ID                 // within its group; set before it has placements
 
+	store         v1alpha.Store // of the policy at the API; set before it is executed. nil: there is none
 	streamTimeout time.Duration // for the own work of its streams between two chunks; set before it is executed
 }
 

@@ -99,7 +99,7 @@ func (s *session) converse(ctx context.Context, first *executorv1.ReplyFrame) er
 	helpers.Go(func() { s.repeatLogLevel(ctx) })
 	defer m.sender.session.Store(nil)
 	first.Hello = nil
-	s.end(s.receiveFrames(first))
+	s.end(s.receiveFrames(first)) //nolint:contextcheck // calls of the store have a timeout of their own
 	cause := context.Cause(ctx)
 	s.detach(cause)
 	helpers.Wait()

@@ -48,6 +48,7 @@ type StreamManager struct {
 	placements       placements
 	executions       executionQueue
 	pieces           pieceQueue
+	calls            storeCalls
 	health           healthReport
 	toReroute        []*execution // never started, for the owner, after unlock
 	instancesChanged bool         // to be told to the owner after unlock
@@ -150,6 +151,7 @@ func (m *StreamManager) attach(hello *executorv1.Hello) {
 	m.stream.hello = hello
 	m.stream.count++
 	m.credit.reset()
+	m.calls = storeCalls{}
 	m.placements.numberAll()
 	m.connected.Store(true)
 	m.instancesChanged = true
@@ -271,13 +273,22 @@ func (m *StreamManager) fillFrame(frame *executorv1.RequestFrame, now time.Time)
 	clear(frame.Executions)
 	clear(frame.Pieces)
 	clear(frame.Credit)
+	clear(frame.StoreResults)
 	frame.Configure, frame.Executions = frame.Configure[:0], frame.Executions[:0] // keeps the room
 	frame.Pieces, frame.Credit = frame.Pieces[:0], frame.Credit[:0]
+	frame.StoreResults = frame.StoreResults[:0]
 	frame.Cancel, frame.TimedOut, frame.Close = nil, nil, nil
 	m.mu.Lock()
 	defer m.unlock()
-	if !m.connected.Load() || !m.credit.available() {
+	if !m.connected.Load() {
 		return false
+	}
+	results := m.calls.fillFrame(frame)
+	if !m.credit.available() {
+		if results {
+			m.credit.countSent()
+		}
+		return results
 	}
 	size := m.placements.fillFrame(frame)
 	m.executions.fillFrame(frame, size, m.credit.next(), now)
@@ -290,7 +301,7 @@ func (m *StreamManager) fillFrame(frame *executorv1.RequestFrame, now time.Time)
 }
 
 func isEmpty(frame *executorv1.RequestFrame) bool {
-	return len(frame.Configure)+len(frame.Executions)+len(frame.Pieces)+len(frame.Credit)+len(frame.Cancel)+len(frame.Close) == 0
+	return len(frame.Configure)+len(frame.Executions)+len(frame.Pieces)+len(frame.Credit)+len(frame.Cancel)+len(frame.Close)+len(frame.StoreResults) == 0
 }
 
 // idle reports whether the process has acknowledged all frames that were sent.
@@ -321,6 +332,7 @@ func (m *StreamManager) accept(frame *executorv1.ReplyFrame) error {
 		m.acceptAction(action)
 	}
 	m.startAcknowledged()
+	m.acceptStoreCalls(frame.GetStoreCalls())
 	for _, instance := range frame.GetInstances() {
 		m.acceptInstanceStatus(instance)
 	}
@@ -342,16 +354,18 @@ func (m *StreamManager) acceptAction(action *executorv1.Action) {
 }
 
 // neverStarted reports whether the executor refused the execution because it is stopping, say. Then, and only then,
-// another process may try an execution that was sent.
+// another process may try an execution that was sent: not where the policy was called, and what it asked was unavailable.
 func neverStarted(action *executorv1.Action) bool {
-	return action.GetFailure().GetFailureClass() == executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE
+	failure := action.GetFailure()
+	return failure.GetFailureClass() == executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE && failure.GetHook() == ""
 }
 
 // ran reports whether the policy was called, and returned or raised.
 func ran(action *executorv1.Action) bool {
 	switch action.GetFailure().GetFailureClass() {
-	case executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE, executorv1.FailureClass_FAILURE_CLASS_TIMEOUT,
-		executorv1.FailureClass_FAILURE_CLASS_OVERLOADED:
+	case executorv1.FailureClass_FAILURE_CLASS_UNAVAILABLE:
+		return !neverStarted(action)
+	case executorv1.FailureClass_FAILURE_CLASS_TIMEOUT, executorv1.FailureClass_FAILURE_CLASS_OVERLOADED:
 		return false
 	default:
 		return true

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from gatewright import store
 from gatewright.metrics import registry
 
 from gatewright_executor import logs, memory
@@ -23,6 +24,7 @@ from gatewright_executor.policies.policy_loader import REGISTRY, RegistryError
 from gatewright_executor.process_privacy import keep_private
 from gatewright_executor.running.hung import HUNG_SECONDS
 from gatewright_executor.server import Server
+from gatewright_executor.session.store_calls import store_of_running_instance
 
 SWITCH_SECONDS = 0.001  # a policy that computes lets the others in five times sooner than by Python's default
 MAX_WORKERS = 256
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parse(arguments)
     logs.set_up(options.log_level)
     registry.serve(logs.running_policy)
+    store.use(store_of_running_instance)
     try:
         keep_private()
     except OSError as error:

@@ -79,6 +79,7 @@ class Engine:
         late: Iterable[pb.Execution] = (),
         pieces: Iterable[pb.Piece] = (),
         credit: Mapping[int, int] = NONE,
+        store_results: Iterable[pb.StoreResult] = (),
     ) -> None:
         """One frame. `late` are executions whose time is over; `credit` is by execution."""
         late = [*late]
@@ -91,6 +92,7 @@ class Engine:
                 close=close,
                 pieces=pieces,
                 credit=[pb.Credit(id=number, bytes=size) for number, size in credit.items()],
+                store_results=store_results,
             )
         )
 
@@ -169,6 +171,12 @@ class Engine:
     def spans(self) -> list[bytes]:
         """Of policies: ResourceSpans, in the order they came."""
         return [spans for frame in self.frames for spans in frame.spans]
+
+    def store_call(self, number: int) -> pb.StoreCall:
+        """Waits for a call of the store, by its id."""
+        return self.wait(
+            lambda: next((call for each in self.frames for call in each.store_calls if call.id == number), None)
+        )
 
     def credit(self, number: int) -> int:
         """The bytes for which a stream has given credit back so far."""

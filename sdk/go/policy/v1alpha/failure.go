@@ -13,7 +13,7 @@ type FailureClass string
 const (
 	ClassTimeout      FailureClass = "timeout"
 	ClassOverloaded   FailureClass = "overloaded"  // refused at a queue, never started
-	ClassUnavailable  FailureClass = "unavailable" // never sent, may go to another process
+	ClassUnavailable  FailureClass = "unavailable" // no process takes it, or what the policy needs does not answer
 	ClassCrashed      FailureClass = "crashed"     // sent, no answer; never tried again
 	ClassException    FailureClass = "exception"
 	ClassBadAction    FailureClass = "badAction"

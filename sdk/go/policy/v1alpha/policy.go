@@ -50,6 +50,7 @@ type Metadata struct {
 	PrepareTimeout time.Duration // that prepare of a Python policy may take; 0 is the default, 10 s
 	Timeout        time.Duration // of an execution; of a stream, for its own work between two chunks
 	Metrics        *Metrics      // of the policy, shared by all its instances
+	Store          Store         // of the policy at this API; nil where a test gives none
 }
 
 // Params are an attachment's parameters: a JSON object that fits the policy's schema, defaults applied.

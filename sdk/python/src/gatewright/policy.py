@@ -174,7 +174,7 @@ class FailureClass(StrEnum):
     OVERLOADED = "overloaded"
     """Refused at a queue, never started."""
     UNAVAILABLE = "unavailable"
-    """Never sent to a process; another one may take it."""
+    """No process takes it, or what the policy needs does not answer (`sdk.store`)."""
     CRASHED = "crashed"
     """Sent, and no answer came; it is never tried again."""
     EXCEPTION = "exception"

@@ -30,6 +30,7 @@ from gatewright.recording import (
     direction_of,
     is_marked,
 )
+from gatewright.store_in_memory import in_memory
 
 __all__ = [
     "PHASES",
@@ -215,6 +216,11 @@ def run(recording: Recording, candidate: Candidate, supplied: Supplied, index: i
     Raises IncompleteRecordingError where a turn needs what the recording has not.
     """
     recording.supply(supplied)
+    with in_memory():
+        return _run(recording, candidate, index)
+
+
+def _run(recording: Recording, candidate: Candidate, index: int | None) -> Replay:
     warnings: dict[str, None] = {}
     executions: list[ReplayedExecution] = []
     for each in attachments(recording, candidate) if index is None else [index]:

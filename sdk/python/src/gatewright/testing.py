@@ -29,6 +29,11 @@ Time is moved by hand where the policy asks `sdk.clock` for it, and what `sdk.ba
 
     with testing.clock() as clock, testing.prepared(policy, params) as made:
         clock.advance(300)
+
+What it keeps in `sdk.store` is in memory, and ends as the clock is moved; `away` makes it unavailable:
+
+    with testing.store() as store, testing.prepared(policy, params) as made:
+        store.away = True
 """
 
 from __future__ import annotations
@@ -66,6 +71,8 @@ from gatewright.policy import (
 )
 from gatewright.recording import IncompleteRecordingError, Recording, Supplied
 from gatewright.replay import Candidate, Replay, ReplayedExecution, read_definition, run
+from gatewright.store_in_memory import StoreInMemory
+from gatewright.store_in_memory import in_memory as store
 
 __all__ = [
     "HOOKS",
@@ -76,6 +83,7 @@ __all__ = [
     "Prepared",
     "Replay",
     "ReplayedExecution",
+    "StoreInMemory",
     "Stream",
     "StreamResult",
     "clock",
@@ -91,6 +99,7 @@ __all__ = [
     "response",
     "run_stream",
     "setup",
+    "store",
     "stream",
     "streaming",
 ]

@@ -154,6 +154,119 @@ func (FailureClass) EnumDescriptor() ([]byte, []int) {
 	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{1}
 }
 
+type StoreOperation int32
+
+const (
+	StoreOperation_STORE_OPERATION_UNSPECIFIED StoreOperation = 0
+	StoreOperation_STORE_OPERATION_GET         StoreOperation = 1
+	StoreOperation_STORE_OPERATION_SET         StoreOperation = 2
+	StoreOperation_STORE_OPERATION_INCREMENT   StoreOperation = 3
+	StoreOperation_STORE_OPERATION_EXPIRE      StoreOperation = 4
+	StoreOperation_STORE_OPERATION_DELETE      StoreOperation = 5
+	StoreOperation_STORE_OPERATION_THROTTLE    StoreOperation = 6
+)
+
+// Enum value maps for StoreOperation.
+var (
+	StoreOperation_name = map[int32]string{
+		0: "STORE_OPERATION_UNSPECIFIED",
+		1: "STORE_OPERATION_GET",
+		2: "STORE_OPERATION_SET",
+		3: "STORE_OPERATION_INCREMENT",
+		4: "STORE_OPERATION_EXPIRE",
+		5: "STORE_OPERATION_DELETE",
+		6: "STORE_OPERATION_THROTTLE",
+	}
+	StoreOperation_value = map[string]int32{
+		"STORE_OPERATION_UNSPECIFIED": 0,
+		"STORE_OPERATION_GET":         1,
+		"STORE_OPERATION_SET":         2,
+		"STORE_OPERATION_INCREMENT":   3,
+		"STORE_OPERATION_EXPIRE":      4,
+		"STORE_OPERATION_DELETE":      5,
+		"STORE_OPERATION_THROTTLE":    6,
+	}
+)
+
+func (x StoreOperation) Enum() *StoreOperation {
+	p := new(StoreOperation)
+	*p = x
+	return p
+}
+
+func (x StoreOperation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StoreOperation) Descriptor() protoreflect.EnumDescriptor {
+	return file_gatewright_executor_v1_python_executor_proto_enumTypes[2].Descriptor()
+}
+
+func (StoreOperation) Type() protoreflect.EnumType {
+	return &file_gatewright_executor_v1_python_executor_proto_enumTypes[2]
+}
+
+func (x StoreOperation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StoreOperation.Descriptor instead.
+func (StoreOperation) EnumDescriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{2}
+}
+
+type StoreOutcome int32
+
+const (
+	StoreOutcome_STORE_OUTCOME_OK          StoreOutcome = 0
+	StoreOutcome_STORE_OUTCOME_UNAVAILABLE StoreOutcome = 1 // the store does not answer
+	StoreOutcome_STORE_OUTCOME_INVALID     StoreOutcome = 2 // key, value, time or limit is out of bounds, or the value is no number
+	StoreOutcome_STORE_OUTCOME_FULL        StoreOutcome = 3 // there is no room
+)
+
+// Enum value maps for StoreOutcome.
+var (
+	StoreOutcome_name = map[int32]string{
+		0: "STORE_OUTCOME_OK",
+		1: "STORE_OUTCOME_UNAVAILABLE",
+		2: "STORE_OUTCOME_INVALID",
+		3: "STORE_OUTCOME_FULL",
+	}
+	StoreOutcome_value = map[string]int32{
+		"STORE_OUTCOME_OK":          0,
+		"STORE_OUTCOME_UNAVAILABLE": 1,
+		"STORE_OUTCOME_INVALID":     2,
+		"STORE_OUTCOME_FULL":        3,
+	}
+)
+
+func (x StoreOutcome) Enum() *StoreOutcome {
+	p := new(StoreOutcome)
+	*p = x
+	return p
+}
+
+func (x StoreOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StoreOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_gatewright_executor_v1_python_executor_proto_enumTypes[3].Descriptor()
+}
+
+func (StoreOutcome) Type() protoreflect.EnumType {
+	return &file_gatewright_executor_v1_python_executor_proto_enumTypes[3]
+}
+
+func (x StoreOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StoreOutcome.Descriptor instead.
+func (StoreOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{3}
+}
+
 type PolicyMetric_Kind int32
 
 const (
@@ -190,11 +303,11 @@ func (x PolicyMetric_Kind) String() string {
 }
 
 func (PolicyMetric_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_gatewright_executor_v1_python_executor_proto_enumTypes[2].Descriptor()
+	return file_gatewright_executor_v1_python_executor_proto_enumTypes[4].Descriptor()
 }
 
 func (PolicyMetric_Kind) Type() protoreflect.EnumType {
-	return &file_gatewright_executor_v1_python_executor_proto_enumTypes[2]
+	return &file_gatewright_executor_v1_python_executor_proto_enumTypes[4]
 }
 
 func (x PolicyMetric_Kind) Number() protoreflect.EnumNumber {
@@ -203,7 +316,7 @@ func (x PolicyMetric_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PolicyMetric_Kind.Descriptor instead.
 func (PolicyMetric_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{18, 0}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{20, 0}
 }
 
 // What one message carries to the executor. Within a frame: first `configure`, then `executions`, then `pieces` and
@@ -212,11 +325,12 @@ type RequestFrame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Configure     []*ConfigureInstance   `protobuf:"bytes,1,rep,name=configure,proto3" json:"configure,omitempty"`
 	Executions    []*Execution           `protobuf:"bytes,2,rep,name=executions,proto3" json:"executions,omitempty"`
-	Cancel        []uint64               `protobuf:"varint,3,rep,packed,name=cancel,proto3" json:"cancel,omitempty"`             // executions nobody waits for any more; those not yet started never are
-	TimedOut      []*TimedOut            `protobuf:"bytes,5,rep,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"` // those of cancel whose time is over: the executor says in its log where they are
-	Close         []uint32               `protobuf:"varint,4,rep,packed,name=close,proto3" json:"close,omitempty"`               // instances that get no further executions: closed after their last one
-	Pieces        []*Piece               `protobuf:"bytes,6,rep,name=pieces,proto3" json:"pieces,omitempty"`                     // of the bodies that streams are given
-	Credit        []*Credit              `protobuf:"bytes,7,rep,name=credit,proto3" json:"credit,omitempty"`                     // for the pieces of what streams yield
+	Cancel        []uint64               `protobuf:"varint,3,rep,packed,name=cancel,proto3" json:"cancel,omitempty"`                         // executions nobody waits for any more; those not yet started never are
+	TimedOut      []*TimedOut            `protobuf:"bytes,5,rep,name=timed_out,json=timedOut,proto3" json:"timed_out,omitempty"`             // those of cancel whose time is over: the executor says in its log where they are
+	Close         []uint32               `protobuf:"varint,4,rep,packed,name=close,proto3" json:"close,omitempty"`                           // instances that get no further executions: closed after their last one
+	Pieces        []*Piece               `protobuf:"bytes,6,rep,name=pieces,proto3" json:"pieces,omitempty"`                                 // of the bodies that streams are given
+	Credit        []*Credit              `protobuf:"bytes,7,rep,name=credit,proto3" json:"credit,omitempty"`                                 // for the pieces of what streams yield
+	StoreResults  []*StoreResult         `protobuf:"bytes,8,rep,name=store_results,json=storeResults,proto3" json:"store_results,omitempty"` // a frame with nothing else may come although others are not acknowledged yet
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -296,6 +410,13 @@ func (x *RequestFrame) GetPieces() []*Piece {
 func (x *RequestFrame) GetCredit() []*Credit {
 	if x != nil {
 		return x.Credit
+	}
+	return nil
+}
+
+func (x *RequestFrame) GetStoreResults() []*StoreResult {
+	if x != nil {
+		return x.StoreResults
 	}
 	return nil
 }
@@ -865,9 +986,10 @@ type ReplyFrame struct {
 	FramesAcknowledged uint64            `protobuf:"varint,2,opt,name=frames_acknowledged,json=framesAcknowledged,proto3" json:"frames_acknowledged,omitempty"`
 	Actions            []*Action         `protobuf:"bytes,3,rep,name=actions,proto3" json:"actions,omitempty"` // one for each execution that was not cancelled, in the order they finished
 	Instances          []*InstanceStatus `protobuf:"bytes,4,rep,name=instances,proto3" json:"instances,omitempty"`
-	Pieces             []*Piece          `protobuf:"bytes,5,rep,name=pieces,proto3" json:"pieces,omitempty"` // of what streams yield; before the Action that ends them
-	Credit             []*Credit         `protobuf:"bytes,6,rep,name=credit,proto3" json:"credit,omitempty"` // for the pieces of the bodies that streams are given
-	Spans              [][]byte          `protobuf:"bytes,7,rep,name=spans,proto3" json:"spans,omitempty"`   // of policies: opentelemetry.proto.trace.v1.ResourceSpans, serialized
+	Pieces             []*Piece          `protobuf:"bytes,5,rep,name=pieces,proto3" json:"pieces,omitempty"`                           // of what streams yield; before the Action that ends them
+	Credit             []*Credit         `protobuf:"bytes,6,rep,name=credit,proto3" json:"credit,omitempty"`                           // for the pieces of the bodies that streams are given
+	Spans              [][]byte          `protobuf:"bytes,7,rep,name=spans,proto3" json:"spans,omitempty"`                             // of policies: opentelemetry.proto.trace.v1.ResourceSpans, serialized
+	StoreCalls         []*StoreCall      `protobuf:"bytes,8,rep,name=store_calls,json=storeCalls,proto3" json:"store_calls,omitempty"` // each is answered by one StoreResult, in any order, while the stream lives
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -947,6 +1069,13 @@ func (x *ReplyFrame) GetCredit() []*Credit {
 func (x *ReplyFrame) GetSpans() [][]byte {
 	if x != nil {
 		return x.Spans
+	}
+	return nil
+}
+
+func (x *ReplyFrame) GetStoreCalls() []*StoreCall {
+	if x != nil {
+		return x.StoreCalls
 	}
 	return nil
 }
@@ -1424,14 +1553,16 @@ func (x *ImmediateResponse) GetBody() []byte {
 
 // Why an execution, an import or a preparation failed. `message` is for the log, never for the client.
 type Failure struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	FailureClass  FailureClass           `protobuf:"varint,1,opt,name=failure_class,json=failureClass,proto3,enum=gatewright.executor.v1.FailureClass" json:"failure_class,omitempty"`
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // expected, got, where, cure
-	Policy        string                 `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`   // name:version
-	Hook          string                 `protobuf:"bytes,4,opt,name=hook,proto3" json:"hook,omitempty"`       // on_request, on_response, on_request_stream, on_response_stream, prepare, import
-	Logged        bool                   `protobuf:"varint,5,opt,name=logged,proto3" json:"logged,omitempty"`  // the executor's log has it, with a traceback
-	File          string                 `protobuf:"bytes,6,opt,name=file,proto3" json:"file,omitempty"`       // of the policy's, where it raised: as its author names it; empty where that is not known
-	Line          uint32                 `protobuf:"varint,7,opt,name=line,proto3" json:"line,omitempty"`
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	FailureClass FailureClass           `protobuf:"varint,1,opt,name=failure_class,json=failureClass,proto3,enum=gatewright.executor.v1.FailureClass" json:"failure_class,omitempty"`
+	Message      string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // expected, got, where, cure
+	Policy       string                 `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`   // name:version
+	// on_request, on_response, on_request_stream, on_response_stream, prepare, import. Empty: none was called, and another
+	// process may try an execution that failed as unavailable.
+	Hook          string `protobuf:"bytes,4,opt,name=hook,proto3" json:"hook,omitempty"`
+	Logged        bool   `protobuf:"varint,5,opt,name=logged,proto3" json:"logged,omitempty"` // the executor's log has it, with a traceback
+	File          string `protobuf:"bytes,6,opt,name=file,proto3" json:"file,omitempty"`      // of the policy's, where it raised: as its author names it; empty where that is not known
+	Line          uint32 `protobuf:"varint,7,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1515,6 +1646,247 @@ func (x *Failure) GetLine() uint32 {
 	return 0
 }
 
+// One use of the engine's store by a policy, docs/how-to/store.md. The engine knows by the instance whose keys these are.
+type StoreCall struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // chosen by the executor, unique on this stream
+	Instance      uint32                 `protobuf:"varint,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	Operation     StoreOperation         `protobuf:"varint,3,opt,name=operation,proto3,enum=gatewright.executor.v1.StoreOperation" json:"operation,omitempty"`
+	Key           []byte                 `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte                 `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`                            // of set
+	TtlMs         uint64                 `protobuf:"varint,6,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`              // of set, increment and expire
+	IfAbsent      bool                   `protobuf:"varint,7,opt,name=if_absent,json=ifAbsent,proto3" json:"if_absent,omitempty"`     // of set
+	Amount        int64                  `protobuf:"zigzag64,8,opt,name=amount,proto3" json:"amount,omitempty"`                       // of increment: what is added; of throttle: the cost
+	Shared        bool                   `protobuf:"varint,9,opt,name=shared,proto3" json:"shared,omitempty"`                         // the keys that the policy has in common at all APIs
+	TimeoutUs     uint32                 `protobuf:"varint,10,opt,name=timeout_us,json=timeoutUs,proto3" json:"timeout_us,omitempty"` // after which nobody waits for the result
+	Rate          uint64                 `protobuf:"varint,11,opt,name=rate,proto3" json:"rate,omitempty"`                            // of throttle, as the two below
+	PerUs         uint64                 `protobuf:"varint,12,opt,name=per_us,json=perUs,proto3" json:"per_us,omitempty"`
+	Burst         uint64                 `protobuf:"varint,13,opt,name=burst,proto3" json:"burst,omitempty"` // 0: as rate
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoreCall) Reset() {
+	*x = StoreCall{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoreCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoreCall) ProtoMessage() {}
+
+func (x *StoreCall) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoreCall.ProtoReflect.Descriptor instead.
+func (*StoreCall) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StoreCall) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *StoreCall) GetInstance() uint32 {
+	if x != nil {
+		return x.Instance
+	}
+	return 0
+}
+
+func (x *StoreCall) GetOperation() StoreOperation {
+	if x != nil {
+		return x.Operation
+	}
+	return StoreOperation_STORE_OPERATION_UNSPECIFIED
+}
+
+func (x *StoreCall) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *StoreCall) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *StoreCall) GetTtlMs() uint64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+func (x *StoreCall) GetIfAbsent() bool {
+	if x != nil {
+		return x.IfAbsent
+	}
+	return false
+}
+
+func (x *StoreCall) GetAmount() int64 {
+	if x != nil {
+		return x.Amount
+	}
+	return 0
+}
+
+func (x *StoreCall) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
+func (x *StoreCall) GetTimeoutUs() uint32 {
+	if x != nil {
+		return x.TimeoutUs
+	}
+	return 0
+}
+
+func (x *StoreCall) GetRate() uint64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+func (x *StoreCall) GetPerUs() uint64 {
+	if x != nil {
+		return x.PerUs
+	}
+	return 0
+}
+
+func (x *StoreCall) GetBurst() uint64 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+type StoreResult struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Outcome       StoreOutcome           `protobuf:"varint,2,opt,name=outcome,proto3,enum=gatewright.executor.v1.StoreOutcome" json:"outcome,omitempty"`
+	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`                                  // why it is not OK
+	Yes           bool                   `protobuf:"varint,4,opt,name=yes,proto3" json:"yes,omitempty"`                                         // get, expire, delete: there was one; set: it was written; throttle: it is allowed
+	Value         []byte                 `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`                                      // of get
+	Number        int64                  `protobuf:"zigzag64,6,opt,name=number,proto3" json:"number,omitempty"`                                 // of increment: the sum; of throttle: what remains
+	RetryAfterUs  uint64                 `protobuf:"varint,7,opt,name=retry_after_us,json=retryAfterUs,proto3" json:"retry_after_us,omitempty"` // of throttle
+	ResetAfterUs  uint64                 `protobuf:"varint,8,opt,name=reset_after_us,json=resetAfterUs,proto3" json:"reset_after_us,omitempty"` // of throttle
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoreResult) Reset() {
+	*x = StoreResult{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoreResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoreResult) ProtoMessage() {}
+
+func (x *StoreResult) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoreResult.ProtoReflect.Descriptor instead.
+func (*StoreResult) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *StoreResult) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *StoreResult) GetOutcome() StoreOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return StoreOutcome_STORE_OUTCOME_OK
+}
+
+func (x *StoreResult) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *StoreResult) GetYes() bool {
+	if x != nil {
+		return x.Yes
+	}
+	return false
+}
+
+func (x *StoreResult) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *StoreResult) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *StoreResult) GetRetryAfterUs() uint64 {
+	if x != nil {
+		return x.RetryAfterUs
+	}
+	return 0
+}
+
+func (x *StoreResult) GetResetAfterUs() uint64 {
+	if x != nil {
+		return x.ResetAfterUs
+	}
+	return 0
+}
+
 type HealthCheckRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1523,7 +1895,7 @@ type HealthCheckRequest struct {
 
 func (x *HealthCheckRequest) Reset() {
 	*x = HealthCheckRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1907,7 @@ func (x *HealthCheckRequest) String() string {
 func (*HealthCheckRequest) ProtoMessage() {}
 
 func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1920,7 @@ func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckRequest.ProtoReflect.Descriptor instead.
 func (*HealthCheckRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{13}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{15}
 }
 
 type HealthCheckResponse struct {
@@ -1572,7 +1944,7 @@ type HealthCheckResponse struct {
 
 func (x *HealthCheckResponse) Reset() {
 	*x = HealthCheckResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +1956,7 @@ func (x *HealthCheckResponse) String() string {
 func (*HealthCheckResponse) ProtoMessage() {}
 
 func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +1969,7 @@ func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckResponse.ProtoReflect.Descriptor instead.
 func (*HealthCheckResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{14}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HealthCheckResponse) GetServing() bool {
@@ -1702,7 +2074,7 @@ type HungExecutions struct {
 
 func (x *HungExecutions) Reset() {
 	*x = HungExecutions{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +2086,7 @@ func (x *HungExecutions) String() string {
 func (*HungExecutions) ProtoMessage() {}
 
 func (x *HungExecutions) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +2099,7 @@ func (x *HungExecutions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HungExecutions.ProtoReflect.Descriptor instead.
 func (*HungExecutions) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{15}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HungExecutions) GetPolicy() string {
@@ -1795,7 +2167,7 @@ type CollectMetricsRequest struct {
 
 func (x *CollectMetricsRequest) Reset() {
 	*x = CollectMetricsRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1807,7 +2179,7 @@ func (x *CollectMetricsRequest) String() string {
 func (*CollectMetricsRequest) ProtoMessage() {}
 
 func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1820,7 +2192,7 @@ func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsRequest.ProtoReflect.Descriptor instead.
 func (*CollectMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{16}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CollectMetricsRequest) GetVersion() uint64 {
@@ -1841,7 +2213,7 @@ type CollectMetricsResponse struct {
 
 func (x *CollectMetricsResponse) Reset() {
 	*x = CollectMetricsResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +2225,7 @@ func (x *CollectMetricsResponse) String() string {
 func (*CollectMetricsResponse) ProtoMessage() {}
 
 func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +2238,7 @@ func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsResponse.ProtoReflect.Descriptor instead.
 func (*CollectMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{17}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CollectMetricsResponse) GetVersion() uint64 {
@@ -1907,7 +2279,7 @@ type PolicyMetric struct {
 
 func (x *PolicyMetric) Reset() {
 	*x = PolicyMetric{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1919,7 +2291,7 @@ func (x *PolicyMetric) String() string {
 func (*PolicyMetric) ProtoMessage() {}
 
 func (x *PolicyMetric) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1932,7 +2304,7 @@ func (x *PolicyMetric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyMetric.ProtoReflect.Descriptor instead.
 func (*PolicyMetric) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{18}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PolicyMetric) GetPolicy() string {
@@ -2002,7 +2374,7 @@ type PolicySample struct {
 
 func (x *PolicySample) Reset() {
 	*x = PolicySample{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2386,7 @@ func (x *PolicySample) String() string {
 func (*PolicySample) ProtoMessage() {}
 
 func (x *PolicySample) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2399,7 @@ func (x *PolicySample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicySample.ProtoReflect.Descriptor instead.
 func (*PolicySample) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{19}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PolicySample) GetLabelValues() []string {
@@ -2060,7 +2432,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2444,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2457,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{20}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -2103,7 +2475,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2487,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,14 +2500,14 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{21}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{23}
 }
 
 var File_gatewright_executor_v1_python_executor_proto protoreflect.FileDescriptor
 
 const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\n" +
-	",gatewright/executor/v1/python_executor.proto\x12\x16gatewright.executor.v1\"\xfe\x02\n" +
+	",gatewright/executor/v1/python_executor.proto\x12\x16gatewright.executor.v1\"\xc8\x03\n" +
 	"\fRequestFrame\x12G\n" +
 	"\tconfigure\x18\x01 \x03(\v2).gatewright.executor.v1.ConfigureInstanceR\tconfigure\x12A\n" +
 	"\n" +
@@ -2145,7 +2517,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\ttimed_out\x18\x05 \x03(\v2 .gatewright.executor.v1.TimedOutR\btimedOut\x12\x18\n" +
 	"\x05close\x18\x04 \x03(\rB\x02\x10\x01R\x05close\x125\n" +
 	"\x06pieces\x18\x06 \x03(\v2\x1d.gatewright.executor.v1.PieceR\x06pieces\x126\n" +
-	"\x06credit\x18\a \x03(\v2\x1e.gatewright.executor.v1.CreditR\x06credit\"m\n" +
+	"\x06credit\x18\a \x03(\v2\x1e.gatewright.executor.v1.CreditR\x06credit\x12H\n" +
+	"\rstore_results\x18\b \x03(\v2#.gatewright.executor.v1.StoreResultR\fstoreResults\"m\n" +
 	"\x05Piece\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
@@ -2210,7 +2583,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vpath_params\x18\x16 \x01(\fR\n" +
 	"pathParamsB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
-	"\x0e_response_body\"\xf7\x02\n" +
+	"\x0e_response_body\"\xbb\x03\n" +
 	"\n" +
 	"ReplyFrame\x123\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1d.gatewright.executor.v1.HelloR\x05hello\x12/\n" +
@@ -2219,7 +2592,9 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\tinstances\x18\x04 \x03(\v2&.gatewright.executor.v1.InstanceStatusR\tinstances\x125\n" +
 	"\x06pieces\x18\x05 \x03(\v2\x1d.gatewright.executor.v1.PieceR\x06pieces\x126\n" +
 	"\x06credit\x18\x06 \x03(\v2\x1e.gatewright.executor.v1.CreditR\x06credit\x12\x14\n" +
-	"\x05spans\x18\a \x03(\fR\x05spans\"\xbd\x01\n" +
+	"\x05spans\x18\a \x03(\fR\x05spans\x12B\n" +
+	"\vstore_calls\x18\b \x03(\v2!.gatewright.executor.v1.StoreCallR\n" +
+	"storeCalls\"\xbd\x01\n" +
 	"\x05Hello\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12%\n" +
 	"\x0epython_version\x18\x02 \x01(\tR\rpythonVersion\x12\x1f\n" +
@@ -2282,7 +2657,32 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x04hook\x18\x04 \x01(\tR\x04hook\x12\x16\n" +
 	"\x06logged\x18\x05 \x01(\bR\x06logged\x12\x12\n" +
 	"\x04file\x18\x06 \x01(\tR\x04file\x12\x12\n" +
-	"\x04line\x18\a \x01(\rR\x04line\"\x14\n" +
+	"\x04line\x18\a \x01(\rR\x04line\"\xe9\x02\n" +
+	"\tStoreCall\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\rR\binstance\x12D\n" +
+	"\toperation\x18\x03 \x01(\x0e2&.gatewright.executor.v1.StoreOperationR\toperation\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\fR\x03key\x12\x14\n" +
+	"\x05value\x18\x05 \x01(\fR\x05value\x12\x15\n" +
+	"\x06ttl_ms\x18\x06 \x01(\x04R\x05ttlMs\x12\x1b\n" +
+	"\tif_absent\x18\a \x01(\bR\bifAbsent\x12\x16\n" +
+	"\x06amount\x18\b \x01(\x12R\x06amount\x12\x16\n" +
+	"\x06shared\x18\t \x01(\bR\x06shared\x12\x1d\n" +
+	"\n" +
+	"timeout_us\x18\n" +
+	" \x01(\rR\ttimeoutUs\x12\x12\n" +
+	"\x04rate\x18\v \x01(\x04R\x04rate\x12\x15\n" +
+	"\x06per_us\x18\f \x01(\x04R\x05perUs\x12\x14\n" +
+	"\x05burst\x18\r \x01(\x04R\x05burst\"\x83\x02\n" +
+	"\vStoreResult\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12>\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2$.gatewright.executor.v1.StoreOutcomeR\aoutcome\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x10\n" +
+	"\x03yes\x18\x04 \x01(\bR\x03yes\x12\x14\n" +
+	"\x05value\x18\x05 \x01(\fR\x05value\x12\x16\n" +
+	"\x06number\x18\x06 \x01(\x12R\x06number\x12$\n" +
+	"\x0eretry_after_us\x18\a \x01(\x04R\fretryAfterUs\x12$\n" +
+	"\x0ereset_after_us\x18\b \x01(\x04R\fresetAfterUs\"\x14\n" +
 	"\x12HealthCheckRequest\"\xf5\x03\n" +
 	"\x13HealthCheckResponse\x12\x18\n" +
 	"\aserving\x18\x01 \x01(\bR\aserving\x12\x10\n" +
@@ -2352,7 +2752,20 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x17FAILURE_CLASS_EXCEPTION\x10\x05\x12\x1c\n" +
 	"\x18FAILURE_CLASS_BAD_ACTION\x10\x06\x12 \n" +
 	"\x1cFAILURE_CLASS_BODY_TOO_LARGE\x10\a\x12\x1a\n" +
-	"\x16FAILURE_CLASS_BAD_BODY\x10\b2\xb7\x03\n" +
+	"\x16FAILURE_CLASS_BAD_BODY\x10\b*\xd8\x01\n" +
+	"\x0eStoreOperation\x12\x1f\n" +
+	"\x1bSTORE_OPERATION_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13STORE_OPERATION_GET\x10\x01\x12\x17\n" +
+	"\x13STORE_OPERATION_SET\x10\x02\x12\x1d\n" +
+	"\x19STORE_OPERATION_INCREMENT\x10\x03\x12\x1a\n" +
+	"\x16STORE_OPERATION_EXPIRE\x10\x04\x12\x1a\n" +
+	"\x16STORE_OPERATION_DELETE\x10\x05\x12\x1c\n" +
+	"\x18STORE_OPERATION_THROTTLE\x10\x06*v\n" +
+	"\fStoreOutcome\x12\x14\n" +
+	"\x10STORE_OUTCOME_OK\x10\x00\x12\x1d\n" +
+	"\x19STORE_OUTCOME_UNAVAILABLE\x10\x01\x12\x19\n" +
+	"\x15STORE_OUTCOME_INVALID\x10\x02\x12\x16\n" +
+	"\x12STORE_OUTCOME_FULL\x10\x032\xb7\x03\n" +
 	"\x15PythonExecutorService\x12]\n" +
 	"\rExecuteStream\x12$.gatewright.executor.v1.RequestFrame\x1a\".gatewright.executor.v1.ReplyFrame(\x010\x01\x12f\n" +
 	"\vHealthCheck\x12*.gatewright.executor.v1.HealthCheckRequest\x1a+.gatewright.executor.v1.HealthCheckResponse\x12o\n" +
@@ -2371,71 +2784,79 @@ func file_gatewright_executor_v1_python_executor_proto_rawDescGZIP() []byte {
 	return file_gatewright_executor_v1_python_executor_proto_rawDescData
 }
 
-var file_gatewright_executor_v1_python_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_gatewright_executor_v1_python_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_gatewright_executor_v1_python_executor_proto_goTypes = []any{
 	(Phase)(0),                     // 0: gatewright.executor.v1.Phase
 	(FailureClass)(0),              // 1: gatewright.executor.v1.FailureClass
-	(PolicyMetric_Kind)(0),         // 2: gatewright.executor.v1.PolicyMetric.Kind
-	(*RequestFrame)(nil),           // 3: gatewright.executor.v1.RequestFrame
-	(*Piece)(nil),                  // 4: gatewright.executor.v1.Piece
-	(*Credit)(nil),                 // 5: gatewright.executor.v1.Credit
-	(*TimedOut)(nil),               // 6: gatewright.executor.v1.TimedOut
-	(*ConfigureInstance)(nil),      // 7: gatewright.executor.v1.ConfigureInstance
-	(*Execution)(nil),              // 8: gatewright.executor.v1.Execution
-	(*ReplyFrame)(nil),             // 9: gatewright.executor.v1.ReplyFrame
-	(*Hello)(nil),                  // 10: gatewright.executor.v1.Hello
-	(*LoadedPolicy)(nil),           // 11: gatewright.executor.v1.LoadedPolicy
-	(*InstanceStatus)(nil),         // 12: gatewright.executor.v1.InstanceStatus
-	(*Action)(nil),                 // 13: gatewright.executor.v1.Action
-	(*ImmediateResponse)(nil),      // 14: gatewright.executor.v1.ImmediateResponse
-	(*Failure)(nil),                // 15: gatewright.executor.v1.Failure
-	(*HealthCheckRequest)(nil),     // 16: gatewright.executor.v1.HealthCheckRequest
-	(*HealthCheckResponse)(nil),    // 17: gatewright.executor.v1.HealthCheckResponse
-	(*HungExecutions)(nil),         // 18: gatewright.executor.v1.HungExecutions
-	(*CollectMetricsRequest)(nil),  // 19: gatewright.executor.v1.CollectMetricsRequest
-	(*CollectMetricsResponse)(nil), // 20: gatewright.executor.v1.CollectMetricsResponse
-	(*PolicyMetric)(nil),           // 21: gatewright.executor.v1.PolicyMetric
-	(*PolicySample)(nil),           // 22: gatewright.executor.v1.PolicySample
-	(*SetLogLevelRequest)(nil),     // 23: gatewright.executor.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),    // 24: gatewright.executor.v1.SetLogLevelResponse
+	(StoreOperation)(0),            // 2: gatewright.executor.v1.StoreOperation
+	(StoreOutcome)(0),              // 3: gatewright.executor.v1.StoreOutcome
+	(PolicyMetric_Kind)(0),         // 4: gatewright.executor.v1.PolicyMetric.Kind
+	(*RequestFrame)(nil),           // 5: gatewright.executor.v1.RequestFrame
+	(*Piece)(nil),                  // 6: gatewright.executor.v1.Piece
+	(*Credit)(nil),                 // 7: gatewright.executor.v1.Credit
+	(*TimedOut)(nil),               // 8: gatewright.executor.v1.TimedOut
+	(*ConfigureInstance)(nil),      // 9: gatewright.executor.v1.ConfigureInstance
+	(*Execution)(nil),              // 10: gatewright.executor.v1.Execution
+	(*ReplyFrame)(nil),             // 11: gatewright.executor.v1.ReplyFrame
+	(*Hello)(nil),                  // 12: gatewright.executor.v1.Hello
+	(*LoadedPolicy)(nil),           // 13: gatewright.executor.v1.LoadedPolicy
+	(*InstanceStatus)(nil),         // 14: gatewright.executor.v1.InstanceStatus
+	(*Action)(nil),                 // 15: gatewright.executor.v1.Action
+	(*ImmediateResponse)(nil),      // 16: gatewright.executor.v1.ImmediateResponse
+	(*Failure)(nil),                // 17: gatewright.executor.v1.Failure
+	(*StoreCall)(nil),              // 18: gatewright.executor.v1.StoreCall
+	(*StoreResult)(nil),            // 19: gatewright.executor.v1.StoreResult
+	(*HealthCheckRequest)(nil),     // 20: gatewright.executor.v1.HealthCheckRequest
+	(*HealthCheckResponse)(nil),    // 21: gatewright.executor.v1.HealthCheckResponse
+	(*HungExecutions)(nil),         // 22: gatewright.executor.v1.HungExecutions
+	(*CollectMetricsRequest)(nil),  // 23: gatewright.executor.v1.CollectMetricsRequest
+	(*CollectMetricsResponse)(nil), // 24: gatewright.executor.v1.CollectMetricsResponse
+	(*PolicyMetric)(nil),           // 25: gatewright.executor.v1.PolicyMetric
+	(*PolicySample)(nil),           // 26: gatewright.executor.v1.PolicySample
+	(*SetLogLevelRequest)(nil),     // 27: gatewright.executor.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),    // 28: gatewright.executor.v1.SetLogLevelResponse
 }
 var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
-	7,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
-	8,  // 1: gatewright.executor.v1.RequestFrame.executions:type_name -> gatewright.executor.v1.Execution
-	6,  // 2: gatewright.executor.v1.RequestFrame.timed_out:type_name -> gatewright.executor.v1.TimedOut
-	4,  // 3: gatewright.executor.v1.RequestFrame.pieces:type_name -> gatewright.executor.v1.Piece
-	5,  // 4: gatewright.executor.v1.RequestFrame.credit:type_name -> gatewright.executor.v1.Credit
-	0,  // 5: gatewright.executor.v1.TimedOut.phase:type_name -> gatewright.executor.v1.Phase
-	0,  // 6: gatewright.executor.v1.Execution.phase:type_name -> gatewright.executor.v1.Phase
-	10, // 7: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
-	13, // 8: gatewright.executor.v1.ReplyFrame.actions:type_name -> gatewright.executor.v1.Action
-	12, // 9: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
-	4,  // 10: gatewright.executor.v1.ReplyFrame.pieces:type_name -> gatewright.executor.v1.Piece
-	5,  // 11: gatewright.executor.v1.ReplyFrame.credit:type_name -> gatewright.executor.v1.Credit
-	11, // 12: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
-	15, // 13: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
-	15, // 14: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
-	14, // 15: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
-	15, // 16: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
-	1,  // 17: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
-	18, // 18: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
-	21, // 19: gatewright.executor.v1.CollectMetricsResponse.metrics:type_name -> gatewright.executor.v1.PolicyMetric
-	2,  // 20: gatewright.executor.v1.PolicyMetric.kind:type_name -> gatewright.executor.v1.PolicyMetric.Kind
-	22, // 21: gatewright.executor.v1.PolicyMetric.samples:type_name -> gatewright.executor.v1.PolicySample
-	3,  // 22: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
-	16, // 23: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
-	19, // 24: gatewright.executor.v1.PythonExecutorService.CollectMetrics:input_type -> gatewright.executor.v1.CollectMetricsRequest
-	23, // 25: gatewright.executor.v1.PythonExecutorService.SetLogLevel:input_type -> gatewright.executor.v1.SetLogLevelRequest
-	9,  // 26: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
-	17, // 27: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
-	20, // 28: gatewright.executor.v1.PythonExecutorService.CollectMetrics:output_type -> gatewright.executor.v1.CollectMetricsResponse
-	24, // 29: gatewright.executor.v1.PythonExecutorService.SetLogLevel:output_type -> gatewright.executor.v1.SetLogLevelResponse
-	26, // [26:30] is the sub-list for method output_type
-	22, // [22:26] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	9,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
+	10, // 1: gatewright.executor.v1.RequestFrame.executions:type_name -> gatewright.executor.v1.Execution
+	8,  // 2: gatewright.executor.v1.RequestFrame.timed_out:type_name -> gatewright.executor.v1.TimedOut
+	6,  // 3: gatewright.executor.v1.RequestFrame.pieces:type_name -> gatewright.executor.v1.Piece
+	7,  // 4: gatewright.executor.v1.RequestFrame.credit:type_name -> gatewright.executor.v1.Credit
+	19, // 5: gatewright.executor.v1.RequestFrame.store_results:type_name -> gatewright.executor.v1.StoreResult
+	0,  // 6: gatewright.executor.v1.TimedOut.phase:type_name -> gatewright.executor.v1.Phase
+	0,  // 7: gatewright.executor.v1.Execution.phase:type_name -> gatewright.executor.v1.Phase
+	12, // 8: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
+	15, // 9: gatewright.executor.v1.ReplyFrame.actions:type_name -> gatewright.executor.v1.Action
+	14, // 10: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
+	6,  // 11: gatewright.executor.v1.ReplyFrame.pieces:type_name -> gatewright.executor.v1.Piece
+	7,  // 12: gatewright.executor.v1.ReplyFrame.credit:type_name -> gatewright.executor.v1.Credit
+	18, // 13: gatewright.executor.v1.ReplyFrame.store_calls:type_name -> gatewright.executor.v1.StoreCall
+	13, // 14: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
+	17, // 15: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
+	17, // 16: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
+	16, // 17: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
+	17, // 18: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
+	1,  // 19: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
+	2,  // 20: gatewright.executor.v1.StoreCall.operation:type_name -> gatewright.executor.v1.StoreOperation
+	3,  // 21: gatewright.executor.v1.StoreResult.outcome:type_name -> gatewright.executor.v1.StoreOutcome
+	22, // 22: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
+	25, // 23: gatewright.executor.v1.CollectMetricsResponse.metrics:type_name -> gatewright.executor.v1.PolicyMetric
+	4,  // 24: gatewright.executor.v1.PolicyMetric.kind:type_name -> gatewright.executor.v1.PolicyMetric.Kind
+	26, // 25: gatewright.executor.v1.PolicyMetric.samples:type_name -> gatewright.executor.v1.PolicySample
+	5,  // 26: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
+	20, // 27: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
+	23, // 28: gatewright.executor.v1.PythonExecutorService.CollectMetrics:input_type -> gatewright.executor.v1.CollectMetricsRequest
+	27, // 29: gatewright.executor.v1.PythonExecutorService.SetLogLevel:input_type -> gatewright.executor.v1.SetLogLevelRequest
+	11, // 30: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
+	21, // 31: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
+	24, // 32: gatewright.executor.v1.PythonExecutorService.CollectMetrics:output_type -> gatewright.executor.v1.CollectMetricsResponse
+	28, // 33: gatewright.executor.v1.PythonExecutorService.SetLogLevel:output_type -> gatewright.executor.v1.SetLogLevelResponse
+	30, // [30:34] is the sub-list for method output_type
+	26, // [26:30] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_executor_v1_python_executor_proto_init() }
@@ -2451,8 +2872,8 @@ func file_gatewright_executor_v1_python_executor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_executor_v1_python_executor_proto_rawDesc), len(file_gatewright_executor_v1_python_executor_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   22,
+			NumEnums:      5,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1162,6 +1162,7 @@ type Gateway struct {
 	// they go to the bootstrap's cluster "gatewright_challenges". Listeners with routes of their own have this one too.
 	AnswersChallenges bool       `protobuf:"varint,5,opt,name=answers_challenges,json=answersChallenges,proto3" json:"answers_challenges,omitempty"`
 	Telemetry         *Telemetry `protobuf:"bytes,6,opt,name=telemetry,proto3" json:"telemetry,omitempty"` // what the engine tells of itself and of exchanges
+	Store             *Store     `protobuf:"bytes,7,opt,name=store,proto3" json:"store,omitempty"`         // where policies keep state
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -1238,6 +1239,167 @@ func (x *Gateway) GetTelemetry() *Telemetry {
 	return nil
 }
 
+func (x *Gateway) GetStore() *Store {
+	if x != nil {
+		return x.Store
+	}
+	return nil
+}
+
+// Where policies keep the state that they share: in the engine, or in a Valkey.
+type Store struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	MaxBytes      uint64                 `protobuf:"varint,1,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"` // that entries may take in the engine; 0: 64 MiB
+	Valkey        *ValkeyStore           `protobuf:"bytes,2,opt,name=valkey,proto3" json:"valkey,omitempty"`                      // absent: entries are in the engine
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Store) Reset() {
+	*x = Store{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Store) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Store) ProtoMessage() {}
+
+func (x *Store) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Store.ProtoReflect.Descriptor instead.
+func (*Store) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Store) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *Store) GetValkey() *ValkeyStore {
+	if x != nil {
+		return x.Valkey
+	}
+	return nil
+}
+
+// A Valkey, or a Redis, one server: a cluster is reached by a proxy.
+type ValkeyStore struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"` // HOST:PORT
+	Tls           bool                   `protobuf:"varint,2,opt,name=tls,proto3" json:"tls,omitempty"`
+	AuthorityFile string                 `protobuf:"bytes,3,opt,name=authority_file,json=authorityFile,proto3" json:"authority_file,omitempty"` // PEM, who signs its certificate; empty: the authorities of the node's system
+	ServerName    string                 `protobuf:"bytes,4,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`          // that the certificate is for; empty: the address's host
+	User          string                 `protobuf:"bytes,5,opt,name=user,proto3" json:"user,omitempty"`                                        // empty: the default one
+	PasswordFile  string                 `protobuf:"bytes,6,opt,name=password_file,json=passwordFile,proto3" json:"password_file,omitempty"`    // read anew for each connection; empty: there is none
+	Prefix        string                 `protobuf:"bytes,7,opt,name=prefix,proto3" json:"prefix,omitempty"`                                    // of all keys
+	TimeoutMs     uint32                 `protobuf:"varint,8,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`            // of one call
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValkeyStore) Reset() {
+	*x = ValkeyStore{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValkeyStore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValkeyStore) ProtoMessage() {}
+
+func (x *ValkeyStore) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValkeyStore.ProtoReflect.Descriptor instead.
+func (*ValkeyStore) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ValkeyStore) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ValkeyStore) GetTls() bool {
+	if x != nil {
+		return x.Tls
+	}
+	return false
+}
+
+func (x *ValkeyStore) GetAuthorityFile() string {
+	if x != nil {
+		return x.AuthorityFile
+	}
+	return ""
+}
+
+func (x *ValkeyStore) GetServerName() string {
+	if x != nil {
+		return x.ServerName
+	}
+	return ""
+}
+
+func (x *ValkeyStore) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *ValkeyStore) GetPasswordFile() string {
+	if x != nil {
+		return x.PasswordFile
+	}
+	return ""
+}
+
+func (x *ValkeyStore) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ValkeyStore) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
 // What a node tells, and to whom. Each part belongs to the part of the engine that reads it.
 type Telemetry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1253,7 +1415,7 @@ type Telemetry struct {
 
 func (x *Telemetry) Reset() {
 	*x = Telemetry{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1427,7 @@ func (x *Telemetry) String() string {
 func (*Telemetry) ProtoMessage() {}
 
 func (x *Telemetry) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[12]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1440,7 @@ func (x *Telemetry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Telemetry.ProtoReflect.Descriptor instead.
 func (*Telemetry) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Telemetry) GetAdmin() *Admin {
@@ -1335,7 +1497,7 @@ type Admin struct {
 
 func (x *Admin) Reset() {
 	*x = Admin{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1509,7 @@ func (x *Admin) String() string {
 func (*Admin) ProtoMessage() {}
 
 func (x *Admin) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[13]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1522,7 @@ func (x *Admin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admin.ProtoReflect.Descriptor instead.
 func (*Admin) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Admin) GetAddress() string {
@@ -1395,7 +1557,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1569,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[14]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1582,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Metrics) GetDisabled() bool {
@@ -1461,7 +1623,7 @@ type Tracing struct {
 
 func (x *Tracing) Reset() {
 	*x = Tracing{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1473,7 +1635,7 @@ func (x *Tracing) String() string {
 func (*Tracing) ProtoMessage() {}
 
 func (x *Tracing) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[15]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1486,7 +1648,7 @@ func (x *Tracing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tracing.ProtoReflect.Descriptor instead.
 func (*Tracing) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Tracing) GetEndpoint() string {
@@ -1564,7 +1726,7 @@ type Logging struct {
 
 func (x *Logging) Reset() {
 	*x = Logging{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1738,7 @@ func (x *Logging) String() string {
 func (*Logging) ProtoMessage() {}
 
 func (x *Logging) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[16]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1751,7 @@ func (x *Logging) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logging.ProtoReflect.Descriptor instead.
 func (*Logging) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Logging) GetEndpoint() string {
@@ -1632,7 +1794,7 @@ type Redaction struct {
 
 func (x *Redaction) Reset() {
 	*x = Redaction{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1806,7 @@ func (x *Redaction) String() string {
 func (*Redaction) ProtoMessage() {}
 
 func (x *Redaction) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[17]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1819,7 @@ func (x *Redaction) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redaction.ProtoReflect.Descriptor instead.
 func (*Redaction) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Redaction) GetHeaders() []string {
@@ -1691,7 +1853,7 @@ type Recording struct {
 
 func (x *Recording) Reset() {
 	*x = Recording{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1865,7 @@ func (x *Recording) String() string {
 func (*Recording) ProtoMessage() {}
 
 func (x *Recording) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[18]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1878,7 @@ func (x *Recording) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recording.ProtoReflect.Descriptor instead.
 func (*Recording) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Recording) GetMaxBytes() uint64 {
@@ -1746,7 +1908,7 @@ type Certificate struct {
 
 func (x *Certificate) Reset() {
 	*x = Certificate{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1758,7 +1920,7 @@ func (x *Certificate) String() string {
 func (*Certificate) ProtoMessage() {}
 
 func (x *Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[19]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1771,7 +1933,7 @@ func (x *Certificate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Certificate.ProtoReflect.Descriptor instead.
 func (*Certificate) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Certificate) GetName() string {
@@ -1807,7 +1969,7 @@ type CertificateAuthority struct {
 
 func (x *CertificateAuthority) Reset() {
 	*x = CertificateAuthority{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +1981,7 @@ func (x *CertificateAuthority) String() string {
 func (*CertificateAuthority) ProtoMessage() {}
 
 func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[20]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +1994,7 @@ func (x *CertificateAuthority) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateAuthority.ProtoReflect.Descriptor instead.
 func (*CertificateAuthority) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CertificateAuthority) GetName() string {
@@ -1882,7 +2044,7 @@ type ApiBundle struct {
 
 func (x *ApiBundle) Reset() {
 	*x = ApiBundle{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2056,7 @@ func (x *ApiBundle) String() string {
 func (*ApiBundle) ProtoMessage() {}
 
 func (x *ApiBundle) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[21]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2069,7 @@ func (x *ApiBundle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApiBundle.ProtoReflect.Descriptor instead.
 func (*ApiBundle) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ApiBundle) GetApi() string {
@@ -2002,7 +2164,7 @@ type Chain struct {
 
 func (x *Chain) Reset() {
 	*x = Chain{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2176,7 @@ func (x *Chain) String() string {
 func (*Chain) ProtoMessage() {}
 
 func (x *Chain) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[22]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2189,7 @@ func (x *Chain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chain.ProtoReflect.Descriptor instead.
 func (*Chain) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Chain) GetId() string {
@@ -2098,7 +2260,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2110,7 +2272,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[23]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2123,7 +2285,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Attachment) GetInstance() string {
@@ -2252,7 +2414,7 @@ type ProcessingMode struct {
 
 func (x *ProcessingMode) Reset() {
 	*x = ProcessingMode{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2264,7 +2426,7 @@ func (x *ProcessingMode) String() string {
 func (*ProcessingMode) ProtoMessage() {}
 
 func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[24]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2277,7 +2439,7 @@ func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessingMode.ProtoReflect.Descriptor instead.
 func (*ProcessingMode) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProcessingMode) GetRequestHeaders() HeaderMode {
@@ -2389,14 +2551,29 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
 	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\x125\n" +
-	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\"\xbc\x02\n" +
+	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\"\xed\x02\n" +
 	"\aGateway\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1c\n" +
 	"\tlisteners\x18\x02 \x03(\fR\tlisteners\x12C\n" +
 	"\fcertificates\x18\x03 \x03(\v2\x1f.gatewright.node.v1.CertificateR\fcertificates\x12J\n" +
 	"\vauthorities\x18\x04 \x03(\v2(.gatewright.node.v1.CertificateAuthorityR\vauthorities\x12-\n" +
 	"\x12answers_challenges\x18\x05 \x01(\bR\x11answersChallenges\x12;\n" +
-	"\ttelemetry\x18\x06 \x01(\v2\x1d.gatewright.node.v1.TelemetryR\ttelemetry\"\xdb\x02\n" +
+	"\ttelemetry\x18\x06 \x01(\v2\x1d.gatewright.node.v1.TelemetryR\ttelemetry\x12/\n" +
+	"\x05store\x18\a \x01(\v2\x19.gatewright.node.v1.StoreR\x05store\"]\n" +
+	"\x05Store\x12\x1b\n" +
+	"\tmax_bytes\x18\x01 \x01(\x04R\bmaxBytes\x127\n" +
+	"\x06valkey\x18\x02 \x01(\v2\x1f.gatewright.node.v1.ValkeyStoreR\x06valkey\"\xf1\x01\n" +
+	"\vValkeyStore\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x10\n" +
+	"\x03tls\x18\x02 \x01(\bR\x03tls\x12%\n" +
+	"\x0eauthority_file\x18\x03 \x01(\tR\rauthorityFile\x12\x1f\n" +
+	"\vserver_name\x18\x04 \x01(\tR\n" +
+	"serverName\x12\x12\n" +
+	"\x04user\x18\x05 \x01(\tR\x04user\x12#\n" +
+	"\rpassword_file\x18\x06 \x01(\tR\fpasswordFile\x12\x16\n" +
+	"\x06prefix\x18\a \x01(\tR\x06prefix\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\b \x01(\rR\ttimeoutMs\"\xdb\x02\n" +
 	"\tTelemetry\x12/\n" +
 	"\x05admin\x18\x01 \x01(\v2\x19.gatewright.node.v1.AdminR\x05admin\x125\n" +
 	"\ametrics\x18\x02 \x01(\v2\x1b.gatewright.node.v1.MetricsR\ametrics\x125\n" +
@@ -2548,7 +2725,7 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(Document)(0),                // 0: gatewright.node.v1.Document
 	(OnError)(0),                 // 1: gatewright.node.v1.OnError
@@ -2568,23 +2745,25 @@ var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(*ControllerMessage)(nil),    // 15: gatewright.node.v1.ControllerMessage
 	(*Update)(nil),               // 16: gatewright.node.v1.Update
 	(*Gateway)(nil),              // 17: gatewright.node.v1.Gateway
-	(*Telemetry)(nil),            // 18: gatewright.node.v1.Telemetry
-	(*Admin)(nil),                // 19: gatewright.node.v1.Admin
-	(*Metrics)(nil),              // 20: gatewright.node.v1.Metrics
-	(*Tracing)(nil),              // 21: gatewright.node.v1.Tracing
-	(*Logging)(nil),              // 22: gatewright.node.v1.Logging
-	(*Redaction)(nil),            // 23: gatewright.node.v1.Redaction
-	(*Recording)(nil),            // 24: gatewright.node.v1.Recording
-	(*Certificate)(nil),          // 25: gatewright.node.v1.Certificate
-	(*CertificateAuthority)(nil), // 26: gatewright.node.v1.CertificateAuthority
-	(*ApiBundle)(nil),            // 27: gatewright.node.v1.ApiBundle
-	(*Chain)(nil),                // 28: gatewright.node.v1.Chain
-	(*Attachment)(nil),           // 29: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),       // 30: gatewright.node.v1.ProcessingMode
-	nil,                          // 31: gatewright.node.v1.Tracing.ResourceAttributesEntry
-	nil,                          // 32: gatewright.node.v1.Tracing.HeadersEntry
-	nil,                          // 33: gatewright.node.v1.Logging.HeadersEntry
-	nil,                          // 34: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(*Store)(nil),                // 18: gatewright.node.v1.Store
+	(*ValkeyStore)(nil),          // 19: gatewright.node.v1.ValkeyStore
+	(*Telemetry)(nil),            // 20: gatewright.node.v1.Telemetry
+	(*Admin)(nil),                // 21: gatewright.node.v1.Admin
+	(*Metrics)(nil),              // 22: gatewright.node.v1.Metrics
+	(*Tracing)(nil),              // 23: gatewright.node.v1.Tracing
+	(*Logging)(nil),              // 24: gatewright.node.v1.Logging
+	(*Redaction)(nil),            // 25: gatewright.node.v1.Redaction
+	(*Recording)(nil),            // 26: gatewright.node.v1.Recording
+	(*Certificate)(nil),          // 27: gatewright.node.v1.Certificate
+	(*CertificateAuthority)(nil), // 28: gatewright.node.v1.CertificateAuthority
+	(*ApiBundle)(nil),            // 29: gatewright.node.v1.ApiBundle
+	(*Chain)(nil),                // 30: gatewright.node.v1.Chain
+	(*Attachment)(nil),           // 31: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 32: gatewright.node.v1.ProcessingMode
+	nil,                          // 33: gatewright.node.v1.Tracing.ResourceAttributesEntry
+	nil,                          // 34: gatewright.node.v1.Tracing.HeadersEntry
+	nil,                          // 35: gatewright.node.v1.Logging.HeadersEntry
+	nil,                          // 36: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	7,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
@@ -2598,41 +2777,43 @@ var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	0,  // 8: gatewright.node.v1.Observed.documents:type_name -> gatewright.node.v1.Document
 	0,  // 9: gatewright.node.v1.Observation.document:type_name -> gatewright.node.v1.Document
 	16, // 10: gatewright.node.v1.ControllerMessage.update:type_name -> gatewright.node.v1.Update
-	27, // 11: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
+	29, // 11: gatewright.node.v1.Update.bundles:type_name -> gatewright.node.v1.ApiBundle
 	17, // 12: gatewright.node.v1.Update.gateway:type_name -> gatewright.node.v1.Gateway
-	25, // 13: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
-	26, // 14: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
-	18, // 15: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
-	19, // 16: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
-	20, // 17: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
-	21, // 18: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
-	22, // 19: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
-	23, // 20: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
-	24, // 21: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
-	31, // 22: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
-	32, // 23: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
-	33, // 24: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
-	28, // 25: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	29, // 26: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	30, // 27: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	30, // 28: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	1,  // 29: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	34, // 30: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	2,  // 31: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	4,  // 32: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	2,  // 33: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	4,  // 34: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	3,  // 35: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	1,  // 36: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	6,  // 37: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	13, // 38: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
-	15, // 39: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	14, // 40: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
-	39, // [39:41] is the sub-list for method output_type
-	37, // [37:39] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	27, // 13: gatewright.node.v1.Gateway.certificates:type_name -> gatewright.node.v1.Certificate
+	28, // 14: gatewright.node.v1.Gateway.authorities:type_name -> gatewright.node.v1.CertificateAuthority
+	20, // 15: gatewright.node.v1.Gateway.telemetry:type_name -> gatewright.node.v1.Telemetry
+	18, // 16: gatewright.node.v1.Gateway.store:type_name -> gatewright.node.v1.Store
+	19, // 17: gatewright.node.v1.Store.valkey:type_name -> gatewright.node.v1.ValkeyStore
+	21, // 18: gatewright.node.v1.Telemetry.admin:type_name -> gatewright.node.v1.Admin
+	22, // 19: gatewright.node.v1.Telemetry.metrics:type_name -> gatewright.node.v1.Metrics
+	23, // 20: gatewright.node.v1.Telemetry.tracing:type_name -> gatewright.node.v1.Tracing
+	24, // 21: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
+	25, // 22: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
+	26, // 23: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
+	33, // 24: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	34, // 25: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	35, // 26: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	30, // 27: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
+	31, // 28: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	32, // 29: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	32, // 30: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	1,  // 31: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	36, // 32: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	2,  // 33: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	4,  // 34: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	2,  // 35: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	4,  // 36: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 37: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	1,  // 38: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	6,  // 39: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	13, // 40: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	15, // 41: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	14, // 42: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	41, // [41:43] is the sub-list for method output_type
+	39, // [39:41] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -2653,7 +2834,7 @@ func file_gatewright_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

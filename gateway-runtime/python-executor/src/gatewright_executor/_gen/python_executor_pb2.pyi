@@ -26,6 +26,23 @@ class FailureClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_CLASS_BAD_ACTION: _ClassVar[FailureClass]
     FAILURE_CLASS_BODY_TOO_LARGE: _ClassVar[FailureClass]
     FAILURE_CLASS_BAD_BODY: _ClassVar[FailureClass]
+
+class StoreOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STORE_OPERATION_UNSPECIFIED: _ClassVar[StoreOperation]
+    STORE_OPERATION_GET: _ClassVar[StoreOperation]
+    STORE_OPERATION_SET: _ClassVar[StoreOperation]
+    STORE_OPERATION_INCREMENT: _ClassVar[StoreOperation]
+    STORE_OPERATION_EXPIRE: _ClassVar[StoreOperation]
+    STORE_OPERATION_DELETE: _ClassVar[StoreOperation]
+    STORE_OPERATION_THROTTLE: _ClassVar[StoreOperation]
+
+class StoreOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STORE_OUTCOME_OK: _ClassVar[StoreOutcome]
+    STORE_OUTCOME_UNAVAILABLE: _ClassVar[StoreOutcome]
+    STORE_OUTCOME_INVALID: _ClassVar[StoreOutcome]
+    STORE_OUTCOME_FULL: _ClassVar[StoreOutcome]
 PHASE_UNSPECIFIED: Phase
 PHASE_REQUEST: Phase
 PHASE_RESPONSE: Phase
@@ -40,9 +57,20 @@ FAILURE_CLASS_EXCEPTION: FailureClass
 FAILURE_CLASS_BAD_ACTION: FailureClass
 FAILURE_CLASS_BODY_TOO_LARGE: FailureClass
 FAILURE_CLASS_BAD_BODY: FailureClass
+STORE_OPERATION_UNSPECIFIED: StoreOperation
+STORE_OPERATION_GET: StoreOperation
+STORE_OPERATION_SET: StoreOperation
+STORE_OPERATION_INCREMENT: StoreOperation
+STORE_OPERATION_EXPIRE: StoreOperation
+STORE_OPERATION_DELETE: StoreOperation
+STORE_OPERATION_THROTTLE: StoreOperation
+STORE_OUTCOME_OK: StoreOutcome
+STORE_OUTCOME_UNAVAILABLE: StoreOutcome
+STORE_OUTCOME_INVALID: StoreOutcome
+STORE_OUTCOME_FULL: StoreOutcome
 
 class RequestFrame(_message.Message):
-    __slots__ = ("configure", "executions", "cancel", "timed_out", "close", "pieces", "credit")
+    __slots__ = ("configure", "executions", "cancel", "timed_out", "close", "pieces", "credit", "store_results")
     CONFIGURE_FIELD_NUMBER: _ClassVar[int]
     EXECUTIONS_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +78,7 @@ class RequestFrame(_message.Message):
     CLOSE_FIELD_NUMBER: _ClassVar[int]
     PIECES_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
+    STORE_RESULTS_FIELD_NUMBER: _ClassVar[int]
     configure: _containers.RepeatedCompositeFieldContainer[ConfigureInstance]
     executions: _containers.RepeatedCompositeFieldContainer[Execution]
     cancel: _containers.RepeatedScalarFieldContainer[int]
@@ -57,7 +86,8 @@ class RequestFrame(_message.Message):
     close: _containers.RepeatedScalarFieldContainer[int]
     pieces: _containers.RepeatedCompositeFieldContainer[Piece]
     credit: _containers.RepeatedCompositeFieldContainer[Credit]
-    def __init__(self, configure: _Optional[_Iterable[_Union[ConfigureInstance, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ..., timed_out: _Optional[_Iterable[_Union[TimedOut, _Mapping]]] = ..., close: _Optional[_Iterable[int]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ...) -> None: ...
+    store_results: _containers.RepeatedCompositeFieldContainer[StoreResult]
+    def __init__(self, configure: _Optional[_Iterable[_Union[ConfigureInstance, _Mapping]]] = ..., executions: _Optional[_Iterable[_Union[Execution, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ..., timed_out: _Optional[_Iterable[_Union[TimedOut, _Mapping]]] = ..., close: _Optional[_Iterable[int]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., store_results: _Optional[_Iterable[_Union[StoreResult, _Mapping]]] = ...) -> None: ...
 
 class Piece(_message.Message):
     __slots__ = ("id", "data", "last", "trailers")
@@ -170,7 +200,7 @@ class Execution(_message.Message):
     def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., peer: _Optional[bytes] = ..., upstream: _Optional[bytes] = ..., traceparent: _Optional[bytes] = ..., path_params: _Optional[bytes] = ...) -> None: ...
 
 class ReplyFrame(_message.Message):
-    __slots__ = ("hello", "frames_acknowledged", "actions", "instances", "pieces", "credit", "spans")
+    __slots__ = ("hello", "frames_acknowledged", "actions", "instances", "pieces", "credit", "spans", "store_calls")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     FRAMES_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -178,6 +208,7 @@ class ReplyFrame(_message.Message):
     PIECES_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     SPANS_FIELD_NUMBER: _ClassVar[int]
+    STORE_CALLS_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     frames_acknowledged: int
     actions: _containers.RepeatedCompositeFieldContainer[Action]
@@ -185,7 +216,8 @@ class ReplyFrame(_message.Message):
     pieces: _containers.RepeatedCompositeFieldContainer[Piece]
     credit: _containers.RepeatedCompositeFieldContainer[Credit]
     spans: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_acknowledged: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., spans: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    store_calls: _containers.RepeatedCompositeFieldContainer[StoreCall]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_acknowledged: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., spans: _Optional[_Iterable[bytes]] = ..., store_calls: _Optional[_Iterable[_Union[StoreCall, _Mapping]]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("pid", "python_version", "sdk_version", "policies", "workers")
@@ -296,6 +328,56 @@ class Failure(_message.Message):
     file: str
     line: int
     def __init__(self, failure_class: _Optional[_Union[FailureClass, str]] = ..., message: _Optional[str] = ..., policy: _Optional[str] = ..., hook: _Optional[str] = ..., logged: _Optional[bool] = ..., file: _Optional[str] = ..., line: _Optional[int] = ...) -> None: ...
+
+class StoreCall(_message.Message):
+    __slots__ = ("id", "instance", "operation", "key", "value", "ttl_ms", "if_absent", "amount", "shared", "timeout_us", "rate", "per_us", "burst")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    IF_ABSENT_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_US_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    PER_US_FIELD_NUMBER: _ClassVar[int]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    instance: int
+    operation: StoreOperation
+    key: bytes
+    value: bytes
+    ttl_ms: int
+    if_absent: bool
+    amount: int
+    shared: bool
+    timeout_us: int
+    rate: int
+    per_us: int
+    burst: int
+    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., operation: _Optional[_Union[StoreOperation, str]] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., ttl_ms: _Optional[int] = ..., if_absent: _Optional[bool] = ..., amount: _Optional[int] = ..., shared: _Optional[bool] = ..., timeout_us: _Optional[int] = ..., rate: _Optional[int] = ..., per_us: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
+
+class StoreResult(_message.Message):
+    __slots__ = ("id", "outcome", "message", "yes", "value", "number", "retry_after_us", "reset_after_us")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    YES_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_US_FIELD_NUMBER: _ClassVar[int]
+    RESET_AFTER_US_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    outcome: StoreOutcome
+    message: str
+    yes: bool
+    value: bytes
+    number: int
+    retry_after_us: int
+    reset_after_us: int
+    def __init__(self, id: _Optional[int] = ..., outcome: _Optional[_Union[StoreOutcome, str]] = ..., message: _Optional[str] = ..., yes: _Optional[bool] = ..., value: _Optional[bytes] = ..., number: _Optional[int] = ..., retry_after_us: _Optional[int] = ..., reset_after_us: _Optional[int] = ...) -> None: ...
 
 class HealthCheckRequest(_message.Message):
     __slots__ = ()

@@ -14,6 +14,7 @@ from typing import Any
 from gatewright import lifetime
 from gatewright.action import ActionError
 from gatewright.policy import FailureClass
+from gatewright.store import StoreUnavailableError
 
 from gatewright_executor.policies import source_paths
 
@@ -46,10 +47,13 @@ class PolicyError(Exception):
 def classify(error: BaseException) -> FailureClass:
     """A policy's fault keeps its class; anything else that is raised, SystemExit included, is an exception.
 
-    What ctx.trailers refuses is raised where the policy writes it, and is a bad action all the same.
+    What ctx.trailers refuses is raised where the policy writes it, and is a bad action all the same. What the store
+    does not answer is unavailable, and not the policy's fault.
     """
     if isinstance(error, ActionError):
         return FailureClass.BAD_ACTION
+    if isinstance(error, StoreUnavailableError):
+        return FailureClass.UNAVAILABLE
     return error.failure_class if isinstance(error, PolicyError) else FailureClass.EXCEPTION
 
 

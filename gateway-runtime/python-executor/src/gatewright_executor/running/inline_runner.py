@@ -116,6 +116,14 @@ class InlineRunner:
                 self._dispatcher.submit(execution)
         sink.flush()
 
+    def give_way(self) -> bool:
+        """Lets another thread read on, where the one that calls is the leader and runs an execution, which is about to
+        wait for what is read. False: no other thread can be had."""
+        batch = self._batch
+        if batch is None or batch.worker.thread != threading.get_ident() or batch.worker.execution is None:
+            return True
+        return self._replace_leader(batch, batch.worker.execution)
+
     def close(self) -> None:
         """The connection has ended."""
         self._watchdog.unwatch(self)
@@ -129,11 +137,16 @@ class InlineRunner:
         if batch is None or execution is None or self._looks < LOOKS:
             return
         self._looks = 0
+        self._replace_leader(batch, execution)
+
+    def _replace_leader(self, batch: InlineBatch, execution: Execution) -> bool:
         try:
             CriticalThread(self._take_over, batch, execution, name="connection").start()
         except (RuntimeError, MemoryError):  # the one that has stalled leads on
             replacement_needed.thread_failed = True
             log.critical("no thread can be had to read on; this process should be replaced", exc_info=True)
+            return False
+        return True
 
     def _take_over(self, batch: InlineBatch, execution: Execution) -> None:
         """Becomes the leader in place of a thread whose execution has stalled, unless that goes on already."""

@@ -17,6 +17,7 @@ from weakref import WeakSet
 
 from gatewright.params import freeze
 from gatewright.policy import PolicyMetadata
+from gatewright.store import Backend
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.policies.failure import Failure
@@ -80,7 +81,7 @@ class Instance:
         "_close", "_ended", "_limit", "_lock", "_retired", "_room", "_running", "_stream_limit", "_streams",
         "_streams_waiting", "_waiting", "about", "concurrency", "failure",
         "hooks", "id", "key", "latency", "lifetime", "params", "prepared",
-        "replace_on_own_loop", "shared", "tasks",
+        "replace_on_own_loop", "shared", "store", "tasks",
     )  # fmt: skip
 
     def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
@@ -94,6 +95,7 @@ class Instance:
         self.shared: Any = None  # with the policy's other instances
         self.latency = LatencyClass()
         self.failure: Failure | None = None
+        self.store: Backend | None = None  # what its policy's stores ask
         self.lifetime: Lifetime | None = None  # None: the policy has no prepare
         self.tasks: WeakSet[asyncio.Task[Any]] = WeakSet()  # that the policy made; used on its event loop only
         self._close: Callable[[], None] | None = None  # to be called once, when it is idle

@@ -12,6 +12,7 @@ QUICK_SECONDS = 0.001
 RUN = 32  # quick executions that promote at first
 LONGEST_RUN = 1 << 16
 STRIKES = 3
+_NEVER = 1 << 62
 
 
 class LatencyClass:
@@ -40,8 +41,14 @@ class LatencyClass:
             self._needed = min(4 * self._needed, LONGEST_RUN)
         self.is_quick, self._run, self._strikes = False, 0, 0
 
+    def note_waits(self) -> None:
+        """Its executions wait for others: it is no quick one, and never becomes one."""
+        self.is_quick, self._needed = False, _NEVER
+
     def undo_demotion(self) -> None:
         """It had not stalled after all: others had the core."""
+        if self._needed == _NEVER:
+            return
         self.is_quick, self._needed = True, max(RUN, self._needed // 4)
 
     def _strike(self) -> None:

@@ -23,6 +23,7 @@ from gatewright_executor.running.dispatch import Dispatcher
 from gatewright_executor.running.instance import Instance
 from gatewright_executor.running.prepare import DEFAULT_SECONDS, PASS, Prepared, Preparer, Settle
 from gatewright_executor.session.replies import Replies
+from gatewright_executor.session.store_calls import InstanceStore, StoreCalls
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +41,11 @@ class Process:
 class Instances:
     """By the numbers that the engine has given them. For the thread that reads; what is prepared comes from others."""
 
-    def __init__(self, process: Process, replies: Replies) -> None:
+    def __init__(self, process: Process, replies: Replies, store_calls: StoreCalls) -> None:
         self._process = process
         self._dispatcher = process.dispatcher
         self._replies = replies
+        self._store_calls = store_calls
         self._instances: dict[int, Instance] = {}
         self._successors: dict[int, Instance] = {}  # of some of these, from the next frame on
         self._lock = threading.Lock()  # held for what may not come between two looks at these
@@ -65,6 +67,7 @@ class Instances:
             policy = Failure(FailureClass.EXCEPTION, str(error), instance.key)
         self._retire(configure.instance)
         self._instances[configure.instance] = instance
+        instance.store = InstanceStore(self._store_calls, instance, configure.instance)
         instance.replace_on_own_loop = lambda: self._prepare_successor(configure, instance)
         if isinstance(policy, Failure):
             self._settle(configure, instance, policy)
@@ -138,6 +141,7 @@ class Instances:
         if isinstance(policy, LoadedPolicy) and instance.limit:
             instance.replace_on_own_loop = _is_replaced_already
             successor = _instance(configure)
+            successor.store = InstanceStore(self._store_calls, successor, configure.instance)
             self._dispatcher.loops.give_own(successor)
             self._prepare(
                 configure, successor, policy,

@@ -69,6 +69,10 @@ class Replies:
         credit = b"".join((_CREDIT["id"], wire.varint(number), _CREDIT["bytes"], wire.varint(size)))
         self._fields.append(wire.delimited(_REPLY["credit"], credit))
 
+    def put_store_call(self, call: bytes) -> None:
+        """A serialized StoreCall."""
+        self._fields.append(wire.delimited(_REPLY["store_calls"], call))
+
     def put_status(self, status: pb.InstanceStatus) -> None:
         """That an instance is ready, or why it is not."""
         self._fields.append(wire.delimited(_REPLY["instances"], status.SerializeToString()))

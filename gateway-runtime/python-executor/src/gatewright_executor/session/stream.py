@@ -20,6 +20,7 @@ from gatewright_executor.running.tracing import tracing
 from gatewright_executor.session.bodies import Bodies
 from gatewright_executor.session.instances import Instances, Process
 from gatewright_executor.session.replies import Replies, Writer
+from gatewright_executor.session.store_calls import StoreCalls
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ class Stream:
         self._runner = runner
         self._ended = ended
         self._replies = Replies(writer, lambda: process.dispatcher.backlog, self._close)
-        self.instances = Instances(process, self._replies)
+        self._store_calls = StoreCalls(self._replies, runner)
+        self.instances = Instances(process, self._replies, self._store_calls)
         self._bodies = Bodies()
         self._pending: dict[int, Execution] = {}  # accepted, not started
         self._running: dict[int, Execution] = {}
@@ -60,6 +62,7 @@ class Stream:
 
     def half_closed(self) -> None:
         """The engine sends no more."""
+        self._store_calls.end()
         self.drain()
 
     def aborted(self) -> None:
@@ -67,7 +70,12 @@ class Stream:
         self.abort()
 
     def receive(self, frame: pb.RequestFrame) -> None:
-        """Hands a frame's content on: configure, executions, pieces, credit, cancel, close; quick ones run here."""
+        """Hands a frame's content on: store results, configure, executions, pieces, credit, cancel, close.
+
+        Quick executions run here.
+        """
+        if frame.store_results:
+            self._store_calls.settle(frame.store_results)
         self.instances.promote_successors()
         for configure in frame.configure:
             self.instances.configure(configure)
@@ -131,6 +139,7 @@ class Stream:
     def abort(self) -> None:
         """Ends the stream now. Nobody waits for its answers: what has not started never will."""
         self._draining = True
+        self._store_calls.end()
         for number in [*self._pending, *self._bodies.numbers()]:
             self._cancel(number)
         self._replies.end_when(lambda: True)
@@ -186,5 +195,6 @@ class Stream:
 
     def _close(self) -> None:
         """After the last answer."""
+        self._store_calls.end()
         self.instances.close_all()
         self._ended(self)

@@ -1,0 +1,136 @@
+package pythonbridge
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// maxStoreCalls of one process are under way; more are refused.
+const maxStoreCalls = 4096
+
+// storeCalls are what policies of one process ask of the store. The mutex of its StreamManager guards it.
+//
+// The life of a call: accept → a goroutine, which asks the store of the instance's policy → fillFrame. Results need no
+// credit: a policy that waits for one may be why the process acknowledges nothing.
+type storeCalls struct {
+	underWay int
+	results  []*executorv1.StoreResult
+}
+
+// fillFrame puts results into a frame, up to the limits, and reports whether there are any.
+func (c *storeCalls) fillFrame(frame *executorv1.RequestFrame) bool {
+	count, size := 0, 0
+	for count < len(c.results) && (count == 0 || size < maxFrameBytes) {
+		size += len(c.results[count].GetValue())
+		count++
+	}
+	frame.StoreResults = append(frame.StoreResults, c.results[:count]...)
+	c.results = c.results[count:]
+	if len(c.results) == 0 {
+		c.results = nil
+	}
+	return count > 0
+}
+
+// acceptStoreCalls has the store asked.
+func (m *StreamManager) acceptStoreCalls(calls []*executorv1.StoreCall) {
+	for _, call := range calls {
+		p := m.placements.byNumber[call.GetInstance()]
+		var refused string
+		switch {
+		case p == nil:
+			refused = "the policy instance is closed"
+		case p.instance.store == nil:
+			refused = "this engine has no store"
+		case m.calls.underWay >= maxStoreCalls:
+			refused = "too many calls of this executor process are under way"
+		default:
+			m.calls.underWay++
+			go m.callStore(p.instance.store, m.stream.count, call)
+			continue
+		}
+		m.calls.results = append(m.calls.results, &executorv1.StoreResult{Id: call.GetId(), Outcome: executorv1.StoreOutcome_STORE_OUTCOME_UNAVAILABLE, Message: refused})
+		m.sender.wake()
+	}
+}
+
+// callStore makes one call, and has its result sent on the stream that it came by, while that lives.
+func (m *StreamManager) callStore(store v1alpha.Store, stream uint64, call *executorv1.StoreCall) {
+	limit := min(time.Duration(call.GetTimeoutUs())*time.Microsecond, longestExchange)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	result := callStore(ctx, store, call)
+	if m.putStoreResult(stream, result) {
+		m.sender.sendSoon()
+	}
+}
+
+func (m *StreamManager) putStoreResult(stream uint64, result *executorv1.StoreResult) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.connected.Load() || m.stream.count != stream {
+		return false
+	}
+	m.calls.underWay--
+	m.calls.results = append(m.calls.results, result)
+	return true
+}
+
+func callStore(ctx context.Context, store v1alpha.Store, call *executorv1.StoreCall) *executorv1.StoreResult {
+	if call.GetShared() {
+		store = store.Shared()
+	}
+	result := &executorv1.StoreResult{Id: call.GetId()}
+	key, ttl := string(call.GetKey()), duration(call.GetTtlMs(), time.Millisecond)
+	var err error
+	switch call.GetOperation() {
+	case executorv1.StoreOperation_STORE_OPERATION_GET:
+		result.Value, result.Yes, err = store.Get(ctx, key)
+	case executorv1.StoreOperation_STORE_OPERATION_SET:
+		result.Yes, err = store.Set(ctx, key, call.GetValue(), ttl, call.GetIfAbsent())
+	case executorv1.StoreOperation_STORE_OPERATION_INCREMENT:
+		result.Number, err = store.Increment(ctx, key, call.GetAmount(), ttl)
+	case executorv1.StoreOperation_STORE_OPERATION_EXPIRE:
+		result.Yes, err = store.Expire(ctx, key, ttl)
+	case executorv1.StoreOperation_STORE_OPERATION_DELETE:
+		result.Yes, err = store.Delete(ctx, key)
+	case executorv1.StoreOperation_STORE_OPERATION_THROTTLE:
+		limit := v1alpha.Limit{Rate: signed(call.GetRate()), Per: duration(call.GetPerUs(), time.Microsecond), Burst: signed(call.GetBurst())}
+		var answer v1alpha.Throttled
+		answer, err = store.Throttle(ctx, key, limit, call.GetAmount())
+		result.Yes, result.Number = answer.Allowed, answer.Remaining
+		result.RetryAfterUs, result.ResetAfterUs = uint64(answer.RetryAfter.Microseconds()), uint64(answer.ResetAfter.Microseconds())
+	default:
+		result.Outcome, result.Message = executorv1.StoreOutcome_STORE_OUTCOME_INVALID, "this engine does not know the operation"
+	}
+	if err != nil {
+		result.Outcome, result.Message = outcomeOf(err), err.Error()
+	}
+	return result
+}
+
+func outcomeOf(err error) executorv1.StoreOutcome {
+	switch {
+	case errors.Is(err, v1alpha.ErrStoreInput):
+		return executorv1.StoreOutcome_STORE_OUTCOME_INVALID
+	case errors.Is(err, v1alpha.ErrStoreFull):
+		return executorv1.StoreOutcome_STORE_OUTCOME_FULL
+	default:
+		return executorv1.StoreOutcome_STORE_OUTCOME_UNAVAILABLE
+	}
+}
+
+// duration is so many of a unit, or the longest that there is.
+func duration(count uint64, unit time.Duration) time.Duration {
+	if count > math.MaxInt64/uint64(unit) {
+		return math.MaxInt64
+	}
+	return time.Duration(count) * unit
+}
+
+func signed(number uint64) int64 { return int64(min(number, math.MaxInt64)) }

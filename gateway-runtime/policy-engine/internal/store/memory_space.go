@@ -1,0 +1,126 @@
+package store
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+// memorySpace has the entries of one policy at one API. All but bytes is guarded by its mutex.
+//
+// What has ended is not found, and is removed by sweep: each key stands in a list for the second at which it is looked at.
+// That is when it ends, or sooner, lookAgain from now: so an entry that is written again and again, or lives for months,
+// leaves little behind in these lists.
+type memorySpace struct {
+	whole *memory
+	bytes atomic.Int64
+
+	mu      sync.Mutex
+	gone    bool // another one has its name
+	entries *simplelru.LRU[string, *entry]
+	looks   map[int64][]string // keys, by the second at which they are looked at
+	looked  int64              // second up to which they were
+}
+
+type entry struct {
+	value []byte
+	tat   float64       // of what is throttled
+	ends  time.Duration // by the memory's clock
+	look  int64         // second at which it is looked at
+}
+
+// entryOverhead is what an entry takes beside its key, twice, and its value: list, map and lists of keys.
+const entryOverhead = 256
+
+// lookAgain is after how long an entry is looked at, at the latest, in seconds.
+const lookAgain = 60
+
+func newMemorySpace(whole *memory) *memorySpace {
+	entries, err := simplelru.NewLRU[string, *entry](math.MaxInt, nil) // bounded by bytes, by who holds it
+	if err != nil {
+		panic(err) // it refuses a size below 1
+	}
+	return &memorySpace{whole: whole, entries: entries, looks: map[int64][]string{}, looked: second(whole.now())}
+}
+
+func second(at time.Duration) int64 { return int64(at / time.Second) }
+
+func entryBytes(key string, value []byte) int64 { return int64(2*len(key)+len(value)) + entryOverhead }
+
+func (s *memorySpace) isEmpty() bool { return s.entries.Len() == 0 }
+
+// find returns the entry of a key that has not ended, which counts as used.
+func (s *memorySpace) find(key string, now time.Duration) *entry {
+	e, ok := s.entries.Get(key)
+	if !ok || e.ends <= now {
+		return nil
+	}
+	return e
+}
+
+// put writes an entry, in place of the one of this key.
+func (s *memorySpace) put(key string, value []byte, ends, now time.Duration) *entry {
+	e, ok := s.entries.Peek(key)
+	if !ok {
+		e = &entry{look: math.MaxInt64}
+		s.entries.Add(key, e)
+		s.count(1, entryBytes(key, nil))
+	}
+	s.count(0, int64(len(value)-len(e.value)))
+	e.value, e.ends = value, ends
+	s.plan(key, e, now)
+	return e
+}
+
+// plan has an entry looked at in time.
+func (s *memorySpace) plan(key string, e *entry, now time.Duration) {
+	look := min(second(e.ends)+1, max(second(now), s.looked)+lookAgain)
+	if look < e.look {
+		e.look = look
+		s.looks[look] = append(s.looks[look], key)
+	}
+}
+
+func (s *memorySpace) remove(key string) {
+	if e, ok := s.entries.Peek(key); ok {
+		s.entries.Remove(key)
+		s.count(-1, -entryBytes(key, e.value))
+	}
+}
+
+// removeOldest removes what was used longest ago, and reports whether there was any.
+func (s *memorySpace) removeOldest() bool {
+	key, _, ok := s.entries.GetOldest()
+	if ok {
+		s.remove(key)
+	}
+	return ok
+}
+
+// sweep removes what has ended.
+func (s *memorySpace) sweep(now time.Duration) {
+	for ; s.looked <= second(now); s.looked++ {
+		keys := s.looks[s.looked]
+		delete(s.looks, s.looked)
+		for _, key := range keys {
+			e, ok := s.entries.Peek(key)
+			switch {
+			case !ok || e.look != s.looked: // another one of this key, or planned anew
+			case e.ends <= now:
+				s.remove(key)
+			default:
+				e.look = math.MaxInt64
+				s.plan(key, e, now)
+			}
+		}
+	}
+}
+
+func (s *memorySpace) count(entries int, bytes int64) {
+	s.bytes.Add(bytes)
+	s.whole.held.Add(bytes)
+	s.whole.entries.Add(int64(entries))
+}

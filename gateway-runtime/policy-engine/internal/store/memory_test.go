@@ -1,0 +1,235 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type movedClock struct{ now atomic.Int64 }
+
+func (c *movedClock) advance(by time.Duration) { c.now.Add(int64(by)) }
+
+// storeInMemory is a store whose time moves by hand.
+func storeInMemory(t testing.TB, limit int64) (*Store, *movedClock) {
+	t.Helper()
+	clock := &movedClock{}
+	s := &Store{log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	s.memory = newMemory(limit, func() time.Duration { return time.Duration(clock.now.Load()) })
+	s.meter = newMeter(s)
+	t.Cleanup(s.Close)
+	return s, clock
+}
+
+func fill(t *testing.T, store v1alpha.Store, prefix string, count int) {
+	t.Helper()
+	for i := range count {
+		if _, err := store.Set(t.Context(), fmt.Sprint(prefix, i), make([]byte, 100), time.Hour, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func has(t *testing.T, store v1alpha.Store, key string) bool {
+	t.Helper()
+	_, found, err := store.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func TestAFloodCostsItsOwnAPIEntriesFirst(t *testing.T) {
+	s, _ := storeInMemory(t, 100_000)
+	quiet, flood := s.Of("p", "quiet"), s.Of("p", "flood")
+	fill(t, quiet, "k", 50)
+	fill(t, flood, "k", 5000)
+	if held := s.memory.held.Load(); held > 100_000 || held < 90_000 {
+		t.Errorf("expected nearly 100000 bytes held, got %d", held)
+	}
+	for i := range 50 {
+		if !has(t, quiet, fmt.Sprint("k", i)) {
+			t.Errorf("expected k%d of the quiet API to stay", i)
+		}
+	}
+	if has(t, flood, "k0") || !has(t, flood, "k4999") {
+		t.Error("expected the flood to lose its oldest entries, and to have its newest")
+	}
+	if s.memory.evicted.Load() == 0 {
+		t.Error("expected evictions to be counted")
+	}
+}
+
+func TestWhatWasUsedLongestAgoGoesFirst(t *testing.T) {
+	s, _ := storeInMemory(t, 20_000)
+	one := s.Of("p", "a")
+	fill(t, one, "k", 10)
+	for i := range 500 {
+		has(t, one, "k3")
+		fill(t, one, fmt.Sprint("other", i), 1)
+	}
+	if !has(t, one, "k3") || has(t, one, "k4") {
+		t.Error("expected k3 to stay, since it was used, and k4 to go")
+	}
+}
+
+func TestWhatHasEndedTakesNoRoom(t *testing.T) {
+	s, clock := storeInMemory(t, 1<<20)
+	one := s.Of("p", "a")
+	fill(t, one, "k", 100)
+	for i := range 100 {
+		_, err := one.Throttle(t.Context(), fmt.Sprint("k", i), v1alpha.Limit{Rate: 1, Per: time.Minute}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	clock.advance(62 * time.Second)
+	s.memory.sweep()
+	if entries := s.memory.entries.Load(); entries != 100 {
+		t.Errorf("expected 100 entries left of 200, got %d", entries)
+	}
+	clock.advance(time.Hour)
+	s.memory.sweep()
+	if held, spaces := s.memory.held.Load(), len(s.memory.spaces); held != 0 || spaces != 0 {
+		t.Errorf("expected nothing left, got %d bytes in %d spaces", held, spaces)
+	}
+	fill(t, one, "k", 1)
+	if !has(t, one, "k0") {
+		t.Error("expected a space that was removed to come back")
+	}
+}
+
+// TestTheBytesAreThoseOfTheEntries: whatever is done, the count of bytes and entries fits what there is, and lists of keys
+// stay short although entries come and go.
+func TestTheBytesAreThoseOfTheEntries(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s, clock := storeInMemory(t, 1<<14)
+		one := s.Of("p", "a")
+		for range rapid.IntRange(1, 200).Draw(rt, "steps") {
+			key := fmt.Sprint(rapid.IntRange(0, 20).Draw(rt, "key"))
+			switch rapid.IntRange(0, 4).Draw(rt, "what") {
+			case 0:
+				_, _ = one.Set(t.Context(), key, make([]byte, rapid.IntRange(0, 3000).Draw(rt, "size")), 100*time.Second, false)
+			case 1:
+				_, _ = one.Delete(t.Context(), key)
+			case 2:
+				_, _ = one.Throttle(t.Context(), key, v1alpha.Limit{Rate: 1, Per: 10 * time.Second}, 1)
+			case 3:
+				clock.advance(time.Duration(rapid.IntRange(0, 5000).Draw(rt, "ms")) * time.Millisecond)
+			default:
+				s.memory.sweep()
+			}
+		}
+		var bytes, entries, looks int64
+		for _, space := range s.memory.spaces {
+			for _, key := range space.entries.Keys() {
+				e, _ := space.entries.Peek(key)
+				bytes += entryBytes(key, e.value)
+				entries++
+			}
+			for _, keys := range space.looks {
+				looks += int64(len(keys))
+			}
+		}
+		if held := s.memory.held.Load(); held != bytes || held > 1<<14 || s.memory.entries.Load() != entries {
+			rt.Fatalf("expected %d bytes of %d entries, counted %d of %d", bytes, entries, held, s.memory.entries.Load())
+		}
+		if looks > 200 {
+			rt.Fatalf("expected at most a list entry for each step, got %d", looks)
+		}
+	})
+}
+
+func TestOnePolicyDoesNotSeeAnothersKeys(t *testing.T) {
+	s, _ := storeInMemory(t, 1<<20)
+	mine := s.Of("p", "a")
+	fill(t, mine, "k", 1)
+	fill(t, mine.Shared(), "shared", 1)
+	for name, other := range map[string]v1alpha.Store{"another API": s.Of("p", "b"), "another policy": s.Of("q", "a"), "what is shared": mine.Shared()} {
+		if has(t, other, "k0") {
+			t.Errorf("expected %s not to see the key", name)
+		}
+	}
+	if !has(t, s.Of("p", "b").Shared(), "shared0") || has(t, s.Of("q", "b").Shared(), "shared0") || has(t, mine, "shared0") {
+		t.Error("expected what is shared to be seen by the policy at any API, and by nobody else")
+	}
+}
+
+func TestAValueThatCanNeverFitIsRefused(t *testing.T) {
+	s, _ := storeInMemory(t, 1000)
+	_, err := s.Of("p", "a").Set(t.Context(), "k", make([]byte, 1000), time.Hour, false)
+	failure := v1alpha.AsFailure(err)
+	if !errors.Is(err, v1alpha.ErrStoreFull) || failure.Class != v1alpha.ClassUnavailable {
+		t.Errorf("expected that the store is full, class unavailable, got %v", err)
+	}
+	if _, err := s.Of("p", "a").Set(t.Context(), "k", make([]byte, v1alpha.MaxStoreValue+1), time.Hour, false); !errors.Is(err, v1alpha.ErrStoreInput) {
+		t.Errorf("expected an error about the input, got %v", err)
+	}
+}
+
+func TestALimitHoldsForManyAtOnce(t *testing.T) {
+	s, _ := storeInMemory(t, 1<<20)
+	one := s.Of("p", "a")
+	var allowed, sum atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 500 {
+				answer, err := one.Throttle(t.Context(), "k", v1alpha.Limit{Rate: 700, Per: time.Hour}, 1)
+				if err == nil && answer.Allowed {
+					allowed.Add(1)
+				}
+				if last, err := one.Increment(t.Context(), "n", 1, time.Hour); err == nil {
+					sum.Store(max(sum.Load(), last))
+				}
+			}
+		})
+	}
+	all.Wait()
+	if allowed.Load() != 700 || sum.Load() != 4000 {
+		t.Errorf("expected 700 allowed and 4000 counted, got %d and %d", allowed.Load(), sum.Load())
+	}
+}
+
+// TestTheLimitIsOfMemory: what entries take is no more than what is counted for them.
+func TestTheLimitIsOfMemory(t *testing.T) {
+	s, _ := storeInMemory(t, 1<<30)
+	one := s.Of("p", "a")
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range 50_000 {
+		if _, err := one.Throttle(t.Context(), fmt.Sprintf("client-%016d", i), v1alpha.Limit{Rate: 1, Per: time.Hour}, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	taken, counted := int64(after.HeapAlloc)-int64(before.HeapAlloc), s.memory.held.Load()
+	if taken > counted*5/4 {
+		t.Errorf("expected at most what is counted, %d bytes and a quarter, got %d", counted, taken)
+	}
+	runtime.KeepAlive(s)
+}
+
+func BenchmarkThrottle(b *testing.B) {
+	s := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	defer s.Close()
+	one := s.Of("p", "a")
+	for i := range b.N {
+		_, _ = one.Throttle(b.Context(), "client", v1alpha.Limit{Rate: 1000, Per: time.Second}, int64(i&1))
+	}
+}

@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+	"google.golang.org/protobuf/proto"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// remote is a store in a Valkey. A goroutine asks again and again whether that answers: while it does not, calls fail at
+// once, so that no exchange waits for a server that is away.
+type remote struct {
+	settings *nodev1.ValkeyStore
+	timeout  time.Duration
+	log      *slog.Logger
+	client   atomic.Pointer[valkey.Client] // nil: none was connected yet
+	away     atomic.Pointer[string]        // why it does not answer; nil while it does
+	doubts   chan struct{}                 // holds a token when a call has failed
+	stop     context.CancelFunc
+	stopped  chan struct{}
+
+	fixedTime func() string // of tests: microseconds for throttle, in place of the server's
+}
+
+const (
+	defaultTimeout = 100 * time.Millisecond
+	probeWhileWell = 500 * time.Millisecond
+	probeWhileAway = 250 * time.Millisecond
+	probeTimeout   = 500 * time.Millisecond // or the timeout of calls, where that is longer
+	connectTimeout = time.Second
+)
+
+func same(a, b *nodev1.ValkeyStore) bool { return (a == nil) == (b == nil) && proto.Equal(a, b) }
+
+func newRemote(settings *nodev1.ValkeyStore, log *slog.Logger) *remote {
+	timeout := time.Duration(settings.GetTimeoutMs()) * time.Millisecond
+	if timeout == 0 {
+		timeout = defaultTimeout
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	r := &remote{settings: settings, timeout: timeout, log: log, doubts: make(chan struct{}, 1), stop: stop, stopped: make(chan struct{})}
+	connecting := "it has not been connected yet"
+	r.away.Store(&connecting)
+	go r.watch(ctx)
+	return r
+}
+
+// close ends the connection. Calls under way fail.
+func (r *remote) close() {
+	r.stop()
+	<-r.stopped
+}
+
+// standing is why it does not answer, or nil.
+func (r *remote) standing() error {
+	if why := r.away.Load(); why != nil {
+		return v1alpha.Failf(v1alpha.ClassUnavailable, "the store, Valkey at %s, does not answer: %s", r.settings.GetAddress(), *why)
+	}
+	return nil
+}
+
+// ---------------------------------------------------------------- whether it answers
+
+func (r *remote) watch(ctx context.Context) {
+	defer close(r.stopped)
+	logged := false
+	for {
+		r.note(ctx, r.probe(ctx), &logged)
+		wait := probeWhileWell
+		if r.away.Load() != nil {
+			wait = probeWhileAway
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			r.end()
+			return
+		case <-r.doubts:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+func (r *remote) end() {
+	closed := "the Gateway names another store, or the engine ends"
+	r.away.Store(&closed)
+	if client := r.client.Load(); client != nil {
+		(*client).Close()
+	}
+}
+
+// probe connects where there is no connection yet, and asks for a sign of life. A server that is only a replica, or still
+// loads its data, has none: it would refuse what is written.
+func (r *remote) probe(ctx context.Context) error {
+	client := r.client.Load()
+	if client == nil {
+		made, err := r.connect()
+		if err != nil {
+			return err
+		}
+		client = &made
+		r.client.Store(client)
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(probeTimeout, r.timeout))
+	defer cancel()
+	return ping.Exec(ctx, *client, []string{r.settings.GetPrefix() + "ping"}, nil).Error()
+}
+
+// note has calls made, or failed at once, and logs the change.
+func (r *remote) note(ctx context.Context, err error, logged *bool) {
+	address := r.settings.GetAddress()
+	if err == nil {
+		if r.away.Swap(nil) != nil {
+			r.log.Info("the store answers", "address", address)
+		}
+		*logged = false
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	why := err.Error()
+	r.away.Store(&why)
+	if !*logged {
+		r.log.Warn("the store does not answer; calls fail until it does", "address", address, "cause", why)
+	}
+	*logged = true
+}
+
+// doubt has it asked at once whether it answers.
+func (r *remote) doubt() {
+	select {
+	case r.doubts <- struct{}{}:
+	default:
+	}
+}
+
+// ---------------------------------------------------------------- the connection
+
+func (r *remote) connect() (valkey.Client, error) {
+	option, err := clientOption(r.settings)
+	if err != nil {
+		return nil, err
+	}
+	return valkey.NewClient(option)
+}
+
+// call makes one call in the time that there is for one.
+func (r *remote) call(ctx context.Context, f func(context.Context, valkey.Client) error) error {
+	if err := r.standing(); err != nil {
+		return err
+	}
+	within, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	err := f(within, *r.client.Load())
+	if err == nil {
+		return nil
+	}
+	return r.failure(ctx, within, err)
+}
+
+// failure says what has become of a call, and has the server asked for a sign of life where that may be its fault.
+func (r *remote) failure(ctx, within context.Context, err error) error {
+	if refused, ok := valkey.IsValkeyErr(err); ok {
+		return r.refusal(refused)
+	}
+	switch {
+	case ctx.Err() != nil: // who has asked waits no longer
+	case within.Err() != nil:
+		r.doubt()
+	default:
+		why := err.Error()
+		r.away.CompareAndSwap(nil, &why)
+		r.doubt()
+	}
+	return v1alpha.Failf(v1alpha.ClassUnavailable, "the store, Valkey at %s: %v", r.settings.GetAddress(), err)
+}

@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// ping writes, as what policies call does. The key is gone at once.
+var ping = valkey.NewLuaScript(`return redis.call('DEL', KEYS[1])`)
+
+// increment adds, and has the key end where it was made by that. What is no number, or would not fit, is refused by INCRBY.
+// The sum is read as text: a number in Lua has 53 bits.
+var increment = valkey.NewLuaScript(`
+redis.call('INCRBY', KEYS[1], ARGV[1])
+if redis.call('PTTL', KEYS[1]) == -1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return redis.call('GET', KEYS[1])`)
+
+// throttle is v1alpha.Limit.Decide, by the server's clock, so that nodes need not agree on the time. Microseconds are
+// counted from 2025, for a number in Lua has 53 bits. Arguments: interval, burst, cost; in tests the time, too.
+var throttle = valkey.NewLuaScript(`
+local time = redis.call('TIME')
+local now = tonumber(ARGV[4] or (tonumber(time[1]) - 1735689600) * 1000000 + tonumber(time[2]))
+local interval, burst, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local room = burst * interval
+local before = tonumber(redis.call('GET', KEYS[1]) or now)
+local tat = math.min(math.max(before, now), now + room)
+local after = tat + cost * interval
+local allowed, retry = 1, 0
+if after - now > room + 0.001 then
+  allowed, retry, after = 0, math.ceil(after - room - now - 0.001), tat
+end
+if after ~= before and after > now then
+  redis.call('SET', KEYS[1], string.format('%.17g', after), 'PX', math.ceil((after - now) / 1000) + 1)
+end
+local remaining = math.floor((room - (after - now)) / interval + 0.001)
+return {allowed, remaining, retry, math.ceil(after - now - 0.001)}`)
+
+func (r *remote) key(space, kind, key string) string {
+	return r.settings.GetPrefix() + space + kind + key
+}
+
+func (r *remote) get(ctx context.Context, space, key string) (value []byte, found bool, err error) {
+	err = r.call(ctx, func(ctx context.Context, c valkey.Client) error {
+		value, err = c.Do(ctx, c.B().Get().Key(r.key(space, ofValues, key)).Build()).AsBytes()
+		if found = err == nil; valkey.IsValkeyNil(err) {
+			return nil
+		}
+		return err
+	})
+	return value, found, err
+}
+
+func (r *remote) set(ctx context.Context, space, key string, value []byte, ttl time.Duration, ifAbsent bool) (written bool, err error) {
+	err = r.call(ctx, func(ctx context.Context, c valkey.Client) error {
+		command := c.B().Set().Key(r.key(space, ofValues, key)).Value(valkey.BinaryString(value))
+		var built valkey.Completed
+		if ifAbsent {
+			built = command.Nx().PxMilliseconds(ttl.Milliseconds()).Build()
+		} else {
+			built = command.PxMilliseconds(ttl.Milliseconds()).Build()
+		}
+		err := c.Do(ctx, built).Error()
+		if written = err == nil; valkey.IsValkeyNil(err) {
+			return nil
+		}
+		return err
+	})
+	return written, err
+}
+
+func (r *remote) increment(ctx context.Context, space, key string, by int64, ttl time.Duration) (sum int64, err error) {
+	err = r.call(ctx, func(ctx context.Context, c valkey.Client) error {
+		arguments := []string{strconv.FormatInt(by, 10), strconv.FormatInt(ttl.Milliseconds(), 10)}
+		sum, err = increment.Exec(ctx, c, []string{r.key(space, ofValues, key)}, arguments).AsInt64()
+		return err
+	})
+	return sum, err
+}
+
+func (r *remote) expire(ctx context.Context, space, key string, ttl time.Duration) (found bool, err error) {
+	err = r.call(ctx, func(ctx context.Context, c valkey.Client) error {
+		found, err = c.Do(ctx, c.B().Pexpire().Key(r.key(space, ofValues, key)).Milliseconds(ttl.Milliseconds()).Build()).AsBool()
+		return err
+	})
+	return found, err
+}
+
+func (r *remote) delete(ctx context.Context, space, key string) (found bool, err error) {
+	err = r.call(ctx, func(ctx context.Context, c valkey.Client) error {
+		found, err = c.Do(ctx, c.B().Unlink().Key(r.key(space, ofValues, key)).Build()).AsBool()
+		return err
+	})
+	return found, err
+}
+
+func (r *remote) throttle(ctx context.Context, space, key string, limit v1alpha.Limit, cost int64) (answer v1alpha.Throttled, err error) {
+	burst := limit.Burst
+	if burst == 0 {
+		burst = limit.Rate
+	}
+	interval := float64(limit.Per.Microseconds()) / float64(limit.Rate)
+	arguments := []string{strconv.FormatFloat(interval, 'g', -1, 64), strconv.FormatInt(burst, 10), strconv.FormatInt(cost, 10)}
+	if r.fixedTime != nil {
+		arguments = append(arguments, r.fixedTime())
+	}
+	err = r.call(ctx, func(ctx context.Context, c valkey.Client) error {
+		numbers, err := throttle.Exec(ctx, c, []string{r.key(space, ofThrottled, key)}, arguments).AsIntSlice()
+		if err != nil {
+			return err
+		}
+		if len(numbers) != 4 {
+			return fmt.Errorf("expected four numbers of the script, got %d", len(numbers))
+		}
+		answer = v1alpha.Throttled{
+			Allowed: numbers[0] == 1, Remaining: numbers[1],
+			RetryAfter: time.Duration(numbers[2]) * time.Microsecond, ResetAfter: time.Duration(numbers[3]) * time.Microsecond,
+		}
+		return nil
+	})
+	return answer, err
+}
+
+// refusal is an error that the server has answered with.
+func (r *remote) refusal(refused *valkey.ValkeyError) error {
+	text := refused.Error()
+	switch {
+	case strings.Contains(text, "not an integer") || strings.Contains(text, "overflow"):
+		return fmt.Errorf("%w: increment: expected a whole number at the key, and a sum that fits 64 bits", v1alpha.ErrStoreInput)
+	case strings.HasPrefix(text, "OOM"):
+		return full("the store, Valkey at %s: %s", r.settings.GetAddress(), text)
+	default:
+		r.doubt() // NOAUTH, READONLY, LOADING, and so on
+		return v1alpha.Failf(v1alpha.ClassUnavailable, "the store, Valkey at %s: %s", r.settings.GetAddress(), text)
+	}
+}

@@ -1,0 +1,257 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/valkey-io/valkey-go"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// server is a Valkey, or a Redis, of this machine.
+type server struct {
+	binary, port string
+	options      []string
+	process      *exec.Cmd
+}
+
+// requiredByEnvironment has these tests fail where there is no server to test with.
+const requiredByEnvironment = "VALKEY_REQUIRED"
+
+func startServer(t *testing.T, options ...string) *server {
+	t.Helper()
+	s := &server{options: options}
+	for _, name := range []string{os.Getenv("VALKEY_SERVER"), "valkey-server", "redis-server"} {
+		if path, err := exec.LookPath(name); err == nil && name != "" {
+			s.binary = path
+			break
+		}
+	}
+	if s.binary == "" {
+		if os.Getenv(requiredByEnvironment) != "" {
+			t.Fatal("expected valkey-server or redis-server in PATH, or its path in VALKEY_SERVER; found none")
+		}
+		t.Skip("there is neither valkey-server nor redis-server on this machine")
+	}
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, s.port, _ = net.SplitHostPort(listener.Addr().String())
+	_ = listener.Close()
+	s.start(t)
+	t.Cleanup(s.kill)
+	return s
+}
+
+func (s *server) start(t *testing.T) {
+	t.Helper()
+	arguments := append([]string{"--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"}, s.options...)
+	s.process = exec.CommandContext(context.WithoutCancel(t.Context()), s.binary, arguments...)
+	if err := s.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *server) kill() {
+	_ = s.process.Process.Kill()
+	_ = s.process.Wait()
+}
+
+func (s *server) settings() *nodev1.ValkeyStore {
+	return &nodev1.ValkeyStore{Address: "127.0.0.1:" + s.port, Prefix: "test:", TimeoutMs: 10_000}
+}
+
+func remoteStore(t *testing.T, settings *nodev1.ValkeyStore) *Store {
+	t.Helper()
+	s := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	t.Cleanup(s.Close)
+	s.Apply(&nodev1.Store{Valkey: settings})
+	eventually(t, "it is connected", func() bool { return s.Standing() == nil })
+	return s
+}
+
+func TestValkeyConforms(t *testing.T) {
+	s := remoteStore(t, startServer(t).settings())
+	now := time.Duration(0)
+	r := s.remote.Load()
+	r.fixedTime = func() string { return strconv.FormatInt(now.Microseconds(), 10) }
+	conforms(t, s, func(t *testing.T, space string, by time.Duration) {
+		now += by
+		endSooner(t, *r.client.Load(), "test:"+space, by)
+	})
+}
+
+// endSooner has all values whose keys begin so end by so much sooner, in whole seconds: as if that time had passed, and no
+// other.
+func endSooner(t *testing.T, client valkey.Client, prefix string, by time.Duration) {
+	t.Helper()
+	script := valkey.NewLuaScript(`
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  if string.sub(key, 1, #ARGV[1]) == ARGV[1] and string.find(key, ':k:', 1, true) then
+    local left = math.ceil(redis.call('PTTL', key) / 1000) * 1000 - ARGV[2]
+    if left > 0 then redis.call('PEXPIRE', key, left) else redis.call('DEL', key) end
+  end
+end
+return 1`)
+	if err := script.Exec(t.Context(), client, nil, []string{prefix, fmt.Sprint(by.Milliseconds())}).Error(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatAnotherNodeHasWrittenIsSeen(t *testing.T) {
+	server := startServer(t)
+	one, other := remoteStore(t, server.settings()).Of("p", "a"), remoteStore(t, server.settings())
+	fill(t, one, "k", 1)
+	if !has(t, other.Of("p", "a"), "k0") || has(t, other.Of("p", "b"), "k0") {
+		t.Error("expected the other node to see the key at this API, and at no other")
+	}
+	elsewhere := server.settings()
+	elsewhere.Prefix = "staging:"
+	if has(t, remoteStore(t, elsewhere).Of("p", "a"), "k0") {
+		t.Error("expected another prefix to have keys of its own")
+	}
+}
+
+func unavailable(err error) bool {
+	failure, ok := errors.AsType[*v1alpha.Failure](err)
+	return ok && failure.Class == v1alpha.ClassUnavailable
+}
+
+func TestWhileItIsAwayCallsFailAtOnce(t *testing.T) {
+	server := startServer(t)
+	s := remoteStore(t, server.settings())
+	one := s.Of("p", "a")
+	fill(t, one, "k", 1)
+	server.kill()
+	eventually(t, "it is known to be away", func() bool { return s.Standing() != nil })
+	began := time.Now()
+	for range 1000 {
+		if _, _, err := one.Get(t.Context(), "k0"); !unavailable(err) {
+			t.Fatalf("expected a failure of class unavailable, got %v", err)
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second { // with the timeout of each it would be hours
+		t.Errorf("expected 1000 calls to fail at once, they took %s", took)
+	}
+	server.start(t)
+	began = time.Now()
+	eventually(t, "it is back", func() bool { return s.Standing() == nil })
+	t.Logf("back after %s", time.Since(began))
+	fill(t, one, "k", 1)
+}
+
+func TestAServerThatHangsIsAway(t *testing.T) {
+	server := startServer(t)
+	settings := server.settings()
+	settings.TimeoutMs = 50
+	s := remoteStore(t, settings)
+	one := s.Of("p", "a")
+	fill(t, one, "k", 1)
+	_ = server.process.Process.Signal(syscall.SIGSTOP)
+	eventually(t, "calls fail at once", func() bool {
+		_, _, err := one.Get(t.Context(), "k0")
+		return unavailable(err) && s.Standing() != nil
+	})
+	_ = server.process.Process.Signal(syscall.SIGCONT)
+	eventually(t, "it is back", func() bool { return s.Standing() == nil })
+}
+
+func TestItNeedNotBeThereAtTheStart(t *testing.T) {
+	server := startServer(t)
+	server.kill()
+	s := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	t.Cleanup(s.Close)
+	s.Apply(&nodev1.Store{Valkey: server.settings()})
+	if _, _, err := s.Of("p", "a").Get(t.Context(), "k"); !unavailable(err) {
+		t.Fatalf("expected a failure of class unavailable, got %v", err)
+	}
+	server.start(t)
+	eventually(t, "it is there", func() bool { return s.Standing() == nil })
+	s.Apply(nil)
+	fill(t, s.Of("p", "a"), "k", 1)
+	if s.memory.entries.Load() != 1 {
+		t.Error("expected entries in memory once the Gateway names no Valkey")
+	}
+}
+
+func TestWhatTheServerRefuses(t *testing.T) {
+	server := startServer(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
+	s := remoteStore(t, server.settings())
+	var err error
+	for i := 0; err == nil && i < 100; i++ {
+		_, err = s.Of("p", "a").Set(t.Context(), fmt.Sprint(i), make([]byte, 1<<20), time.Hour, false)
+	}
+	if !errors.Is(err, v1alpha.ErrStoreFull) || !unavailable(err) {
+		t.Errorf("expected that the store is full, got %v", err)
+	}
+}
+
+func TestUserAndPassword(t *testing.T) {
+	server := startServer(t, strings.Fields("--user gatewright on >right ~test:* "+permissions(t)+" --user default off")...)
+	settings := server.settings()
+	settings.User, settings.PasswordFile = "gatewright", filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(settings.PasswordFile, []byte("wrong\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	t.Cleanup(s.Close)
+	s.Apply(&nodev1.Store{Valkey: settings})
+	eventually(t, "the wrong password is refused", func() bool {
+		err := s.Standing()
+		return err != nil && strings.Contains(err.Error(), "WRONGPASS")
+	})
+	if err := os.WriteFile(settings.PasswordFile, []byte("right\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the right one is read", func() bool { return s.Standing() == nil })
+	one := s.Of("p", "a")
+	fill(t, one, "k", 1)
+	has(t, one, "k0")
+	_, increment := one.Increment(t.Context(), "n", 1, time.Hour)
+	_, expire := one.Expire(t.Context(), "n", time.Hour)
+	_, deleted := one.Delete(t.Context(), "n")
+	_, throttle := one.Throttle(t.Context(), "t", v1alpha.Limit{Rate: 1, Per: time.Second}, 1)
+	if err := errors.Join(increment, expire, deleted, throttle); err != nil {
+		t.Error(err)
+	}
+}
+
+// permissions are those that the how-to says are enough.
+func permissions(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../../../docs/how-to/store.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "~production:*` and `")
+	listed, _, found := strings.Cut(after, "`")
+	if !found {
+		t.Fatal("expected the how-to to list what the user may do")
+	}
+	return listed
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if holds() {
+			return
+		}
+	}
+	t.Fatalf("expected that %s", what)
+}

@@ -1,0 +1,215 @@
+// Package store is the state that policies share: in the engine's memory, or in a Valkey that all nodes ask. The Gateway
+// says which (spec.store), also while it runs.
+//
+// A Store has the bounds, the counts and the choice between the two; `memory` and `remote` are the places. Keys are
+// namespaced by policy and API, so that no policy reads another's.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// DefaultMaxBytes is what the store may take of the engine's memory where the Gateway says nothing.
+const DefaultMaxBytes = 64 << 20
+
+// place is where entries are. What it is given is within the bounds; errors that are not about the input are failures of
+// class unavailable.
+type place interface {
+	get(ctx context.Context, space, key string) ([]byte, bool, error)
+	set(ctx context.Context, space, key string, value []byte, ttl time.Duration, ifAbsent bool) (bool, error)
+	increment(ctx context.Context, space, key string, by int64, ttl time.Duration) (int64, error)
+	expire(ctx context.Context, space, key string, ttl time.Duration) (bool, error)
+	delete(ctx context.Context, space, key string) (bool, error)
+	throttle(ctx context.Context, space, key string, limit v1alpha.Limit, cost int64) (v1alpha.Throttled, error)
+}
+
+// Store is the store of one engine.
+type Store struct {
+	log    *slog.Logger
+	memory *memory
+	meter  *meter
+	remote atomic.Pointer[remote] // nil: entries are in memory
+
+	mu      sync.Mutex // one Apply at a time
+	settled *nodev1.ValkeyStore
+}
+
+// New makes a store in memory.
+func New(log *slog.Logger) *Store {
+	s := &Store{log: log, memory: newMemory(DefaultMaxBytes, monotonic())}
+	s.meter = newMeter(s)
+	return s
+}
+
+// Apply has the store be what a Gateway says; nil is one that says nothing. It does not wait for a Valkey. Entries stay
+// where they are: another place begins empty, or with what it has.
+func (s *Store) Apply(settings *nodev1.Store) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limit := int64(settings.GetMaxBytes())
+	if limit == 0 {
+		limit = DefaultMaxBytes
+	}
+	s.memory.resize(limit)
+	if same(s.settled, settings.GetValkey()) {
+		return
+	}
+	s.settled = settings.GetValkey()
+	var next *remote
+	if s.settled != nil {
+		next = newRemote(s.settled, s.log)
+	}
+	if before := s.remote.Swap(next); before != nil {
+		go before.close() // it may be connecting
+	}
+}
+
+// Close ends the connection to a Valkey, and the store.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if before := s.remote.Swap(nil); before != nil {
+		before.close()
+	}
+	s.memory.close()
+}
+
+// Standing is why the store does not answer now, or nil.
+func (s *Store) Standing() error {
+	if remote := s.remote.Load(); remote != nil {
+		return remote.standing()
+	}
+	return nil
+}
+
+// Stats are how the store stands.
+type Stats struct {
+	Valkey string `json:"valkey"` // HOST:PORT; "": entries are in the engine's memory
+	Away   string `json:"away"`   // why the Valkey does not answer; "": it does
+}
+
+// Stats is how the store stands now.
+func (s *Store) Stats() (stats Stats) {
+	if remote := s.remote.Load(); remote != nil {
+		stats.Valkey = remote.settings.GetAddress()
+		if why := remote.away.Load(); why != nil {
+			stats.Away = *why
+		}
+	}
+	return stats
+}
+
+// Of is the store of a policy at an API.
+func (s *Store) Of(policy, api string) v1alpha.Store {
+	return &view{store: s, policy: policy, space: space(policy, api)}
+}
+
+func (s *Store) place() place {
+	if remote := s.remote.Load(); remote != nil {
+		return remote
+	}
+	return s.memory
+}
+
+// allAPIs stands for the API in the space that a policy has at all of them. No API is called so.
+const allAPIs = "*"
+
+// space begins the keys of a policy at an API. Neither name has a colon in it.
+func space(policy, api string) string { return policy + ":" + api + ":" }
+
+// view is the store as one policy sees it.
+type view struct {
+	store         *Store
+	policy, space string
+}
+
+func (v *view) Get(ctx context.Context, key string) (value []byte, found bool, err error) {
+	defer v.store.meter.call(opGet, &err)()
+	if err := checkKey(key); err != nil {
+		return nil, false, err
+	}
+	return v.store.place().get(ctx, v.space, key)
+}
+
+func (v *view) Set(ctx context.Context, key string, value []byte, ttl time.Duration, ifAbsent bool) (written bool, err error) {
+	defer v.store.meter.call(opSet, &err)()
+	if err := errors.Join(checkKey(key), checkTTL(ttl), checkValue(value)); err != nil {
+		return false, err
+	}
+	return v.store.place().set(ctx, v.space, key, value, ttl, ifAbsent)
+}
+
+func (v *view) Increment(ctx context.Context, key string, by int64, ttl time.Duration) (sum int64, err error) {
+	defer v.store.meter.call(opIncrement, &err)()
+	if err := errors.Join(checkKey(key), checkTTL(ttl)); err != nil {
+		return 0, err
+	}
+	return v.store.place().increment(ctx, v.space, key, by, ttl)
+}
+
+func (v *view) Expire(ctx context.Context, key string, ttl time.Duration) (found bool, err error) {
+	defer v.store.meter.call(opExpire, &err)()
+	if err := errors.Join(checkKey(key), checkTTL(ttl)); err != nil {
+		return false, err
+	}
+	return v.store.place().expire(ctx, v.space, key, ttl)
+}
+
+func (v *view) Delete(ctx context.Context, key string) (found bool, err error) {
+	defer v.store.meter.call(opDelete, &err)()
+	if err := checkKey(key); err != nil {
+		return false, err
+	}
+	return v.store.place().delete(ctx, v.space, key)
+}
+
+func (v *view) Throttle(ctx context.Context, key string, limit v1alpha.Limit, cost int64) (answer v1alpha.Throttled, err error) {
+	defer v.store.meter.call(opThrottle, &err)()
+	if err := errors.Join(checkKey(key), limit.Check(cost)); err != nil {
+		return answer, err
+	}
+	return v.store.place().throttle(ctx, v.space, key, limit, cost)
+}
+
+func (v *view) Shared() v1alpha.Store {
+	return &view{store: v.store, policy: v.policy, space: space(v.policy, allAPIs)}
+}
+
+func checkKey(key string) error {
+	if key == "" || len(key) > v1alpha.MaxStoreKey {
+		return fmt.Errorf("%w: key: expected 1 to %d bytes, got %d", v1alpha.ErrStoreInput, v1alpha.MaxStoreKey, len(key))
+	}
+	return nil
+}
+
+func checkValue(value []byte) error {
+	if len(value) > v1alpha.MaxStoreValue {
+		return fmt.Errorf("%w: value: expected at most %d bytes, got %d", v1alpha.ErrStoreInput, v1alpha.MaxStoreValue, len(value))
+	}
+	return nil
+}
+
+func checkTTL(ttl time.Duration) error {
+	if ttl < time.Millisecond || ttl > v1alpha.MaxStoreTTL {
+		return fmt.Errorf("%w: ttl: expected 1 ms to %s, got %s", v1alpha.ErrStoreInput, v1alpha.MaxStoreTTL, ttl)
+	}
+	return nil
+}
+
+// full is a failure of class unavailable that says that there is no room.
+func full(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", v1alpha.ErrStoreFull, v1alpha.Failf(v1alpha.ClassUnavailable, format, args...))
+}
+
+func notANumber(key string) error {
+	return fmt.Errorf("%w: increment: expected a whole number at key %.40q, and a sum that fits 64 bits", v1alpha.ErrStoreInput, key)
+}

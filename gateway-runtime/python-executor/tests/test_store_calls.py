@@ -1,0 +1,197 @@
+"""Policies that use the engine's store, in a real executor: who waits, and what becomes of those who wait."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from gatewright import store
+from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.running.latency import RUN
+from gatewright_executor.session import replies
+from gatewright_executor.session.store_calls import store_of_running_instance
+from gatewright_executor.testing import Engine, configuration, eventually, request_execution
+
+Start = Callable[..., Engine]
+COUNT = """
+    from gatewright.policy import UpstreamRequestModifications
+    from gatewright.store import Store
+
+    def prepare(params):
+        return Store(timeout=params.get("timeout", 10))
+
+    def on_request(ctx, params):
+        if params.get("unless") and ctx.headers.get("x-count") is None:
+            return None
+        count = ctx.prepared.increment("n", ttl=60)
+        return UpstreamRequestModifications(set_headers={"x-count": str(count)})
+"""
+COUNT_ASYNC = """
+    from gatewright.policy import UpstreamRequestModifications
+    from gatewright.store import AsyncStore
+
+    def prepare(params):
+        return AsyncStore("sums", timeout=params.get("timeout", 10), shared=True)
+
+    async def on_request(ctx, params):
+        count = await ctx.prepared.increment("n", 5, ttl=60)
+        return UpstreamRequestModifications(set_headers={"x-count": str(count)})
+"""
+BLOCKS_ITS_LOOP = """
+    from gatewright.store import Store
+
+    def prepare(params):
+        return Store()
+
+    async def on_request(ctx, params):
+        ctx.prepared.get("n")
+"""
+PASSES = "def on_request(ctx, params): return None"
+COUNTED = b"x-count\x007\x00"
+UNAVAILABLE = pb.FAILURE_CLASS_UNAVAILABLE
+
+
+@pytest.fixture(autouse=True)
+def in_a_gateway() -> Iterator[None]:
+    before = store.use(store_of_running_instance)
+    yield
+    store.use(before)
+
+
+def answer(engine: Engine, number: int, **result: object) -> pb.StoreCall:
+    call = engine.store_call(number)
+    engine.send(store_results=[pb.StoreResult(id=number, number=7, **result)])  # type: ignore[arg-type]
+    return call
+
+
+@pytest.mark.parametrize("source", [COUNT, COUNT_ASYNC])
+def test_a_call_goes_to_the_engine_and_its_result_comes_back(engine: Start, source: str) -> None:
+    one = engine(count=source)
+    one.configure(3, "count:v1.0.0")
+    one.send(request_execution(1, instance=3))
+    call = answer(one, 1)
+    is_async = source is COUNT_ASYNC
+    assert (call.instance, call.operation, call.ttl_ms) == (3, pb.STORE_OPERATION_INCREMENT, 60_000)
+    assert (call.key, call.amount, call.shared) == ((b"sums:n", 5, True) if is_async else (b":n", 1, False))
+    assert one.action(1).set_headers == COUNTED
+
+
+@pytest.mark.parametrize("source", [COUNT, COUNT_ASYNC])
+@pytest.mark.parametrize(
+    ("outcome", "failure", "error"),
+    [
+        (pb.STORE_OUTCOME_UNAVAILABLE, UNAVAILABLE, "StoreUnavailableError: why"),
+        (pb.STORE_OUTCOME_FULL, UNAVAILABLE, "StoreFullError: why"),
+        (pb.STORE_OUTCOME_INVALID, pb.FAILURE_CLASS_EXCEPTION, "ValueError: why"),
+    ],
+)
+def test_what_the_engine_says_is_raised(engine: Start, source: str, outcome: int, failure: int, error: str) -> None:
+    one = engine(count=source)
+    one.configure(1, "count:v1.0.0")
+    one.send(request_execution(1))
+    answer(one, 1, outcome=outcome, message="why")
+    got = one.action(1).failure
+    assert got.failure_class == failure
+    assert got.hook == "on_request", "it was started: no other process may try it"
+    assert error in got.message
+
+
+@pytest.mark.parametrize("source", [COUNT, COUNT_ASYNC])
+def test_no_answer_in_time_is_unavailable_and_a_late_one_is_dropped(engine: Start, source: str) -> None:
+    one = engine(count=source)
+    one.configure(1, "count:v1.0.0", {"timeout": 0.05})
+    assert "within 0.05 s" in one.execute(request_execution(1)).failure.message
+    one.send(request_execution(2), store_results=[pb.StoreResult(id=1)])
+    assert one.action(2).failure.failure_class == UNAVAILABLE
+
+
+def test_a_quick_policy_that_asks_the_store_holds_up_nobody(engine: Start) -> None:
+    """The thread that reads runs it: another one reads on before it waits, else no result would ever come."""
+    one = engine(count=COUNT, passes=PASSES)
+    for number, policy in ((1, "count:v1.0.0"), (2, "passes:v1.0.0")):
+        one.configure(number, policy, {"unless": True} if number == 1 else {})
+        for execution in range(10 * RUN):
+            one.execute(request_execution(number * 10_000 + execution, instance=number))
+    asks = [("x-count", "")]
+    began = time.monotonic()
+    one.send(request_execution(1, instance=1, headers=asks), request_execution(2, instance=2))
+    one.send(request_execution(3, instance=2))
+    assert one.action(2) == pb.Action(id=2)
+    assert one.action(3) == pb.Action(id=3)
+    answer(one, 1)
+    assert one.action(1).set_headers == COUNTED
+    assert time.monotonic() - began < 9, "nobody waited for a timeout"
+    one.send(*(request_execution(number, instance=1, headers=asks) for number in range(10, 14)))
+    for call in range(2, 6):
+        answer(one, call)
+    assert all(one.action(number).set_headers == COUNTED for number in range(10, 14))
+
+
+def test_results_are_read_though_nothing_is_acknowledged(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All workers wait for results, and so many executions for a worker that no frame is acknowledged."""
+    monkeypatch.setattr(replies, "MAX_BACKLOG", 2)
+    one = engine(count=COUNT)
+    instances = range(1, 11)
+    for instance in instances:
+        one.configure(instance, "count:v1.0.0")
+    for instance in instances:
+        one.send(*(request_execution(instance * 100 + each, instance=instance) for each in range(5)))
+    one.store_call(4)
+    assert one.acknowledged < 2 * len(instances)
+    for number in range(1, 5 * len(instances) + 1):
+        answer(one, number)
+    assert eventually(lambda: len(one.actions) == 5 * len(instances))
+    assert all(action.set_headers == COUNTED for action in one.actions)
+    assert eventually(lambda: one.acknowledged == 7 * len(instances))
+
+
+@pytest.mark.parametrize("source", [COUNT, COUNT_ASYNC])
+def test_where_the_stream_ends_who_waits_goes_on_at_once(serve: Callable[..., Path], source: str) -> None:
+    socket = serve(count=source)
+    began = time.monotonic()
+    with Engine(socket) as one:
+        one.configure(1, "count:v1.0.0", {"timeout": 60})
+        one.send(request_execution(1, seconds=60))
+        one.store_call(1)
+    with Engine(socket) as other:
+        assert eventually(lambda: other.health().executions_finished == 1)
+    assert time.monotonic() - began < 30
+
+
+def test_a_half_closed_stream_has_no_results_any_more(engine: Start) -> None:
+    one = engine(count=COUNT)
+    one.configure(1, "count:v1.0.0", {"timeout": 60})
+    one.send(request_execution(1))
+    one.store_call(1)
+    one.half_close()
+    assert "has ended" in one.action(1).failure.message
+
+
+def test_a_store_that_waits_is_not_for_an_event_loop(engine: Start) -> None:
+    one = engine(blocks=BLOCKS_ITS_LOOP)
+    one.configure(1, "blocks:v1.0.0")
+    failure = one.execute(request_execution(1)).failure
+    assert failure.failure_class == pb.FAILURE_CLASS_EXCEPTION
+    assert "use AsyncStore" in failure.message
+
+
+def test_a_store_is_made_in_prepare(engine: Start) -> None:
+    one = engine(early="from gatewright.store import Store\nEARLY = Store()\ndef on_request(ctx, params): pass")
+    assert "made in prepare" in one.hello.policies[0].failure.message
+
+
+def test_prepare_may_ask_it(engine: Start) -> None:
+    one = engine(
+        asks="""
+        from gatewright.store import Store
+
+        def prepare(params):
+            return Store(timeout=10).get("n")
+
+        def on_request(ctx, params):
+            assert ctx.prepared == b"there"
+    """
+    )
+    one.send(configure=[configuration(1, "asks:v1.0.0")])
+    answer(one, 1, yes=True, value=b"there")
+    assert one.execute(request_execution(1)) == pb.Action(id=1)

@@ -1,0 +1,93 @@
+"""A store without a gateway, for tests: `gatewright.testing.store`. conformance/store.json says what it does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gatewright import clock, store
+from gatewright.store import Answer, Call, Limit, StoreUnavailableError
+
+__all__ = ["StoreInMemory", "in_memory"]
+
+_NUMBER = re.compile(rb"0|-?[1-9][0-9]*")
+
+
+class StoreInMemory:
+    """Entries by their keys, and whether anybody gets at them. Time is that of `sdk.clock`."""
+
+    def __init__(self, away: bool = False) -> None:
+        self.away = away
+        """True: all calls raise StoreUnavailableError. May be set at any time."""
+        self.calls = 0
+        """How many there were."""
+        self._began = clock.monotonic()
+        self._values: dict[tuple[bool, bytes], tuple[bytes, float]] = {}  # and when they end
+        self._throttled: dict[tuple[bool, bytes], float] = {}
+
+    def call(self, call: Call, timeout: float) -> Answer:  # noqa: ARG002 — nobody waits here
+        """For stores."""
+        self.calls += 1
+        if self.away:
+            raise StoreUnavailableError("the store is away, as testing.store(away=True) says")
+        key = call.shared, call.key
+        if call.operation == "throttle":
+            assert call.limit is not None
+            return self._throttle(key, call.limit, call.amount)
+        now = clock.monotonic()
+        value, ends = self._values.get(key, (None, 0.0))
+        if value is not None and ends <= now:
+            value = None
+        return self._on_value(call, key, value, ends, now)
+
+    async def call_async(self, call: Call, timeout: float) -> Answer:
+        """For stores."""
+        return self.call(call, timeout)
+
+    def _on_value(self, call: Call, key: tuple[bool, bytes], value: bytes | None, ends: float, now: float) -> Answer:
+        found = value is not None
+        match call.operation:
+            case "set":
+                if found and call.if_absent:
+                    return Answer(False)
+                self._values[key] = call.value, now + call.ttl
+                return Answer(True)
+            case "increment":
+                total = _number(call.key, b"0" if value is None else value) + call.amount
+                _number(call.key, b"%d" % total)
+                self._values[key] = b"%d" % total, ends if found else now + call.ttl
+                return Answer(number=total)
+            case "expire" if value is not None:
+                self._values[key] = value, now + call.ttl
+            case "delete":
+                self._values.pop(key, None)
+        return Answer(found, value or b"")
+
+    def _throttle(self, key: tuple[bool, bytes], limit: Limit, cost: int) -> Answer:
+        now = (clock.monotonic() - self._began) * 1e6
+        self._throttled[key], answer = limit.decide(self._throttled.get(key, now), now, cost)
+        return Answer(answer.allowed, b"", answer.remaining, answer.retry_after, answer.reset_after)
+
+
+def _number(key: bytes, text: bytes) -> int:
+    if not _NUMBER.fullmatch(text) or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"increment: expected a whole number at key {key!r:.80}, and a sum that fits 64 bits")
+    return int(text)
+
+
+@contextmanager
+def in_memory(away: bool = False) -> Iterator[StoreInMemory]:
+    """Within it, all stores that are made have their entries in what it yields; away: it does not answer.
+
+    Without it each store of a test has entries of its own.
+    """
+    made = StoreInMemory(away)
+    before = store.use(lambda: made)
+    try:
+        yield made
+    finally:
+        store.use(before)
+
+
+store.use(StoreInMemory)  # for who imports this there is no gateway: each store has entries of its own

@@ -1,0 +1,103 @@
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gatewright import store, testing
+from gatewright.store import AsyncStore, Limit, Store, StoreUnavailableError
+
+CASES = json.loads((Path(__file__).parents[3] / "conformance" / "store.json").read_text())
+
+
+def _ask(asked: Store, step: dict[str, Any]) -> object:
+    key = step["key"]
+    match step["do"]:
+        case "get":
+            value = asked.get(key)
+            return None if value is None else value.decode()
+        case "set":
+            return asked.set(key, step["value"], ttl=step["ttl"], if_absent=step["ifAbsent"])
+        case "increment":
+            return asked.increment(key, step["by"], ttl=step["ttl"])
+        case "expire":
+            return asked.expire(key, step["ttl"])
+        case "delete":
+            return asked.delete(key)
+        case "throttle":
+            answer = asked.throttle(key, Limit(step["rate"], step["per"], step["burst"]), step["cost"])
+            return {
+                "allowed": answer.allowed, "remaining": answer.remaining, "retryAfter": answer.retry_after,
+                "resetAfter": answer.reset_after,
+            }  # fmt: skip
+    raise AssertionError(step)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_it_does_what_the_engine_does(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MAX_KEY", 1025)  # the table's keys are without a name and a colon
+    with testing.clock(0.0) as clock, testing.store():
+        asked = Store()
+        for number, step in enumerate(case["steps"]):
+            if step["do"] == "advance":
+                clock.advance(step["seconds"])
+            elif "error" in step:
+                with pytest.raises(ValueError, match="expected"):
+                    _ask(asked, step)
+            else:
+                assert _ask(asked, step) == step["gives"], f"step {number}"
+
+
+def test_each_store_of_a_test_has_entries_of_its_own_but_within_one_store() -> None:
+    Store().set("a", "1", ttl=1)
+    assert Store().get("a") is None
+    with testing.store():
+        Store().set("a", "1", ttl=1)
+        assert Store().get("a") == b"1"
+        assert Store("other").get("a") is None
+        assert Store(shared=True).get("a") is None
+
+
+def test_it_can_be_away() -> None:
+    with testing.store(away=True) as there:
+        asked = Store()
+        with pytest.raises(StoreUnavailableError):
+            asked.get("a")
+        there.away = False
+        assert asked.get("a") is None
+        assert there.calls == 2
+
+
+def test_an_async_store_is_the_same_awaited() -> None:
+    async def uses() -> None:
+        one = AsyncStore("n")
+        assert await one.set("a", b"1", ttl=1)
+        assert await one.get("a") == b"1"
+        assert await one.increment("a", 2, ttl=1) == 3
+        assert await one.expire("a", 5)
+        assert await one.delete("a")
+        assert (await one.throttle("a", Limit(1))).remaining == 0
+
+    asyncio.run(uses())
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: Store("a b"), "name: expected"),
+        (lambda: Store("x" * 65), "name: expected"),
+        (lambda: Store(timeout=0), "timeout: expected"),
+        (lambda: Store().set("a", b"x" * (store.MAX_VALUE + 1), ttl=1), "value: expected"),
+        (lambda: Store().get("x" * 1024), "key: expected 1 to 1023 bytes, got 1024"),
+        (lambda: Store().set("a", b"", ttl=float("nan")), "ttl: expected"),
+        (lambda: Store().set("a", b"", ttl=float("inf")), "ttl: expected"),
+        (lambda: Store().increment("a", 2**63, ttl=1), "by: expected"),
+        (lambda: Limit(1, float("nan")), "limit: expected"),
+        (lambda: Limit(2_000_000, 1), "limit: expected at most"),
+        (lambda: Limit(1, 86_400, 1000), "limit: expected a burst"),
+        (lambda: Store().throttle("a", Limit(1), -1), "cost: expected"),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused(make: Any, expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        make()
