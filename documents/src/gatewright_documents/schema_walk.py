@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath
@@ -43,6 +44,26 @@ def in_place(schema: JsonValue, root: JsonObject, seen: frozenset[str] = frozens
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference not in seen:
         yield from in_place(resolved(reference, root), root, seen | {reference})
+
+
+def of_key(key: str, parts: Sequence[JsonObject]) -> list[JsonValue]:
+    """What may apply to an object's value at a key, of the schemas that may apply to the object."""
+    found: list[JsonValue] = []
+    for part in parts:
+        found.append(part.get("properties", {}).get(key))
+        found += [schema for pattern, schema in part.get("patternProperties", {}).items() if re.search(pattern, key)]
+        found += [part.get("additionalProperties"), part.get("unevaluatedProperties")]
+        found.append(part.get("dependentSchemas", {}).get(key))
+    return found
+
+
+def of_item(index: int, parts: Sequence[JsonObject]) -> list[JsonValue]:
+    """What may apply to an item of a list, of the schemas that may apply to the list."""
+    found: list[JsonValue] = []
+    for part in parts:
+        found += part.get("prefixItems", [])[index : index + 1]
+        found += [part.get(keyword) for keyword in ("items", "contains", "unevaluatedItems")]
+    return found
 
 
 def resolved(reference: str, root: JsonObject) -> JsonValue:

@@ -1,13 +1,14 @@
-"""What a schema calls a secret (`writeOnly: true`, `format: password`): a mask in its place, and the way back."""
+"""What a schema calls a secret (`writeOnly: true`, `format: password` or `secret`): a mask in its place, and the way back."""
 
 from __future__ import annotations
 
 import bisect
+import copy
 import json
-import re
 from collections.abc import Mapping, Sequence
 
-from gatewright_documents.schema_walk import in_place
+from gatewright_documents.schema_walk import in_place, of_item, of_key
+from gatewright_documents.secret_references import is_reference, is_secret
 from gatewright_documents.values import JsonObject, JsonValue
 
 MASK = "********"
@@ -22,10 +23,12 @@ def masked(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject) -> 
     parts = [part for schema in schemas for part in in_place(schema, root)]
     if any(part.get("writeOnly") is True or part.get("format") == "password" for part in parts):
         return MASK
+    if is_secret(parts):
+        return copy.deepcopy(value) if is_reference(value) else MASK
     if isinstance(value, dict):
-        return {key: masked(item, _of_key(key, parts), root) for key, item in value.items()}
+        return {key: masked(item, of_key(key, parts), root) for key, item in value.items()}
     if isinstance(value, list):
-        return [masked(item, _of_item(index, parts), root) for index, item in enumerate(value)]
+        return [masked(item, of_item(index, parts), root) for index, item in enumerate(value)]
     return value
 
 
@@ -33,29 +36,11 @@ def without_values(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObj
     """A mask for each value that holds no others, and for each object whose keys are not the schema's own."""
     parts = [part for schema in schemas for part in in_place(schema, root)]
     if isinstance(value, list):
-        return [without_values(item, _of_item(index, parts), root) for index, item in enumerate(value)]
+        return [without_values(item, of_item(index, parts), root) for index, item in enumerate(value)]
     if not isinstance(value, dict):
         return MASK
     named = {key for part in parts for key in part.get("properties", {})}
-    return {key: without_values(item, _of_key(key, parts), root) for key, item in value.items() if key in named}
-
-
-def _of_key(key: str, parts: Sequence[JsonObject]) -> list[JsonValue]:
-    found: list[JsonValue] = []
-    for part in parts:
-        found.append(part.get("properties", {}).get(key))
-        found += [schema for pattern, schema in part.get("patternProperties", {}).items() if re.search(pattern, key)]
-        found += [part.get("additionalProperties"), part.get("unevaluatedProperties")]
-        found.append(part.get("dependentSchemas", {}).get(key))
-    return found
-
-
-def _of_item(index: int, parts: Sequence[JsonObject]) -> list[JsonValue]:
-    found: list[JsonValue] = []
-    for part in parts:
-        found += part.get("prefixItems", [])[index : index + 1]
-        found += [part.get(keyword) for keyword in ("items", "contains", "unevaluatedItems")]
-    return found
+    return {key: without_values(item, of_key(key, parts), root) for key, item in value.items() if key in named}
 
 
 def restored(value: JsonValue, stored: JsonValue, public: JsonValue, stored_public: JsonValue) -> JsonValue:
