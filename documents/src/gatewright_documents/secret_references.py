@@ -92,3 +92,12 @@ def misplaced(
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from misplaced(item, of_item(index, parts), root, (*path, index))
+
+
+def references(value: JsonValue, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Where references to secrets stand in what nodes are told."""
+    if is_reference(value):
+        yield path
+    elif isinstance(value, dict | list):
+        for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from references(item, (*path, step))
