@@ -32,7 +32,7 @@ REFERENCE: JsonObject = {"secretRef": "upstream-key"}
 
 
 def said(value: JsonValue) -> list[str]:
-    return [str(mistake) for mistake in SCHEMA.mistakes(value, "params")]
+    return [str(mistake) for mistake in SCHEMA.parameter_mistakes(value, "params")]
 
 
 @pytest.mark.parametrize("name", ["a", "upstream-key", "a.b_c-1", "0", "a" * 253])

@@ -50,10 +50,15 @@ class Schema:
             public = self.without_values(value) if hide_values else self.masked(value)
         for error in self._validator.iter_errors(value):
             yield from self._told(error, root, public)
+
+    def parameter_mistakes(self, value: JsonValue, root: str, *, hide_values: bool = False) -> Iterator[Mistake]:
+        """`mistakes` of a policy's parameters: names of secrets stand where the schema says of one, and nowhere else."""
+        yield from self.mistakes(value, root, hide_values=hide_values)
+        public = self.without_values(value) if hide_values else self.masked(value)
         for path in secret_references.misplaced(value, [self.document], self.document):
-            shown_path = _public_path(path, public)
             cure = "write the value itself: its schema says of no secret there (format: secret)"
-            yield Mistake.expecting("no reference to a secret", "secretRef", cure, field=format_path(shown_path, root))
+            field = format_path(_public_path(path, public), root)
+            yield Mistake.expecting("no reference to a secret", "secretRef", cure, field=field)
 
     def masked(self, value: JsonValue) -> JsonValue:
         """The value as it may be shown: where the schema says `writeOnly`, `format: password` or `format: secret`, a

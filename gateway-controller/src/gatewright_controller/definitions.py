@@ -181,7 +181,7 @@ def _read(text: bytes, where: str) -> tuple[PolicyDefinition, str]:
 def _system_parameters(policy: PolicyDefinition, given: JsonObject) -> JsonObject:
     schema = Schema(dict(policy.system_parameters))
     parameters = schema.with_defaults(given)
-    if mistakes := list(schema.mistakes(parameters, f"systemParameters.{policy.name}", hide_values=True)):
+    if mistakes := list(schema.parameter_mistakes(parameters, f"systemParameters.{policy.name}", hide_values=True)):
         raise Invalid([replace(one, message=f"{one.message}; {SYSTEM_PARAMETERS_CURE}") for one in mistakes])
     told = schema.for_nodes(parameters)
     assert isinstance(told, dict)

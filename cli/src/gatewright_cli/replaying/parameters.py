@@ -51,7 +51,7 @@ def complete(candidate: Candidate, params: JsonObject, where: str, member: str =
     schema: Any = candidate.definition.get(member) or {}
     filled: Any = with_defaults(params, schema, schema)
     compiled = Schema(schema)
-    told = compiled.mistakes(filled, f"{PARAMS} of {candidate.key}")
+    told = compiled.parameter_mistakes(filled, f"{PARAMS} of {candidate.key}")
     cure = "" if where != "--params" else " (no recording has parameters: give --params or --api)"
     refuse([f"{where}: {mistake}{cure}" for mistake in told])
     marked: Any = compiled.for_nodes(filled)
