@@ -175,13 +175,13 @@ func (s *Store) lookAt(ref Ref, now time.Time) (changed bool) {
 		known.fail(ref, err, same, s.log)
 	case known.held && value == known.value:
 		if known.logged {
-			s.log.Info("a secret can be read again", "secret", ref.Name, "api", ref.API)
+			s.log.Info("a secret can be read again", "reference", ref.Name, "api", ref.API)
 		}
 		known.err, known.logged = nil, false
 	case !same:
 		known.moving = true
 	default:
-		s.log.Info("a secret was read", "secret", ref.Name, "api", ref.API)
+		s.log.Info("a secret was read", "reference", ref.Name, "api", ref.API)
 		known.value, known.held, known.err, known.logged = value, true, nil, false
 		return true
 	}
@@ -193,6 +193,6 @@ func (e *entry) fail(ref Ref, err error, same bool, log *slog.Logger) {
 	e.err = err
 	if e.held && same && !e.logged {
 		e.logged = true
-		log.Error("a secret cannot be read; the value that it had stays in use", "secret", ref.Name, "api", ref.API, "reason", err.Error())
+		log.Error("a secret cannot be read; the value that it had stays in use", "reference", ref.Name, "api", ref.API, "reason", err.Error())
 	}
 }
