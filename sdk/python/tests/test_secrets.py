@@ -87,7 +87,8 @@ def test_it_is_read_of_parameters(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"secretRef": "a"}, {"value": "a"}, {"secretRef": "a", "value": 1}, {"secretRef": "a", "value": "b", "c": 1}]
+    "other",
+    [{"secretRef": "a"}, {"value": "a"}, {"secretRef": "a", "value": 1}, {"secretRef": "a", "value": "b", "c": 1}],
 )
 def test_other_objects_stay(other: dict[str, Any]) -> None:
     assert json.loads(json.dumps(other), object_hook=from_wire) == other
