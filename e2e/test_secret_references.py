@@ -1,20 +1,23 @@
-"""Secrets that parameters name: files of an operator's, which policies are given, and which change while requests pass."""
+"""Secrets that parameters name: files of an operator's, which policies are given and which change meanwhile."""
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.markdown import blocks, page
 from e2e.policy_project import PolicyProject, write_whole
 from e2e.recorded import recorded, recording
 from e2e.upstream import Recorded, Reply, Upstream
 
+PAGE = "docs/how-to/secrets.md"
 pytestmark = pytest.mark.timeout(240)
 SIGN = """
 import logging
@@ -33,7 +36,8 @@ def on_request(ctx, params):
     if ctx.headers.get("x-raise"):
         raise ValueError("not signed", key, params)
     told = {"key": str(key), "params": str(params)}
-    return UpstreamRequestModifications(set_headers={"x-api-key": key.reveal(), "x-word": WORD}, analytics_metadata=told)
+    headers = {"x-api-key": key.reveal(), "x-word": WORD}
+    return UpstreamRequestModifications(set_headers=headers, analytics_metadata=told)
 """
 DEFINITION = """
 processingMode: {requestHeaderMode: PROCESS}
@@ -102,6 +106,9 @@ def signed() -> Iterator[Upstream]:
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     project = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-secrets", go=("api-key-auth",))
     project.write_policy("sign", SIGN, more=DEFINITION, words_py="WORD = 'first'\n")
+    definition, _ = blocks(page(PAGE), "yaml")
+    (source,) = blocks(page(PAGE), "python")
+    project.write_policy("upstream-key", source, more=definition)
     with running(None, project.folder / "state", *project.arguments, "--log-level", "debug") as gateway:
         yield Node(gateway, project)
 
@@ -189,6 +196,19 @@ def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, signed: Up
     eventually("the second key is let in", lambda: asked(second) == 200, 30)
     assert asked(first) == 401
     node.planted += [first, second]
+
+
+def test_the_page(node: Node, signed: Upstream) -> None:
+    """docs/how-to/secrets.md, as it stands."""
+    put, change = blocks(page(PAGE), "sh")
+    policies = yaml.safe_load(blocks(page(PAGE), "yaml")[1])["policies"]
+    name = fresh("page")
+    for commands, key in ((put, "first-key-of-all"), (change, "second-key-of-all")):
+        assert subprocess.run(["bash", "-ec", commands], cwd=node.project.folder, check=False).returncode == 0
+        if key == "first-key-of-all":
+            assert node.publish(name, signed, policies)["state"] == "deployed"
+        eventually(key, lambda key=key: node.key(name) == key, 30)
+    node.planted += ["first-key-of-all", "second-key-of-all"]
 
 
 def test_no_secret_stands_anywhere(node: Node, signed: Upstream) -> None:

@@ -63,8 +63,8 @@ def test_text_and_references_are_taken(name: str) -> None:
         ({"key": {"secretRef": "a", "value": "hunter2"}}, ["params.key"]),
         ({"key": {"value": "hunter2"}}, ["params.key", "params.key"]),
         ({"key": REFERENCE, "free": {"deep": [REFERENCE]}},
-         ["params.free.deep[0]: expected no reference to a secret, got secretRef; write the value itself: its schema says "
-          "of no secret there (format: secret)"]),
+         ["params.free.deep[0]: expected no reference to a secret, got secretRef; write the value itself: its schema "
+          "says of no secret there (format: secret)"]),
         ({"key": REFERENCE, "free": {"secretRef": "", "value": "x"}}, ["params.free"]),
         ({"key": REFERENCE, "keys": [{"id": REFERENCE}]}, ["params.keys[0].id", "params.keys[0].id"]),
     ],

@@ -2,8 +2,8 @@
 
 Hashes of passwords cost tens of milliseconds by design. What was right is kept for `cacheSeconds`, as a keyed digest of
 the credentials and nothing else; hashes are computed in threads, so many at a time; who asks for the same one meanwhile
-waits for it. A user who is unknown pays for the hash of another one, chosen by the name, whose result is thrown away: what
-an answer costs does not tell whether there is such a user.
+waits for it. A user who is unknown pays for the hash of another one, chosen by the name, whose result is thrown away:
+what an answer costs does not tell whether there is such a user.
 
 It does not count tries: put something in front that does. Whatever is wrong with credentials, the answer is the same.
 """
@@ -20,8 +20,9 @@ from collections import OrderedDict
 from typing import Any
 from urllib.parse import quote
 
-from sdk import clock
 from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
+
+from sdk import clock
 
 from .hashes import User, normal, users_of, verify
 

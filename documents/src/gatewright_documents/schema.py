@@ -61,8 +61,8 @@ class Schema:
             yield Mistake.expecting("no reference to a secret", "secretRef", cure, field=field)
 
     def masked(self, value: JsonValue) -> JsonValue:
-        """The value as it may be shown: where the schema says `writeOnly`, `format: password` or `format: secret`, a
-        mask; a reference to a secret is none."""
+        """The value as it may be shown: a mask where the schema says `writeOnly`, `format: password` or `format: secret`,
+        but for the name of a secret."""
         return secret_masks.masked(value, [self.document], self.document)
 
     def for_nodes(self, value: JsonValue) -> JsonValue:

@@ -1,4 +1,4 @@
-"""What a schema calls a secret (`writeOnly: true`, `format: password` or `secret`): a mask in its place, and the way back."""
+"""What a schema calls a secret (`writeOnly: true`, `format: password`, `format: secret`): a mask, and the way back."""
 
 from __future__ import annotations
 
