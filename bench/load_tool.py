@@ -43,7 +43,8 @@ class Result:
 class Load:
     """One sample's load. `rate` 0: a closed loop. body: bytes of each request's; with one it is a POST. marks: how many
     times an answer's body has the mark; with none it may have anything. authority: for a URL of https, who has signed
-    its certificate. anew: a connection for each request, and with TLS a whole handshake."""
+    its certificate. anew: a connection for each request, and with TLS a whole handshake. sent: headers
+    beyond those of bench.request, or in the place of one of them."""
 
     url: str
     connections: int
@@ -56,6 +57,7 @@ class Load:
     marks: int = 0
     authority: Path | None = None
     anew: bool = False
+    sent: Mapping[str, str] | None = None
 
 
 def build(folder: Path) -> Path:
@@ -97,7 +99,8 @@ def drive(
 
 def generate_command(binary: Path, load: Load) -> list[str]:
     """The generator's command line."""
-    sent = [word for name, value in request.HEADERS.items() for word in ("-header", f"{name}: {value}")]
+    headers = request.HEADERS | dict(load.sent or {})
+    sent = [word for name, value in headers.items() for word in ("-header", f"{name}: {value}")]
     expected = [word for name, value in (load.expect or {}).items() for word in ("-expect", f"{name}: {value}")]
     times = ["-warmup", f"{load.warmup}s", "-duration", f"{load.duration}s", "-grace", f"{GRACE}s"]
     amount = ["-connections", str(load.connections), "-rate", str(load.rate), "-body", str(load.body)]
@@ -121,7 +124,7 @@ def parse_result(line: str) -> Result:
 def of(row: Row, port: int, connections: int, warmup: float, duration: float, rate: float) -> Load:
     """The load of one sample of a row."""
     url = f"http://{HOST}:{port}{row.path}"
-    return Load(url, connections, warmup, duration, rate, row.client, row.body, row.mark, row.events)
+    return Load(url, connections, warmup, duration, rate, row.client, row.body, row.mark, row.events, sent=row.sent)
 
 
 def _line(process: subprocess.Popen[str]) -> str:

@@ -24,6 +24,7 @@ class Row:
     body: bytes of each request's body; with one it is a POST.
     connections: those of COUNTS at which it is measured, since all rows at all of them would take an hour.
     revision: the commit whose gateway serves it; none: this tree's.
+    sent: headers of each request beyond those that all have, or in the place of one of them.
     events: of each answer, which is then an event stream; mark: what each of them has when it has come through.
     """
 
@@ -37,6 +38,7 @@ class Row:
     revision: str = ""
     events: int = 0
     mark: str = ""
+    sent: Headers = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:

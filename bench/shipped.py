@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,20 +17,38 @@ from bench import machine
 from bench.peers import envoy
 from bench.peers.site import Site
 from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
-from bench.rows import PLAIN, ROWS, Attachment, Row
+from bench.rows import PLAIN, ROWS, Attachment, Row, add_python_header
 from bench.settings import Settings
 
 HEADER = {"name": "x-bench", "value": "1"}
 BASE = Row("set-one-header", "add-headers, one of the request", (
     {"name": "add-headers", "version": "v1", "params": {"requestHeaders": [HEADER]}},
 ))  # fmt: skip
+BASE_PYTHON = Row("set-header-python", "add-python-header, one each way", (add_python_header(),))
+"""Of those that are Python."""
+API_KEY, BASIC = "partner-key-of-128-bits-and-more", "Basic YW5uOmNvcnJlY3QgaG9yc2U="
+HASHED = "$argon2id$v=19$m=19456,t=2,p=1$7QorTkf/0h6BjUlkGQ2T2g$DAvDIO4Z0bO9d/OvoN82zPtpLF8iYzOFOkP/Qp5N8Mc"
+KEYS = [
+    {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{one}'.encode()).hexdigest()}", "owner": "o"} for one in range(1000)
+]
 NETWORKS = [f"10.{one}.0.0/16" for one in range(100)]
 SHIPPED: dict[str, Attachment] = {
+    "api-key-auth": {"name": "api-key-auth", "version": "v1", "params": {"keys": KEYS}},
+    "basic-auth": {
+        "name": "basic-auth",
+        "version": "v1",
+        "timeout": "5s",
+        "params": {"users": [{"username": "ann", "passwordHash": HASHED}]},
+    },
     "cors": {"name": "cors", "version": "v1", "params": {"allowOrigins": ["https://app.example"]}},
     "ip-restriction": {"name": "ip-restriction", "version": "v1", "params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
 }
 """Those that pass a request on; what answers it costs less than what does not."""
-MEASURED = (BASE, *(Row(f"shipped-{name}", name, (attachment,)) for name, attachment in SHIPPED.items()))
+SENT = {"api-key-auth": {"x-api-key": f"{API_KEY}-7"}, "basic-auth": {"Authorization": BASIC}}
+"""Headers of requests, beside those of all."""
+ALONE = [Row(f"shipped-{name}", name, (one,), sent=SENT.get(name, {})) for name, one in SHIPPED.items()]
+MEASURED = (BASE, BASE_PYTHON, *ALONE)
+PYTHON = ("basic-auth",)
 (ENVOY_ALONE,) = (row for row in ROWS if row.key == PLAIN)
 
 
@@ -58,9 +77,10 @@ def table(samples: Sequence[Named]) -> Iterator[str]:
     """A line for each policy: what it costs more than BASE, in requests of plain Envoy."""
     yield "| policy | CPU µs | beyond one that sets a header, × plain Envoy |"
     yield "| --- | ---: | ---: |"
-    plain, base = ([sample.total for sample in of(samples, row, "")] for row in (ENVOY_ALONE, BASE))
+    plain = [sample.total for sample in of(samples, ENVOY_ALONE, "")]
     for row in (ENVOY_ALONE, *MEASURED):
         own = of(samples, row, "")
+        base = [sample.total for sample in of(samples, BASE_PYTHON if row.title in PYTHON else BASE, "")]
         beyond = [sample.total - other for sample, other in zip(own, base, strict=True)]
         cost = f"{statistics.median(sample.total for sample in own):.1f}"
         yield f"| {row.title}{mark(own)} | {cost} | {ratio(beyond, plain, 2) if row.key != PLAIN else ''} |"

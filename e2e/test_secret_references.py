@@ -6,6 +6,7 @@ import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import pytest
@@ -168,7 +169,10 @@ def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node:
     node.put(secret, value)
     assert node.publish(name, signed, naming(secret))["state"] == "deployed"
     (node.folder / secret).unlink()
-    said = lambda: node.gateway.logged(reference=secret, level="error")  # noqa: E731
+
+    def said() -> list[Json]:
+        return node.gateway.logged(reference=secret, level="error")
+
     eventually("it is said", said, 30)
     assert '"failingFiles":1' in node.gateway.admin("engine", "/stats").replace(" ", "")
     assert 'gatewright_secrets_failing{what="file"} 1' in node.metrics()
@@ -190,7 +194,10 @@ def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, signed: Up
     node.put(secret, f'{{"key": "{first}", "owner": "partner"}}')
     listed = [attach("api-key-auth", {"keyLists": [{"secretRef": secret}]})]
     assert node.publish(name, signed, listed)["state"] == "deployed"
-    asked = lambda key: httpx.get(f"{node.gateway.url}/{name}/x", headers={"x-api-key": key}).status_code  # noqa: E731
+
+    def asked(key: str) -> int:
+        return httpx.get(f"{node.gateway.url}/{name}/x", headers={"x-api-key": key}).status_code
+
     assert (asked(first), asked(second)) == (200, 401)
     node.put(secret, f'{{"key": "{second}", "owner": "partner"}}')
     eventually("the second key is let in", lambda: asked(second) == 200, 30)
@@ -207,7 +214,7 @@ def test_the_page(node: Node, signed: Upstream) -> None:
         assert subprocess.run(["bash", "-ec", commands], cwd=node.project.folder, check=False).returncode == 0
         if key == "first-key-of-all":
             assert node.publish(name, signed, policies)["state"] == "deployed"
-        eventually(key, lambda key=key: node.key(name) == key, 30)
+        eventually(key, partial(lambda wanted: node.key(name) == wanted, key), 30)
     node.planted += ["first-key-of-all", "second-key-of-all"]
 
 

@@ -1,6 +1,5 @@
 import asyncio
 import base64
-import importlib
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +15,6 @@ from sdk.policy import ImmediateResponse, RequestAction, RequestContext, Upstrea
 from sdk import testing
 
 policy = testing.load_policy(__file__)
-hashes = importlib.import_module(f"{policy.__package__}.hashes")
 HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=7 * 1024, parallelism=1)
 ANN, BOB = HASHER.hash("ann's pässword"), bcrypt.hashpw(b"bob's password", bcrypt.gensalt(10)).decode()
 USERS = [
@@ -34,7 +32,7 @@ class Hashing:
         self.most = self.now = 0
         self.go = threading.Event()
         self.go.set()
-        self._lock, self._verify = threading.Lock(), hashes.verify
+        self._lock, self._verify = threading.Lock(), policy.verify
 
     def __call__(self, password_hash: Any, password: str) -> bool:
         with self._lock:
@@ -245,7 +243,7 @@ def test_users_of_a_file() -> None:
 )
 def test_what_is_wrong_is_said_without_the_hash(htpasswd: str, expected: str) -> None:
     with pytest.raises(ValueError, match="expected") as told:
-        hashes.users_of({"htpasswd": testing.secret(htpasswd)})
+        policy.users_of({"htpasswd": testing.secret(htpasswd)})
     assert expected in str(told.value)
     assert "planted" not in str(told.value)
     assert BOB[10:] not in str(told.value)

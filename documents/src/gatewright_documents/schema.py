@@ -52,7 +52,7 @@ class Schema:
             yield from self._told(error, root, public)
 
     def parameter_mistakes(self, value: JsonValue, root: str, *, hide_values: bool = False) -> Iterator[Mistake]:
-        """`mistakes` of a policy's parameters: names of secrets stand where the schema says of one, and nowhere else."""
+        """`mistakes` of a policy's parameters: names of secrets stand only where the schema says of one."""
         yield from self.mistakes(value, root, hide_values=hide_values)
         public = self.without_values(value) if hide_values else self.masked(value)
         for path in secret_references.misplaced(value, [self.document], self.document):
@@ -61,8 +61,9 @@ class Schema:
             yield Mistake.expecting("no reference to a secret", "secretRef", cure, field=field)
 
     def masked(self, value: JsonValue) -> JsonValue:
-        """The value as it may be shown: a mask where the schema says `writeOnly`, `format: password` or `format: secret`,
-        but for the name of a secret."""
+        """The value as it may be shown: where the schema says of a secret (`writeOnly`, `format: password`,
+        `format: secret`), a mask; the name of a secret stays.
+        """
         return secret_masks.masked(value, [self.document], self.document)
 
     def for_nodes(self, value: JsonValue) -> JsonValue:
