@@ -56,6 +56,7 @@ def pages() -> dict[str, str]:
         "gatewright-metrics.md": module("gatewright.metrics"),
         "gatewright-streams.md": module("gatewright.streams"),
         "gatewright-background.md": module("gatewright.background"),
+        "gatewright-secrets.md": module("gatewright.secrets"),
         "gatewright-clock.md": module("gatewright.clock"),
         **policy_pages.pages(),
     }
@@ -396,7 +397,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Values": ("HeaderValue", "JsonValue", "ReadOnlyDict", "ReadOnlyList", "FailureClass"),
     },
     "gatewright.testing": {
-        "The policy": ("load_policy", "params", "prepared", "Prepared"),
+        "The policy": ("load_policy", "params", "secret", "prepared", "Prepared"),
         "Metrics": ("metric", "reset_metrics"),
         "Time": ("clock", "MovedClock"),
         "Contexts": ("request", "response", "HeaderLines", "header_blob"),
@@ -411,6 +412,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "A value": ("Fresh", "NotReadyError"),
         "Work": ("every", "Every"),
     },
+    "gatewright.secrets": {"A secret": ("Secret",)},
     "gatewright.clock": {"The time": ("now", "monotonic"), "For tests": ("use", "Source")},
     "gatewright.streams": {
         "Asynchronous iterators": ("lines", "text", "json_lines", "sse_events", "grpc_messages", "replaced", "parse"),

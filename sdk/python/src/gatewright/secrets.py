@@ -14,7 +14,7 @@ import hmac
 import os
 from typing import Any, Final, NoReturn, final
 
-__all__ = ["Secret", "from_wire", "revive"]
+__all__ = ["Secret"]
 
 _KEY: Final = os.urandom(32)
 """Of this process: a hash of a secret says nothing to who does not know it."""
