@@ -50,7 +50,9 @@ func (i keyedInstance) Close() error {
 func (k *keyed) policies() []Policy {
 	return []Policy{{Name: "tag", Version: "v1.0.0", DefinitionDigest: "digest", Mode: headersOnly,
 		Factory: func(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
-			var given struct{ Key struct{ SecretRef, Value string } }
+			var given struct {
+				Key struct{ SecretRef, Value string }
+			}
 			if err := params.Decode(&given); err != nil {
 				return nil, err
 			}
@@ -148,8 +150,11 @@ func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(
 	if said := b.envoy.said(); len(said) > 0 {
 		t.Errorf("Envoy was told %q", said)
 	}
-	if len(b.keyed.ids) != 3 {
-		t.Errorf("expected an id for each value, got %v", b.keyed.ids)
+	b.keyed.mutex.Lock()
+	ids := len(b.keyed.ids)
+	b.keyed.mutex.Unlock()
+	if ids != 3 {
+		t.Errorf("expected an id for each value, got %d", ids)
 	}
 	b.nothingOnDisk(t, "first-value", "second-value", "third-value")
 }
@@ -227,6 +232,7 @@ func TestWhatAPolicySaysOfItsSecretIsHidden(t *testing.T) {
 	if reason := b.node.queue["a"].reason; !strings.Contains(reason, "cannot use the key [secret]") {
 		t.Errorf("got %q", reason)
 	}
+	b.run() // so that it is closed
 }
 
 func TestOneInstanceOfSeveralChainsIsRotatedOnce(t *testing.T) {
