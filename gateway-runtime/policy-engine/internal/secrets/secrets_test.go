@@ -264,7 +264,7 @@ func parameters(t *rapid.T, names map[string]string, depth int) any {
 		return list
 	default:
 		object := map[string]any{}
-		for _, key := range rapid.SliceOfN(rapid.StringMatching(`[a-z<]{1,3}`), 0, 3).Draw(t, "keys") {
+		for _, key := range rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z<]{1,3}`), 0, 3, rapid.ID[string]).Draw(t, "keys") {
 			object[key] = parameters(t, names, depth-1)
 		}
 		return object
