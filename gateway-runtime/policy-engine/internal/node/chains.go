@@ -32,9 +32,9 @@ type chains struct {
 	refs       map[string]*chainRef
 	instances  map[string]*instanceRef
 	binder     *binder
-	replaced   map[*replacedChain]bool
-	slots      chan struct{}  // for factories that run
-	builds     sync.WaitGroup // under way
+	replaced   map[*replacedChain]bool // that exchanges may still be in
+	slots      chan struct{}           // for factories that run
+	builds     sync.WaitGroup          // under way
 }
 
 func newChains(options Options, policies *atomic.Pointer[policies], binder *binder, grace time.Duration, gone func(departure)) *chains {
