@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import statistics
@@ -34,6 +35,11 @@ BASES = {
     "python": Row("set-one-header-python", "one of the request, in Python", ({"name": "set-header", "version": "v1"},)),
 }  # fmt: skip
 """By language, of which each policy that ships is compared with its own."""
+API_KEY, BASIC = "partner-key-of-128-bits-and-more", "Basic YW5uOmNvcnJlY3QgaG9yc2U="
+HASHED = "$argon2id$v=19$m=19456,t=2,p=1$7QorTkf/0h6BjUlkGQ2T2g$DAvDIO4Z0bO9d/OvoN82zPtpLF8iYzOFOkP/Qp5N8Mc"
+KEYS = [
+    {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{one}'.encode()).hexdigest()}", "owner": "o"} for one in range(1000)
+]
 NETWORKS = [f"10.{one}.0.0/16" for one in range(100)]
 RULES = {
     "deny": [{"when": 'request.path.contains("/internal/")'}],
@@ -45,7 +51,14 @@ RULES = {
 }
 SET = [{"name": "x-client", "value": "${client.ip}"}, {"name": "x-api", "value": "${api.name} ${request.method}"}]
 SHIPPED: dict[str, Attachment] = {
+    "api-key-auth": {"name": "api-key-auth", "version": "v1", "params": {"keys": KEYS}},
     "audit-log": {"name": "audit-log", "version": "v1"},
+    "basic-auth": {
+        "name": "basic-auth",
+        "version": "v1",
+        "timeout": "5s",
+        "params": {"users": [{"username": "ann", "passwordHash": HASHED}]},
+    },
     "cel-authz": {"name": "cel-authz", "version": "v1", "params": RULES},
     "cors": {"name": "cors", "version": "v1", "params": {"allowOrigins": ["https://app.example"]}},
     "ip-restriction": {"name": "ip-restriction", "version": "v1", "params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
@@ -55,6 +68,8 @@ SHIPPED: dict[str, Attachment] = {
     "set-headers": {"name": "set-headers", "version": "v1", "params": {"request": {"set": SET}}},
 }
 """Those that pass a request on; what answers it costs less than what does not. With those of `measured`."""
+SENT = {"api-key-auth": {"x-api-key": f"{API_KEY}-7"}, "basic-auth": {"Authorization": BASIC}}
+"""Headers of requests, beside those of all."""
 (ENVOY_ALONE,) = (row for row in ROWS if row.key == PLAIN)
 
 
@@ -75,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def measured(stack: contextlib.ExitStack) -> tuple[Row, ...]:
     """The rows of all that ships; what they need ends with the stack."""
-    plain = [Row(f"shipped-{name}", name, (attachment,)) for name, attachment in SHIPPED.items()]
+    plain = [Row(f"shipped-{name}", name, (one,), sent=SENT.get(name, {})) for name, one in SHIPPED.items()]
     authorized = [authorization.signed(), stack.enter_context(authorization.asked())]
     asked_who = [tokens.signed(), stack.enter_context(tokens.introspected()), tokens.in_session()]
     return tuple(sorted([*plain, *authorized, *asked_who, *bodies.rows()], key=lambda row: row.title))

@@ -57,6 +57,7 @@ def pages() -> dict[str, str]:
         "gatewright-metrics.md": module("gatewright.metrics"),
         "gatewright-streams.md": module("gatewright.streams"),
         "gatewright-background.md": module("gatewright.background"),
+        "gatewright-secrets.md": module("gatewright.secrets"),
         "gatewright-clock.md": module("gatewright.clock"),
         "gatewright-store.md": module("gatewright.store"),
         **policy_pages.pages(),
@@ -395,7 +396,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Values": ("HeaderValue", "JsonValue", "ReadOnlyDict", "ReadOnlyList", "FailureClass"),
     },
     "gatewright.testing": {
-        "The policy": ("load_policy", "params", "prepared", "setup", "Prepared"),
+        "The policy": ("load_policy", "params", "secret", "prepared", "setup", "Prepared"),
         "Metrics": ("metric", "reset_metrics"),
         "Time": ("clock", "MovedClock"),
         "State": ("store", "StoreInMemory"),
@@ -411,6 +412,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "A value": ("Fresh", "NotReadyError"),
         "Work": ("every", "Every"),
     },
+    "gatewright.secrets": {"A secret": ("Secret",)},
     "gatewright.clock": {"The time": ("now", "monotonic"), "For tests": ("use", "Source")},
     "gatewright.store": {
         "Stores": ("Store", "AsyncStore", "StoreUnavailableError", "StoreFullError"),

@@ -131,3 +131,18 @@ def test_a_policy_is_defined_once(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="gatewright build"):
         load_definitions(tmp_path / "none")
+
+
+def test_secrets_are_marked_for_nodes(tmp_path: Path) -> None:
+    schema = (
+        b"{type: object, properties: {key: {type: string, format: secret}, other: {type: string, format: secret}}}\n"
+    )
+    (tmp_path / "plain.yaml").write_bytes(PLAIN + b"systemParameters: " + schema + b"parameters: " + schema)
+    given = {"key": {"secretRef": "upstream-key"}, "other": "text"}
+    found = load_definitions(tmp_path, {"plain": given}).resolve("plain", "v1")
+    told = {"key": {"secretRef": "upstream-key"}, "other": {"secretRef": "", "value": "text"}}
+    assert found.system_parameters == told
+    assert found.parameters.for_nodes(given) == told
+    (tmp_path / "plain.yaml").write_bytes(PLAIN + b"systemParameters: {type: object}\n")
+    with pytest.raises(Invalid, match="expected no reference to a secret"):
+        load_definitions(tmp_path, {"plain": {"deep": [{"secretRef": "upstream-key"}]}})

@@ -80,7 +80,7 @@ def test_a_project_keeps_its_own_files_and_is_told_what_they_lack(tmp_path: Path
     starter = write_starter(tmp_path)
     assert {name: (tmp_path / name).read_text() for name in own} == own
     assert {path.as_posix() for path in starter.written} == FILES - own.keys()
-    assert starter.lacking[Path(".gitignore")] == ["/build/", "/.gatewright/", "__pycache__/"]
+    assert starter.lacking[Path(".gitignore")] == ["/build/", "/.gatewright/", "__pycache__/", "/secrets/"]
     assert "[tool.mypy]" in starter.lacking[Path("pyproject.toml")]
 
 

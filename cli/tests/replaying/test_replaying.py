@@ -270,3 +270,16 @@ def on_request(ctx, params):
     text = "\n".join(report.report("tag:v1.0.0", found, Paint()))
     assert re.search(r"failure\n +\+ exception: ZeroDivisionError: .* \(.*policy.py:1\)", text)
     assert "answer 403\n      - x-why: no\n      - x-same: 1\n      -\n      - no" in text
+
+
+def test_a_secret_is_given_as_text_and_not_by_name(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"tag": {"type": "string", "format": "secret"}}}
+    policy = candidate(tmp_path, TAGGING.replace('params["tag"]', 'params["tag"].reveal()'))
+    policy = replace(policy, definition={**DEFINITION, "parameters": schema})
+    shop = read(json.dumps(exchange()).encode())
+    found = Parameters({"tag": "gold"}).of(policy, shop)
+    assert found == [{"tag": {"secretRef": "", "value": "gold"}}]
+    (one,) = replay(Job(policy, {"headers": {}}, 10), [(given(exchange()), found)])
+    assert (one.error, one.differences) == ("", 0)
+    with pytest.raises(PreflightError, match=r"tag: expected the secret itself, got its name"):
+        Parameters({"tag": {"secretRef": "upstream-key"}}).of(policy, shop)

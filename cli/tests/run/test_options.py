@@ -9,7 +9,7 @@ from gatewright_cli.commands.starter import write_starter
 from gatewright_cli.node.api_files import ApiFile, RefusedFile
 from gatewright_cli.node.ports import ECHO_PORT, free_port
 from gatewright_cli.run import options as options_module
-from gatewright_cli.run.options import Options, read_again, with_defaults
+from gatewright_cli.run.options import Options, read_again, secrets_place, with_defaults
 
 
 def options(*arguments: str) -> Options:
@@ -97,3 +97,10 @@ def test_a_file_that_cannot_be_read_keeps_no_echo_away(tmp_path: Path, free: int
     manifest = starter(tmp_path, f"http://127.0.0.1:{free}")
     (tmp_path / "apis" / "bad.yaml").write_text("[")
     assert with_defaults(options(*manifest, "--echo-port", str(free))).with_echo is True
+
+
+def test_secrets_are_beside_the_manifest_or_where_it_is_said(tmp_path: Path) -> None:
+    manifest = ("--manifest", str(tmp_path / "build.yaml"))
+    assert secrets_place(options(*manifest)) == tmp_path / "secrets", "expected a place even before the folder is there"
+    assert secrets_place(options(*manifest, "--secrets", str(tmp_path / "other"))) == tmp_path / "other"
+    assert secrets_place(options("--build", str(tmp_path))) is None

@@ -5,6 +5,7 @@ reader          bytes → value, in bounded time and memory (budget); where ever
 document        a file, read
 yaml_writer     value → bytes: YAML for people, that the reader reads as the same
 strict          value → msgspec struct
-schema          value against a JSON Schema: sentences; defaults and secrets (schema_walk, secret_masks)
+schema          value against a JSON Schema: sentences; defaults (schema_walk), secrets (secret_masks,
+                secret_references)
 schema_check    whether a JSON Schema is one
 """

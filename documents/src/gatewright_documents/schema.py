@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
 
-from gatewright_documents import schema_defaults, schema_walk, secret_masks
+from gatewright_documents import schema_defaults, schema_walk, secret_masks, secret_references
 from gatewright_documents.mistake import Mistake, format_path, listed, shown
 from gatewright_documents.schema_walk import closed, in_place, known_keys
 from gatewright_documents.secret_masks import MASK
@@ -32,10 +32,11 @@ class Schema:
 
     def __init__(self, schema: JsonObject | None, *, close: bool = True) -> None:
         self.document = schema or NOTHING
-        self._validator = jsonschema_rs.Draft202012Validator(self.document, offline=True)
-        if close:  # only a right schema can be closed
+        jsonschema_rs.Draft202012Validator(self.document, offline=True)  # only a right schema can be closed
+        if close:
             self.document = closed(self.document)
-            self._validator = jsonschema_rs.Draft202012Validator(self.document, offline=True)
+        self._checked = secret_references.with_references(self.document)
+        self._validator = jsonschema_rs.Draft202012Validator(self._checked, offline=True)
 
     def mistakes(
         self, value: JsonValue, root: str, *, hide_values: bool = False, public: JsonValue = NOT_GIVEN
@@ -50,9 +51,24 @@ class Schema:
         for error in self._validator.iter_errors(value):
             yield from self._told(error, root, public)
 
+    def parameter_mistakes(self, value: JsonValue, root: str, *, hide_values: bool = False) -> Iterator[Mistake]:
+        """`mistakes` of a policy's parameters: names of secrets stand only where the schema says of one."""
+        yield from self.mistakes(value, root, hide_values=hide_values)
+        public = self.without_values(value) if hide_values else self.masked(value)
+        for path in secret_references.misplaced(value, [self.document], self.document):
+            cure = "write the value itself: its schema says of no secret there (format: secret)"
+            field = format_path(_public_path(path, public), root)
+            yield Mistake.expecting("no reference to a secret", "secretRef", cure, field=field)
+
     def masked(self, value: JsonValue) -> JsonValue:
-        """The value as it may be shown: where the schema says `writeOnly` or `format: password`, a mask."""
+        """The value as it may be shown: where the schema says of a secret (`writeOnly`, `format: password`,
+        `format: secret`), a mask; the name of a secret stays.
+        """
         return secret_masks.masked(value, [self.document], self.document)
+
+    def for_nodes(self, value: JsonValue) -> JsonValue:
+        """The value as nodes are told of it: secrets that may be named are marked (secret_references)."""
+        return secret_references.for_nodes(value, [self.document], self.document)
 
     def without_values(self, value: JsonValue) -> JsonValue:
         """The value with a mask for whatever is no key of the schema's own."""
@@ -84,7 +100,7 @@ class Schema:
             case Kind.AdditionalProperties() | Kind.UnevaluatedProperties() if _within(public, path) == MASK:
                 yield Mistake(format_path(path, root), "has keys that are unknown")
             case Kind.AdditionalProperties(names) | Kind.UnevaluatedProperties(names):
-                known = known_keys(self._at(here), self.document)
+                known = known_keys(self._at(here), self._checked)
                 expected = f"one of {', '.join(known)}" if known else "no key"
                 for name in sorted(set(names) - set(known)):
                     field = format_path([*path, name], root)
@@ -104,14 +120,14 @@ class Schema:
 
     def _wanted(self, path: Sequence[str | int], name: str) -> tuple[str, str]:
         """What a property that is missing is to be, and the cure."""
-        for part in in_place(self._at(path), self.document):
-            for schema in in_place(part.get("properties", {}).get(name), self.document):
+        for part in in_place(self._at(path), self._checked):
+            for schema in in_place(part.get("properties", {}).get(name), self._checked):
                 if expected := _text(schema, "x-expected") or _kind_words(schema):
                     return expected, _text(schema, "x-cure")
         return "a value", ""
 
     def _at(self, path: Sequence[str | int]) -> JsonObject:
-        found: JsonValue = self.document
+        found: JsonValue = self._checked
         for step in path:
             found = found[int(step)] if isinstance(found, list) else found.get(str(step), {})
         return found if isinstance(found, dict) else {}

@@ -10,6 +10,7 @@ import jsonschema_rs
 
 from gatewright_documents.mistake import Mistake, format_path
 from gatewright_documents.schema_walk import schemas_with_paths
+from gatewright_documents.secret_references import FORMAT
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -33,8 +34,20 @@ def schema_mistakes(schema: Mapping[str, JsonValue], field: str) -> Iterator[Mis
         yield Mistake.expecting("object", got, "write type: object", field=f"{field}.type")
     if schema.get("$schema", DIALECT) != DIALECT:
         yield Mistake.expecting(DIALECT, str(schema["$schema"]), "leave it out", field=f"{field}.$schema")
-    for error in _errors(dict(schema)):
+    errors = list(_errors(dict(schema)))
+    for error in errors:
         yield _mistake(error, format_path(error.path, field))
+    if not errors:
+        yield from _secret_mistakes(dict(schema), field)
+
+
+def _secret_mistakes(schema: JsonObject, field: str) -> Iterator[Mistake]:
+    """Secrets are text: whoever names one cannot say more of it."""
+    for path, one in schemas_with_paths(schema):
+        if one.get("format") == FORMAT and one.get("type") != "string":
+            got = str(one.get("type", "nothing"))
+            where = format_path((*path, "type"), field)
+            yield Mistake.expecting("string beside format: secret", got, "write type: string", field=where)
 
 
 def _mistake(error: _Error, field: str) -> Mistake:

@@ -1,12 +1,14 @@
-"""What a schema calls a secret (`writeOnly: true`, `format: password`): a mask in its place, and the way back."""
+"""What a schema calls a secret (`writeOnly: true`, `format: password`, `format: secret`): a mask, and the way back."""
 
 from __future__ import annotations
 
 import bisect
+import copy
 import json
 from collections.abc import Mapping, Sequence
 
 from gatewright_documents.schema_walk import in_place, of_item, of_key
+from gatewright_documents.secret_references import is_reference, is_secret
 from gatewright_documents.values import JsonObject, JsonValue
 
 MASK = "********"
@@ -21,6 +23,8 @@ def masked(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject) -> 
     parts = [part for schema in schemas for part in in_place(schema, root)]
     if any(part.get("writeOnly") is True or part.get("format") == "password" for part in parts):
         return MASK
+    if is_secret(parts):
+        return copy.deepcopy(value) if is_reference(value) else MASK
     if isinstance(value, dict):
         return {key: masked(item, of_key(key, parts), root) for key, item in value.items()}
     if isinstance(value, list):

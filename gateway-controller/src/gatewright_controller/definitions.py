@@ -28,7 +28,7 @@ class Definition:
     digest: str
     parameters: Schema
     system_parameters: JsonObject = field(default_factory=dict)
-    """What the operator's settings say for this policy, defaults applied."""
+    """What the operator's settings say for this policy, as nodes are told of it, defaults applied."""
 
     @property
     def name(self) -> str:
@@ -181,6 +181,8 @@ def _read(text: bytes, where: str) -> tuple[PolicyDefinition, str]:
 def _system_parameters(policy: PolicyDefinition, given: JsonObject) -> JsonObject:
     schema = Schema(dict(policy.system_parameters))
     parameters = schema.with_defaults(given)
-    if mistakes := list(schema.mistakes(parameters, f"systemParameters.{policy.name}", hide_values=True)):
+    if mistakes := list(schema.parameter_mistakes(parameters, f"systemParameters.{policy.name}", hide_values=True)):
         raise Invalid([replace(one, message=f"{one.message}; {SYSTEM_PARAMETERS_CURE}") for one in mistakes])
-    return parameters
+    told = schema.for_nodes(parameters)
+    assert isinstance(told, dict)
+    return told

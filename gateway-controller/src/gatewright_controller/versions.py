@@ -77,4 +77,4 @@ def _kept(asked: PolicyAttachment, present: str, definitions: Definitions) -> st
 
 def _takes(definition: Definition, asked: PolicyAttachment) -> bool:
     filled = definition.parameters.with_defaults(asked.params)
-    return not any(definition.parameters.mistakes(filled, ""))
+    return not any(definition.parameters.parameter_mistakes(filled, ""))

@@ -167,7 +167,7 @@ func (e *Engine) complete() error {
 	}
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
-		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
+		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
 		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
 		Telemetry: e.setTelemetry, Store: e.store.Apply, Observe: e.recorder.Observe, Log: e.options.Log,
 	})

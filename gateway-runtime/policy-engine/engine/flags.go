@@ -63,6 +63,7 @@ func (line *commandLine) flags() *flag.FlagSet {
 	flags.StringVar(&o.Gateway, "gateway", "", "`FILE` with a serialized Gateway to listen by until the controller sends another; none: nowhere")
 	flags.BoolVar(&o.KeepGateway, "keep-gateway", false, "listen by --gateway's file, whatever the controller's Gateway is")
 	flags.StringVar(&o.StateDir, "state-dir", "", "`DIR` for the last good state")
+	flags.StringVar(&o.Secrets, "secrets", "", "`DIR` of the files of secrets that parameters name; none: there are no secrets")
 	flags.StringVar(&o.Peers, "peers", "", "`FILE` in which a supervisor names the pids that may connect, peers.json; none: any process of this user")
 	flags.Var(executors(o.Executors), "executor", "executor processes of a group, `GROUP=unix:PATH[,unix:PATH…]`; may be repeated")
 	flags.Var(metricsSources{&o.MetricsSources}, "metrics-source", "another process of the node, whose metrics /metrics has too, `NAME=unix:PATH[:/path]`; may be repeated")

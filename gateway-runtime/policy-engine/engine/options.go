@@ -18,6 +18,7 @@ type Options struct {
 	Register       func(*Registry)     // registers the Go policies that were compiled in; called once, before anything runs
 	NodeID         string              // of this node, as in its Envoy's bootstrap
 	StateDir       string              // directory for the last good state; made if it is not there
+	Secrets        string              // folder of the files of secrets that parameters name; empty: there is none
 	Gateway        string              // path of a serialized node.v1.Gateway, to listen by from the start; empty: nowhere, until a controller says
 	KeepGateway    bool                // the file's Gateway is served whatever the controller says
 	Controller     string              // address, unix:PATH or host:port; empty: the node lives by its last good state

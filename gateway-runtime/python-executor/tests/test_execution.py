@@ -121,3 +121,34 @@ def test_an_instance_that_cannot_be(engine: Start, configure: pb.ConfigureInstan
 
 def assert_matches(pattern: str, text: str) -> None:
     assert re.search(pattern, text), text
+
+
+def test_a_secret_is_no_text(engine: Start) -> None:
+    """It is read of the parameters and of the operator's, at any depth, and is read-only as these are."""
+    source = """
+        from sdk.policy import UpstreamRequestModifications as Changes
+        from sdk.secrets import Secret
+        def prepare(params, metadata):
+            return [metadata.system_params["key"], params["list"][0]["key"], params["text"]]
+        def on_request(ctx, params):
+            assert all(isinstance(each, Secret) for each in ctx.prepared), ctx.prepared
+            print(params, ctx.prepared)
+            headers = {each.name or "none": each.reveal() for each in ctx.prepared}
+            return Changes(set_headers={**headers, "shown": str(ctx.prepared), "other": str(params["other"])})
+    """
+    one = engine(sign=source)
+    configure = configuration(1, "sign:v1.0.0", {
+        "list": [{"key": {"secretRef": "in-list", "value": "planted-1"}}],
+        "text": {"secretRef": "", "value": "planted-2"},
+        "other": {"secretRef": "", "value": "", "more": 1},
+    })  # fmt: skip
+    configure.system_parameters = b'{"key": {"secretRef": "system", "value": "planted-3"}}'
+    one.send(configure=[configure])
+    action = one.execute(request_execution(1))
+    parts = action.set_headers.split(b"\0")
+    told = dict(zip(parts[::2], parts[1::2], strict=False))
+    assert told == {
+        b"system": b"planted-3", b"in-list": b"planted-1", b"none": b"planted-2",
+        b"shown": b"[Secret(name='system'), Secret(name='in-list'), Secret(name='')]",
+        b"other": b"{'secretRef': '', 'value': '', 'more': 1}",
+    }  # fmt: skip

@@ -22,6 +22,11 @@ PORT = click.IntRange(0, 65535)
     type=A_PATH,
     help="What to listen on, a document with `kind: Gateway`. [default: gateway.yaml beside the manifest]",
 )
+@click.option(
+    "--secrets",
+    type=A_PATH,
+    help="The folder of the files of secrets that parameters name. [default: secrets beside the manifest]",
+)
 @click.option("--host", help="The address of the first listener. [default: the Gateway's, or 127.0.0.1]")
 @click.option("--port", type=PORT, help="Its port; 0: a free one. [default: the Gateway's, or 8080]")
 @click.option("--controller-host", default="127.0.0.1", show_default=True, help="The address of the management API.")

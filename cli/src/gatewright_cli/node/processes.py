@@ -54,7 +54,8 @@ class NodeSettings:
     nothing, and do nothing, before it is killed and started again. engine_scheduling: "batch" costs less CPU.
     temporary: the folder in which executors have theirs. isolation: what they are kept from.
     log_level: of all processes but Envoy. edge: what clients may take of it.
-    pass_env: names of variables that policies get, Python and Go ones.
+    pass_env: names of variables that policies get, Python and Go ones. secrets: the folder of the files of secrets that
+    parameters name, or None; it need not be there yet.
     """
 
     build: BuildOutput
@@ -79,6 +80,7 @@ class NodeSettings:
     isolation: Isolation = field(default_factory=Isolation)
     forwarded: Forwarded = field(default_factory=Forwarded)
     pass_env: tuple[str, ...] = ()
+    secrets: Path | None = None
 
     @property
     def url(self) -> str:
@@ -233,6 +235,8 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "memory-limit": str(settings.edge.engine),
         "log-level": settings.log_level,
     }
+    if settings.secrets:
+        options["secrets"] = str(settings.secrets)
     if settings.controller:
         options["controller"] = f"unix:{run_dir.socket('controller')}"
     else:  # one that it is given by -- --pe.controller is another run's, whose ports are not this one's

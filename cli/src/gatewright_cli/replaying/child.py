@@ -85,6 +85,7 @@ class _Replays:
         from gatewright.policy_call import PreparationError
         from gatewright.recording import IncompleteRecordingError, Recording, RecordingError, Supplied
         from gatewright.replay import Candidate, attachments, run
+        from gatewright.secrets import revive
 
         executions, warnings, supplied = [], {}, Supplied(**self._job["supplied"])
         try:
@@ -92,8 +93,8 @@ class _Replays:
             recording.name = item["name"]
             places = attachments(recording, Candidate(module, definition, {}, self._folder))
             for number, index in enumerate(places):
-                params = item["params"][min(number, len(item["params"]) - 1)]
-                operators, seconds = self._job["systemParams"], self._job["seconds"]
+                params = revive(item["params"][min(number, len(item["params"]) - 1)])
+                operators, seconds = revive(self._job["systemParams"]), self._job["seconds"]
                 candidate = Candidate(module, definition, params, self._folder, operators, seconds)
                 replay = run(recording, candidate, supplied, index)
                 executions += [_told(one) for one in replay.executions]

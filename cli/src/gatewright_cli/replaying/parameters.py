@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from gatewright_documents.document import read_document
-from gatewright_documents.mistake import Unreadable
+from gatewright_documents.mistake import Unreadable, format_path
 from gatewright_documents.schema import Schema
 from gatewright_documents.schema_defaults import with_defaults
-from gatewright_documents.values import JsonObject, JsonValue
+from gatewright_documents.secret_references import references
+from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 from gatewright_documents.yaml_reader import YAML_1_1
 
 from gatewright_cli.exchanges.recorded import Exchange
@@ -49,10 +50,18 @@ def complete(candidate: Candidate, params: JsonObject, where: str, member: str =
     """With defaults. Raises PreflightError where the definition's schema, its `member`, refuses them."""
     schema: Any = candidate.definition.get(member) or {}
     filled: Any = with_defaults(params, schema, schema)
-    told = Schema(schema).mistakes(filled, f"{PARAMS} of {candidate.key}")
+    compiled = Schema(schema)
+    told = compiled.parameter_mistakes(filled, f"{PARAMS} of {candidate.key}")
     cure = "" if where != "--params" else " (no recording has parameters: give --params or --api)"
     refuse([f"{where}: {mistake}{cure}" for mistake in told])
-    return filled  # type: ignore[no-any-return]
+    marked: Any = compiled.for_nodes(filled)
+    refuse([f"{where}: {_named(path, candidate)}" for path in references(marked)])
+    return marked  # type: ignore[no-any-return]
+
+
+def _named(path: KeyPath, candidate: Candidate) -> str:
+    field = format_path(path, f"{PARAMS} of {candidate.key}")
+    return f"{field}: expected the secret itself, got its name: no secrets of a node are here; give it by --params"
 
 
 def _name(api: JsonObject) -> str:

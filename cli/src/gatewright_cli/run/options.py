@@ -18,6 +18,7 @@ from gatewright_cli.supervision.records import LogLevel
 from gatewright_cli.supervision.specs import Scheduling
 
 APIS = "apis"
+SECRETS = "secrets"
 PORT_OPTION = "--port (make run PORT=…)"
 HOST = "127.0.0.1"
 
@@ -31,6 +32,7 @@ class Options:
     import_limit: float
     build_output: Path | None
     gateway: Path | None
+    secrets: Path | None
     host: str | None
     port: int | None
     controller_host: str
@@ -120,6 +122,13 @@ def gateway_place(options: Options) -> Path | None:
     if options.gateway is not None:
         return options.gateway.absolute()
     return None if options.build_output else options.manifest.parent.absolute() / gateway.FILE
+
+
+def secrets_place(options: Options) -> Path | None:
+    """Where the files of secrets are, or would be if somebody puts some there; None: nowhere."""
+    if options.secrets is not None:
+        return options.secrets.absolute()
+    return None if options.build_output else options.manifest.parent.absolute() / SECRETS
 
 
 def _names_a_free_echo(options: Options, apis: Path) -> bool:

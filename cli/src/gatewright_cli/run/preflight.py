@@ -75,6 +75,8 @@ def check(options: Options, rest: Sequence[str]) -> RunInputs:
     with collecting(mistakes):
         envoy = find_envoy()
     mistakes += levels.obstacles(options.isolation)
+    if options.secrets is not None and not options.secrets.is_dir():
+        mistakes.append(f"--secrets: expected a folder, got {options.secrets}, which is none: make it, or name another")
     if options.apis and options.no_controller:
         mistakes.append("--apis needs the controller: leave out --no-controller, or --apis")
     if options.build_output and options.watch:

@@ -33,7 +33,15 @@ from gatewright_cli.run import preflight
 from gatewright_cli.run.gateway_reloading import GatewaySource
 from gatewright_cli.run.live_updates import UpdateSources
 from gatewright_cli.run.node_run import Failure, NodeRun
-from gatewright_cli.run.options import Options, gateway_place, listeners, read_again, with_defaults, with_ports
+from gatewright_cli.run.options import (
+    Options,
+    gateway_place,
+    listeners,
+    read_again,
+    secrets_place,
+    with_defaults,
+    with_ports,
+)
 from gatewright_cli.run.preflight import RunInputs, StateDir, collecting
 from gatewright_cli.supervision import forked
 from gatewright_cli.supervision.forked import Forked
@@ -120,6 +128,7 @@ def node_settings(
         isolation=Isolation(options.isolation, inputs.kernel, limits, ExecutorUsers(*options.executor_uids)),
         forwarded=inputs.forwarded,
         pass_env=options.pass_env,
+        secrets=secrets_place(options),
     )
 
 

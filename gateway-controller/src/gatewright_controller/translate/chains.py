@@ -62,7 +62,7 @@ def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.At
         policy_version=definition.version,
         definition_digest=f"{SHADOW_DIGEST}{definition.digest}" if shadow else definition.digest,
         shadow=shadow,
-        parameters=canonical(definition.parameters.with_defaults(policy.params)),
+        parameters=canonical(definition.parameters.for_nodes(definition.parameters.with_defaults(policy.params))),
         system_parameters=canonical(definition.system_parameters),
         processing_mode=_mode(definition.policy.processing_mode),
         timeout_ms=milliseconds(policy.timeout),

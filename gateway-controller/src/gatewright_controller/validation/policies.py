@@ -32,7 +32,7 @@ def check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mist
         return
     if policy.readable:
         filled = definition.parameters.with_defaults(policy.attachment.params)
-        yield from definition.parameters.mistakes(filled, f"{policy.field}.params")
+        yield from definition.parameters.parameter_mistakes(filled, f"{policy.field}.params")
         yield from mask_mistakes(policy.field, policy.attachment.params)
     yield from _check_mode(policy.field, policy.attachment, definition)
     yield from _check_on_error(policy.field, policy.attachment, definition)

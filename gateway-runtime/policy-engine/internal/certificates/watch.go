@@ -9,16 +9,13 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
+
+	"gatewright.dev/policy-engine/internal/filelook"
 )
 
 // DefaultPeriod is how often files are looked at.
 const DefaultPeriod = time.Second
-
-// settled is how old a file's last change must be until its content is sure to be what was read: one that is written
-// again within a tick of the file system's clock looks the same.
-const settled = 2 * time.Second
 
 // Watcher looks at files, and says when what they hold has changed. A change that cannot be used leaves what was read
 // before, and is logged once; of a file that is being written, the next look decides. Close it.
@@ -136,7 +133,7 @@ func again[C any](
 	key := kind + " " + name
 	before := w.marks[key]
 	looks, newest := lookOf(files)
-	if looks == before.files && before.read.Sub(newest) > settled && (!before.failed || before.logged) {
+	if looks == before.files && before.read.Sub(newest) > filelook.Settled && (!before.failed || before.logged) {
 		return false
 	}
 	content, err := load()
@@ -168,18 +165,11 @@ func lookOf(files []string) (looks string, newest time.Time) {
 			looks += fmt.Sprintf("%v;", errors.Is(err, fs.ErrNotExist))
 			continue
 		}
-		changed := found.ModTime()
-		var inode uint64
-		if system, ok := found.Sys().(*syscall.Stat_t); ok {
-			inode = system.Ino
-			if at := time.Unix(system.Ctim.Unix()); at.After(changed) {
-				changed = at
-			}
-		}
+		one, changed := filelook.Of(found)
 		if changed.After(newest) {
 			newest = changed
 		}
-		looks += fmt.Sprintf("%d %d %d %d;", inode, found.Size(), found.ModTime().UnixNano(), changed.UnixNano())
+		looks += one
 	}
 	return looks, newest
 }

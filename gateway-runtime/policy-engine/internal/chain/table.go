@@ -29,6 +29,10 @@ type retirement struct {
 func (t *Table) Put(chain *Chain) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
+	t.put(chain)
+}
+
+func (t *Table) put(chain *Chain) {
 	if t.chains == nil {
 		t.chains = map[string]*Chain{}
 	}
@@ -36,6 +40,21 @@ func (t *Table) Put(chain *Chain) {
 		old.use.cancelRetirement()
 	}
 	t.chains[chain.ID()] = chain
+}
+
+// Replace lets exchanges that begin from now on find chain, in place of the one with its id, and calls gone grace after the
+// last exchange of that one has ended (after now, if none is under way), once, in a goroutine of its own. A retirement of the id
+// is taken back.
+func (t *Table) Replace(chain *Chain, grace time.Duration, gone func()) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	old := t.chains[chain.ID()]
+	t.put(chain)
+	if old == nil {
+		go gone()
+		return
+	}
+	t.leave(old, grace, gone)
 }
 
 // Acquire finds a chain and counts an exchange of it as under way, until Release.
@@ -72,6 +91,10 @@ func (t *Table) Retire(id string, grace time.Duration, gone func()) {
 		go gone()
 		return
 	}
+	t.leave(chain, grace, gone)
+}
+
+func (t *Table) leave(chain *Chain, grace time.Duration, gone func()) {
 	chain.use.cancelRetirement()
 	leaving := &retirement{grace: grace, gone: gone}
 	leaving.timer = time.AfterFunc(grace, func() { t.remove(chain, leaving) })
@@ -85,7 +108,9 @@ func (t *Table) remove(chain *Chain, leaving *retirement) {
 	if chain.use.retirement.Load() != leaving || chain.use.active.Load() > 0 {
 		return
 	}
-	delete(t.chains, chain.ID())
+	if t.chains[chain.ID()] == chain { // else another one has taken its place
+		delete(t.chains, chain.ID())
+	}
 	chain.use.retirement.Store(nil)
 	go leaving.gone()
 }

@@ -144,3 +144,35 @@ func TestTableUnderUse(t *testing.T) {
 		t.Errorf("found %v; gone %d", ok, gone.Load())
 	}
 }
+
+func TestAChainThatIsReplacedIsGoneAfterItsLastExchange(t *testing.T) { synctest.Test(t, testReplaced) }
+
+func testReplaced(t *testing.T) {
+	table := &chain.Table{}
+	first, second := chainA(t), chainA(t)
+	table.Put(first)
+	held, _ := table.Acquire("a")
+	var gone atomic.Int32
+	table.Replace(second, time.Minute, func() { gone.Add(1) })
+	now, ok := table.Acquire("a")
+	if !ok || now != second || held != first {
+		t.Fatal("expected the new chain for who begins, and the old one for who has it")
+	}
+	now.Release()
+	time.Sleep(time.Hour)
+	synctest.Wait()
+	if gone.Load() != 0 {
+		t.Fatal("it went with an exchange in it")
+	}
+	held.Release()
+	time.Sleep(59 * time.Second)
+	synctest.Wait()
+	if gone.Load() != 0 {
+		t.Fatal("it went before its grace was over")
+	}
+	time.Sleep(2 * time.Second)
+	synctest.Wait()
+	if now, ok := table.Acquire("a"); gone.Load() != 1 || !ok || now != second {
+		t.Errorf("gone %d times, and the new one is there: %v", gone.Load(), ok)
+	}
+}

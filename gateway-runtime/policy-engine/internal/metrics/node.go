@@ -46,6 +46,8 @@ var (
 	nodeAPIs       = desc("node_apis", "APIs of the node: served, pending (a version waits to be tried) or unserved (not even the last good version comes up).", "state")
 	nodeUpdates    = desc("node_updates_total", "Versions of APIs by what became of them.", "result")
 	xdsUpdates     = desc("xds_updates_total", "Envoy's answers to what it was sent.", "type", "result")
+	secretsInUse   = desc("secrets_in_use", "Secrets that the node's APIs name.")
+	secretsFailing = desc("secrets_failing", "What cannot be used of them: a file that is not there or cannot be read, or an API of which a policy does not take a secret that has changed.", "what")
 	certificateEnd = desc("certificate_expiry_timestamp_seconds", "When a certificate of the Gateway ends.", "name")
 )
 
@@ -60,7 +62,7 @@ func (nodeCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, one := range []*prometheus.Desc{
 		buildInfo, exchangesActive, unknownChain, bodiesHeld, bodiesLimit, bodiesRefused, executorProcesses, executorWorkers, executorBusy,
 		executorHungWorker, executorQueue, executorActive, executorStreams, executorHung, quarantined, generation, nodeConnected, nodeRevision, nodeAPIs,
-		nodeUpdates, xdsUpdates, certificateEnd,
+		nodeUpdates, xdsUpdates, certificateEnd, secretsInUse, secretsFailing,
 	} {
 		to <- one
 	}
@@ -152,6 +154,9 @@ func (t teller) node(stats node.Stats) {
 	t.gauge(nodeAPIs, float64(stats.Unserved), "unserved")
 	t.counter(nodeUpdates, stats.Applied, "applied")
 	t.counter(nodeUpdates, stats.Rejected, "rejected")
+	t.gauge(secretsInUse, float64(stats.Secrets.InUse))
+	t.gauge(secretsFailing, float64(stats.Secrets.FailingFiles), "file")
+	t.gauge(secretsFailing, float64(stats.Secrets.FailingAPIs), "api")
 	for name, end := range stats.Certificates {
 		t.gauge(certificateEnd, float64(end.Unix()), name)
 	}

@@ -66,7 +66,7 @@ func TestAttachmentsSayHowLongStreamsMayTake(t *testing.T) {
 		made.TimeoutMs, made.StreamIdleTimeoutMs = told, 1500
 		c := &chains{policies: &atomic.Pointer[policies]{}}
 		c.policies.Store(policiesOf([]Policy{policy}))
-		built, err := c.buildInstance(&nodev1.ApiBundle{}, made)
+		built, err := c.buildInstance(&nodev1.ApiBundle{}, &boundAttachment{Attachment: made, instance: "i"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,16 +35,25 @@ func (m *builtInstance) notReadyReason() error {
 // results are there once it is done.
 type build struct {
 	message    *nodev1.ApiBundle
+	bound      map[string]*boundAttachment // by the id that the controller has given it
 	built      map[string]*builtInstance
 	failures   map[string]error
 	unresolved error
 }
 
+// instance is the id of the instance of an attachment, as the build has it.
+func (b *build) instance(attachment *nodev1.Attachment) string {
+	if bound := b.bound[attachment.GetInstance()]; bound != nil {
+		return bound.instance
+	}
+	return attachment.GetInstance()
+}
+
 // startBuild builds what a bundle needs, in the background: a factory may take long, and others must not wait for it. done
 // is called from another goroutine. The results are to be acquired or discarded. resolve is asked meanwhile.
 func (c *chains) startBuild(message *nodev1.ApiBundle, resolve func() error, done func(*build)) *build {
-	b := &build{message: message, built: map[string]*builtInstance{}, failures: map[string]error{}}
-	wanted := c.missing(message)
+	b := newBuild(message)
+	wanted := c.missing(b)
 	c.builds.Go(func() {
 		var resolving sync.WaitGroup
 		resolving.Go(func() { b.unresolved = resolve() })
@@ -55,7 +64,11 @@ func (c *chains) startBuild(message *nodev1.ApiBundle, resolve func() error, don
 	return b
 }
 
-func (c *chains) buildInstances(b *build, wanted map[string]*nodev1.Attachment) {
+func newBuild(message *nodev1.ApiBundle) *build {
+	return &build{message: message, bound: map[string]*boundAttachment{}, built: map[string]*builtInstance{}, failures: map[string]error{}}
+}
+
+func (c *chains) buildInstances(b *build, wanted map[string]*boundAttachment) {
 	var mutex sync.Mutex
 	var group sync.WaitGroup
 	for id, attachment := range wanted {
@@ -82,25 +95,40 @@ func (c *chains) discard(b *build) {
 	}
 }
 
-// missing are the attachments of a bundle whose instances are not there, by the instances' ids.
-func (c *chains) missing(bundle *nodev1.ApiBundle) map[string]*nodev1.Attachment {
-	wanted := map[string]*nodev1.Attachment{}
-	for _, message := range bundle.GetChains() {
-		for _, attachment := range message.GetAttachments() {
-			if id := attachment.GetInstance(); c.instances[id] == nil {
-				wanted[id] = attachment
-			}
+// missing binds the attachments of a build's chains that are not there, and returns those whose instances are not there,
+// by the instances' ids. What cannot be bound is among the build's failures.
+func (c *chains) missing(b *build) map[string]*boundAttachment {
+	wanted := map[string]*boundAttachment{}
+	for _, message := range b.message.GetChains() {
+		if c.refs[message.GetId()] == nil {
+			c.bind(b, message, wanted)
 		}
 	}
 	return wanted
 }
 
-func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Attachment) (*builtInstance, error) {
-	policy, err := c.policies.Load().find(attachment)
+func (c *chains) bind(b *build, message *nodev1.Chain, wanted map[string]*boundAttachment) {
+	for _, attachment := range message.GetAttachments() {
+		if b.bound[attachment.GetInstance()] != nil {
+			continue
+		}
+		bound, err := c.binder.bind(b.message.GetApi(), attachment)
+		b.bound[attachment.GetInstance()] = bound
+		switch {
+		case err != nil:
+			b.failures[bound.instance] = fmt.Errorf("policy %s:%s: %w", attachment.GetPolicyName(), attachment.GetPolicyVersion(), err)
+		case c.instances[bound.instance] == nil:
+			wanted[bound.instance] = bound
+		}
+	}
+}
+
+func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *boundAttachment) (*builtInstance, error) {
+	policy, err := c.policies.Load().find(attachment.Attachment)
 	if err != nil {
 		return nil, err
 	}
-	settings, err := settingsOf(attachment)
+	settings, err := settingsOf(attachment.Attachment)
 	if err != nil {
 		return nil, err
 	}
@@ -110,16 +138,16 @@ func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *nodev1.Atta
 		}
 	}
 	built, err := runFactory(policy, v1alpha.Metadata{
-		InstanceID: attachment.GetInstance(), PolicyName: policy.Name, PolicyVersion: policy.Version,
+		InstanceID: attachment.instance, PolicyName: policy.Name, PolicyVersion: policy.Version,
 		APIName: bundle.GetApi(), APIVersion: bundle.GetVersion(),
-		SystemParams: v1alpha.Params(attachment.GetSystemParameters()), MaxConcurrency: settings.MaxConcurrency,
+		SystemParams: v1alpha.Params(attachment.systemParameters), MaxConcurrency: settings.MaxConcurrency,
 		Operation: attachment.GetOperation(), PrepareTimeout: policy.PrepareTimeout,
 		Timeout: cmp.Or(settings.Timeout, chain.DefaultTimeout), Conditions: c.conditions.ForPolicies(),
-	}, v1alpha.Params(attachment.GetParameters()))
+	}, v1alpha.Params(attachment.parameters))
 	if err != nil {
-		return nil, fmt.Errorf("policy %s: %w", policy.ID(), err)
+		return nil, fmt.Errorf("policy %s: %w", policy.ID(), attachment.hideSecrets(err))
 	}
-	return &builtInstance{chain.NewInstance(attachment.GetInstance(), policy.ID(), built, settings), built}, nil
+	return &builtInstance{chain.NewInstance(attachment.instance, policy.ID(), built, settings), built}, nil
 }
 
 // runFactory returns what a policy's factory says. Its errors may pass, for an author cannot tell a server that is away

@@ -13,6 +13,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/condition"
+	"gatewright.dev/policy-engine/internal/secrets"
 )
 
 // chains owns the chains and instances of a node, and counts who uses them. A chain lives while a bundle uses it, and its
@@ -30,20 +31,25 @@ type chains struct {
 	log        *slog.Logger
 	refs       map[string]*chainRef
 	instances  map[string]*instanceRef
-	slots      chan struct{}  // for factories that run
-	builds     sync.WaitGroup // under way
+	binder     *binder
+	replaced   map[*replacedChain]bool // that exchanges may still be in
+	slots      chan struct{}           // for factories that run
+	builds     sync.WaitGroup          // under way
 }
 
-func newChains(options Options, policies *atomic.Pointer[policies], grace time.Duration, gone func(departure)) *chains {
+func newChains(options Options, policies *atomic.Pointer[policies], binder *binder, grace time.Duration, gone func(departure)) *chains {
 	return &chains{table: options.Table, bodies: options.Bodies, shadows: options.Shadows, limit: options.RequestLimit, observer: options.Observer, policies: policies, conditions: &condition.Cache{}, grace: grace, gone: gone,
-		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, slots: make(chan struct{}, buildersAtOnce)}
+		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, binder: binder, replaced: map[*replacedChain]bool{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 
 type chainRef struct {
 	chain      *chain.Chain
+	bundle     *nodev1.ApiBundle // one that has it, and
+	message    *nodev1.Chain     // it there
 	instances  []string
-	bundles    int    // that use it; 0 is retiring
-	retirement uint64 // counts, so that a departure which was taken back is known
+	secrets    []secrets.Ref // that its instances were built with
+	bundles    int           // that use it; 0 is retiring
+	retirement uint64        // counts, so that a departure which was taken back is known
 }
 
 type instanceRef struct {
@@ -55,6 +61,7 @@ type instanceRef struct {
 type departure struct {
 	chain      string
 	retirement uint64
+	replaced   *replacedChain // whose last exchange has ended; nil: the chain has left the table
 }
 
 // errStale says that an instance which a build counted on has gone meanwhile.
@@ -95,16 +102,22 @@ func (c *chains) acquireBundle(b *build) error {
 		return err
 	}
 	for _, message := range b.message.GetChains() {
-		c.acquireChain(message, fresh[message.GetId()], b.built)
+		c.acquireChain(b, message, fresh[message.GetId()])
 	}
 	return nil
 }
 
 // misses reports whether an instance of the bundle is neither there, nor built, nor known to fail.
 func (c *chains) misses(b *build) bool {
-	for id := range c.missing(b.message) {
-		if b.built[id] == nil && b.failures[id] == nil {
-			return true
+	for _, message := range b.message.GetChains() {
+		if c.refs[message.GetId()] != nil {
+			continue
+		}
+		for _, attachment := range message.GetAttachments() {
+			id := b.instance(attachment)
+			if b.bound[attachment.GetInstance()] == nil || c.instances[id] == nil && b.built[id] == nil && b.failures[id] == nil {
+				return true
+			}
 		}
 	}
 	return false
@@ -117,7 +130,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 	}
 	var instances []*chain.Instance
 	for i, attachment := range message.GetAttachments() {
-		id := attachment.GetInstance()
+		id := b.instance(attachment)
 		switch ref := c.instances[id]; {
 		case ref != nil:
 			instances = append(instances, ref.made.instance)
@@ -141,14 +154,11 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 	return made, nil
 }
 
-func (c *chains) acquireChain(message *nodev1.Chain, fresh *chain.Chain, built map[string]*builtInstance) {
+func (c *chains) acquireChain(b *build, message *nodev1.Chain, fresh *chain.Chain) {
 	ref := c.refs[message.GetId()]
 	if ref == nil {
-		ref = &chainRef{chain: fresh}
-		for _, attachment := range message.GetAttachments() {
-			ref.instances = append(ref.instances, attachment.GetInstance())
-			c.acquireInstance(attachment.GetInstance(), built)
-		}
+		ref = &chainRef{bundle: b.message, message: message}
+		c.hold(ref, b, fresh)
 		c.refs[message.GetId()] = ref
 	}
 	if ref.bundles == 0 {
@@ -156,6 +166,17 @@ func (c *chains) acquireChain(message *nodev1.Chain, fresh *chain.Chain, built m
 		ref.retirement++
 	}
 	ref.bundles++
+}
+
+// hold makes what was built the chain of ref, and counts it among the users of its instances.
+func (c *chains) hold(ref *chainRef, b *build, fresh *chain.Chain) {
+	ref.chain, ref.instances, ref.secrets = fresh, nil, nil
+	for _, attachment := range ref.message.GetAttachments() {
+		id := b.instance(attachment)
+		ref.instances = append(ref.instances, id)
+		ref.secrets = append(ref.secrets, b.bound[attachment.GetInstance()].refs...)
+		c.acquireInstance(id, b.built)
+	}
 }
 
 func (c *chains) acquireInstance(id string, built map[string]*builtInstance) {
@@ -174,7 +195,7 @@ func (c *chains) release(bundle *nodev1.ApiBundle) []departure {
 			continue
 		}
 		ref.retirement++
-		going := departure{message.GetId(), ref.retirement}
+		going := departure{chain: message.GetId(), retirement: ref.retirement}
 		leaving = append(leaving, going)
 		c.table.Retire(message.GetId(), c.grace, func() { c.gone(going) })
 	}
@@ -183,6 +204,10 @@ func (c *chains) release(bundle *nodev1.ApiBundle) []departure {
 
 // departed is told that a retired chain has left the table, and closes the instances that no chain needs any more.
 func (c *chains) departed(gone departure) {
+	if gone.replaced != nil {
+		c.closeReplaced(gone.replaced)
+		return
+	}
 	ref := c.refs[gone.chain]
 	if ref == nil || ref.bundles > 0 || ref.retirement != gone.retirement {
 		return
@@ -213,6 +238,10 @@ func (c *chains) closeAll() {
 	for _, ref := range c.refs {
 		ref.chain.Close()
 	}
+	for old := range c.replaced {
+		old.chain.Close()
+	}
+	clear(c.replaced)
 	for _, id := range slices.Sorted(maps.Keys(c.instances)) {
 		c.closeInstance(c.instances[id].made.instance)
 	}

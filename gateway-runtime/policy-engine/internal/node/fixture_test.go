@@ -309,6 +309,9 @@ type bench struct {
 	gatewayFile *nodev1.Gateway // nil: there is none
 	fileNow     func() string   // its digest now; nil: it does not change
 	keeps       bool            // it, whatever a controller says
+
+	secrets  string   // folder of them; "": there is none
+	policies []Policy // nil: the shelf's
 }
 
 const grace = 40 * time.Millisecond
@@ -321,7 +324,10 @@ func newBench(t *testing.T, envoy *scriptedEnvoy, directory string) *bench {
 func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	t.Helper()
 	b.table = &chain.Table{}
-	node, err := New(Options{NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, Policies: b.shelf.policies(), Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet,
+	if b.policies == nil {
+		b.policies = b.shelf.policies()
+	}
+	node, err := New(Options{Secrets: b.secrets, NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet,
 		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond, RetryMost: 40 * time.Millisecond, Gather: 200 * time.Millisecond, LastGood: time.Second, Examine: 5 * time.Millisecond, Watch: 5 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)

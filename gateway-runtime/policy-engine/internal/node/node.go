@@ -16,6 +16,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/secrets"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -53,6 +54,7 @@ type Options struct {
 	Store         func(*nodev1.Store)                                   // as Telemetry, of where policies keep state
 	Observe       func(context.Context, nodev1.NodeServiceClient) error // tells the controller of exchanges until ctx or the stream ends; nil: nobody does
 	Policies      []Policy
+	Secrets       string // folder of the files of secrets; "": there is none
 	Table         *chain.Table
 	Bodies        *chain.Budget  // for the bodies that chains hold; nil: without a limit
 	Shadows       *chain.Shadows // for what shadow attachments take; nil: what one chain's may
@@ -78,7 +80,7 @@ type Timing struct {
 	Resolve     time.Duration // for the names of an API's upstreams; 5 s
 	LastGood    time.Duration // for the last good version to be built, before what follows it is tried all the same; 60 s
 	Examine     time.Duration // between two looks at whether the policies of what runs are ready; 1 s
-	Watch       time.Duration // between two looks at certificate files; 1 s
+	Watch       time.Duration // between two looks at the files of certificates and secrets; 1 s
 }
 
 func (t Timing) withDefaults() Timing {
@@ -116,8 +118,11 @@ type Node struct {
 
 	listening    listening
 	certificates *certificates.Watcher // of the files of the Gateway
+	secrets      *secrets.Store
+	rotations    map[rotated]*rotation // of what uses secrets that have changed, or may have
 
 	built          chan *build
+	rotated        chan rotationBuild
 	renewed        chan struct{}
 	departures     chan departure
 	lifetime       context.Context // done once the node is closed
@@ -130,6 +135,7 @@ type Node struct {
 	served         atomic.Int64                         // APIs, for Stats
 	pending        atomic.Int64                         // as these are
 	down           atomic.Int64
+	unrotated      atomic.Int64                         // APIs that cannot use a secret that has changed, for Stats
 	expiries       atomic.Pointer[map[string]time.Time] // of certificates, for Stats
 	notReadyReport atomic.Pointer[nodev1.Report]        // of notReady; nil: nothing is wrong
 	clustersInUse  atomic.Pointer[[]*xds.Bundle]        // for Clusters
@@ -145,13 +151,15 @@ func New(options Options) (*Node, error) {
 	n := &Node{
 		options: options, timing: options.Timing.withDefaults(), log: options.Log, store: store,
 		running: running{}, unserved: map[string]*nodev1.ApiBundle{}, queue: map[string]*queuedAPI{},
+		rotations: map[rotated]*rotation{}, rotated: make(chan rotationBuild),
 		built: make(chan *build), renewed: make(chan struct{}, 1), departures: make(chan departure),
 		inbox: inbox{arrived: make(chan struct{}, 1)}, outbox: outbox{filled: make(chan struct{}, 1)},
 	}
 	n.lifetime, n.cancel = context.WithCancel(context.Background())
 	n.policies.Store(policiesOf(options.Policies))
 	n.certificates = certificates.NewWatcher(n.timing.Watch, options.Log)
-	n.chains = newChains(options, &n.policies, n.timing.Grace, n.depart)
+	n.secrets = secrets.NewStore(options.Secrets, n.timing.Watch, options.Log)
+	n.chains = newChains(options, &n.policies, newBinder(n.secrets), n.timing.Grace, n.depart)
 	n.publish()
 	return n, nil
 }
@@ -202,6 +210,10 @@ func (n *Node) Run(ctx context.Context) {
 			n.setFallbackRoutes(ctx)
 		case contents := <-n.certificates.Changes():
 			n.replaceCertificates(ctx, contents)
+		case <-n.secrets.Changes():
+			n.secretsChanged(time.Now())
+		case done := <-n.rotated:
+			n.finishRotation(done, time.Now())
 		case gone := <-n.departures:
 			n.chains.departed(gone)
 		case <-sweep.C:
@@ -216,6 +228,8 @@ func (n *Node) Run(ctx context.Context) {
 		case <-readinessTicker.C:
 			n.checkReadiness()
 			n.expireLastGoodWaits(time.Now())
+			n.keepSecrets()
+			n.rotate(time.Now())
 		}
 	}
 }
@@ -224,6 +238,7 @@ func (n *Node) Run(ctx context.Context) {
 func (n *Node) Close() {
 	n.cancel()
 	n.certificates.Close()
+	n.secrets.Close()
 	n.chains.builds.Wait()
 	for _, b := range n.arrived {
 		n.chains.discard(b)
@@ -286,6 +301,14 @@ type Stats struct {
 
 	Gateway      GatewayStats         `json:"gateway"`
 	Certificates map[string]time.Time `json:"certificates"` // of the Gateway, those that could be read: when they end
+	Secrets      SecretStats          `json:"secrets"`
+}
+
+// SecretStats are how many secrets APIs name, and what of them cannot be used; what was built with them before goes on.
+type SecretStats struct {
+	InUse        int `json:"inUse"`
+	FailingFiles int `json:"failingFiles"` // secrets whose file is not there, or cannot be read
+	FailingAPIs  int `json:"failingApis"`  // APIs of which a policy does not take a secret that has changed
 }
 
 // GatewayStats are what the node makes of its Gateway.
@@ -301,6 +324,6 @@ func (n *Node) Stats() Stats {
 		ControllerConnected: n.stats.connected.Load(), Revision: n.stats.revision.Load(), APIs: int(n.served.Load()),
 		Updates: n.stats.updates.Load(), Applied: n.stats.applied.Load(), Rejected: n.stats.rejected.Load(),
 		StateErrors: n.stats.stateErrors.Load(), Gateway: n.gatewayStats(), Certificates: *n.expiries.Load(),
-		Pending: int(n.pending.Load()), Unserved: int(n.down.Load()),
+		Pending: int(n.pending.Load()), Unserved: int(n.down.Load()), Secrets: n.secretStats(),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/secrets"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -19,6 +20,7 @@ type queuedAPI struct {
 	fallback *xds.Bundle       // what answers at its context where nothing else of the API does; nil where its context cannot be read
 	revision uint64            // of the update that brought it
 	build    *build            // under way; nil: none is
+	secrets  []secrets.Ref     // that it names
 	next     *nodev1.Update    // what is to be applied once it is done
 	nextBy   time.Time         // or at this time
 	renewed  bool              // the node's policies have changed since it began
@@ -44,7 +46,7 @@ func (n *Node) enqueue(message *nodev1.ApiBundle, revision uint64) *queuedAPI {
 	if err != nil {
 		fallback = nil // what is wrong with it is said when it is read
 	}
-	q := &queuedAPI{message: message, fallback: fallback, revision: revision}
+	q := &queuedAPI{message: message, fallback: fallback, revision: revision, secrets: secretsOf(message)}
 	n.queue[message.GetApi()] = q
 	return q
 }

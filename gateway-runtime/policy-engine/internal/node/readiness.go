@@ -18,7 +18,7 @@ func (n *Node) checkReadiness() {
 	for _, api := range slices.Sorted(maps.Keys(n.running)) {
 		v := n.running[api]
 		before := n.notReady[api]
-		now := readinessReason(v.message, failing)
+		now := readinessReason(v.message, n.chains.refs, failing)
 		switch {
 		case now != "":
 			notReady[api] = &nodev1.ApiStatus{Api: api, Digest: v.message.GetDigest(), State: nodev1.ApiStatus_STATE_PENDING, Reason: now}
@@ -51,16 +51,18 @@ func (c *chains) failing() map[string]error {
 }
 
 // readinessReason says what is wrong with a bundle that needs instances which fail; empty where it needs none.
-func readinessReason(message *nodev1.ApiBundle, failing map[string]error) string {
+func readinessReason(message *nodev1.ApiBundle, refs map[string]*chainRef, failing map[string]error) string {
 	if len(failing) == 0 {
 		return ""
 	}
 	var wrong buildErrors
 	for _, chain := range message.GetChains() {
 		var errs []error
-		for _, attachment := range chain.GetAttachments() {
-			if err := failing[attachment.GetInstance()]; err != nil {
-				errs = append(errs, err)
+		if ref := refs[chain.GetId()]; ref != nil {
+			for _, instance := range ref.instances {
+				if err := failing[instance]; err != nil {
+					errs = append(errs, err)
+				}
 			}
 		}
 		wrong.add(chain.GetOperation(), errs)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from gatewright.params import ReadOnlyDict, ReadOnlyList, freeze
+from gatewright.secrets import Secret
 
 
 class Metadata(MutableMapping[str, Any]):
@@ -79,7 +80,12 @@ class Metadata(MutableMapping[str, Any]):
         return f"{owner}metadata" if key is None else f"{owner}metadata[{key!r}]"
 
 
-def checked_json(value: object, where: str) -> Any:
+def checked_params(value: object, where: str) -> Any:
+    """checked_json of parameters: beside JSON values, they may have Secrets in them."""
+    return checked_json(value, where, secrets=True)
+
+
+def checked_json(value: object, where: str, *, secrets: bool = False) -> Any:
     """A deep, read-only copy of a JSON value; tuples become lists, subclasses of str, int and float plain ones.
 
     Anything else is a TypeError, NaN, infinities and text that is not Unicode a ValueError; `where` heads their text.
@@ -92,15 +98,18 @@ def checked_json(value: object, where: str) -> Any:
         return int(value)
     if isinstance(value, float):
         return _checked_float(value, where)
-    return _checked_container(value, where)
+    if secrets and isinstance(value, Secret):
+        return value
+    return _checked_container(value, where, secrets)
 
 
-def _checked_container(value: object, where: str) -> Any:
+def _checked_container(value: object, where: str, secrets: bool) -> Any:
     if isinstance(value, list | tuple):
-        return ReadOnlyList([checked_json(item, f"{where}[{index}]") for index, item in enumerate(value)])
+        indexed = enumerate(value)
+        return ReadOnlyList([checked_json(item, f"{where}[{index}]", secrets=secrets) for index, item in indexed])
     if isinstance(value, dict):
         items = ((_checked_key(key, where), item) for key, item in value.items())
-        return ReadOnlyDict({key: checked_json(item, f"{where}[{key!r}]") for key, item in items})
+        return ReadOnlyDict({key: checked_json(item, f"{where}[{key!r}]", secrets=secrets) for key, item in items})
     raise TypeError(
         f"{where}: expected a JSON value (None, bool, int, float, str, list or dict), got {type(value).__name__}. "
         f"Convert it before it is written"

@@ -23,7 +23,7 @@ from gatewright.definition import BodyMode, EncodedBodies, ProcessingModeConfig
 from gatewright.header_rules import check_size
 from gatewright.headers import Headers
 from gatewright.lifetime import Lifetime, lifetime, shared_lifetime
-from gatewright.metadata import checked_json
+from gatewright.metadata import checked_params
 from gatewright.path_params import path_params_in
 from gatewright.peer import Peer
 from gatewright.policy import (
@@ -180,7 +180,7 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
 
     def __init__(self, module: ModuleType, folder: Path | None, params: dict[str, Any], about: PolicyMetadata) -> None:
         self._owner: Any = module
-        self._folder, self._params, self._about = folder, checked_json(params, "params"), about
+        self._folder, self._params, self._about = folder, checked_params(params, "params"), about
         self._stack = ExitStack()
         self._shared: Any = None
         self._prepared: Any = None

@@ -55,7 +55,7 @@ from gatewright import action
 from gatewright.contexts import HeaderLines, Stream, header_blob, request, response, stream, streaming
 from gatewright.definition import PolicyDefinition
 from gatewright.lifetime import Lifetime, lifetime, shared_lifetime
-from gatewright.metadata import checked_json
+from gatewright.metadata import checked_params
 from gatewright.metrics import registry
 from gatewright.moved_clock import MovedClock, clock
 from gatewright.policy import (
@@ -71,6 +71,7 @@ from gatewright.policy import (
 )
 from gatewright.recording import IncompleteRecordingError, Recording, Supplied
 from gatewright.replay import Candidate, Replay, ReplayedExecution, read_definition, run
+from gatewright.secrets import Secret
 from gatewright.store_in_memory import StoreInMemory
 from gatewright.store_in_memory import in_memory as store
 
@@ -98,6 +99,7 @@ __all__ = [
     "reset_metrics",
     "response",
     "run_stream",
+    "secret",
     "setup",
     "store",
     "stream",
@@ -161,9 +163,18 @@ async def _checked_stream(hook: str, function: Callable[..., Any], *arguments: A
 
 
 def params(values: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
-    """Parameters as a gateway passes them: JSON values, read-only at any depth. Defaults are not applied."""
-    checked: dict[str, Any] = checked_json({**(values or {}), **more}, "params")
+    """Parameters as a gateway passes them: JSON values, read-only at any depth, and Secrets, as `secret` makes them.
+    Defaults are not applied."""
+    checked: dict[str, Any] = checked_params({**(values or {}), **more}, "params")
     return checked
+
+
+def secret(text: str, *, name: str = "") -> Secret:
+    """What a policy is given where its definition says `format: secret`: `testing.params(key=testing.secret("abc"))`.
+
+    name: by which an API names it; "" where the API has the text itself.
+    """
+    return Secret(text, name)
 
 
 def metric(policy: ModuleType, name: str) -> Any:
@@ -203,7 +214,7 @@ def prepared(
     """
     prepare, close = getattr(policy, "prepare", None), getattr(policy, "close", None)
     about = metadata or PolicyMetadata("test", "v0.0.0")
-    return Prepared(lifetime(prepare, close, checked_json(params or {}, "params"), about, _run, shared), "prepare")
+    return Prepared(lifetime(prepare, close, checked_params(params or {}, "params"), about, _run, shared), "prepare")
 
 
 def setup(policy: ModuleType, system_params: dict[str, Any] | None = None) -> Prepared:
@@ -214,7 +225,7 @@ def setup(policy: ModuleType, system_params: dict[str, Any] | None = None) -> Pr
         policy.on_request(testing.request(prepared=made, shared=shared), params)
     """
     function = getattr(policy, "setup", None)
-    return Prepared(shared_lifetime(function, checked_json(system_params or {}, "system_params")), "setup")
+    return Prepared(shared_lifetime(function, checked_params(system_params or {}, "system_params")), "setup")
 
 
 class Prepared:
@@ -312,7 +323,7 @@ async def collect_stream(
     hook = STREAM_HOOKS[isinstance(context, ResponseStreamContext)]
     yielded: list[bytes] = []
     trailers, rejected = chunks.trailers, None
-    running = _checked_stream(hook, function, context, chunks, checked_json(params or {}, "params"))
+    running = _checked_stream(hook, function, context, chunks, checked_params(params or {}, "params"))
     async with aclosing(running):
         try:
             while stop_after is None or len(yielded) < stop_after:

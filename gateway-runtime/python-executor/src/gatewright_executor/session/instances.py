@@ -14,6 +14,7 @@ from typing import Any
 
 from gatewright.params import freeze
 from gatewright.policy import FailureClass, PolicyMetadata
+from gatewright.secrets import from_wire
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.convert.translator import failure_message
@@ -189,7 +190,7 @@ def _instance(configure: pb.ConfigureInstance) -> Instance:
 
 
 def _object(where: str, text: bytes) -> dict[str, Any]:
-    value = json.loads(text or b"{}")
+    value = json.loads(text or b"{}", object_hook=from_wire)
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: expected a JSON object, got {text!r:.80}")
+        raise ValueError(f"{where}: expected a JSON object, got {type(value).__name__}")
     return value

@@ -13,6 +13,7 @@
  * @property {string[]} examples as JSON
  */
 
+const SECRETS = new Set(["password", "secret"]);
 const DEEPEST = 8;
 // What refers to itself is told once: `trail` has the references on the way to a value.
 
@@ -66,7 +67,7 @@ function rowOf(whole, path, root, required) {
     path,
     type: typeOf(whole, root, 0),
     required,
-    secret: whole.writeOnly === true || whole.format === "password",
+    secret: whole.writeOnly === true || SECRETS.has(whole.format),
     description: whole.description ?? "",
     constraints: constraintsOf(whole),
     default: "default" in whole ? JSON.stringify(whole.default) : "",
@@ -91,7 +92,7 @@ function typeOf(schema, root, depth) {
 const CONSTRAINTS = {
   enum: (value) => `one of ${value.map((/** @type {unknown} */ one) => JSON.stringify(one)).join(", ")}`,
   const: (value) => `always ${JSON.stringify(value)}`,
-  format: (value) => (value === "password" ? "" : `a ${value}`),
+  format: (value) => ({ password: "", secret: "text, or {secretRef: NAME}" })[/** @type {string} */ (value)] ?? `a ${value}`,
   pattern: (value) => `matches ${value}`,
   minimum: (value) => `at least ${value}`,
   maximum: (value) => `at most ${value}`,

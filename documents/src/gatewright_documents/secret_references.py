@@ -1,0 +1,103 @@
+"""Where a schema says `format: secret`: text, or `{secretRef: NAME}`, which names a secret that its operator keeps.
+
+A node is told of both in one form, which says that a secret stands there: `{"secretRef": "", "value": TEXT}` and
+`{"secretRef": NAME}`.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+
+from gatewright_documents.schema_walk import in_place, of_item, of_key, schemas_with_paths
+from gatewright_documents.values import JsonObject, JsonValue, KeyPath
+
+FORMAT = "secret"
+KEY, VALUE = "secretRef", "value"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,252}")
+REFERENCE: JsonObject = {
+    "type": "object",
+    "required": [KEY],
+    "additionalProperties": False,
+    "properties": {
+        KEY: {
+            "type": "string",
+            "pattern": f"^{NAME.pattern}$",
+            "x-expected": "a name of lower-case letters, digits, -, _ and . that begins with a letter or digit",
+            "x-cure": "name the secret's file",
+        }
+    },
+}
+
+
+def is_reference(value: JsonValue) -> bool:
+    """Whether it is `{secretRef: NAME}`, and nothing else."""
+    if not isinstance(value, dict) or value.keys() != {KEY}:
+        return False
+    return isinstance(value[KEY], str) and NAME.fullmatch(value[KEY]) is not None
+
+
+def is_secret(parts: Sequence[JsonObject]) -> bool:
+    """Whether one of the schemas that apply to a value calls it a secret that may be named."""
+    return any(part.get("format") == FORMAT for part in parts)
+
+
+def with_references(schema: JsonObject) -> JsonObject:
+    """The schema with references allowed where it says `format: secret`; itself where it says so nowhere."""
+    if all(one.get("format") != FORMAT for _, one in schemas_with_paths(schema)):
+        return schema
+    result = copy.deepcopy(schema)
+    for _, one in list(schemas_with_paths(result)):
+        if one.get("format") == FORMAT:
+            _allow_reference(one)
+    return result
+
+
+def _allow_reference(schema: JsonObject) -> None:
+    text = {keyword: value for keyword, value in schema.items() if keyword != "type"}
+    schema.clear()
+    schema["type"] = ["string", "object"]
+    schema["x-expected"] = text.get("x-expected", "text or {secretRef: NAME}")
+    schema |= {"x-cure": text["x-cure"]} if "x-cure" in text else {}
+    schema |= {"if": {"type": "object"}, "then": copy.deepcopy(REFERENCE), "else": text}
+
+
+def for_nodes(value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject) -> JsonValue:
+    """A copy of the value in which text that is a secret is marked as one.
+
+    Whatever may apply to a value counts, also a branch that does not hold.
+    """
+    parts = [part for schema in schemas for part in in_place(schema, root)]
+    if isinstance(value, str):
+        return {KEY: "", VALUE: value} if is_secret(parts) else value
+    if isinstance(value, dict):
+        return {key: for_nodes(item, of_key(key, parts), root) for key, item in value.items()}
+    if isinstance(value, list):
+        return [for_nodes(item, of_item(index, parts), root) for index, item in enumerate(value)]
+    return value
+
+
+def misplaced(
+    value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject, path: KeyPath = ()
+) -> Iterator[KeyPath]:
+    """The paths of objects with the key `secretRef` where the schema says of no secret: nothing would put one there."""
+    parts = [part for schema in schemas for part in in_place(schema, root)]
+    if isinstance(value, dict):
+        if KEY in value and not is_secret(parts):
+            yield path
+            return
+        for key, item in value.items():
+            yield from misplaced(item, of_key(key, parts), root, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from misplaced(item, of_item(index, parts), root, (*path, index))
+
+
+def references(value: JsonValue, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Where references to secrets stand in what nodes are told."""
+    if is_reference(value):
+        yield path
+    elif isinstance(value, dict | list):
+        for step, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from references(item, (*path, step))

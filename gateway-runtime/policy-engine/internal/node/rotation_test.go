@@ -1,0 +1,251 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// keyed is a policy of the tests that is given a secret, and says which instances there are, by their secrets.
+type keyed struct {
+	mutex sync.Mutex
+	open  map[string]int
+	fail  map[string]bool // secrets that it does not take
+	ids   map[string]bool // of all instances that there have been
+}
+
+type keyedInstance struct {
+	of  *keyed
+	key string
+}
+
+func (keyedInstance) OnRequest(context.Context, *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	return nil, nil
+}
+
+func (keyedInstance) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	return nil, nil
+}
+
+func (i keyedInstance) Close() error {
+	i.of.mutex.Lock()
+	defer i.of.mutex.Unlock()
+	if i.of.open[i.key]--; i.of.open[i.key] == 0 {
+		delete(i.of.open, i.key)
+	}
+	return nil
+}
+
+func (k *keyed) policies() []Policy {
+	return []Policy{{Name: "tag", Version: "v1.0.0", DefinitionDigest: "digest", Mode: headersOnly,
+		Factory: func(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+			var given struct {
+				Key struct{ SecretRef, Value string }
+			}
+			if err := params.Decode(&given); err != nil {
+				return nil, err
+			}
+			k.mutex.Lock()
+			defer k.mutex.Unlock()
+			if k.fail[given.Key.Value] {
+				return nil, errors.New("cannot use the key " + given.Key.Value)
+			}
+			k.ids[metadata.InstanceID] = true
+			k.open[given.Key.Value]++
+			return keyedInstance{k, given.Key.Value}, nil
+		}}}
+}
+
+func (k *keyed) keys() []string {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	var all []string
+	for key, count := range k.open {
+		all = append(all, fmt.Sprintf("%s×%d", key, count))
+	}
+	slices.Sort(all)
+	return all
+}
+
+const naming = `{"key":{"secretRef":"upstream-key"}}`
+
+// naming is a bundle whose policy is given the secret upstream-key.
+func namingBundle(api, digest string) *nodev1.ApiBundle {
+	return bundleWith(api, digest, attachment(api+"-one", naming))
+}
+
+type secretBench struct {
+	*bench
+	keyed  *keyed
+	folder string
+	state  string
+}
+
+func newSecretBench(t *testing.T, files map[string]string) *secretBench {
+	t.Helper()
+	b := &secretBench{keyed: &keyed{open: map[string]int{}, fail: map[string]bool{}, ids: map[string]bool{}}, folder: t.TempDir(), state: t.TempDir()}
+	for name, content := range files {
+		b.write(t, name, content)
+	}
+	b.bench = newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, secrets: b.folder, policies: b.keyed.policies()}, b.state)
+	return b
+}
+
+func (b *secretBench) write(t *testing.T, name, content string) {
+	t.Helper()
+	path := filepath.Join(b.folder, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (b *secretBench) become(keys ...string) {
+	b.t.Helper()
+	b.eventually(fmt.Sprintf("instances with %q", keys), func() bool { return slices.Equal(b.keyed.keys(), keys) })
+}
+
+func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(t *testing.T) {
+	b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
+	equal(t, "report", b.apply(1, some(namingBundle("a", "1"))), "1 a 1 APPLIED")
+	equal(t, "instances", b.keyed.keys(), "first-value×1")
+	b.envoy.said()
+	held, ok := b.table.Acquire(chainID("a1"))
+	if !ok {
+		t.Fatal("no chain")
+	}
+	b.run()
+	b.write(t, "upstream-key", "second-value")
+	b.become("first-value×1", "second-value×1")
+	b.eventually("new exchanges find the new chain", func() bool {
+		now, ok := b.table.Acquire(chainID("a1"))
+		if !ok {
+			t.Fatal("no chain")
+		}
+		defer now.Release()
+		return now != held
+	})
+	time.Sleep(3 * grace)
+	equal(t, "instances while an exchange is in the old one", b.keyed.keys(), "first-value×1", "second-value×1")
+	held.Release()
+	b.become("second-value×1")
+	b.write(t, "upstream-key", "third-value")
+	b.become("third-value×1")
+	if said := b.envoy.said(); len(said) > 0 {
+		t.Errorf("Envoy was told %q", said)
+	}
+	b.keyed.mutex.Lock()
+	ids := len(b.keyed.ids)
+	b.keyed.mutex.Unlock()
+	if ids != 3 {
+		t.Errorf("expected an id for each value, got %d", ids)
+	}
+	b.nothingOnDisk(t, "first-value", "second-value", "third-value")
+}
+
+func (b *secretBench) nothingOnDisk(t *testing.T, values ...string) {
+	t.Helper()
+	files, err := os.ReadDir(b.state)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("expected files of state: %v %v", files, err)
+	}
+	for _, file := range files {
+		content, err := os.ReadFile(filepath.Join(b.state, file.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, value := range values {
+			if bytes.Contains(content, []byte(value)) {
+				t.Errorf("%s has %s", file.Name(), value)
+			}
+		}
+	}
+}
+
+func TestASecretThatIsMissingKeepsItsAPIPendingUntilItComes(t *testing.T) {
+	b := newSecretBench(t, nil)
+	equal(t, "report", b.apply(1, some(namingBundle("a", "1"), bundle("b", "1"))), "1 a 1 PENDING", "1 b 1 APPLIED")
+	for _, expected := range []string{"secret upstream-key: expected a file", filepath.Join(b.folder, "a", "upstream-key"), filepath.Join(b.folder, "upstream-key"), "put it there"} {
+		if reason := b.node.queue["a"].reason; !strings.Contains(reason, expected) {
+			t.Errorf("expected %q in %q", expected, reason)
+		}
+	}
+	if stats := b.node.Stats().Secrets; stats != (SecretStats{InUse: 1, FailingFiles: 1}) {
+		t.Errorf("stats %+v", stats)
+	}
+	b.run()
+	b.write(t, "upstream-key", "value")
+	b.become("value×1", "×1")
+	b.eventually("no file fails", func() bool { return b.node.Stats().Secrets == SecretStats{InUse: 1} })
+}
+
+func TestAnAPIsOwnSecretGoesFirst(t *testing.T) {
+	b := newSecretBench(t, map[string]string{"upstream-key": "of-all", "a/upstream-key": "of-a"})
+	b.apply(1, some(namingBundle("a", "1"), namingBundle("b", "1")))
+	equal(t, "instances", b.keyed.keys(), "of-all×1", "of-a×1")
+	b.run()
+	b.write(t, "b/upstream-key", "of-b")
+	b.become("of-a×1", "of-b×1")
+	if err := os.Remove(filepath.Join(b.folder, "a", "upstream-key")); err != nil {
+		t.Fatal(err)
+	}
+	b.become("of-all×1", "of-b×1")
+}
+
+func TestASecretThatIsGoneOrNotTakenLeavesTheOneBefore(t *testing.T) {
+	b := newSecretBench(t, map[string]string{"upstream-key": "first-value"})
+	b.keyed.fail["refused-value"] = true
+	b.apply(1, some(namingBundle("a", "1")))
+	b.run()
+	if err := os.Remove(filepath.Join(b.folder, "upstream-key")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the file's failure is counted", func() bool { return b.node.Stats().Secrets.FailingFiles == 1 })
+	b.write(t, "upstream-key", "refused-value")
+	b.eventually("the refusal is counted", func() bool { return b.node.Stats().Secrets == SecretStats{InUse: 1, FailingAPIs: 1} })
+	equal(t, "instances", b.keyed.keys(), "first-value×1")
+	b.write(t, "upstream-key", "good-value")
+	b.become("good-value×1")
+	b.eventually("nothing fails", func() bool { return b.node.Stats().Secrets == SecretStats{InUse: 1} })
+}
+
+func TestWhatAPolicySaysOfItsSecretIsHidden(t *testing.T) {
+	b := newSecretBench(t, map[string]string{"upstream-key": "refused-value"})
+	b.keyed.fail["refused-value"] = true
+	equal(t, "report", b.apply(1, some(namingBundle("a", "1"))), "1 a 1 PENDING")
+	if reason := b.node.queue["a"].reason; !strings.Contains(reason, "cannot use the key [secret]") {
+		t.Errorf("got %q", reason)
+	}
+	b.run() // so that it is closed
+}
+
+func TestOneInstanceOfSeveralChainsIsRotatedOnce(t *testing.T) {
+	b := newSecretBench(t, map[string]string{"upstream-key": "first-value"})
+	made, other := namingBundle("a", "1"), namingBundle("a", "2")
+	made.Chains, made.Routes = append(made.Chains, other.Chains...), append(made.Routes, other.Routes...)
+	made.Clusters = append(made.Clusters, other.Clusters...)
+	b.apply(1, some(made))
+	equal(t, "instances", b.keyed.keys(), "first-value×1")
+	b.run()
+	b.write(t, "upstream-key", "second-value")
+	b.become("second-value×1")
+	b.node.inbox.add(&nodev1.Update{Revision: 2, RemovedApis: []string{"a"}})
+	b.become()
+	b.eventually("its secret is forgotten", func() bool { return b.node.Stats().Secrets == SecretStats{} })
+}

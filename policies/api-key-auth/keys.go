@@ -1,0 +1,151 @@
+package apikeyauth
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// leastKey is how many characters 128 bits take in base64.
+const leastKey = 22
+
+// key is one of keys.
+type key struct {
+	Hash    string          `json:"hash"`
+	Key     *v1alpha.Secret `json:"key"`
+	Owner   string          `json:"owner"`
+	Scopes  []string        `json:"scopes"`
+	Expires string          `json:"expires"`
+}
+
+// listed is one of a list that is a secret itself.
+type listed struct {
+	key
+	Key string `json:"key"`
+}
+
+// owner is who has a key, and what the key is good for.
+type owner struct {
+	name     string
+	scopes   []string
+	expires  time.Time // zero: never
+	identity map[string]any
+}
+
+func (o *owner) expired(now time.Time) bool { return !o.expires.IsZero() && !now.Before(o.expires) }
+
+// addAll adds all keys, or says all that is wrong.
+func (p *policy) addAll(given parameters) error {
+	var errs []error
+	for i, one := range given.Keys {
+		text := ""
+		if one.Key != nil {
+			text = one.Key.Reveal()
+		}
+		if err := p.add(one, text); err != nil {
+			errs = append(errs, fmt.Errorf("keys[%d]: %w", i, err))
+		}
+	}
+	for i, list := range given.KeyLists {
+		if err := p.addList(list.Reveal()); err != nil {
+			errs = append(errs, fmt.Errorf("keyLists[%d]: %w", i, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if len(p.owners) == 0 {
+		return errors.New("expected a key, got none: a list has no line with one")
+	}
+	return nil
+}
+
+// addList adds those of a list: a JSON list, or an object a line.
+func (p *policy) addList(text string) error {
+	if strings.HasPrefix(strings.TrimSpace(text), "[") {
+		var all []listed
+		if err := decode([]byte(text), &all); err != nil {
+			return err
+		}
+		for i, one := range all {
+			if err := p.add(one.key, one.Key); err != nil {
+				return fmt.Errorf("[%d]: %w", i, err)
+			}
+		}
+		return nil
+	}
+	var errs []error
+	number := 0
+	for line := range strings.Lines(text) {
+		number++
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		var one listed
+		err := decode([]byte(line), &one)
+		if err == nil {
+			err = p.add(one.key, one.Key)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("line %d: %w", number, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// decode quotes nothing of the text: it may have keys.
+func decode(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil || decoder.More() {
+		return errors.New(`expected JSON like {"hash": "sha256:…", "owner": "…"} with hash or key, owner, scopes and expires, got something else`)
+	}
+	return nil
+}
+
+func (p *policy) add(one key, text string) error {
+	digest, err := digestOf(one.Hash, text)
+	if err != nil {
+		return err
+	}
+	if one.Owner == "" || len(one.Owner) > 256 || strings.ContainsFunc(one.Owner, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return errors.New("owner: expected 1 to 256 printable ASCII characters")
+	}
+	made := &owner{name: one.Owner, scopes: one.Scopes, identity: map[string]any{"subject": one.Owner, "method": "api-key"}}
+	if len(one.Scopes) > 0 {
+		made.identity["scopes"] = one.Scopes
+	}
+	if one.Expires != "" {
+		if made.expires, err = time.Parse(time.RFC3339, one.Expires); err != nil {
+			return fmt.Errorf("expires: expected a time like 2027-01-01T00:00:00Z, got %q", one.Expires)
+		}
+	}
+	if other := p.owners[digest]; other != nil {
+		return fmt.Errorf("expected another key for %s than that of %s, got the same", one.Owner, other.name)
+	}
+	p.owners[digest] = made
+	return nil
+}
+
+func digestOf(hash, text string) (digest [sha256.Size]byte, err error) {
+	switch {
+	case hash != "" && text != "" || hash == "" && text == "":
+		return digest, errors.New("expected hash or key, and not both")
+	case text != "" && len(text) < leastKey:
+		return digest, fmt.Errorf("key: expected at least %d characters, as of 128 random bits in base64, got %d: make another, as by `openssl rand -base64 24`", leastKey, len(text))
+	case text != "":
+		return sha256.Sum256([]byte(text)), nil
+	}
+	digits, found := strings.CutPrefix(hash, "sha256:")
+	if n, err := hex.Decode(digest[:], []byte(digits)); !found || len(digits) != 2*sha256.Size || err != nil || n != sha256.Size {
+		return digest, errors.New("hash: expected sha256: and 64 hex digits, as by `printf %s KEY | sha256sum`")
+	}
+	return digest, nil
+}

@@ -1,0 +1,124 @@
+// Package apikeyauth is the policy api-key-auth: it lets requests pass that have one of its keys.
+package apikeyauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// mostBytes of a key that is looked up: nobody has a longer one.
+const mostBytes = 4096
+
+type parameters struct {
+	Keys           []key            `json:"keys"`
+	KeyLists       []v1alpha.Secret `json:"keyLists"`
+	Header         string           `json:"header"`
+	Query          string           `json:"query"`
+	Cookie         string           `json:"cookie"`
+	Forward        bool             `json:"forward"`
+	RequiredScopes []string         `json:"requiredScopes"`
+	OwnerHeader    string           `json:"ownerHeader"`
+	Realm          string           `json:"realm"`
+}
+
+type policy struct {
+	places      places
+	forward     bool
+	ownerHeader string
+	required    []string
+	owners      map[[sha256.Size]byte]*owner
+	missing     *v1alpha.ImmediateResponse
+	wrong       *v1alpha.ImmediateResponse
+	forbidden   *v1alpha.ImmediateResponse
+	now         func() time.Time
+}
+
+// GetPolicy builds an instance; its parameters are in policy-definition.yaml. A key that is none, and one that stands
+// there twice, are errors, which quote no key.
+func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error) {
+	var given parameters
+	if err := params.Decode(&given); err != nil {
+		return nil, err
+	}
+	p := &policy{
+		places:  places{header: strings.ToLower(given.Header), query: given.Query, cookie: given.Cookie},
+		forward: given.Forward, ownerHeader: strings.ToLower(given.OwnerHeader), required: given.RequiredScopes,
+		owners: map[[sha256.Size]byte]*owner{}, now: time.Now,
+	}
+	if p.places == (places{}) {
+		return nil, fmt.Errorf("expected a place for the key, got none: name a header, a query parameter or a cookie")
+	}
+	if p.ownerHeader != "" && (p.ownerHeader == p.places.header || p.ownerHeader == "cookie") {
+		return nil, fmt.Errorf("ownerHeader: expected another header than that of the key, got %s", given.OwnerHeader)
+	}
+	challenge := fmt.Sprintf("ApiKey realm=%q", given.Realm)
+	p.missing = refusal(401, "This API wants a key.", challenge)
+	p.wrong = refusal(401, "The key is not accepted.", challenge+`, error="invalid_key"`)
+	p.forbidden = refusal(403, "The key is not good for this.", "")
+	return p, p.addAll(given)
+}
+
+// OnRequest answers who has no key, and says whose it is.
+func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+	key, found := p.places.find(req)
+	switch {
+	case found == 0:
+		return p.missing, nil
+	case found > 1 || len(key) > mostBytes: // upstream might see another one than we do
+		return p.wrong, nil
+	}
+	owner := p.owners[sha256.Sum256([]byte(key))]
+	if owner == nil || owner.expired(p.now()) {
+		return p.wrong, nil
+	}
+	for _, scope := range p.required {
+		if !slices.Contains(owner.scopes, scope) {
+			return p.forbidden, nil
+		}
+	}
+	if err := req.Metadata.Set("identity", owner.identity); err != nil {
+		return nil, err
+	}
+	return p.changes(req, owner), nil
+}
+
+// changes are what upstream is sent otherwise; nil: nothing.
+func (p *policy) changes(req *v1alpha.RequestContext, owner *owner) v1alpha.RequestAction {
+	made := &v1alpha.UpstreamRequestModifications{}
+	if !p.forward {
+		p.places.remove(req, made)
+	} else if p.ownerHeader == "" {
+		return nil
+	}
+	if p.ownerHeader != "" {
+		made.Headers.Set = append(made.Headers.Set, v1alpha.Header{Name: p.ownerHeader, Value: owner.name})
+	}
+	return made
+}
+
+func refusal(status int, detail, challenge string) *v1alpha.ImmediateResponse {
+	titles := map[int]string{401: "Unauthorized", 403: "Forbidden"}
+	headers := []v1alpha.Header{{Name: "content-type", Value: "application/problem+json"}, {Name: "cache-control", Value: "no-store"}}
+	if challenge != "" {
+		headers = append(headers, v1alpha.Header{Name: "www-authenticate", Value: challenge})
+	}
+	body := fmt.Sprintf(`{"type":"about:blank","title":%q,"status":%d,"detail":%q}`, titles[status], status, detail)
+	return &v1alpha.ImmediateResponse{StatusCode: status, Headers: headers, Body: []byte(body)}
+}
+
+// OnResponse is never called.
+func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	return nil, nil
+}
+
+// Close does nothing.
+func (*policy) Close() error { return nil }
+
+// NeverBlocks says that the policy waits for nothing.
+func (*policy) NeverBlocks() {}

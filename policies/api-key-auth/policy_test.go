@@ -1,0 +1,191 @@
+package apikeyauth_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	apikeyauth "gatewright.dev/policies/api-key-auth"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+var _ v1alpha.Factory = apikeyauth.GetPolicy
+
+const (
+	partner = "partner-key-of-128-bits-and-more"
+	staff   = "staff-key-of-128-bits-and-more"
+	old     = "old-key-of-128-bits-and-more"
+)
+
+func hash(key string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(key))) }
+
+var keys = fmt.Sprintf(`"keys":[{"hash":%q,"owner":"partner","scopes":["read"]},
+	{"key":{"secretRef":"staff","value":%q},"owner":"staff","scopes":["read","write"],"expires":"2999-01-01T00:00:00Z"},
+	{"hash":%q,"owner":"old","expires":"2020-01-01T00:00:00Z"}]`, hash(partner), staff, hash(old))
+
+func policyWith(t *testing.T, more string) v1alpha.Policy {
+	t.Helper()
+	made, err := apikeyauth.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(`{`+keys+`,"realm":"shop"`+more+`}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func ask(t *testing.T, policy v1alpha.Policy, query string, headers ...v1alpha.Header) (v1alpha.RequestAction, *v1alpha.ExchangeMetadata) {
+	t.Helper()
+	metadata := &v1alpha.ExchangeMetadata{}
+	action, err := policy.OnRequest(t.Context(), &v1alpha.RequestContext{Headers: headers, Query: query, Metadata: metadata})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return action, metadata
+}
+
+func header(name, value string) v1alpha.Header { return v1alpha.Header{Name: name, Value: value} }
+
+// status is what a client gets; 0: the request passes.
+func status(action v1alpha.RequestAction) int {
+	if refused, ok := action.(*v1alpha.ImmediateResponse); ok {
+		return refused.StatusCode
+	}
+	return 0
+}
+
+const everywhere = `,"header":"X-API-Key","query":"api_key","cookie":"key"`
+
+func TestWhoIsLetIn(t *testing.T) {
+	for name, c := range map[string]struct {
+		more, query string
+		headers     []v1alpha.Header
+		want        int
+	}{
+		"by header":                 {everywhere, "", []v1alpha.Header{header("x-api-key", partner)}, 0},
+		"by query":                  {everywhere, "a=1&api_key=" + partner, nil, 0},
+		"by query, encoded":         {everywhere, "api%5fkey=partner%2Dkey-of-128-bits-and-more", nil, 0},
+		"by cookie":                 {everywhere, "", []v1alpha.Header{header("cookie", "a=1; key="+partner)}, 0},
+		"one that is given itself":  {everywhere, "", []v1alpha.Header{header("x-api-key", staff)}, 0},
+		"no key":                    {everywhere, "a=1", []v1alpha.Header{header("cookie", "a=1")}, 401},
+		"another key":               {everywhere, "", []v1alpha.Header{header("x-api-key", partner+"x")}, 401},
+		"an empty key":              {everywhere, "api_key", []v1alpha.Header{header("cookie", "key=")}, 401},
+		"its hash":                  {everywhere, "", []v1alpha.Header{header("x-api-key", hash(partner))}, 401},
+		"expired":                   {everywhere, "", []v1alpha.Header{header("x-api-key", old)}, 401},
+		"twice":                     {everywhere, "", []v1alpha.Header{header("x-api-key", partner), header("x-api-key", partner)}, 401},
+		"at two places":             {everywhere, "api_key=" + partner, []v1alpha.Header{header("x-api-key", partner)}, 401},
+		"twice in the query":        {everywhere, "api_key=" + partner + "&api_key=x", nil, 401},
+		"giant":                     {everywhere, "", []v1alpha.Header{header("x-api-key", strings.Repeat(partner, 1000))}, 401},
+		"no UTF-8":                  {everywhere, "api_key=%ff%00%zz", nil, 401},
+		"not where none is":         {`,"header":"x-api-key"`, "x-api-key=" + partner, []v1alpha.Header{header("cookie", "x-api-key="+partner)}, 401},
+		"with the scopes":           {everywhere + `,"requiredScopes":["read","write"]`, "", []v1alpha.Header{header("x-api-key", staff)}, 0},
+		"without one of the scopes": {everywhere + `,"requiredScopes":["read","write"]`, "", []v1alpha.Header{header("x-api-key", partner)}, 403},
+	} {
+		action, metadata := ask(t, policyWith(t, c.more), c.query, c.headers...)
+		if got := status(action); got != c.want {
+			t.Errorf("%s: expected %d, got %d", name, c.want, got)
+		}
+		if _, has := metadata.Get("identity"); has != (c.want == 0) {
+			t.Errorf("%s: identity %v", name, has)
+		}
+		if refused, ok := action.(*v1alpha.ImmediateResponse); ok {
+			told := fmt.Sprintf("%v %s", refused.Headers, refused.Body)
+			if c.want == 401 && !strings.Contains(told, `ApiKey realm="shop"`) || strings.Contains(told, "key-of-128") {
+				t.Errorf("%s: %s", name, told)
+			}
+		}
+	}
+}
+
+func TestWhoseKeyItIsIsTheIdentity(t *testing.T) {
+	_, metadata := ask(t, policyWith(t, everywhere), "", header("x-api-key", partner))
+	if got, err := metadata.JSON(); err != nil || string(got) != `{"identity":{"method":"api-key","scopes":["read"],"subject":"partner"}}` {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestTheKeyDoesNotGoUpstreamAndAllElseDoes(t *testing.T) {
+	policy := policyWith(t, everywhere+`,"ownerHeader":"X-Owner"`)
+	action, _ := ask(t, policy, "", header("x-api-key", partner), header("x-owner", "staff"))
+	made := action.(*v1alpha.UpstreamRequestModifications)
+	if fmt.Sprint(made.Headers) != "{[x-api-key] [{x-owner partner}] []}" || made.Query != nil {
+		t.Errorf("got %+v", made)
+	}
+	action, _ = ask(t, policy, "a=%31&api_key="+partner+"&b=;+c&d")
+	if made = action.(*v1alpha.UpstreamRequestModifications); made.Query == nil || *made.Query != "a=%31&b=;+c&d" {
+		t.Errorf("got %+v", made)
+	}
+	action, _ = ask(t, policy, "api_key="+partner)
+	if made = action.(*v1alpha.UpstreamRequestModifications); made.Query == nil || *made.Query != "" {
+		t.Errorf("got %+v", made)
+	}
+	action, _ = ask(t, policy, "", header("cookie", "a=1; key="+partner+"; b=2"), header("cookie", "c=3"))
+	if made = action.(*v1alpha.UpstreamRequestModifications); fmt.Sprint(made.Headers.Set) != "[{cookie a=1; b=2} {cookie c=3} {x-owner partner}]" {
+		t.Errorf("got %+v", made)
+	}
+	action, _ = ask(t, policy, "", header("cookie", "key="+partner))
+	if made = action.(*v1alpha.UpstreamRequestModifications); fmt.Sprint(made.Headers.Remove) != "[cookie]" {
+		t.Errorf("got %+v", made)
+	}
+	if action, _ = ask(t, policyWith(t, everywhere+`,"forward":true`), "", header("x-api-key", partner)); action != nil {
+		t.Errorf("expected the request as it came, got %+v", action)
+	}
+}
+
+func TestAListIsReadLineByLineOrAsJSON(t *testing.T) {
+	lines := fmt.Sprintf("# partners\n\n{\"hash\": %q, \"owner\": \"partner\"}\r\n{\"key\": %q, \"owner\": \"staff\"}", hash(partner), staff)
+	list := fmt.Sprintf(`[{"hash": %q, "owner": "partner"}, {"key": %q, "owner": "staff"}]`, hash(partner), staff)
+	for _, text := range []string{lines, list} {
+		policy, err := apikeyauth.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(fmt.Sprintf(`{"keyLists":[{"secretRef":"list","value":%q}],"header":"x-api-key"}`, text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{partner, staff} {
+			if action, _ := ask(t, policy, "", header("x-api-key", key)); status(action) != 0 {
+				t.Errorf("%s: %d", key, status(action))
+			}
+		}
+	}
+}
+
+func TestWhatIsWrongIsSaidWithoutTheKey(t *testing.T) {
+	for params, want := range map[string]string{
+		`{"keys":[{"hash":"sha256:12","owner":"a"}],"header":"k"}`:                                                      "keys[0]: hash: expected sha256: and 64 hex digits",
+		`{"keys":[{"key":{"secretRef":"a","value":"short-planted"},"owner":"a"}],"header":"k"}`:                         "keys[0]: key: expected at least 22 characters",
+		`{"keys":[{"owner":"a"}],"header":"k"}`:                                                                         "expected hash or key",
+		`{` + keys + `}`:                                                                                                "expected a place for the key",
+		`{` + keys + `,"header":"x-k","ownerHeader":"X-K"}`:                                                             "expected another header",
+		`{"header":"k","keyLists":[{"secretRef":"l","value":"# none\n"}]}`:                                              "expected a key, got none",
+		`{"header":"k","keyLists":[{"secretRef":"l","value":"planted owner"}]}`:                                         "keyLists[0]: line 1: expected JSON like",
+		`{"header":"k","keyLists":[{"secretRef":"l","value":"[{\"planted\": 1}]"}]}`:                                    "keyLists[0]: expected JSON like",
+		`{"header":"k","keyLists":[{"secretRef":"l","value":"{\"key\":\"` + partner + `\",\"owner\":\"a\\nb\"}"}]}`:     "owner: expected",
+		`{"header":"k","keys":[{"hash":"` + hash(staff) + `","owner":"a"},{"hash":"` + hash(staff) + `","owner":"b"}]}`: "expected another key for b than that of a",
+		`{"header":"k","keys":[{"hash":"` + hash(staff) + `","owner":"a","expires":"2027-13-01T00:00:00Z"}]}`:           "expires: expected a time",
+	} {
+		_, err := apikeyauth.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(params))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "planted") || strings.Contains(err.Error(), partner) {
+			t.Errorf("%s: expected %q, got %v", params, want, err)
+		}
+	}
+}
+
+// TestWhateverStandsAroundItTheKeyIsTakenOutAlone: what remains is what there would be without it.
+func TestWhateverStandsAroundItTheKeyIsTakenOutAlone(t *testing.T) {
+	policy := policyWith(t, everywhere)
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
+	for range 500 {
+		parts := make([]string, random.IntN(5))
+		for i := range parts {
+			for range random.IntN(7) {
+				parts[i] += string("abc%=;+."[random.IntN(8)])
+			}
+		}
+		with := slices.Insert(slices.Clone(parts), random.IntN(len(parts)+1), "api_key="+partner)
+		action, _ := ask(t, policy, strings.Join(with, "&"))
+		made, ok := action.(*v1alpha.UpstreamRequestModifications)
+		if !ok || made.Query == nil || *made.Query != strings.Join(parts, "&") {
+			t.Fatalf("expected %q, got %+v", strings.Join(parts, "&"), action)
+		}
+	}
+}

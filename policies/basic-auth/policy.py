@@ -1,0 +1,220 @@
+"""Lets a request pass whose user and password are known (RFC 7617).
+
+Hashes of passwords cost tens of milliseconds by design. What was right is kept for `cacheSeconds`, as a keyed digest of
+the credentials and nothing else; hashes are computed in threads, so many at a time; who asks for the same one meanwhile
+waits for it. A user who is unknown pays for the hash of another one, chosen by the name, whose result is thrown away:
+what an answer costs does not tell whether there is such a user.
+
+It does not count tries: put something in front that does. Whatever is wrong with credentials, the answer is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import re
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import argon2
+import bcrypt
+from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
+from sdk.secrets import Secret
+
+from sdk import clock
+
+MAX_CACHED = 10_000
+MAX_WAITING = 64
+MAX_CREDENTIALS = 4096
+"""Characters of the header's value."""
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+BCRYPT_ROUNDS = range(10, 14)
+"""From what is thought safe to what is done well within an attachment's timeout."""
+BCRYPT_BYTES = 72
+"""Of a password: bcrypt sees no more."""
+ARGON2_KIB = range(7 * 1024, 256 * 1024 + 1)
+ARGON2_PASSES = range(1, 11)
+CURE = "make one by `htpasswd -nBC 10 USER`, or by argon2-cffi's PasswordHasher"
+HASHER = argon2.PasswordHasher()
+
+
+class Overloaded(Exception):  # noqa: N818 - it says what is the matter
+    """More wait for a hash than will be waited for."""
+
+
+class Verifier:
+    """Knows the users of one instance. All of it runs in one event loop, but for the hashes."""
+
+    def __init__(self, users: dict[str, User], cache_seconds: float, at_once: int) -> None:
+        self._users, self._names = users, list(users)
+        self._cache_seconds = cache_seconds
+        self._slots = asyncio.Semaphore(at_once)
+        self._waiting = 0
+        self._key = os.urandom(32)
+        self._right: OrderedDict[bytes, float] = OrderedDict()  # digest of credentials: until when they are believed
+        self._under_way: dict[bytes, asyncio.Task[bool]] = {}
+
+    async def check(self, name: str, password: str) -> User | None:
+        """The user, if this is the password. Raises Overloaded."""
+        digest = self._digest(name, password)
+        if self._right.get(digest, 0.0) > clock.monotonic():
+            return self._users[name]
+        task = self._under_way.get(digest)
+        if task is None:
+            task = self._under_way[digest] = asyncio.create_task(self._hash(name, password))
+            task.add_done_callback(lambda done: self._ended(digest, done))
+        right = await asyncio.shield(task)  # others may wait for it when this request's client has gone
+        return self._users[name] if right else None
+
+    async def _hash(self, name: str, password: str) -> bool:
+        user = self._users.get(name)
+        known = user or self._users[self._names[int.from_bytes(self._digest(name)[:8]) % len(self._names)]]
+        if self._waiting >= MAX_WAITING:
+            raise Overloaded
+        self._waiting += 1
+        try:
+            async with self._slots:
+                right = await asyncio.to_thread(verify, known.password_hash, password)
+        finally:
+            self._waiting -= 1
+        return right and user is not None
+
+    def _ended(self, digest: bytes, task: asyncio.Task[bool]) -> None:
+        del self._under_way[digest]
+        if not task.cancelled() and task.exception() is None and task.result() and self._cache_seconds:
+            self._right[digest] = clock.monotonic() + self._cache_seconds
+            self._right.move_to_end(digest)
+            if len(self._right) > MAX_CACHED:
+                self._right.popitem(last=False)
+
+    def _digest(self, *texts: str) -> bytes:
+        return hmac.digest(self._key, "\0".join(texts).encode(), hashlib.sha256)
+
+
+async def prepare(params: dict[str, Any]) -> Verifier:
+    return Verifier(users_of(params), params["cacheSeconds"], params["hashesAtOnce"])
+
+
+async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
+    given = credentials(ctx)
+    try:
+        user = await ctx.prepared.check(*given) if given else None
+    except Overloaded:
+        return problem(503, "Service Unavailable", {"retry-after": "1"})
+    if user is None:
+        challenge = f'Basic realm="{params["realm"]}", charset="UTF-8"'
+        return problem(401, "Unauthorized", {"www-authenticate": challenge})
+    ctx.identity = Identity(user.name, scopes=user.scopes, method="basic")
+    changes = UpstreamRequestModifications(remove_headers=[] if params["forward"] else ["authorization"])
+    if params["userHeader"]:
+        changes.set_headers = {params["userHeader"]: quote(user.name, safe=PRINTABLE)}
+    return changes
+
+
+def credentials(ctx: RequestContext) -> tuple[str, str] | None:
+    """User and password; None where there are none, or what they are is not certain."""
+    lines = ctx.headers.get_all("authorization")
+    scheme, _, value = lines[0].partition(" ") if len(lines) == 1 else ("", "", "")  # upstream would see the others too
+    if scheme.lower() != "basic" or len(value) > MAX_CREDENTIALS:
+        return None
+    try:
+        text = base64.b64decode(value.strip(" "), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+    name, colon, password = text.partition(":")
+    if not colon or any(character < " " or character == "\x7f" for character in text):  # RFC 7617, 2
+        return None
+    return normal(name), normal(password)
+
+
+def problem(status: int, title: str, headers: dict[str, str]) -> ImmediateResponse:
+    body = f'{{"type":"about:blank","title":"{title}","status":{status}}}'
+    return ImmediateResponse(
+        status, {"content-type": "application/problem+json", "cache-control": "no-store", **headers}, body
+    )
+
+
+# ------------------------------------------------------------------ hashes
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who may be let in."""
+
+    name: str
+    password_hash: Secret
+    scopes: tuple[str, ...] = ()
+
+
+def verify(password_hash: Secret, password: str) -> bool:
+    """Whether it is the hash of this password. Takes tens of milliseconds, and the GIL for none of them."""
+    known, given = password_hash.reveal(), password.encode()
+    if known.startswith("$2"):
+        right = bcrypt.checkpw(given[:BCRYPT_BYTES], known.encode())
+        return right and len(given) <= BCRYPT_BYTES
+    try:
+        return HASHER.verify(known, given)
+    except argon2.exceptions.VerificationError:
+        return False
+
+
+def users_of(params: dict[str, Any]) -> dict[str, User]:
+    """All users by their names. Raises ValueError with all that is wrong, and quotes no hash."""
+    found: dict[str, User] = {}
+    mistakes: list[str] = []
+    for where, user in _listed(params, mistakes):
+        if mistake := _mistake(user, found):
+            mistakes.append(f"{where}: {mistake}")
+        found[user.name] = user
+    if not found and not mistakes:
+        mistakes.append("htpasswd: expected a user, got none")
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+    return found
+
+
+def _listed(params: dict[str, Any], mistakes: list[str]) -> Iterator[tuple[str, User]]:
+    users, htpasswd = params.get("users", []), params.get("htpasswd")
+    for number, one in enumerate(users):
+        yield f"users[{number}]", User(normal(one["username"]), one["passwordHash"], tuple(one.get("scopes", ())))
+    for number, line in enumerate(htpasswd.reveal().splitlines() if isinstance(htpasswd, Secret) else [], 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        name, colon, password_hash = line.strip().partition(":")
+        if not colon or not name:
+            mistakes.append(f"htpasswd: line {number}: expected USER:HASH, got something else; {CURE}")
+            continue
+        yield f"htpasswd: line {number}", User(normal(name), Secret(password_hash))
+
+
+def _mistake(user: User, known: dict[str, User]) -> str:
+    if user.name in known:
+        return f"expected each user once, got {user.name} twice"
+    text = user.password_hash.reveal()
+    if match := BCRYPT.fullmatch(text):
+        rounds = int(match[1])
+        return "" if rounds in BCRYPT_ROUNDS else f"expected bcrypt of cost 10 to 13, got {rounds}; {CURE}"
+    try:
+        found = argon2.extract_parameters(text)
+    except (argon2.exceptions.InvalidHashError, ValueError):
+        return f"expected a hash, $argon2id$… or $2y$…, got something else; {CURE}"
+    if found.type is not argon2.Type.ID:
+        return f"expected argon2id, got another kind of argon2; {CURE}"
+    if found.memory_cost not in ARGON2_KIB or found.time_cost not in ARGON2_PASSES or found.parallelism > 8:
+        return f"expected argon2id with 7 to 256 MiB, 1 to 10 passes and up to 8 lanes, got {found.memory_cost} KiB, " \
+               f"{found.time_cost} and {found.parallelism}; {CURE}"  # fmt: skip
+    return ""
+
+
+def normal(text: str) -> str:
+    """As names and passwords are compared (RFC 7617, 2.1; RFC 8265): in the form C of Unicode."""
+    return unicodedata.normalize("NFC", text)

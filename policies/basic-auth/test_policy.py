@@ -1,0 +1,256 @@
+import asyncio
+import base64
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import argon2
+import bcrypt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sdk.policy import ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
+
+from sdk import testing
+
+policy = testing.load_policy(__file__)
+HASHER = argon2.PasswordHasher(time_cost=1, memory_cost=7 * 1024, parallelism=1)
+ANN, BOB = HASHER.hash("ann's pässword"), bcrypt.hashpw(b"bob's password", bcrypt.gensalt(10)).decode()
+USERS = [
+    {"username": "ann", "passwordHash": testing.secret(ANN), "scopes": ["read"]},
+    {"username": "bøb", "passwordHash": testing.secret(BOB, name="bob")},
+]
+DEFAULTS = {"users": USERS, "realm": "shop", "cacheSeconds": 60, "hashesAtOnce": 2, "forward": False, "userHeader": ""}
+
+
+class Hashing:
+    """What was hashed, and how many at a time at most."""
+
+    def __init__(self) -> None:
+        self.hashed: list[str] = []
+        self.most = self.now = 0
+        self.go = threading.Event()
+        self.go.set()
+        self._lock, self._verify = threading.Lock(), policy.verify
+
+    def __call__(self, password_hash: Any, password: str) -> bool:
+        with self._lock:
+            self.hashed.append(password)
+            self.now += 1
+            self.most = max(self.most, self.now)
+        assert self.go.wait(30)
+        right: bool = self._verify(password_hash, password)
+        with self._lock:
+            self.now -= 1
+        return right
+
+
+@pytest.fixture
+def hashing(monkeypatch: pytest.MonkeyPatch) -> Hashing:
+    counted = Hashing()
+    monkeypatch.setattr(policy, "verify", counted)
+    return counted
+
+
+def basic(name: str, password: str, charset: str = "utf-8") -> str:
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode(charset)).decode()
+
+
+class Asked:
+    """An instance, and what it answers to."""
+
+    def __init__(self, made: Any, params: dict[str, Any]) -> None:
+        self._made, self._params = made, params
+
+    async def ask(self, *lines: str, headers: dict[str, Any] | None = None) -> tuple[RequestAction, RequestContext]:
+        sent = {"authorization": list(lines), **(headers or {})}
+        ctx = testing.request(headers=sent, prepared=self._made)
+        return await policy.on_request(ctx, self._params), ctx
+
+    async def status(self, *lines: str) -> int:
+        """What the client gets; 0: it passes."""
+        action, _ = await self.ask(*lines)
+        return action.status_code if isinstance(action, ImmediateResponse) else 0
+
+
+@asynccontextmanager
+async def instance(**more: Any) -> AsyncIterator[Asked]:
+    params = testing.params(DEFAULTS | more)
+    async with testing.prepared(policy, params) as made:
+        yield Asked(made, params)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([basic("ann", "ann's pässword")], 0),
+        ([basic("bøb", "bob's password")], 0),
+        ([basic("bo\u0338b".replace("o\u0338", "ø"), "bob's password")], 0),
+        ([basic("ann", "ann's pa\u0308ssword")], 0),
+        ([basic("ann", "ann's pässword").replace("Basic", "bAsIc")], 0),
+        ([basic("ann", "bob's password")], 401),
+        ([basic("eve", "ann's pässword")], 401),
+        ([basic("ann", "")], 401),
+        ([basic("", "")], 401),
+        ([basic("ann", ANN)], 401),
+        ([basic("ann", "ann's pässword", "latin-1")], 401),
+        ([basic("ann", "ann's pässword")] * 2, 401),
+        (["Bearer abc"], 401),
+        (["Basic"], 401),
+        (["Basic !!!"], 401),
+        (["Basic " + base64.b64encode(b"no colon").decode()], 401),
+        (["Basic " + base64.b64encode(b"ann:\xff\xfe").decode()], 401),
+        ([basic("ann", "ann's pässword\0")], 401),
+        ([basic("bøb", "bob's password\0more")], 401),
+        ([basic("ann", "x" * 100_000)], 401),
+        ([], 401),
+    ],
+)  # fmt: skip
+def test_who_is_let_in(lines: list[str], expected: int) -> None:
+    async def run() -> None:
+        async with instance() as asked:
+            action, ctx = await asked.ask(*lines)
+            if not expected:
+                assert isinstance(action, UpstreamRequestModifications)
+                assert ctx.identity is not None
+                return
+            assert isinstance(action, ImmediateResponse)
+            assert (action.status_code, ctx.identity) == (expected, None)
+            assert action.headers["www-authenticate"] == 'Basic realm="shop", charset="UTF-8"'
+            assert action.body == '{"type":"about:blank","title":"Unauthorized","status":401}'
+
+    asyncio.run(run())
+
+
+def test_what_upstream_is_told() -> None:
+    async def run() -> None:
+        async with instance(userHeader="x-user") as asked:
+            action, ctx = await asked.ask(basic("bøb", "bob's password"), headers={"x-user": "ann"})
+            assert isinstance(action, UpstreamRequestModifications)
+            assert (action.remove_headers, action.set_headers) == (["authorization"], {"x-user": "b%C3%B8b"})
+            assert ctx.identity is not None
+            assert (ctx.identity.subject, ctx.identity.method, ctx.identity.scopes) == ("bøb", "basic", ())
+        async with instance(forward=True) as asked:
+            action, ctx = await asked.ask(basic("ann", "ann's pässword"))
+            assert action == UpstreamRequestModifications()
+            assert ctx.identity is not None
+            assert ctx.identity.scopes == ("read",)
+
+    asyncio.run(run())
+
+
+def test_what_is_right_is_believed_for_a_time_and_what_is_wrong_never(hashing: Hashing) -> None:
+    async def run() -> None:
+        right, wrong = basic("ann", "ann's pässword"), basic("ann", "other")
+        with testing.clock() as clock:
+            async with instance() as asked:
+                assert [await asked.status(one) for one in (right, right, wrong, wrong, right)] == [0, 0, 401, 401, 0]
+                assert hashing.hashed == ["ann's pässword", "other", "other"]
+                clock.advance(61)
+                assert await asked.status(right) == 0
+                assert len(hashing.hashed) == 4
+            async with instance(cacheSeconds=0) as asked:
+                assert [await asked.status(right) for _ in range(2)] == [0, 0]
+                assert len(hashing.hashed) == 6
+
+    asyncio.run(run())
+
+
+def test_nobody_learns_who_there_is_by_what_an_answer_costs(hashing: Hashing) -> None:
+    """One hash for each try, of a known user or not; and for what is no try at all none."""
+
+    async def run() -> None:
+        async with instance() as asked:
+            for name in ("ann", "bøb", "eve", "mallory", ""):
+                before = len(hashing.hashed)
+                assert await asked.status(basic(name, "guess")) == 401
+                assert len(hashing.hashed) == before + 1
+            assert await asked.status("Basic !!!") == 401
+            assert len(hashing.hashed) == 5
+
+    asyncio.run(run())
+
+
+def test_an_unknown_user_is_not_let_in_by_anothers_password() -> None:
+    async def run() -> None:
+        async with instance(users=[USERS[0]]) as asked:
+            for name in ("eve", "Ann", "ann ", "mallory"):
+                assert await asked.status(basic(name, "ann's pässword")) == 401
+
+    asyncio.run(run())
+
+
+def test_hashes_are_computed_so_many_at_once_and_each_once(hashing: Hashing) -> None:
+    async def run() -> None:
+        hashing.go.clear()
+        async with instance() as asked:
+            right = basic("ann", "ann's pässword")
+            same = [asyncio.create_task(asked.status(right)) for _ in range(20)]
+            others = [asyncio.create_task(asked.status(basic("ann", f"guess {n}"))) for n in range(100)]
+            refused, _ = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+            assert {task.result() for task in refused} == {503}
+            gone = same[0]
+            gone.cancel()
+            hashing.go.set()
+            assert set(await asyncio.gather(*same[1:])) == {0}
+            answers = await asyncio.gather(*others)
+            assert sorted(set(answers)) == [401, 503]
+            assert answers.count(401) == 63
+            assert hashing.hashed.count("ann's pässword") == 1
+            assert hashing.most == 2
+
+    asyncio.run(run())
+
+
+def test_bcrypt_sees_72_bytes_and_more_is_another_password(hashing: Hashing) -> None:
+    async def run() -> None:
+        long = "x" * 72
+        known = testing.secret(bcrypt.hashpw(long.encode(), bcrypt.gensalt(10)).decode())
+        async with instance(users=[{"username": "ann", "passwordHash": known}]) as asked:
+            assert await asked.status(basic("ann", long)) == 0
+            assert await asked.status(basic("ann", f"{long}y")) == 401
+            assert len(hashing.hashed) == 2
+
+    asyncio.run(run())
+
+
+def test_users_of_a_file() -> None:
+    async def run() -> None:
+        text = f"# users\n\nann:{ANN}\r\nbøb:{BOB.replace('$2b$', '$2y$')}\n"
+        async with instance(users=[], htpasswd=testing.secret(text, name="users")) as asked:
+            assert await asked.status(basic("ann", "ann's pässword")) == 0
+            assert await asked.status(basic("bøb", "bob's password")) == 0
+            assert await asked.status(basic("# users", "")) == 401
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("htpasswd", "expected"),
+    [
+        ("ann", "htpasswd: line 1: expected USER:HASH, got something else"),
+        ("# nobody\n", "htpasswd: expected a user, got none"),
+        ("ann:planted", "htpasswd: line 1: expected a hash, $argon2id$… or $2y$…, got something else; make one by"),
+        ("ann:{SHA}planted=", "expected a hash"),
+        ("ann:$apr1$planted", "expected a hash"),
+        (f"ann:{ANN}\nann:{BOB}", "htpasswd: line 2: expected each user once, got ann twice"),
+        (f"ann:{BOB.replace('$10$', '$04$')}", "expected bcrypt of cost 10 to 13, got 4"),
+        (f"ann:{BOB.replace('$10$', '$31$')}", "expected bcrypt of cost 10 to 13, got 31"),
+        (f"ann:{ANN.replace('m=7168', 'm=4194304')}", "expected argon2id with 7 to 256 MiB"),
+        (f"ann:{ANN.replace('argon2id', 'argon2i')}", "expected argon2id, got another kind"),
+    ],
+)
+def test_what_is_wrong_is_said_without_the_hash(htpasswd: str, expected: str) -> None:
+    with pytest.raises(ValueError, match="expected") as told:
+        policy.users_of({"htpasswd": testing.secret(htpasswd)})
+    assert expected in str(told.value)
+    assert "planted" not in str(told.value)
+    assert BOB[10:] not in str(told.value)
+
+
+@settings(max_examples=200)
+@given(st.one_of(st.text(), st.binary().map(lambda raw: "Basic " + base64.b64encode(raw).decode())))
+def test_whatever_is_sent_is_read_or_refused(value: str) -> None:
+    given = policy.credentials(testing.request(headers={"authorization": [value]}))
+    assert given is None or (":" not in given[0] and "\0" not in given[0] + given[1])

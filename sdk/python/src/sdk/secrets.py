@@ -1,0 +1,3 @@
+"""The name under which policies import `gatewright.secrets`: the very same objects."""
+
+from gatewright.secrets import *  # noqa: F403
