@@ -58,7 +58,7 @@ def in_session() -> Row:
     policy = testing.load_policy(str(POLICIES / "oidc-login" / "policy.py"))
     claims = {"iss": issuer, "aud": client, "sub": "ada", "exp": int(time.time()), "nonce": secrets.token_urlsafe(32)}
     session = {"until": time.time() + HOURS * 3600, "claims": claims}
-    sealed = policy.Seal([key], policy.context(params)).close("session", session)
+    sealed = policy.Seal([testing.secret(key)], policy.context(params)).close("session", session)
     (line,) = policy.Jar("session", secure=False).chunks(sealed, HOURS * 3600)
     attachment = {"name": "oidc-login", "version": "v1", "params": params}
     return row(attachment, {"Cookie": line.partition(";")[0]})

@@ -6,6 +6,8 @@ import gzip
 import hmac
 import json
 import subprocess
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,10 +46,21 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
     (audits := folder / "audits").mkdir()
     operator = {"audit-log": {"folder": str(audits)}}
+    secrets = secrets_of_examples(folder / "secrets")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps(operator))
-        with running(output, folder / "state") as gateway:
+        with running(output, folder / "state", "--secrets", str(secrets)) as gateway:
             yield gateway
+
+
+def secrets_of_examples(secrets: Path) -> Path:
+    secrets.mkdir(mode=0o700)
+    for folder in FOLDERS:
+        for example in yaml.safe_load((folder / "example.yaml").read_text()):
+            for name, value in example.get("secrets", {}).items():
+                (secrets / name).touch(mode=0o600)
+                (secrets / name).write_text(f"{value}\n")
+    return secrets
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +140,18 @@ def test_hmac_auth_takes_an_encoded_body_as_it_was_sent(shipped: Gateway, upstre
     ]
     assert statuses == [200, 401]
     assert [(each.body, each.value("content-encoding")) for each in upstream.received] == [(sent, "gzip")]
+
+
+def test_hmac_auth_takes_a_signature_once(shipped: Gateway, upstream: Upstream) -> None:
+    """Whichever process of the API is asked: the engine's store remembers it."""
+    key, body, at = "of the shop that pays", uuid.uuid4().hex, int(time.time())
+    params = {"style": "stripe", "replayProtection": True, "keys": [{"name": "shop", "secret": key}]}
+    shipped.deploy(api("once", upstream.url, [attach("hmac-auth", params)]))
+    signature = hmac.new(key.encode(), f"{at}.{body}".encode(), "sha256").hexdigest()
+    headers = {"stripe-signature": f"t={at},v1={signature}"}
+    statuses = [httpx.post(f"{shipped.url}/once/x", content=body, headers=headers).status_code for _ in range(4)]
+    assert statuses == [200, 401, 401, 401]
+    assert [each.body.decode() for each in upstream.received] == [body]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -137,6 +137,9 @@ def shown(example: Json) -> Iterator[str]:
     yield f"## {example['title']}"
     if paths := example.get("paths"):
         yield f"With operations at {', '.join(f'`{path}`' for path in paths)}:"
+    if secrets := example.get("secrets"):
+        named = ", ".join(f"`{name}` (`{value}`)" for name, value in secrets.items())
+        yield f"With these [secrets](../how-to/secrets.md) of the operator's: {named}."
     attachments = yaml.safe_dump({"policies": example["attachments"]}, sort_keys=False, width=110)
     yield f"```yaml\n{attachments.rstrip()}\n```"
     for request in example["requests"]:

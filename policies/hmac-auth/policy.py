@@ -3,9 +3,9 @@
 The body counts byte for byte as it was sent. All keys are tried, each compared in constant time: how long an answer
 takes tells neither how near a signature was nor which key is good. The identity's subject is the name of the key.
 
-Limits: nothing is remembered, so that a request passes again within `toleranceSeconds`, and for ever where no time is
-signed (`github`). What is not in the signed text is not protected: with the styles of services that is all but the body
-and the time.
+Limits: without `replayProtection` a request passes again within `toleranceSeconds`, and for ever where no time is
+signed (`github`); with it a sender cannot send the very same twice in a second. What is not in the signed text is not
+protected: with the styles of services that is all but the body and the time.
 
 GitHub: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 Stripe: https://docs.stripe.com/webhooks#verify-manually
@@ -15,19 +15,23 @@ Slack: https://docs.slack.dev/authentication/verifying-requests-from-slack
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext
+from sdk.store import Store
 
 from sdk import clock
 
 MOST_SIGNATURES = 16
 """Of one request."""
+LEAST_SECRET = 16
+"""Characters, which the schema does not count where a secret is named."""
 SECONDS = re.compile(r"[0-9]{1,12}")
 FIELD = re.compile(r"\{(timestamp|method|path|query|body)\}")
 
@@ -45,6 +49,8 @@ class Verifier:
     scheme: Scheme
     keys: list[Key]
     tolerance: int
+    used: Store | None
+    """The signatures that have been used; None: they may be used again."""
 
     def is_recent(self, signed: Signed) -> bool:
         """Whether the time of signing is near enough, where one is signed."""
@@ -64,6 +70,13 @@ class Verifier:
                 found = key.name
         return found
 
+    def is_first(self, name: str, message: bytes) -> bool:
+        """Whether what this sender has signed has not been here before. StoreUnavailableError: nobody knows."""
+        if self.used is None:
+            return True
+        seconds = 2 * self.tolerance + 1  # as long as the time of signing, which may be ahead, is near enough
+        return self.used.set(hashlib.sha256(f"{name}\0".encode() + message).digest(), b"", ttl=seconds, if_absent=True)
+
     def _written(self, signature: str) -> bytes:
         text = signature.lower() if self.scheme.encoding == "hex" else signature
         return text.encode("utf-8", "surrogateescape")
@@ -74,9 +87,20 @@ class Verifier:
 
 
 def prepare(params: dict[str, Any]) -> Verifier:
-    """ValueError: a template by which two requests may have the same signature."""
-    keys = [Key(one["name"], one["secret"].encode()) for one in params["keys"]]
-    return Verifier(scheme_of(params), keys, params["toleranceSeconds"])
+    """ValueError: two requests may have the same signature, a replay cannot be told, or a secret is too short."""
+    scheme = scheme_of(params)
+    if params["replayProtection"] and not scheme.has_time:
+        raise ValueError("replayProtection: expected a way of signing that has a time, got one without")
+    used = Store("used") if params["replayProtection"] else None
+    return Verifier(scheme, list(keys_of(params)), params["toleranceSeconds"], used)
+
+
+def keys_of(params: dict[str, Any]) -> Iterator[Key]:
+    for number, one in enumerate(params["keys"]):
+        secret = one["secret"].reveal()
+        if len(secret) < LEAST_SECRET:
+            raise ValueError(f"keys[{number}].secret: expected {LEAST_SECRET} characters and more, got fewer")
+        yield Key(one["name"], secret.encode())
 
 
 def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
@@ -87,9 +111,12 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         return refused(verifier, str(error))
     if not verifier.is_recent(signed):
         return refused(verifier, f"expected a time of signing within {verifier.tolerance} seconds from now")
-    name = verifier.signer(signed, verifier.scheme.message(ctx, signed.timestamp))
+    message = verifier.scheme.message(ctx, signed.timestamp)
+    name = verifier.signer(signed, message)
     if name is None:
         return refused(verifier, "the signature is not that of this request with a key that is known here")
+    if not verifier.is_first(name, message):
+        return refused(verifier, "the signature has been used before")
     ctx.identity = Identity(name, method="hmac")
     return None
 

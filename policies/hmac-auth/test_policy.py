@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sdk.policy import ImmediateResponse, RequestContext
+from sdk.store import StoreUnavailableError
 from sdk.testing import MovedClock
 
 from sdk import testing
@@ -32,9 +33,10 @@ def time() -> Iterator[MovedClock]:
         yield clock
 
 
-def params(style: str, keys: list[dict[str, str]] = KEYS, **generic: str) -> dict[str, Any]:
+def params(style: str, keys: list[dict[str, str]] = KEYS, *, once: bool = False, **generic: str) -> dict[str, Any]:
     more = {"generic": GENERIC | generic} if style == "generic" else {}
-    return testing.params(style=style, keys=keys, toleranceSeconds=300, **more)
+    secret = [{"name": key["name"], "secret": testing.secret(key["secret"])} for key in keys]
+    return testing.params(style=style, keys=secret, toleranceSeconds=300, replayProtection=once, **more)
 
 
 def asked(params: dict[str, Any], headers: Any, body: bytes | None = BODY, **more: Any) -> tuple[Any, RequestContext]:
@@ -215,3 +217,48 @@ def test_no_answer_tells_a_secret_or_what_the_signature_should_be() -> None:
     for headers in (github("some other secret"), {}):
         body = signer(params("github"), headers)
         assert not any(secret in body for secret in (OLD, NEW, hexed(OLD, BODY), hexed(NEW, BODY)))
+
+
+def test_what_has_been_used_is_refused_as_long_as_it_would_be_good(time: MovedClock) -> None:
+    once = params("stripe", once=True)
+    recorded, ahead = stripe(v1(OLD)), stripe(v1(OLD, str(NOW + 300)), at=str(NOW + 300))
+    with testing.store():
+        assert [signer(once, headers) for headers in (recorded, ahead)] == ["shop", "shop"]
+        for headers in (recorded, ahead, stripe("v1=00", v1(OLD).upper().replace("V1", "v1")), stripe(v1(NEW))):
+            assert "used before" in signer(once, headers)
+        time.advance(600)
+        assert "used before" in signer(once, ahead)
+        assert signer(once, stripe(v1(OLD, str(NOW + 600)), at=str(NOW + 600))) == "shop"
+
+
+def test_a_signature_that_is_none_uses_up_nothing() -> None:
+    once = params("slack", once=True)
+    with testing.store():
+        assert '"status": 401' in signer(once, slack("some other secret"))
+        assert signer(once, slack(OLD)) == "shop"
+
+
+def test_while_the_store_is_away_nothing_passes() -> None:
+    with testing.store() as store:
+        store.away = True
+        with pytest.raises(StoreUnavailableError):
+            signer(params("slack", once=True), slack(OLD))
+
+
+def test_without_a_time_a_replay_cannot_be_told() -> None:
+    with (
+        pytest.raises(ValueError, match="replayProtection: expected"),
+        testing.prepared(policy, params("github", once=True)),
+    ):
+        pass
+
+
+def test_a_secret_that_is_named_has_its_length_too() -> None:
+    short = "15 characters.."
+    wrong = params("github", [*KEYS, {"name": "short", "secret": short}])
+    with (
+        pytest.raises(ValueError, match=r"keys\[3\]\.secret: expected 16 characters and more") as refused,
+        testing.prepared(policy, wrong),
+    ):
+        pass
+    assert short not in str(refused.value)

@@ -155,7 +155,7 @@ class Introspection:
     async def _post(self, token: str) -> dict[str, Any]:
         form = {"token": token, "token_type_hint": "access_token"}
         if self._params["clientAuth"] == "post":
-            form |= {"client_id": self._params["clientId"], "client_secret": self._params["clientSecret"]}
+            form |= {"client_id": self._params["clientId"], "client_secret": self._params["clientSecret"].reveal()}
         async with self._session.post(self._params["url"], data=form, allow_redirects=False) as answer:
             if answer.status != 200:
                 raise ValueError(f"expected the status 200, got {answer.status}; redirects are not followed")
@@ -265,7 +265,7 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[Gate]:
     check("on_request", UpstreamRequestModifications(set_headers=dict.fromkeys(params["claimHeaders"], "")))
     headers = {"accept": "application/json", "accept-encoding": "identity"}
     if params["clientAuth"] == "basic":  # RFC 6749, 2.3.1
-        known_as = quote_plus(params["clientId"]), quote_plus(params["clientSecret"])
+        known_as = quote_plus(params["clientId"]), quote_plus(params["clientSecret"].reveal())
         headers["authorization"] = aiohttp.encode_basic_auth(*known_as)
     # what is compressed is not read: nobody knows how much of it there will be
     async with aiohttp.ClientSession(

@@ -19,8 +19,8 @@ policy = testing.load_policy(__file__)
 NOW = 1_767_225_600  # where testing.clock stands
 GOOD = {"active": True, "scope": "read write", "sub": "ada", "aud": ["orders", "x"], "exp": NOW + 600}
 DEFAULTS: dict[str, Any] = {
-    "clientId": "gate:way", "clientSecret": "p ß", "clientAuth": "basic", "audiences": [], "scopes": [],
-    "scopesMatch": "all", "cacheSeconds": 10, "inactiveCacheSeconds": 5, "timeoutMilliseconds": 30_000,
+    "clientId": "gate:way", "clientSecret": testing.secret("p ß"), "clientAuth": "basic", "audiences": [],
+    "scopes": [], "scopesMatch": "all", "cacheSeconds": 10, "inactiveCacheSeconds": 5, "timeoutMilliseconds": 30_000,
     "required": True, "maxTokenBytes": 8192, "forwardToken": True, "claimHeaders": {},
 }  # fmt: skip
 Ask = Callable[..., Awaitable[tuple[Any, Any]]]

@@ -34,6 +34,7 @@ from sdk.action import ActionError, check
 from sdk.background import Fresh, NotReadyError
 from sdk.cookies import set_cookie
 from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
+from sdk.secrets import Secret
 
 from sdk import clock
 
@@ -42,6 +43,7 @@ REFRESH_SECONDS = 300.0
 LOGIN_SECONDS = 600  # that a login may take
 MAX_LOGINS = 4  # under way in one browser; a further one forgets those before
 MAX_DOCUMENT = 1 << 20  # bytes of an answer of the provider
+LEAST_KEY = 32  # characters, which the schema does not count where a key is named
 CHUNK, MAX_CHUNKS = 3800, 4  # characters of a cookie, which browsers keep up to 4096 bytes; cookies of a session
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 log = logging.getLogger(__name__)
@@ -83,9 +85,9 @@ def context(params: Mapping[str, Any]) -> str:
 class Seal:
     """Encrypts JSON objects with the first key, and opens what any of the keys has encrypted."""
 
-    def __init__(self, keys: Iterable[str], context: str) -> None:
-        """context: what else has to be the same, such as the client."""
-        self._ciphers = [AESGCM(HKDF(SHA256(), 32, None, b"oidc-login cookie").derive(key.encode())) for key in keys]
+    def __init__(self, keys: Iterable[Secret], context: str) -> None:
+        """context: what else has to be the same, such as the client. ValueError: a key is too short."""
+        self._ciphers = [self._cipher(key.reveal(), number) for number, key in enumerate(keys)]
         self._context = context
 
     def close(self, kind: str, value: Mapping[str, Any]) -> str:
@@ -107,6 +109,12 @@ class Seal:
                 continue
             return opened if opened["until"] > clock.now() else None
         return None
+
+    @staticmethod
+    def _cipher(key: str, number: int) -> AESGCM:
+        if len(key) < LEAST_KEY:
+            raise ValueError(f"cookieKeys[{number}]: expected {LEAST_KEY} characters and more, got fewer")
+        return AESGCM(HKDF(SHA256(), 32, None, b"oidc-login cookie").derive(key.encode()))
 
     def _bound(self, kind: str) -> bytes:
         return f"{kind}\n{self._context}".encode()
@@ -211,7 +219,7 @@ class Provider:
     async def id_token(self, code: str, verifier: str, redirect: str, seconds: float) -> str:
         """What the provider gives for the code. RefusedError: nothing."""
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect, "code_verifier": verifier}
-        known_as = quote_plus(self._params["clientId"]), quote_plus(self._params["clientSecret"])
+        known_as = quote_plus(self._params["clientId"]), quote_plus(self._params["clientSecret"].reveal())
         headers = {"authorization": aiohttp.encode_basic_auth(*known_as), "accept": "application/json"}
         url = self.metadata.value.token
         try:

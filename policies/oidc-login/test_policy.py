@@ -23,12 +23,12 @@ from sdk import testing
 policy = testing.load_policy(__file__)
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 NOW = 1_767_225_600  # where testing.clock stands
-OLD, NEW = "an old secret for cookies of tests", "a new secret for cookies of tests!"
+OLD, NEW = (testing.secret(f"{age} secret for the cookies of tests") for age in ("an old", "a new"))
 DEFAULTS: dict[str, Any] = {
-    "clientId": "gate:way", "clientSecret": "p ß", "scopes": ["email"], "origin": "https://app.example",
-    "callbackPath": "/app/callback", "logoutPath": "/app/logout", "loggedOutPath": "/bye", "cookieKeys": [OLD],
-    "cookieName": "session", "sessionSeconds": 3600, "clockSkewSeconds": 30, "forwardCookie": False,
-    "claimHeaders": {"x-user": "email"},
+    "clientId": "gate:way", "clientSecret": testing.secret("p ß"), "scopes": ["email"],
+    "origin": "https://app.example", "callbackPath": "/app/callback", "logoutPath": "/app/logout",
+    "loggedOutPath": "/bye", "cookieKeys": [OLD], "cookieName": "session", "sessionSeconds": 3600,
+    "clockSkewSeconds": 30, "forwardCookie": False, "claimHeaders": {"x-user": "email"},
 }  # fmt: skip
 
 
@@ -479,6 +479,7 @@ def test_a_provider_that_lies_of_itself(published: dict[str, Any]) -> None:
     [
         ({"logoutPath": "/app/callback"}, "another path than callbackPath"),
         ({"claimHeaders": {"host": "a"}}, "use authority"),
+        ({"cookieKeys": [OLD, testing.secret("k" * 31)]}, r"cookieKeys\[1\]: expected 32 characters and more"),
     ],
 )  # fmt: skip
 def test_parameters_that_are_wrong(more: dict[str, Any], says: str) -> None:

@@ -100,12 +100,20 @@ class Opa:
 async def prepare(params: dict[str, Any]) -> AsyncIterator[Opa]:
     headers = {"content-type": "application/json", "accept": "application/json", "accept-encoding": "identity"}
     if "token" in params:
-        headers["authorization"] = f"Bearer {params['token']}"
+        headers["authorization"] = f"Bearer {token_of(params)}"
     connector, no_cookies = aiohttp.TCPConnector(limit=CONNECTIONS), aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(
         connector=connector, cookie_jar=no_cookies, headers=headers, auto_decompress=False
     ) as session:
         yield Opa(session, params)
+
+
+def token_of(params: dict[str, Any]) -> str:
+    """ValueError: no header can hold it. The schema does not look at a token that is named."""
+    token: str = params["token"].reveal()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("token: expected printable ASCII characters without spaces, got others")
+    return token
 
 
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:

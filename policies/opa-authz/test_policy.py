@@ -267,10 +267,21 @@ def test_opa_may_say_who_the_client_is() -> None:
     assert (ctx.identity.claims, ctx.identity.method) == ({"team": 7}, "opa")
 
 
+@pytest.mark.parametrize("token", ["two words", "a line\nx-role: admin", "caf\u00e9"])
+def test_a_token_that_is_named_and_no_header_can_hold(token: str) -> None:
+    with pytest.raises(ValueError, match="token: expected printable ASCII") as refused:
+        asked_once(says({"result": True}), {"token": testing.secret(token, name="opa")})
+    assert token not in str(refused.value)
+
+
 def test_what_opa_is_asked() -> None:
     async def run() -> Opa:
         opa = Opa(says({"result": True}))
-        named = {"headers": ["X-Team", "x-none"], "metadata": ["tier", "none"], "token": "of-the-gateway"}
+        named = {
+            "headers": ["X-Team", "x-none"],
+            "metadata": ["tier", "none"],
+            "token": testing.secret("of-the-gateway"),
+        }
         async with opa.prepared(**named) as made:
             await ask(
                 made, method="POST", path="/orders/v1/a%2Fb%20c", query="x=1&x=2&y", authority="Shop.Example:8443",

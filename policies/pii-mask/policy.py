@@ -60,6 +60,8 @@ TEXT = {
 """Beside text/*; "" is a body whose type nobody says."""
 FORM = "application/x-www-form-urlencoded"
 EVENTS = "text/event-stream"
+LEAST_KEY = 16
+"""Characters, which the schema does not count where the key is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,10 @@ def _replace(name: str, given: Json, params: Json) -> Replace:
         case _:
             if "hashKey" not in params:
                 raise ValueError(f"expected hashKey, since {name} is replaced by a hash, got none")
-            return hashed(name, params["hashKey"].encode())
+            key = params["hashKey"].reveal()
+            if len(key) < LEAST_KEY:
+                raise ValueError(f"hashKey: expected {LEAST_KEY} characters and more, got fewer")
+            return hashed(name, key.encode())
 
 
 # ------------------------------------------------------------------ headers and query

@@ -359,7 +359,7 @@ def test_replacements() -> None:
     assert masked(CARD, replacement=last) == "**** **** **** 1111"
     assert masked("10.0.0.1", replacement=last) == "**.*.0.1"
     assert masked(f"{CARD} ada@example.org", replacements={"email": {"with": "text", "text": ""}}) == "*** "
-    key = "k" * 16
+    key = testing.secret("k" * 16)
     hashes = [
         masked(value, replacement={"with": "hash"}, hashKey=key)
         for value in (CARD, "4111111111111111", "5500005555555559", "Ada@example.org", "ada@example.org")
@@ -368,7 +368,7 @@ def test_replacements() -> None:
     assert len(set(hashes)) == 3
     assert hashes[0].startswith("creditCard:")
     assert len(hashes[0]) == len("creditCard:") + 16
-    assert masked(CARD, replacement={"with": "hash"}, hashKey="another" * 3) != hashes[0]
+    assert masked(CARD, replacement={"with": "hash"}, hashKey=testing.secret("another" * 3)) != hashes[0]
 
 
 def test_headers_and_query() -> None:
@@ -406,6 +406,7 @@ def test_what_is_masked_is_counted_and_not_told() -> None:
         ({"patterns": [{"name": "email", "regex": "a"}], "detect": ["phone"]}, "got email again"),
         ({"replacements": {"other": {"with": "text"}}}, "got one for other"),
         ({"replacement": {"with": "hash"}}, "expected hashKey"),
+        ({"replacement": {"with": "hash"}, "hashKey": testing.secret("k" * 15)}, "hashKey: expected 16 characters"),
         *(
             ({"patterns": [{"name": "mine", "regex": regex}]}, why)
             for regex, why in [
