@@ -22,16 +22,19 @@ from jwt.algorithms import RSAAlgorithm
 
 from e2e import model_events
 from e2e.conftest import HERE
-from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.gateway import Gateway, Json, api, attach, eventually, fresh, running
 from e2e.model_upstream import ModelUpstream
 from e2e.upstream import Recorded, Reply, Upstream
 
 pytestmark = pytest.mark.timeout(300)
 SECRET = "the secret of this test"  # noqa: S105
+PLANS_TOKEN = "token-of-the-plans"  # noqa: S105
 
 
 class IdentityProvider(Upstream):
-    """Publishes its keys below /jwks, says below /introspect whether a token is "good", and can be away."""
+    """Publishes its keys below /jwks, says below /introspect whether a token is "good", and below /plans, to who has
+    PLANS_TOKEN, which plans there are. It can be away.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,6 +46,8 @@ class IdentityProvider(Upstream):
         if self.away:
             return Reply(503)
         if request.target == "/plans":
+            if request.value("authorization") != f"Bearer {PLANS_TOKEN}":
+                return Reply(401)
             answer: Json = {"blue": "gold"}
         elif request.target == "/introspect":
             known = request.value("authorization") == "Basic " + base64.b64encode(b"gateway:its+secret").decode()
@@ -82,10 +87,13 @@ def samples(tmp_path_factory: pytest.TempPathFactory, provider: IdentityProvider
     manifest = HERE.parent / "sample-policies" / "build.yaml"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
     introspection = {"url": f"{provider.url}/introspect", "clientId": "gateway", "clientSecret": "its secret"}
-    operator = {"introspect-token": introspection, "tenant-plan": {"url": f"{provider.url}/plans"}}
+    plans = {"url": f"{provider.url}/plans", "token": {"secretRef": "plans-token"}}
+    secrets = tmp_path_factory.mktemp("secrets")
+    (secrets / "plans-token").write_text(f"{PLANS_TOKEN}\n")
     with pytest.MonkeyPatch.context() as patch:
+        operator = {"introspect-token": introspection, "tenant-plan": plans}
         patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps(operator))
-        with running(output, tmp_path_factory.mktemp("samples")) as gateway:
+        with running(output, tmp_path_factory.mktemp("samples"), "--secrets", str(secrets)) as gateway:
             yield gateway
 
 
@@ -163,21 +171,28 @@ def test_a_token_of_the_issuer_passes_also_by_a_key_that_is_new(
 def test_members_of_a_tenant_pass_where_its_plan_is_one_of_the_operations(
     samples: Gateway, upstream: Upstream, provider: IdentityProvider
 ) -> None:
-    """One client asks for the plans, however many attachments there are: setup makes it."""
-    gold, silver = (attach("tenant-plan", {"plans": [plan]}) for plan in ("gold", "silver"))
+    """One client asks for the plans with the operator's token, however many attachments there are: setup makes it. What
+    a tenant has asked is in the node's store.
+    """
+    name = fresh("tenants")
+    gold, silver = (attach("tenant-plan", {"requestsPerDay": {plan: 2}}) for plan in ("gold", "silver"))
     reports = {"method": "GET", "path": "/{tenant}/reports", "policies": [gold]}
     lists = {"method": "GET", "path": "/{tenant}/lists", "policies": [silver]}
     policies = [attach("verify-jwt", jwt_params(provider))]
     asked = sum(request.target == "/plans" for request in provider.received)
-    samples.deploy(api("tenants", upstream.url, policies, [reports, lists]))
+    samples.deploy(api(name, upstream.url, policies, [reports, lists]))
     blue, green = (provider.token(next(iter(provider.keys)), tenant=tenant) for tenant in ("blue", "green"))
     answers = [
-        httpx.get(f"{samples.url}/tenants/{path}", headers=headers).status_code
+        httpx.get(f"{samples.url}/{name}/{path}", headers=headers).status_code
         for path, headers in (("blue/reports", blue), ("blue/lists", blue), ("blue/reports", green), ("blue/lists", {}))
     ]
     assert answers == [200, 403, 403, 401]
     assert upstream.to("/blue/reports")[-1].value("x-plan") == "gold"
     assert sum(request.target == "/plans" for request in provider.received) == asked + 1
+    more = [httpx.get(f"{samples.url}/{name}/blue/reports", headers=blue) for _ in range(5)]
+    assert {answer.status_code for answer in more} == {200, 429}  # whether or not midnight is in between
+    refused = next(answer for answer in more if answer.status_code == 429)
+    assert 1 <= int(refused.headers["retry-after"]) <= 24 * 3600
 
 
 def test_an_api_whose_issuer_is_away_is_pending_and_heals(

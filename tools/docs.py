@@ -18,6 +18,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import policy_pages
 import reference
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -67,7 +68,7 @@ def lay_out() -> None:
         copy(name, name)
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in SUFFIXES:
+            if path.suffix in SUFFIXES and path != policy_pages.COSTS:  # is a part of a page
                 name = str(path.relative_to(ROOT))
                 copy(name, name)
     for name, text in reference.pages().items():

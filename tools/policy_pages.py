@@ -15,7 +15,15 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = ROOT / "policies"
+COSTS = ROOT / "bench" / "shipped.md"
+"""What `python -m bench shipped` has printed; there may be none."""
 MADE = "*This page is made from `policies/{}`.*"
+MEASURED = (
+    "CPU of a request, of all of the gateway's processes, each policy alone on its route at 64 connections.\n"
+    "The last column is what that is more than with a policy of the same language which sets one header, "
+    "in requests of plain Envoy, measured in the same rounds: the median, and the range.\n"
+    "Behind a `*`, other processes disturbed a sample; `python -m bench shipped` measures it on your machine."
+)
 LIMITS = {
     "pattern": "matches `{}`", "minimum": "at least {}", "maximum": "at most {}", "minLength": "at least {} characters",
     "maxLength": "at most {} characters", "minItems": "at least {} entries", "maxItems": "at most {} entries",
@@ -26,12 +34,12 @@ URL = "http://127.0.0.1:8080/sample"
 Json = dict[str, Any]
 
 
-def pages() -> dict[str, str]:
-    """File name to Markdown: one for each policy, and one that lists them."""
+def pages(costs: Path = COSTS) -> dict[str, str]:
+    """File name to Markdown: one for each policy, and one that lists them, with what they cost where that is known."""
     named = {folder.name: read(folder) for folder in folders()}
     rows = [f"| [`{name}`](policy-{name}.md) | {text(found['description'])} |" for name, (found, _) in named.items()]
-    listed = "\n".join(["# Policies that ship", "", "| policy | |", "| --- | --- |", *rows]) + "\n"
-    return {"policies-that-ship.md": listed} | {
+    listed = "\n".join(["# Policies that ship", "", "| policy | |", "| --- | --- |", *rows])
+    return {"policies-that-ship.md": "\n\n".join([listed, *measured(costs)]) + "\n"} | {
         f"policy-{name}.md": page(name, definition, examples) for name, (definition, examples) in named.items()
     }
 
@@ -43,6 +51,18 @@ def folders() -> list[Path]:
 def read(folder: Path) -> tuple[Json, list[Json]]:
     definition = yaml.safe_load((folder / "policy-definition.yaml").read_text())
     return definition, yaml.safe_load((folder / "example.yaml").read_text())
+
+
+def measured(costs: Path) -> Iterator[str]:
+    """The section of figures, where there are any. ValueError: the file has no table."""
+    if not costs.exists():
+        return
+    figures = costs.read_text().strip()
+    if "\n| --- |" not in f"\n{figures}":
+        raise ValueError(f"{costs}: expected the table that `python -m bench shipped` prints, got {figures[:80]!r}")
+    yield "## What they cost"
+    yield MEASURED
+    yield figures
 
 
 def page(name: str, definition: Json, examples: list[Json]) -> str:

@@ -78,6 +78,8 @@ func (p part) of(req *v1alpha.RequestContext) (value string, there bool, err err
 		return value, there, nil
 	case "path":
 		return req.Path, true, nil
+	case "pathParameter":
+		return req.PathParams.Get(p.Name), req.PathParams.Has(p.Name), nil
 	case "method":
 		return req.Method, true, nil
 	case "operation":

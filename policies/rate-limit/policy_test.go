@@ -201,6 +201,12 @@ func TestWhatIsCountedApart(t *testing.T) {
 	asks := func(query string) func(*v1alpha.RequestContext) {
 		return func(req *v1alpha.RequestContext) { req.Query = query }
 	}
+	of := func(encoded string) func(*v1alpha.RequestContext) {
+		return func(req *v1alpha.RequestContext) {
+			req.Path = "/" + encoded // as many as there are ways to write it
+			req.PathParams = v1alpha.PathParams{{Name: "other", Encoded: encoded + "x"}, {Name: "tenant", Encoded: encoded}}
+		}
+	}
 	for name, test := range map[string]struct {
 		key                string
 		first, same, other func(*v1alpha.RequestContext)
@@ -212,6 +218,7 @@ func TestWhatIsCountedApart(t *testing.T) {
 		"query":         {`{"from": "query", "name": "k"}`, asks("x=1&k=a%20b"), asks("k=a+b&k=c"), asks("k=a%2020b")},
 		"broken query":  {`{"from": "query", "name": "k"}`, asks("k=%zz"), asks("k=%zz&y"), asks("k=%zy")},
 		"path":          {`{"from": "path"}`, nil, nil, func(req *v1alpha.RequestContext) { req.Path = "/a/c" }},
+		"parameter":     {`{"from": "pathParameter", "name": "tenant"}`, of("a%2520b"), of("%61%2520b"), of("a%20b")},
 		"method":        {`{"from": "method"}`, nil, nil, func(req *v1alpha.RequestContext) { req.Method = "POST" }},
 		"operation":     {`{"from": "operation"}`, nil, nil, func(req *v1alpha.RequestContext) { req.Operation = "GET /{id}" }},
 	} {

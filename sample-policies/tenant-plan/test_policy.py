@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -7,31 +7,35 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from sdk.policy import Identity, ImmediateResponse, PolicyMetadata, UpstreamRequestModifications
+from sdk.store import StoreUnavailableError
 
 from sdk import testing
 
 policy = testing.load_policy(__file__)
-PLANS = {"blue": "gold", "a/b": "silver"}
-PARAMS = testing.params(plans=["gold", "silver"])
+TOKEN = testing.secret("token-of-the-plans")
+PLANS = {"blue": "gold", "green": "gold", "a/b": "silver"}
+PARAMS = testing.params(requestsPerDay={"gold": 2, "silver": 1})
 
 
 class Server:
-    """Says which plans there are, or what a test wants it to."""
+    """Says who has its token which plans there are, or what a test wants it to."""
 
     def __init__(self, said: Any = None) -> None:
         self.said = said
         self.asked = 0
 
-    async def answer(self, _request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
         self.asked += 1
+        if request.headers.getall("authorization") != [f"Bearer {TOKEN.reveal()}"]:
+            return web.Response(status=401)
         return web.json_response(self.said, status=200 if self.said is not None else 503)
 
     @asynccontextmanager
-    async def shared(self) -> AsyncIterator[Any]:
+    async def shared(self, token: Any = TOKEN) -> AsyncIterator[Any]:
         application = web.Application()
         application.router.add_get("/plans", self.answer)
         async with TestServer(application) as server:
-            operator = {"url": str(server.make_url("/plans")), "refreshSeconds": 60}
+            operator = {"url": str(server.make_url("/plans")), "token": token, "refreshSeconds": 60}
             async with testing.setup(policy, operator) as made:
                 yield made
 
@@ -45,12 +49,23 @@ async def ask(shared: Any, tenant: str = "blue", member_of: object = "blue", ope
         return await policy.on_request(ctx, PARAMS)
 
 
-def answered(said: Any, *arguments: Any) -> Any:
+def answered(said: Any, *arguments: Any, token: Any = TOKEN) -> Any:
     async def run() -> Any:
-        async with Server(said).shared() as shared:
+        async with Server(said).shared(token) as shared:
             return await ask(shared, *arguments)
 
     return asyncio.run(run())
+
+
+def with_plans(steps: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
+    """Runs steps(shared, clock, store) with all plans, and one store for all attachments."""
+
+    async def run() -> None:
+        with testing.clock() as clock, testing.store() as store:
+            async with Server(PLANS).shared() as shared:
+                await steps(shared, clock, store)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(("tenant", "plan"), [("blue", "gold"), ("a/b", "silver")])
@@ -64,19 +79,58 @@ def test_upstream_is_told_the_plan_of_the_tenant_in_the_path(tenant: str, plan: 
         ("blue", None),
         ("blue", "green"),
         ("green", "blue"),
-        ("green", "green"),  # its plan is free
+        ("red", "red"),  # its plan is free
         ("blue", ["blue"]),
         ("", ""),
         ("", None),
     ],
 )
-def test_any_other_is_refused(tenant: str, member_of: object) -> None:
-    assert answered(PLANS, tenant, member_of) == ImmediateResponse(403)
+def test_any_other_is_refused_and_counts_for_nobody(tenant: str, member_of: object) -> None:
+    with testing.store() as store:
+        assert answered(PLANS, tenant, member_of) == ImmediateResponse(403)
+        assert store.calls == 0
 
 
 @pytest.mark.parametrize("said", [None, [], {"blue": 7}, "gold"])
 def test_without_plans_nobody_passes(said: Any) -> None:
     assert answered(said) == ImmediateResponse(503, {"retry-after": "5"})
+
+
+@pytest.mark.parametrize("token", ["another-token", "two\r\nlines", "ä"])
+def test_without_the_token_there_are_no_plans(token: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert answered(PLANS, token=testing.secret(token)) == ImmediateResponse(503, {"retry-after": "5"})
+    assert token not in caplog.text
+
+
+def test_a_tenant_passes_as_often_in_a_day_as_its_plan_says_by_all_operations() -> None:
+    async def steps(shared: Any, clock: Any, _store: Any) -> None:
+        assert (await ask(shared)).set_headers == {"x-plan": "gold"}
+        assert (await ask(shared, operation="GET /{tenant}/y")).set_headers == {"x-plan": "gold"}
+        refused = await ask(shared)
+        assert refused.status_code == 429
+        assert (await ask(shared, "green", "green")).set_headers == {"x-plan": "gold"}  # has its own
+        await clock.advance_async(int(refused.headers["retry-after"]))
+        assert (await ask(shared)).set_headers == {"x-plan": "gold"}
+
+    with_plans(steps)
+
+
+def test_the_names_of_tenants_may_be_long() -> None:
+    long = "é" * 10_000
+    with testing.store() as store:
+        assert answered({long: "gold"}, long, long).set_headers == {"x-plan": "gold"}
+        assert store.calls == 1
+
+
+def test_while_the_store_is_away_nobody_passes() -> None:
+    async def steps(shared: Any, _clock: Any, store: Any) -> None:
+        store.away = True
+        with pytest.raises(StoreUnavailableError):
+            await ask(shared)
+        store.away = False
+        assert (await ask(shared)).set_headers == {"x-plan": "gold"}
+
+    with_plans(steps)
 
 
 def test_one_server_is_asked_once_for_all_attachments_and_again_when_it_is_time() -> None:

@@ -16,8 +16,8 @@ from gatewright_cli.main import cli
 from gatewright_cli.mistakes import PreflightError
 
 FORMS = {"plain": (), "async": ("--async",), "stream": ("--stream",), "go": ("--go",)}
-NAMES = {"plain": "rate-limit-by-tenant-and-plan", "async": "plan-of", "stream": "class", "go": "go"}
-FOLDERS = {"plain": "rate_limit_by_tenant_and_plan", "async": "plan_of", "stream": "class_", "go": "go"}
+NAMES = {"plain": "limit-by-tenant-and-plan", "async": "plan-of", "stream": "class", "go": "go"}
+FOLDERS = {"plain": "limit_by_tenant_and_plan", "async": "plan_of", "stream": "class_", "go": "go"}
 PYTHON = {"README.md", "policy-definition.yaml", "policy.py", "requirements.txt", "test_policy.py"}
 GO = {"README.md", "go.mod", "policy-definition.yaml", "policy.go", "policy_test.go"}
 
@@ -164,7 +164,7 @@ def test_a_name_that_is_long_or_taken_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
 def test_what_is_there_is_never_written_over(empty: Path, kind: str) -> None:
-    place = empty / "policies" / "rate_limit"
+    place = empty / "policies" / "tenant_limit"
     place.parent.mkdir()
     if kind == "folder":
         place.mkdir()
@@ -172,7 +172,7 @@ def test_what_is_there_is_never_written_over(empty: Path, kind: str) -> None:
         place.touch()
     else:
         place.symlink_to("nowhere")
-    assert "policies/rate_limit is already there: choose another name, or remove it" in refused("rate-limit")
+    assert "policies/tenant_limit is already there: choose another name, or remove it" in refused("tenant-limit")
 
 
 @pytest.mark.usefixtures("empty")

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 TESTDATA = Path(__file__).parent / "testdata"
 DOCUMENTS = sorted(file for file in TESTDATA.iterdir() if not {".bad", ".api", ".txt"} & set(file.suffixes))
 BAD = sorted(TESTDATA.glob("*.bad.yaml"))
-POLICIES = Path(__file__).parents[3] / "sample-policies"
+POLICIES = Path(__file__).parents[3] / "policies"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 

@@ -6,8 +6,8 @@ from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
 from gatewright_cli.openapi.source import Source
 
-JWT = "a policy such as verify-jwt"
-TOKEN = "a policy such as verify-jwt or introspect-token"  # noqa: S105 - a hint
+JWT = "a policy such as jwt-auth"
+TOKEN = "a policy such as jwt-auth or oauth2-introspection"  # noqa: S105 - a hint
 OWN = "a policy of your own"
 
 

@@ -1,0 +1,49 @@
+"""tools/policy_pages.py: the page that lists policies has their figures, where there are any."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOL = runpy.run_path(str(ROOT / "tools" / "policy_pages.py"))
+FIGURES = """\
+- `python -m bench shipped`, rounds: 9
+
+| policy | CPU µs | beyond one that sets a header, × plain Envoy |
+| --- | ---: | ---: |
+| cors | 61.2 | 0.04 (0.01–0.09) |
+"""
+
+
+def listed(costs: Path) -> str:
+    return str(TOOL["pages"](costs)["policies-that-ship.md"])
+
+
+def test_each_policy_that_ships_is_listed_and_has_a_page() -> None:
+    names = {path.parent.name for path in ROOT.glob("policies/*/policy-definition.yaml")}
+    pages = TOOL["pages"]()
+    assert set(pages) == {"policies-that-ship.md"} | {f"policy-{name}.md" for name in names}
+    assert [name for name in names if f"| [`{name}`](policy-{name}.md) | " not in pages["policies-that-ship.md"]] == []
+
+
+def test_figures_stand_below_the_list_with_how_they_were_measured(tmp_path: Path) -> None:
+    costs = tmp_path / "shipped.md"
+    without = listed(costs)
+    assert "What they cost" not in without
+    costs.write_text(f"\n{FIGURES}\n")
+    before, _, behind = listed(costs).partition("\n## What they cost\n\n")
+    assert before == without
+    assert behind.startswith("CPU of a request, of all of the gateway's processes, each policy alone ")
+    assert "in requests of plain Envoy" in behind
+    assert behind.endswith(f"on your machine.\n\n{FIGURES}")
+
+
+@pytest.mark.parametrize("said", ["", "bench: wrong answers\n"])
+def test_what_is_no_table_is_refused(said: str, tmp_path: Path) -> None:
+    costs = tmp_path / "shipped.md"
+    costs.write_text(said)
+    with pytest.raises(ValueError, match=r"shipped\.md: expected the table that `python -m bench shipped` prints, got"):
+        listed(costs)
