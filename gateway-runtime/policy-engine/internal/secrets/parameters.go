@@ -151,13 +151,21 @@ func Texts(parameters []byte) []string {
 
 // Hide is a text with a mark in the place of each secret: what a policy's author writes into an error is shown to others.
 func Hide(text string, secrets []string) string {
+	var hidden []string
 	for _, secret := range secrets {
 		if len(secret) >= leastHidden {
-			text = strings.ReplaceAll(text, secret, "[secret]")
+			hidden = append(hidden, secret, quoted.Replace(secret), strings.ReplaceAll(quoted.Replace(secret), `"`, `\"`))
 		}
+	}
+	slices.SortFunc(hidden, func(a, b string) int { return len(b) - len(a) }) // one may stand in another one
+	for _, secret := range hidden {
+		text = strings.ReplaceAll(text, secret, "[secret]")
 	}
 	return text
 }
+
+// quoted is how a text stands between quotes, but for these.
+var quoted = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 
 // syntax leaves out of an error of JSON what it quotes.
 func syntax(err error) error {
