@@ -113,3 +113,13 @@ def test_the_schema_itself_is_shown_as_its_author_wrote_it() -> None:
 def test_a_secret_is_a_string(schema: JsonObject) -> None:
     (mistake,) = schema_mistakes({"type": "object", "properties": {"key": schema}}, "parameters")
     assert str(mistake).startswith("parameters.properties.key.type: expected string beside format: secret, got ")
+
+
+def test_a_secret_that_another_key_brings_is_one_too() -> None:
+    secret = {"key": {"type": "string", "format": "secret"}}
+    by_key = Schema(
+        {"type": "object", "properties": {"mode": {}}, "dependentSchemas": {"mode": {"properties": secret}}}
+    )
+    assert by_key.masked({"mode": 1, "key": "text"}) == {"mode": 1, "key": "********"}
+    assert by_key.for_nodes({"mode": 1, "key": "text"}) == {"mode": 1, "key": {"secretRef": "", "value": "text"}}
+    assert list(by_key.parameter_mistakes({"mode": 1, "key": {"secretRef": "name"}}, "params")) == []

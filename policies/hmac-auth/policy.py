@@ -20,7 +20,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext
@@ -39,7 +39,7 @@ FIELD = re.compile(r"\{(timestamp|method|path|query|body)\}")
 @dataclass(frozen=True, slots=True)
 class Key:
     name: str
-    secret: bytes
+    secret: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +59,26 @@ class Verifier:
         is_time = SECONDS.fullmatch(signed.timestamp) is not None
         return is_time and abs(clock.now() - int(signed.timestamp)) <= self.tolerance
 
-    def signer(self, signed: Signed, message: bytes) -> str | None:
-        """The name of the first key that gives one of these signatures."""
+    def signers(self, signed: Signed, message: bytes) -> list[str]:
+        """The names of the keys that give one of these signatures, each once, in their order."""
         given = [self._written(signature) for signature in signed.signatures]
-        found: str | None = None
+        found: dict[str, None] = {}
         for key in self.keys:
             wanted = self._signature(key, message)
             matches = [hmac.compare_digest(one, wanted) for one in given]
-            if any(matches) and found is None:
-                found = key.name
-        return found
+            if any(matches):
+                found[key.name] = None
+        return list(found)
 
-    def is_first(self, name: str, message: bytes) -> bool:
-        """Whether what this sender has signed has not been here before. StoreUnavailableError: nobody knows."""
-        if self.used is None:
+    def is_first(self, names: list[str], message: bytes) -> bool:
+        """Whether what these have signed has not been here before, by none of them: who has recorded the signatures of
+        several could send them one by one. StoreUnavailableError: nobody knows."""
+        if (used := self.used) is None:
             return True
         seconds = 2 * self.tolerance + 1  # as long as the time of signing, which may be ahead, is near enough
-        return self.used.set(hashlib.sha256(f"{name}\0".encode() + message).digest(), b"", ttl=seconds, if_absent=True)
+        keys = [hashlib.sha256(f"{name}\0".encode() + message).digest() for name in names]
+        first = [used.set(key, b"", ttl=seconds, if_absent=True) for key in keys]  # each is used from now on
+        return all(first)
 
     def _written(self, signature: str) -> bytes:
         text = signature.lower() if self.scheme.encoding == "hex" else signature
@@ -112,12 +115,12 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     if not verifier.is_recent(signed):
         return refused(verifier, f"expected a time of signing within {verifier.tolerance} seconds from now")
     message = verifier.scheme.message(ctx, signed.timestamp)
-    name = verifier.signer(signed, message)
-    if name is None:
+    names = verifier.signers(signed, message)
+    if not names:
         return refused(verifier, "the signature is not that of this request with a key that is known here")
-    if not verifier.is_first(name, message):
+    if not verifier.is_first(names, message):
         return refused(verifier, "the signature has been used before")
-    ctx.identity = Identity(name, method="hmac")
+    ctx.identity = Identity(names[0], method="hmac")
     return None
 
 

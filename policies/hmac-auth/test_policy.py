@@ -219,6 +219,11 @@ def test_no_answer_tells_a_secret_or_what_the_signature_should_be() -> None:
         assert not any(secret in body for secret in (OLD, NEW, hexed(OLD, BODY), hexed(NEW, BODY)))
 
 
+def test_what_is_prepared_shows_no_secret() -> None:
+    with testing.prepared(policy, params("github")) as made:
+        assert not any(secret in f"{made!r} {made}" for secret in (OLD, NEW, TILL))
+
+
 def test_what_has_been_used_is_refused_as_long_as_it_would_be_good(time: MovedClock) -> None:
     once = params("stripe", once=True)
     recorded, ahead = stripe(v1(OLD)), stripe(v1(OLD, str(NOW + 300)), at=str(NOW + 300))
@@ -229,6 +234,18 @@ def test_what_has_been_used_is_refused_as_long_as_it_would_be_good(time: MovedCl
         time.advance(600)
         assert "used before" in signer(once, ahead)
         assert signer(once, stripe(v1(OLD, str(NOW + 600)), at=str(NOW + 600))) == "shop"
+
+
+def test_each_of_several_signatures_is_used_up() -> None:
+    """Who has recorded one with those of two keys has two requests that are good, and may send neither."""
+    once = params("stripe", [{"name": "old", "secret": OLD}, {"name": "new", "secret": NEW}], once=True)
+    with testing.store():
+        assert signer(once, stripe(v1(OLD), v1(NEW))) == "old"
+        for headers in (stripe(v1(NEW)), stripe(v1(OLD)), stripe(v1(NEW), v1(OLD))):
+            assert "used before" in signer(once, headers)
+    with testing.store():
+        assert signer(once, stripe(v1(NEW))) == "new"
+        assert "used before" in signer(once, stripe(v1(OLD), v1(NEW)))
 
 
 def test_a_signature_that_is_none_uses_up_nothing() -> None:

@@ -51,6 +51,7 @@ FITS: dict[str, tuple[str, str]] = {  # type and curve of the keys that an algor
 }
 READERS: dict[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
 SIGNED = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")  # RFC 7515, 7.1
+BEARER = re.compile(r"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)  # whatever stands behind the scheme
 
 REFUSED = Counter("tokens_refused_total", "Requests whose token does not let them pass.", labels=["reason"])
 log = logging.getLogger(__name__)
@@ -385,8 +386,8 @@ class Place:
         if self.kind == "authorization":
             lines = ctx.headers.get_all("authorization")
             if len(lines) == 1:
-                scheme, _, token = lines[0].partition(" ")
-                return token.strip(" ") if scheme.lower() == "bearer" else None
+                bearer = BEARER.match(lines[0])
+                return lines[0][bearer.end() :].strip(" ") if bearer else None
         elif self.kind == "header":
             lines = ctx.headers.get_all(self.name)
         else:

@@ -458,6 +458,9 @@ def test_anonymous_requests_pass_where_they_may_and_bad_tokens_do_not() -> None:
         assert (list(action.remove_headers), action.set_headers, identity) == (["x-user"], {}, None)
     assert refused(given, "bad") == PARTS
     assert refused(given, headers=[("authorization", "Bearer")]) == PARTS
+    for apart in ("\t", "\t ", ",", "="):  # of which upstreams may read a token all the same
+        assert refused(given, headers=[("authorization", f"bearer{apart}{token()}")]) == PARTS
+    assert ask(given, headers=[("authorization", f"BearerX {token()}")])[1] is None, "another scheme"
     assert refused(given, token(exp=1)) == EXPIRED
     assert ask(given, token())[1]
 

@@ -90,7 +90,8 @@ var everybody matcher
 
 // letIn is the rule by which the client may ask; nil where it may not.
 func (p *policy) letIn(peer *v1alpha.Peer) *matcher {
-	if slices.ContainsFunc(p.deny, func(m matcher) bool { return m.fits(peer) }) {
+	unread := isUnread(peer)
+	if slices.ContainsFunc(p.deny, func(m matcher) bool { return m.fits(peer) || unread && m.mayFit(peer) }) {
 		return nil
 	}
 	if p.allow == nil {

@@ -68,6 +68,7 @@ func TestWhoMayAsk(t *testing.T) {
 		}
 		return peer
 	}
+	unread := &v1alpha.Peer{Fingerprint: fingerprint} // of a certificate whose names could not be read
 	for _, test := range []struct {
 		params string
 		peer   *v1alpha.Peer
@@ -115,6 +116,9 @@ func TestWhoMayAsk(t *testing.T) {
 		{`{"allow": [{"dnsNames": ["a"]}, {"issuer": {"CN": "ca"}}]}`, named(&v1alpha.Peer{Issuer: "CN=ca"}), 0},
 		{`{"allow": [{"issuer": {"CN": "ca"}}], "deny": [{"dnsNames": ["a"]}]}`, named(&v1alpha.Peer{DNSNames: []string{"a"}, Issuer: "CN=ca"}), 403},
 		{`{"deny": [{"dnsNames": ["a"]}]}`, named(&v1alpha.Peer{DNSNames: []string{"b"}}), 0},
+		{`{"identity": "fingerprint", "deny": [{"subject": {"CN": "mallory"}}]}`, unread, 403},
+		{`{"identity": "fingerprint", "deny": [{"dnsNames": ["a"], "fingerprints": ["` + fingerprint + `"]}]}`, unread, 403},
+		{`{"identity": "fingerprint", "deny": [{"dnsNames": ["a"], "fingerprints": ["` + fingerprint[:63] + `0"]}]}`, unread, 0},
 		{`{"identity": "uri"}`, named(&v1alpha.Peer{DNSNames: []string{"b"}}), 403},
 		{`{"identity": "subject"}`, &v1alpha.Peer{Fingerprint: fingerprint}, 403},
 		{`{"identity": "fingerprint"}`, &v1alpha.Peer{Fingerprint: fingerprint}, 0},

@@ -54,6 +54,17 @@ func (m matcher) fits(peer *v1alpha.Peer) bool {
 		(m.fingerprint == nil || m.fingerprint(peer.Fingerprint))
 }
 
+// mayFit reports the same of one whose names are not certain.
+func (m matcher) mayFit(peer *v1alpha.Peer) bool {
+	return m.fingerprint == nil || m.fingerprint(peer.Fingerprint)
+}
+
+// isUnread reports whether nobody knows what names the certificate has: every one that can be read has an issuer's.
+func isUnread(peer *v1alpha.Peer) bool {
+	return peer.Subject == "" && peer.Issuer == "" &&
+		len(peer.DNSNames)+len(peer.URIs)+len(peer.EmailAddresses)+len(peer.IPAddresses) == 0
+}
+
 func has(names []string, named test) bool { return named == nil || slices.ContainsFunc(names, named) }
 
 func matchers(field string, rules []rule) ([]matcher, error) {

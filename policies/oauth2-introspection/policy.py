@@ -17,6 +17,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ MAX_CACHED = 10_000  # answers
 MAX_ASKING = 64  # requests to the server at a time
 MAX_ANSWER = 1 << 16  # bytes
 LOG_SECONDS = 10.0  # from one line about a server that gives no answer to the next
+BEARER = re.compile(r"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)  # whatever stands behind the scheme
 
 REFUSED = Counter("tokens_refused_total", "Requests whose token does not let them pass.", labels=["reason"])
 ASKED = Counter("introspections_total", "Requests to the authorization server.", labels=["outcome"])
@@ -191,10 +193,10 @@ def token_of(ctx: RequestContext, longest: int) -> str | None:
     lines = ctx.headers.get_all("authorization")
     if len(lines) > 1:  # upstream might take another one than we do
         raise RefusedError("several", "expected one token, got several", "invalid_request")
-    scheme, _, token = lines[0].partition(" ") if lines else ("", "", "")
-    if scheme.lower() != "bearer":
+    bearer = BEARER.match(lines[0]) if lines else None
+    if bearer is None:
         return None
-    token = token.strip(" ")
+    token = lines[0][bearer.end() :].strip(" ")
     if not token or len(token) > longest or not token.isascii() or not token.isprintable() or " " in token:
         raise RefusedError("malformed", "the token is not well-formed")
     return token

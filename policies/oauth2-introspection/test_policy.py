@@ -349,6 +349,9 @@ def test_anonymous_requests_pass_where_they_may_and_bad_tokens_do_not() -> None:
             action, identity = await ask("Basic YTpi", headers=[("x-user", "root")])
             assert (list(action.remove_headers), action.set_headers, identity) == (["x-user"], {}, None)
             assert await status(ask("Bearer other")) == 401
+            for apart in ("\t", "\t ", ",", "="):  # of which upstreams may read a token all the same
+                assert await status(ask(f"bearer{apart}other")) == 401
+            assert (await ask("BearerX other"))[1] is None, "another scheme"
             assert (await ask())[1] == Identity(
                 "ada", (await ask())[1].issuer, ("read", "write"), GOOD, "introspection"
             )

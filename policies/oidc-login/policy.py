@@ -18,6 +18,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ MAX_DOCUMENT = 1 << 20  # bytes of an answer of the provider
 LEAST_KEY = 32  # characters, which the schema does not count where a key is named
 CHUNK, MAX_CHUNKS = 3800, 4  # characters of a cookie, which browsers keep up to 4096 bytes; cookies of a session
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+LOGIN = re.compile(r"[A-Za-z0-9_-]{8}")  # how the cookie of a login ends
 log = logging.getLogger(__name__)
 
 
@@ -153,7 +155,9 @@ class Jar:
         return self._only(ctx, self.login(state))
 
     def logins(self, ctx: RequestContext) -> list[str]:
-        return [name for name in ctx.cookies if name.startswith(f"{self.name}-login-")]
+        """Those that may be ours: no response can name what a client may send."""
+        start = f"{self.name}-login-"
+        return [name for name in ctx.cookies if name.startswith(start) and LOGIN.fullmatch(name, len(start))]
 
     def of_session(self, ctx: RequestContext) -> list[str]:
         every = {self._part(number) for number in range(MAX_CHUNKS)}

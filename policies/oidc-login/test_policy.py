@@ -341,6 +341,17 @@ def test_logins_in_several_tabs_and_not_too_many() -> None:
     run(test)
 
 
+def test_cookies_that_only_look_like_those_of_logins() -> None:
+    async def test(_: Any) -> None:
+        async with served() as (_, browser):
+            names = ["x y", "x", "", "a,b", "123456789", "\udcff2345678", "1234567;"]
+            others = "; ".join(f"__Host-session-login-{name}=v" for name in names)
+            assert (await browser.ask(headers=[("cookie", others)])).status_code == 302
+            assert (await browser.ask("/app/logout", headers=[("cookie", others)])).status_code == 302
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     "claims",
     [

@@ -53,10 +53,10 @@ OF_ITS_CONNECTION = {
 }  # fmt: skip
 NOT_KEPT = OF_ITS_CONNECTION | {"age", "content-length", "cache-status", "x-request-id"}
 OVERRIDES = {
-    "forwarded", "x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-scheme",
-    "x-forwarded-server", "x-forwarded-ssl", "x-host", "x-http-host-override", "x-http-method",
-    "x-http-method-override", "x-method-override",
-    "x-original-host", "x-original-url", "x-rewrite-url", "front-end-https",
+    "forwarded", "x-forwarded-host", "x-forwarded-path", "x-forwarded-port", "x-forwarded-prefix",
+    "x-forwarded-protocol", "x-forwarded-scheme", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-uri", "x-host",
+    "x-http-host-override", "x-http-method", "x-http-method-override", "x-method-override", "x-original-host",
+    "x-original-uri", "x-original-url", "x-rewrite-url", "x-scheme", "x-script-name", "x-url-scheme", "front-end-https",
 }  # fmt: skip
 CONDITIONS = {"if-match", "if-modified-since", "if-unmodified-since", "if-range", "range"}
 OF_304 = ("cache-control", "content-location", "date", "etag", "expires", "vary")
@@ -222,7 +222,7 @@ def bypassed(ctx: RequestContext) -> str:
     """Why a request has nothing to do with the memory, as Cache-Status calls it; "" where it has."""
     if ctx.method != "GET":
         return "method"
-    names = {name.lower() for name in ctx.headers}
+    names = {name.lower().replace("_", "-") for name in ctx.headers}  # upstreams may take one for the other
     has_body = "transfer-encoding" in names or "content-type" in names or ctx.headers.get("content-length", "0") != "0"
     return "bypass" if has_body or names & OVERRIDES or names & CONDITIONS else ""
 

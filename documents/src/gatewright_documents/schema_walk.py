@@ -39,8 +39,8 @@ def in_place(schema: JsonValue, root: JsonObject, seen: frozenset[str] = frozens
     for keyword in IN_PLACE:
         for part in schema.get(keyword, []):
             yield from in_place(part, root, seen)
-    for keyword in CONDITIONAL:
-        yield from in_place(schema.get(keyword), root, seen)
+    for part in (*map(schema.get, CONDITIONAL), *schema.get("dependentSchemas", {}).values()):
+        yield from in_place(part, root, seen)
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference not in seen:
         yield from in_place(resolved(reference, root), root, seen | {reference})
@@ -53,7 +53,6 @@ def of_key(key: str, parts: Sequence[JsonObject]) -> list[JsonValue]:
         found.append(part.get("properties", {}).get(key))
         found += [schema for pattern, schema in part.get("patternProperties", {}).items() if re.search(pattern, key)]
         found += [part.get("additionalProperties"), part.get("unevaluatedProperties")]
-        found.append(part.get("dependentSchemas", {}).get(key))
     return found
 
 

@@ -152,3 +152,34 @@ def test_a_secret_is_no_text(engine: Start) -> None:
         b"shown": b"[Secret(name='system'), Secret(name='in-list'), Secret(name='')]",
         b"other": b"{'secretRef': '', 'value': '', 'more': 1}",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", ["planted-text", "two\nlines of planted 'text'", "planted " + 200 * "long\n"])
+def test_what_a_policy_says_in_errors_has_none_of_its_secrets(
+    engine: Start, secret: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever fails: prepare, a hook, or an action with a value that no header may have."""
+    source = """
+        from sdk.policy import UpstreamRequestModifications as Changes
+        def prepare(params):
+            if params["fails"] == "prepare":
+                raise ValueError(f"no such key: {params['key'].reveal()!r}") from KeyError(params["key"].reveal())
+        def on_request(ctx, params):
+            if params["fails"] == "action":
+                return Changes(set_headers={"authorization": "Bearer \\n" + params["key"].reveal()})
+            raise ValueError("no such key: " + params["key"].reveal())
+    """
+    one = engine(says=source)
+    for number, fails in enumerate(("prepare", "hook", "action"), 1):
+        configure = configuration(number, "says:v1.0.0", {
+            "fails": fails, "key": {"secretRef": "key", "value": secret},
+        })  # fmt: skip
+        one.send(request_execution(number, number), configure=[configure])
+        message = one.action(number).failure.message
+        assert "planted" not in message
+        assert "[secret]" in message
+        assert "planted" not in one.statuses[number].failure.message
+    told = [f"{record.getMessage()} {record.__dict__}" for record in caplog.records if "failed" in record.getMessage()]
+    assert len(told) == 2, "what is no exception is the engine's to log"
+    assert not any("planted" in each for each in told)
+    assert all("[secret]" in each for each in told)

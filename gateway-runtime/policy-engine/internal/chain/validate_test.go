@@ -33,7 +33,7 @@ func TestRequestModificationsThatAreRefused(t *testing.T) {
 	}{
 		{set("X-A", "b"), ""},
 		{set("X-A", "b\xff\xfe\tc"), ""},
-		{set("X-A", "b\r\nc"), "without control characters"},
+		{set("X-A", "b\r\nc"), "tabs, got one with such"},
 		{appended("X-A", "b\x1b"), "without control characters"},
 		{set("", "b"), "token"},
 		{set("X A", "b"), "token"},

@@ -149,15 +149,25 @@ func Texts(parameters []byte) []string {
 	return texts
 }
 
-// Hide is a text with a mark in the place of each secret: what a policy's author writes into an error is shown to others.
+// Hide is a text with a mark in the place of each secret, and of each of its lines: what a policy's author writes into an error is shown to others.
 func Hide(text string, secrets []string) string {
+	var hidden []string
 	for _, secret := range secrets {
-		if len(secret) >= leastHidden {
-			text = strings.ReplaceAll(text, secret, "[secret]")
+		for _, one := range append(strings.Split(secret, "\n"), secret) {
+			if one = strings.TrimSuffix(one, "\r"); len(strings.TrimSpace(one)) >= leastHidden {
+				hidden = append(hidden, one, quoted.Replace(one), strings.ReplaceAll(quoted.Replace(one), `"`, `\"`))
+			}
 		}
+	}
+	slices.SortFunc(hidden, func(a, b string) int { return len(b) - len(a) }) // one may stand in another one
+	for _, secret := range hidden {
+		text = strings.ReplaceAll(text, secret, "[secret]")
 	}
 	return text
 }
+
+// quoted is how a text stands between quotes, but for these.
+var quoted = strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 
 // syntax leaves out of an error of JSON what it quotes.
 func syntax(err error) error {

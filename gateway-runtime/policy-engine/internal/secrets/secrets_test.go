@@ -322,4 +322,17 @@ func TestSecretsAreTakenOutOfTexts(t *testing.T) {
 	if got := secrets.Hide("hunter2 and swordfish, which stays", texts); got != "[secret] and [secret], which stays" {
 		t.Errorf("got %s", got)
 	}
+	for _, texts := range [][]string{{"pass", "password-2"}, {"password-2", "pass"}} {
+		if got := secrets.Hide("it is password-2", texts); got != "it is [secret]" {
+			t.Errorf("expected no part of the longer one, got %s", got)
+		}
+	}
+	if got := secrets.Hide("line 2: expected JSON, got key-of-two", []string{"key-of-one\r\nkey-of-two"}); strings.Contains(got, "key-of") {
+		t.Errorf("expected no line of a secret, got %s", got)
+	}
+	for _, shown := range []string{`"two\nlines \"x\" \\"`, `'two\nlines "x" \\'`, "two\nlines \"x\" \\"} {
+		if got := secrets.Hide("got "+shown, []string{"two\nlines \"x\" \\"}); strings.Contains(got, "lines") {
+			t.Errorf("expected no quoted secret, got %s", got)
+		}
+	}
 }

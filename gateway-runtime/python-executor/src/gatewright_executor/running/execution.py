@@ -55,10 +55,12 @@ def failure_of(execution: Execution, hook: Hook, error: BaseException) -> bytes:
     failure_class = classify(error)
     is_exception = failure_class is FailureClass.EXCEPTION
     file, line = place(error)
-    failure = Failure(failure_class, describe(error), execution.instance.key, hook.name, is_exception, file, line)
+    instance = execution.instance
+    message = instance.without_secrets(describe(error))
+    failure = Failure(failure_class, message, instance.key, hook.name, is_exception, file, line)
     if is_exception:
-        about = {"api": execution.instance.about.api_name, "operation": execution.operation}
-        extra = {"trace": policy_traceback(error), "fields": about}
+        about = {"api": instance.about.api_name, "operation": execution.operation}
+        extra = {"trace": instance.without_secrets(policy_traceback(error)), "fields": about}
         log.error("%s failed: %s", hook.name, failure.message, extra=extra)
     return encode_failure(execution.id, failure)
 

@@ -21,6 +21,7 @@ from gatewright.store import Backend
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.policies.failure import Failure
+from gatewright_executor.policies.hidden_secrets import hide
 from gatewright_executor.policies.policy_loader import Hook
 from gatewright_executor.running.admission import AdmissionQueue
 from gatewright_executor.running.latency import LatencyClass
@@ -110,6 +111,10 @@ class Instance:
         self._stream_limit = 0
         self._streams_waiting: AdmissionQueue[Execution] = AdmissionQueue()
         self._ended = 0  # executions in time, while others waited, since it last grew
+
+    def without_secrets(self, text: str) -> str:
+        """What its policy has said in an error, as it may be shown."""
+        return hide(text, self.params, self.about.system_params)
 
     @property
     def title(self) -> str:

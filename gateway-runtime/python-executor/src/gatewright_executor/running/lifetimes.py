@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from contextvars import Context
@@ -53,7 +53,7 @@ def _driven(
     if isinstance(made, AbstractContextManager):
         return InThread(made, context)
     assert loop is not None
-    return OnLoop(made, context, loop, function)
+    return OnLoop(made, context, loop, function, instance.without_secrets)
 
 
 def _function(hook: Hook | None) -> Any:
@@ -86,11 +86,13 @@ class OnLoop:
         context: Context,
         loop: asyncio.AbstractEventLoop,
         function: str = "prepare",
+        shown: Callable[[str], str] = str,
     ) -> None:
         self._policys = policys
         self._context = context
         self._loop = loop
         self._function = function
+        self._shown = shown  # an error's text, for the log
         self._task: asyncio.Task[None] | None = None
         self._opened: Future[Any] = Future()
         self._ending = asyncio.Event()
@@ -127,8 +129,8 @@ class OnLoop:
         if failed is None or self._ending.is_set():
             _settle(self._closed, failed)
             return
-        trace = policy_traceback(failed)
-        log.error("%s failed after its yield: %s", self._function, describe(failed), extra={"trace": trace})
+        message, trace = map(self._shown, (describe(failed), policy_traceback(failed)))
+        log.error("%s failed after its yield: %s", self._function, message, extra={"trace": trace})
         self._closed.set_result(None)
 
     async def _until_its_end(self) -> BaseException | None:

@@ -149,8 +149,9 @@ class Preparer:
             result: Prepared | Failure = Prepared(_hooks_of(made, policy), value)
         except BaseException as caught:  # SystemExit too: the instance fails, not the process
             error = placed(caught, policy.prepare)
-            result = Failure(classify(error), describe(error), instance.key, hook.name if hook else "")
-            log.error("%s failed: %s", result.hook, result.message, extra={"trace": policy_traceback(error)})
+            message, trace = map(instance.without_secrets, (describe(error), policy_traceback(error)))
+            result = Failure(classify(error), message, instance.key, hook.name if hook else "")
+            log.error("%s failed: %s", result.hook, message, extra={"trace": trace})
         logs.flush_partial(origin)
         return result
 
@@ -190,7 +191,8 @@ class Preparer:
             try:
                 instance.lifetime.close()
             except BaseException as error:
-                log.error("close failed: %s", describe(error), extra={"trace": policy_traceback(error)})
+                message, trace = map(instance.without_secrets, (describe(error), policy_traceback(error)))
+                log.error("close failed: %s", message, extra={"trace": trace})
         if not loop.end_tasks(instance, CLOSE_SECONDS):
             log.error("expected its tasks to end when they are cancelled, some go on after %g s", CLOSE_SECONDS)
         logs.flush_partial(origin)

@@ -107,8 +107,9 @@ class Setups:
             shared.value = owner.lifetime.open()
         except BaseException as caught:  # SystemExit too: the instances fail, not the process
             error = placed(caught, setup)
-            failure = Failure(classify(error), describe(error), owner.key, setup.name)
-            log.error("setup failed: %s", failure.message, extra={"trace": policy_traceback(error)})
+            message, trace = map(owner.without_secrets, (describe(error), policy_traceback(error)))
+            failure = Failure(classify(error), message, owner.key, setup.name)
+            log.error("setup failed: %s", message, extra={"trace": trace})
         logs.flush_partial(origin)
         with self._lock:
             is_late, shared.is_settled = shared.is_settled, True

@@ -227,10 +227,10 @@ class Streams:
         if execution.is_over:
             failed = closing or (None if isinstance(error, asyncio.CancelledError) else error)
             if failed is not None:
-                _log_closing(hook, failed)
+                _log_closing(hook, failed, execution)
             return b""
         if closing is not None:
-            _log_closing(hook, closing)
+            _log_closing(hook, closing, execution)
         if not isinstance(error, Reject):
             return failure_of(execution, hook, error)
         try:
@@ -387,5 +387,6 @@ def _data(execution: StreamExecution, yielded: object) -> bytes:
         raise PolicyError(f"{error} ({place})" if place else str(error)) from None
 
 
-def _log_closing(hook: Hook, error: BaseException) -> None:
-    log.error("%s failed while it was closed: %s", hook.name, describe(error), extra={"trace": policy_traceback(error)})
+def _log_closing(hook: Hook, error: BaseException, execution: Execution) -> None:
+    message, trace = map(execution.instance.without_secrets, (describe(error), policy_traceback(error)))
+    log.error("%s failed while it was closed: %s", hook.name, message, extra={"trace": trace})
