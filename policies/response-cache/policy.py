@@ -148,7 +148,7 @@ async def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseA
     if "key" in note and ctx.status_code in FAILURES and (instead := await stand_in(ctx, note, params)):
         return instead
     stored = "key" in note and await keep(cache, ctx, note, params)
-    if note["why"] == "stale" and not stored and ctx.status_code < 500:
+    if note["why"] == "stale" and not stored and ctx.status_code < 500 and ctx.status_code != 304:
         await cache.forget(note["key"])  # upstream has another answer by now, one that is not to be kept
     if not params["cacheStatus"]:
         return None

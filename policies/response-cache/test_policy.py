@@ -515,6 +515,9 @@ def test_an_answer_that_is_not_to_be_kept_ends_the_stale_one(time: MovedClock) -
         time.advance(70)
         await exchanges.get(answer={"status": 404, "headers": {}})
         assert (await exchanges.get()).body == b"3"
+        time.advance(70)
+        await exchanges.get(headers={"if-none-match": '"1"'}, answer={"status": 304, "headers": {}})  # of its own copy
+        assert (await exchanges.get()).body == b"3"
 
     run(asked, **STALE)
 
