@@ -20,10 +20,10 @@ from gatewright.streams import SseEvent, SseParser
 from e2e import model_events
 from e2e.conftest import HERE
 from e2e.counterparts import Counterparts, counterparts
-from e2e.gateway import Gateway, api, attach, running
+from e2e.gateway import Gateway, api, attach, eventually, running
 from e2e.model_upstream import ModelUpstream
 from e2e.test_bad_apis import refused
-from e2e.upstream import Recorded, Upstream
+from e2e.upstream import Recorded, Reply, Upstream
 
 POLICIES = HERE.parent / "policies"
 FOLDERS = sorted(path.parent for path in POLICIES.glob("*/policy-definition.yaml"))
@@ -152,6 +152,21 @@ def test_hmac_auth_takes_a_signature_once(shipped: Gateway, upstream: Upstream) 
     statuses = [httpx.post(f"{shipped.url}/once/x", content=body, headers=headers).status_code for _ in range(4)]
     assert statuses == [200, 401, 401, 401]
     assert [each.body.decode() for each in upstream.received] == [body]
+
+
+def test_response_cache_gives_a_stale_answer_for_an_upstream_that_has_gone(shipped: Gateway) -> None:
+    """What Envoy answers by itself then is not what the client gets."""
+    params = {"where": "store", "staleIfErrorSeconds": 3600}
+    url = f"{shipped.url}/outage/{uuid.uuid4()}"
+    with Upstream() as upstream:
+        upstream.reply = lambda _: Reply(203, [("cache-control", "max-age=1"), ("x-kept", "1")], b"kept")
+        shipped.deploy(api("outage", upstream.url, [attach("response-cache", params)]))
+        assert httpx.get(url).headers["cache-status"] == "gatewright; fwd=uri-miss; stored"
+
+    eventually("the answer is stale", lambda: "hit" not in httpx.get(url).headers["cache-status"])
+    answer = httpx.get(url)
+    assert (answer.status_code, answer.text, answer.headers["x-kept"]) == (203, "kept", "1")
+    assert answer.headers["cache-status"] == "gatewright; fwd=stale; fwd-status=503; detail=stale-if-error"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

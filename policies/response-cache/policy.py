@@ -1,4 +1,4 @@
-"""Answers GET requests from memory while what upstream has answered is fresh: a shared cache, as RFC 9111 has it.
+"""Answers GET requests from what is kept while it is fresh: a shared cache, as RFC 9111 has it.
 
 An answer is kept under scheme, authority, path, query and the upstream that was chosen, and under the headers that it
 varies by. Nothing else of a request is to change what others get: requests with a body, a range, or one of the headers
@@ -8,29 +8,34 @@ nor are those of requests that a policy behind this one has sent elsewhere, or c
 A GET whose body neither Content-Length, Content-Type nor Transfer-Encoding tells of cannot be told from one without:
 upstream has to ignore it, as RFC 9110, 9.3.1 has it.
 
-Left out: validation of stale answers, stale-while-revalidate, answers to HEAD, ranges, warnings. Where the RFC leaves a
-choice, the answer is not kept: `no-cache="x"` is `no-cache`, and directives that contradict each other are none.
+Stale answers (RFC 5861): a policy cannot ask upstream by itself, so it is a client's request that goes for a new
+answer, and that client waits; those that come meanwhile get the stale one. Where that request brings none, the next one
+goes after REVALIDATION seconds.
 
-Both phases may run in different processes; what the response phase needs is in the exchange's metadata. All of an
-instance runs in one event loop, so that there is no lock.
+Answers are in the process (caching.in_process) or in the store (caching.in_store), where an unsafe method and a purge
+take them from all. An answer that was on its way from upstream meanwhile is kept all the same, old as it may be; and
+what is to go while the store is away stays until its time is over: of a purge the client is told.
+
+Left out: validation of stale answers by upstream, answers to HEAD, ranges, warnings, purges of more than one URL. Where
+the RFC leaves a choice, the answer is not kept: `no-cache="x"` is `no-cache`, and directives that contradict each other
+are none.
+
+Both phases may run in different processes; what the response phase needs is in the exchange's metadata.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from sdk.metrics import Counter
 from sdk.policy import (
     Headers,
     ImmediateResponse,
+    PolicyMetadata,
     RequestAction,
     RequestContext,
     ResponseAction,
@@ -40,11 +45,18 @@ from sdk.policy import (
 
 from sdk import clock
 
+if TYPE_CHECKING:
+    from caching.answers import Answer, Cache, Names
+    from caching.fields import CONTRADICTION, directives, moment, seconds
+    from caching.in_process import ProcessCache
+    from caching.in_store import StoreCache
+else:
+    from .caching.answers import Answer, Cache, Names
+    from .caching.fields import CONTRADICTION, directives, moment, seconds
+    from .caching.in_process import ProcessCache
+    from .caching.in_store import StoreCache
+
 NOTE = "response-cache"
-OVERHEAD = 1024
-"""Bytes that an answer takes beside its body and headers, about."""
-MOST_VARIANTS = 32
-"""Of one resource: nobody fills the memory with the ways in which a client may ask."""
 SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
 KEPT_STATUSES = {200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501}
 OF_ITS_CONNECTION = {
@@ -59,128 +71,71 @@ OVERRIDES = {
     "x-original-uri", "x-original-url", "x-rewrite-url", "x-scheme", "x-script-name", "x-url-scheme", "front-end-https",
 }  # fmt: skip
 CONDITIONS = {"if-match", "if-modified-since", "if-unmodified-since", "if-range", "range"}
+UNSETTABLE = NOT_KEPT | {"host"}
+"""Headers of a response that no policy may change, and those that are set anyway."""
+FAILURES = {500, 502, 503, 504}
+"""For which a stale answer may stand in, RFC 5861, 4."""
 OF_304 = ("cache-control", "content-location", "date", "etag", "expires", "vary")
-DIRECTIVE = re.compile(
-    r"""[\s,]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)(?:=(?:"((?:[^"\\]|\\.)*+)"|([^\s",]*+)))?+\s*+(?:,|$)"""
-)  # possessive, so that no line costs more than its length
 
-LOOKUPS = Counter("cache_lookups_total", "Requests that could be answered from memory.", labels=["result"])
+LEAST_TOKEN = 16
+"""Characters, which the schema does not count where a secret is named."""
 
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is kept."""
-
-    status: int
-    headers: dict[str, list[str]]
-    body: bytes
-    born: float
-    """clock.monotonic() at which it was made, by upstream or a cache before it."""
-    until: float
-    for_all: bool
-    """Whether upstream says that it is for clients that are known, too."""
-
-    @property
-    def age(self) -> int:
-        return max(0, int(clock.monotonic() - self.born))
-
-    @property
-    def size(self) -> int:
-        lines = sum(len(name) + sum(map(len, values)) for name, values in self.headers.items())
-        return len(self.body) + lines + OVERHEAD
+LOOKUPS = Counter("cache_lookups_total", "Requests that a kept answer could be given to.", labels=["result"])
 
 
-Variant = tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Resource:
-    names: Variant = ()
-    """Of the headers that its last answer varies by."""
-    variants: OrderedDict[Variant, Answer] = field(default_factory=OrderedDict)
-
-
-class Cache:
-    """The answers that were used last, as many as fit."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes, self.bytes = max_bytes, 0
-        self._resources: dict[str, Resource] = {}
-        self._used: OrderedDict[tuple[str, Variant], None] = OrderedDict()
-
-    def get(self, key: str, values: Mapping[str, str]) -> Answer | None:
-        """The fresh one."""
-        resource = self._resources.get(key)
-        if resource is None:
-            return None
-        variant = tuple(values.get(name, "") for name in resource.names)
-        answer = resource.variants.get(variant)
-        if answer is None:
-            return None
-        if clock.monotonic() >= answer.until:
-            self._drop(key, variant)
-            return None
-        self._used.move_to_end((key, variant))
-        return answer
-
-    def put(self, key: str, names: Variant, values: Mapping[str, str], answer: Answer) -> bool:
-        """Whether it fits."""
-        if answer.size > self._max_bytes // 4:
-            return False
-        if key in self._resources and self._resources[key].names != names:
-            self.forget(key)
-        variant = tuple(values.get(name, "") for name in names)
-        self._drop(key, variant)
-        resource = self._resources.setdefault(key, Resource(names))
-        if len(resource.variants) >= MOST_VARIANTS:
-            self._drop(key, next(iter(resource.variants)))
-        resource.variants[variant] = answer
-        self._used[(key, variant)] = None
-        self.bytes += answer.size
-        while self.bytes > self._max_bytes:
-            self._drop(*next(iter(self._used)))
-        return True
-
-    def forget(self, key: str) -> None:
-        """All of a resource."""
-        for variant in list(self._resources[key].variants) if key in self._resources else ():
-            self._drop(key, variant)
-
-    def _drop(self, key: str, variant: Variant) -> None:
-        resource = self._resources.get(key)
-        if resource is None or variant not in resource.variants:
-            return
-        self.bytes -= resource.variants.pop(variant).size
-        del self._used[(key, variant)]
-        if not resource.variants:
-            del self._resources[key]
-
-
-async def prepare(params: dict[str, Any]) -> AsyncIterator[Cache]:
-    yield Cache(params["maxBytes"])
+def prepare(params: dict[str, Any], metadata: PolicyMetadata) -> Cache:
+    """ValueError: there is a purge that would not reach all, or a token that is too short."""
+    if "purge" in params:
+        if params["where"] != "store":
+            raise ValueError("purge: expected `where: store`, for a purge reaches one process of many otherwise")
+        if len(params["purge"]["token"].reveal()) < LEAST_TOKEN:
+            raise ValueError(f"purge.token: expected {LEAST_TOKEN} characters and more, got fewer")
+    if params["where"] == "process":
+        return ProcessCache(params["maxBytes"])
+    kept_by = {name: value for name, value in params.items() if name != "purge"}  # its token may change
+    whose = json.dumps([metadata.operation, kept_by], sort_keys=True)  # the API's policies share what the store has
+    longest = params["maxLifetimeSeconds"] + max(params["staleWhileRevalidateSeconds"], params["staleIfErrorSeconds"])
+    return StoreCache(hashlib.sha256(whose.encode()).hexdigest()[:32], longest)
 
 
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
     key = key_of(ctx, ctx.path, ctx.query)
     ctx.metadata.pop(NOTE, None)  # nobody but this policy has a say in it
+    if "purge" in params and params["purge"]["header"] in ctx.headers:
+        return await purged(ctx, key, params["purge"])
     if ctx.method not in SAFE:
         ctx.metadata[NOTE] = {"forget": key}
         return None
     wishes = directives(ctx.headers.get_all("cache-control")) if params["clientDirectives"] == "honour" else {}
-    values, why = values_of(ctx.headers, params["vary"]), bypassed(ctx)
-    if not why:
-        answer = ctx.prepared.get(key, values)
-        if answer is not None and (answer.for_all or not is_known(ctx)) and is_fresh_enough(answer, wishes):
-            LOOKUPS.inc(result="hit")
-            return answered(ctx, answer, params)
-        LOOKUPS.inc(result="miss")
-    if "only-if-cached" in wishes:
-        return unanswered(params)
-    if why or "no-store" in wishes:
-        ctx.metadata[NOTE] = {"why": why or "request"}
-    else:
-        ctx.metadata[NOTE] = {"key": key, "values": values, "known": is_known(ctx)}
+    if why := bypassed(ctx):
+        return passed_by(ctx, why, wishes, params)
+    return await looked_up(ctx, key, wishes, params)
+
+
+async def looked_up(
+    ctx: RequestContext, key: str, wishes: Mapping[str, str], params: Mapping[str, Any]
+) -> RequestAction:
+    values, result = values_of(ctx.headers, params["vary"]), "miss"
+    answer: Answer | None = await ctx.prepared.get(key, values)
+    if answer is not None and (answer.for_all or not is_known(ctx)):
+        result = await use_of(answer, wishes, ctx.prepared)
+    LOOKUPS.inc(result=result)
+    if answer is not None and result in {"hit", "stale"}:
+        return answered(ctx, answer, params)
+    if "only-if-cached" in wishes or "no-store" in wishes:
+        return passed_by(ctx, "request", wishes, params)
+    note = {"key": key, "values": values, "known": is_known(ctx), "takes_stale": takes_stale(wishes)}
+    ctx.metadata[NOTE] = note | {"why": "stale" if result == "revalidate" else "uri-miss"}
     return None
+
+
+async def use_of(answer: Answer, wishes: Mapping[str, str], cache: Cache) -> str:
+    """hit: it is given; stale: it is, while another request asks upstream; revalidate: this one does; miss."""
+    if is_fresh_enough(answer, wishes):
+        return "hit"
+    if not (-answer.grace < answer.left <= 0 and takes_stale(wishes)):
+        return "miss"
+    return "revalidate" if "only-if-cached" not in wishes and await cache.claim(answer) else "stale"
 
 
 async def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseAction:
@@ -188,15 +143,16 @@ async def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseA
     if not isinstance(note, dict):
         return None
     if "forget" in note:
-        if 200 <= ctx.status_code < 400:
-            for key in {note["forget"], *others_of(ctx)}:
-                cache.forget(key)
+        await forget(cache, ctx, note["forget"])
         return None
-    stored = "key" in note and keep(cache, ctx, note, params)
+    if "key" in note and ctx.status_code in FAILURES and (instead := await stand_in(ctx, note, params)):
+        return instead
+    stored = "key" in note and await keep(cache, ctx, note, params)
+    if note["why"] == "stale" and not stored and ctx.status_code < 500 and ctx.status_code != 304:
+        await cache.forget(note["key"])  # upstream has another answer by now, one that is not to be kept
     if not params["cacheStatus"]:
         return None
-    why = note.get("why", "uri-miss")
-    said = f"gatewright; fwd={why}; stored" if stored else f"gatewright; fwd={why}"
+    said = f"gatewright; fwd={note['why']}; stored" if stored else f"gatewright; fwd={note['why']}"
     return UpstreamResponseModifications(append_headers={"cache-status": said})
 
 
@@ -240,15 +196,39 @@ def is_fresh_enough(answer: Answer, wishes: Mapping[str, str]) -> bool:
     oldest, least = seconds(wishes.get("max-age")), seconds(wishes.get("min-fresh"))
     if ("max-age" in wishes and oldest is None) or ("min-fresh" in wishes and least is None):
         return False
-    left = answer.until - clock.monotonic()
-    return (oldest is None or answer.age <= oldest) and (least is None or left >= least)
+    return (oldest is None or answer.age <= oldest) and answer.left >= (least or 0) and answer.left > 0
+
+
+def takes_stale(wishes: Mapping[str, str]) -> bool:
+    """Whether a client is content with a stale answer: one that asks for an age is not (RFC 9111, 5.2.1.1)."""
+    return not wishes.keys() & {"no-cache", "no-store", "max-age", "min-fresh", CONTRADICTION}
+
+
+def passed_by(ctx: RequestContext, why: str, wishes: Mapping[str, str], params: Mapping[str, Any]) -> RequestAction:
+    """For a request whose answer is not kept."""
+    if "only-if-cached" in wishes:
+        return unanswered(params)
+    ctx.metadata[NOTE] = {"why": why}
+    return None
+
+
+async def purged(ctx: RequestContext, key: str, purge: Mapping[str, Any]) -> ImmediateResponse:
+    lines = ctx.headers.get_all(purge["header"])
+    if len(lines) != 1 or not purge["token"].matches(lines[0]):
+        return problem(403, "Forbidden", "expected the token that purges need")
+    if not await ctx.prepared.forget(key):
+        return problem(503, "Service Unavailable", "the store does not answer; what it keeps may still be given")
+    return ImmediateResponse(204)
+
+
+def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> ImmediateResponse:
+    said = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return ImmediateResponse(status, {"content-type": "application/problem+json", **(headers or {})}, json.dumps(said))
 
 
 def unanswered(params: Mapping[str, Any]) -> ImmediateResponse:
     """To only-if-cached, RFC 9111, 5.2.1.7."""
-    problem = {"type": "about:blank", "title": "Gateway Timeout", "status": 504, "detail": "no fresh answer is kept"}
-    headers = {"content-type": "application/problem+json"}
-    return ImmediateResponse(504, headers | status_header("miss", params), json.dumps(problem))
+    return problem(504, "Gateway Timeout", "no fresh answer is kept", status_header("miss", params))
 
 
 def status_header(said: str, params: Mapping[str, Any]) -> dict[str, str]:
@@ -256,8 +236,7 @@ def status_header(said: str, params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def answered(ctx: RequestContext, answer: Answer, params: Mapping[str, Any]) -> ImmediateResponse:
-    left = max(0, int(answer.until - clock.monotonic()))
-    more = {"age": str(answer.age), **status_header(f"hit; ttl={left}", params)}
+    more = {"age": str(answer.age), **status_header(f"hit; ttl={int(answer.left)}", params)}
     if matches(ctx.headers.get_all("if-none-match"), answer):
         headers = {name: answer.headers[name] for name in OF_304 if name in answer.headers}
         return ImmediateResponse(304, {**headers, **more})
@@ -276,7 +255,14 @@ def matches(lines: list[str], answer: Answer) -> bool:
 # ---------------------------------------------------------------- responses
 
 
-def keep(cache: Cache, ctx: ResponseContext, note: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+async def forget(cache: Cache, ctx: ResponseContext, key: str) -> None:
+    """What an unsafe method has changed, if it has."""
+    if 200 <= ctx.status_code < 400:
+        for each in {key, *others_of(ctx)}:
+            await cache.forget(each)
+
+
+async def keep(cache: Cache, ctx: ResponseContext, note: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
     """Keeps the answer where it may be given to others. Whether it was."""
     request, names = ctx.request, varies_by(ctx.headers, params["vary"])
     lifetime, for_all = lifetime_of(ctx, params)
@@ -290,15 +276,49 @@ def keep(cache: Cache, ctx: ResponseContext, note: Mapping[str, Any], params: Ma
     if age is None or age >= lifetime:
         return False
     nominated = {name.strip().lower() for line in ctx.headers.get_all("connection") for name in line.split(",")}
-    headers = {
-        name: ctx.headers.get_all(name) for name in ctx.headers if name not in NOT_KEPT and name not in nominated
-    }
+    headers = {name: ctx.headers.get_all(name) for name in settable(ctx.headers) if name not in nominated}
     born = clock.monotonic() - age
-    answer = Answer(ctx.status_code, headers, ctx.body or b"", born, born + lifetime, for_all)
-    return cache.put(note["key"], names, values, answer)
+    stale = stale_of(ctx.headers, params)
+    answer = Answer(ctx.status_code, headers, ctx.body or b"", born, born + lifetime, for_all, *stale)
+    return await cache.put(note["key"], names, values, answer)
 
 
-def varies_by(headers: Headers, allowed: list[str]) -> Variant | None:
+def settable(headers: Headers) -> list[str]:
+    return [name for name in headers if name not in UNSETTABLE and not name.startswith("x-gatewright-")]
+
+
+async def stand_in(ctx: ResponseContext, note: Mapping[str, Any], params: Mapping[str, Any]) -> ResponseAction:
+    """A stale answer in the place of upstream's failure, where there is one that may be given."""
+    if not note["takes_stale"] or not params["staleIfErrorSeconds"]:
+        return None
+    answer = await ctx.request.prepared.get(note["key"], note["values"])
+    is_known_now = note["known"] or is_known(ctx.request)
+    if answer is None or answer.left <= -answer.on_error or (is_known_now and not answer.for_all):
+        return None
+    LOOKUPS.inc(result="stale")
+    said = f"fwd=stale; fwd-status={ctx.status_code}; detail=stale-if-error"
+    headers = {**answer.headers, "age": str(answer.age), **status_header(said, params)}
+    return UpstreamResponseModifications(
+        remove_headers=settable(ctx.headers), set_headers=headers, body=answer.body, status_code=answer.status
+    )
+
+
+def stale_of(headers: Headers, params: Mapping[str, Any]) -> tuple[float, float]:
+    """For how many seconds a stale answer may be given while another is asked for, and where upstream fails."""
+    said = directives(headers.get_all("cache-control"))
+    if said.keys() & {"must-revalidate", "proxy-revalidate", "s-maxage"}:  # RFC 9111, 4.2.4
+        return 0.0, 0.0
+
+    def window(name: str, most: int) -> float:
+        return float(min(seconds(said[name]) or 0, most) if name in said else most)
+
+    return (
+        window("stale-while-revalidate", params["staleWhileRevalidateSeconds"]),
+        window("stale-if-error", params["staleIfErrorSeconds"]),
+    )
+
+
+def varies_by(headers: Headers, allowed: list[str]) -> Names | None:
     """The names of Vary, sorted; None where the answer may not be given to another request."""
     names = {name.strip().lower() for line in headers.get_all("vary") for name in line.split(",")} - {""}
     if names - {name.lower() for name in allowed}:
@@ -353,39 +373,3 @@ def others_of(ctx: ResponseContext) -> list[str]:
             if (target.scheme, target.netloc.lower()) == (request.scheme, request.authority.lower()):
                 found.append(key_of(request, target.path, target.query))
     return found
-
-
-# ---------------------------------------------------------------- header fields
-
-CONTRADICTION = "\x00"
-"""Stands among directives where two of the same name differ, or a line is no list of directives."""
-
-
-def directives(lines: list[str]) -> dict[str, str]:
-    """Of Cache-Control (RFC 9111, 5.2), names in lower case."""
-    found: dict[str, str] = {}
-    for line in lines:
-        at = 0
-        while part := DIRECTIVE.match(line, at):
-            name, value = part[1].lower(), part[2] if part[2] is not None else part[3] or ""
-            if found.setdefault(name, value) != value:
-                found[CONTRADICTION] = ""
-            at = part.end()
-        if line[at:].strip(" \t,"):
-            found[CONTRADICTION] = ""
-    return found
-
-
-def seconds(text: str | None) -> int | None:
-    """RFC 9111, 1.2.2; None where it is no number."""
-    return min(int(text), 2**31) if text is not None and re.fullmatch(r"[0-9]{1,20}", text) else None
-
-
-def moment(lines: list[str]) -> float | None:
-    """Of Date and Expires, in seconds since 1970; None where there is none, several, or what is none."""
-    if len(lines) != 1:
-        return None
-    try:
-        return parsedate_to_datetime(lines[0]).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None

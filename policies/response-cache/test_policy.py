@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 import time as real_time
 from collections.abc import Awaitable, Callable, Iterator
 from email.utils import formatdate
@@ -17,9 +19,13 @@ from sdk.testing import MovedClock
 from sdk import testing
 
 policy = testing.load_policy(__file__)
+memory = sys.modules[policy.ProcessCache.__module__]
+MOST_VARIANTS, OVERHEAD = memory.MOST_VARIANTS, memory.OVERHEAD
+fields = sys.modules[policy.directives.__module__]
 DEFAULTS: dict[str, Any] = {
-    "maxBytes": 1 << 20, "vary": ["accept", "accept-encoding", "accept-language"], "lifetimes": {},
+    "where": "process", "maxBytes": 1 << 20, "vary": ["accept", "accept-encoding", "accept-language"], "lifetimes": {},
     "maxLifetimeSeconds": 86400, "clientDirectives": "honour", "cacheStatus": True, "version": "",
+    "staleWhileRevalidateSeconds": 0, "staleIfErrorSeconds": 0,
 }  # fmt: skip
 FRESH = {"cache-control": "max-age=60"}
 FOR_ALL = {"cache-control": "public, max-age=60"}
@@ -29,6 +35,16 @@ FOR_ALL = {"cache-control": "public, max-age=60"}
 def time() -> Iterator[MovedClock]:
     with testing.clock() as clock:
         yield clock
+
+
+@pytest.fixture(autouse=True, params=["process", "store"])
+def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """All holds wherever answers are kept, unless a test says where."""
+    monkeypatch.setitem(DEFAULTS, "where", request.param)
+    return str(request.param)
+
+
+in_process = pytest.mark.parametrize("where", ["process"], indirect=True)
 
 
 class Exchanges:
@@ -61,6 +77,8 @@ class Exchanges:
         status, body = lines["status"], lines["body"]
         res = testing.response(status, headers=lines["headers"], body=body, request=upstream)
         changes = await policy.on_response(res, self._params)
+        if changes is not None and changes.body is not None:
+            return ImmediateResponse(changes.status_code, dict(changes.set_headers), changes.body)
         added = dict(changes.append_headers) if changes is not None else {}
         return ImmediateResponse(status, added, body)
 
@@ -233,15 +251,16 @@ def test_answers_vary_by_what_upstream_names() -> None:
     run(asked)
 
 
+@in_process
 def test_nobody_fills_the_memory_with_ways_to_ask() -> None:
     async def asked(exchanges: Exchanges) -> None:
         await exchanges.get("/other")
-        for number in range(policy.MOST_VARIANTS * 3):
+        for number in range(MOST_VARIANTS * 3):
             await exchanges.get(headers={"accept": f"a/{number}"}, answer={"headers": {**FRESH, "vary": "accept"}})
         before = exchanges.asked
         await exchanges.get("/other")
         assert exchanges.asked == before
-        assert exchanges._made.bytes <= (policy.MOST_VARIANTS + 1) * 2 * policy.OVERHEAD
+        assert exchanges._made.bytes <= (MOST_VARIANTS + 1) * 2 * OVERHEAD
 
     run(asked)
 
@@ -366,6 +385,7 @@ def test_other_safe_methods_pass(method: str) -> None:
     assert not is_kept({"headers": FOR_ALL}, method=method)
 
 
+@in_process
 def test_the_memory_is_bounded() -> None:
     async def asked(exchanges: Exchanges) -> None:
         for number in range(100):
@@ -382,6 +402,7 @@ def test_the_memory_is_bounded() -> None:
     run(asked, maxBytes=65536)
 
 
+@in_process
 def test_what_was_asked_for_least_lately_goes_first() -> None:
     async def asked(exchanges: Exchanges) -> None:
         for path in ("/a", "/b", "/c"):
@@ -409,8 +430,138 @@ def test_without_cache_status_nothing_is_said() -> None:
 def test_no_header_costs_more_than_its_length() -> None:
     began = real_time.process_time()
     for line in ("a" * 65536 + '"', "a=" * 32768, ", " * 32768 + '"', 'a="' + "\\" * 65536, "a " * 32768, "a," * 32768):
-        policy.directives([line])
+        fields.directives([line])
     assert real_time.process_time() - began < 10
+
+
+STALE: dict[str, Any] = {"staleWhileRevalidateSeconds": 60, "staleIfErrorSeconds": 60}
+
+
+def test_one_client_waits_for_a_new_answer_while_others_get_the_stale_one(time: MovedClock) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get()
+        time.advance(70)
+        first = await exchanges.get(answer={"status": 503, "headers": {}})  # whose request brings none
+        assert first.headers["cache-status"] == "gatewright; fwd=stale; fwd-status=503; detail=stale-if-error"
+        stale = await exchanges.get()
+        assert (stale.body, stale.headers["age"]) == (b"1", "70")
+        assert stale.headers["cache-status"] == "gatewright; hit; ttl=-10"
+        time.advance(30)  # and the next one goes
+        assert (await exchanges.get()).headers == {"cache-status": "gatewright; fwd=stale; stored"}
+        assert (await exchanges.get()).body == b"3"
+        time.advance(60)  # the new answer's turn, by itself
+        assert (await exchanges.get()).body == b"4"
+        time.advance(120)
+        assert (await exchanges.get()).headers == {"cache-status": "gatewright; fwd=uri-miss; stored"}
+
+    run(asked, **STALE)
+
+
+@pytest.mark.parametrize("said", [
+    "max-age=60, must-revalidate", "max-age=60, proxy-revalidate", "s-maxage=60", "max-age=60, stale-if-error=0, stale-"
+    "while-revalidate=0", "max-age=60, stale-while-revalidate=x, stale-if-error=-1",
+])  # fmt: skip
+def test_what_upstream_wants_never_stale_is_not(time: MovedClock, said: str) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get(answer={"headers": {"cache-control": said}})
+        time.advance(60)
+        failed = [await exchanges.get(answer={"status": 500, "headers": {}, "body": b"no"}) for _ in range(2)]
+        assert [(one.status_code, one.body) for one in failed] == [(500, b"no")] * 2
+
+    run(asked, **STALE)
+
+
+def test_upstream_may_allow_less_and_not_more(time: MovedClock) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        for path, seconds in (("/less", 5), ("/more", 999)):
+            said = f"max-age=60, stale-while-revalidate={seconds}"
+            await exchanges.get(path, answer={"headers": {"cache-control": said}})
+        for after, statuses in ((64, [200, 200]), (1, [504, 200]), (54, [504, 200]), (1, [504, 504])):
+            time.advance(after)
+            kept = [
+                await exchanges.get(path, headers={"cache-control": "only-if-cached"}) for path in ("/less", "/more")
+            ]
+            assert [one.status_code for one in kept] == statuses
+
+    run(asked, staleWhileRevalidateSeconds=60)
+
+
+@pytest.mark.parametrize("wish", ["no-cache", "max-age=99", "min-fresh=1", "no-store", "max-age=1, max-age=2"])
+def test_a_client_that_asks_for_an_age_gets_nothing_stale(time: MovedClock, wish: str) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get()
+        time.advance(70)
+        failed = await exchanges.get(headers={"cache-control": wish}, answer={"status": 503, "headers": {}})
+        assert failed.status_code == 503
+        assert (await exchanges.get(headers={"cache-control": "only-if-cached"})).body == b"1"  # takes nobody's turn
+        assert (await exchanges.get()).body == b"3"
+
+    run(asked, **STALE)
+
+
+def test_a_stale_answer_is_for_those_alone_who_got_it_fresh(time: MovedClock) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get()
+        time.advance(70)
+        for who in KNOWN:
+            assert (await exchanges.get(**who, answer={"status": 503, "headers": {}})).status_code == 503
+        for failing in (500, 502, 503, 504):
+            answer = await exchanges.get(answer={"status": failing, "headers": {"x-failed": "1"}})
+            assert (answer.status_code, answer.body) == (200, b"1")
+
+    run(asked, **STALE)
+
+
+def test_an_answer_that_is_not_to_be_kept_ends_the_stale_one(time: MovedClock) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get()
+        time.advance(70)
+        await exchanges.get(answer={"status": 404, "headers": {}})
+        assert (await exchanges.get()).body == b"3"
+        time.advance(70)
+        await exchanges.get(headers={"if-none-match": '"1"'}, answer={"status": 304, "headers": {}})  # of its own copy
+        assert (await exchanges.get()).body == b"3"
+
+    run(asked, **STALE)
+
+
+REQUESTS = st.fixed_dictionaries({
+    "authority": st.sampled_from(["a.example", "b.example"]), "path": st.sampled_from(["/x", "/y"]),
+    "accept": st.sampled_from(["", "a", "b"]), "language": st.sampled_from(["", "a", "b"]),
+    "who": st.sampled_from(["", "alice", "bob"]), "public": st.booleans(),
+    "method": st.sampled_from(["GET"] * 5 + ["PUT"]),
+    "vary": st.sampled_from([("accept",), ("accept-language",), ("accept", "accept-language"), ()]),
+    "after": st.sampled_from([0, 0, 20, 70]), "status": st.sampled_from([200, 200, 200, 503, 404]),
+})  # fmt: skip
+
+
+@given(st.lists(REQUESTS, max_size=30))
+def test_nobody_is_given_what_was_made_for_another(requests: list[dict[str, Any]]) -> None:
+    """Whatever is asked in whatever order, by whatever upstream varies its answers: a body says whom it is for."""
+
+    async def asked(exchanges: Exchanges) -> None:
+        for one in requests:
+            clock.advance(one["after"])
+            sent = {"accept": one["accept"], "accept-language": one["language"]}
+            headers = {name: value for name, value in sent.items() if value}
+            headers |= {"authorization": one["who"]} if one["who"] else {}
+            made_for = {name: sent[name] for name in one["vary"]} | {
+                name: one[name] for name in ("authority", "path", "who", "public")
+            }
+            said = {
+                "cache-control": "max-age=60" + (", public" if one["public"] else ""),
+                "vary": ", ".join(one["vary"]),
+            }
+            answer = {"headers": said, "status": one["status"], "body": json.dumps(made_for).encode()}
+            where = {"authority": one["authority"], "method": one["method"]}
+            got = await exchanges.get(one["path"], headers=headers, answer=answer, **where)
+            found = json.loads(got.body)
+            assert (found["authority"], found["path"]) == (one["authority"], one["path"])
+            assert found["public"] or found["who"] == one["who"]
+            assert all(found.get(name, value) == value for name, value in sent.items())
+
+    with testing.clock() as clock:
+        run(asked, **STALE)
 
 
 @given(st.lists(st.text(max_size=60), max_size=3), st.text(max_size=60), st.text(max_size=60))

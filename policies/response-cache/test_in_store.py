@@ -1,0 +1,305 @@
+"""Answers in the store: what is read is what was written, all processes have it, and lose it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from gatewright.store import Call
+from hypothesis import given
+from hypothesis import strategies as st
+from sdk.policy import ImmediateResponse, PolicyMetadata
+from sdk.store import MAX_VALUE
+from sdk.store_in_memory import StoreInMemory
+from sdk.testing import MovedClock
+
+from sdk import testing
+
+policy = testing.load_policy(__file__)
+Answer = sys.modules[policy.StoreCache.__module__].Answer
+in_store = sys.modules[policy.StoreCache.__module__]
+NAMES, ONE, OTHER = ("accept",), {"accept": "a"}, {"accept": "b"}
+
+
+@pytest.fixture(autouse=True)
+def time() -> Iterator[MovedClock]:
+    with testing.clock() as clock:
+        yield clock
+
+
+@pytest.fixture
+def store() -> Iterator[StoreInMemory]:
+    with testing.store() as made:
+        yield made
+
+
+def answer(body: bytes = b"kept", fresh: float = 60, **more: Any) -> Any:
+    now = policy.clock.monotonic()
+    return Answer(200, {"x-a": ["1", "ü\udcff"]}, body, now - 5.0, now + fresh, True, **more)
+
+
+@given(st.binary(max_size=200), st.text(max_size=20))
+def test_what_is_written_is_read_back(body: bytes, key: str) -> None:
+    kept = answer(body, grace=7.0, on_error=9.0)
+    assert in_store.decoded("k", in_store.encoded("k", kept)) == kept
+    index = in_store.Index("g", ("accept", key))
+    assert in_store.decoded("k", in_store.encoded("k", index)) == index
+
+
+@given(st.binary(max_size=200))
+def test_what_anybody_else_has_written_is_not_there(value: bytes) -> None:
+    assert in_store.decoded("k", value) is None
+    assert in_store.decoded("k", in_store.checksum("k", value) + value) is None
+
+
+@given(st.data())
+def test_what_is_changed_or_cut_is_not_there(data: st.DataObject) -> None:
+    value = bytearray(in_store.encoded("k", answer(b"a body of some length")))
+    at = data.draw(st.integers(0, len(value) - 1))
+    assert in_store.decoded("k", bytes(value[:at])) is None
+    value[at] ^= data.draw(st.integers(1, 255))
+    assert in_store.decoded("k", bytes(value)) is None
+
+
+def test_what_another_version_or_another_key_has_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = in_store.encoded("k", answer())
+    assert in_store.decoded("l", value) is None
+    monkeypatch.setattr(in_store, "FORMAT", b"0")
+    assert in_store.decoded("k", value) is None
+
+
+@pytest.mark.parametrize("headers", [
+    {"x-a": ["1\r\nset-cookie: a=1"]}, {"x-a\n": ["1"]}, {":status": ["200"]}, {"content-length": ["0"]}, {"x-a": [1]},
+    {"x-a": []}, {"x-a": None}, {"x-a": "\ud800"},
+])  # fmt: skip
+def test_what_no_client_could_be_given_is_not_there(headers: Any) -> None:
+    fields = ["id", 200, headers, True, 0.0, 60.0, 0.0, 0.0]
+    assert in_store.decoded("k", in_store.sealed("k", fields, b"")) is None
+    assert in_store.decoded("k", in_store.sealed("k", [*fields[:2], {}, *fields[3:]], b"")) is not None
+    assert in_store.decoded("k", in_store.sealed("k", ["id", 99, {}, *fields[3:]], b"")) is None
+    assert in_store.decoded("k", in_store.checksum("k", b"[" * 100_000) + b"[" * 100_000) is None
+
+
+def test_an_answer_costs_a_call_or_two_where_it_varies(store: StoreInMemory) -> None:
+    async def asked() -> None:
+        cache = in_store.StoreCache("one", 60)
+        assert await cache.put("k", (), ONE, answer())
+        assert await cache.put("v", NAMES, ONE, answer(b"a"))
+        assert await cache.put("v", NAMES, OTHER, answer(b"b"))
+        for key, values, body, calls in (("k", ONE, b"kept", 1), ("v", ONE, b"a", 2), ("v", OTHER, b"b", 2)):
+            before = store.calls
+            assert (await cache.get(key, values)).body == body
+            assert store.calls - before == calls
+        assert await cache.get("v", {}) is None
+
+    asyncio.run(asked())
+
+
+def test_an_answer_of_an_index_that_has_gone_is_not_found_again(store: StoreInMemory) -> None:
+    """Also where it goes while another answer of it is being written."""
+
+    async def asked() -> None:
+        cache, other = (in_store.StoreCache("one", 60) for _ in range(2))
+        await cache.put("k", NAMES, ONE, answer())
+        await other.forget("k")
+        assert await cache.get("k", ONE) is None
+        await cache.put("k", NAMES, OTHER, answer())
+        assert await cache.get("k", ONE) is None
+        with pytest.MonkeyPatch.context() as patch:
+            real = store.call_async
+
+            async def dropped(call: Call, timeout: float) -> Any:
+                if call.operation == "expire":
+                    await real(Call("delete", call.key), timeout)
+                return await real(call, timeout)
+
+            patch.setattr(store, "call_async", dropped)
+            assert not await cache.put("k", NAMES, ONE, answer())
+        assert await cache.get("k", OTHER) is None
+
+    asyncio.run(asked())
+
+
+@pytest.mark.usefixtures("store")
+def test_what_an_answer_varies_by_may_change() -> None:
+    async def asked() -> None:
+        cache = in_store.StoreCache("one", 60)
+        for names in (NAMES, (), ("accept", "accept-language"), NAMES):
+            await cache.put("k", names, ONE, answer(str(names).encode()))
+            assert (await cache.get("k", ONE)).body == str(names).encode()
+            assert (await cache.get("k", OTHER) is None) == bool(names)
+
+    asyncio.run(asked())
+
+
+def test_an_entry_ends_when_it_is_good_for_nothing(time: MovedClock, store: StoreInMemory) -> None:
+    async def asked() -> None:
+        cache = in_store.StoreCache("one", 120)
+        await cache.put("k", (), {}, answer(grace=10.0, on_error=20.0))
+        await cache.put("old", (), {}, answer(fresh=-1.0))
+        assert await cache.get("old", {}) is None
+        time.advance(79)
+        assert (await cache.get("k", {})).age == 84
+        time.advance(1)
+        assert await cache.get("k", {}) is None
+        assert all(ends <= policy.clock.monotonic() for _, ends in store._values.values())
+
+    asyncio.run(asked())
+
+
+def test_an_answer_of_a_node_whose_clock_is_ahead_is_not_fresh_for_longer(time: MovedClock) -> None:
+    value = in_store.encoded("k", answer())
+    time.advance(-3600)
+    assert in_store.decoded("k", value).left == 65
+    assert in_store.decoded("k", value).age == 0
+
+
+@pytest.mark.usefixtures("store")
+def test_what_is_too_large_is_not_kept() -> None:
+    async def asked() -> None:
+        cache = in_store.StoreCache("one", 60)
+        for key, names in (("k", ()), ("v", NAMES)):
+            assert not await cache.put(key, names, ONE, answer(bytes(MAX_VALUE)))
+            assert await cache.get(key, ONE) is None
+            assert await cache.put(key, names, ONE, answer(bytes(MAX_VALUE - 1000)))
+
+    asyncio.run(asked())
+
+
+def test_a_store_that_is_away_is_counted_and_no_error(store: StoreInMemory) -> None:
+    async def asked() -> None:
+        cache = in_store.StoreCache("one", 60)
+        store.away = True
+        uses = {
+            "get": await cache.get("k", {}) is None,
+            "put": not await cache.put("k", (), {}, answer()),
+            "forget": not await cache.forget("k"),
+            "claim": await cache.claim(answer()),
+        }
+        assert all(uses.values())
+        assert [in_store.UNANSWERED.value(use=use) for use in uses] == [1] * 4
+
+    asyncio.run(asked())
+
+
+@pytest.mark.usefixtures("store")
+def test_a_stale_answer_is_claimed_once_by_all(time: MovedClock) -> None:
+    async def asked() -> None:
+        one, other = (in_store.StoreCache("one", 60) for _ in range(2))
+        stale = answer()
+        assert [await one.claim(stale), await other.claim(stale), await other.claim(answer())] == [True, False, True]
+        time.advance(30)
+        assert await other.claim(stale)
+
+    asyncio.run(asked())
+
+
+PURGER = "of who may purge this"
+PARAMS: dict[str, Any] = {
+    "where": "store", "maxBytes": 1 << 20, "vary": ["accept"], "lifetimes": {}, "maxLifetimeSeconds": 86400,
+    "clientDirectives": "honour", "cacheStatus": True, "version": "", "staleWhileRevalidateSeconds": 0,
+    "staleIfErrorSeconds": 0, "purge": {"header": "x-cache-purge", "token": testing.secret(PURGER)},
+}  # fmt: skip
+
+
+class Process:
+    """One that has an instance of the policy; asked: how often upstream was."""
+
+    def __init__(self, params: dict[str, Any] = PARAMS, operation: str = "") -> None:
+        self.params, self.asked = testing.params(params), 0
+        about = PolicyMetadata("response-cache", "v1.0.0", operation=operation)
+        with testing.prepared(policy, self.params, about) as made:
+            self._made = made
+
+    async def get(self, query: str = "", body: bytes = b"", method: str = "GET", headers: Any = ()) -> Any:
+        """What the client is given; upstream varies by Accept. body: its, by default the count of `asked`."""
+        ctx = testing.request(method, "/x", query=query, headers=headers, prepared=self._made)
+        if said := await policy.on_request(ctx, self.params):
+            return said
+        self.asked += 1
+        body = body or str(self.asked).encode()
+        kept = {"cache-control": "max-age=60", "vary": "accept"}
+        changes = await policy.on_response(testing.response(headers=kept, body=body, request=ctx), self.params)
+        return ImmediateResponse(200, dict(changes.append_headers) if changes else {}, body)
+
+
+def test_a_purge_drops_all_of_a_url_and_nothing_else() -> None:
+    async def asked() -> None:
+        process = Process()
+        ways: list[dict[str, Any]] = [{"headers": {"accept": "a"}}, {"headers": {"accept": "b"}}, {"query": "a=1"}]
+        for way in ways:
+            await process.get(**way)
+        for method in ("GET", "PURGE"):
+            assert (await process.get(method=method, headers={"x-cache-purge": PURGER})).status_code == 204
+        assert [(await process.get(**way)).body for way in ways] == [b"4", b"5", b"3"]
+
+    asyncio.run(asked())
+
+
+@pytest.mark.parametrize("token", ["", "x", PURGER[:-1], PURGER + " ", [PURGER, PURGER], "\udcff", "ü"])
+def test_nobody_purges_without_the_token(token: Any) -> None:
+    async def asked() -> None:
+        process = Process()
+        await process.get()
+        refused = await process.get(headers={"x-cache-purge": token})
+        assert refused.status_code == 403
+        assert PURGER not in refused.body
+        assert (await process.get()).body == b"1"
+
+    asyncio.run(asked())
+
+
+@pytest.mark.parametrize(("params", "says"), [
+    ({"where": "process"}, "where: store"),
+    ({"purge": {"header": "x", "token": testing.secret("short")}}, "16 characters and more"),
+])  # fmt: skip
+def test_a_purge_that_would_not_hold_is_refused(params: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Process(PARAMS | params)
+
+
+@pytest.mark.usefixtures("store")
+def test_all_processes_have_what_one_keeps_and_lose_what_one_drops() -> None:
+    async def asked() -> None:
+        one, other = Process(), Process()
+        drops: list[dict[str, Any]] = [{"method": "PUT"}, {"headers": {"x-cache-purge": PURGER}}]
+        for drop in drops:
+            await one.get(body=b"kept")
+            assert (await other.get()).body == b"kept"
+            await other.get(**drop)
+            assert (await one.get(body=b"new")).body == b"new"
+            await one.get(**drop)
+
+    asyncio.run(asked())
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("other", [
+    (PARAMS | {"version": "2"}, ""), (PARAMS | {"vary": ["accept", "x-a"]}, ""), (PARAMS, "GET /x"),
+], ids=str)  # fmt: skip
+def test_attachments_of_an_api_share_nothing(other: tuple[dict[str, Any], str]) -> None:
+    async def asked() -> None:
+        await Process().get()
+        assert (await Process(*other).get(body=b"of the other")).body == b"of the other"
+        turned = testing.secret("a token that has been changed")
+        same = Process(PARAMS | {"purge": {"header": "x-cache-purge", "token": turned}})
+        assert (await same.get(body=b"of the other")).body == b"1"
+
+    asyncio.run(asked())
+
+
+def test_without_the_store_upstream_is_asked_and_a_purge_says_so(store: StoreInMemory) -> None:
+    async def asked() -> None:
+        process = Process()
+        await process.get()
+        store.away = True
+        assert (await process.get()).headers == {"cache-status": "gatewright; fwd=uri-miss"}
+        assert (await process.get(method="PUT")).status_code == 200
+        assert (await process.get(headers={"x-cache-purge": PURGER})).status_code == 503
+        store.away = False
+        assert (await process.get()).body == b"1"
+
+    asyncio.run(asked())
