@@ -20,7 +20,7 @@ from gatewright.streams import SseEvent, SseParser
 from e2e import model_events
 from e2e.conftest import HERE
 from e2e.counterparts import Counterparts, counterparts
-from e2e.gateway import Gateway, api, attach, running
+from e2e.gateway import Gateway, api, attach, fresh, running
 from e2e.model_upstream import ModelUpstream
 from e2e.test_bad_apis import refused
 from e2e.upstream import Recorded, Upstream
@@ -73,7 +73,7 @@ def needed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counterparts]:
 def test_an_example(
     shipped: Gateway, needed: Counterparts, upstream: Upstream, policy: str, number: int, example: dict[str, Any]
 ) -> None:
-    name = f"{policy}-{number}"
+    name = fresh(f"{policy}-{number}")  # what limits count stays
     example = needed.filled(example)
     paths = example.get("paths", ["/*"])
     operations = [{"method": method, "path": path} for method in METHODS for path in paths]

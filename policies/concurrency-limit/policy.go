@@ -1,9 +1,9 @@
 // Package concurrencylimit is the policy concurrency-limit: so many exchanges of a key are under way at once on a node, the
 // others are answered at once.
 //
-// An exchange takes a place as a lease of its metadata, which the chain gives back once when the exchange has ended, in
-// whatever way: see v1alpha.ExchangeMetadata.Lease. So no hook of the policy gives back anything, and no place is lost where
-// a response never comes.
+// A place is given back when the response comes to the policy on its way to the client, so that a client that asks again as
+// soon as it is answered finds it free. Where no response comes, the exchange gives it back: it holds the place as a lease,
+// which the chain ends with the exchange, however that ends (v1alpha.ExchangeMetadata.Lease). So none is lost.
 package concurrencylimit
 
 import (
@@ -73,7 +73,7 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	if err != nil {
 		return nil, err
 	}
-	taken := &place{&p.shards[hash[0]%shards], hash}
+	taken := &place{shard: &p.shards[hash[0]%shards], key: hash}
 	if !taken.shard.take(hash, p.max) {
 		p.refused.Inc(req.APIName)
 		return p.refusal, nil
@@ -82,8 +82,9 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	return nil, nil
 }
 
-// OnResponse does nothing. The definition asks for the phase so that the exchange lasts until there is a response.
-func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+// OnResponse gives the place back.
+func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+	res.Metadata.Lease(p, func() v1alpha.Lease { return nothing{} }).Release()
 	return nil, nil
 }
 
@@ -107,13 +108,23 @@ func (s *shard) take(key requestkey.Hash, most int64) bool {
 type place struct {
 	shard *shard
 	key   requestkey.Hash
+	given bool // back; the shard's mutex guards it
 }
 
-// Release gives the place back. Keys without exchanges take no memory.
+// Release gives the place back, once. Keys without exchanges take no memory.
 func (p *place) Release() {
 	p.shard.mu.Lock()
 	defer p.shard.mu.Unlock()
+	if p.given {
+		return
+	}
+	p.given = true
 	if p.shard.under[p.key]--; p.shard.under[p.key] == 0 {
 		delete(p.shard.under, p.key)
 	}
 }
+
+// nothing is what an exchange holds that has no place: it was refused, or the policy has failed.
+type nothing struct{}
+
+func (nothing) Release() {}

@@ -57,16 +57,36 @@ func TestSoManyOfAKeyAreUnderWay(t *testing.T) {
 	if answer(t, policy, request("b")) != nil {
 		t.Error("expected another key to have its own")
 	}
-	if action, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Metadata: first.Metadata}); action != nil || err != nil {
-		t.Errorf("expected nothing, got %v, %v", action, err)
-	}
-	if answer(t, policy, request("a")) == nil {
-		t.Error("expected the place to be taken until the exchange has ended")
-	}
-	first.Metadata.End()
+	first.Metadata.End() // there was no response
 	first.Metadata.End()
 	if answer(t, policy, request("a")) != nil || answer(t, policy, request("a")) == nil {
 		t.Error("expected one place, whatever is told twice")
+	}
+}
+
+func TestAResponseGivesThePlaceBackAndItsEndNotOnceMore(t *testing.T) {
+	policy := built(t, fmt.Sprintf(keyed, 1))
+	respond := func(req *v1alpha.RequestContext) {
+		t.Helper()
+		action, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: req, Metadata: req.Metadata})
+		if action != nil || err != nil {
+			t.Errorf("expected nothing, got %v, %v", action, err)
+		}
+	}
+	first, second, refused := request("a"), request("a"), request("a")
+	answer(t, policy, first)
+	respond(first)
+	if answer(t, policy, second) != nil {
+		t.Fatal("expected the place to be free with the response")
+	}
+	first.Metadata.End()
+	if answer(t, policy, refused) == nil {
+		t.Error("expected the second one's place to be its own")
+	}
+	respond(refused)
+	refused.Metadata.End()
+	if answer(t, policy, request("a")) == nil {
+		t.Error("expected who was refused to give nothing back")
 	}
 }
 
@@ -116,6 +136,9 @@ func TestNeverMoreThanMaxUnderWay(t *testing.T) {
 					}
 					passed.Add(1)
 					under[key].Add(-1)
+				}
+				if j%2 == 0 { // the others get no response
+					_, _ = policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: req, Metadata: req.Metadata})
 				}
 				req.Metadata.End()
 			}
