@@ -79,13 +79,8 @@ func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1
 	now := time.Now()
 	span := p.span(now)
 	used, err := p.count(ctx, hash.String()+span.suffix, span.to.Sub(now)+slack)
-	switch {
-	case err != nil && (ctx.Err() != nil || errors.Is(err, v1alpha.ErrStoreInput)):
-		return nil, err // nobody waits; or it is no store's fault
-	case err != nil && p.passes:
-		return nil, nil
-	case err != nil:
-		return ratelimitheader.Unavailable(), nil
+	if err != nil {
+		return p.uncounted(ctx, err)
 	}
 	stands := &standing{span, min(used, p.limit), span.to.Sub(now)}
 	if used > p.limit {
@@ -96,6 +91,18 @@ func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1
 		req.Metadata.Lease(p, func() v1alpha.Lease { return stands })
 	}
 	return nil, nil
+}
+
+// uncounted is what becomes of a request that the store has not counted.
+func (p *policy) uncounted(ctx context.Context, err error) (v1alpha.RequestAction, error) {
+	switch {
+	case ctx.Err() != nil || errors.Is(err, v1alpha.ErrStoreInput): // nobody waits; or it is not the store's fault
+		return nil, err
+	case p.passes:
+		return nil, nil
+	default:
+		return ratelimitheader.Unavailable(), nil
+	}
 }
 
 // count is how many requests there are with this one. One that is beyond the quota is taken out again, so that whoever is

@@ -111,8 +111,10 @@ func TestADayEndsAtMidnight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := built(t, `{"requests": 2, "period": "day", "name": "daily", `+keyed+`}`, &counting{})
 		time.Sleep(23 * time.Hour)
-		if !passes(t, policy, "a") || !passes(t, policy, "a") || !passes(t, policy, "b") {
-			t.Fatal("expected two of each key to pass")
+		for _, key := range []string{"a", "a", "b"} {
+			if !passes(t, policy, key) {
+				t.Fatalf("expected two of each key to pass, %s was refused", key)
+			}
 		}
 		refused := answer(t, policy, request("a"))
 		if refused == nil || refused.StatusCode != http.StatusTooManyRequests {
@@ -125,13 +127,15 @@ func TestADayEndsAtMidnight(t *testing.T) {
 		if !strings.Contains(string(refused.Body), `"violated-policies":["daily"]`) {
 			t.Errorf("expected the quota's name, got %s", refused.Body)
 		}
-		time.Sleep(time.Hour - 1)
+		time.Sleep(time.Hour - time.Nanosecond)
 		if passes(t, policy, "a") {
 			t.Error("expected none a nanosecond before midnight")
 		}
-		time.Sleep(1)
-		if !passes(t, policy, "a") || !passes(t, policy, "a") || passes(t, policy, "a") {
-			t.Error("expected two more from midnight on")
+		time.Sleep(time.Nanosecond)
+		for i := range 3 {
+			if passed := passes(t, policy, "a"); passed != (i < 2) {
+				t.Errorf("expected two more from midnight on, got %t for request %d", passed, i)
+			}
 		}
 	})
 }
