@@ -1,4 +1,4 @@
-"""One limit over three nodes, by a Valkey: what passes of three times as much, and what while the Valkey is away.
+"""One limit, and one quota, over three nodes by a Valkey: what passes of three times as much, and while it is away.
 
 RATE_LIMIT_SECONDS: how long is measured (8). From 20 s on what passes is the limit within 2 %, below within 5 %:
 
@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import httpx
@@ -33,6 +34,7 @@ PARAMS = {
     "key": [{"from": "header", "name": "x-key"}],
     "scope": "global",
 }
+QUOTA = {"requests": 20, "period": "month", "key": [{"from": "header", "name": "x-key"}]}
 
 
 class Nodes:
@@ -42,14 +44,18 @@ class Nodes:
         self.gateways, self.valkey = gateways, valkey
         self._key = 0
 
+    def new_key(self) -> str:
+        self._key += 1
+        return f"key-{self._key}"
+
     def offer(self, path: str, seconds: float) -> tuple[Counter[int], float]:
         """Asks each node as often as the limit allows for all: the statuses, and how long that took. With a new key."""
-        self._key += 1
+        key = self.new_key()
         statuses: Counter[int] = Counter()
         lock = threading.Lock()
         begin = time.monotonic()
         asking = [
-            threading.Thread(target=self._ask, args=(each, path, f"key-{self._key}", begin + seconds, statuses, lock))
+            threading.Thread(target=self._ask, args=(each, path, key, begin + seconds, statuses, lock))
             for each in self.gateways
         ]
         for each in asking:
@@ -71,8 +77,7 @@ class Nodes:
                 time.sleep(max(0.0, turn - time.monotonic()))
 
     def are_all(self, path: str, status: int) -> bool:
-        self._key += 1
-        headers = {"x-key": f"key-{self._key}"}
+        headers = {"x-key": self.new_key()}
         return all(httpx.get(f"{each.url}{path}", headers=headers).status_code == status for each in self.gateways)
 
 
@@ -81,7 +86,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
     """Without executors: all policies are Go."""
     folder = tmp_path_factory.mktemp("rate-limit")
     manifest = folder / "build.yaml"
-    listed = [{"name": "rate-limit", "filePath": str(HERE.parent / "policies" / "rate-limit")}]
+    listed = [{"name": each, "filePath": str(HERE.parent / "policies" / each)} for each in ("rate-limit", "quota")]
     manifest.write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
     output = HERE.parent / "build" / "rate-limit"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
@@ -96,6 +101,9 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
             for mode in ("local", "allow", "refuse"):
                 limited = attach("rate-limit", {**PARAMS, "whenUnavailable": mode})
                 each.deploy(api(mode, recording_upstream.url, [limited]))
+            for mode in ("allow", "refuse"):
+                monthly = attach("quota", {**QUOTA, "whenUnavailable": mode})
+                each.deploy(api(f"quota-{mode}", recording_upstream.url, [monthly]))
         yield Nodes(gateways, valkey)
 
 
@@ -107,12 +115,24 @@ def test_what_passes_of_three_times_the_limit_is_the_limit(nodes: Nodes) -> None
     assert b"rate-limit" in nodes.valkey.ask("KEYS gatewright:rate-limit:local:*"), "they have asked the Valkey"
 
 
+def test_a_quota_is_exact_over_all_nodes(nodes: Nodes) -> None:
+    """Three times as much as it allows, at all nodes at once; what is refused is not counted."""
+    headers = {"x-key": nodes.new_key()}
+    urls = [f"{each.url}/quota-refuse/x" for each in nodes.gateways] * 20
+    with ThreadPoolExecutor(12) as asking:
+        statuses = Counter(asking.map(lambda url: httpx.get(url, headers=headers).status_code, urls))
+    assert statuses == {200: 20, 429: 40}
+    assert b"quota-refuse" in nodes.valkey.ask("KEYS gatewright:quota:quota-refuse:*"), "they have asked the Valkey"
+
+
 def test_while_the_valkey_is_away_each_policy_does_as_it_says(nodes: Nodes) -> None:
     nodes.valkey.kill()
     try:
         eventually("local: each node by itself", lambda: nodes.offer("/local/x", 1.0)[0][200] > 1.5 * RATE, 30)
         eventually("allow: all passes", lambda: set(nodes.offer("/allow/x", 1.0)[0]) == {200}, 30)
         eventually("refuse: none does", lambda: nodes.are_all("/refuse/x", 503), 30)
+        eventually("a quota refuses", lambda: nodes.are_all("/quota-refuse/x", 503), 30)
+        eventually("or lets pass", lambda: nodes.are_all("/quota-allow/x", 200), 30)
         statuses, took = nodes.offer("/local/x", 2.0)
         assert set(statuses) <= {200, 429}, "nobody sees an error"
         assert statuses[200] <= 3 * (BURST + RATE * took)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hmac
 import json
+import socket
 import subprocess
 import time
 import uuid
@@ -20,8 +21,9 @@ from gatewright.streams import SseEvent, SseParser
 from e2e import model_events
 from e2e.conftest import HERE
 from e2e.counterparts import Counterparts, counterparts
-from e2e.gateway import Gateway, api, attach, eventually, running
+from e2e.gateway import Gateway, api, attach, eventually, fresh, running
 from e2e.model_upstream import ModelUpstream
+from e2e.pool_targets import Target
 from e2e.test_bad_apis import refused
 from e2e.upstream import Recorded, Reply, Upstream
 
@@ -73,7 +75,7 @@ def needed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counterparts]:
 def test_an_example(
     shipped: Gateway, needed: Counterparts, upstream: Upstream, policy: str, number: int, example: dict[str, Any]
 ) -> None:
-    name = f"{policy}-{number}"
+    name = fresh(f"{policy}-{number}")  # what limits count stays
     example = needed.filled(example)
     paths = example.get("paths", ["/*"])
     operations = [{"method": method, "path": path} for method in METHODS for path in paths]
@@ -212,3 +214,37 @@ def test_a_request_is_held_against_the_operation_that_it_meets(shipped: Gateway,
             client.head("/orders/7"),
         ]
     assert [answer.status_code for answer in statuses] == [200, 400, 404, 200]
+
+
+def test_a_place_is_free_again_however_its_request_ends(shipped: Gateway) -> None:
+    """Its upstream answers, breaks off, or never answers a client that leaves."""
+    name, address = fresh("places"), httpx.URL(shipped.url)
+    with Target("held") as target:
+        limit = attach("concurrency-limit", {"max": 1, "key": []})
+        probe = attach("respond", {"statusCode": 204}, when='"x-probe" in request.headers')
+        shipped.deploy(api(name, target.url, [limit, probe]))
+
+        def probed() -> int:
+            answer = httpx.get(f"{shipped.url}/{name}/probe", headers={"x-probe": "1"})
+            assert answer.status_code == 204 or answer.headers["retry-after"] == "1", answer
+            return answer.status_code
+
+        def held() -> socket.socket:
+            target.become("silent")
+            before = len(target.seen)
+            client = socket.create_connection((address.host, address.port), timeout=60)
+            client.sendall(f"GET /{name}/held HTTP/1.1\r\nhost: {address.host}\r\n\r\n".encode())
+            eventually("upstream has the request", lambda: len(target.seen) > before, 30)
+            assert probed() == 503, "its place is taken"
+            return client
+
+        with held() as client:
+            target.become("fine")
+            assert client.recv(12) == b"HTTP/1.1 200"
+            assert probed() == 204, "it has been answered"
+        with held() as client:
+            target.become("gone")
+            assert client.recv(12) == b"HTTP/1.1 503"
+            assert probed() == 204, "upstream is gone"
+        held().close()
+        eventually("the client is gone", lambda: probed() == 204, 30)

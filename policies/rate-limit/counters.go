@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatewright.dev/sdk/policy/requestkey"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -51,7 +52,7 @@ const (
 // before, and who was not used since is forgotten.
 type shard struct {
 	mu             sync.Mutex
-	recent, before map[hash]*counter
+	recent, before map[requestkey.Hash]*counter
 }
 
 // counter is the view of one key. The mutex of its shard guards it.
@@ -75,7 +76,7 @@ func newCounters(limits []limit, store v1alpha.Store, now func() time.Time) *cou
 	ctx, end := context.WithCancel(context.Background())
 	c := &counters{limits: limits, store: store, now: now, start: now(), ctx: ctx, end: end}
 	for i := range c.shards {
-		c.shards[i].recent = map[hash]*counter{}
+		c.shards[i].recent = map[requestkey.Hash]*counter{}
 	}
 	return c
 }
@@ -89,7 +90,7 @@ func (c *counters) close() {
 func (c *counters) micros() float64 { return float64(c.now().Sub(c.start)) / float64(time.Microsecond) }
 
 // take decides on a request.
-func (c *counters) take(key hash) (d decision) {
+func (c *counters) take(key requestkey.Hash) (d decision) {
 	now := c.micros()
 	s := &c.shards[key[0]%shards]
 	s.mu.Lock()
@@ -130,7 +131,7 @@ func (c *counters) giveBack(one *counter, now float64, d *decision) {
 	}
 }
 
-func (s *shard) find(key hash) *counter {
+func (s *shard) find(key requestkey.Hash) *counter {
 	one := s.recent[key]
 	if one != nil {
 		return one
@@ -139,7 +140,7 @@ func (s *shard) find(key hash) *counter {
 		one = &counter{}
 	}
 	if len(s.recent) >= generation {
-		s.before, s.recent = s.recent, make(map[hash]*counter, generation)
+		s.before, s.recent = s.recent, make(map[requestkey.Hash]*counter, generation)
 	}
 	s.recent[key] = one
 	return one
@@ -155,7 +156,7 @@ func withDebt(l v1alpha.Limit) v1alpha.Limit {
 }
 
 // tell adds what has passed to the store's count until nothing more has, or the store does not answer.
-func (c *counters) tell(s *shard, one *counter, key hash) {
+func (c *counters) tell(s *shard, one *counter, key requestkey.Hash) {
 	defer c.telling.Add(-1)
 	for {
 		s.mu.Lock()
@@ -192,7 +193,7 @@ func (c *counters) pause() {
 }
 
 // add adds what has passed, and returns the store's times.
-func (c *counters) add(key hash, passed int64) (views [maxLimits]float64, err error) {
+func (c *counters) add(key requestkey.Hash, passed int64) (views [maxLimits]float64, err error) {
 	ctx, cancel := context.WithTimeout(c.ctx, callLimit)
 	defer cancel()
 	for i, limit := range c.limits {
@@ -210,7 +211,7 @@ func (c *counters) add(key hash, passed int64) (views [maxLimits]float64, err er
 }
 
 // name is the key of a limit in the store: another limit, or another place in the list, is another one.
-func (c *counters) name(key hash, i int) string {
+func (c *counters) name(key requestkey.Hash, i int) string {
 	limit := c.limits[i]
 	name := append(hex.AppendEncode(make([]byte, 0, 64), key[:]), '/')
 	name = append(strconv.AppendInt(name, limit.Rate, 10), '/')
@@ -227,7 +228,7 @@ func (c *counters) isAway() bool {
 	before := c.probed.Load()
 	if now-before >= probeEvery && c.probed.CompareAndSwap(before, now) {
 		c.wait.Go(func() {
-			if _, err := c.add(hash{}, 0); err == nil {
+			if _, err := c.add(requestkey.Hash{}, 0); err == nil {
 				c.away.Store(false)
 			}
 		})

@@ -7,18 +7,17 @@ package ratelimit
 import (
 	"context"
 	"fmt"
-	"math"
-	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
+	"gatewright.dev/sdk/policy/ratelimitheader"
+	"gatewright.dev/sdk/policy/requestkey"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 type parameters struct {
 	Limits          []limitParameters `json:"limits"`
-	Key             []part            `json:"key"`
+	Key             []requestkey.Part `json:"key"`
 	Scope           string            `json:"scope"`
 	WhenUnavailable string            `json:"whenUnavailable"`
 	Headers         bool              `json:"headers"`
@@ -44,7 +43,7 @@ const (
 )
 
 type policy struct {
-	key             key
+	key             requestkey.Key
 	counters        *counters
 	whenUnavailable string
 	policyHeader    string // "" where answers do not say how it stands
@@ -69,7 +68,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if err != nil {
 		return nil, err
 	}
-	p := &policy{key: newKey(metadata.Operation, given.Key), whenUnavailable: given.WhenUnavailable, refused: refused}
+	p := &policy{key: requestkey.New(metadata.Operation, given.Key), whenUnavailable: given.WhenUnavailable, refused: refused}
 	var store v1alpha.Store
 	if given.Scope == "global" {
 		store = metadata.Store
@@ -122,13 +121,13 @@ func duration(text string) (time.Duration, error) {
 
 // OnRequest lets the request pass, or answers it.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	hash, err := p.key.of(req)
+	hash, err := p.key.Of(req)
 	if err != nil {
 		return nil, err
 	}
 	if p.whenUnavailable != "local" && p.counters.isAway() { //nolint:contextcheck // the store is asked beside requests
 		if p.whenUnavailable == refuse {
-			return unavailable, nil
+			return ratelimitheader.Unavailable(), nil
 		}
 		return nil, nil
 	}
@@ -171,52 +170,32 @@ func (nothing) Release() {}
 
 // ---------------------------------------------------------------- what clients are told
 
-var unavailable = &v1alpha.ImmediateResponse{
-	StatusCode: http.StatusServiceUnavailable,
-	Headers:    []v1alpha.Header{{Name: "content-type", Value: "application/problem+json"}, {Name: "retry-after", Value: "1"}},
-	Body:       []byte(`{"type":"about:blank","title":"Service Unavailable","status":503}`),
-}
-
-// refusal is RFC 6585, section 4, with the problem of the draft, section 5.1.
 func (p *policy) refusal(d *decision) *v1alpha.ImmediateResponse {
-	retry := max(1, int64(math.Ceil(d.retryAfter.Seconds())))
-	headers := []v1alpha.Header{
-		{Name: "content-type", Value: "application/problem+json"},
-		{Name: "retry-after", Value: strconv.FormatInt(retry, 10)},
-	}
 	var violated []string
 	for i, limit := range p.counters.limits {
 		if !d.answers[i].Allowed {
-			violated = append(violated, strconv.Quote(limit.name))
+			violated = append(violated, limit.name)
 		}
 	}
+	var headers []v1alpha.Header
 	if p.policyHeader != "" {
-		headers = append(headers, p.headers(d)...)
+		headers = p.headers(d)
 	}
-	return &v1alpha.ImmediateResponse{StatusCode: http.StatusTooManyRequests, Headers: headers, Body: []byte(
-		`{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Too Many Requests","status":429,` +
-			`"violated-policies":[` + strings.Join(violated, ",") + `]}`)}
+	return ratelimitheader.Exceeded(violated, d.retryAfter, headers)
 }
 
 func policyHeader(limits []limit) string {
-	var all []string
+	var text []byte
 	for _, limit := range limits {
-		all = append(all, fmt.Sprintf("%q;q=%d;w=%d", limit.name, limit.Rate, int64(limit.Per.Seconds())))
+		text = ratelimitheader.AppendPolicy(text, limit.name, limit.Rate, limit.Per)
 	}
-	return strings.Join(all, ", ")
+	return string(text)
 }
 
-// headers are appended, for both are lists: another attachment may have limits of its own.
 func (p *policy) headers(d *decision) []v1alpha.Header {
 	text := make([]byte, 0, 64)
 	for i, limit := range p.counters.limits {
-		if i > 0 {
-			text = append(text, ", "...)
-		}
-		text = append(append(append(text, '"'), limit.name...), `";r=`...)
-		text = strconv.AppendInt(text, d.answers[i].Remaining, 10)
-		text = append(text, ";t="...)
-		text = strconv.AppendInt(text, int64(math.Ceil(d.answers[i].ResetAfter.Seconds())), 10)
+		text = ratelimitheader.AppendStanding(text, limit.name, d.answers[i].Remaining, d.answers[i].ResetAfter)
 	}
-	return []v1alpha.Header{{Name: "ratelimit-policy", Value: p.policyHeader}, {Name: "ratelimit", Value: string(text)}}
+	return ratelimitheader.Headers(p.policyHeader, string(text))
 }

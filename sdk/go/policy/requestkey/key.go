@@ -1,8 +1,10 @@
-package ratelimit
+// Package requestkey says which requests a policy counts together: those that have the same of what its parameters name.
+package requestkey
 
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -11,48 +13,59 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// hash names what is counted. It is all that is kept of what a client has sent: as long as any other, and no secret.
-type hash [16]byte
+// Hash names what is counted. It is all that is kept of what a client has sent: as long as any other, and no secret.
+type Hash [16]byte
 
-// part is one of what keys are made of.
-type part struct {
+// String is the hash in 32 hexadecimal digits.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// Part is one of what keys are made of, as parameters write it. From is client, identity, header, query, path,
+// pathParameter, method, operation or constant; Name is of header, query and pathParameter, Value of constant.
+type Part struct {
 	From  string `json:"from"`
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
-type key struct {
-	operation string // that the policy is attached to
-	parts     []part
+// Key makes hashes of requests. It does not change.
+type Key struct {
+	begin []byte // what all of its hashes have in common
+	parts []Part
 }
 
 // ipv6Bits of an address are a client: who has one address has the others of its network, too.
 const ipv6Bits = 64
 
-func newKey(operation string, parts []part) key {
-	made := key{operation: operation}
+// New makes a key. Other parts, another operation that the policy is attached to, and other names that it gives make other
+// hashes, whatever a client sends. Part.From is what Part lists: a policy's schema sees to that.
+func New(operation string, parts []Part, names ...string) Key {
+	made := Key{begin: binary.AppendUvarint(appendPart(nil, operation, true), uint64(len(names)))}
+	for _, name := range names {
+		made.begin = appendPart(made.begin, name, true)
+	}
 	for _, one := range parts {
 		if one.From == "header" {
 			one.Name = strings.ToLower(one.Name)
 		}
+		made.begin = appendPart(appendPart(made.begin, one.From, true), one.Name, true)
 		made.parts = append(made.parts, one)
 	}
 	return made
 }
 
-// of is the key of a request. Each part stands behind its length, so that no value of one reads as parts of another; a
-// part that is not there is none that is empty.
-func (k key) of(req *v1alpha.RequestContext) (hash, error) {
-	text := appendPart(make([]byte, 0, 256), k.operation, true)
+// Of is the hash of a request. Each part stands behind its length, so that no value of one reads as parts of another; a
+// part that is not there is none that is empty. An error: the request has no client's address that can be read.
+func (k Key) Of(req *v1alpha.RequestContext) (Hash, error) {
+	text := append(make([]byte, 0, 256), k.begin...)
 	for _, one := range k.parts {
 		value, there, err := one.of(req)
 		if err != nil {
-			return hash{}, err
+			return Hash{}, err
 		}
 		text = appendPart(text, value, there)
 	}
 	sum := sha256.Sum256(text)
-	return hash(sum[:16]), nil
+	return Hash(sum[:16]), nil
 }
 
 func appendPart(text []byte, value string, there bool) []byte {
@@ -63,19 +76,17 @@ func appendPart(text []byte, value string, there bool) []byte {
 	return append(binary.AppendUvarint(text, length), value...)
 }
 
-func (p part) of(req *v1alpha.RequestContext) (value string, there bool, err error) {
+func (p Part) of(req *v1alpha.RequestContext) (value string, there bool, err error) {
 	switch p.From {
 	case "client":
 		value, err = network(req.ClientAddress)
 		return value, true, err
 	case "identity":
 		value, there = identity(req)
-		return value, there, nil
 	case "header":
-		return header(req.Headers, p.Name)
+		value, there = header(req.Headers, p.Name)
 	case "query":
 		value, there = query(req.Query, p.Name)
-		return value, there, nil
 	case "path":
 		return req.Path, true, nil
 	case "pathParameter":
@@ -87,6 +98,7 @@ func (p part) of(req *v1alpha.RequestContext) (value string, there bool, err err
 	default:
 		return p.Value, true, nil
 	}
+	return value, there, nil
 }
 
 func network(client string) (string, error) {
@@ -107,7 +119,7 @@ func network(client string) (string, error) {
 
 // identity is what a policy before has found: ctx.identity in Python.
 func identity(req *v1alpha.RequestContext) (string, bool) {
-	said, _ := req.Metadata.Get("identity")
+	said, _ := req.Metadata.Get(v1alpha.IdentityKey)
 	members, ok := said.(map[string]any)
 	if !ok {
 		return "", false
@@ -117,13 +129,13 @@ func identity(req *v1alpha.RequestContext) (string, bool) {
 	return string(appendPart(appendPart(nil, issuer, true), subject, true)), ok
 }
 
-func header(headers v1alpha.Headers, name string) (string, bool, error) {
+func header(headers v1alpha.Headers, name string) (string, bool) {
 	for _, one := range headers {
 		if one.Name == name {
-			return one.Value, true, nil
+			return one.Value, true
 		}
 	}
-	return "", false, nil
+	return "", false
 }
 
 // query is the first value of a name. What cannot be decoded is taken as it is written.
