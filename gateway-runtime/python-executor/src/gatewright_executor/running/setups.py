@@ -81,8 +81,8 @@ class Setups:
         cure = "do less in it, or give it more time by prepareTimeout in the policy's definition"
         failure = Failure(FailureClass.TIMEOUT, f"{late}; {cure}", instance.key, "setup")
         if shared.first is instance:
-            if shared.owner.lifetime is not None:
-                shared.owner.lifetime.abandon()
+            if (lifetime := shared.owner.lifetime) is not None:
+                lifetime.abandon()
             shared.outcome.set_result(failure)
         return failure
 
@@ -108,6 +108,7 @@ class Setups:
         except BaseException as caught:  # SystemExit too: the instances fail, not the process
             error = placed(caught, setup)
             failure = Failure(classify(error), describe(error), owner.key, setup.name)
+            owner.lifetime = None  # nothing is to be closed but for its tasks
             log.error("setup failed: %s", failure.message, extra={"trace": policy_traceback(error)})
         logs.flush_partial(origin)
         with self._lock:
@@ -116,5 +117,5 @@ class Setups:
                 self._all.remove(shared)
         if not is_late:
             shared.outcome.set_result(failure)
-        elif failure is None:
+        if is_late or failure is not None:
             self._end(shared)
