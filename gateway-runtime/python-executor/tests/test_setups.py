@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable
 
 import pytest
@@ -198,3 +199,52 @@ def test_a_yield_too_few_or_too_many(engine: Start, body: str, sentence: str, ca
     one.send(close=[1])
     assert eventually(lambda: "expected setup to yield once" in caplog.text)
     assert sentence in caplog.text
+
+
+def test_tasks_of_a_setup_that_fails_end(engine: Start) -> None:
+    source = """
+        import asyncio
+        made, tasks = [], []
+        async def poll():
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                made.append("task ended")
+        async def setup():
+            tasks.append(asyncio.create_task(poll()))
+            await asyncio.sleep(0)
+            raise ValueError("no model")
+        def on_request(ctx, params):
+            pass
+    """
+    one = engine(shares=source, watch=WATCH)
+    one.configure(9, "watch:v1.0.0")
+    assert one.configure(1, "shares:v1.0.0").failure.hook == "setup"
+    assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == ["task ended"])
+
+
+@pytest.mark.parametrize("start", ["def", "async def"])
+def test_an_instance_that_is_closed_long_before_it_is_ready(
+    engine: Start, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatewright_executor.running.prepare.LAST_SECONDS", 0.01)
+    wait = "gate.wait(30)" if start == "def" else "while not gate.is_set(): await asyncio.sleep(0.01)"
+    source = HOOKS + (
+        f"import threading\ngate = threading.Event()\n{start} setup():\n    made.append('begun')\n    {wait}\n"
+        "    yield made\n    made.append('setup closed')\n"
+        "def prepare(params):\n    yield\n    made.append('prepare closed')\n"
+    )
+    one = engine(shares=source, watch=WATCH, opens="import sys\ndef on_request(ctx, params):\n"
+                 "    [m for n, m in list(sys.modules.items()) if n.endswith('.shares')][-1].gate.set()\n")  # fmt: skip
+    one.configure(9, "watch:v1.0.0")
+    one.configure(8, "opens:v1.0.0")
+    one.send(configure=[configuration(1, "shares:v1.0.0", prepare_timeout_ms=60_000)])
+    assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == ["begun"])
+    one.send(close=[1])
+    one.send(configure=[configuration(2, "shares:v1.0.0", prepare_timeout_ms=60_000)])
+    time.sleep(0.2)  # many times LAST_SECONDS
+    one.execute(request_execution(1, 8))  # it may go on now
+    assert not status(one, 2).HasField("failure")
+    one.send(close=[2])
+    ended = ["begun", "prepare closed", "prepare closed", "setup closed"]
+    assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == ended)

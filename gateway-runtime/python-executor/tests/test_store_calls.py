@@ -127,6 +127,26 @@ def test_a_quick_policy_that_asks_the_store_holds_up_nobody(engine: Start) -> No
     assert all(one.action(number).set_headers == COUNTED for number in range(10, 14))
 
 
+def test_a_policy_that_asks_only_in_prepare_may_be_quick(engine: Start) -> None:
+    source = """
+        import threading
+        from gatewright.policy import UpstreamRequestModifications
+        from gatewright.store import Store
+
+        def prepare(params):
+            return Store(timeout=10).get("n")
+
+        def on_request(ctx, params):
+            return UpstreamRequestModifications(set_headers={"x-thread": threading.current_thread().name})
+    """
+    one = engine(asks=source)
+    one.send(configure=[configuration(1, "asks:v1.0.0")])
+    answer(one, 1)
+    one.wait(lambda: one.statuses.get(1))
+    ids = iter(range(1, 1 << 20))
+    assert eventually(lambda: b"worker" not in one.execute(request_execution(next(ids))).set_headers)
+
+
 def test_results_are_read_though_nothing_is_acknowledged(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """All workers wait for results, and so many executions for a worker that no frame is acknowledged."""
     monkeypatch.setattr(replies, "MAX_BACKLOG", 2)

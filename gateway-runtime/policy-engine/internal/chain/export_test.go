@@ -1,6 +1,10 @@
 package chain
 
-import "gatewright.dev/sdk/policy/v1alpha"
+import (
+	"testing"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
 
 // Charge charges bytes that others hold.
 func Charge(b *Budget, bytes int64) { b.charge(bytes) }
@@ -15,3 +19,9 @@ func NewPathTemplate(context, operation string) PathTemplate {
 
 // PathParamsOf are the parameters in a path.
 func PathParamsOf(t PathTemplate, path string) v1alpha.PathParams { return t.in(path) }
+
+// AllocationsWithoutIdentity are those of a look for an identity that there is not, as each exchange has two.
+func AllocationsWithoutIdentity() float64 {
+	x := &exchange{}
+	return testing.AllocsPerRun(100, func() { _ = x.newIdentity() })
+}

@@ -16,5 +16,6 @@ func (x *exchange) newIdentity() *Identity {
 		x.chain.exchanges.Identified(now.Method)
 	}
 	x.identity = now
-	return &now
+	told := now // a copy, so that only this one is on the heap
+	return &told
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -35,5 +36,11 @@ func TestAnIdentityIsToldOnce(t *testing.T) {
 	_ = x.run(t, x.policy(x.says("ann", "jwt"), "h"), x.onRequest("denies", "h", refusal(), nil))
 	if got := x.identities; !slices.Equal(got, []string{"ann"}) || len(x.observer.identified) != 1 {
 		t.Errorf("expected it with an answer too, got %q", got)
+	}
+}
+
+func TestAnExchangeWithoutIdentityAllocatesNothingForIt(t *testing.T) {
+	if got := chain.AllocationsWithoutIdentity(); got != 0 {
+		t.Errorf("expected none, got %g", got)
 	}
 }

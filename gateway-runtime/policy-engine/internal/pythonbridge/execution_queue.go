@@ -131,8 +131,8 @@ func (q *executionQueue) reset() (sent map[uint64]*execution, ready []*execution
 }
 
 // fillFrame moves what is ready, and what is to be cancelled, into the frame of that number, which holds size bytes
-// already. What has ended or is late by now is dropped.
-func (q *executionQueue) fillFrame(frame *executorv1.RequestFrame, size int, number uint64, now time.Time) {
+// already. It returns how many it holds then. What has ended or is late by now is dropped.
+func (q *executionQueue) fillFrame(frame *executorv1.RequestFrame, size int, number uint64, now time.Time) int {
 	frame.Cancel, q.cancelled = q.cancelled, nil
 	frame.TimedOut, q.timedOut = q.timedOut, nil
 	for e := q.ready.head; e != nil && fits(frame, size, e); e = q.ready.head {
@@ -144,9 +144,10 @@ func (q *executionQueue) fillFrame(frame *executorv1.RequestFrame, size int, num
 		size += e.size
 		frame.Executions = append(frame.Executions, &e.message)
 		if e.alone {
-			return
+			break
 		}
 	}
+	return size
 }
 
 // fits reports whether e may go into a frame that holds size bytes. Into an empty one it always may.

@@ -155,3 +155,87 @@ func TestAnExecutionBeyondTheMessageLimitIsRefused(t *testing.T) {
 	_, err := requestExecution(ctx, i, req)
 	wantClass(t, err, v1alpha.ClassBodyTooLarge)
 }
+
+func storeResults(sizes ...int) (results []*executorv1.StoreResult) {
+	for n, size := range sizes {
+		results = append(results, &executorv1.StoreResult{Id: uint64(n), Value: make([]byte, size)})
+	}
+	return results
+}
+
+func TestAFrameWithResultsOfTheStoreIsNoLargerThanAMessage(t *testing.T) {
+	m, i := managed()
+	queued(t, m, i, maxExecutionBytes-10_000)
+	m.calls.results = storeResults(200<<10, v1alpha.MaxStoreValue, 1)
+	var executions, results int
+	for frame := new(executorv1.RequestFrame); m.fillFrame(frame, time.Now()); {
+		if size := proto.Size(frame); size > maxMessageBytes {
+			t.Errorf("expected frames of at most %d bytes, got %d", maxMessageBytes, size)
+		}
+		executions, results = executions+len(frame.Executions), results+len(frame.StoreResults)
+	}
+	if executions != 1 || results != 3 {
+		t.Errorf("expected the execution and 3 results, got %d and %d", executions, results)
+	}
+}
+
+func TestResultsThatAFrameLeavesAreSentAtOnce(t *testing.T) {
+	m, _ := managed()
+	m.calls.results = storeResults(maxFrameBytes, 1)
+	select {
+	case <-m.sender.wakes:
+	default:
+	}
+	if !m.fillFrame(new(executorv1.RequestFrame), time.Now()) || len(m.sender.wakes) != 1 {
+		t.Error("expected the session to be woken: an exchange's goroutine sends one frame only")
+	}
+}
+
+// atOnce is a store that answers at once.
+type atOnce struct{ v1alpha.Store }
+
+func (atOnce) Get(context.Context, string) ([]byte, bool, error) { return nil, true, nil }
+
+func TestResultsThatAreNotReadAreBounded(t *testing.T) {
+	m, i := managed()
+	i.store = atOnce{}
+	number := i.placementIn(m).number
+	for range 10 {
+		m.mu.Lock()
+		calls := make([]*executorv1.StoreCall, maxStoreCalls/4)
+		for n := range calls {
+			calls[n] = &executorv1.StoreCall{Instance: number, Operation: executorv1.StoreOperation_STORE_OPERATION_GET, Key: []byte("k"), TimeoutUs: 1e7}
+		}
+		before := len(m.calls.results)
+		m.acceptStoreCalls(calls)
+		m.mu.Unlock()
+		awaitResults(t, m, before+len(calls))
+	}
+	found := 0
+	for _, result := range m.calls.results {
+		if result.GetYes() {
+			found++
+		}
+	}
+	if found != maxStoreCalls {
+		t.Errorf("expected %d calls to be made while no result is read, got %d", maxStoreCalls, found)
+	}
+	for frame := new(executorv1.RequestFrame); m.fillFrame(frame, time.Now()); {
+	}
+	if m.calls.underWay != 0 {
+		t.Errorf("expected none to be under way once all results are sent, got %d", m.calls.underWay)
+	}
+}
+
+func awaitResults(t *testing.T, m *StreamManager, count int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		m.mu.Lock()
+		there := len(m.calls.results)
+		m.mu.Unlock()
+		if there == count {
+			return
+		}
+	}
+	t.Fatalf("expected %d results", count)
+}

@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// maxStoreCalls of one process are under way; more are refused.
+// maxStoreCalls of one process are under way until their results are sent; more are refused.
 const maxStoreCalls = 4096
 
 // storeCalls are what policies of one process ask of the store. The mutex of its StreamManager guards it.
@@ -22,8 +22,8 @@ type storeCalls struct {
 	results  []*executorv1.StoreResult
 }
 
-// fillFrame puts results into a frame, up to the limits, and reports whether there are any.
-func (c *storeCalls) fillFrame(frame *executorv1.RequestFrame) bool {
+// fillFrame puts results into a frame, up to the limits.
+func (c *storeCalls) fillFrame(frame *executorv1.RequestFrame) {
 	count, size := 0, 0
 	for count < len(c.results) && (count == 0 || size < maxFrameBytes) {
 		size += len(c.results[count].GetValue())
@@ -31,15 +31,16 @@ func (c *storeCalls) fillFrame(frame *executorv1.RequestFrame) bool {
 	}
 	frame.StoreResults = append(frame.StoreResults, c.results[:count]...)
 	c.results = c.results[count:]
+	c.underWay -= count
 	if len(c.results) == 0 {
 		c.results = nil
 	}
-	return count > 0
 }
 
 // acceptStoreCalls has the store asked.
 func (m *StreamManager) acceptStoreCalls(calls []*executorv1.StoreCall) {
 	for _, call := range calls {
+		m.calls.underWay++
 		p := m.placements.byNumber[call.GetInstance()]
 		var refused string
 		switch {
@@ -47,10 +48,9 @@ func (m *StreamManager) acceptStoreCalls(calls []*executorv1.StoreCall) {
 			refused = "the policy instance is closed"
 		case p.instance.store == nil:
 			refused = "this engine has no store"
-		case m.calls.underWay >= maxStoreCalls:
+		case m.calls.underWay > maxStoreCalls:
 			refused = "too many calls of this executor process are under way"
 		default:
-			m.calls.underWay++
 			go m.callStore(p.instance.store, m.stream.count, call)
 			continue
 		}
@@ -76,7 +76,6 @@ func (m *StreamManager) putStoreResult(stream uint64, result *executorv1.StoreRe
 	if !m.connected.Load() || m.stream.count != stream {
 		return false
 	}
-	m.calls.underWay--
 	m.calls.results = append(m.calls.results, result)
 	return true
 }

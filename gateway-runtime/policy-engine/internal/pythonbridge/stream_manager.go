@@ -267,7 +267,7 @@ func (m *StreamManager) abandon(e *execution, timedOut bool) (logged bool) {
 }
 
 // fillFrame fills frame with what waits, up to the limits, and reports whether it is to be sent: there is something, and
-// credit for one more. What is in the frame counts as sent.
+// credit for one more, or results of the store, which need none. What is in the frame counts as sent.
 func (m *StreamManager) fillFrame(frame *executorv1.RequestFrame, now time.Time) bool {
 	clear(frame.Configure)
 	clear(frame.Executions)
@@ -283,16 +283,17 @@ func (m *StreamManager) fillFrame(frame *executorv1.RequestFrame, now time.Time)
 	if !m.connected.Load() {
 		return false
 	}
-	results := m.calls.fillFrame(frame)
-	if !m.credit.available() {
-		if results {
-			m.credit.countSent()
-		}
-		return results
+	size := 0
+	if m.credit.available() {
+		size = m.executions.fillFrame(frame, m.placements.fillFrame(frame), m.credit.next(), now)
+		m.pieces.fillFrame(frame)
 	}
-	size := m.placements.fillFrame(frame)
-	m.executions.fillFrame(frame, size, m.credit.next(), now)
-	m.pieces.fillFrame(frame)
+	if size <= maxFrameBytes { // a larger one may be all that a message holds
+		m.calls.fillFrame(frame)
+	}
+	if len(m.calls.results) > 0 {
+		m.sender.wake() // an exchange's goroutine sends one frame only
+	}
 	if isEmpty(frame) {
 		return false
 	}

@@ -22,6 +22,7 @@ type memorySpace struct {
 	gone    bool // another one has its name
 	entries *simplelru.LRU[string, *entry]
 	looks   map[int64][]string // keys, by the second at which they are looked at
+	listed  int                // keys in looks; also of entries that are gone, or are looked at sooner
 	looked  int64              // second up to which they were
 }
 
@@ -37,6 +38,9 @@ const entryOverhead = 256
 
 // lookAgain is after how long an entry is looked at, at the latest, in seconds.
 const lookAgain = 60
+
+// listedBeside is how many keys the lists may have beside two for each entry.
+const listedBeside = 64
 
 func newMemorySpace(whole *memory) *memorySpace {
 	entries, err := simplelru.NewLRU[string, *entry](math.MaxInt, nil) // bounded by bytes, by who holds it
@@ -72,6 +76,9 @@ func (s *memorySpace) put(key string, value []byte, ends, now time.Duration) *en
 	s.count(0, int64(len(value)-len(e.value)))
 	e.value, e.ends = value, ends
 	s.plan(key, e, now)
+	if s.listed > 2*s.entries.Len()+listedBeside {
+		s.listAnew()
+	}
 	return e
 }
 
@@ -81,7 +88,21 @@ func (s *memorySpace) plan(key string, e *entry, now time.Duration) {
 	if look < e.look {
 		e.look = look
 		s.looks[look] = append(s.looks[look], key)
+		s.listed++
 	}
+}
+
+// listAnew leaves out of the lists what is in them for nothing: a flood of keys that are given up would fill them, and they
+// are in no limit.
+func (s *memorySpace) listAnew() {
+	clear(s.looks)
+	keys := s.entries.Keys()
+	for _, key := range keys {
+		if e, ok := s.entries.Peek(key); ok {
+			s.looks[e.look] = append(s.looks[e.look], key)
+		}
+	}
+	s.listed = len(keys)
 }
 
 func (s *memorySpace) remove(key string) {
@@ -105,6 +126,7 @@ func (s *memorySpace) sweep(now time.Duration) {
 	for ; s.looked <= second(now); s.looked++ {
 		keys := s.looks[s.looked]
 		delete(s.looks, s.looked)
+		s.listed -= len(keys)
 		for _, key := range keys {
 			e, ok := s.entries.Peek(key)
 			switch {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -232,4 +233,27 @@ func BenchmarkThrottle(b *testing.B) {
 	for i := range b.N {
 		_, _ = one.Throttle(b.Context(), "client", v1alpha.Limit{Rate: 1000, Per: time.Second}, int64(i&1))
 	}
+}
+
+func TestKeysThatAreGivenUpTakeNoMemory(t *testing.T) {
+	const limit = 2 << 20
+	s, _ := storeInMemory(t, limit) // its time stands still: nothing is swept
+	one := s.Of("p", "a")
+	heap := func() int64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	long := strings.Repeat("k", 500)
+	before := heap()
+	for i := range 100_000 {
+		if _, err := one.Set(t.Context(), fmt.Sprint(long, i), nil, time.Hour, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := heap() - before; grown > 3*limit {
+		t.Errorf("expected about %d bytes to be held after a flood of keys, got %d", limit, grown)
+	}
+	runtime.KeepAlive(s)
 }

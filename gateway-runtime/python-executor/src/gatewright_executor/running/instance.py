@@ -134,6 +134,11 @@ class Instance:
         return self._stream_limit
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is ready, or will never be."""
+        return self._limit > 0 or self.failure is not None
+
+    @property
     def has_streams(self) -> bool:
         """Whether there are any under way."""
         return self._streams > 0
@@ -196,9 +201,8 @@ class Instance:
 
     def _take_close(self) -> Callable[[], None]:
         """The function that closes the instance, once it is idle; else one that does nothing."""
-        settled = self._limit > 0 or self.failure is not None
         is_busy = self._running or self._waiting or self._streams or self._streams_waiting
-        if self._close is None or is_busy or not settled:
+        if self._close is None or is_busy or not self.is_settled:
             return _nothing
         close, self._close = self._close, None
         return close

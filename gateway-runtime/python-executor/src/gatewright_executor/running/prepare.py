@@ -75,7 +75,8 @@ class Preparer:
     def retire(self, instance: Instance) -> None:
         """No execution comes for it any more: closes it after its last one, or LAST_SECONDS from now.
 
-        Streams that are under way then are finished, however long that takes: the engine bounds it.
+        Streams that are under way then are finished, however long that takes: the engine bounds it. So is preparing it,
+        which has a time limit of its own: what it makes, and what it shares, is closed after it.
         """
 
         def close() -> None:
@@ -86,7 +87,7 @@ class Preparer:
             self._delayed.schedule(LAST_SECONDS, lambda: self._close_late(instance))
 
     def _close_late(self, instance: Instance) -> None:
-        if instance.has_streams:
+        if instance.has_streams or not instance.is_settled:
             self._delayed.schedule(LAST_SECONDS, lambda: self._close_late(instance))
         else:
             instance.close_now()

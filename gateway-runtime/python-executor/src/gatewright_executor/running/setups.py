@@ -81,8 +81,8 @@ class Setups:
         cure = "do less in it, or give it more time by prepareTimeout in the policy's definition"
         failure = Failure(FailureClass.TIMEOUT, f"{late}; {cure}", instance.key, "setup")
         if shared.first is instance:
-            if shared.owner.lifetime is not None:
-                shared.owner.lifetime.abandon()
+            if (lifetime := shared.owner.lifetime) is not None:
+                lifetime.abandon()
             shared.outcome.set_result(failure)
         return failure
 
@@ -109,6 +109,7 @@ class Setups:
             error = placed(caught, setup)
             message, trace = map(owner.without_secrets, (describe(error), policy_traceback(error)))
             failure = Failure(classify(error), message, owner.key, setup.name)
+            owner.lifetime = None  # nothing is to be closed but for its tasks
             log.error("setup failed: %s", message, extra={"trace": trace})
         logs.flush_partial(origin)
         with self._lock:
@@ -117,5 +118,5 @@ class Setups:
                 self._all.remove(shared)
         if not is_late:
             shared.outcome.set_result(failure)
-        elif failure is None:
+        if is_late or failure is not None:
             self._end(shared)

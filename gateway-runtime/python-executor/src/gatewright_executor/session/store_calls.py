@@ -99,7 +99,8 @@ class InstanceStore:
         wait too."""
         if _in_event_loop():
             raise RuntimeError("expected a function that is async to use AsyncStore, got a call of Store, which waits")
-        self._instance.latency.note_waits()
+        if isinstance(logs.current.get(), Execution):  # else it is prepared, which says nothing of its executions
+            self._instance.latency.note_waits()
         waiter = _ThreadWaiter()
         number = self._calls.begin(self._message(call, timeout), waiter)
         if not self._calls.runner.give_way():
