@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from e2e.faults.processes import resident_of
-from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.gateway import Gateway, Json, api, attach, eventually, fresh, running
 from e2e.upstream import Recorded, Reply, Upstream
 from e2e.wire import Shape, http1, http2
 
@@ -129,18 +129,19 @@ def test_a_sample_has_lines_and_every_error_has_one(build: Path, tmp_path: Path,
 
 def test_an_api_says_which_of_its_requests_have_lines(gateway: Gateway, upstream: Upstream) -> None:
     upstream.reply = failing
-    for name, lines in (("every", "all"), ("bad", "errors"), ("quiet", "none")):
+    every, errors, quiet = fresh("every"), fresh("errors"), fresh("quiet")
+    for name, lines in ((every, "all"), (errors, "errors"), (quiet, "none")):
         gateway.deploy(with_setting(api(name, upstream.url, [attach("mark", {"name": name})]), accessLog=lines))
     for path in ("x", "fails"):
-        for name in ("quiet", "bad", "every"):
+        for name in (quiet, errors, every):
             httpx.get(f"{gateway.url}/{name}/{path}")
-    eventually("the last line comes", lambda: len(gateway.access("every")) == 2)
-    assert [line["status"] for line in gateway.access("every")] == [200, 503]
-    assert [line["status"] for line in gateway.access("bad")] == [503]
-    assert gateway.access("quiet") == []
-    gateway.deploy(with_setting(api("quiet", upstream.url), accessLog="all"))
-    httpx.get(f"{gateway.url}/quiet/x")
-    eventually("now it has lines", lambda: gateway.access("quiet"))
+    eventually("the last line comes", lambda: len(gateway.access(every)) == 2)
+    assert [line["status"] for line in gateway.access(every)] == [200, 503]
+    assert [line["status"] for line in gateway.access(errors)] == [503]
+    assert gateway.access(quiet) == []
+    gateway.deploy(with_setting(api(quiet, upstream.url), accessLog="all"))
+    httpx.get(f"{gateway.url}/{quiet}/x")
+    eventually("now it has lines", lambda: gateway.access(quiet))
 
 
 GRPC = Shape("gRPC", headers=[("content-type", "application/grpc"), ("te", "trailers")], data=[b"\0\0\0\0\0"])
