@@ -1,6 +1,6 @@
 """`python -m bench shipped`: what a policy that ships costs a request, beyond one of its language that sets a header.
 
-Each alone on a route at 64 connections; the unit is what a request costs plain Envoy, which is measured in between.
+Each alone on a route at 64 connections, and in turn with that one; the unit is what a request costs plain Envoy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 from bench import authorization, bodies, machine, tokens
 from bench.peers import envoy
 from bench.peers.site import Site
-from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
+from bench.rounds import Named, gateway_with, mark, of, ratio, started, take
 from bench.rows import PLAIN, ROWS, Attachment, Row
 from bench.settings import Settings
 
@@ -103,28 +103,35 @@ def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitSt
     bench, upstream = started(every, folder, stack)
     ours = stack.enter_context(gateway_with({}, settings, folder, "gateway"))
     plain = stack.enter_context(envoy.plain_envoy(Site(settings, ENVOY_ALONE, upstream, folder)))
-    for number, row, name in turns(every, [""], settings.rounds):
-        yield name, take(bench, row, number, plain if row.key == PLAIN else ours, settings)
+    for number in range(settings.rounds):
+        yield "", take(bench, ENVOY_ALONE, number, plain, settings)
+        for row in rows:
+            pair = [(row.key, BASES[language(row.title)]), ("", row)]
+            for name, each in pair if number % 2 else pair[::-1]:
+                yield name, take(bench, each, number, ours, settings)
 
 
 def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:
-    """A line for each policy: what it costs more than the base of its language, in requests of plain Envoy."""
+    """A line for each policy: what it costs more than the base of its language, which is measured right beside it, in
+    requests of plain Envoy.
+    """
     yield "| policy | CPU µs | beyond one that sets a header, × plain Envoy |"
     yield "| --- | ---: | ---: |"
     plain = totals(samples, ENVOY_ALONE)
-    for row in (ENVOY_ALONE, *BASES.values(), *rows):
-        own = totals(samples, row)
+    yield f"| {ENVOY_ALONE.title} | {statistics.median(plain):.1f} | |"
+    for base in BASES.values():
+        every = [sample.total for _, sample in samples if sample.row == base.key]
+        yield f"| {base.title} | {statistics.median(every):.1f} | |"
+    for row in rows:
+        own, base_beside = totals(samples, row), totals(samples, BASES[language(row.title)], row.key)
+        beyond = [value - other for value, other in zip(own, base_beside, strict=True)]
         cost = f"{row.title}{mark(of(samples, row, ''))} | {statistics.median(own):.1f}"
-        if row in rows:
-            base = totals(samples, BASES[language(row.title)])
-            beyond = [value - other for value, other in zip(own, base, strict=True)]
-            yield f"| {cost} | {ratio(beyond, plain, 2)} |"
-        else:
-            yield f"| {cost} | |"
+        yield f"| {cost} | {ratio(beyond, plain, 2)} |"
 
 
-def totals(samples: Sequence[Named], row: Row) -> list[float]:
-    return [sample.total for sample in of(samples, row, "")]
+def totals(samples: Sequence[Named], row: Row, beside: str = "") -> list[float]:
+    """By round. beside: of a base, the row with which it was measured."""
+    return [sample.total for sample in of(samples, row, beside)]
 
 
 def language(policy: str) -> str:
