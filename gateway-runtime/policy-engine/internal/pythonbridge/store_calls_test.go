@@ -73,7 +73,7 @@ func TestAPolicyUsesTheStoreByItsStream(t *testing.T) {
 	if got[5].GetOutcome() != executorv1.StoreOutcome_STORE_OUTCOME_UNAVAILABLE || got[5].GetValue() != nil {
 		t.Errorf("expected an instance that there is not to see nothing, got %v", got[5])
 	}
-	if got[7].GetOutcome() != executorv1.StoreOutcome_STORE_OUTCOME_OK || got[7].GetYes() {
+	if got[7].GetOutcome() != executorv1.StoreOutcome_STORE_OUTCOME_UNSPECIFIED || got[7].GetYes() {
 		t.Errorf("expected the shared store to have keys of its own, got %v", got[7])
 	}
 }

@@ -218,7 +218,7 @@ func (StoreOperation) EnumDescriptor() ([]byte, []int) {
 type StoreOutcome int32
 
 const (
-	StoreOutcome_STORE_OUTCOME_OK          StoreOutcome = 0
+	StoreOutcome_STORE_OUTCOME_UNSPECIFIED StoreOutcome = 0 // = OK: it was done
 	StoreOutcome_STORE_OUTCOME_UNAVAILABLE StoreOutcome = 1 // the store does not answer
 	StoreOutcome_STORE_OUTCOME_INVALID     StoreOutcome = 2 // key, value, time or limit is out of bounds, or the value is no number
 	StoreOutcome_STORE_OUTCOME_FULL        StoreOutcome = 3 // there is no room
@@ -227,13 +227,13 @@ const (
 // Enum value maps for StoreOutcome.
 var (
 	StoreOutcome_name = map[int32]string{
-		0: "STORE_OUTCOME_OK",
+		0: "STORE_OUTCOME_UNSPECIFIED",
 		1: "STORE_OUTCOME_UNAVAILABLE",
 		2: "STORE_OUTCOME_INVALID",
 		3: "STORE_OUTCOME_FULL",
 	}
 	StoreOutcome_value = map[string]int32{
-		"STORE_OUTCOME_OK":          0,
+		"STORE_OUTCOME_UNSPECIFIED": 0,
 		"STORE_OUTCOME_UNAVAILABLE": 1,
 		"STORE_OUTCOME_INVALID":     2,
 		"STORE_OUTCOME_FULL":        3,
@@ -1842,7 +1842,7 @@ func (x *StoreResult) GetOutcome() StoreOutcome {
 	if x != nil {
 		return x.Outcome
 	}
-	return StoreOutcome_STORE_OUTCOME_OK
+	return StoreOutcome_STORE_OUTCOME_UNSPECIFIED
 }
 
 func (x *StoreResult) GetMessage() string {
@@ -2760,9 +2760,9 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x19STORE_OPERATION_INCREMENT\x10\x03\x12\x1a\n" +
 	"\x16STORE_OPERATION_EXPIRE\x10\x04\x12\x1a\n" +
 	"\x16STORE_OPERATION_DELETE\x10\x05\x12\x1c\n" +
-	"\x18STORE_OPERATION_THROTTLE\x10\x06*v\n" +
-	"\fStoreOutcome\x12\x14\n" +
-	"\x10STORE_OUTCOME_OK\x10\x00\x12\x1d\n" +
+	"\x18STORE_OPERATION_THROTTLE\x10\x06*\x7f\n" +
+	"\fStoreOutcome\x12\x1d\n" +
+	"\x19STORE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19STORE_OUTCOME_UNAVAILABLE\x10\x01\x12\x19\n" +
 	"\x15STORE_OUTCOME_INVALID\x10\x02\x12\x16\n" +
 	"\x12STORE_OUTCOME_FULL\x10\x032\xb7\x03\n" +

@@ -39,7 +39,7 @@ class StoreOperation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 
 class StoreOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    STORE_OUTCOME_OK: _ClassVar[StoreOutcome]
+    STORE_OUTCOME_UNSPECIFIED: _ClassVar[StoreOutcome]
     STORE_OUTCOME_UNAVAILABLE: _ClassVar[StoreOutcome]
     STORE_OUTCOME_INVALID: _ClassVar[StoreOutcome]
     STORE_OUTCOME_FULL: _ClassVar[StoreOutcome]
@@ -64,7 +64,7 @@ STORE_OPERATION_INCREMENT: StoreOperation
 STORE_OPERATION_EXPIRE: StoreOperation
 STORE_OPERATION_DELETE: StoreOperation
 STORE_OPERATION_THROTTLE: StoreOperation
-STORE_OUTCOME_OK: StoreOutcome
+STORE_OUTCOME_UNSPECIFIED: StoreOutcome
 STORE_OUTCOME_UNAVAILABLE: StoreOutcome
 STORE_OUTCOME_INVALID: StoreOutcome
 STORE_OUTCOME_FULL: StoreOutcome

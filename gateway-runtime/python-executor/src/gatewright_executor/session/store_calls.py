@@ -176,7 +176,7 @@ def _answer(result: pb.StoreResult | None) -> Answer:
     if result is None:
         raise StoreUnavailableError("the stream to the engine has ended")
     match result.outcome:
-        case pb.STORE_OUTCOME_OK:
+        case pb.STORE_OUTCOME_UNSPECIFIED:
             return Answer(
                 result.yes, result.value, result.number, result.retry_after_us / 1e6, result.reset_after_us / 1e6
             )
