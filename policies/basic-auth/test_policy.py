@@ -240,6 +240,7 @@ def test_users_of_a_file() -> None:
         (f"ann:{ANN.replace('m=7168', 'm=4194304')}", "expected argon2id with 7 to 256 MiB"),
         (f"ann:{ANN.replace('argon2id', 'argon2i')}", "expected argon2id, got another kind"),
     ],
+    ids=range(10),  # hashes are other ones in each process
 )
 def test_what_is_wrong_is_said_without_the_hash(htpasswd: str, expected: str) -> None:
     with pytest.raises(ValueError, match="expected") as told:
