@@ -125,7 +125,7 @@ def test_the_apis_that_are_shown_run_as_they_stand(
 
 
 def test_the_policy_that_is_shown_runs_as_it_stands(documented: Gateway, upstream: Upstream) -> None:
-    documented.deploy(api("quotas", upstream.url, [attach("quota", {"quotas": {"blue": 7}})]))
+    documented.deploy(api("quotas", upstream.url, [attach("tenant-quota", {"quotas": {"blue": 7}})]))
     refused = httpx.get(f"{documented.url}/quotas/x")
     assert (refused.status_code, refused.text) == (401, "which tenant?")
     for tenant in ("blue", "green"):
@@ -273,11 +273,11 @@ def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream
         "onError": table["onError"],
         "maxBodyBytes": int(table["maxBodyBytes"]),
     }
-    definition = api("settings", upstream.url, [attach("quota", {}, maxConcurrency=3, **defaults)])
+    definition = api("settings", upstream.url, [attach("tenant-quota", {}, maxConcurrency=3, **defaults)])
     with documented.controller() as client:
         assert client.post("/v1/apis", json=definition).status_code == 201
         assert client.post("/v1/apis", json=definition).status_code == 409
-        (bad := api("wrong", upstream.url, [attach("quota", {}, patience="1s")]))["spec"]["context"] = "wrong"
+        (bad := api("wrong", upstream.url, [attach("tenant-quota", {}, patience="1s")]))["spec"]["context"] = "wrong"
         refused = client.post("/v1/apis", json=bad)
         assert refused.status_code == 422
         assert len(refused.json()["errors"]) == 2
