@@ -72,6 +72,8 @@ def gateway(shared_gateway: Gateway) -> Gateway:
 
 
 @pytest.fixture
-def upstream(recording_upstream: Upstream) -> Upstream:
+def upstream(recording_upstream: Upstream) -> Iterator[Upstream]:
+    """What a test has it reply ends with the test: the gateways of other files send there too."""
     recording_upstream.reset()
-    return recording_upstream
+    yield recording_upstream
+    recording_upstream.reset()

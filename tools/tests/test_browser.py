@@ -56,4 +56,4 @@ def test_one_that_is_named_has_to_start(tmp_path: Path) -> None:
 
 
 def test_ci_has_to_have_one() -> None:
-    assert "make test RERUNS=2 BROWSER_REQUIRED=1" in (ROOT / ".ci" / "run").read_text()
+    assert "make test RERUNS=1 BROWSER_REQUIRED=1" in (ROOT / ".ci" / "run").read_text()
