@@ -71,14 +71,14 @@ func withStore(store *store.Store, factory v1alpha.Factory) v1alpha.Factory {
 // BridgeFactory returns the factory of Python policies that run in an executor group.
 func (r *Registry) BridgeFactory(group string) v1alpha.Factory { return r.groups.BridgeFactory(group) }
 
-// policies joins the manifest with the registry. Python policies that were not compiled in go through the bridge all
-// the same: a stock engine serves any Python policy.
+// policies joins the manifest with the registry. The manifest says what is Python, and that goes through the bridge
+// whatever is compiled in: a stock engine serves any Python policy, also one with the name of a Go policy that ships.
 func (r *Registry) policies(manifest *manifest) ([]node.Policy, error) {
 	var all []node.Policy
 	mistakes := slices.Clone(r.mistakes)
 	for _, entry := range manifest.Policies {
 		factory := r.factories[entry.id()]
-		if factory == nil && entry.Runtime == v1alpha.RuntimePython {
+		if entry.Runtime == v1alpha.RuntimePython {
 			factory = r.BridgeFactory(entry.Group)
 		}
 		if factory == nil {
