@@ -87,9 +87,9 @@ def missing() -> RefusedError:
 def token(headers: Headers, longest: int = 8192) -> str | None:
     """The request's bearer token (RFC 6750, 2.1); None where it has none, or credentials of another scheme.
 
-    The scheme counts in any case, and one space or more stand behind it (RFC 9110, 11.4). A token is visible ASCII:
-    servers issue some that are no b64token. longest: characters. RefusedError: several Authorization headers, or
-    behind `Bearer` stands anything but one such token; a tab is no space.
+    The scheme counts in any case, and ends where its name does (RFC 9110, 11.1); spaces around the token do not count.
+    A token is visible ASCII: servers issue some that are no b64token. longest: characters. RefusedError: several
+    Authorization headers, or behind `Bearer` stands anything but one such token; a tab is no space.
     """
     found = raw_token(headers)
     if found is not None and (len(found) > longest or not _VISIBLE.fullmatch(found)):
