@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from http import HTTPStatus
 from typing import Any
 from urllib.request import parse_http_list, parse_keqv_list
 
@@ -80,9 +81,10 @@ def test_credentials_of_other_schemes_are_no_bearer_token(line: str) -> None:
 def test_a_token_has_a_bound() -> None:
     assert bearer.token(headers("Bearer " + "a" * 8192)) == "a" * 8192
     assert bearer.token(headers("Bearer aaaa"), longest=4) == "aaaa"
-    for length, longest in ((8193, 8192), (5, 4)):
-        with pytest.raises(RefusedError, match="not well-formed"):
-            bearer.token(headers("Bearer " + "a" * length), longest)
+    with pytest.raises(RefusedError, match="not well-formed"):
+        bearer.token(headers("Bearer " + "a" * 8193))
+    with pytest.raises(RefusedError, match="not well-formed"):
+        bearer.token(headers("Bearer aaaaa"), longest=4)
     assert bearer.raw_token(headers("Bearer " + "a" * 9000)) == "a" * 9000
 
 
@@ -126,12 +128,11 @@ def challenge(answer: ImmediateResponse) -> dict[str, str]:
 )  # fmt: skip
 def test_answers_say_what_rfc_6750_asks_for(refused: RefusedError, status: int, says: str) -> None:
     answer = refused.answer()
-    assert (answer.status_code, refused.status) == (status, status)
+    assert (answer.status_code, refused.status, type(answer.status_code)) == (status, status, int)
     assert answer.headers == {"content-type": "application/problem+json", "www-authenticate": says}
     said = json.loads(answer.body)
-    assert said.pop("detail", "") == refused.text
-    assert said.keys() == {"type", "title", "status"}
-    assert (said["type"], said["status"]) == ("about:blank", status)
+    detail = {"detail": refused.text} if refused.text else {}
+    assert said == {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status} | detail
 
 
 def test_a_realm_stands_first() -> None:

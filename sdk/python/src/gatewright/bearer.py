@@ -39,7 +39,7 @@ _STATUS: dict[ErrorCode, HTTPStatus] = {
     "insufficient_scope": HTTPStatus.FORBIDDEN,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
 }
-_SCHEME = re.compile(r"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)  # whatever stands behind the scheme
+_SCHEME = re.compile(r"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)  # RFC 9110, 5.6.2: no longer name
 _VISIBLE = re.compile(r"[!-~]+")
 _NOT_QUOTABLE = re.compile(r"[^ !#-\[\]-~]")  # RFC 6750, 3
 
