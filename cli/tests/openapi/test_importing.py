@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from gatewright_cli.openapi import Choices, imported
-from gatewright_cli.openapi import security
+from gatewright_cli.openapi import Choices, imported, security
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
