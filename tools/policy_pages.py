@@ -6,6 +6,7 @@ e2e/test_shipped_policies.py does the examples.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
@@ -31,6 +32,8 @@ LIMITS = {
 }  # fmt: skip
 LONG = "x" * 40  # a pattern of that length tells people nothing
 URL = "http://127.0.0.1:8080/sample"
+STAND_IN = re.compile(r"\$([A-Z][A-Z_]+)\b")
+"""What an example's counterpart gives a value, such as `$ISSUER`."""
 Json = dict[str, Any]
 
 
@@ -160,6 +163,8 @@ def shown(example: Json) -> Iterator[str]:
     if secrets := example.get("secrets"):
         named = ", ".join(f"`{name}` (`{value}`)" for name, value in secrets.items())
         yield f"With these [secrets](../how-to/secrets.md) of the operator's: {named}."
+    if names := dict.fromkeys(STAND_IN.findall(json.dumps(example))):
+        yield f"Put your own in the place of {', '.join(f'`${name}`' for name in names)}."
     attachments = yaml.safe_dump({"policies": example["attachments"]}, sort_keys=False, width=110)
     yield f"```yaml\n{attachments.rstrip()}\n```"
     for request in example["requests"]:
@@ -176,7 +181,12 @@ def command(request: Json) -> str:
         words += ["-H", f"{name}: {value}"]
     if "body" in request:
         words += ["-d", request["body"]]
-    return " ".join(map(quote, [*words, URL + request.get("path", "/")]))
+    return " ".join(map(quoted, [*words, URL + request.get("path", "/")]))
+
+
+def quoted(word: str) -> str:
+    """As a shell takes it, which puts in what variables say that have the names of stand-ins."""
+    return f'"{word}"' if STAND_IN.search(word) and not re.search(r'["\\`]', word) else quote(word)
 
 
 def answered(request: Json) -> str:

@@ -263,7 +263,10 @@ def test_the_status_of_the_only_node(bench: Bench) -> None:
         process.kill()
         process.wait(LIMIT_SECONDS)
         none = gatewright("status", env=home)
-    assert none.stderr.startswith(f"error: expected one run with its directory below {bench.folder}, got none")
+    assert none.stderr == (
+        f"error: expected one run with its directory below {bench.folder}, got none: "
+        "start one with `gatewright run`, or name its directory with --run-dir\n"
+    )
 
 
 def test_what_a_killed_run_left_is_taken_away_by_the_next(bench: Bench) -> None:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 from gatewright_documents.schema import Schema
-from gatewright_documents.values import JsonObject
+from gatewright_documents.values import JsonObject, JsonValue
 
 
-def told(schema: JsonObject, value: JsonObject) -> list[str]:
+def told(schema: JsonObject, value: JsonValue) -> list[str]:
     return [str(mistake) for mistake in Schema(schema).mistakes(value, "params")]
 
 
@@ -43,6 +43,28 @@ def test_unknown_keys_are_refused_unless_the_schema_allows_them() -> None:
     assert not told({"properties": {"a": {}}, "additionalProperties": True}, {"b": 1})
     assert told({"additionalProperties": {"type": "string"}, "properties": {}}, {"b": 1})
     assert not told({"patternProperties": {"^x-": {}}, "properties": {}}, {"x-a": 1})
+
+
+def test_a_key_of_digits_is_a_key() -> None:
+    lifetimes: JsonObject = {"additionalProperties": {"type": "integer"}, "properties": {}}
+    assert told(lifetimes, {"200": "30s"}) == ["""params["200"]: expected a whole number, got '30s'"""]
+    inside: JsonObject = {"additionalProperties": {"properties": {"a": {"type": "integer"}}}, "properties": {}}
+    assert told(inside, {"7": {"a": ""}}) == ["""params["7"].a: expected a whole number, got ''"""]
+
+
+def test_a_pattern_is_said_with_an_example() -> None:
+    pattern: JsonObject = {"type": "string", "pattern": "^[1-9][smh]$"}
+    assert told({"items": pattern}, ["minute"]) == ["params[0]: expected text that matches ^[1-9][smh]$, got 'minute'"]
+    wanted = "expected text such as '1m', that matches ^[1-9][smh]$"
+    assert told({"items": pattern | {"examples": ["1m"]}}, ["minute"]) == [f"params[0]: {wanted}, got 'minute'"]
+    assert told({"items": pattern | {"examples": ["1m"]}}, [1]) == ["params[0]: expected a string, got 1"]
+
+
+def test_what_is_excluded_is_said_so() -> None:
+    excluded: JsonObject = {"items": {"not": {"const": "*"}}}
+    assert told(excluded, ["*"]) == ["""params[0]: expected what {"const": "*"} does not take, got '*'"""]
+    excluded["items"] |= {"x-expected": "an origin by its name", "x-cure": "name them"}
+    assert told(excluded, ["*"]) == ["params[0]: expected an origin by its name, got '*'; name them"]
 
 
 def test_unknown_keys_are_refused_across_combined_and_referred_schemas() -> None:

@@ -113,6 +113,16 @@ def test_a_policy_that_streams(make: Make, stream: str) -> None:
     assert list(unused_hooks(policy)) == []
 
 
+@pytest.mark.parametrize("name", ["on_requst", "on_Request", "onrequest"])
+def test_a_hook_that_is_misspelled_is_told_from_one_that_is_not_there(make: Make, name: str) -> None:
+    policy = make(f"import logging\n\ndef {name}(ctx, params): ...\n")
+    (mistake,) = validate_python_directory_structure(policy)
+    assert str(mistake).endswith(
+        f"policy.py:3: expected on_request(ctx, params), for its processingMode, got {name}; "
+        "rename it, or SKIP requestHeaderMode and requestBodyMode"
+    )
+
+
 STREAM = "async def on_request_stream(ctx, chunks, params):\n    yield b''\n"
 
 

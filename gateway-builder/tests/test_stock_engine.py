@@ -74,7 +74,7 @@ def test_other_sources_of_a_policy_that_ships_get_an_engine_of_their_own(
 ) -> None:
     write_tree({"policies/add-headers/internal/words/words.go": b'package words\n\nconst Say = "mine"\n'}, place.folder)
     result = place.build("own", STOCK_ONLY)
-    assert place.said == ["compiling the policy engine, for the stock one has not all Go policies of this build"]
+    assert place.said == ["compiling the policy engine, for the stock one lacks Go policies of this build"]
     assert shown(result) == SHOWN.replace("old words", "mine")
     without_go(monkeypatch)
     assert place.build("own", STOCK_ONLY).changed == (), "what is there needs no Go"

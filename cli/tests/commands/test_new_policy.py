@@ -116,7 +116,7 @@ def test_it_says_what_it_wrote_and_what_comes_next(empty: Path, form: str, tests
     assert written[-1] == "build.yaml"
     assert all((empty / path).is_file() for path in written)
     assert following[: len(tests)] == tests
-    assert following[-2].startswith("gatewright run --watch ")
+    assert following[-2].startswith("gatewright run " if form == "go" else "gatewright reload ")
     assert following[-1].startswith("gatewright apply -f apis ")
     assert "{name: limit, version: v1" in following[-1]
     assert (
@@ -151,7 +151,8 @@ def refused(*arguments: str) -> str:
 @pytest.mark.usefixtures("empty")
 def test_a_name_is_lower_case_words_joined_by_hyphens(name: str) -> None:
     said = refused("--", name)
-    assert said.startswith("NAME: expected a policy name: lower-case letters, digits and single dashes, got ")
+    wanted = "a policy name: lower-case letters, digits and single dashes, a letter first"
+    assert said.startswith(f"NAME: expected {wanted}, got ")
     assert said.endswith("write one like add-headers")
 
 

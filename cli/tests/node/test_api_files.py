@@ -77,10 +77,12 @@ def test_each_wrong_file_is_named_and_keeps_no_other_out(tmp_path: Path) -> None
     (tmp_path / "g.yaml").write_text("kind: Api\nmetadata: {name: good}\nspec: {}")
     (tmp_path / "h.yaml").write_text("kind: Api\nmetadata: {name: good}\nspec: {}")
     (tmp_path / "i.yaml").write_text("[" * 5000)
+    (tmp_path / "j.yaml").write_text("apiVersion: gatewright.dev/v1\nkind: Api\nspec: {}")
+    (tmp_path / "k.yaml").write_text("# a policy's\nname: greet\nversion: v1.0.0")
     found = load(tmp_path)
     said = [line.removeprefix(f"{tmp_path}/") for file in found.refused for line in file.sentences]
     assert [api.name for api in found.apis] == ["good"]
-    assert said[0] == "a.yaml:1: expected a document with `kind: Api`"
+    assert said[0] == "a.yaml:1: kind: expected 'Api', got 'Other'; write `kind: Api` where it is one"
     assert said[1] == (
         "b.yaml:3: expected a YAML document: while parsing a flow mapping: did not find expected ',' or '}'"
         "; mend the syntax"
@@ -93,6 +95,10 @@ def test_each_wrong_file_is_named_and_keeps_no_other_out(tmp_path: Path) -> None
     assert said[5].startswith("f.yaml:1: ")
     assert said[6] == (f"h.yaml:1: metadata.name: {tmp_path}/g.yaml has an API 'good' already: give it another name")
     assert said[7].startswith("i.yaml:1: ")
+    assert said[8:] == [
+        "j.yaml:1: metadata.name: expected a string, got nothing",
+        "k.yaml:2: kind: expected 'Api', got nothing; write `kind: Api` where it is one",
+    ]
 
 
 BOTH = """# two APIs
@@ -129,7 +135,7 @@ def test_a_file_may_have_several_documents(tmp_path: Path) -> None:
     place = tmp_path / "all.yaml"
     assert [said for file in found.refused for said in file.sentences] == [
         f"{place}:17: metadata.name: expected a string, got 3",
-        f"{place}:16: spec: expected an object, got null",
+        f"{place}:16: spec: expected an object, got nothing",
         f"{place}:18: metadata.name: {place} has an API 'one' already: give it another name",
         f"{place}:24: expected a YAML document: while parsing a flow node: did not find expected node content"
         "; mend the syntax",

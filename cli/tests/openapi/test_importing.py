@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from gatewright_cli.openapi import Choices, imported
-from gatewright_cli.openapi.security import JWT, TOKEN
+from gatewright_cli.openapi import Choices, imported, security
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
@@ -138,11 +137,41 @@ def test_numbers_are_keys_and_a_brace_begins_yaml_too() -> None:
     assert 'version: "1"' in imported(text, "stdin", Choices()).text
 
 
+HINTS = (security.JWT, security.TOKEN, security.OPENID, security.API_KEY, security.PASSWORD, security.CERTIFICATE)
+
+
 def test_hints_name_policies_that_there_are() -> None:
     known = {path.name for path in POLICIES.iterdir() if path.is_dir()}
-    named = [word for hint in (JWT, TOKEN) for word in hint.split() if "-" in word]
-    assert len(named) == 3
+    named = [word.strip(",") for hint in (*HINTS, security.SIGNATURE) for word in hint.split() if "-" in word]
+    assert len(named) == 9
     assert set(named) <= known
+
+
+@pytest.mark.parametrize(
+    ("scheme", "hint"),
+    [
+        ({"type": "http", "scheme": "Basic"}, security.PASSWORD),
+        ({"type": "http", "scheme": "bearer"}, security.TOKEN),
+        ({"type": "http", "scheme": "Bearer", "bearerFormat": "JWT"}, security.JWT),
+        ({"type": "http", "scheme": "digest"}, security.OWN),
+        ({"type": "mutualTLS"}, security.CERTIFICATE),
+        ({"type": "oauth2", "flows": {}}, security.TOKEN),
+        ({"type": "openIdConnect", "openIdConnectUrl": "https://id.example"}, security.OPENID),
+        ({"type": "apiKey", "in": "header", "name": "X-API-Key"}, security.API_KEY),
+        ({"type": "apiKey", "in": "header", "name": "x-partner"}, f"{security.API_KEY}, with header: x-partner"),
+        ({"type": "apiKey", "in": "query", "name": "key"}, f'{security.API_KEY}, with query: key and header: ""'),
+        ({"type": "apiKey", "in": "cookie", "name": "s"}, f'{security.API_KEY}, with cookie: s and header: ""'),
+        ({"type": "apiKey", "in": "header", "name": "X-Hub-Signature-256"}, security.SIGNATURE),
+        ({"type": "apiKey"}, security.API_KEY),
+        ({"type": "nonsense"}, security.OWN),
+        (None, security.OWN),
+    ],
+)
+def test_what_is_asked_for_has_the_policy_that_asks_it(scheme: JsonObject | None, hint: str) -> None:
+    components = {"securitySchemes": {} if scheme is None else {"one": scheme}}
+    given = document(security=[{"one": []}], components=components)
+    text = imported(json.dumps(given).encode(), "pets.json", Choices()).text
+    assert f"  # for one, attach {hint}\n" in text
 
 
 # ---------------------------------------------------------------- any document

@@ -134,7 +134,13 @@ def test_text_says_when_where_the_line_does_not(line: bytes) -> None:
     assert as_text(ENGINE, line, colour=False).startswith(SOON[11:].encode())
 
 
+def test_text_says_which_process_the_supervisor_is_talking_of() -> None:
+    said = as_text(Source("supervisor"), event("supervisor", "process ended", process="engine"), False, records.now())
+    assert said.decode().endswith("supervisor         │ process ended process=engine")
+
+
 def test_text_does_not_repeat_what_the_prefix_says() -> None:
+    assert untimed(ENGINE, b"panic") == "engine             │ panic"
     assert untimed(EXECUTOR, of(EXECUTOR, message="serving")) == "executor-default-0 │ serving"
 
 

@@ -5,6 +5,7 @@ jsonschema-rs validates; closing a schema, applying its defaults and saying what
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 
 import jsonschema_rs
@@ -112,7 +113,7 @@ class Schema:
 
     def _wrong(self, error: jsonschema_rs.ValidationError, field: str, public: JsonValue) -> Mistake:
         here = self._at(error.schema_path[:-1])
-        if expected := _text(here, "x-expected") or _expected(error.kind):
+        if expected := _text(here, "x-expected") or _like_an_example(error.kind, here) or _expected(error.kind):
             return Mistake.expecting(expected, shown(public), _text(here, "x-cure"), field=field)
         return Mistake(
             field, error.message if public == error.instance else f"expected another value than {shown(public)}"
@@ -142,20 +143,27 @@ def _public_path(path: Sequence[str | int], public: JsonValue) -> list[str | int
     """The path as far as it may be shown: not into what has a mask."""
     shown: list[str | int] = []
     for step in path:
-        if public == MASK or (isinstance(public, dict) and step not in public):
+        key = _key(step, public)
+        if public == MASK or (isinstance(public, dict) and key not in public):
             break
-        shown.append(step)
-        public = public[step]
+        shown.append(key)
+        public = public[key]
     return shown
 
 
 def _within(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
     """What stands at the path; a mask for all that is inside of one."""
     for step in path:
-        if value == MASK or (isinstance(value, dict) and step not in value):
+        key = _key(step, value)
+        if value == MASK or (isinstance(value, dict) and key not in value):
             return MASK
-        value = value[step]
+        value = value[key]
     return value
+
+
+def _key(step: str | int, value: JsonValue) -> str | int:
+    """jsonschema-rs has a number for a key that is made of digits, too."""
+    return str(step) if isinstance(value, dict) else step
 
 
 def _keys(value: JsonValue) -> set[str]:
@@ -185,6 +193,14 @@ def _kind_words(schema: JsonObject) -> str:
     return listed([shown(option) for option in options]) if options else _type_words(schema.get("type", []))
 
 
+def _like_an_example(kind: Kind, schema: JsonObject) -> str:
+    """A pattern tells few people what to write; an example that stands beside it does."""
+    examples = schema.get("examples")
+    if not isinstance(kind, Kind.Pattern) or not isinstance(examples, list) or not examples:
+        return ""
+    return f"text such as {shown(examples[0])}, that matches {kind.pattern}"
+
+
 def _expected(kind: Kind) -> str | None:
     match kind:
         case Kind.Type(types):
@@ -197,6 +213,8 @@ def _expected(kind: Kind) -> str | None:
             return f"text that matches {pattern}"
         case Kind.Format(name):
             return f"text in the format {name}"
+        case Kind.Not(schema):
+            return f"what {json.dumps(schema):.80} does not take"
     return _expected_size(kind)
 
 

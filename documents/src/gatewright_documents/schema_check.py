@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import jsonschema_rs
 
-from gatewright_documents.mistake import Mistake, format_path
+from gatewright_documents.mistake import Mistake, format_path, shown
 from gatewright_documents.schema_walk import schemas_with_paths
 from gatewright_documents.secret_references import FORMAT
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath
@@ -39,6 +39,7 @@ def schema_mistakes(schema: Mapping[str, JsonValue], field: str) -> Iterator[Mis
         yield _mistake(error, format_path(error.path, field))
     if not errors:
         yield from _secret_mistakes(dict(schema), field)
+        yield from _required_mistakes(dict(schema), field)
 
 
 def _secret_mistakes(schema: JsonObject, field: str) -> Iterator[Mistake]:
@@ -48,6 +49,20 @@ def _secret_mistakes(schema: JsonObject, field: str) -> Iterator[Mistake]:
             got = str(one.get("type", "nothing"))
             where = format_path((*path, "type"), field)
             yield Mistake.expecting("string beside format: secret", got, "write type: string", field=where)
+
+
+def _required_mistakes(schema: JsonObject, field: str) -> Iterator[Mistake]:
+    """Where a name is required and refused, nothing is right, and no API could attach the policy."""
+    for path, one in schemas_with_paths(schema):
+        known = one.get("properties", {})
+        if one.get("additionalProperties") is not False or "patternProperties" in one:
+            continue
+        for name in one.get("required", []):
+            if name not in known:
+                expected = f"one of {', '.join(known)}" if known else "no name"
+                cure = "mend the name, or write the property"
+                where = format_path((*path, "required"), field)
+                yield Mistake.expecting(expected, repr(name), f"{cure}: no other is taken", field=where)
 
 
 def _mistake(error: _Error, field: str) -> Mistake:
@@ -63,9 +78,14 @@ def _errors(schema: JsonObject) -> Iterator[_Error]:
     """What the meta-schema says; if that is nothing, what cannot be compiled; if that is nothing, wrong defaults."""
     errors = list(META_SCHEMA.iter_errors(schema)) or _compile_errors(schema)
     if errors:
-        yield from (_Error(tuple(error.instance_path), error.message) for error in errors)
+        yield from (_Error(tuple(error.instance_path), _said(error)) for error in errors)
     else:
         yield from _default_errors(schema)
+
+
+def _said(error: jsonschema_rs.ValidationError) -> str:
+    is_type = list(error.instance_path)[-1:] == ["type"]
+    return shown(error.instance) if is_type and error.kind.name == "anyOf" else error.message
 
 
 def _compile_errors(schema: JsonObject) -> list[jsonschema_rs.ValidationError]:

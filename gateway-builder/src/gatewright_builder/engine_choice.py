@@ -70,7 +70,7 @@ def _stage_stock_engine(part: EnginePart, stock: StockEngine) -> None:
 def _compile(part: EnginePart, policies: tuple[Policy, ...], sources: Sources) -> None:
     tree, record = generate_engine(policies, sources), part.current()
     if record is None or not is_made_of(record, engine_inputs(tree, sources)):
-        with step(part.say, "compiling the policy engine, for the stock one has not all Go policies of this build"):
+        with step(part.say, "compiling the policy engine, for the stock one lacks Go policies of this build"):
             record = compile_engine(part.staging / BIN, tree, sources, policies)
     for raised in raised_in(record, policies, sources):
         part.say(Note(str(raised)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 
 from gatewright.definition import BodyMode, ProcessingModeConfig
 from gatewright_documents.mistake import Mistake
@@ -106,8 +107,12 @@ def _missing_hooks(policy: Policy, bound: dict[str, ast.stmt], hooks: Iterable[s
     mode = policy.definition.fields.processing_mode
     for hook in hooks:
         if hook in mode.hooks and hook not in bound:
-            cure = f"write it, or {_away(hook, mode)}"
-            yield policy.mistake(POLICY_FILE, f"{_call(hook)}, for its processingMode", f"no {hook}", cure)
+            alike = get_close_matches(hook, bound.keys() - ARGUMENTS.keys(), n=1, cutoff=0.8)
+            got, write, line = (
+                (alike[0], "rename it", bound[alike[0]].lineno) if alike else (f"no {hook}", "write it", None)
+            )
+            expected, cure = f"{_call(hook)}, for its processingMode", f"{write}, or {_away(hook, mode)}"
+            yield policy.mistake(POLICY_FILE, expected, got, cure, line)
 
 
 def _call(hook: str) -> str:

@@ -35,4 +35,13 @@ def test_an_installation_that_lacks_it_says_so(tmp_path: Path) -> None:
         (product / "policies" / name).mkdir(parents=True)
         (product / "policies" / name / "policy-definition.yaml").touch()
     (mistake,) = locate(manifest, product=Sources(product)).mistakes
-    assert str(mistake) == f"{expected}; only limit and stamp need none"
+    assert str(mistake) == f"{expected}; of those that ship, limit, stamp, the name is enough"
+    (mistake,) = locate(read_manifest(build_file(tmp_path, "limits")), product=Sources(product)).mistakes
+    assert str(mistake).endswith("name its sources once; or was limit meant, which ships?")
+
+
+def test_a_folder_that_is_not_there_is_said_with_its_line(tmp_path: Path) -> None:
+    manifest = tmp_path / "stock.yaml"
+    manifest.write_text("version: v1\npolicies:\n  - {name: greet, filePath: gret}\n")
+    (mistake,) = locate(read_manifest(manifest)).mistakes
+    assert str(mistake) == "stock.yaml:3: expected a policy's folder, gret, got no such folder; mend filePath"

@@ -72,8 +72,9 @@ class Definitions:
     def resolve(self, name: str, version: str) -> Definition:
         """The definition of an exact version, or for `v1` of the newest v1.x.y. Raises `UnknownPolicyError`."""
         if name not in self._by_name:
+            known, cure = self._known(), "mend the name, or name it in build.yaml and `gatewright reload`"
             raise UnknownPolicyError(
-                "name", f"expected a policy of this build, got {name!r}; known are {self._known()}"
+                "name", f"expected a policy of this build, got {name!r}; known are {known}; {cure}"
             )
         if matching := self.matching(name, version):
             return matching[0]

@@ -39,10 +39,15 @@ def policy(name: str, form: Form | None, manifest: Path, no_add: bool) -> None:
     click.echo("\nNext:")
     for command in _tests(made.folder, form):
         click.echo(f"    {command}")
-    running = "again where it runs: Go is compiled in" if form == "go" else "where it runs already, it has built it in"
-    click.echo(f"    gatewright run --watch    ({running})")
+    click.echo(f"    {_building(form)}")
     params = ", params: {url: …}" if form == "async" else ""
     click.echo(f"    gatewright apply -f apis  (after an API names it: - {{name: {name}, version: v1{params}}})")
+
+
+def _building(form: Form | None) -> str:
+    if form == "go":
+        return "gatewright run           (again where it runs: Go is compiled in)"
+    return "gatewright reload         (`gatewright run --watch` has done it; where none runs, `gatewright run`)"
 
 
 def _tests(folder: PurePosixPath, form: Form | None) -> list[str]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from gatewright_controller import API_DOCUMENT
 from gatewright_documents.json_reader import line_tree, parse_json
 from gatewright_documents.mistake import Invalid, Mistake, shown
+from gatewright_documents.values import JsonValue
 from gatewright_documents.yaml_reader import parse_yaml
 
 from gatewright_cli.node.ports import join_address
@@ -211,13 +212,18 @@ def _parsed(file: Path, content: bytes) -> ApiFile:
     fields = spec if isinstance(spec, dict) else {}
     name = metadata.get("name") if isinstance(metadata, dict) else None
     wrong = [
-        Mistake("", "expected a document with `kind: Api`") if document.get("kind") != "Api" else None,
-        Mistake("metadata.name", f"expected a string, got {shown(name)}") if not isinstance(name, str) else None,
-        Mistake("spec", f"expected an object, got {shown(spec)}") if not isinstance(spec, dict) else None,
+        Mistake("metadata.name", f"expected a string, got {_got(name)}") if not isinstance(name, str) else None,
+        Mistake("spec", f"expected an object, got {_got(spec)}") if not isinstance(spec, dict) else None,
     ]
+    if (kind := document.get("kind")) != "Api":  # then the rest is something else's
+        wrong = [Mistake("kind", f"expected 'Api', got {_got(kind)}; write `kind: Api` where it is one")]
     if mistakes := [one for one in wrong if one]:
         raise Invalid(mistakes).located(line_tree(content).line_of)
     return ApiFile(file, str(name), content, tuple(_upstreams(fields)), _sample(fields))
+
+
+def _got(value: JsonValue) -> str:
+    return "nothing" if value is None else shown(value)
 
 
 def _upstreams(spec: dict[str, Any]) -> list[str]:

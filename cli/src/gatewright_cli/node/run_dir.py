@@ -42,8 +42,10 @@ def find_run() -> Path:
     found = [path for path in _own(_home()) if _is_locked(path)]
     if len(found) == 1:
         return found[0]
-    got = f"{len(found)} runs: {', '.join(map(str, found))}" if found else "none"
-    raise RunDirError(f"expected one run with its directory below {_home()}, got {got}: name one with --run-dir")
+    got, cure = f"{len(found)} runs: {', '.join(map(str, found))}", "name one with --run-dir"
+    if not found:
+        got, cure = "none", "start one with `gatewright run`, or name its directory with --run-dir"
+    raise RunDirError(f"expected one run with its directory below {_home()}, got {got}: {cure}")
 
 
 class RunDirError(Exception):

@@ -8,7 +8,14 @@ from gatewright_cli.openapi.source import Source
 
 JWT = "a policy such as jwt-auth"
 TOKEN = "a policy such as jwt-auth or oauth2-introspection"  # noqa: S105 - a hint
+OPENID = "a policy such as jwt-auth, or oidc-login for browsers"
+API_KEY = "a policy such as api-key-auth"
+PASSWORD = "a policy such as basic-auth"  # noqa: S105 - a hint
+CERTIFICATE = "a policy such as mtls-auth, behind a listener with clientCertificates"
+SIGNATURE = "a policy such as hmac-auth"
 OWN = "a policy of your own"
+PLACES = ("header", "query", "cookie")
+"""Of an API key; parameters of api-key-auth have the same names."""
 
 
 def requirements(source: Source, path: KeyPath, title: str = "security") -> tuple[str, ...]:
@@ -64,11 +71,26 @@ def _kind(scheme: JsonObject) -> str:
 
 
 def _policy(scheme: JsonObject) -> str:
-    match scheme.get("type"):
-        case "openIdConnect":
-            return JWT
-        case "oauth2":
+    match scheme.get("type"), str(scheme.get("scheme")).lower():
+        case "openIdConnect", _:
+            return OPENID
+        case "oauth2", _:
             return TOKEN
-        case "http" if str(scheme.get("scheme")).lower() == "bearer":
+        case "http", "bearer":
             return JWT if "jwt" in str(scheme.get("bearerFormat")).lower() else TOKEN
+        case "http", "basic":
+            return PASSWORD
+        case "apiKey", _:
+            return _for_key(scheme.get("in"), str(scheme.get("name") or "x-api-key"))
+        case "mutualTLS", _:
+            return CERTIFICATE
     return OWN
+
+
+def _for_key(place: JsonValue, name: str) -> str:
+    """OpenAPI has no other word for a signature over the body than an API key."""
+    if "signature" in name.lower():
+        return SIGNATURE
+    if place not in PLACES or (place, name.lower()) == ("header", "x-api-key"):
+        return API_KEY
+    return f"{API_KEY}, with {place}: {name}" + ("" if place == "header" else ' and header: ""')

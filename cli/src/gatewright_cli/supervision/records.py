@@ -106,7 +106,7 @@ def as_text(source: Source, line: bytes, colour: bool, now: str) -> bytes:
     words = [
         f"{key}={_value(value)}"
         for key, value in record.fields.items()
-        if key not in several and key != "process" and value not in (None, "")
+        if key not in several and (key, value) != ("process", source.process) and value not in (None, "")
     ]
     first, *rest = _message(record, colour).split("\n")
     head = " ".join([_clock(record.time), _prefix(source.process, colour), first, *words])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from gatewright_documents.mistake import Mistake
 
@@ -58,6 +59,8 @@ def find_folder(request: SourceRequest) -> Origin:
     """A local folder, as it stands."""
     folder = (request.manifest.folder / request.entry.source).resolve()
     source = request.entry.source
+    if not folder.is_dir():
+        raise request.error(f"a policy's folder, {source}", "no such folder", "mend filePath")
     return Origin(Kind.FILE_PATH, source, source, folder, request.manifest.shown(folder), licence_of_folder(folder))
 
 
@@ -68,8 +71,14 @@ def find_shipped(request: SourceRequest) -> Origin:
     if folder := shipped.get(name):
         return Origin(Kind.SHIPPED, name, f"{Kind.SHIPPED} {name}", folder, name, licence_of_folder(folder))
     expected = f"one of {', '.join(NAMED)} for {name}, which does not ship with this installation"
-    cure = f"name its sources once; only {' and '.join(shipped)} need none" if shipped else "name its sources once"
-    raise request.error(expected, "none of them", cure)
+    raise request.error(expected, "none of them", "; ".join(["name its sources once", *_needing_none(name, shipped)]))
+
+
+def _needing_none(name: str, shipped: Collection[str]) -> list[str]:
+    """The policy that was meant, or else all of those that ship."""
+    if meant := get_close_matches(name, shipped, n=1, cutoff=0.75):
+        return [f"or was {meant[0]} meant, which ships?"]
+    return [f"of those that ship, {', '.join(sorted(shipped))}, the name is enough"] if shipped else []
 
 
 FINDERS: dict[Kind, Callable[[SourceRequest], Origin]] = {

@@ -264,5 +264,8 @@ class Upstream(Strict, frozen=True):
     no two clients' connections share one. Unset: none. Envoy: `ProxyProtocolUpstreamTransport.config.version`"""
 
 
-Upstreams = Annotated[dict[ResourceName, Upstream], Meta(min_length=1, max_length=100)]
+UPSTREAMS_FORM = {"x-cure": "its form is {main: {url: 'http://orders.internal:8080'}}"}
+Upstreams = Annotated[
+    dict[ResourceName, Upstream], Meta(min_length=1, max_length=100, extra_json_schema=UPSTREAMS_FORM)
+]
 """The pools of an API by their names. `main` is the one that operations use which name none."""

@@ -172,7 +172,7 @@ class Every:
         self.failures += 1
         self.runs.inc(work=self.name, outcome="failed")
         log.warning(
-            "%s failed, and is tried again (%d. time): %s: %s", self.name, self.failures, type(error).__name__, error
+            "%s failed (%d in a row), and is tried again: %s: %s", self.name, self.failures, type(error).__name__, error
         )
 
 

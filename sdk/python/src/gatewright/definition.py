@@ -16,7 +16,8 @@ PREPARE_TIMEOUT = "10s"
 NAME_PATTERN = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 """Of a policy, and of an executor group."""
 VERSION_PATTERN = r"^v(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)$"
-NAME, NAME_CURE = "a policy name: lower-case letters, digits and single dashes", "write one like add-headers"
+NAME = "a policy name: lower-case letters, digits and single dashes, a letter first"
+NAME_CURE = "write one like add-headers"
 
 
 class Runtime(StrEnum):
