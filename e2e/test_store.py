@@ -99,8 +99,8 @@ def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, up
         assert time.monotonic() - began < 20, "each call may take 5 s, and takes none of it"
         assert status(one.run_dir)["shortcomings"] == [f"the store at {valkey.tls_address} does not answer"]
     began = time.monotonic()
-    for node in (one, other):
-        eventually("it is back", lambda url=node.url: httpx.get(f"{url}/{counts}/x").status_code == 200)
+    urls = [f"{node.url}/{counts}/x" for node in (one, other)]
+    eventually("it is back for both", lambda: all(httpx.get(url).status_code == 200 for url in urls), 10)
     print(f"the store is used again {time.monotonic() - began:.2f} s after it answers")
     before = tally(one, upstream, f"{counts}/x")
     assert tally(other, upstream, f"{counts}/x") > before
