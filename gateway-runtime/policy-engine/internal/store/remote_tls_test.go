@@ -170,6 +170,7 @@ func TestTLS(t *testing.T) {
 			if _, _, err := s.Of("p", "a").Get(t.Context(), "k"); !unavailable(err) {
 				t.Errorf("expected a failure of class unavailable, got %v", err)
 			}
+			eventually(t, "the log says so", func() bool { return strings.Contains(log.String(), "cause=") })
 			if text := log.String(); strings.Count(text, "calls fail until it does") != 1 {
 				t.Errorf("expected one line that says that it does not answer, got %s", text)
 			}
