@@ -212,6 +212,25 @@ def test_the_policy_that_says_who_the_request_is_from(tmp_path: Path) -> None:
     assert policy.on_request(testing.request(), params) == ImmediateResponse(401)
 
 
+def test_the_policy_that_reads_bearer_tokens(tmp_path: Path) -> None:
+    (tmp_path / "policy.py").write_text(python_with("bearer.token"))
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+    params = testing.params(tokens={"ann": testing.secret("t1")})
+    ctx = testing.request(headers={"authorization": "bearer t1"})
+    assert policy.on_request(ctx, params) is None
+    assert ctx.identity == Identity("ann", method="token")
+    challenges = {}
+    for lines in ((), ("Bearer t2",), ("Bearer t 1",), ("Bearer t1", "Bearer t1")):
+        answer = policy.on_request(testing.request(headers=[("authorization", line) for line in lines]), params)
+        challenges[lines] = (answer.status_code, answer.headers["www-authenticate"].split(", error_description")[0])
+    assert challenges == {
+        (): (401, 'Bearer realm="orders"'),
+        ("Bearer t2",): (401, 'Bearer realm="orders", error="invalid_token"'),
+        ("Bearer t 1",): (401, 'Bearer realm="orders", error="invalid_token"'),
+        ("Bearer t1", "Bearer t1"): (400, 'Bearer realm="orders", error="invalid_request"'),
+    }
+
+
 def test_the_policy_whose_attachments_share_a_client(tmp_path: Path, upstream: Upstream) -> None:
     (tmp_path / "policy.py").write_text(python_with("async def setup"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))

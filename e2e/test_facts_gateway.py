@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.gateway import Gateway, Json, api, attach, eventually, fresh, running
 from e2e.streams import OpenStreams
 from e2e.upstream import Reply, Upstream
 from e2e.wire import Answer, Shape, http1, http2, raw
@@ -326,8 +326,8 @@ def test_12_more_exchanges_are_open_at_once_than_envoys_default_allows(gateway: 
 
 @pytest.mark.parametrize("client", ["HTTP/1.1", "HTTP/2"])
 def test_nothing_more_runs_for_a_client_that_has_gone(gateway: Gateway, upstream: Upstream, client: str) -> None:
-    slow = attach("sleep", {"seconds": 0.5}, timeout="5s")
-    name = f"f-gone-{client[-1]}"
+    slow = attach("sleep", {"seconds": 1.5}, timeout="9s")  # longer than a busy machine needs to tell that it has gone
+    name = fresh(f"f-gone-{client[-1]}")
     gateway.deploy(api(name, upstream.url, [slow, attach("mark", {"name": "after"})]))
     before = exchanges(gateway)
     asleep = f"asleep: /{name}/x"

@@ -57,6 +57,7 @@ def pages() -> dict[str, str]:
         "gatewright-metrics.md": module("gatewright.metrics"),
         "gatewright-streams.md": module("gatewright.streams"),
         "gatewright-background.md": module("gatewright.background"),
+        "gatewright-bearer.md": module("gatewright.bearer"),
         "gatewright-secrets.md": module("gatewright.secrets"),
         "gatewright-clock.md": module("gatewright.clock"),
         "gatewright-store.md": module("gatewright.store"),
@@ -411,6 +412,10 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
     "gatewright.background": {
         "A value": ("Fresh", "NotReadyError"),
         "Work": ("every", "Every"),
+    },
+    "gatewright.bearer": {
+        "A request's token": ("token", "raw_token", "only", "json_object"),
+        "A request that does not pass": ("RefusedError", "missing", "ErrorCode"),
     },
     "gatewright.secrets": {"A secret": ("Secret",)},
     "gatewright.clock": {"The time": ("now", "monotonic"), "For tests": ("use", "Source")},

@@ -78,9 +78,10 @@ def gateway(inspected: Gateway) -> Gateway:
 
 
 @pytest.fixture
-def upstream(inspected_upstream: Upstream) -> Upstream:
+def upstream(inspected_upstream: Upstream) -> Iterator[Upstream]:
     inspected_upstream.reset()
-    return inspected_upstream
+    yield inspected_upstream
+    inspected_upstream.reset()
 
 
 @pytest.fixture

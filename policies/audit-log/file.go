@@ -17,10 +17,16 @@ const (
 	// looked is how often a file is looked for at its path: what has been moved away is followed by a new one.
 	looked = time.Second
 	mode   = 0o640
+
+	// patience is how long a line waits for another process that writes to the file: one that was stopped meanwhile may
+	// never be done. Lines after one that has waited in vain wait for less, until one is written again.
+	patience     = time.Second
+	lessPatience = 20 * time.Millisecond
+	pause        = time.Millisecond // between two tries
 )
 
 // file is what lines are appended to, each whole or not at all. Others may append to the same path at the same time, in
-// this process or in another one: while one writes, the others wait (flock).
+// this process or in another one: while one writes, the others wait (flock), but not for ever.
 type file struct {
 	path     string
 	interval time.Duration // that a line may wait for the disk; 0: none waits; less: they are not synced
@@ -28,6 +34,7 @@ type file struct {
 	mutex    sync.Mutex
 	open     *os.File
 	checked  time.Time
+	waited   bool // in vain for another process
 	unsynced bool
 	timer    *time.Timer
 	chain    *chain // nil: lines have none
@@ -78,7 +85,7 @@ func (f *file) append(made *entry) error {
 	if err != nil {
 		return err
 	}
-	if err := write(f.open, line); err != nil {
+	if err := f.write(line); err != nil {
 		return err
 	}
 	if f.chain != nil {
@@ -110,12 +117,12 @@ func (f *file) followed() error {
 }
 
 // write appends the line in one call, and takes back what was written of one that did not fit.
-func write(to *os.File, line []byte) (err error) {
-	descriptor := int(to.Fd())
-	if err := syscall.Flock(descriptor, syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", to.Name(), err)
+func (f *file) write(line []byte) (err error) {
+	to := f.open
+	if err := f.lock(); err != nil {
+		return fmt.Errorf("lock %s: %w", f.path, err)
 	}
-	defer func() { err = errors.Join(err, syscall.Flock(descriptor, syscall.LOCK_UN)) }()
+	defer func() { err = errors.Join(err, syscall.Flock(int(to.Fd()), syscall.LOCK_UN)) }()
 	written, err := to.Write(line)
 	if err == nil || written == 0 {
 		return err
@@ -125,6 +132,24 @@ func write(to *os.File, line []byte) (err error) {
 		failed = to.Truncate(info.Size() - int64(written))
 	}
 	return errors.Join(err, failed)
+}
+
+// lock waits until no other process writes to the file.
+func (f *file) lock() error {
+	wait := patience
+	if f.waited {
+		wait = lessPatience
+	}
+	for begun := time.Now(); ; time.Sleep(pause) {
+		err := syscall.Flock(int(f.open.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		f.waited = errors.Is(err, syscall.EWOULDBLOCK)
+		if !f.waited && !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+		if time.Since(begun) >= wait {
+			return fmt.Errorf("expected other processes to be done within %s, got one that still holds it; is it stopped?", wait)
+		}
+	}
 }
 
 // synced sees to it that the disk has the line in time.

@@ -120,3 +120,29 @@ func TestWhereNothingFitsNoPartOfALineIsLeft(t *testing.T) {
 		}
 	}
 }
+
+func TestAProcessThatStoppedWhileItWroteHoldsNobodyUp(t *testing.T) {
+	folder := t.TempDir()
+	policy := newPolicy(t, folder, "")
+	stopped, err := os.OpenFile(filepath.Join(folder, "audit.jsonl"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stopped.Close() }()
+	if err := syscall.Flock(int(stopped.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 { // the first waits a second; had each done so, a request behind them had waited for all
+		_, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: request(), StatusCode: 200})
+		if failure := v1alpha.AsFailure(err); failure == nil || failure.Class != v1alpha.ClassUnavailable {
+			t.Fatalf("expected a failure, got %v", err)
+		}
+	}
+	if err := syscall.Flock(int(stopped.Fd()), syscall.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	answered(t, policy, request(), 200)
+	if found := lines(t, filepath.Join(folder, "audit.jsonl")); len(found) != 1 {
+		t.Errorf("expected the line that was written, got %d", len(found))
+	}
+}

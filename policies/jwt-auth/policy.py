@@ -19,22 +19,22 @@ import base64
 import hashlib
 import json
 import logging
-import math
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import jwt
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 from sdk.action import ActionError, check
 from sdk.background import Fresh, NotReadyError
+from sdk.bearer import RefusedError
 from sdk.metrics import Counter
-from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
+from sdk.policy import Identity, RequestAction, RequestContext, UpstreamRequestModifications
 
-from sdk import clock
+from sdk import bearer, clock
 
 FETCH_SECONDS = 5.0  # for all that it takes to get an issuer's keys
 NEW_KEY_SECONDS = 60.0  # tokens with keys that are not known have the keys fetched at most so often
@@ -51,78 +51,9 @@ FITS: dict[str, tuple[str, str]] = {  # type and curve of the keys that an algor
 }
 READERS: dict[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
 SIGNED = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")  # RFC 7515, 7.1
-BEARER = re.compile(r"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)  # whatever stands behind the scheme
 
 REFUSED = Counter("tokens_refused_total", "Requests whose token does not let them pass.", labels=["reason"])
 log = logging.getLogger(__name__)
-
-
-class RefusedError(Exception):
-    """The request does not pass. reason: a label; text: what the client is told, never anything that it has sent."""
-
-    def __init__(self, reason: str, text: str = "", error: str = "invalid_token", scope: str = "") -> None:
-        super().__init__(text)
-        self.reason, self.text, self.error, self.scope = reason, text, error, scope
-
-    def answer(self) -> ImmediateResponse:
-        """RFC 6750, 3.1; 503 where nobody knows."""
-        REFUSED.inc(reason=self.reason)
-        if self.error == "unavailable":
-            return problem(503, "Service Unavailable", self.text, {"retry-after": "5"})
-        attributes = {"error": self.error, "error_description": self.text, "scope": self.scope}
-        said = ", ".join(f'{name}="{value}"' for name, value in attributes.items() if value)
-        status, title = STATUS[self.error]
-        return problem(status, title, self.text, {"www-authenticate": f"Bearer {said}".rstrip()})
-
-
-STATUS = {
-    "": (401, "Unauthorized"),
-    "invalid_token": (401, "Unauthorized"),
-    "invalid_request": (400, "Bad Request"),
-    "insufficient_scope": (403, "Forbidden"),
-}
-
-
-def problem(status: int, title: str, detail: str, headers: dict[str, str]) -> ImmediateResponse:
-    body = {"type": "about:blank", "title": title, "status": status} | ({"detail": detail} if detail else {})
-    return ImmediateResponse(status, {"content-type": "application/problem+json", **headers}, json.dumps(body))
-
-
-# ------------------------------------------------------------------ JSON
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("expected each member once")  # another reader might take the other one (RFC 8725, 2.7)
-    return members
-
-
-def _number(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError("expected numbers that a float can hold")
-    return number
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"expected JSON, got {text}")
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_float=_number, parse_constant=_refuse)
-
-
-def parse(raw: bytes) -> dict[str, Any]:
-    """A JSON object that all readers read in the same way. ValueError: it is none."""
-    text = raw.decode()
-    try:
-        value = DECODER.decode(text)
-    except RecursionError:
-        raise ValueError("expected JSON of less depth") from None
-    if not isinstance(value, dict):
-        raise ValueError("expected a JSON object")
-    if "\\ud" in text or "\\uD" in text:
-        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
-    return value
 
 
 # ------------------------------------------------------------------ keys
@@ -279,7 +210,7 @@ class Published:
                 if len(body) > MAX_DOCUMENT:
                     raise ValueError(f"{url}: expected at most {MAX_DOCUMENT} bytes")
         try:
-            return parse(bytes(body))
+            return bearer.json_object(bytes(body))
         except ValueError as error:
             raise ValueError(f"{url}: {error}") from None
 
@@ -315,7 +246,7 @@ def read(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
         raise RefusedError("malformed", "expected a signed token of three parts")
     try:
         header, claims, signature = (base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)) for part in parts.groups())
-        return parse(header), parse(claims), token[: parts.end(2)].encode(), signature
+        return bearer.json_object(header), bearer.json_object(claims), token[: parts.end(2)].encode(), signature
     except ValueError:
         raise RefusedError("malformed", "the token is not well-formed") from None
 
@@ -390,17 +321,10 @@ class Place:
     def find(self, ctx: RequestContext) -> str | None:
         """The token; None where there is none."""
         if self.kind == "authorization":
-            lines = ctx.headers.get_all("authorization")
-            if len(lines) == 1:
-                bearer = BEARER.match(lines[0])
-                return lines[0][bearer.end() :].strip(" ") if bearer else None
-        elif self.kind == "header":
-            lines = ctx.headers.get_all(self.name)
-        else:
-            lines = (ctx.cookies if self.kind == "cookie" else ctx.query_params).get_all(self.name)
-        if len(lines) > 1:  # upstream might take another one than we do
-            raise RefusedError("several", "expected one token, got several", "invalid_request")
-        return lines[0] if lines else None
+            return bearer.raw_token(ctx.headers)
+        if self.kind == "header":
+            return bearer.only(ctx.headers.get_all(self.name))
+        return bearer.only((ctx.cookies if self.kind == "cookie" else ctx.query_params).get_all(self.name))
 
     def without(self, ctx: RequestContext) -> UpstreamRequestModifications:
         """What takes it out of the request."""
@@ -498,10 +422,11 @@ def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
         token = gate.place.find(ctx)
         if token is None:
             if params["required"]:
-                raise RefusedError("missing", error="")
+                raise bearer.missing()
             return gate.onward(ctx, {})
         known = gate.verified(token)
     except RefusedError as refused:
+        REFUSED.inc(reason=refused.reason)
         return refused.answer()
     ctx.identity = known.identity
     return gate.onward(ctx, known.headers)

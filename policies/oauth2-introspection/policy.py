@@ -17,93 +17,37 @@ import hashlib
 import json
 import logging
 import math
-import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote_plus
 
 import aiohttp
 from sdk.action import ActionError, check
+from sdk.bearer import RefusedError
 from sdk.metrics import Counter
-from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
+from sdk.policy import Identity, RequestAction, RequestContext, UpstreamRequestModifications
 
-from sdk import clock
+from sdk import bearer, clock
 
 MAX_CACHED = 10_000  # answers
 MAX_ASKING = 64  # requests to the server at a time
 MAX_ANSWER = 1 << 16  # bytes
 LOG_SECONDS = 10.0  # from one line about a server that gives no answer to the next
-BEARER = re.compile(r"bearer(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)  # whatever stands behind the scheme
 
 REFUSED = Counter("tokens_refused_total", "Requests whose token does not let them pass.", labels=["reason"])
 ASKED = Counter("introspections_total", "Requests to the authorization server.", labels=["outcome"])
 log = logging.getLogger(__name__)
 
 
-class RefusedError(Exception):
-    """The request does not pass. reason: a label; text: what the client is told, never anything that it has sent."""
-
-    def __init__(self, reason: str, text: str = "", error: str = "invalid_token", scope: str = "") -> None:
-        super().__init__(text)
-        self.reason, self.text, self.error, self.scope = reason, text, error, scope
-
-    def answer(self) -> ImmediateResponse:
-        """RFC 6750, 3.1; 503 where nobody knows."""
-        REFUSED.inc(reason=self.reason)
-        if self.error == "unavailable":
-            return problem(503, "Service Unavailable", self.text, {"retry-after": "5"})
-        attributes = {"error": self.error, "error_description": self.text, "scope": self.scope}
-        said = ", ".join(f'{name}="{value}"' for name, value in attributes.items() if value)
-        status, title = STATUS[self.error]
-        return problem(status, title, self.text, {"www-authenticate": f"Bearer {said}".rstrip()})
-
-
-STATUS = {
-    "": (401, "Unauthorized"),
-    "invalid_token": (401, "Unauthorized"),
-    "invalid_request": (400, "Bad Request"),
-    "insufficient_scope": (403, "Forbidden"),
-}
-
-
-def problem(status: int, title: str, detail: str, headers: dict[str, str]) -> ImmediateResponse:
-    body = {"type": "about:blank", "title": title, "status": status} | ({"detail": detail} if detail else {})
-    return ImmediateResponse(status, {"content-type": "application/problem+json", **headers}, json.dumps(body))
-
-
 # ------------------------------------------------------------------ what the server says
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("expected each member once")
-    return members
-
-
-def _number(text: str) -> float:
-    if not math.isfinite(number := float(text)):
-        raise ValueError("expected numbers that a float can hold")
-    return number
-
-
-def _refuse(text: str) -> NoReturn:
-    raise ValueError(f"expected JSON, got {text}")
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_float=_number, parse_constant=_refuse)
 
 
 def read_answer(raw: bytes) -> dict[str, Any]:
     """{"active": …} and what else the server says (RFC 7662, 2.2). ValueError: it makes no sense."""
-    try:
-        about = DECODER.decode(raw.decode())
-        json.dumps(about, ensure_ascii=False).encode()  # half of a surrogate pair is no text
-    except RecursionError:
-        raise ValueError("expected JSON of less depth") from None
-    if not isinstance(about, dict) or not isinstance(about.get("active"), bool):
+    about = bearer.json_object(raw)
+    if not isinstance(about.get("active"), bool):
         raise ValueError("expected a JSON object with active, true or false")
     end = about.get("exp", 0)
     if isinstance(end, bool) or not isinstance(end, int | float) or not isinstance(about.get("sub", ""), str):
@@ -188,20 +132,6 @@ class Introspection:
 # ------------------------------------------------------------------ a request
 
 
-def token_of(ctx: RequestContext, longest: int) -> str | None:
-    """Its bearer token (RFC 6750, 2.1); None where there is none."""
-    lines = ctx.headers.get_all("authorization")
-    if len(lines) > 1:  # upstream might take another one than we do
-        raise RefusedError("several", "expected one token, got several", "invalid_request")
-    bearer = BEARER.match(lines[0]) if lines else None
-    if bearer is None:
-        return None
-    token = lines[0][bearer.end() :].strip(" ")
-    if not token or len(token) > longest or not token.isascii() or not token.isprintable() or " " in token:
-        raise RefusedError("malformed", "the token is not well-formed")
-    return token
-
-
 def texts(value: object) -> list[str]:
     """The texts of a claim that is one, or a list of them."""
     listed = value if isinstance(value, list) else [value]
@@ -244,10 +174,10 @@ class Gate:
 
     async def pass_on(self, ctx: RequestContext, params: Mapping[str, Any]) -> UpstreamRequestModifications:
         """The request as it goes on. RefusedError: it does not."""
-        token = token_of(ctx, params["maxTokenBytes"])
+        token = bearer.token(ctx.headers, params["maxTokenBytes"])
         if token is None:
             if params["required"]:
-                raise RefusedError("missing", error="")
+                raise bearer.missing()
             return UpstreamRequestModifications(remove_headers=self.remove)
         about = await self.server.about(token, ctx.time_remaining() * 0.9)
         identity, headers = identity_of(about, params), claimed(about, params["claimHeaders"])
@@ -260,6 +190,7 @@ async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestActi
     try:
         return await ctx.prepared.pass_on(ctx, params)  # type: ignore[no-any-return]
     except RefusedError as refused:
+        REFUSED.inc(reason=refused.reason)
         return refused.answer()
 
 

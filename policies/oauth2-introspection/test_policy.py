@@ -366,3 +366,16 @@ def test_headers_that_no_policy_may_set() -> None:
 
     with pytest.raises(ActionError, match="use authority"):
         run(test)
+
+
+def test_refusals_are_counted_by_reason() -> None:
+    async def test(_: Any) -> None:
+        reasons = ("inactive", "several", "missing")
+        before = [policy.REFUSED.value(reason=reason) for reason in reasons]
+        async with Server(good=GOOD).prepared() as ask:
+            for lines in (["Bearer other"], ["Bearer good", "Bearer good"], ["Bearer good"]):
+                await ask(*lines)
+        after = [policy.REFUSED.value(reason=reason) for reason in reasons]
+        assert [late - early for late, early in zip(after, before, strict=True)] == [1, 1, 0]
+
+    run(test)
