@@ -190,20 +190,23 @@ def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
 
 def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining: Gateway) -> None:
     site.pebble.stop()
-    eventually("the failure is told", lambda: certificate(obtaining)["failures"], LIFETIME)
-    told = certificate(obtaining)
-    assert "cannot be reached" in told["error"]
-    assert told["obtained"]
-    shown = subprocess.run(
-        ["gatewright", "status", "--run-dir", str(obtaining.run_dir), "--json"], capture_output=True, check=False
-    )
-    found = json.loads(shown.stdout)
-    assert shown.returncode == 3
-    assert found["shortcomings"] == ["1 certificate not obtained or renewed"]
-    assert found["acme"][0]["error"] == told["error"]
-    (logged,) = obtaining.logged(component="controller", level="error")[:1]
-    assert logged["message"] == "certificate cannot be obtained; what is served stays"
-    site.pebble.start()  # another authority, to whom the account is unknown
+    try:
+        eventually("the failure is told", lambda: certificate(obtaining)["failures"], LIFETIME)
+        told = certificate(obtaining)
+        assert "cannot be reached" in told["error"]
+        assert told["obtained"]
+        shown = subprocess.run(
+            ["gatewright", "status", "--run-dir", str(obtaining.run_dir), "--json"], capture_output=True, check=False
+        )
+        found = json.loads(shown.stdout)
+        assert shown.returncode == 3
+        late = {"certificate web has expired"}  # by now, on a slow machine
+        assert set(found["shortcomings"]) - late == {"1 certificate not obtained or renewed"}
+        assert found["acme"][0]["error"] == told["error"]
+        (logged,) = obtaining.logged(component="controller", level="error")[:1]
+        assert logged["message"] == "certificate cannot be obtained; what is served stays"
+    finally:
+        site.pebble.start()  # another authority, to whom the account is unknown
     eventually("it is obtained", lambda: not certificate(obtaining)["failures"], 20)
     trust = site.pebble.trust()
     eventually("it is served", lambda: served(site, HOSTS[0], trust))

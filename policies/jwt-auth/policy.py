@@ -19,6 +19,7 @@ import base64
 import hashlib
 import json
 import logging
+import math
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
