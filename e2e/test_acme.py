@@ -191,7 +191,7 @@ def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
 def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining: Gateway) -> None:
     site.pebble.stop()
     try:
-        eventually("the failure is told", lambda: certificate(obtaining)["failures"], LIFETIME)
+        eventually("the failure is told", lambda: certificate(obtaining)["failures"], 60)
         told = certificate(obtaining)
         assert "cannot be reached" in told["error"]
         assert told["obtained"]
