@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,18 @@ def served(site: Site, host: str, trust: ssl.SSLContext) -> str:
         return ""
 
 
+def another(site: Site, trust: ssl.SSLContext, than: str = "") -> str:
+    """What is served once it is not that one. The bound is far: how long an authority takes is the machine's."""
+    found = [""]
+
+    def is_there() -> bool:
+        found[0] = served(site, HOSTS[0], trust)
+        return found[0] not in ("", than)
+
+    eventually("another certificate is served", is_there, 60)
+    return found[0]
+
+
 def certificate(gateway: Gateway) -> Json:
     with gateway.controller() as client:
         found: Json = client.get("/v1/gateway").json()["status"]["certificates"]["web"]
@@ -105,7 +118,7 @@ def certificate(gateway: Gateway) -> Json:
 
 def test_it_is_obtained_for_all_hosts_and_served(site: Site, obtaining: Gateway) -> None:
     trust = site.pebble.trust()
-    eventually("a certificate is served", lambda: served(site, HOSTS[0], trust), 30)
+    another(site, trust)
     answer = request(site.https, HOSTS[1], tls=trust, server_name=HOSTS[1], path="/acme/x")
     assert answer.status == 200
     assert answer.tls
@@ -133,48 +146,67 @@ def test_challenges_are_answered_before_redirects_and_apis(site: Site) -> None:
     assert request(site.plain, "any.example", path="/acme/x").status == 200
 
 
-@pytest.mark.usefixtures("obtaining")
-def test_it_is_renewed_under_requests(site: Site) -> None:
-    trust, ended = site.pebble.trust(), threading.Event()
-    first, outcomes = served(site, HOSTS[0], trust), Counter[object]()
+def ends(gateway: Gateway) -> float:
+    return datetime.fromisoformat(certificate(gateway)["notAfter"]).timestamp()
+
+
+EXPIRED = "certificate has expired"
+IN_TIME = LIFETIME - 3
+"""Seconds behind the certificate before: what is issued by then is served before that one ends."""
+
+
+def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
+    """All are answered; none is refused for a certificate that has ended, unless the authority has taken as long."""
+    trust, ended, outcomes = site.pebble.trust(), threading.Event(), Counter[object]()
 
     def client(host: str) -> None:
         while not ended.is_set():
             try:
                 outcomes[request(site.https, host, tls=trust, server_name=host, path="/acme/x").status] += 1
             except RefusedError as error:
-                outcomes[str(error)] += 1
+                outcomes[EXPIRED if EXPIRED in str(error) else str(error)] += 1
             time.sleep(0.005)
 
+    def more_answers() -> None:
+        wanted = outcomes[200] + 50
+        eventually("50 are answered", lambda: outcomes[200] >= wanted, 60)
+
     threads = [threading.Thread(target=client, args=(host,)) for host in HOSTS]
+    first_ends, first = ends(obtaining), another(site, trust)
     for thread in threads:
         thread.start()
     try:
-        eventually("another certificate is served", lambda: served(site, HOSTS[0], trust) not in ("", first), LIFETIME)
+        more_answers()
+        another(site, trust, first)
+        eventually("it is told", lambda: ends(obtaining) > first_ends)
+        later = ends(obtaining) - first_ends
+        more_answers()
     finally:
         ended.set()
         for thread in threads:
             thread.join()
-    assert outcomes.keys() == {200}
-    assert outcomes[200] > 100
+    assert outcomes.keys() == {200} or (later > IN_TIME and outcomes.keys() == {200, EXPIRED}), (outcomes, later)
 
 
 def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining: Gateway) -> None:
     site.pebble.stop()
-    eventually("the failure is told", lambda: certificate(obtaining)["failures"], LIFETIME)
-    told = certificate(obtaining)
-    assert "cannot be reached" in told["error"]
-    assert told["obtained"]
-    shown = subprocess.run(
-        ["gatewright", "status", "--run-dir", str(obtaining.run_dir), "--json"], capture_output=True, check=False
-    )
-    found = json.loads(shown.stdout)
-    assert shown.returncode == 3
-    assert found["shortcomings"] == ["1 certificate not obtained or renewed"]
-    assert found["acme"][0]["error"] == told["error"]
-    (logged,) = obtaining.logged(component="controller", level="error")[:1]
-    assert logged["message"] == "certificate cannot be obtained; what is served stays"
-    site.pebble.start()  # another authority, to whom the account is unknown
+    try:
+        eventually("the failure is told", lambda: certificate(obtaining)["failures"], 60)
+        told = certificate(obtaining)
+        assert "cannot be reached" in told["error"]
+        assert told["obtained"]
+        shown = subprocess.run(
+            ["gatewright", "status", "--run-dir", str(obtaining.run_dir), "--json"], capture_output=True, check=False
+        )
+        found = json.loads(shown.stdout)
+        assert shown.returncode == 3
+        late = {"certificate web has expired"}  # by now, on a slow machine
+        assert set(found["shortcomings"]) - late == {"1 certificate not obtained or renewed"}
+        assert found["acme"][0]["error"] == told["error"]
+        (logged,) = obtaining.logged(component="controller", level="error")[:1]
+        assert logged["message"] == "certificate cannot be obtained; what is served stays"
+    finally:
+        site.pebble.start()  # another authority, to whom the account is unknown
     eventually("it is obtained", lambda: not certificate(obtaining)["failures"], 20)
     trust = site.pebble.trust()
     eventually("it is served", lambda: served(site, HOSTS[0], trust))
@@ -182,9 +214,7 @@ def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining:
 
 def test_a_restart_obtains_nothing_anew(site: Site, obtaining: Gateway, build: Path) -> None:
     trust, issued = site.pebble.trust(), site.pebble.issued
-    first = served(site, HOSTS[0], trust)
-    eventually("it has just been renewed", lambda: served(site, HOSTS[0], trust) not in ("", first), LIFETIME)
-    before = served(site, HOSTS[0], trust)
+    before = another(site, trust, another(site, trust))  # has just been renewed
     obtaining.stop()
     with site.running(build) as again:
         assert served(site, HOSTS[0], trust) == before

@@ -16,7 +16,7 @@ from browser import apt_get, privileges
 
 NAMES = ("valkey-server", "redis-server")
 PACKAGES = ("redis-server",)
-"""Debian's and Ubuntu's; Valkey speaks its protocol."""
+"""Debian's and Ubuntu's, which speak TLS, as the tests ask of any; Valkey speaks its protocol."""
 CURE = (
     "expected valkey-server or redis-server on PATH, or Debian or Ubuntu with root or sudo to install one: "
     "install it (apt install redis-server), or name its program in VALKEY_SERVER"

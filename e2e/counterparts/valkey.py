@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.certificates import authority
 from e2e.gateway import eventually
 from e2e.listening import free_port
 
@@ -20,12 +21,21 @@ TOOL = Path(__file__).resolve().parents[2] / "tools" / "valkey.py"
 
 
 class Server:
-    """Its process. It may be killed, stopped for a while, and started again."""
+    """Its process. It may be killed, stopped for a while, and started again: then it knows nothing.
+
+    Who connects to `address` speaks in clear, to `tls_address` TLS; `authority`: who has signed its certificate.
+    """
 
     def __init__(self, program: str, folder: Path) -> None:
-        self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
-        self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self.port, tls_port = free_port(), free_port()
+        self.address, self.tls_address = f"127.0.0.1:{self.port}", f"127.0.0.1:{tls_port}"
+        signer = authority(folder, "valkey-authority")
+        self.authority, (chain, key) = signer.file, signer.signed("valkey", "127.0.0.1")
+        self._command = [
+            program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--tls-port", str(tls_port), "--tls-auth-clients", "no",
+            "--tls-cert-file", str(chain), "--tls-key-file", str(key),
+        ]  # fmt: skip
         self._folder = folder
         self.start()
 
@@ -38,6 +48,15 @@ class Server:
         """Ends it at once."""
         self._process.kill()
         self._process.wait()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """While this lasts, it is not there."""
+        self.kill()
+        try:
+            yield
+        finally:
+            self.start()
 
     def hang(self) -> None:
         """It holds its connections, and answers nothing, until it is killed or goes on."""

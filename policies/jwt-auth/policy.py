@@ -19,6 +19,7 @@ import base64
 import hashlib
 import json
 import logging
+import math
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack
@@ -95,6 +96,9 @@ def read_public(jwk: dict[str, Any], kind: str) -> Any:
 class KeySet:
     """An issuer's keys, as they were at one time."""
 
+    fetch = 0
+    """The number of the fetch that they came by."""
+
     def __init__(self, document: Mapping[str, Any], algorithms: Iterable[str], *, strict: bool = False) -> None:
         """strict: each key has to be of use. ValueError: the document is no JWK Set, or none of it is of use."""
         if not isinstance(listed := document.get("keys"), list):
@@ -135,8 +139,8 @@ class Keys(Protocol):
     def current(self) -> KeySet:
         """NotReadyError: there are none yet."""
 
-    def soon(self) -> bool:
-        """Asks for new ones. Whether some may come soon."""
+    def newer(self, than: KeySet) -> bool:
+        """Asks for newer ones. Whether some may come soon, or have come since these were looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +152,8 @@ class Given:
     def current(self) -> KeySet:
         return self.keys
 
-    def soon(self) -> bool:
-        return False
+    def newer(self, than: KeySet) -> bool:
+        return than is not self.keys
 
 
 class Published:
@@ -157,17 +161,20 @@ class Published:
 
     def __init__(self, session: aiohttp.ClientSession, issuer: Mapping[str, Any], seconds: float) -> None:
         self._session, self._issuer = session, issuer
-        self._begun = self._ended = self._wanted = 0  # fetches by their numbers
+        self._begun = self._wanted = 0  # fetches by their numbers
+        self._wanted_at = -math.inf
         self.fresh: Fresh[KeySet] = Fresh(seconds, self._fetch, name=f"keys of {issuer['issuer']}")
 
     def current(self) -> KeySet:
         return self.fresh.value
 
-    def soon(self) -> bool:
-        following = self._begun + 1
-        if self.fresh.refresh_soon(NEW_KEY_SECONDS):
-            self._wanted = following
-        return self._ended < self._wanted
+    def newer(self, than: KeySet) -> bool:
+        """Other threads may ask, and the keys come, between any two lines: so the number is there before it is told."""
+        if (now := clock.monotonic()) - self._wanted_at >= NEW_KEY_SECONDS:
+            self._wanted = self._begun + 1
+            self._wanted_at = now
+            self.fresh.refresh_soon(0)
+        return than.fetch < self._wanted
 
     async def _fetch(self) -> KeySet:
         self._begun = number = self._begun + 1
@@ -178,7 +185,7 @@ class Published:
             keys = KeySet(found, self._issuer["algorithms"])
         except ValueError as error:
             raise ValueError(f"{uri}: {error}") from None
-        self._ended = number
+        keys.fetch = number
         return keys
 
     async def _discovered(self) -> str:
@@ -260,7 +267,7 @@ def verify(token: str, issuers: Mapping[str, Issuer]) -> tuple[Issuer, KeySet, d
     key = keys.get(key_id, algorithm)
     if key is not None and ALGORITHMS[algorithm].verify(signed, key.public, signature):
         return issuer, keys, claims
-    if not keys.knows(key_id) and issuer.keys.soon():
+    if not keys.knows(key_id) and issuer.keys.newer(keys):
         raise RefusedError("unavailable", "the issuer is being asked for the token's key", "unavailable")
     if key is None:
         raise RefusedError("key", "the token is signed by a key that the issuer does not publish")

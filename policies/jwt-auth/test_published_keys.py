@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,6 +24,7 @@ policy = testing.load_policy(__file__)
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 WEAK_KEY = rsa.generate_private_key(65537, 1024)  # noqa: S505 - which is the point
 NOW = 1_767_225_600  # where testing.clock stands
+FAR = 4_102_444_800  # for tests by the real time
 DEFAULTS: dict[str, Any] = {
     "scopes": [], "scopesMatch": "all", "requiredClaims": {}, "clockSkewSeconds": 30, "refreshSeconds": 300,
     "required": True, "token": {"in": "authorization"}, "maxTokenBytes": 8192, "forwardToken": True, "claimHeaders": {},
@@ -176,6 +178,37 @@ def test_a_key_that_is_not_known_is_asked_for_at_most_once_a_minute() -> None:
                 await clock.advance_async(0)
                 assert ask(provider.token(kid="unknown")) == 401
                 assert provider.asked.count("/keys") == 3
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("place", ["KeySet.knows", "Fresh.refresh_soon"])
+def test_a_good_token_is_not_refused_where_its_key_comes_meanwhile(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests are served by other threads than the one that fetches, and any may be held up anywhere."""
+    holding, coming = threading.Event(), threading.Event()
+    name, method = place.split(".")
+    original = getattr(getattr(policy, name), method)
+
+    def held_up(*given: Any) -> Any:
+        result = original(*given)
+        holding.set()
+        assert coming.wait(30)
+        return result
+
+    async def run() -> None:
+        provider = Provider()
+        async with provider.prepared() as ask:
+            provider.keys.append(jwk(OTHER_KEY, "two"))
+            new = provider.token(OTHER_KEY, "two", exp=FAR)
+            with monkeypatch.context() as patch:
+                patch.setattr(getattr(policy, name), method, held_up)
+                first = asyncio.create_task(asyncio.to_thread(ask, new))
+                assert await asyncio.to_thread(holding.wait, 30)
+            while (answer := ask(new)) != 200:
+                assert answer == 503
+                await asyncio.sleep(0.01)
+            coming.set()
+            assert await first in {200, 503}
 
     asyncio.run(run())
 

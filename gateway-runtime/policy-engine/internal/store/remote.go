@@ -146,11 +146,11 @@ func (r *remote) doubt() {
 // ---------------------------------------------------------------- the connection
 
 func (r *remote) connect() (valkey.Client, error) {
-	option, err := clientOption(r.settings)
+	client, err := valkey.NewClient(clientOption(r.settings))
 	if err != nil {
-		return nil, err
+		return nil, refusedInClear(r.settings, err)
 	}
-	return valkey.NewClient(option)
+	return client, nil
 }
 
 // call makes one call in the time that there is for one.

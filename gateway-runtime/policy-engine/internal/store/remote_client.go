@@ -1,34 +1,75 @@
 package store
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/valkey-io/valkey-go"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-func clientOption(settings *nodev1.ValkeyStore) (valkey.ClientOption, error) {
-	option := valkey.ClientOption{
+func clientOption(settings *nodev1.ValkeyStore) valkey.ClientOption {
+	return valkey.ClientOption{
 		InitAddress: []string{settings.GetAddress()}, ForceSingleClient: true, ClientName: "gatewright",
 		Dialer: net.Dialer{Timeout: connectTimeout}, ConnWriteTimeout: 2 * connectTimeout,
 		DisableRetry: true, // whether to try again is the policy's to know: an increment may have been made
 		DisableCache: true,
+		DialCtxFn: func(ctx context.Context, address string, dialer *net.Dialer, _ *tls.Config) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, "tcp", address)
+			if err != nil || !settings.GetTls() {
+				return conn, err
+			}
+			return secured(ctx, conn, settings)
+		},
 		AuthCredentialsFn: func(valkey.AuthCredentialsContext) (valkey.AuthCredentials, error) {
 			return credentials(settings)
 		},
 	}
-	if !settings.GetTls() {
-		return option, nil
+}
+
+// refusedInClear says what may be wrong with a connection that has come about, and been closed before anything was answered.
+func refusedInClear(settings *nodev1.ValkeyStore, err error) error {
+	if settings.GetTls() || !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		return err
 	}
+	return fmt.Errorf("%w: the connection was closed at once; if the port expects TLS, set spec.store.valkey.tls", err)
+}
+
+// secured speaks TLS, with the authorities as their file has them now. It closes the connection where that fails.
+func secured(ctx context.Context, conn net.Conn, settings *nodev1.ValkeyStore) (net.Conn, error) {
 	config, err := tlsConfig(settings)
-	option.TLSConfig = config
-	return option, err
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	client := tls.Client(conn, config)
+	if err := client.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, tlsFailure(settings, config.ServerName, err)
+	}
+	return client, nil
+}
+
+func tlsFailure(settings *nodev1.ValkeyStore, name string, err error) error {
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok {
+		return fmt.Errorf("TLS: %w; if the port does not expect TLS, leave out spec.store.valkey.tls", err)
+	}
+	signers := "authorities of the system"
+	if file := settings.GetAuthorityFile(); file != "" {
+		signers = "spec.store.valkey.tls.authorityFile, " + file
+	}
+	return fmt.Errorf("%w; expected a certificate for %s, signed by one of the %s", err, name, signers)
 }
 
 // credentials reads the password as its file has it now.
@@ -57,11 +98,11 @@ func tlsConfig(settings *nodev1.ValkeyStore) (*tls.Config, error) {
 	if file := settings.GetAuthorityFile(); file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("spec.store.valkey.authorityFile: %w", err)
+			return nil, fmt.Errorf("spec.store.valkey.tls.authorityFile: %w", err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("spec.store.valkey.authorityFile: %s: expected certificates in PEM, found none", file)
+			return nil, fmt.Errorf("spec.store.valkey.tls.authorityFile: %s: expected certificates in PEM, found none", file)
 		}
 	}
 	return config, nil

@@ -34,7 +34,16 @@ const requiredByEnvironment = "VALKEY_REQUIRED"
 
 func startServer(t *testing.T, options ...string) *server {
 	t.Helper()
-	s := &server{options: options}
+	s := newServer(t)
+	s.options = options
+	s.start(t)
+	return s
+}
+
+// newServer has a port, and is to be started.
+func newServer(t *testing.T) *server {
+	t.Helper()
+	s := &server{}
 	for _, name := range []string{os.Getenv("VALKEY_SERVER"), "valkey-server", "redis-server"} {
 		if path, err := exec.LookPath(name); err == nil && name != "" {
 			s.binary = path
@@ -53,7 +62,6 @@ func startServer(t *testing.T, options ...string) *server {
 	}
 	_, s.port, _ = net.SplitHostPort(listener.Addr().String())
 	_ = listener.Close()
-	s.start(t)
 	t.Cleanup(s.kill)
 	return s
 }
@@ -68,6 +76,9 @@ func (s *server) start(t *testing.T) {
 }
 
 func (s *server) kill() {
+	if s.process == nil {
+		return
+	}
 	_ = s.process.Process.Kill()
 	_ = s.process.Wait()
 }
