@@ -1,5 +1,7 @@
-"""Where there is no Go, and nothing else on PATH either: Python policies are built and served all the same, also one with
-the name and version of a Go policy that ships, which the stock engine has too."""
+"""Where there is no Go, and nothing else on PATH either: Python policies are built and served all the same.
+
+So is one with the name and version of a Go policy that ships, which the stock engine has too.
+"""
 
 from __future__ import annotations
 
