@@ -20,6 +20,7 @@ from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import inspector_of, management_token, sign_in
 from e2e.inspector.pretended_node import PretendedNode
 from e2e.inspector.sample import deploy, sample_apis
+from e2e.inspector.sample_documents import well
 from e2e.inspector.screenshots import Screenshots
 from e2e.upstream import Upstream
 
@@ -29,6 +30,8 @@ expect.set_options(timeout=20_000)  # on a busy machine
 PRETENDED_TOKEN = "the-token-of-a-controller-with-a-pretended-node"  # noqa: S105
 PretendedPage = tuple[Page, PretendedNode]
 Pretended = Callable[..., PretendedPage]
+Documents = Mapping[str, str]
+Looking = Callable[[Look, Documents], Page]
 Open = Callable[[Look, str], Page]
 
 
@@ -125,14 +128,42 @@ def pretended(
     tells of itself; a test may change them. rejects: APIs that it does not run, and why.
     """
 
-    def made(look: Look, documents: Mapping[str, str], rejects: Mapping[str, str] | None = None) -> PretendedPage:
-        controller = lone_controller.start(PRETENDED_TOKEN)
-        with controller.client() as client:
-            for each in sample_apis("http://127.0.0.1:1"):
-                assert client.post("/v1/apis", json=each).status_code == 201
-        node = PretendedNode(controller, "pretended", documents, rejects or {})
+    def made(look: Look, documents: Documents, rejects: Mapping[str, str] | None = None) -> PretendedPage:
+        node = with_samples(lone_controller, documents, rejects or {})
         pretended_nodes.enter_context(node.connected())
-        return sign_in(open_page(look, controller.origin), controller.origin, PRETENDED_TOKEN), node
+        return sign_in(open_page(look, lone_controller.origin), lone_controller.origin, PRETENDED_TOKEN), node
+
+    return made
+
+
+def with_samples(controller: LoneController, documents: Documents, rejects: Mapping[str, str]) -> PretendedNode:
+    """Starts the controller, with the sample APIs; the node that it is to have."""
+    with controller.start(PRETENDED_TOKEN).client() as client:
+        for each in sample_apis("http://127.0.0.1:1"):
+            assert client.post("/v1/apis", json=each).status_code == 201
+    return PretendedNode(controller, "pretended", documents, rejects)
+
+
+@pytest.fixture(scope="module")
+def kept_node(inspected_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, PretendedNode]]:
+    """A node that tests of a file share, and its controller's origin."""
+    controller = LoneController(inspected_build / "policy-definitions", tmp_path_factory.mktemp("kept"))
+    try:
+        node = with_samples(controller, well(), {})
+        with node.connected():
+            yield controller.origin, node
+    finally:
+        controller.stop()
+
+
+@pytest.fixture
+def looking(kept_node: tuple[str, PretendedNode], open_page: Open) -> Looking:
+    """`looking(look, documents)` is a page of `pretended`, for tests that only look: they share a controller."""
+    origin, node = kept_node
+
+    def made(look: Look, documents: Documents) -> Page:
+        node.documents = dict(documents)
+        return sign_in(open_page(look, origin), origin, PRETENDED_TOKEN)
 
     return made
 

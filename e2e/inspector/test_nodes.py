@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 from e2e.gateway import Gateway, api, attach, eventually, fresh, running
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import LOOKS, WIDE, Look
-from e2e.inspector.conftest import Open, Pretended, signed_in
+from e2e.inspector.conftest import Looking, Open, Pretended, signed_in
 from e2e.inspector.pages import show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.sample_documents import UNWELL, unwell, well
@@ -242,9 +242,9 @@ def test_an_engine_that_does_not_tell_is_named(pretended: Pretended) -> None:
 )
 @pytest.mark.parametrize("how", ["well", "unwell"])
 def test_they_are_for_everybody(
-    look: Look, pretended: Pretended, screenshot: Screenshots, fragment: str, name: str, how: str
+    look: Look, looking: Looking, screenshot: Screenshots, fragment: str, name: str, how: str
 ) -> None:
-    page, _ = pretended(look, well() if how == "well" else unwell())
+    page = looking(look, well() if how == "well" else unwell())
     show(page, fragment)
     expect(page.locator("table:visible").first).to_be_visible()
     drawn(page)

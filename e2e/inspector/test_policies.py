@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 from e2e.gateway import Gateway, api, attach, eventually
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import LOOKS, WIDE, Look
-from e2e.inspector.conftest import Pretended
+from e2e.inspector.conftest import Looking, Pretended
 from e2e.inspector.pages import show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.sample_documents import metrics, well
@@ -177,9 +177,9 @@ def drawn(page: Page) -> None:
     ids=["list", "one"],
 )
 def test_they_are_for_everybody(
-    look: Look, pretended: Pretended, screenshot: Screenshots, fragment: str, name: str
+    look: Look, looking: Looking, screenshot: Screenshots, fragment: str, name: str
 ) -> None:
-    page, _ = pretended(look, well())
+    page = looking(look, well())
     show(page, fragment)
     expect(page.locator("table:visible").first).to_be_visible()
     drawn(page)
