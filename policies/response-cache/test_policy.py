@@ -70,13 +70,9 @@ class Exchanges:
             return said
         self.asked += 1
         upstream = behind(ctx)
-        lines, status, body = (
-            {"headers": FRESH, "status": 200, "body": str(self.asked).encode()} | (answer or {}),
-            0,
-            b"",
-        )
-        status, body = lines["status"], lines["body"]
-        res = testing.response(status, headers=lines["headers"], body=body, request=upstream)
+        given_answer = {"headers": FRESH, "status": 200, "body": str(self.asked).encode()} | (answer or {})
+        status, body = given_answer["status"], given_answer["body"]
+        res = testing.response(status, headers=given_answer["headers"], body=body, request=upstream)
         changes = await policy.on_response(res, self._params)
         if changes is not None and changes.body is not None:
             return ImmediateResponse(changes.status_code, dict(changes.set_headers), changes.body)
