@@ -47,6 +47,7 @@ def test_what_is_a_schema_is_taken(schema: JsonValue) -> None:
     ({"items": {"$ref": "#/$defs/no"}}, f"schema.items.$ref: expected a part of this schema, got '#/$defs/no'; {CURE}"),
     ({"allOf": [{"$ref": "http://example.com/x#/y"}]},
      f"schema.allOf[0].$ref: expected a part of this schema, got 'http://example.com/x#/y'; {CURE}"),
+    ({"items": {"$id": "http://[::"}}, "schema: Invalid URI reference 'http://[::': unexpected character at index 10"),
     ({"$defs": {"a": {"$ref": "#/$defs/n"}, "n": {}}, "items": {"$ref": "#/$defs/no"}},
      f"schema.items.$ref: expected a part of this schema, got '#/$defs/no'; {CURE}"),
 ])  # fmt: skip

@@ -89,7 +89,7 @@ def _told(error: jsonschema_rs.ValidationError, field: str) -> Iterator[Mistake]
 
 def _uncompiled(error: jsonschema_rs.ValidationError, schema: JsonObject, field: str) -> Mistake:
     """A pattern, or a reference, which jsonschema-rs quotes without its place."""
-    if not isinstance(error.kind, Kind.Referencing):
+    if isinstance(error.kind, Kind.Format):
         return Mistake.expecting(A_PATTERN, shown(error.instance), field=format_path(error.instance_path, field))
     quoted = [(path, to) for path, to in _references(schema) if (to.partition("#")[0] or to[1:]) in error.message]
     if not quoted:
