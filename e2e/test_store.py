@@ -108,7 +108,11 @@ def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, up
 
 PURGE = "known to who publishes the prices"
 CACHED = {"where": "store", "lifetimes": {"200": 300}, "purge": {"token": PURGE}}
-STORED, HIT, NOT_STORED = "gatewright; fwd=uri-miss; stored", "gatewright; hit", "gatewright; fwd=uri-miss"
+STORED, HIT, NOT_STORED = (
+    "gatewright; fwd=uri-miss; stored",
+    "gatewright; hit",
+    "gatewright; fwd=uri-miss; detail=store",
+)
 
 
 class Shop:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from gatewright_controller.definitions import Definitions
+from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.model import to_document
 from gatewright_controller.validation import SecretNames, validate
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_reader import parse_yaml
 
+ROOT = Path(__file__).parents[2]
 BAD = Path(__file__).parent / "testdata" / "bad"
 TAKEN = {("*", "/taken/v1.0"): "taken-api", ("shop.example", "/taken/v1.0"): "shop-api"}
 SECRETS = SecretNames(certificates=["gateway"], authorities=["internal"])
@@ -23,6 +25,30 @@ def test_every_mistake_has_its_sentence(path: Path, definitions: Definitions) ->
         validate(parse_yaml(text.encode()), definitions, TAKEN, secrets=SECRETS)
     assert sorted(map(str, caught.value.mistakes)) == expected
     assert expected
+
+
+@pytest.mark.parametrize("name", ["validate-request", "validate-response"])
+def test_a_schema_that_nothing_could_be_held_against_is_refused_at_its_place(
+    name: str, tmp_path: Path, orders: JsonObject
+) -> None:
+    """By what the policies that ship say of their parameters: their nodes would leave the API pending."""
+    shutil.copy(ROOT / "policies" / name / "policy-definition.yaml", tmp_path / f"{name}.yaml")
+    definitions = load_definitions(tmp_path)
+
+    def attached(schema: JsonObject) -> JsonObject:
+        return orders | {"spec": orders["spec"] | {
+            "policies": [{"name": name, "version": "v1", "params": {"schema": schema}}],
+            "operations": [{"method": "POST", "path": "/x"}],
+        }}  # fmt: skip
+
+    with pytest.raises(Invalid) as caught:
+        validate(attached({"properties": {"id": {"type": "strin"}}, "required": "id"}), definitions, {})
+    assert list(map(str, caught.value.mistakes)) == [
+        "spec.policies[0].params.schema.properties.id.type: expected one or a list of array, boolean, integer, null, "
+        "number, object, string, got 'strin'",
+        "spec.policies[0].params.schema.required: expected an array, got 'id'",
+    ]
+    assert validate(attached({"properties": {"id": {"type": "string"}}, "required": ["id"]}), definitions, {})
 
 
 def test_a_valid_api_keeps_what_was_written(orders: JsonObject, definitions: Definitions) -> None:

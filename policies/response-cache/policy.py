@@ -73,6 +73,8 @@ OVERRIDES = {
 CONDITIONS = {"if-match", "if-modified-since", "if-unmodified-since", "if-range", "range"}
 UNSETTABLE = NOT_KEPT | {"host"}
 """Headers of a response that no policy may change, and those that are set anyway."""
+FOR_ALL = {"public", "s-maxage", "must-revalidate"}
+"""Directives that allow answers for clients that are known, too (RFC 9111, 3.5)."""
 FAILURES = {500, 502, 503, 504}
 """For which a stale answer may stand in, RFC 5861, 4."""
 OF_304 = ("cache-control", "content-location", "date", "etag", "expires", "vary")
@@ -147,13 +149,14 @@ async def on_response(ctx: ResponseContext, params: dict[str, Any]) -> ResponseA
         return None
     if "key" in note and ctx.status_code in FAILURES and (instead := await stand_in(ctx, note, params)):
         return instead
-    stored = "key" in note and await keep(cache, ctx, note, params)
+    unkept = await keep(cache, ctx, note, params) if "key" in note else ""
+    stored = "key" in note and not unkept
     if note["why"] == "stale" and not stored and ctx.status_code < 500 and ctx.status_code != 304:
         await cache.forget(note["key"])  # upstream has another answer by now, one that is not to be kept
     if not params["cacheStatus"]:
         return None
-    said = f"gatewright; fwd={note['why']}; stored" if stored else f"gatewright; fwd={note['why']}"
-    return UpstreamResponseModifications(append_headers={"cache-status": said})
+    outcome = "; stored" if stored else f"; detail={unkept}" if unkept else ""
+    return UpstreamResponseModifications(append_headers={"cache-status": f"gatewright; fwd={note['why']}{outcome}"})
 
 
 # ---------------------------------------------------------------- requests
@@ -262,19 +265,26 @@ async def forget(cache: Cache, ctx: ResponseContext, key: str) -> None:
             await cache.forget(each)
 
 
-async def keep(cache: Cache, ctx: ResponseContext, note: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
-    """Keeps the answer where it may be given to others. Whether it was."""
+async def keep(cache: Cache, ctx: ResponseContext, note: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    """Keeps the answer where it may be given to others. "", or in a word why it is not (`detail`, RFC 9211, 2.8)."""
     request, names = ctx.request, varies_by(ctx.headers, params["vary"])
-    lifetime, for_all = lifetime_of(ctx, params)
-    if names is None or lifetime <= 0 or ((note["known"] or is_known(request)) and not for_all):
-        return False
+    said = directives(ctx.headers.get_all("cache-control"))
+    if why := forbidden_by(ctx, said):
+        return why
+    if names is None:
+        return "vary"
+    lifetime, for_all = lifetime_of(ctx, said, params), bool(said.keys() & FOR_ALL)
+    if lifetime <= 0:
+        return "lifetime"
+    if (note["known"] or is_known(request)) and not for_all:
+        return "known-client"
     values = values_of(request.headers, list(names))  # as policies behind this one have left them
     is_another = request.method != "GET" or key_of(request, request.path, request.query) != note["key"]
     if is_another or any(values.get(name) != note["values"].get(name) for name in names):
-        return False
+        return "request-changed"
     age = age_of(ctx.headers)
     if age is None or age >= lifetime:
-        return False
+        return "age"
     nominated = {name.strip().lower() for line in ctx.headers.get_all("connection") for name in line.split(",")}
     headers = {name: ctx.headers.get_all(name) for name in settable(ctx.headers) if name not in nominated}
     born = clock.monotonic() - age
@@ -328,24 +338,29 @@ def varies_by(headers: Headers, allowed: list[str]) -> Names | None:
     return tuple(sorted(names))
 
 
-def lifetime_of(ctx: ResponseContext, params: Mapping[str, Any]) -> tuple[int, bool]:
-    """For how many seconds from its making the answer is fresh, 0 where it may not be kept; and whether it is for
-    clients that are known, too."""
-    said = directives(ctx.headers.get_all("cache-control"))
-    if ctx.status_code not in KEPT_STATUSES or said.keys() & {"no-store", "no-cache", "private", CONTRADICTION}:
-        return 0, False
-    if "set-cookie" in ctx.headers or "content-range" in ctx.headers:
-        return 0, False
-    for_all = bool(said.keys() & {"public", "s-maxage", "must-revalidate"})
+def forbidden_by(ctx: ResponseContext, said: Mapping[str, str]) -> str:
+    """What of the answer has it not kept: a directive, a header or its status; "" for nothing."""
+    if ctx.status_code not in KEPT_STATUSES:
+        return "status"
+    if CONTRADICTION in said:
+        return "contradiction"
+    words = [word for word in ("no-store", "no-cache", "private") if word in said]
+    words += [word for word in ("set-cookie", "content-range") if word in ctx.headers]
+    return words[0] if words else ""
+
+
+def lifetime_of(ctx: ResponseContext, said: Mapping[str, str], params: Mapping[str, Any]) -> int:
+    """For how many seconds from its making the answer is fresh, by what its Cache-Control has said."""
+    most: int = params["maxLifetimeSeconds"]
     for name in ("s-maxage", "max-age"):
         if name in said:
-            return min(seconds(said[name]) or 0, params["maxLifetimeSeconds"]), for_all
+            return min(seconds(said[name]) or 0, most)
     if "expires" in ctx.headers:
         expires, date = moment(ctx.headers.get_all("expires")), moment(ctx.headers.get_all("date"))
         lifetime = int(expires - (clock.now() if date is None else date)) if expires is not None else 0
     else:
         lifetime = params["lifetimes"].get(str(ctx.status_code), 0)
-    return min(lifetime, params["maxLifetimeSeconds"]), for_all
+    return min(lifetime, most)
 
 
 def age_of(headers: Headers) -> int | None:

@@ -86,9 +86,9 @@ def test_what_no_client_could_be_given_is_not_there(headers: Any) -> None:
 def test_an_answer_costs_a_call_or_two_where_it_varies(store: StoreInMemory) -> None:
     async def asked() -> None:
         cache = in_store.StoreCache("one", 60)
-        assert await cache.put("k", (), ONE, answer())
-        assert await cache.put("v", NAMES, ONE, answer(b"a"))
-        assert await cache.put("v", NAMES, OTHER, answer(b"b"))
+        assert await cache.put("k", (), ONE, answer()) == ""
+        assert await cache.put("v", NAMES, ONE, answer(b"a")) == ""
+        assert await cache.put("v", NAMES, OTHER, answer(b"b")) == ""
         for key, values, body, calls in (("k", ONE, b"kept", 1), ("v", ONE, b"a", 2), ("v", OTHER, b"b", 2)):
             before = store.calls
             assert (await cache.get(key, values)).body == body
@@ -117,7 +117,7 @@ def test_an_answer_of_an_index_that_has_gone_is_not_found_again(store: StoreInMe
                 return await real(call, timeout)
 
             patch.setattr(store, "call_async", dropped)
-            assert not await cache.put("k", NAMES, ONE, answer())
+            assert await cache.put("k", NAMES, ONE, answer()) == "store"
         assert await cache.get("k", OTHER) is None
 
     asyncio.run(asked())
@@ -162,9 +162,9 @@ def test_what_is_too_large_is_not_kept() -> None:
     async def asked() -> None:
         cache = in_store.StoreCache("one", 60)
         for key, names in (("k", ()), ("v", NAMES)):
-            assert not await cache.put(key, names, ONE, answer(bytes(MAX_VALUE)))
+            assert await cache.put(key, names, ONE, answer(bytes(MAX_VALUE))) == "too-large"
             assert await cache.get(key, ONE) is None
-            assert await cache.put(key, names, ONE, answer(bytes(MAX_VALUE - 1000)))
+            assert await cache.put(key, names, ONE, answer(bytes(MAX_VALUE - 1000))) == ""
 
     asyncio.run(asked())
 
@@ -175,7 +175,7 @@ def test_a_store_that_is_away_is_counted_and_no_error(store: StoreInMemory) -> N
         store.away = True
         uses = {
             "get": await cache.get("k", {}) is None,
-            "put": not await cache.put("k", (), {}, answer()),
+            "put": await cache.put("k", (), {}, answer()) == "store",
             "forget": not await cache.forget("k"),
             "claim": await cache.claim(answer()),
         }
@@ -296,7 +296,7 @@ def test_without_the_store_upstream_is_asked_and_a_purge_says_so(store: StoreInM
         process = Process()
         await process.get()
         store.away = True
-        assert (await process.get()).headers == {"cache-status": "gatewright; fwd=uri-miss"}
+        assert (await process.get()).headers == {"cache-status": "gatewright; fwd=uri-miss; detail=store"}
         assert (await process.get(method="PUT")).status_code == 200
         assert (await process.get(headers={"x-cache-purge": PURGER})).status_code == 503
         store.away = False

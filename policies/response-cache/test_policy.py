@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sdk.policy import Identity, ImmediateResponse, Peer, RequestContext
+from sdk.store import MAX_VALUE
 from sdk.testing import MovedClock
 
 from sdk import testing
@@ -69,13 +70,9 @@ class Exchanges:
             return said
         self.asked += 1
         upstream = behind(ctx)
-        lines, status, body = (
-            {"headers": FRESH, "status": 200, "body": str(self.asked).encode()} | (answer or {}),
-            0,
-            b"",
-        )
-        status, body = lines["status"], lines["body"]
-        res = testing.response(status, headers=lines["headers"], body=body, request=upstream)
+        given_answer = {"headers": FRESH, "status": 200, "body": str(self.asked).encode()} | (answer or {})
+        status, body = given_answer["status"], given_answer["body"]
+        res = testing.response(status, headers=given_answer["headers"], body=body, request=upstream)
         changes = await policy.on_response(res, self._params)
         if changes is not None and changes.body is not None:
             return ImmediateResponse(changes.status_code, dict(changes.set_headers), changes.body)
@@ -161,6 +158,32 @@ def test_what_it_does_not_is_not(headers: dict[str, Any]) -> None:
 @pytest.mark.parametrize("status", [206, 302, 304, 400, 401, 403, 500, 503])
 def test_other_statuses_are_not_kept(status: int) -> None:
     assert not is_kept({"headers": FRESH, "status": status})
+
+
+@pytest.mark.parametrize(("why", "answer", "request_headers"), [
+    ("no-store", {"headers": {"cache-control": "max-age=60, no-store"}}, {}),
+    ("no-cache", {"headers": {"cache-control": "no-cache"}}, {}),
+    ("private", {"headers": {"cache-control": "private, max-age=60"}}, {}),
+    ("contradiction", {"headers": {"cache-control": "max-age=60, max-age=61"}}, {}),
+    ("set-cookie", {"headers": FRESH | {"set-cookie": "a=1"}}, {}),
+    ("content-range", {"headers": FRESH | {"content-range": "x"}}, {}),
+    ("status", {"headers": FRESH, "status": 500}, {}),
+    ("vary", {"headers": FRESH | {"vary": "x-tenant"}}, {}),
+    ("vary", {"headers": FRESH | {"content-encoding": "gzip"}}, {}),
+    ("lifetime", {"headers": {}}, {"authorization": "Bearer a"}),
+    ("lifetime", {"headers": {"cache-control": "max-age=0"}}, {}),
+    ("known-client", {"headers": FRESH}, {"authorization": "Bearer a"}),
+    ("known-client", {"headers": FRESH}, {"cookie": "a=1"}),
+    ("age", {"headers": FRESH | {"age": "99"}}, {}),
+    ("age", {"headers": FRESH | {"age": "many"}}, {}),
+    ("too-large", {"headers": FRESH, "body": bytes(MAX_VALUE)}, {}),
+])  # fmt: skip
+def test_an_answer_that_is_not_kept_says_why(why: str, answer: dict[str, Any], request_headers: dict[str, Any]) -> None:
+    async def asked(exchanges: Exchanges) -> None:
+        given = await exchanges.get(answer=answer, headers=request_headers)
+        assert given.headers["cache-status"] == f"gatewright; fwd=uri-miss; detail={why}"
+
+    run(asked)
 
 
 def test_errors_are_kept_by_rule() -> None:
@@ -306,6 +329,12 @@ def test_what_policies_behind_have_changed_is_not_kept(changed: dict[str, Any]) 
         return testing.request(**as_it_went)
 
     assert not is_kept({"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
+
+    async def asked(exchanges: Exchanges) -> None:
+        given = await exchanges.get(answer={"headers": {**FRESH, "vary": "accept"}}, behind=elsewhere)
+        assert given.headers["cache-status"] == "gatewright; fwd=uri-miss; detail=request-changed"
+
+    run(asked)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "X-OWN"])

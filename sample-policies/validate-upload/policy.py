@@ -23,7 +23,7 @@ class Validator(Protocol):
 
 
 def prepare(params: dict[str, Any]) -> Validator:
-    return jsonschema_rs.Draft202012Validator(json.loads(json.dumps(params["schema"])))
+    return jsonschema_rs.validator_for(json.loads(json.dumps(params["schema"])), offline=True)
 
 
 async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: dict[str, Any]) -> Chunks:

@@ -5,24 +5,21 @@ jsonschema-rs validates; closing a schema, applying its defaults and saying what
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
 
-from gatewright_documents import schema_defaults, schema_walk, secret_masks, secret_references
+from gatewright_documents import parameter_schemas, schema_defaults, schema_walk, secret_masks, secret_references
 from gatewright_documents.mistake import Mistake, format_path, listed, shown
 from gatewright_documents.schema_walk import closed, in_place, known_keys
+from gatewright_documents.schema_words import expected_by_kind, meant, type_words
 from gatewright_documents.secret_masks import MASK
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
 NOTHING: JsonObject = {"type": "object", "properties": {}}
 """The schema of a policy that takes no parameters."""
 NOT_GIVEN = object()
-
-TYPES = {"object": "an object", "array": "an array", "integer": "a whole number", "null": "null",
-         "string": "a string", "boolean": "true or false", "number": "a number"}  # fmt: skip
 
 
 class Schema:
@@ -53,13 +50,21 @@ class Schema:
             yield from self._told(error, root, public)
 
     def parameter_mistakes(self, value: JsonValue, root: str, *, hide_values: bool = False) -> Iterator[Mistake]:
-        """`mistakes` of a policy's parameters: names of secrets stand only where the schema says of one."""
+        """`mistakes` of a policy's parameters: names of secrets stand only where the schema says of one, and what it
+        calls a JSON Schema (`format: json-schema`) is one.
+        """
         yield from self.mistakes(value, root, hide_values=hide_values)
         public = self.without_values(value) if hide_values else self.masked(value)
         for path in secret_references.misplaced(value, [self.document], self.document):
             cure = "write the value itself: its schema says of no secret there (format: secret)"
             field = format_path(_public_path(path, public), root)
             yield Mistake.expecting("no reference to a secret", "secretRef", cure, field=field)
+        for path, found in schema_walk.values_of(value, [self.document], self.document, parameter_schemas.FORMAT):
+            told = list(parameter_schemas.mistakes_in(found, format_path(path, root)))
+            if told and _within(public, path) != found:
+                field = format_path(_public_path(path, public), root)
+                told = [Mistake.expecting("a JSON Schema", "something else", "mend it", field=field)]
+            yield from told
 
     def masked(self, value: JsonValue) -> JsonValue:
         """The value as it may be shown: where the schema says of a secret (`writeOnly`, `format: password`,
@@ -81,7 +86,8 @@ class Schema:
 
     def texts(self, value: JsonValue, format_name: str) -> Iterator[tuple[KeyPath, str]]:
         """The texts in the value that have this `format`, each with its path; whether they fit it is others' to say."""
-        return schema_walk.texts(value, [self.document], self.document, format_name)
+        found = schema_walk.values_of(value, [self.document], self.document, format_name)
+        return ((path, text) for path, text in found if isinstance(text, str))
 
     def with_defaults(self, value: JsonObject) -> JsonObject:
         """A copy of `value` in which what is missing has the schema's default."""
@@ -92,8 +98,8 @@ class Schema:
     def _told(self, error: jsonschema_rs.ValidationError, root: str, public: JsonValue) -> Iterator[Mistake]:
         path, here = _public_path(error.instance_path, public), error.schema_path[:-1]
         match error.kind:
-            case Kind.AnyOf(branches) | Kind.OneOfNotValid(branches) if meant := _meant(error, branches):
-                for inner in meant:
+            case Kind.AnyOf(branches) | Kind.OneOfNotValid(branches) if inner_errors := meant(error, branches):
+                for inner in inner_errors:
                     yield from self._told(inner, root, public)
             case Kind.Required(name):
                 expected, cure = self._wanted(here, str(name))
@@ -113,7 +119,7 @@ class Schema:
 
     def _wrong(self, error: jsonschema_rs.ValidationError, field: str, public: JsonValue) -> Mistake:
         here = self._at(error.schema_path[:-1])
-        if expected := _text(here, "x-expected") or _like_an_example(error.kind, here) or _expected(error.kind):
+        if expected := _text(here, "x-expected") or _like_an_example(error.kind, here) or expected_by_kind(error.kind):
             return Mistake.expecting(expected, shown(public), _text(here, "x-cure"), field=field)
         return Mistake(
             field, error.message if public == error.instance else f"expected another value than {shown(public)}"
@@ -170,27 +176,9 @@ def _keys(value: JsonValue) -> set[str]:
     return set(value) if isinstance(value, dict) else set()
 
 
-def _meant(
-    error: jsonschema_rs.ValidationError, branches: Sequence[Sequence[jsonschema_rs.ValidationError]]
-) -> Sequence[jsonschema_rs.ValidationError]:
-    """The branch that the author had in mind: the only one of the value's own kind. Its mistakes tell more."""
-    fitting = [branch for branch in branches if not any(_is_other_kind(inner, error) for inner in branch)]
-    return fitting[0] if len(fitting) == 1 else []
-
-
-def _is_other_kind(inner: jsonschema_rs.ValidationError, outer: jsonschema_rs.ValidationError) -> bool:
-    here = list(inner.instance_path) == list(outer.instance_path)
-    return here and isinstance(inner.kind, Kind.Type | Kind.Enum | Kind.Constant)
-
-
-def _type_words(types: str | Sequence[str]) -> str:
-    names = [types] if isinstance(types, str) else types
-    return listed([TYPES.get(name, name) for name in names]) if names else ""
-
-
 def _kind_words(schema: JsonObject) -> str:
     options = schema.get("enum", [schema["const"]] if "const" in schema else [])
-    return listed([shown(option) for option in options]) if options else _type_words(schema.get("type", []))
+    return listed([shown(option) for option in options]) if options else type_words(schema.get("type", []))
 
 
 def _like_an_example(kind: Kind, schema: JsonObject) -> str:
@@ -199,37 +187,3 @@ def _like_an_example(kind: Kind, schema: JsonObject) -> str:
     if not isinstance(kind, Kind.Pattern) or not isinstance(examples, list) or not examples:
         return ""
     return f"text such as {shown(examples[0])}, that matches {kind.pattern}"
-
-
-def _expected(kind: Kind) -> str | None:
-    match kind:
-        case Kind.Type(types):
-            return _type_words(types)
-        case Kind.Enum(options):
-            return listed([shown(option) for option in options])
-        case Kind.Constant(value):
-            return shown(value)
-        case Kind.Pattern(pattern):
-            return f"text that matches {pattern}"
-        case Kind.Format(name):
-            return f"text in the format {name}"
-        case Kind.Not(schema):
-            return f"what {json.dumps(schema):.80} does not take"
-    return _expected_size(kind)
-
-
-def _expected_size(kind: Kind) -> str | None:
-    sizes: dict[str, Callable[[object], str]] = {
-        "minimum": lambda limit: f"at least {limit}",
-        "maximum": lambda limit: f"at most {limit}",
-        "exclusiveMinimum": lambda limit: f"more than {limit}",
-        "exclusiveMaximum": lambda limit: f"less than {limit}",
-        "minLength": lambda limit: f"at least {limit} characters",
-        "maxLength": lambda limit: f"at most {limit} characters",
-        "minItems": lambda limit: f"at least {limit} item{'' if limit == 1 else 's'}",
-        "maxItems": lambda limit: f"at most {limit} item{'' if limit == 1 else 's'}",
-        "minProperties": lambda limit: f"at least {limit} key{'' if limit == 1 else 's'}",
-        "maxProperties": lambda limit: f"at most {limit} key{'' if limit == 1 else 's'}",
-    }
-    limit = kind.as_dict().get("limit")
-    return sizes[kind.name](limit) if kind.name in sizes else None

@@ -6,6 +6,8 @@ import copy
 import re
 from collections.abc import Iterator, Sequence
 
+import jsonschema_rs
+
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 
 IN_PLACE = ("allOf", "anyOf", "oneOf")
@@ -65,23 +67,28 @@ def of_item(index: int, parts: Sequence[JsonObject]) -> list[JsonValue]:
     return found
 
 
-def texts(
+def values_of(
     value: JsonValue, schemas: Sequence[JsonValue], root: JsonObject, format_name: str, path: KeyPath = ()
-) -> Iterator[tuple[KeyPath, str]]:
-    """The texts in a value for which a schema has this `format`, each with its path.
+) -> Iterator[tuple[KeyPath, JsonValue]]:
+    """What in a value is of this `format` by a schema that takes its type, each with its path.
 
     Whatever may apply to a value counts, also a branch that does not hold.
     """
     parts = [part for schema in schemas for part in in_place(schema, root)]
-    if isinstance(value, str):
-        if any(part.get("format") == format_name for part in parts):
-            yield path, value
-    elif isinstance(value, dict):
+    if any(part.get("format") == format_name and _takes_type(part, value) for part in parts):
+        yield path, value
+    if isinstance(value, dict):
         for key, item in value.items():
-            yield from texts(item, of_key(key, parts), root, format_name, (*path, key))
+            yield from values_of(item, of_key(key, parts), root, format_name, (*path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from texts(item, of_item(index, parts), root, format_name, (*path, index))
+            yield from values_of(item, of_item(index, parts), root, format_name, (*path, index))
+
+
+def _takes_type(schema: JsonObject, value: JsonValue) -> bool:
+    """Whether its `type`, where it has one, is the value's."""
+    only_type = {"type": schema["type"]} if "type" in schema else {}
+    return jsonschema_rs.is_valid(only_type, value)
 
 
 def resolved(reference: str, root: JsonObject) -> JsonValue:

@@ -56,8 +56,8 @@ class Cache(Protocol):
     async def get(self, key: str, values: Mapping[str, str]) -> Answer | None:
         """The one for such a request, fresh or stale."""
 
-    async def put(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> bool:
-        """Keeps it for requests that say the same by the headers `names`. Whether there is room."""
+    async def put(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> str:
+        """Keeps it for requests that say the same by the headers `names`. "", or in a word why it is not kept."""
 
     async def forget(self, key: str) -> bool:
         """Drops all answers of a resource. False: they may still be there."""

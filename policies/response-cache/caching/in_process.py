@@ -52,9 +52,9 @@ class ProcessCache:
         self._used.move_to_end((key, variant))
         return answer
 
-    async def put(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> bool:
+    async def put(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> str:
         if size(answer) > self._max_bytes // 4:
-            return False
+            return "too-large"
         if key in self._resources and self._resources[key].names != names:
             await self.forget(key)
         variant = tuple(values.get(name, "") for name in names)
@@ -67,7 +67,7 @@ class ProcessCache:
         self.bytes += size(answer)
         while self.bytes > self._max_bytes:
             self._drop(*next(iter(self._used)))
-        return True
+        return ""
 
     async def forget(self, key: str) -> bool:
         for variant in list(self._resources[key].variants) if key in self._resources else ():

@@ -62,14 +62,14 @@ class StoreCache:
             return None
         return found if isinstance(found, Answer) and found.kept_for > 0 else None
 
-    async def put(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> bool:
+    async def put(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> str:
         try:
             if not names:
                 return await self._write(key, encoded(key, answer), answer.kept_for)
             return await self._put_variant(key, names, values, answer)
         except StoreUnavailableError:
             UNANSWERED.inc(use="put")
-            return False
+            return "store"
 
     async def forget(self, key: str) -> bool:
         try:
@@ -86,25 +86,28 @@ class StoreCache:
             UNANSWERED.inc(use="claim")
             return True
 
-    async def _put_variant(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> bool:
+    async def _put_variant(self, key: str, names: Names, values: Mapping[str, str], answer: Answer) -> str:
         found = await self._read(key)
         is_there = isinstance(found, Index) and found.names == names
         index = found if isinstance(found, Index) and is_there else Index(secrets.token_hex(8), names)
         place = variant_key(key, index, values)
-        if not await self._write(place, encoded(place, answer), answer.kept_for):
-            return False
+        if why := await self._write(place, encoded(place, answer), answer.kept_for):
+            return why
         if is_there:  # and has not been taken away meanwhile, which would be undone if it was written
-            return await self._store.expire(key, self._longest)
+            return "" if await self._store.expire(key, self._longest) else "store"
         return await self._write(key, encoded(key, index), self._longest)
 
     async def _read(self, key: str) -> Answer | Index | None:
         value = await self._store.get(key)
         return None if value is None else decoded(key, value)
 
-    async def _write(self, key: str, value: bytes, seconds: float) -> bool:
-        if len(value) > MAX_VALUE or seconds < 0.001:
-            return False
-        return await self._store.set(key, value, ttl=min(seconds, MAX_TTL))
+    async def _write(self, key: str, value: bytes, seconds: float) -> str:
+        """ "", or why it is not kept."""
+        if len(value) > MAX_VALUE:
+            return "too-large"
+        if seconds < 0.001:
+            return "age"
+        return "" if await self._store.set(key, value, ttl=min(seconds, MAX_TTL)) else "store"
 
 
 def variant_key(key: str, index: Index, values: Mapping[str, str]) -> str:

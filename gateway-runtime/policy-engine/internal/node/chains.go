@@ -89,9 +89,7 @@ func (c *chains) acquireBundle(b *build) error {
 		if id := message.GetId(); c.refs[id] != nil || fresh[id] != nil {
 			continue
 		}
-		chain, errs := c.newChain(b, message)
-		wrong.add(message.GetOperation(), errs)
-		if chain != nil {
+		if chain := c.newChain(b, message, &wrong); chain != nil {
 			fresh[message.GetId()] = chain
 		}
 	}
@@ -123,10 +121,15 @@ func (c *chains) misses(b *build) bool {
 	return false
 }
 
-func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []error) {
-	var errs []error
+// newChain is nil where something is wrong with it, which is added to wrong.
+func (c *chains) newChain(b *build, message *nodev1.Chain, wrong *buildErrors) *chain.Chain {
+	failed := false
+	fail := func(operation string, err error) {
+		wrong.add(operation, []error{err})
+		failed = true
+	}
 	if err := checkMode(message); err != nil {
-		errs = append(errs, err)
+		fail(message.GetOperation(), err)
 	}
 	var instances []*chain.Instance
 	for i, attachment := range message.GetAttachments() {
@@ -135,13 +138,13 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 		case ref != nil:
 			instances = append(instances, ref.made.instance)
 		case b.failures[id] != nil:
-			errs = append(errs, fmt.Errorf("policies[%d]: %w", i, b.failures[id]))
+			fail(attachment.GetOperation(), fmt.Errorf("%s: %w", placeOf(message.GetAttachments(), i), b.failures[id]))
 		default:
 			instances = append(instances, b.built[id].instance)
 		}
 	}
-	if len(errs) > 0 {
-		return nil, errs
+	if failed {
+		return nil
 	}
 	made, err := chain.New(chain.Spec{
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
@@ -149,9 +152,10 @@ func (c *chains) newChain(b *build, message *nodev1.Chain) (*chain.Chain, []erro
 		RequestLimit: c.limit, EncodedResponses: message.GetEncodedResponses(), Upstreams: message.GetUpstreams(),
 	})
 	if err != nil {
-		return nil, []error{err}
+		fail(message.GetOperation(), err)
+		return nil
 	}
-	return made, nil
+	return made
 }
 
 func (c *chains) acquireChain(b *build, message *nodev1.Chain, fresh *chain.Chain) {

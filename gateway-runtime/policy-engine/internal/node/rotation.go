@@ -205,7 +205,7 @@ func (c *chains) replace(b *build) error {
 	var wrong buildErrors
 	for _, message := range b.message.GetChains() {
 		if ref := c.refs[message.GetId()]; ref != nil && ref.bundles > 0 {
-			wrong.add(message.GetOperation(), c.replaceChain(b, ref))
+			c.replaceChain(b, ref, &wrong)
 		}
 	}
 	for id, made := range b.built {
@@ -216,22 +216,22 @@ func (c *chains) replace(b *build) error {
 	return wrong.err()
 }
 
-func (c *chains) replaceChain(b *build, ref *chainRef) []error {
+func (c *chains) replaceChain(b *build, ref *chainRef, wrong *buildErrors) {
 	for _, attachment := range ref.message.GetAttachments() {
 		id := b.instance(attachment)
 		if c.instances[id] == nil && b.built[id] == nil && b.failures[id] == nil {
-			return []error{transientError{errStale}}
+			wrong.add(ref.message.GetOperation(), []error{transientError{errStale}})
+			return
 		}
 	}
-	fresh, errs := c.newChain(b, ref.message)
+	fresh := c.newChain(b, ref.message, wrong)
 	if fresh == nil {
-		return errs
+		return
 	}
 	old := &replacedChain{ref.chain, ref.instances}
 	c.hold(ref, b, fresh)
 	c.replaced[old] = true
 	c.table.Replace(fresh, c.grace, func() { c.gone(departure{replaced: old}) })
-	return nil
 }
 
 // closeReplaced closes a chain whose last exchange has ended, and the instances that no chain needs any more.
