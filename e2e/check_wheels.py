@@ -51,6 +51,13 @@ def test_pip_finds_nothing_wrong(installed: Installation, tmp_path: Path) -> Non
     assert installed.run("gatewright", "version", cwd=tmp_path).startswith("gatewright 0.1.0\n")
 
 
+def test_the_policies_that_ship_are_told_of(installed: Installation, tmp_path: Path) -> None:
+    assert re.search("^cors +v[0-9.]+ +Go +Lets web pages ", installed.run("gatewright", "policy", cwd=tmp_path), re.M)
+    page = installed.run("gatewright", "policy", "jwt-auth", cwd=tmp_path)
+    assert "\n  issuers[].audiences\n      list of strings, " in page
+    assert "\n  policies:\n    - name: jwt-auth\n      version: v1\n      params:\n" in page, "its example is installed"
+
+
 def test_the_first_answer_comes_within_fifteen_seconds(installed: Installation, tmp_path: Path) -> None:
     warm, folder = tmp_path / "warm", tmp_path / "gateway"
     installed.run("gatewright", "init", str(warm), cwd=tmp_path)

@@ -13,6 +13,10 @@ from shlex import quote
 from typing import Any
 
 import yaml
+from gatewright.definition import PolicyDefinition, Runtime
+from gatewright_cli.commands.policies import STAND_IN
+from gatewright_documents import definition_words
+from gatewright_documents.definition_words import one_line, phases, together
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = ROOT / "policies"
@@ -25,22 +29,18 @@ MEASURED = (
     "in requests of plain Envoy, measured in the same rounds: the median, and the range.\n"
     "Behind a `*`, other processes disturbed a sample; `python -m bench shipped` measures it on your machine."
 )
-LIMITS = {
-    "pattern": "matches `{}`", "minimum": "at least {}", "maximum": "at most {}", "minLength": "at least {} characters",
-    "maxLength": "at most {} characters", "minItems": "at least {} entries", "maxItems": "at most {} entries",
-    "const": "`{}`",
-}  # fmt: skip
-LONG = "x" * 40  # a pattern of that length tells people nothing
 URL = "http://127.0.0.1:8080/sample"
-STAND_IN = re.compile(r"\$([A-Z][A-Z_]+)\b")
-"""What an example's counterpart gives a value, such as `$ISSUER`."""
+PIPE = "\\|"
+"""As a cell of a table has it."""
 Json = dict[str, Any]
 
 
 def pages(costs: Path = COSTS) -> dict[str, str]:
     """File name to Markdown: one for each policy, and one that lists them, with what they cost where that is known."""
     named = {folder.name: read(folder) for folder in folders()}
-    rows = [f"| [`{name}`](policy-{name}.md) | {text(found['description'])} |" for name, (found, _) in named.items()]
+    rows = [
+        f"| [`{name}`](policy-{name}.md) | {one_line(found['description'])} |" for name, (found, _) in named.items()
+    ]
     listed = "\n".join(["# Policies that ship", "", "| policy | |", "| --- | --- |", *rows])
     return {"policies-that-ship.md": "\n\n".join([listed, *measured(costs)]) + "\n"} | {
         f"policy-{name}.md": page(name, definition, examples) for name, (definition, examples) in named.items()
@@ -68,29 +68,21 @@ def measured(costs: Path) -> Iterator[str]:
     yield figures
 
 
-def page(name: str, definition: Json, examples: list[Json]) -> str:
-    mode = definition["processingMode"]
-    phases = [words for key, words in PHASES.items() if mode[key] != "SKIP"]
+def page(name: str, document: Json, examples: list[Json]) -> str:
+    definition = PolicyDefinition.from_document(document)
+    language = "Go" if definition.runtime is Runtime.GO else "Python"
     parts = [
         f"# {name}",
-        text(definition["description"]),
-        f"`{name}:{definition['version']}`, in {'Go' if definition['runtime'] == 'go' else 'Python'}; "
-        f"it sees {', '.join(phases)}.",
+        one_line(definition.description),
+        f"`{name}:{definition.version}`, in {language}; it sees {', '.join(phases(definition))}.",
+        f"Network: {definition_words.network(definition)}. Files: {definition_words.files(definition)}.",
         "## Parameters",
-        parameters(definition.get("parameters", {})),
-        *operators(name, definition.get("systemParameters", {})),
+        parameters(document.get("parameters", {})),
+        *operators(name, document.get("systemParameters", {})),
         *(part for example in examples for part in shown(example)),
         MADE.format(name),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-PHASES = {
-    "requestHeaderMode": "the request's headers",
-    "requestBodyMode": "its body",
-    "responseHeaderMode": "the response's headers",
-    "responseBodyMode": "the response's body",
-}
 
 
 # ---------------------------------------------------------------- parameters
@@ -105,52 +97,24 @@ def operators(name: str, schema: Json) -> Iterator[str]:
 
 
 def parameters(schema: Json) -> str:
-    found = list(rows(schema, schema, ""))
+    found = list(map(row, definition_words.parameters(schema, code)))
     if not found:
         return "It has none."
-    return "\n".join(["| parameter | | default | |", "| --- | --- | --- | --- |", *found])
+    rule = [f"Together: {rule}.", ""] if (rule := together(schema, code)) else []
+    return "\n".join([*rule, "| parameter | | default | |", "| --- | --- | --- | --- |", *found])
 
 
-def rows(schema: Json, root: Json, before: str) -> Iterator[str]:
-    required = schema.get("required", ())
-    for name, given in schema.get("properties", {}).items():
-        field = resolved(given, root)
-        path = f"{before}{name}"
-        default = "required" if name in required else f"`{json.dumps(field['default'])}`" if "default" in field else ""
-        yield f"| `{path}` | {kind(field, root)} | {default} | {text(field.get('description', ''))} |".replace(
-            "  ", " "
-        )
-        inner = resolved(field.get("items", {}), root) if field.get("type") == "array" else field
-        yield from rows(inner, root, f"{path}[]." if inner is not field else f"{path}.")
+def row(found: definition_words.Parameter) -> str:
+    default = "required" if found.required else found.default and code(found.default)
+    cells = (code(found.path), found.kind, default, found.description)
+    return f"| {' | '.join(cell.replace('|', PIPE) for cell in cells)} |".replace("  ", " ")
 
 
-def kind(field: Json, root: Json) -> str:
-    """What a value may be, in words."""
-    if "enum" in field:
-        return ", ".join(f"`{value}`" for value in field["enum"])
-    types = field.get("type", "any")
-    words = [types if isinstance(types, str) else " or ".join(types)]
-    if field.get("type") == "array":
-        inner = resolved(field.get("items", {}), root)
-        words = [f"list of {'objects' if inner.get('type') == 'object' else kind(inner, root)}"]
-    words += [
-        said.format(cell(field[name])) for name, said in LIMITS.items() if len(str(field.get(name, LONG))) < len(LONG)
-    ]
-    return ", ".join(words)
-
-
-def resolved(field: Json, root: Json) -> Json:
-    """With what its `$ref` names."""
-    name = field.get("$ref", "").removeprefix("#/$defs/")
-    return {**root["$defs"][name], **field} if name else field
-
-
-def text(words: str) -> str:
-    return " ".join(words.split())
-
-
-def cell(value: object) -> str:
-    return str(value).replace("|", "\\|")
+def code(value: object) -> str:
+    """Between backticks, of which there are more than in the value."""
+    text = str(value)
+    fence = "``" if "`" in text else "`"
+    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
 
 
 # ---------------------------------------------------------------- examples

@@ -17,6 +17,7 @@ from gatewright_cli.commands.init_command import init
 from gatewright_cli.commands.inspector_command import inspector
 from gatewright_cli.commands.log_level_command import log_level
 from gatewright_cli.commands.new_command import new
+from gatewright_cli.commands.policy_command import policy
 from gatewright_cli.commands.record_command import record
 from gatewright_cli.commands.reload_command import reload
 from gatewright_cli.commands.replay_command import replay
@@ -43,6 +44,7 @@ def cli() -> None:
 for command in (
     init,
     new,
+    policy,
     build,
     version,
     status,

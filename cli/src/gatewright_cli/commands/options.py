@@ -10,6 +10,8 @@ from gatewright_cli.commands.units import DURATION
 
 MANIFEST = Path("build.yaml")
 OUTPUT = Path("build/stock")
+DEFINITIONS = "policy-definitions"
+"""In a build output: NAME-VERSION.yaml."""
 STATE_DIR = Path(".gatewright")
 A_PATH = click.Path(path_type=Path)
 """Not checked by click: what is wrong with a path is said with all other mistakes."""

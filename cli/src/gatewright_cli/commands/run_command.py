@@ -162,7 +162,7 @@ PORT = click.IntRange(0, 65535)
     type=click.Choice(["none", "landlock", "user"]),
     default="landlock",
     show_default=True,
-    help="What executors are kept from: see docs/how-to/operations.md. user: with a user of its own for each group.",
+    help="What keeps executors from all that is not theirs: the kernel's Landlock; user: also a user for each group.",
 )
 @click.option(
     "--executor-uids",

@@ -13,13 +13,12 @@ from gatewright_documents.definition_schema import definition_schema
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 
-from gatewright_cli.commands.options import OUTPUT, STATE_DIR
+from gatewright_cli.commands.options import DEFINITIONS, OUTPUT, STATE_DIR
 from gatewright_cli.commands.template import write_texts
 from gatewright_cli.mistakes import PreflightError
 
 FOLDER = STATE_DIR / "schemas"
 """In a project: what its files name in their first line."""
-DEFINITIONS = "policy-definitions"
 SCHEMAS: dict[str, Callable[[], JsonObject]] = {
     "api": api_schema,
     "build": manifest_schema,

@@ -239,7 +239,8 @@ DEFINITION_KEYS = {
         default=PREPARE_TIMEOUT,
     ),
 }
-_ACCESS = ("files", "network")
+_ACCESS = {"files": "files: {read: [/etc/tokens]}", "network": "network: [id.internal:443]"}
+"""What says whom and what a policy reaches, with an example of each."""
 
 
 def definition_mistakes(document: object) -> Iterator[DefinitionMistake]:
@@ -249,9 +250,9 @@ def definition_mistakes(document: object) -> Iterator[DefinitionMistake]:
     if not isinstance(document, Mapping):
         yield _no_mapping(document)
         return
-    yield from _key_mistakes((), document, DEFINITION_KEYS, _ACCESS)
+    yield from _key_mistakes((), document, DEFINITION_KEYS, tuple(_ACCESS))
     for path, expected, value in access_mistakes(document):
-        cure = "remove it" if document.get("runtime") == "go" else "mend it: docs/how-to/policies.md has an example"
+        cure = "remove it" if document.get("runtime") == "go" else f"write it like {_ACCESS[str(path[0])]}"
         yield DefinitionMistake(path, expected, cure, value)
     modes = document.get("processingMode")
     if isinstance(modes, Mapping):

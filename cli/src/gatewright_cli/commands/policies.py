@@ -1,0 +1,141 @@
+"""The policies that there are: those that ship with this installation, or those of a build."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from gatewright.definition import PolicyDefinition
+from gatewright_builder.mistake import BuildError
+from gatewright_builder.policy_definition import DEFINITION_FILE
+from gatewright_builder.sources import find_sources
+from gatewright_documents.document import read_file
+from gatewright_documents.mistake import Invalid, listed
+from gatewright_documents.policy_definition import mistakes_in_definition
+from gatewright_documents.values import JsonObject
+
+from gatewright_cli.commands.options import DEFINITIONS, OUTPUT
+from gatewright_cli.mistakes import PreflightError, refuse
+
+EXAMPLES_FILE = "example.yaml"
+STAND_IN = re.compile(r"\$([A-Z][A-Z_]+)\b")
+"""What an example has in the place of a value that is its reader's own, such as `$ISSUER`."""
+ALIKE = 0.6
+
+
+@dataclass(frozen=True)
+class KnownPolicy:
+    """One version of a policy. content: its definition as the author wrote it. examples: how it is attached, by those
+    that come with it; none for policies of one's own.
+    """
+
+    definition: PolicyDefinition
+    content: JsonObject
+    examples: tuple[JsonObject, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """jwt-auth"""
+        return self.definition.name
+
+    @property
+    def version(self) -> str:
+        """v1.0.0"""
+        return self.definition.version
+
+
+def known_policies(build: Path | None = None) -> list[KnownPolicy]:
+    """Those that ship, or all of a build output, by name, the newest version of each first.
+
+    Raises PreflightError: no build output, or a definition in it that is none.
+    """
+    shipped = _shipped()
+    if build is None:
+        return shipped
+    paths = sorted((build / DEFINITIONS).glob("*.yaml"))
+    if not paths:
+        cure = "name the folder that `gatewright build` has written, or leave --build out for the policies that ship"
+        raise PreflightError([f"--build {build}: expected a build output with {DEFINITIONS} in it, got none; {cure}"])
+    examples = {(each.name, each.version): each for each in shipped}
+    found = _read_all(paths)
+    found = [_with_examples(each, examples.get((each.name, each.version))) for each in found]
+    return sorted(found, key=lambda each: (each.name, [-number for number in _numbers(each.version)]))
+
+
+def find_policy(wanted: str, build: Path | None = None) -> tuple[KnownPolicy, list[str]]:
+    """NAME, NAME:v1 or NAME:v1.0.0: the newest that it names, and all versions that there are of it.
+
+    Raises PreflightError, with what was meant where a name is alike.
+    """
+    known = known_policies(build)
+    name, _, version = wanted.partition(":")
+    versions = [each for each in known if each.name == name]
+    if not versions:
+        raise PreflightError([_unknown(name, {each.name for each in known}, build)])
+    there = [each.version for each in versions]
+    fitting = [each for each in versions if not version or f"{each.version}.".startswith(f"{version}.")]
+    if not fitting:
+        said = f"expected a version of {name}, {listed(there)}, got {version!r}"
+        raise PreflightError([f"NAME: {said}; write {name}:{there[0]}, or {name} alone for the newest"])
+    return fitting[0], there
+
+
+def _shipped() -> list[KnownPolicy]:
+    try:
+        folders = find_sources().shipped_policies
+    except BuildError as error:
+        raise PreflightError([str(one) for one in error.mistakes]) from error
+    return [
+        KnownPolicy(each.definition, each.content, _examples(folder))
+        for folder, each in zip(folders, _read_all([folder / DEFINITION_FILE for folder in folders]), strict=True)
+    ]
+
+
+def _read_all(paths: Sequence[Path]) -> list[KnownPolicy]:
+    found, mistakes = [], []
+    for path in paths:
+        try:
+            document = read_file(path, str(path))
+            if wrong := list(mistakes_in_definition(document)):
+                raise Invalid(wrong)
+            found.append(KnownPolicy(PolicyDefinition.from_document(document.value), document.value))
+        except Invalid as invalid:
+            mistakes += [str(one) for one in invalid.mistakes]
+    refuse(mistakes)
+    return found
+
+
+def _examples(folder: Path) -> tuple[JsonObject, ...]:
+    path = folder / EXAMPLES_FILE
+    return tuple(read_file(path, str(path)).value) if path.is_file() else ()
+
+
+def _with_examples(found: KnownPolicy, shipped: KnownPolicy | None) -> KnownPolicy:
+    """Those of the policy that ships, where this is the same."""
+    if shipped is None or shipped.content != found.content:
+        return found
+    return shipped
+
+
+def _unknown(name: str, known: Iterable[str], build: Path | None) -> str:
+    names = sorted(known)
+    where = "that ships" if build is None else f"of the build in {build}"
+    alike = _alike(name, names)
+    meant = f"one of {', '.join(alike)}" if len(alike) > 1 else "".join(alike)
+    cures = [f"was {meant} meant?" if meant else f"there are {', '.join(names)}"]
+    if build is None:
+        cures.append(f"say --build {OUTPUT} for those of your own, once they are built")
+    return f"NAME: expected a policy {where}, got {name!r}; {'; '.join(cures)}"
+
+
+def _alike(name: str, names: Sequence[str]) -> list[str]:
+    """Those that have it as a word of theirs, as jwt-auth has `jwt`; else one that is spelled much like it."""
+    parts = [one for one in names if name and re.search(rf"(^|-){re.escape(name)}(-|$)", one)]
+    return parts or get_close_matches(name, names, n=1, cutoff=ALIKE)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version[1:].split(".")]

@@ -1,0 +1,43 @@
+"""`gatewright policy`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from gatewright_cli.commands.options import A_PATH
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "--build", type=A_PATH, help="A build output, whose policies are meant: your own too. [default: those that ship]"
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print it as JSON: the definition of a policy, or a list of them."
+)
+def policy(name: str | None, build: Path | None, as_json: bool) -> None:
+    """List the policies that ship, or say of one what it does, its parameters, and how an API attaches it.
+
+    NAME is that of a policy; NAME:v1 and NAME:v1.2.3 say which version, where a build has several.
+    """
+    from gatewright_cli.commands.policies import find_policy, known_policies
+    from gatewright_cli.commands.policy_page import overview, page, summary
+    from gatewright_cli.exchanges.paint import Paint
+
+    paint = Paint.of(sys.stdout)
+    if name is None:
+        known = known_policies(build)
+        content: object = [summary(each) for each in known]
+        lines = overview(known, paint)
+    else:
+        found, versions = find_policy(name, build)
+        content, lines = found.content, page(found, versions, paint)
+    if as_json:
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    for line in lines:
+        click.echo(line, color=paint.colours)
