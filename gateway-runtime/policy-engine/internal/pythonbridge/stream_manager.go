@@ -123,7 +123,11 @@ func (m *StreamManager) run(ctx context.Context) {
 			return
 		}
 		if attached || !logged {
-			m.log.Warn("no stream to the executor process; connecting until there is one", "cause", err.Error())
+			reason := "no stream to the executor process"
+			if attached {
+				reason = lossInWords(err)
+			}
+			m.log.Warn(reason+"; connecting until there is one", "cause", err.Error())
 		}
 		logged = true
 		if time.Since(started) > m.options.BackoffMax {
