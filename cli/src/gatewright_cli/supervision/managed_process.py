@@ -23,7 +23,7 @@ StartedWith = Callable[[ProcessSpec], ProcessSpec]
 T = TypeVar("T")
 STALL_SECONDS = 60.0
 REPORT_SECONDS = 10.0
-RESTARTS_KEPT = 32
+RESTARTS_KEPT = 64
 """With their times; the pauses between restarts allow no more in a minute."""
 LONGEST_POLL_SECONDS = 0.2
 
