@@ -304,7 +304,16 @@ def test_a_node_that_restarts_and_a_policy_that_ends_its_process(own_gateway: Ga
         assert httpx.get(f"{gateway.url}/dies/x", timeout=30).status_code == 503
         line = tail.line()
         assert "faulty:v1.0.0 failed: crashed" in line
-        assert "failed in its request phase: crashed: " in explained(gateway, id_of(line))
+        said = explained(gateway, id_of(line))
+        assert "failed in its request phase: crashed: the executor process ended while it ran" in said.splitlines()[0]
+        assert "rpc error" not in said
+        lost = "the executor process ended; connecting until there is one"
+        eventually("the engine says so", lambda: gateway.logged(component="policy-engine", message=lost))
+        one = {"message": "policy failed", "requestId": id_of(line)}
+        eventually("the failure is logged", lambda: gateway.logged(**one))
+        (failed,) = gateway.logged(**one)
+        assert failed["reason"] == "the executor process ended while it ran"
+        assert "rpc error" in failed["cause"]
 
         def quarantined() -> bool:
             assert httpx.get(f"{gateway.url}/dies/x", timeout=30).status_code == 503

@@ -163,7 +163,7 @@ def test_a_signal_in_the_middle_of_a_start_stops_in_order_and_leaves_nothing(ben
         assert (found["state"], found["pid"], found["version"]) == ("starting", process.pid, 1)
         assert [each["name"] for each in found["processes"]] == ["engine", "envoy"]
         assert found["processes"][1] == {
-            "name": "envoy", "state": "waiting", "pid": None, "restarts": 0,
+            "name": "envoy", "state": "waiting", "pid": None, "restarts": 0, "restartedAt": [],
             "listen": found["url"].removeprefix("http://"), "leaving": False,
             "sockets": [f"{bench.folder}/run/envoy-admin.sock"],
         }  # fmt: skip

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,9 +10,14 @@ from gatewright_cli.commands import status_table
 from gatewright_cli.commands.status import Health, health, shortcomings
 from gatewright_cli.node import upstreams
 
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
-def process(name: str, state: str = "ready", leaving: bool = False) -> dict[str, Any]:
-    return {"name": name, "state": state, "leaving": leaving, "pid": 7, "restarts": 0, "listen": None}
+
+def process(name: str, state: str = "ready", leaving: bool = False, restarted: Iterable[float] = ()) -> dict[str, Any]:
+    """restarted: how many seconds before NOW it was ready again."""
+    times = [(NOW - timedelta(seconds=ago)).isoformat() for ago in restarted]
+    always = {"pid": 7, "restarts": len(times), "listen": None}
+    return {"name": name, "state": state, "leaving": leaving, "restartedAt": times, **always}
 
 
 def status(*processes: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -80,6 +87,16 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
         (status(certificates=[certificate("web", -1)]), Health.DEGRADED, ["certificate web has expired"]),
         (status(certificates=[certificate("a", -1), certificate("b", -9)]), Health.DEGRADED,
          ["certificate a and certificate b have expired"]),
+        (status(process("executor-default-0", restarted=(4.3,))), Health.DEGRADED,
+         ["executor-default-0 was restarted 4 s ago"]),
+        (status(process("engine", restarted=(-2,))), Health.DEGRADED,
+         ["engine was restarted 0 s ago"]),  # somebody has set the clock
+        (status(process("executor-default-0", restarted=(70, 60, 59, 4))), Health.DEGRADED,
+         ["executor-default-0 was restarted 4 s ago (2 times in the last minute)"]),
+        (status(process("executor-default-0", restarted=(4000, 60))), Health.HEALTHY, []),
+        (status(process("executor-default-0", "restarting", restarted=(4,))), Health.DEGRADED,
+         ["executor-default-0 is restarting"]),
+        (status(process("executor-default-0.1", leaving=True, restarted=(4,))), Health.HEALTHY, []),
         (status(process("controller", "restarting")), Health.DEGRADED, ["controller is restarting"]),
         (status(process("executor-default-0", "starting")), Health.DEGRADED, ["executor-default-0 is starting"]),
         (status(process("envoy", "restarting")), Health.NOT_SERVING, ["envoy is restarting"]),
@@ -89,8 +106,8 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
     ],
 )  # fmt: skip
 def test_how_a_run_is(found: dict[str, Any], expected: Health, said: list[str]) -> None:
-    assert health(found) is expected
-    assert shortcomings(found) == said
+    assert health(found, NOW) is expected
+    assert shortcomings(found, NOW) == said
 
 
 def test_the_exit_status_that_is_documented() -> None:

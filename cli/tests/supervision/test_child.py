@@ -39,6 +39,20 @@ def test_stdout_and_stderr_are_read_to_the_last_byte(bench: Bench) -> None:
     assert (status, said) == (3, [b"out", b"err\xff", b"last"])
 
 
+def test_lines_that_are_for_nobody_are_read_and_not_passed_on(bench: Bench) -> None:
+    spec = replace(python("print('one\\nnot this one\\nnot that\\ntwo')"), unshown=(b"this", b"that"))
+    said: list[bytes] = []
+
+    async def live() -> None:
+        child = Child(spec, said.extend)
+        await child.exited
+        assert child.lines_read == 4
+        assert list(child.last_lines) == [b"one", b"two"]
+
+    bench.run(live())
+    assert said == [b"one", b"two"]
+
+
 def test_a_huge_line_costs_no_memory_and_blocks_nobody(bench: Bench) -> None:
     program = "import os\nfor _ in range(400): os.write(1, b'x' * 65536)\nos.write(1, b'\\nafter\\n')"
     status, said = said_by(bench, program)

@@ -12,6 +12,7 @@ from gatewright_cli.supervision import managed_process
 from gatewright_cli.supervision.handed_socket import HandedSocket
 from gatewright_cli.supervision.managed_process import ManagedProcess, StartError, State
 from gatewright_cli.supervision.probes import Speaks
+from gatewright_cli.supervision.records import now
 from gatewright_cli.supervision.restarts import RestartPolicy
 from gatewright_cli.supervision.specs import ProcessSpec
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder
@@ -68,9 +69,12 @@ def test_a_killed_process_comes_back_alone(bench: Bench) -> None:
         process = keep(bench, bench.listener("a"))
         await process.start()
         first = process.pid
+        assert [*process.restarted_at] == []
+        before = now()
         os.kill(first or 0, signal.SIGKILL)
         await bench.until(lambda: process.state is State.READY and process.pid not in {None, first})
         assert process.restarts.count == 1
+        assert [before <= at <= now() for at in process.restarted_at] == [True]
         await process.stop()
 
     bench.run(live())
@@ -103,6 +107,7 @@ def test_a_start_that_succeeds_at_the_third_attempt_is_a_start(bench: Bench) -> 
         process = keep(bench, bench.listener("a", DIES_TWICE))
         await process.start()
         assert process.restarts.count == 2
+        assert [*process.restarted_at] == []
         await process.stop()
 
     bench.run(live())

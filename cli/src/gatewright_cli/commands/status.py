@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
@@ -10,6 +11,8 @@ RunStatus = dict[str, Any]
 """status.json as an object; see NodeRun."""
 NEEDED = ("engine", "envoy")
 """Processes without which requests, or those on routes with policies, are not answered."""
+RECENT_SECONDS = 60.0
+"""For so long after it is back, a process is a shortcoming: one that ends again and again is ready in between."""
 
 
 class Health(IntEnum):
@@ -25,23 +28,24 @@ class Health(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
-def health(status: RunStatus) -> Health:
+def health(status: RunStatus, now: datetime | None = None) -> Health:
     """NOT_SERVING: it starts or stops, or Envoy or the engine is away. DEGRADED: it serves, with shortcomings."""
     away = any(each["state"] != "ready" for each in _staying(status) if each["name"] in NEEDED)
     if status["state"] != "running" or away:
         return Health.NOT_SERVING
-    return Health.DEGRADED if shortcomings(status) else Health.HEALTHY
+    return Health.DEGRADED if shortcomings(status, now) else Health.HEALTHY
 
 
-def shortcomings(status: RunStatus) -> list[str]:
-    """A few words for each kind of thing that is not as it should be."""
-    return list(_shortcomings(status))
+def shortcomings(status: RunStatus, now: datetime | None = None) -> list[str]:
+    """A few words for each kind of thing that is not as it should be. now: the present time where it is None."""
+    return list(_shortcomings(status, now or datetime.now(UTC)))
 
 
-def _shortcomings(status: RunStatus) -> Iterator[str]:
+def _shortcomings(status: RunStatus, now: datetime) -> Iterator[str]:
     if status["state"] != "running":
         yield f"the run is {status['state']}"
     yield from (f"{each['name']} is {each['state']}" for each in _staying(status) if each["state"] != "ready")
+    yield from _restarted(status, now)
     apis = status["apis"]
     if down := sum(api["state"] != "deployed" for api in apis):
         yield f"{down} of {len(apis)} APIs not deployed"
@@ -56,6 +60,16 @@ def _shortcomings(status: RunStatus) -> Iterator[str]:
     expired = [f"{one['kind']} {one['name']}" for one in status.get("certificates", []) if one["daysLeft"] < 0]
     if expired:
         yield f"{' and '.join(expired)} {'has' if len(expired) == 1 else 'have'} expired"
+
+
+def _restarted(status: RunStatus, now: datetime) -> Iterator[str]:
+    """Processes that are ready, and ended a short while ago."""
+    for each in _staying(status):
+        ages = [(now - datetime.fromisoformat(time)).total_seconds() for time in each.get("restartedAt", [])]
+        recent = [max(age, 0.0) for age in ages if age < RECENT_SECONDS]
+        if recent and each["state"] == "ready":
+            often = f" ({len(recent)} times in the last minute)" if len(recent) > 1 else ""
+            yield f"{each['name']} was restarted {min(recent):.0f} s ago{often}"
 
 
 def _staying(status: RunStatus) -> list[dict[str, Any]]:

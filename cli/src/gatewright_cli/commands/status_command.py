@@ -23,8 +23,9 @@ def status(context: click.Context, run_dir: Path | None, as_json: bool, healthch
     """Print how a node is: where it listens, tells its metrics and has its Inspector, its processes, its APIs, its
     certificates by ACME, the policies under quarantine.
 
-    Exit status 0: all is as it should be; 3: it serves, and an API is not deployed, a process is away, a certificate is
-    not obtained or renewed, or a policy is under quarantine; 1: it does not serve, or there is none.
+    Exit status 0: all is as it should be; 3: it serves, and an API is not deployed, a process is away or was within the
+    last minute, a certificate is not obtained or renewed, or a policy is under quarantine; 1: it does not serve, or
+    there is none.
     """
     from gatewright_cli.commands.status import Health, health
     from gatewright_cli.node.run_dir import RunDirError, find_run, read_status

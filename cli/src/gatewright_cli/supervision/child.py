@@ -30,9 +30,10 @@ class Child:
     """A running process in a group of its own. Needs a running event loop; everything here runs on it.
 
     `exited` gets the exit status as subprocess has it (negative: the signal) when the process has ended and its
-    output has been read. on_lines: called with the lines of its stdout and stderr, in batches; where the spec says that
-    its stdout is an access log, those go to on_access_lines. on_exit: called when the process has ended and is not
-    reaped yet, so that no other process has its pid. Raises NotStartedError.
+    output has been read. on_lines: called with the lines of its stdout and stderr, in batches, but for those that the
+    spec keeps from everybody; where it says that its stdout is an access log, those go to on_access_lines. on_exit:
+    called when the process has ended and is not reaped yet, so that no other process has its pid. Raises
+    NotStartedError.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Child:
         on_exit: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._on_lines, self._on_exit = on_lines, on_exit
+        self._on_lines, self._on_exit, self._unshown = on_lines, on_exit, spec.unshown
         self.last_lines: deque[bytes] = deque(maxlen=LAST_LINES)
         self.lines_read = 0
         self.exited: asyncio.Future[int] = self._loop.create_future()
@@ -100,8 +101,11 @@ class Child:
 
     def _keep_and_pass_on(self, lines: list[bytes]) -> None:
         self.lines_read += len(lines)
+        if self._unshown:
+            lines = [line for line in lines if not any(part in line for part in self._unshown)]
         self.last_lines.extend(lines)
-        self._on_lines(lines)
+        if lines:
+            self._on_lines(lines)
 
     def _reap(self) -> None:
         """The process has ended: its group is killed, and its output read to the last byte."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from gatewright_cli.supervision.liveness import until_silent
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.probes import POLL_SECONDS, Drain
 from gatewright_cli.supervision.progress import Progress, Snapshot
-from gatewright_cli.supervision.records import Source
+from gatewright_cli.supervision.records import Source, now
 from gatewright_cli.supervision.restarts import RestartPolicy, Restarts
 from gatewright_cli.supervision.specs import ProcessSpec
 
@@ -22,6 +23,8 @@ StartedWith = Callable[[ProcessSpec], ProcessSpec]
 T = TypeVar("T")
 STALL_SECONDS = 60.0
 REPORT_SECONDS = 10.0
+RESTARTS_KEPT = 64
+"""With their times; the pauses between restarts allow no more in a minute."""
 LONGEST_POLL_SECONDS = 0.2
 
 
@@ -80,6 +83,7 @@ class ManagedProcess:
         self.state = State.WAITING
         self.leaving = False
         self.restarts = Restarts(policy or RestartPolicy())
+        self.restarted_at: deque[str] = deque(maxlen=RESTARTS_KEPT)
         self._output = output
         self._on_change, self._on_pid = on_change, on_pid
         self._stall_seconds = stall_seconds
@@ -93,13 +97,15 @@ class ManagedProcess:
         return None if self._child is None or self._child.exited.done() else self._child.pid
 
     def status(self) -> dict[str, object]:
-        """For status.json: name, state, pid (null while there is no process), restarts, listen, sockets, leaving
-        (another process has taken its place), and the spec's labels."""
+        """For status.json: name, state, pid (null while there is no process), restarts, restartedAt (when it was ready
+        again, the latest times), listen, sockets, leaving (another process has taken its place), and the spec's
+        labels."""
         return {
             "name": self.spec.name,
             "state": self.state,
             "pid": self.pid,
             "restarts": self.restarts.count,
+            "restartedAt": [*self.restarted_at],
             "listen": self.spec.listen,
             "sockets": [str(socket) for socket in ([self.spec.relay] if self.spec.relay else self.spec.sockets)],
             "leaving": self.leaving,
@@ -179,6 +185,8 @@ class ManagedProcess:
         await self._until_ready(child)
         if self.spec.handed is not None:
             self.spec.handed.open()
+        if first_ready.done():
+            self.restarted_at.append(now())
         self._set_state(State.READY)
         message = "process is back" if first_ready.done() else "process is ready"
         self._output.event(message, process=self.spec.name, pid=child.pid, took=f"{child.uptime:.2f}s")

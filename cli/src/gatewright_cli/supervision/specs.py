@@ -49,6 +49,7 @@ class ProcessSpec:
     progress before it is killed and started again.
     labels: what status.json says of it besides.
     stop_seconds: how long it may take to end after SIGTERM; then SIGKILL to its whole group.
+    unshown: lines that have one of these in them are passed on to nobody.
     cure: what a person should look at if it cannot be started.
     """
 
@@ -71,5 +72,6 @@ class ProcessSpec:
     labels: Mapping[str, object] = field(default_factory=dict)
     component: str = ""
     writes_access_log: bool = False
+    unshown: tuple[bytes, ...] = ()
     stop_seconds: float = 10.0
     cure: str = ""

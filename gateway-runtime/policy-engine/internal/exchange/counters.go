@@ -94,9 +94,14 @@ func logFailure(log *slog.Logger, labels chain.Labels, execution chain.Execution
 	case execution.Continued, labels.Shadow:
 		level = slog.LevelWarn
 	}
-	log.LogAttrs(context.Background(), level, message,
+	attributes := []slog.Attr{
 		slog.String("requestId", execution.RequestID), slog.String("policy", labels.Policy),
 		slog.String("class", string(failure.Class)), slog.String("reason", failure.Message),
 		slog.String("phase", execution.Phase), slog.String("api", labels.API),
-		slog.String("operation", labels.Operation), slog.Bool("continued", execution.Continued))
+		slog.String("operation", labels.Operation), slog.Bool("continued", execution.Continued),
+	}
+	if failure.Cause != nil {
+		attributes = append(attributes, slog.String("cause", failure.Cause.Error()))
+	}
+	log.LogAttrs(context.Background(), level, message, attributes...)
 }

@@ -2,6 +2,7 @@ package exchange_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -158,6 +159,16 @@ func TestAFailureIsLoggedOnce(t *testing.T) {
 			strings.Count(line, "\n") != 1) {
 			t.Errorf("%s: got %s", want, line)
 		}
+	}
+}
+
+func TestTheCauseOfAFailureIsForTheLog(t *testing.T) {
+	var log bytes.Buffer
+	c := exchange.NewCounters(slog.New(slog.NewTextHandler(&log, nil)))
+	failure := &v1alpha.Failure{Class: v1alpha.ClassCrashed, Message: "its process ended", Cause: errors.New("rpc error: EOF")}
+	execute(c.Executions(labels("p:v1.0.0", "orders", "GET /")), chain.Execution{Failure: failure})
+	if line := log.String(); !strings.Contains(line, `reason="its process ended"`) || !strings.HasSuffix(line, "cause=\"rpc error: EOF\"\n") {
+		t.Errorf("expected both, the cause last, got %s", line)
 	}
 }
 

@@ -207,7 +207,7 @@ func (g *group) awaitJoined(ctx context.Context, m *StreamManager) error {
 func (g *group) joined(m *StreamManager) (bool, error) {
 	at, lost := m.configureProgress()
 	if lost != nil {
-		return false, fmt.Errorf("executor group %q: the process at %s was lost before it was ready: %w", g.name, m.address, lost)
+		return false, fmt.Errorf("executor group %q: %s before it was ready: %w", g.name, lossInWords(lost), lost)
 	}
 	if !m.connected.Load() {
 		return false, nil

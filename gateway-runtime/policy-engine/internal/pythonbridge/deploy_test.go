@@ -201,7 +201,7 @@ func TestDeployIsRefused(t *testing.T) {
 		},
 		"the process is lost": {
 			func(c *conversation) { c.hello(); c.nextFrame(); c.breakStream() },
-			"was lost before it was ready",
+			"the stream to the executor process broke before it was ready",
 		},
 	}
 	for name, refusal := range cases {

@@ -183,7 +183,7 @@ func TestRealExecutorKilledAndStartedAgain(t *testing.T) {
 	built := receive(t, build(groups), "the policy")
 	must(built.err)
 	_, err := onRequest(t, built.policy, realRequest("/kill"))
-	wantClass(t, err, v1alpha.ClassCrashed)
+	wantLost(t, err, "the executor process ended while it ran")
 	_, err = onRequest(t, built.policy, realRequest("/orders"))
 	wantClass(t, err, v1alpha.ClassUnavailable)
 	x.start(t)

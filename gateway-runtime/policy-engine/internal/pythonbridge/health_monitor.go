@@ -79,7 +79,7 @@ func (h *healthMonitor) checkAgain(ctx context.Context) error {
 	check, err := h.check(ctx)
 	if err != nil {
 		if h.failures++; h.failures >= h.process.options.HealthMisses {
-			return fmt.Errorf("%d health checks in a row failed, the last one: %w", h.failures, err)
+			return fmt.Errorf("%w: %d in a row failed, the last one: %w", errSilent, h.failures, err)
 		}
 		return nil
 	}

@@ -9,9 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 	"gatewright.dev/policy-engine/internal/policymetrics"
 	"gatewright.dev/policy-engine/internal/quarantine"
@@ -80,13 +77,7 @@ type availability struct {
 	load      atomic.Int64 // executions that wait or are sent
 }
 
-var (
-	errNotConnected = errors.New("the executor process is not connected")
-
-	// errStreamEnded is an orderly end: the process has answered all that it has acknowledged. What it has not acknowledged
-	// was never started.
-	errStreamEnded = errors.New("the executor process ended the stream")
-)
+var errNotConnected = errors.New("the executor process is not connected")
 
 func newStreamManager(address string, joined *generation, options Options, log *slog.Logger, owner processOwner) *StreamManager {
 	m := &StreamManager{
@@ -132,7 +123,11 @@ func (m *StreamManager) run(ctx context.Context) {
 			return
 		}
 		if attached || !logged {
-			m.log.Warn("no stream to the executor process; connecting until there is one", "cause", err.Error())
+			reason := "no stream to the executor process"
+			if attached {
+				reason = lossInWords(err)
+			}
+			m.log.Warn(reason+"; connecting until there is one", "cause", err.Error())
 		}
 		logged = true
 		if time.Since(started) > m.options.BackoffMax {
@@ -160,14 +155,14 @@ func (m *StreamManager) attach(hello *executorv1.Hello) {
 
 // detach ends the present stream. Executions that were sent have crashed; the others move to another process.
 func (m *StreamManager) detach(cause error) {
-	crashed := v1alpha.Failf(v1alpha.ClassCrashed, "the executor process at %s was lost after the execution was sent: %v", m.address, cause)
+	crashed := lostExecution(cause)
 	orderly := errors.Is(cause, errStreamEnded)
 	m.mu.Lock()
 	defer m.unlock()
 	m.connected.Store(false)
 	m.metrics.Lost()
 	m.stream.lost = cause
-	if status.Code(cause) == codes.Unavailable { // the connection is gone, and nobody here has ended it
+	if processEnded(cause) {
 		m.owner.processCrashed(m.crashCandidates(time.Now()))
 	}
 	sent, waiting := m.executions.reset()
@@ -469,8 +464,8 @@ func (m *StreamManager) checkStalled(check *executorv1.HealthCheckResponse) erro
 	if m.health.stalled = heldByHung(check, m.executions.longestTimeout+m.options.StallAfter); !m.health.stalled {
 		return nil
 	}
-	return fmt.Errorf("the executor process at %s is stalled: all %d workers are busy and nothing finishes; "+
-		"policy %q has run for %d ms", m.address, check.GetWorkers(), check.GetOldestExecutionPolicy(), check.GetOldestExecutionMs())
+	return fmt.Errorf("%w at %s: all %d workers are busy and nothing finishes; policy %q has run for %d ms", errStalled,
+		m.address, check.GetWorkers(), check.GetOldestExecutionPolicy(), check.GetOldestExecutionMs())
 }
 
 // ---------------------------------------------------------------- membership and statistics

@@ -31,7 +31,8 @@ var FailureClasses = []FailureClass{
 type Failure struct {
 	Class   FailureClass
 	Message string
-	Logged  bool // the log has it already, with more than Message says
+	Logged  bool  // the log has it already, with more than Message says
+	Cause   error // in another's words, for the log line alone: recordings and spans have Message; nil where that says all
 
 	File string // where the policy is at fault, as far as that is known: its file as its author names it
 	Line int
