@@ -41,5 +41,5 @@ def test_several_versions_of_a_policy_have_a_file_each(tmp_path: Path) -> None:
 
 
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"policy/policy\.py: expected on_request"):
+    with pytest.raises(SystemExit, match=r"policy/policy\.py:1: expected on_request"):
         main([str(TESTDATA / "no-hooks.bad" / "build.yaml"), str(tmp_path)])
