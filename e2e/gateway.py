@@ -46,6 +46,8 @@ class Gateway:
         self.run_dir = run_dir or Path(tempfile.mkdtemp(prefix="gw-"))
         self.log: list[str] = []
         self.printed: list[str] = []
+        self._parsed: tuple[list[Json | None], list[Json | None]] = ([], [])  # the lines of each that are read already
+        self._parsing = threading.Lock()
         self._ready = threading.Event()
         command = [
             *within, "gatewright", "run", *(["--build", str(build)] if build else []),
@@ -149,9 +151,11 @@ class Gateway:
 
     def records(self) -> Iterator[Json]:
         """What was logged, as JSON objects, the access log too."""
-        for line in [*self.log, *self.printed]:
-            if line.startswith("{"):
-                yield json.loads(line)
+        with self._parsing:  # tests ask again and again, until a line is there
+            for lines, parsed in zip((self.log, self.printed), self._parsed, strict=True):
+                parsed += [json.loads(line) if line.startswith("{") else None for line in lines[len(parsed) :]]
+            found = [record for parsed in self._parsed for record in parsed if record is not None]
+        yield from found
 
     def logged(self, **fields: object) -> list[Json]:
         """The log records that have all these fields."""

@@ -98,7 +98,7 @@ def test_listeners_change_without_a_failed_request(
             assert done.returncode == 0, done.stderr
             return done.stdout
 
-        with traffic(f"http://127.0.0.1:{first}/changing/x", clients=4, pause=0.002) as (flow,):
+        with traffic(f"http://127.0.0.1:{first}/changing/x", clients=4, pause=0.01) as (flow,):
             write(file, http, https(second), certificates=web)
             assert "listeners: as the Gateway says now" in reload()
             secure = f"https://127.0.0.1:{second}"
@@ -274,7 +274,7 @@ def test_a_listener_gets_another_address_or_name_on_its_port(build: Path, tmp_pa
                     lambda one=one: _status_of(f"http://127.0.0.1:{one['port']}/stays/x") == 200,  # type: ignore[misc]
                 )
 
-        with traffic(f"http://127.0.0.1:{port}/stays/x", clients=4, pause=0.002) as (flow,):
+        with traffic(f"http://127.0.0.1:{port}/stays/x", clients=4, pause=0.01) as (flow,):
             listening({"name": "http", "port": port, "address": "0.0.0.0"})  # noqa: S104
             listening({"name": "http", "port": port})
             listening({"name": "renamed", "port": port})

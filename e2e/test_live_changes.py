@@ -144,7 +144,7 @@ def by_link(site: Site, chain: bytes, key: bytes) -> None:
 def test_certificates_change_without_a_failed_request(site: Site, upstream: Upstream) -> None:
     """Requests without a pause while the files are replaced in each way, with pairs in between that cannot be used."""
     site.gateway.deploy(api("rotated", upstream.url))
-    with tls_load(f"{site.url}/rotated/x", site.trust, REQUESTS) as load:
+    with tls_load(f"{site.url}/rotated/x", site.trust, REQUESTS, pause=0.005) as load:
         for replace in (by_name, in_place, by_link) * 3:
             chain, key = site.signed()
             replace(site, chain, key)
