@@ -29,8 +29,14 @@ POLICY_SOURCES = {"mark_v1_0_0": "policies/mark"}
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", [*sys.path])
+    forget()
     yield
     source_paths.learn({})
+    forget()
+
+
+def forget() -> None:
+    """Policies that a test has loaded, this file's or another's."""
     for name in [name for name in sys.modules if name.split(".")[0] == "policies"]:
         del sys.modules[name]
 
