@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 FIRST = (
     "test_prometheus", "test_slow_policy_docs", "test_live_changes", "test_listeners", "test_groups", "test_metrics",
     "test_http3_node", "test_logs", "test_log_levels", "test_samples", "test_conformance", "test_name_servers",
-    "test_executors", "test_definitions", "test_isolation", "test_lifetimes", "test_incremental",
+    "test_executors", "test_definitions", "test_isolation", "test_lifetimes", "test_incremental", "test_acme",
 )  # fmt: skip
 """The files that take longest, or wait most: begun last, one of them would run alone at the end."""
 pytest.register_assert_rewrite("e2e.passing")

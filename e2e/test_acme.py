@@ -26,7 +26,7 @@ from e2e.pebble import Pebble
 from e2e.raw_http import RefusedError, connected, request
 from e2e.upstream import Upstream
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "certificates.md"
 HOSTS = ("example.com", "www.example.com")
 LIFETIME = 18  # seconds; renewed at two thirds
