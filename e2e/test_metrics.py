@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from e2e.certificates import authority
-from e2e.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.gateway import Gateway, Json, api, attach, eventually, fresh, running
 from e2e.listening import free_port, write
 from e2e.markdown import page
 from e2e.scraping import Scrape, scrape, scrape_open_metrics
@@ -56,20 +56,21 @@ def test_counts_and_quantiles_are_those_of_the_clients(own: Gateway, upstream: U
     """Counts exactly; a quantile in the bucket of the clients' one, or beside it: a client sees its connection, too."""
     operations = [{"method": "GET", "path": "/fast"}, {"method": "GET", "path": "/slow"}]
     operations[1]["policies"] = [attach("sleep", {"seconds": 0.15})]  # type: ignore[assignment]
-    own.deploy(api("counted", upstream.url, [GO, PYTHON], operations))
+    name = fresh("counted")
+    own.deploy(api(name, upstream.url, [GO, PYTHON], operations))
     before = scrape(own)
     paths = ["/slow" if number % 10 == 0 else "/fast" for number in range(300)]
 
     def ask(path: str) -> float:
         begin = time.monotonic()
-        assert client.get(f"/counted{path}").status_code == 200
+        assert client.get(f"/{name}{path}").status_code == 200
         return time.monotonic() - begin
 
     with httpx.Client(base_url=own.url, timeout=30) as client, ThreadPoolExecutor(4) as clients:
         took = list(clients.map(ask, paths))
-    found = ended(own, "counted", len(paths))
+    found = ended(own, name, len(paths))
     for path, count in (("/fast", 270), ("/slow", 30)):
-        labels = {"api": "counted", "operation": f"GET {path}"}
+        labels = {"api": name, "operation": f"GET {path}"}
         assert found.value("gatewright_exchanges_total", result="completed", **labels) == count
         assert found.value("gatewright_exchange_duration_seconds_count", **labels) == count
         for policy in (GO_NAME, PYTHON_NAME):
@@ -80,17 +81,17 @@ def test_counts_and_quantiles_are_those_of_the_clients(own: Gateway, upstream: U
                     assert found.value("gatewright_execution_work_seconds_count", **who) == count
                 else:
                     assert found.value("gatewright_execution_waiting_seconds_count", **who) == count
-    assert executed(found, "counted") == 300 * 4 + 30
-    assert found.value("gatewright_executions_total", api="counted") == 300 * 4 + 30
+    assert executed(found, name) == 300 * 4 + 30
+    assert found.value("gatewright_executions_total", api=name) == 300 * 4 + 30
     through = "envoy_http_downstream_rq_total"
     envoy = {"envoy_http_conn_manager_prefix": ENVOY_OWN}
     assert found.value(through, **envoy) - before.value(through, **envoy) == len(paths)
-    name = "gatewright_exchange_duration_seconds"
-    bounds = found.bounds(name)
+    histogram = "gatewright_exchange_duration_seconds"
+    bounds = found.bounds(histogram)
     assert len(bounds) == 15
     for quantile in (0.5, 0.99):
         seen = bisect.bisect_left(bounds, sorted(took)[int(quantile * len(took))])
-        assert 0 <= seen - found.quantile(name, quantile, bounds, api="counted") <= 1
+        assert 0 <= seen - found.quantile(histogram, quantile, bounds, api=name) <= 1
 
 
 def test_bodies_are_counted(own: Gateway, upstream: Upstream) -> None:
