@@ -14,7 +14,7 @@ SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 PYTHON_PARTS := sdk/python documents gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
 UNITS := $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench tools)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)
-POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/policies/*/*.py))
+POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/kit/policies/*/*.py))
 .PHONY: help setup run build test go-tests python-tests check check-python check-others format docs changelog generate lock e2e faults fuzz soak bench image-test openapi-test h2spec-test wheels wheel-test clean
 
 help: ## list the targets
@@ -108,16 +108,16 @@ image-test: setup ## build the container image and run it, without a container e
 	pytest -q --timeout 900 e2e/image/check_image.py $(ARGS)
 
 openapi-test: setup ## import, serve and ask 33 published OpenAPI documents (Go module proxy)
-	pytest -q -s --timeout 900 e2e/check_openapi.py $(ARGS)
+	pytest -q -s --timeout 900 e2e/docs/check_openapi.py $(ARGS)
 
 h2spec-test: setup ## h2spec against a listener with TLS, and against plain Envoy (Go module proxy)
-	pytest -q -s --timeout 900 e2e/check_h2spec.py $(ARGS)
+	pytest -q -s --timeout 900 e2e/edge/check_h2spec.py $(ARGS)
 
 wheels: setup ## build the wheels gatewright and gatewright-sdk into dist/
 	python tools/wheels.py dist
 
 wheel-test: setup ## install the wheels with pip and follow docs/tutorial/quickstart.md (package registry, ports 8080, 9090, 9091)
-	pytest -q --timeout 900 e2e/check_wheels.py $(ARGS)
+	pytest -q --timeout 900 e2e/lifecycle/check_wheels.py $(ARGS)
 
 clean: ## remove what the targets above made
 	rm -rf .venv .tools .cache build dist .gatewright

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from bench import load_tool
-from e2e.gateway import Gateway, running
-from e2e.upstream import Upstream
+from e2e.kit.gateway import Gateway, running
+from e2e.kit.places import MANIFEST, ROOT
+from e2e.kit.upstream import Upstream
 
-HERE = Path(__file__).resolve().parent
 FIRST = (
     "test_prometheus", "test_slow_policy_docs", "test_live_changes", "test_listeners", "test_groups", "test_metrics",
     "test_http3_node", "test_logs", "test_log_levels", "test_samples", "test_conformance", "test_name_servers",
     "test_executors", "test_definitions", "test_isolation", "test_lifetimes", "test_incremental", "test_acme",
 )  # fmt: skip
 """The files that take longest, or wait most: begun last, one of them would run alone at the end."""
-pytest.register_assert_rewrite("e2e.passing")
+pytest.register_assert_rewrite("e2e.edge.passing", "e2e.kit.conversation")
 
 
 @pytest.hookimpl(trylast=True)
@@ -54,9 +54,9 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def build() -> Path:
-    """The build output of e2e/build.yaml; costs nothing when nothing has changed."""
-    output = HERE.parent / "build" / "e2e"
-    subprocess.run(["gatewright", "build", "--manifest", str(HERE / "build.yaml"), "--output", str(output)], check=True)
+    """The build output of e2e/kit/build.yaml; costs nothing when nothing has changed."""
+    output = ROOT / "build" / "e2e"
+    subprocess.run(["gatewright", "build", "--manifest", str(MANIFEST), "--output", str(output)], check=True)
     return output
 
 

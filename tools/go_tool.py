@@ -88,11 +88,11 @@ PROTOC_GEN_GO = GoTool("protoc-gen-go", "google.golang.org/protobuf", "/cmd/prot
 PROTOC_GEN_GO_GRPC = GoTool("protoc-gen-go-grpc", "google.golang.org/grpc/cmd/protoc-gen-go-grpc", "", "v1.6.2")
 PEBBLE = GoTool("pebble", "github.com/letsencrypt/pebble/v2", "/cmd/pebble", "v2.10.3")
 CHALLTESTSRV = GoTool("pebble-challtestsrv", PEBBLE.module, "/cmd/pebble-challtestsrv", PEBBLE.version)
-COLLECTOR = HeldTool("collector", "e2e/collector", ".")
-OIDC_PROVIDER = HeldTool("oidc_provider", "e2e/oidc_provider", ".")
-OPA = HeldTool("opa", "e2e/opa", ".")
+COLLECTOR = HeldTool("collector", "e2e/kit/programs/collector", ".")
+OIDC_PROVIDER = HeldTool("oidc_provider", "e2e/kit/programs/oidc_provider", ".")
+OPA = HeldTool("opa", "e2e/kit/programs/opa", ".")
 
-PROMETHEUS_MODULE, PROMETHEUS_COMMANDS = "e2e/prometheus", "github.com/prometheus/prometheus/cmd"
+PROMETHEUS_MODULE, PROMETHEUS_COMMANDS = "e2e/kit/programs/prometheus", "github.com/prometheus/prometheus/cmd"
 WITHOUT_DISCOVERY = "remove_all_sd"  # of targets in clouds, which is most of what there is to compile
 PROMETHEUS = HeldTool("prometheus", PROMETHEUS_MODULE, f"{PROMETHEUS_COMMANDS}/prometheus", WITHOUT_DISCOVERY)
 PROMTOOL = HeldTool("promtool", PROMETHEUS_MODULE, f"{PROMETHEUS_COMMANDS}/promtool", WITHOUT_DISCOVERY)

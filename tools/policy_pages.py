@@ -1,6 +1,6 @@
 """A page for each policy that ships, made from its definition and its examples.
 
-e2e/test_shipped_policies.py does the examples.
+e2e/policies/test_shipped_policies.py does the examples.
 """
 
 from __future__ import annotations

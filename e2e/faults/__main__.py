@@ -15,8 +15,7 @@ from e2e.faults.measure import Measurement
 from e2e.faults.row import Row
 from e2e.faults.rows import MEASUREMENTS, ROWS
 from e2e.faults.table import Line, cells, reasons, table
-
-ROOT = Path(__file__).resolve().parents[2]
+from e2e.kit.places import ROOT
 
 
 def main() -> int:
@@ -36,7 +35,7 @@ def main() -> int:
 def build_output() -> Path:
     output = ROOT / "build" / "e2e"
     subprocess.run(
-        ["gatewright", "build", "--manifest", str(ROOT / "e2e/build.yaml"), "--output", str(output)], check=True
+        ["gatewright", "build", "--manifest", str(ROOT / "e2e/kit/build.yaml"), "--output", str(output)], check=True
     )
     return output
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from bench import load_tool
 from bench.load_tool import Result
-from e2e.faults.answers import Answer
 from e2e.faults.environment import Environment, Setting, mix
 from e2e.faults.figure import Figure
-from e2e.faults.load import Flow, loading
 from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, lower_quartile, p99
-from e2e.gateway import attach
+from e2e.kit.answers import Answer
+from e2e.kit.gateway import attach
+from e2e.kit.load import Flow, loading
 
 SLEEP = 0.05
 CONNECTIONS = 64

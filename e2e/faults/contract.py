@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from e2e.faults.answers import Answer
+from e2e.kit.answers import Answer
 
 Outcomes = frozenset[str]
 SERVED: Outcomes = frozenset({"200"})

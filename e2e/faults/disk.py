@@ -10,9 +10,9 @@ from pathlib import Path
 
 from e2e.faults.contract import Fault
 from e2e.faults.environment import PYTHON_POLICY, LoadedEnvironment, now
-from e2e.faults.load import pause
 from e2e.faults.row import Row
-from e2e.gateway import Json, api, eventually
+from e2e.kit.gateway import Json, api, eventually
+from e2e.kit.load import pause
 
 RETRY_SECONDS = 45.0  # the node tries every 30 s
 

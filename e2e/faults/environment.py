@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from e2e.faults.answers import Answer
 from e2e.faults.contract import Fault
-from e2e.faults.load import Flow, Load, ask, checking_upstream, loading, pause
-from e2e.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.policy_project import PolicyProject
+from e2e.kit.answers import Answer
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.load import Flow, Load, ask, checking_upstream, loading, pause
+from e2e.kit.policy_project import PolicyProject
 
 EXPECTED: dict[str, dict[str, str]] = {
     "/go": {"X-Go-Policy": "go"},
@@ -45,8 +45,8 @@ MIX = (Flow("go", "/go/x", 0.3), Flow("python", "/python/x", 0.4), Flow("bare", 
 @dataclass(frozen=True)
 class Setting:
     """What a row needs: options of `gatewright run`, policies by the names of its own APIs, whether the code of the
-    policy "mark" can be changed (then "stream" is beside it, nothing of e2e/policies), flows beside the mix, and what
-    starts the gateway.
+    policy "mark" can be changed (then "stream" is beside it, nothing of e2e/kit/policies), flows beside the mix, and
+    what starts the gateway.
     """
 
     options: tuple[str, ...] = ()

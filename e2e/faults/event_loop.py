@@ -5,13 +5,13 @@ Rounds with it and without it alternate, as in isolation.py.
 
 from __future__ import annotations
 
-from e2e.faults.answers import Answer
 from e2e.faults.environment import Environment, Setting
 from e2e.faults.figure import Figure
 from e2e.faults.isolation import ROUND_SECONDS, ratio
-from e2e.faults.load import Flow
 from e2e.faults.measure import Measurement
-from e2e.gateway import attach, eventually
+from e2e.kit.answers import Answer
+from e2e.kit.gateway import attach, eventually
+from e2e.kit.load import Flow
 
 ROUNDS = 9
 BESIDE = Flow("async", "/async/x", 200.0)

@@ -10,9 +10,9 @@ from functools import partial
 from e2e.faults.contract import Contract, Fault, Outcomes
 from e2e.faults.environment import LoadedEnvironment, Setting
 from e2e.faults.kills import EXECUTOR, POLICY_ERRORS
-from e2e.faults.load import Flow
 from e2e.faults.row import Row
-from e2e.gateway import attach
+from e2e.kit.gateway import attach
+from e2e.kit.load import Flow
 
 FAULTY = ("faulty:v1.0.0", "faulty")
 QUARANTINE = "policy under quarantine: executor processes die while it runs"

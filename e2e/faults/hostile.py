@@ -9,14 +9,14 @@ from pathlib import Path
 
 from e2e.faults.contract import Contract, Fault, Verdict, judge
 from e2e.faults.environment import LoadedEnvironment, Setting, loaded_environment, now
-from e2e.faults.load import pause
-from e2e.gateway import Gateway, attach
 from e2e.hostile import level as levels
 from e2e.hostile import node, page
 from e2e.hostile.found import Found
 from e2e.hostile.level import LEVELS, Level
 from e2e.hostile.tries import TRIES, Subject, Try
 from e2e.hostile.where import other_programs, where
+from e2e.kit.gateway import Gateway, attach
+from e2e.kit.load import pause
 
 APIS = (
     ("hostile", attach("hostile", timeout="55s")),

@@ -9,9 +9,9 @@ import httpx
 from e2e.faults.contract import Contract
 from e2e.faults.environment import LoadedEnvironment, Setting
 from e2e.faults.faulty_policies import GONE, TIMEOUT
-from e2e.faults.load import Flow
 from e2e.faults.row import Row
-from e2e.gateway import attach, eventually
+from e2e.kit.gateway import attach, eventually
+from e2e.kit.load import Flow
 
 CALLS = 100
 KEPT = [f"kept-{number}" for number in range(8)]

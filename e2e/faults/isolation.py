@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from e2e.faults.answers import Answer
 from e2e.faults.environment import Environment, Setting, mix
 from e2e.faults.figure import Figure
-from e2e.faults.load import Flow
 from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, lower_quartile, p99
-from e2e.gateway import attach
+from e2e.kit.answers import Answer
+from e2e.kit.gateway import attach
+from e2e.kit.load import Flow
 
 ROUNDS = 15
 ROUND_SECONDS = 1.5

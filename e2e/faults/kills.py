@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 
 from e2e.faults.contract import Contract, Fault, Outcomes
 from e2e.faults.environment import LoadedEnvironment, Setting, now
-from e2e.faults.load import Flow, loading, pause
 from e2e.faults.row import Row
-from e2e.gateway import attach
+from e2e.kit.gateway import attach
+from e2e.kit.load import Flow, loading, pause
 
 POLICY_ERRORS: Outcomes = frozenset({"503", "504"})  # crashed, unavailable, overloaded; timeout
 NO_ENGINE: Outcomes = frozenset({"503"})

@@ -6,11 +6,11 @@ import time
 
 from e2e.faults.environment import Environment, Setting
 from e2e.faults.figure import Figure
-from e2e.faults.load import Flow, loading
 from e2e.faults.measure import Measurement
-from e2e.faults.processes import resident
 from e2e.faults.quantile import latencies, p99
-from e2e.gateway import attach
+from e2e.kit.gateway import attach
+from e2e.kit.load import Flow, loading
+from e2e.kit.processes import resident
 
 SECONDS_EACH = 0.2
 WORKERS = 32  # and no more of them, or there were slots for what is too much here: it waits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import quantiles
 
-from e2e.faults.answers import Answer
+from e2e.kit.answers import Answer
 
 
 def p99(values: Iterable[float]) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from e2e.faults.contract import Contract, Fault, Verdict, judge
 from e2e.faults.environment import LoadedEnvironment, Setting, loaded_environment
-from e2e.faults.load import pause
+from e2e.kit.load import pause
 
 NO_VIOLATIONS: Callable[[LoadedEnvironment], list[str]] = lambda _: []  # noqa: E731 — a default, typed
 CAN_RUN: Callable[[], str | None] = lambda: None  # noqa: E731

@@ -23,10 +23,10 @@ from e2e.faults.changes import write
 from e2e.faults.contract import Contract, Fault, judge
 from e2e.faults.environment import GO_POLICY, MARK, PYTHON_POLICY, LoadedEnvironment, Setting, loaded_environment, now
 from e2e.faults.leak_check import Sample, grown, report
-from e2e.faults.load import Flow, pause
-from e2e.faults.processes import folders, held
 from e2e.faults.table import Line, table
-from e2e.gateway import api, attach
+from e2e.kit.gateway import api, attach
+from e2e.kit.load import Flow, pause
+from e2e.kit.processes import folders, held
 
 RATE = 100.0
 CHANGE_SECONDS, RELOAD_SECONDS, SAMPLE_SECONDS = 1.0, 10.0, 10.0

@@ -14,9 +14,9 @@ from e2e.faults.contract import Contract, Fault, Outcomes
 from e2e.faults.environment import MARK, LoadedEnvironment, Setting, now
 from e2e.faults.faulty_policies import EXCEPTION, GONE, TIMEOUT, names_the_policy, still_runs
 from e2e.faults.kills import EXECUTOR, POLICY_ERRORS, kill
-from e2e.faults.load import Flow, loading, pause
 from e2e.faults.row import Row
-from e2e.gateway import attach, eventually
+from e2e.kit.gateway import attach, eventually
+from e2e.kit.load import Flow, loading, pause
 
 WHOLE: Outcomes = frozenset({"200"})
 RESET: Outcomes = frozenset({"broken"})

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from e2e.faults.answers import Answer, read
 from e2e.faults.contract import Contract, Fault, Verdict, judge
 from e2e.faults.figure import Figure
 from e2e.faults.table import Line, table
+from e2e.kit.answers import Answer, read
 
 FAULT = Fault(begin=100.0, end=101.0)
 KILL = Contract(recovery=2.0, meanwhile={"python": frozenset({"503"})})

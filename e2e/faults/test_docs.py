@@ -5,14 +5,14 @@ docs/explanation/isolation.md has one for each try of the hostile policy, with w
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from e2e.faults.rows import MEASUREMENTS, ROWS
 from e2e.hostile import page
 from e2e.hostile.level import LEVELS
 from e2e.hostile.tries import TRIES, by_another
+from e2e.kit.places import ROOT
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "failures.md"
+PAGE = ROOT / "docs" / "reference" / "failures.md"
 
 
 def test_the_page_names_every_row_and_no_other() -> None:
@@ -28,6 +28,6 @@ def test_the_table_of_isolation_has_every_try_at_every_level_and_no_other() -> N
 
 
 def test_the_hostile_policy_has_every_try_that_the_suite_asks_for() -> None:
-    source = "".join(each.read_text() for each in (page.PAGE.parents[2] / "e2e/policies/hostile").glob("*.py"))
+    source = "".join(each.read_text() for each in (ROOT / "e2e/kit/policies/hostile").glob("*.py"))
     own = [each for each in TRIES if each.judge is not by_another]
     assert {each.name for each in own if f'"{each.name}": ' not in source} == set()

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from e2e.faults.answers import Answer
 from e2e.faults.isolation import ratio
 from e2e.faults.quantile import lower_quartile, p99
+from e2e.kit.answers import Answer
 
 
 def lasting(seconds: float) -> list[Answer]:

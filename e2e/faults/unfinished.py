@@ -8,12 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from e2e.faults.answers import Answer
 from e2e.faults.environment import Environment, Setting, mix
 from e2e.faults.figure import Figure
-from e2e.faults.load import loading, pause
 from e2e.faults.measure import Measurement
-from e2e.faults.processes import resident
 from e2e.faults.quantile import latencies, p99
 from e2e.faults.stalled_clients import (
     Client,
@@ -23,7 +20,10 @@ from e2e.faults.stalled_clients import (
     StreamsNeverRead,
     stalled_clients,
 )
-from e2e.gateway import attach
+from e2e.kit.answers import Answer
+from e2e.kit.gateway import attach
+from e2e.kit.load import loading, pause
+from e2e.kit.processes import resident
 
 MIB = 2**20
 RATE = 200.0  # of the others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from e2e.gateway import Json
+from e2e.kit.gateway import Json
 
 
 @dataclass(frozen=True)

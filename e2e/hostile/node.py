@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from e2e.gateway import Gateway, Json, running
 from e2e.hostile.level import Level
+from e2e.kit.gateway import Gateway, Json, running
+from e2e.kit.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 MANIFEST, OUTPUT = ROOT / "e2e" / "hostile" / "build.yaml", ROOT / "build" / "hostile"
 USER = 27001
 CANARY = "canary-of-the-operator"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from e2e.hostile.level import LEVELS, Level
 from e2e.hostile.tries import SECTIONS, Try
+from e2e.kit.places import ROOT
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "isolation.md"
+PAGE = ROOT / "docs" / "explanation" / "isolation.md"
 BEGIN, END = '<!-- the table: make faults ARGS="hostile --write" -->', "<!-- end of the table -->"
 UNKNOWN = "?"
 

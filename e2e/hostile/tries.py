@@ -13,10 +13,10 @@ from pathlib import Path
 
 import httpx
 
-from e2e.gateway import Gateway, Json, eventually
 from e2e.hostile.found import Found
 from e2e.hostile.node import BEARER
 from e2e.hostile.where import OWN_GROUP, executor
+from e2e.kit.gateway import Gateway, Json, eventually
 
 SECONDS = 70.0
 CLIENTS, REQUESTS = 8, 200

@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.gateway import Gateway, Json
 from e2e.hostile.node import CANARY, SECRETS, NodeFolders
+from e2e.kit.gateway import Gateway, Json
 
 OWN_GROUP, OTHER_GROUP = "strangers", "default"
 OTHER = "another group's executor"
@@ -81,7 +81,7 @@ def _kept(owner: int, remove: str, *make: str) -> Iterator[int]:
 
 
 def where(gateway: Gateway, folders: NodeFolders, others: OtherPrograms) -> Json:
-    """All that the tries of e2e/policies/hostile ask for."""
+    """All that the tries of e2e/kit/policies/hostile ask for."""
     own, other = executor(gateway, OWN_GROUP), executor(gateway, OTHER_GROUP)
     pids = {"supervisor": gateway.process.pid, **_pids(gateway), OTHER: other}
     code = Path(f"/proc/{own}/cwd").readlink()

@@ -1,0 +1,1 @@
+"""The container image: built without a container engine, and run as root."""

@@ -8,7 +8,7 @@ import pytest
 
 from e2e.image.container import Container, started
 from e2e.image.engine import build_image, install, make_base
-from e2e.upstream import Upstream
+from e2e.kit.upstream import Upstream
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def image(container_engine: None) -> str:  # noqa: ARG001
 
 @pytest.fixture(scope="session")
 def go_only_image(container_engine: None) -> str:  # noqa: ARG001
-    return build_image("gatewright:go-only", "e2e/build-go-only.yaml")
+    return build_image("gatewright:go-only", "e2e/lifecycle/build-go-only.yaml")
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import httpx
 
-from e2e.gateway import Json, eventually
 from e2e.image.engine import inspect, podman
+from e2e.kit.gateway import Json, eventually
 
 LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 """What any machine may give: podman asks for more, which needs a capability."""

@@ -12,7 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from e2e.kit.places import ROOT
+
 HOME = ROOT / ".tools" / "image"
 RUN_HOME = HOME / "run"
 PACKAGES = {"buildah": "buildah", "podman": "podman", "runc": "runc", "mmdebstrap": "mmdebstrap"}

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from e2e.gateway import Gateway, running
 from e2e.inspector.chromium import DARK, LOOKS, NARROW, WIDE, Faults, Look, browsing, opened
 from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import inspector_of, management_token, sign_in
@@ -22,10 +21,11 @@ from e2e.inspector.pretended_node import PretendedNode
 from e2e.inspector.sample import deploy, sample_apis
 from e2e.inspector.sample_documents import well
 from e2e.inspector.screenshots import Screenshots
-from e2e.upstream import Upstream
+from e2e.kit.gateway import Gateway, running
+from e2e.kit.places import ROOT
+from e2e.kit.upstream import Upstream
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 expect.set_options(timeout=20_000)  # on a busy machine
 PRETENDED_TOKEN = "the-token-of-a-controller-with-a-pretended-node"  # noqa: S105
 PretendedPage = tuple[Page, PretendedNode]

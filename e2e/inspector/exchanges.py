@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import httpx
 from playwright.sync_api import Locator, Page, expect
 
-from e2e.gateway import Gateway
 from e2e.inspector.pages import show
-from e2e.recorded import recorded, recording
+from e2e.kit.gateway import Gateway
+from e2e.kit.recorded import recorded, recording
 
 
 def watch(page: Page, query: str = "") -> Page:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 
-from e2e.gateway import eventually
-from e2e.listening import free_port
+from e2e.kit.gateway import eventually
+from e2e.kit.listening import free_port
 
 
 class LoneController:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from playwright.sync_api import Page, expect
 
-from e2e.gateway import Gateway
+from e2e.kit.gateway import Gateway
 
 
 def inspector_of(gateway: Gateway) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from e2e.gateway import Gateway, Json, api, attach
+from e2e.kit.gateway import Gateway, Json, api, attach
 
 READ = {"method": "GET", "path": "/items/{id}"}
 LIST = {"method": "GET", "path": "/items"}

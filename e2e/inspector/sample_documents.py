@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from e2e.gateway import Json
+from e2e.kit.gateway import Json
 
 BOUNDS = (0.00005, 0.0005, 0.005, 0.05, 0.5, 5.0)
 

@@ -22,9 +22,10 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Locator, Page
 
 from e2e.inspector.chromium import looks
+from e2e.kit.places import ROOT
 
 FOLDER = Path(__file__).resolve().parent / "screenshots"
-OUTPUT = Path(__file__).resolve().parents[2] / "build" / "inspector-screenshots"
+OUTPUT = ROOT / "build" / "inspector-screenshots"
 COLOURS = 16
 """Of a file's palette: a page has few, and its letters need the rest."""
 STRICT = bool(os.environ.get("STRICT_SCREENSHOTS"))

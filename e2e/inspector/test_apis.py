@@ -10,13 +10,13 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from e2e.gateway import Gateway, Json, api, attach
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import Faults
 from e2e.inspector.pages import show
 from e2e.inspector.sample import sample_apis
 from e2e.inspector.screenshots import Screenshots
-from e2e.upstream import Upstream
+from e2e.kit.gateway import Gateway, Json, api, attach
+from e2e.kit.upstream import Upstream
 
 SAMPLES = sorted(each["metadata"]["name"] for each in sample_apis(""))
 RARE = """

@@ -14,12 +14,12 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from e2e.gateway import Gateway, api, attach
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import Faults
 from e2e.inspector.pages import show
 from e2e.inspector.screenshots import Screenshots
-from e2e.upstream import Reply, Upstream
+from e2e.kit.gateway import Gateway, api, attach
+from e2e.kit.upstream import Reply, Upstream
 
 HOSTILE = '<img src=x onerror="globalThis.ran = true"><script>globalThis.ran = true</script>'
 

@@ -9,12 +9,12 @@ import httpx
 import pytest
 from playwright.sync_api import Dialog, Locator, Page, expect
 
-from e2e.gateway import Gateway, api, attach
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import Faults
 from e2e.inspector.pages import management_token, show
 from e2e.inspector.screenshots import Screenshots
-from e2e.upstream import Upstream
+from e2e.kit.gateway import Gateway, api, attach
+from e2e.kit.upstream import Upstream
 
 HEADER = {"headerName": "x-word", "headerValue": "before"}
 

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from playwright.sync_api import FloatRect, Locator, Page, expect
 
-from e2e.gateway import Gateway, api, attach, eventually
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import Faults
 from e2e.inspector.exchanges import (
@@ -31,8 +30,9 @@ from e2e.inspector.exchanges import (
 from e2e.inspector.pages import inspector_of, management_token, show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.screenshots import Screenshots
-from e2e.recorded import forget, recorded, recording
-from e2e.upstream import Upstream
+from e2e.kit.gateway import Gateway, api, attach, eventually
+from e2e.kit.recorded import forget, recorded, recording
+from e2e.kit.upstream import Upstream
 
 TIER = attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]})
 QUIET = attach("log-message")

@@ -14,7 +14,6 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from e2e.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.inspector.chromium import WIDE, Faults, opened
 from e2e.inspector.exchanges import (
     asked,
@@ -33,8 +32,9 @@ from e2e.inspector.exchanges import (
     watching,
 )
 from e2e.inspector.pages import inspector_of, management_token, sign_in
-from e2e.recorded import admin, forget, recorded, recording
-from e2e.upstream import Upstream
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.recorded import admin, forget, recorded, recording
+from e2e.kit.upstream import Upstream
 
 PLANTED = {
     name: f"planted{number}Zq8Rt5Wx2"

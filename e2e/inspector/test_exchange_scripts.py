@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from e2e.gateway import Gateway
 from e2e.inspector.chromium import WIDE, Faults, opened
 from e2e.inspector.pages import inspector_of
+from e2e.kit.gateway import Gateway
 
 
 @pytest.fixture(scope="module")

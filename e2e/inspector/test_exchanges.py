@@ -9,15 +9,15 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from e2e.gateway import Gateway, api, attach, eventually
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import Faults
 from e2e.inspector.exchanges import asked, keeping, last_id, passed, rows, watch, watching
 from e2e.inspector.pages import show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.screenshots import Screenshots
-from e2e.recorded import admin, forget
-from e2e.upstream import Upstream
+from e2e.kit.gateway import Gateway, api, attach, eventually
+from e2e.kit.recorded import admin, forget
+from e2e.kit.upstream import Upstream
 
 OF_POLICIES = 6
 """Of the requests of `ask_each`: those of an API without policies the engine is not shown."""

@@ -13,12 +13,12 @@ import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
-from e2e.gateway import Gateway, api, attach
 from e2e.inspector.chromium import WIDE
 from e2e.inspector.conftest import Open
 from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import show, sign_in
-from e2e.upstream import Recorded, Reply, Upstream
+from e2e.kit.gateway import Gateway, api, attach
+from e2e.kit.upstream import Recorded, Reply, Upstream
 
 NAME = "hostile-text"
 MARKUP = """<img src=x onerror="globalThis.ran = true">'"`{{7*7}}</td></script><script>globalThis.ran = true</script>"""

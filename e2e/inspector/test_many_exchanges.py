@@ -13,13 +13,13 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from e2e.gateway import Gateway, eventually
 from e2e.inspector.chromium import WIDE
 from e2e.inspector.conftest import Open
 from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import inspector_of, management_token, show, sign_in
 from e2e.inspector.sample import ANSWERED, ask_each
 from e2e.inspector.watching import MemoryProbe, begin_frames, end_frames
+from e2e.kit.gateway import Gateway, eventually
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(180)]
 RATE, SECONDS = 5000, 12

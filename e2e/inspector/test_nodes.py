@@ -11,7 +11,6 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
-from e2e.gateway import Gateway, api, attach, eventually, fresh, running
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import LOOKS, WIDE, Look
 from e2e.inspector.conftest import Looking, Open, Pretended, signed_in
@@ -19,8 +18,9 @@ from e2e.inspector.pages import show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.sample_documents import UNWELL, unwell, well
 from e2e.inspector.screenshots import Screenshots
-from e2e.scraping import scrape
-from e2e.upstream import Upstream
+from e2e.kit.gateway import Gateway, api, attach, eventually, fresh, running
+from e2e.kit.scraping import scrape
+from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
-from e2e.gateway import Gateway, api, attach, eventually
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import LOOKS, WIDE, Look
 from e2e.inspector.conftest import Looking, Pretended
@@ -18,8 +17,9 @@ from e2e.inspector.pages import show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.sample_documents import metrics, well
 from e2e.inspector.screenshots import Screenshots
-from e2e.scraping import Scrape, scrape
-from e2e.upstream import Upstream
+from e2e.kit.gateway import Gateway, api, attach, eventually
+from e2e.kit.scraping import Scrape, scrape
+from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(180)
 UNITS = {"ms": 1.0, "s": 1000.0}

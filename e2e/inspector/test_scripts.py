@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
-from e2e.gateway import Gateway, Json
 from e2e.inspector.sample_documents import UNWELL, unwell, well
+from e2e.kit.gateway import Gateway, Json
 
 HOSTILE = r"""
 # HELP x Text with a {brace="of it"} 3

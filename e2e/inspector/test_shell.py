@@ -8,13 +8,13 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
-from e2e.gateway import Gateway
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import LOOKS, WIDE, Faults, Look
 from e2e.inspector.conftest import Open
 from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import inspector_of, management_token, show, sign_in
 from e2e.inspector.screenshots import Screenshots
+from e2e.kit.gateway import Gateway
 
 REFUSED, AWAY = r"status of 401", r"net::ERR_"
 TOKEN, OTHER = "the-token-of-these-tests", "another-token-of-these-tests"

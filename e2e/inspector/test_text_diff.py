@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 
-from e2e.gateway import Gateway
 from e2e.inspector.chromium import WIDE, Faults, opened
 from e2e.inspector.pages import inspector_of
+from e2e.kit.gateway import Gateway
 
 LINES = st.lists(st.sampled_from(["a", "b", "c", "", "é"]), max_size=12)
 PAIRS = st.lists(st.tuples(LINES, LINES), min_size=20, max_size=60)

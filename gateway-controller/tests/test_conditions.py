@@ -1,4 +1,4 @@
-"""What the controller makes of what an engine says of conditions. What that says, e2e/test_conditions.py asks."""
+"""What the controller makes of what an engine says of conditions. What that says: e2e/policies/test_conditions.py."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def written(literal: str) -> str:
 
 
 def as_envoy_passes_it_on(sent: str) -> str | None:
-    """What its normalisation makes of a segment (`e2e/test_paths.py` asks the real one); None: it refuses it.
+    """What its normalisation makes of a segment (`e2e/routing/test_paths.py` asks the real one); None: it refuses it.
 
     It decodes unreserved characters, and encodes what no URL has.
     """

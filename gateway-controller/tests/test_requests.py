@@ -1,6 +1,6 @@
 """Requests that the controller sends to its gateway: what goes out, what comes back, and where it never goes.
 
-The listener is a real socket that answers what a test says; e2e/test_requests.py has Envoy.
+The listener is a real socket that answers what a test says; e2e/observe/test_requests.py has Envoy.
 """
 
 from __future__ import annotations

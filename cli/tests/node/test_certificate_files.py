@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from gatewright_cli.node.certificate_files import mistakes, unobtained
 from gatewright_cli.node.gateway import Gateway
 
-from e2e.certificates import authority
+from e2e.kit.certificates import authority
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What the acme does with what an authority says; the authority is a script here, and real in e2e/test_acme.py."""
+"""What the acme does with what an authority says; the authority is a script here, and real in e2e/edge/test_acme.py."""
 
 from __future__ import annotations
 

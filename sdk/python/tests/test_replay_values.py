@@ -48,7 +48,7 @@ def test_every_definition_of_ours_is_read() -> None:
     root = Path(__file__).resolve().parents[3]
     files = [
         *root.glob("sample-policies/*/policy-definition.yaml"),
-        *root.glob("e2e/policies/*/policy-definition.yaml"),
+        *root.glob("e2e/kit/policies/*/policy-definition.yaml"),
     ]
     assert len(files) > 25
     for file in files:

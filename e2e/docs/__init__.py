@@ -1,0 +1,1 @@
+"""The documentation, executed: its samples, commands, tutorials and names."""

@@ -1,0 +1,86 @@
+"""What docs/how-to/apis.md shows of edits, by its own commands: as YAML, what would change, two who write."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit.gateway import Gateway, Json, api, attach, credentials
+from e2e.kit.markdown import commands, page
+from e2e.kit.upstream import Upstream
+from e2e.lifecycle.test_apply import apply
+
+NAME = "orders-v1"
+PAGE = "docs/how-to/apis.md"
+SHOWN = {"GET": "accept: application/yaml", "PUT": "dry_run=true"}
+
+
+@pytest.fixture
+def orders(gateway: Gateway, upstream: Upstream) -> Iterator[Json]:
+    definition = api(NAME, upstream.url, [attach("mark", {"name": "first"})])
+    with gateway.controller() as client:
+        assert client.post("/v1/apis", params={"wait": "20"}, json=definition).status_code == 201
+        yield definition
+        client.delete(f"/v1/apis/{NAME}", params={"wait": "10"})
+
+
+def shown(gateway: Gateway, method: str, body: bytes = b"", **more: str) -> httpx.Response:
+    """What the page's command for it is answered with."""
+    (command,) = (one for one in commands(page(PAGE), "curl") if SHOWN[method] in one)
+    words = shlex.split(command)
+    (url,) = (word for word in words if word.startswith("http"))
+    headers = dict(word.split(": ", 1) for word in words if re.match("(accept|content-type): ", word))
+    assert ("-X PUT" in command, "--data-binary" in words) == (method == "PUT", method == "PUT")
+    address = str(gateway.process_status("controller")["listen"])
+    url = url.replace("127.0.0.1:9090", address)
+    headers |= credentials(gateway.run_dir) | more
+    return httpx.request(method, url, content=body, headers=headers, timeout=30)
+
+
+def test_an_edit_is_a_get_a_change_and_a_put(gateway: Gateway, orders: Json, upstream: Upstream) -> None:
+    read = shown(gateway, "GET")
+    text = read.text
+    assert yaml.safe_load(text)["spec"] == orders["spec"]
+    assert shown(gateway, "PUT", text.encode()).json()["status"]["change"]["kind"] == "unchanged"
+    changed = text.replace("first", "second").encode()
+    told = shown(gateway, "PUT", changed).json()["status"]
+    assert told.keys() == {"policies", "change"}
+    rows = page(PAGE).partition("| in `status` | |")[2].partition("\n\n")[0]
+    named = [name.removeprefix("change.") for name in re.findall(r"^\| `([a-z.]+)` \|", rows, re.MULTILINE)]
+    assert named == ["policies", *told["change"]]
+    assert re.search(r"^-.*first\n\+.*second$", told["change"]["diff"], re.MULTILINE)
+    upstream.reset()
+    httpx.get(f"{gateway.url}/{NAME}/x")
+    assert "first" in str(upstream.received[0].headers)
+
+    with gateway.controller() as client:
+        mine = {"content-type": "application/yaml", "if-match": read.headers["etag"]}
+        written = client.put(f"/v1/apis/{NAME}", params={"wait": "20"}, content=changed, headers=mine)
+        assert written.json()["status"]["state"] == "deployed"
+        late = client.put(f"/v1/apis/{NAME}", content=text, headers=mine)
+        assert (late.status_code, late.json()["revision"]) == (412, written.json()["status"]["revision"])
+    upstream.reset()
+    httpx.get(f"{gateway.url}/{NAME}/x")
+    assert "second" in str(upstream.received[0].headers)
+
+
+def test_apply_tells_what_would_change(gateway: Gateway, orders: Json, tmp_path: Path) -> None:
+    (command,) = (one for one in commands(page(PAGE), "gatewright apply") if "--dry-run" in one)
+    _, _, *options = shlex.split(command)
+    assert options == ["-f", "orders.yaml", "--dry-run"]
+    path = tmp_path / "orders.yaml"
+    orders["spec"]["policies"][0]["params"]["name"] = "second"
+    path.write_text(yaml.safe_dump(orders))
+    done = apply(gateway, "-f", str(path), "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{NAME} would be changed\n--- {NAME} of revision ")
+    path.write_text(path.read_text().replace("mark", "no-such-policy"))
+    refused = apply(gateway, "-f", str(path), "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(f"{path}:")

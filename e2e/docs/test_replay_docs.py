@@ -1,0 +1,104 @@
+"""docs/how-to/replay.md, followed in what `gatewright init` makes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from e2e.kit.gateway import Gateway, eventually, running
+from e2e.kit.markdown import blocks, page, section
+from e2e.observe.test_explain import followers
+
+pytestmark = pytest.mark.timeout(180)
+PAGE = page("docs/how-to/replay.md")
+FILE = r"\d{8}T[\d.]+Z-GET-hello-again-[0-9a-f]{8}"
+
+
+@dataclass(frozen=True)
+class Project:
+    """With exchanges recorded in it."""
+
+    folder: Path
+    gateway: Gateway
+
+    def shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "GATEWRIGHT_CACHE_DIR": str(self.folder / "cache")}
+        return subprocess.run(
+            ["bash", "-c", script], cwd=self.folder, env=environment,
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    folder = tmp_path_factory.mktemp("replay")
+    subprocess.run(["gatewright", "init", str(folder)], check=True, capture_output=True)
+    arguments = ["--manifest", str(folder / "build.yaml"), "--output", str(folder / "build")]
+    record, send = blocks(section(PAGE, "Record some"), "sh")
+    with running(None, folder / "state", *arguments, "--apis", str(folder / "apis")) as gateway:
+        command = record.replace("gatewright record", f"exec gatewright record --run-dir {gateway.run_dir}")
+        with subprocess.Popen(["bash", "-c", command], cwd=folder, stdout=subprocess.DEVNULL) as recording:
+            eventually("the node records", lambda: followers(gateway) == 1, 30)
+            made = Project(folder, gateway)
+            assert made.shell(send.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}")).returncode == 0
+            assert recording.wait(60) == 0
+        yield made
+
+
+def names(text: str) -> str:
+    """With files' names, and what is as wide as they are, put aside."""
+    return re.sub(r" +", " ", re.sub(FILE, "FILE", text)).strip()
+
+
+def test_the_change_differs_as_the_page_says(project: Project) -> None:
+    (change,) = blocks(section(PAGE, "Run a change on them"), "python")
+    (command,) = blocks(section(PAGE, "Run a change on them"), "sh")
+    (shown,) = blocks(section(PAGE, "Run a change on them"), "text")
+    same = project.shell(command)
+    assert same.returncode == 0, same.stdout + same.stderr
+    policy = project.folder / "policies" / "greet" / "policy.py"
+    before = policy.read_text()
+    policy.write_text(re.sub(r"^LONGEST_NAME = .*\n", change, before, flags=re.MULTILINE))
+    assert policy.read_text() != before
+    done = project.shell(command)
+    policy.write_text(before)
+    assert done.returncode == 1
+    assert names(done.stdout) == names(shown)
+
+
+def test_the_test_that_is_shown_passes_and_fails_with_what_differs(project: Project, tmp_path: Path) -> None:
+    (test,) = blocks(section(PAGE, "In the policy's test"), "python")
+    folder = shutil.copytree(project.folder / "policies" / "greet", tmp_path / "greet")
+    (recorded,) = (project.folder / "requests").glob("*GET-hello-there-*.exchange.json")
+    shutil.copy(recorded, folder / "ada.exchange.json")
+    (folder / "test_ada.py").write_text(test)
+
+    def run() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder / "test_ada.py")]
+        environment = {**os.environ, "COLUMNS": "200"}
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    passed = run()
+    assert "1 passed" in passed.stdout, passed.stdout
+    source = folder / "policy.py"
+    source.write_text(source.read_text().replace('"x-greeting": f"', '"x-greeting": f"oh, '))
+    failed = run()
+    assert "1 failed" in failed.stdout
+    assert "oh, hello Ada" in failed.stdout
+    assert "hello Ada" in failed.stdout.replace("oh, hello Ada", "")
+
+
+def test_a_build_is_replayed(project: Project) -> None:
+    done = project.shell("gatewright replay requests --build build --api apis/hello.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "greet:v1.0.0: 2 exchanges replayed: none differ" in done.stdout

@@ -1,0 +1,110 @@
+"""docs/how-to/routing.md: what its samples say, on a gateway; only the targets are others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit.gateway import Gateway, Json, eventually
+from e2e.kit.markdown import blocks, page
+from e2e.kit.targets import Target, targets
+
+PAGE = "docs/how-to/routing.md"
+NAMES = ("orders", "canary", "shadow", "stock-a", "stock-b", "shop", "events")
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[dict[str, Target]]:
+    with targets(*NAMES) as made:
+        yield {target.name: target for target in made}
+
+
+@pytest.fixture
+def deployed(gateway: Gateway, hosts: dict[str, Target], request: pytest.FixtureRequest) -> Iterator[str]:
+    """The sample of this number, deployed."""
+    text = blocks(page(PAGE), "yaml")[request.param]
+    for name, target in hosts.items():
+        target.clear()
+        text = text.replace(f"http://{name}.internal:8080", target.url)
+    document: Json = yaml.safe_load(text)
+    gateway.deploy(document)
+    yield f"{gateway.url}{document['spec']['context']}"
+    gateway.remove(document["metadata"]["name"])
+
+
+def one(name: int) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("deployed", [name], indirect=True)
+
+
+def test_each_sample_is_executed_here() -> None:
+    assert len(blocks(page(PAGE), "yaml")) == 4
+    assert len(blocks(page(PAGE), "python")) == 1
+
+
+@one(0)
+def test_to_a_pool(deployed: str, hosts: dict[str, Target]) -> None:
+    assert httpx.get(f"{deployed}/7").text == "orders"
+    assert httpx.put(f"{deployed}/7").text == "canary"
+    assert hosts["canary"].heads[0][1] == "/v2/7"
+    with httpx.Client() as client:
+        assert {client.delete(f"{deployed}/7").text for _ in range(300)} == {"orders", "canary"}
+        for _ in range(300):
+            assert client.post(f"{deployed}/").text == "orders"
+    eventually("a copy", lambda: hosts["shadow"].count > 0)
+    assert hosts["shadow"].requests.keys() == {"POST /api/"}
+
+
+@one(1)
+def test_once_more(deployed: str, hosts: dict[str, Target]) -> None:
+    hosts["stock-a"].status = 503
+    for number in range(4):
+        assert httpx.get(f"{deployed}/{number}").text == "stock-b"
+        assert httpx.put(f"{deployed}/{number}").text == "stock-b"
+        assert httpx.post(f"{deployed}/searches").text == "stock-b"
+    hosts["stock-b"].status = 503
+    hosts["stock-a"].requests.clear()
+    hosts["stock-b"].requests.clear()
+    assert httpx.post(f"{deployed}/reservations").status_code == 503
+    assert hosts["stock-a"].count + hosts["stock-b"].count == 1
+
+
+@one(2)
+def test_in_another_form(deployed: str, hosts: dict[str, Target]) -> None:
+    shop = hosts["shop"]
+    for asked, sent in {
+        "/items/7": "/api/v2/goods/7",
+        "/files/a/b": "/api/static/a/b",
+        "/carts/7": "/api/v3/carts/7",
+        "/old/7": "/api/v2/goods/7",
+    }.items():
+        shop.clear()
+        assert httpx.get(f"{deployed}{asked}", follow_redirects=True).status_code == 200
+        assert shop.heads[0][1] == sent
+    assert httpx.get(f"{deployed}/carts/7").status_code == 200
+    assert shop.heads[-1][2]["host"] == "carts.internal"
+    moved = httpx.get(f"{deployed}/help/a")
+    assert (moved.status_code, moved.headers["location"]) == (302, "https://help.example:443/shop/help/a")
+    health = httpx.get(f"{deployed}/health")
+    assert (health.json(), health.headers["content-type"]) == ({"up": True}, "application/json")
+
+
+@one(3)
+def test_times_and_websockets(deployed: str, hosts: dict[str, Target]) -> None:
+    asked = {"connection": "upgrade", "upgrade": "websocket"}
+    assert httpx.get(f"{deployed}/report", headers=asked).status_code == 403
+    assert hosts["events"].count == 0
+    assert httpx.get(f"{deployed}/live", headers=asked).status_code == 200  # by a target that does not switch
+    assert httpx.get(f"{deployed}/report").text == "events"
+
+
+def test_the_policy_is_one() -> None:
+    (text,) = blocks(page(PAGE), "python")
+    names: dict[str, object] = {"UpstreamRequestModifications": dict}
+    exec(compile(text, Path(PAGE).name, "exec"), names)  # noqa: S102 - our own page
+    context = type("Context", (), {"headers": {"x-tester": "me"}})
+    assert names["on_request"](context, {"tester": "me"}) == {"upstream": "canary"}  # type: ignore[operator]
+    assert names["on_request"](context, {"tester": "you"}) is None  # type: ignore[operator]

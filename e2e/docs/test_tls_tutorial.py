@@ -1,0 +1,135 @@
+"""docs/tutorial/tls-in-production.md, followed: its files, its commands in one shell, and what it says that comes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from e2e.kit.gateway import eventually
+from e2e.kit.listening import free_port
+from e2e.kit.markdown import page
+from e2e.kit.places import ROOT
+
+PAGE = "docs/tutorial/tls-in-production.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+READY = (
+    "gatewright run --controller-port 0 > run.log 2>&1 & echo $! > run.pid\n"
+    "until grep -q '^ready' run.log; do sleep 0.1; kill -0 $(cat run.pid); done"
+)
+STATUS = "$(gatewright status --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"%s\"])')"
+pytestmark = pytest.mark.timeout(180)
+
+
+def script(text: str) -> str:
+    """The page as a program: what has a file's name above it is written there, and commands are run.
+
+    The output of each block of commands is behind a line `## HEADING NUMBER`.
+    """
+    made, numbers = ["set -eu"], dict[str, int]()
+    for found in BLOCK.finditer(text):
+        before = text[: found.start()].rstrip()
+        heading = before.rpartition("\n## ")[2].splitlines()[0]
+        language, content = found.groups()
+        if language == "sh":
+            numbers[heading] = numbers.get(heading, 0) + 1
+            made.append(f"echo '## {heading} {numbers[heading]}'\n{content}")
+        else:
+            name = re.findall(r"`([\w/.]+\.\w+)`", before.splitlines()[-1])[0]
+            made.append(f"cat > {name} <<'EOF'\n{content}EOF\n")
+    return "\n".join(made)
+
+
+def on_this_machine(text: str, folder: Path) -> str:
+    """With ports that are free, and a folder of the test's own in place of /etc/gateway."""
+    assert text.count("\ngatewright run\n") == 1
+    ports = {wanted: str(free_port()) for wanted in ("80", "443", "9001", "9002")}
+    text = text.replace("\ngatewright run\n", f"\n{READY}\n").replace("/etc/gateway", str(folder))
+    text = text.replace("redirect: {}", f"redirect: {{port: {ports['443']}}}")
+    text = text.replace("http://127.0.0.1:9090", STATUS % "controller").replace(
+        "RUN/management-token", STATUS % "tokenFile"
+    )
+    text = re.sub(r"(https://(?:shop|other)\.example\.com)", rf"\1:{ports['443']}", text)
+    text = re.sub(r"(http://shop\.example\.com)", rf"\1:{ports['80']}", text)
+    return re.sub(
+        r"(port: |example\.com:|connect 127\.0\.0\.1:|http://127\.0\.0\.1:|http\.server )(80|443|9001|9002)\b",
+        lambda found: found[1] + ports[found[2]],
+        text,
+    )
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What each block of commands has printed."""
+    if missing := [program for program in ("curl", "openssl") if not shutil.which(program)]:
+        pytest.skip(f"NOT TESTED: {' and '.join(missing)} is not on this machine")
+    place = tmp_path_factory.mktemp("tutorial")
+    with tempfile.TemporaryDirectory(prefix="gw-") as runtime:
+        file = place / "page.sh"
+        file.write_text(on_this_machine(script(page(PAGE)), place / "etc"))
+        environment = {**os.environ, "XDG_RUNTIME_DIR": runtime}
+        try:
+            done = subprocess.run(
+                ["bash", str(file)],
+                cwd=place,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=150,
+            )
+        finally:
+            stop(place / "gateway")
+        log = place / "gateway" / "run.log"
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log.read_text() if log.exists() else ''}"
+        parts = re.split(r"^## (.*)\n", done.stdout, flags=re.MULTILINE)
+        yield dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def stop(folder: Path) -> None:
+    for file in folder.glob("*.pid"):
+        pid = int(file.read_text())
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        eventually(f"{file.name} has ended", lambda pid=pid: not Path(f"/proc/{pid}/exe").exists(), 30)  # type: ignore[misc]
+
+
+def test_https_is_served_and_http_is_sent_there(said: dict[str, str]) -> None:
+    served, redirected = said["Start 2"].rstrip().splitlines()
+    assert served in {"from one", "from two"}
+    assert re.fullmatch(r"308 https://shop\.example\.com(:\d+)?/api/cart", redirected)
+    assert said["Start 3"] == "refused\n"
+
+
+def test_a_certificate_is_renewed(said: dict[str, str]) -> None:
+    before, after = said["A certificate is renewed 1"].splitlines()
+    assert before.startswith("serial=")
+    assert before != after
+
+
+def test_a_target_fails_and_no_request_does(said: dict[str, str]) -> None:
+    assert said["A target fails 1"] == "from two\n" * 6
+
+
+def test_a_client_with_a_certificate_is_answered(said: dict[str, str]) -> None:
+    assert re.fullmatch(r"(.*\n)*from (one|two)\nrefused\n", said["Clients with certificates 1"]), said[
+        "Clients with certificates 1"
+    ]
+
+
+def test_what_to_look_at(said: dict[str, str]) -> None:
+    assert "shop" in said["What to look at 1"]
+    assert '"deployed"' in said["What to look at 1"]
+
+
+def test_the_page_is_found() -> None:
+    for name in ("README.md", "docs/README.md", "mkdocs.yml"):
+        assert Path(PAGE).name in (ROOT / name).read_text()

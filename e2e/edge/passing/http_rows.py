@@ -1,0 +1,328 @@
+"""Rows of HTTP: each is run from HTTP/1.1 and HTTP/2 clients to HTTP/1.1 and HTTP/2 upstreams."""
+
+from __future__ import annotations
+
+import asyncio
+
+from e2e.edge.passing.rows import HELD, HTTP1, HTTP2, PASSES, WHOLE, Row, row
+from e2e.edge.passing.stage import IDLE_SECONDS, REQUEST_SECONDS, Way
+from e2e.kit.conversation import Exchange, came
+
+BODY = bytes(range(256)) * 800
+BUFFERS, STREAMS = "python-buffers", "python-streams"
+
+
+@row("A body each way, 200 KB, with its length", {STREAMS: "without its length"})
+async def bodies(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "POST", [("content-length", str(len(BODY)))])
+        async with asyncio.TaskGroup() as both:
+            both.create_task(whole(asking, BODY))
+            asked, head = await coming.arrived()
+            assert (await asked.rest())[0] == BODY
+        kept = [head.value("content-length")]
+        await asked.answer(200, [("content-length", str(len(BODY))), ("x-answered", "yes")])
+        async with asyncio.TaskGroup() as both:
+            both.create_task(whole(asked, BODY))
+            answer = await asking.expect("response")
+            assert (answer.status, answer.value("x-answered"), (await asking.rest())[0]) == (200, "yes", BODY)
+    kept.append(answer.value("content-length"))
+    return PASSES if kept == [str(len(BODY))] * 2 else "without its length"
+
+
+async def whole(exchange: Exchange, body: bytes) -> None:
+    await exchange.send(body)
+    await exchange.end()
+
+
+@row("An upload without a length, piece by piece", {BUFFERS: WHOLE})
+async def upload(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
+        await asking.send(b"one")
+        arrived = asyncio.ensure_future(coming.arrived())
+        at_once = await came(asyncio.shield(arrived))
+        if at_once:
+            assert await (await arrived)[0].read(3) == b"one"
+        await asking.send(b"two")
+        await asking.end()
+        asked, _ = await arrived
+        assert (await asked.rest())[0] == (b"two" if at_once else b"onetwo")
+        await asked.answer(204, last=True)
+        assert (await asking.expect("response")).status == 204
+    return PASSES if at_once else WHOLE
+
+
+def chunked(version: str) -> list[tuple[str, str]]:
+    return [("transfer-encoding", "chunked")] if version == HTTP1 else []
+
+
+@row("Events: an answer without a length, piece by piece", {BUFFERS: WHOLE})
+async def events(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "GET", last=True)
+        asked, _ = await coming.arrived()
+        await asked.answer(200, [("content-type", "text/event-stream"), *chunked(way.upstream)])
+        await asked.send(b"data: 0\n\n")
+        first = asyncio.ensure_future(asking.next())
+        if not await came(asyncio.shield(first)):
+            await asked.send(b"data: 1\n\n")
+            await asked.end()
+            assert (await first).status == 200
+            assert (await asking.rest())[0] == b"data: 0\n\ndata: 1\n\n"
+            return WHOLE
+        assert ((await first).status, await asking.read(9)) == (200, b"data: 0\n\n")
+        await asked.send(b"data: 1\n\n")
+        assert await asking.read(9) == b"data: 1\n\n"
+        await asked.end()
+        assert await asking.rest() == (b"", [])
+    return PASSES
+
+
+@row("`Expect: 100-continue`", versions=[(HTTP1, HTTP1), (HTTP1, HTTP2)])
+async def expect_continue(way: Way) -> str:
+    """The gateway says it by itself, before policies decide."""
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "POST", [("content-length", "3"), ("expect", "100-continue")])
+        assert (await asking.expect("informational")).status == 100
+        await asking.send(b"abc")
+        await asking.end()
+        asked, head = await coming.arrived()
+        assert (await asked.rest())[0] == b"abc"
+        await asked.answer(200, [("content-length", "0")], last=True)
+        assert (await asking.expect("response")).status == 200
+    return PASSES if head.value("expect") is None else "passes to the upstream"
+
+
+@row("HEAD: the length of what GET would bring")
+async def head_request(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "HEAD", last=True)
+        asked, head = await coming.arrived()
+        assert head.method == "HEAD"
+        await asked.answer(200, [("content-length", "1234"), ("etag", '"a"')], last=True)
+        answer = await asking.expect("response")
+        assert (answer.status, answer.value("content-length"), answer.value("etag")) == (200, "1234", '"a"')
+        assert await asking.rest() == (b"", [])
+    return PASSES
+
+
+@row("204 and 304")
+async def empty_answers(way: Way) -> str:
+    async with way.connect() as connection:
+        for status, asks in ((204, []), (304, [("if-none-match", '"a"')])):
+            asking, coming = await way.ask(connection, "GET", asks, last=True)
+            asked, head = await coming.arrived()
+            assert head.value("if-none-match") == ('"a"' if asks else None)
+            await asked.answer(status, [("etag", '"a"')], last=True)
+            answer = await asking.expect("response")
+            assert (answer.status, answer.value("etag"), await asking.rest()) == (status, '"a"', (b"", []))
+    return PASSES
+
+
+@row("Ranges: `Range`, `If-Range`, 206")
+async def ranges(way: Way) -> str:
+    async with way.connect() as connection:
+        asks = [("range", "bytes=2-4"), ("if-range", '"a"')]
+        asking, coming = await way.ask(connection, "GET", asks, last=True)
+        asked, head = await coming.arrived()
+        if (head.value("range"), head.value("if-range")) != ("bytes=2-4", '"a"'):
+            await asked.answer(200, [("content-length", "0")], last=True)
+            return "the range is taken away"
+        part = [("content-range", "bytes 2-4/10"), ("content-length", "3"), ("etag", '"a"')]
+        await asked.answer(206, part)
+        await whole(asked, b"cde")
+        answer = await asking.expect("response")
+        assert (answer.status, answer.value("content-range"), answer.value("etag")) == (206, "bytes 2-4/10", '"a"')
+        assert (await asking.rest())[0] == b"cde"
+    return PASSES
+
+
+@row("Trailers of a request", versions=[(HTTP1, HTTP1), (HTTP2, HTTP1), (HTTP1, HTTP2), (HTTP2, HTTP2)])
+async def request_trailers(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "POST", [*chunked(way.downstream), ("trailer", "x-sum")])
+        await asking.send(b"abc")
+        await asking.end([("x-sum", "6")])
+        asked, _ = await coming.arrived()
+        body, trailers = await asked.rest()
+        assert body == b"abc"
+        await asked.answer(204, last=True)
+        assert (await asking.expect("response")).status == 204
+    return PASSES if list(trailers) == [("x-sum", "6")] else "dropped"
+
+
+@row("Trailers of an answer")
+async def response_trailers(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "GET", [("te", "trailers")], last=True)
+        asked, _ = await coming.arrived()
+        await asked.answer(200, [*chunked(way.upstream), ("trailer", "x-sum")])
+        await asked.send(b"abc")
+        await asked.end([("x-sum", "6")])
+        assert (await asking.expect("response")).status == 200
+        body, trailers = await asking.rest()
+        assert body == b"abc"
+    return PASSES if list(trailers) == [("x-sum", "6")] else "dropped"
+
+
+@row("103 Early Hints", dict.fromkeys(("none", "go-headers", "python-headers", BUFFERS, STREAMS), "dropped"))
+async def early_hints(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "GET", last=True)
+        asked, _ = await coming.arrived()
+        await asked.inform(103, [("link", "</a.css>; rel=preload")])
+        await asked.answer(200, [("content-length", "0")], last=True)
+        heard = await asking.next()
+        if heard.kind == "response":
+            assert (heard.status, await asking.rest()) == (200, (b"", []))
+            return "dropped"
+        assert (heard.status, (await asking.expect("response")).status) == (103, 200)
+    return PASSES
+
+
+@row("An answer before the upload has ended", {BUFFERS: "the upload first"})
+async def early_answer(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
+        await asking.send(b"part")
+        arrived = asyncio.ensure_future(coming.arrived())
+        if not await came(asyncio.shield(arrived)):
+            await asking.end()
+            asked, _ = await arrived
+            assert (await asked.rest())[0] == b"part"
+            await asked.answer(413, [("content-length", "0")], last=True)
+            assert (await asking.expect("response")).status == 413
+            return "the upload first"
+        asked, _ = await arrived
+        await asked.answer(413, [("content-length", "2")])
+        await whole(asked, b"no")
+        assert (await asking.expect("response")).status == 413
+        assert (await asking.rest())[0] == b"no"
+    return PASSES
+
+
+@row("An answer that goes on while the upload does", {BUFFERS: HELD})
+async def both_at_once(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
+        arrived = asyncio.ensure_future(coming.arrived())
+        for number in range(3):
+            await asking.send(b"%d" % number)
+            if not await came(asyncio.shield(arrived)):
+                arrived.cancel()
+                return f"{HELD}" if (await asking.expect("response")).status == 408 else "other"
+            asked, _ = await arrived
+            assert await asked.read(1) == b"%d" % number
+            if number == 0:
+                await asked.answer(200, chunked(way.upstream))
+            await asked.send(b"%d" % number)
+            if number == 0:
+                assert (await asking.expect("response")).status == 200
+            assert await asking.read(1) == b"%d" % number
+        await asking.end()
+        assert await asked.rest() == (b"", [])
+        await asked.end()
+        assert await asking.rest() == (b"", [])
+    return PASSES
+
+
+CLOSED = "the connection closes"
+
+
+@row(
+    "The next request after an answer that came early, HTTP/1.1",
+    dict.fromkeys(("none", "go-headers", "python-headers", STREAMS), CLOSED),
+    versions=[(HTTP1, HTTP1), (HTTP1, HTTP2)],
+)
+async def after_early_http1(way: Way) -> str:
+    """The rest of the upload is not waited for."""
+    return await after_an_early_answer(way)
+
+
+@row("The next request after an answer that came early, HTTP/2", versions=[(HTTP2, HTTP1), (HTTP2, HTTP2)])
+async def after_early_http2(way: Way) -> str:
+    return await after_an_early_answer(way)
+
+
+async def after_an_early_answer(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "POST", [("content-length", "6")])
+        await asking.send(b"abc")
+        arrived = asyncio.ensure_future(coming.arrived())
+        early = await came(asyncio.shield(arrived))
+        if not early:
+            await asking.send(b"def")
+            await asking.end()
+        asked, _ = await arrived
+        await asked.answer(413, [("content-length", "0")], last=True)
+        answer = await asking.expect("response")
+        assert (answer.status, await asking.rest()) == (413, (b"", []))
+        if answer.value("connection") == "close":
+            return CLOSED
+        asking, coming = await way.ask(connection, "GET", last=True)
+        asked, _ = await coming.arrived()
+        await asked.answer(200, [("content-length", "0")], last=True)
+        assert (await asking.expect("response")).status == 200
+    return PASSES
+
+
+@row(
+    "A silence between `requestTimeout` and `idleTimeout`, in an upload and in an answer",
+    {BUFFERS: WHOLE},
+)
+async def silences(way: Way) -> str:
+    assert REQUEST_SECONDS + 0.2 < IDLE_SECONDS
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
+        await asking.send(b"one")
+        arrived = asyncio.ensure_future(coming.arrived())
+        at_once = await came(asyncio.shield(arrived))
+        await asyncio.sleep(REQUEST_SECONDS + 0.2)  # the silence
+        await asking.send(b"two")
+        await asking.end()
+        asked, _ = await arrived
+        assert (await asked.rest())[0] == b"onetwo"
+        await asked.answer(200, chunked(way.upstream))
+        await asked.send(b"one")
+        await asyncio.sleep(REQUEST_SECONDS + 0.2)
+        await asked.send(b"two")
+        await asked.end()
+        assert (await asking.expect("response")).status == 200
+        assert (await asking.rest())[0] == b"onetwo"
+    return PASSES if at_once else WHOLE
+
+
+@row("A client that goes away is gone for the upstream too")
+async def client_gone(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "GET", last=True)
+        asked, _ = await coming.arrived()
+        await asked.expect("end")
+        await asked.answer(200, chunked(way.upstream))
+        await asked.send(b"x")
+        asking.reset()
+        while (heard := await asked.next()).kind == "end":
+            pass
+        assert heard.kind == "reset"
+    return PASSES
+
+
+@row("An upstream that breaks off in its answer: never a complete one", {BUFFERS: "502 or 503"})
+async def broken_off(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "GET", last=True)
+        asked, _ = await coming.arrived()
+        await asked.answer(200, chunked(way.upstream))
+        await asked.send(b"half")
+        answered = asyncio.ensure_future(asking.next())
+        early = await came(asyncio.shield(answered))
+        asked.reset()
+        if not early:
+            return "502 or 503" if (await answered).status in {502, 503} else f"{await answered}"
+        assert ((await answered).status, await asking.read(4)) == (200, b"half")
+        await asking.expect("reset")
+    return PASSES
+
+
+ROWS: list[Row] = [value for value in globals().values() if isinstance(value, Row)]

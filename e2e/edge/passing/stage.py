@@ -1,0 +1,127 @@
+"""What a row runs on: a gateway with an API for each column and kind of upstream, and these upstreams."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from e2e.edge.passing.columns import COLUMNS
+from e2e.kit.conversation import Client, Exchange, Headers, Heard, Upstream, Version, client
+from e2e.kit.gateway import Gateway, api
+from e2e.kit.grpc_upstream import GrpcUpstream
+from e2e.kit.websocket_upstream import WebsocketUpstream
+
+T = TypeVar("T")
+REQUEST_SECONDS, IDLE_SECONDS = 1.0, 4.0
+METHODS = ("GET", "HEAD", "POST", "PUT")
+
+
+class Stage:
+    """Use as a context manager: upstreams in an event loop of their own, on which rows run too."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.http: dict[Version, Upstream] = {"HTTP/1.1": Upstream("HTTP/1.1"), "HTTP/2": Upstream("HTTP/2")}
+        self.grpc = GrpcUpstream()
+        self.websocket = WebsocketUpstream()
+        self._upstreams: list[Upstream | GrpcUpstream | WebsocketUpstream] = [
+            *self.http.values(), self.grpc, self.websocket,
+        ]  # fmt: skip
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Stage:
+        self._thread.start()
+        self.run(self._start())
+        for column in COLUMNS:
+            for version, upstream in self.http.items():
+                self._deploy(f"{column}-{name_of(version)}", column, upstream.port, protocol_of(version))
+            self._deploy(f"{column}-grpc", column, self.grpc.port, None, scheme="grpc")
+            self._deploy(f"{column}-ws", column, self.websocket.port, "http1")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The coroutine's result, from the stage's loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=60)
+
+    async def _start(self) -> None:
+        await asyncio.gather(*(upstream.start() for upstream in self._upstreams))
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(upstream.stop() for upstream in self._upstreams))
+
+    def _deploy(self, name: str, column: str, port: int, protocol: str | None, scheme: str = "http") -> None:
+        operations = [{"method": method, "path": "/*"} for method in METHODS]
+        document = api(name, f"{scheme}://127.0.0.1:{port}", COLUMNS[column], operations)
+        if protocol:
+            document["spec"]["upstream"]["main"]["protocol"] = protocol
+        document["spec"]["requestTimeout"] = f"{int(REQUEST_SECONDS * 1000)}ms"
+        document["spec"]["idleTimeout"] = f"{int(IDLE_SECONDS * 1000)}ms"
+        self.gateway.deploy(document)
+
+
+def name_of(version: Version) -> str:
+    """As it stands in names of APIs."""
+    return {"HTTP/1.1": "h1", "HTTP/2": "h2"}[version]
+
+
+def protocol_of(version: Version) -> str:
+    """As an API says it of its upstream."""
+    return {"HTTP/1.1": "http1", "HTTP/2": "http2"}[version]
+
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Way:
+    """From a client of one version to an upstream of another, through a column's policies."""
+
+    stage: Stage
+    column: str
+    downstream: Version
+    upstream: Version
+
+    @property
+    def port(self) -> int:
+        """The gateway's."""
+        return self.stage.gateway.port
+
+    @property
+    def context(self) -> str:
+        """Of the column's API for the upstream."""
+        return f"/{self.column}-{name_of(self.upstream)}"
+
+    def connect(self) -> Any:
+        """A client's connection; an asynchronous context manager of a `Client`."""
+        return client(self.downstream, self.port)
+
+    async def ask(
+        self, connection: Client, method: str, headers: Headers = (), *, last: bool = False
+    ) -> tuple[Exchange, Coming]:
+        """Begins an exchange, and says how to meet it at the upstream."""
+        target = f"/x{next(_numbers)}"
+        exchange = await connection.ask(method, self.context + target, headers, last=last)
+        return exchange, Coming(self.stage.http[self.upstream], target)
+
+
+@dataclass(frozen=True)
+class Coming:
+    """An exchange on its way to an upstream."""
+
+    upstream: Upstream
+    target: str
+
+    async def arrived(self) -> tuple[Exchange, Heard]:
+        """As the upstream has it, with the head of the request."""
+        return await self.upstream.asked(self.target)

@@ -1,0 +1,416 @@
+"""HTTP/3 through a whole node: policies in Python, certificates that are replaced, listeners that change, a stop."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import re
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from aioquic.tls import SessionTicket
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from e2e.kit import model_events
+from e2e.kit.certificates import DAY, Authority, authority
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.http3 import Answer, Client, RefusedError, ResetError, UnservedError, connected
+from e2e.kit.listening import free_port, write
+from e2e.kit.model_upstream import ModelUpstream
+from e2e.kit.upstream import Reply, Upstream
+
+pytestmark = pytest.mark.timeout(180)
+T = TypeVar("T")
+LARGE = 5 << 20
+WORDS = ["Write ", "to ", "ada@example.org", " now", ". "]
+
+
+@dataclass
+class Node:
+    """A gateway in clear on its first listener, and with HTTP/3 on two: for anybody, and for partners alone."""
+
+    gateway: Gateway
+    file: Path
+    ca: Authority
+    clear: int
+    port: int
+    partners: int
+
+    def run(self, asked: Any, port: int | None = None, **how: Any) -> Any:
+        """What `asked` makes of one connection."""
+
+        async def one() -> Any:
+            async with connected(port or self.port, self.ca.file, **how) as connection:
+                return await asked(connection)
+
+        return asyncio.run(one())
+
+    def get(self, path: str, *headers: tuple[str, str], **how: Any) -> Answer:
+        answer: Answer = self.run(lambda connection: connection.get(path, *headers), **how)
+        return answer
+
+    def write(self, *, public: Json | None = None, partners: Json | None = None, **spec: object) -> None:
+        """The Gateway, with these fields of its listeners changed; None where there is one leaves it as it is."""
+        tls: Json = {"certificates": ["web"]}
+        asked = {"clientCertificates": {"mode": "require", "authority": "partners"}}
+        shared = {"protocol": "https", "http3": True}
+        web, signer = self.ca.folder / "web", self.ca
+        listeners = [
+            {"name": "clear", "port": self.clear},
+            {"name": "public", "port": self.port, **shared, "tls": tls, **(public or {})},
+            {"name": "partners", "port": self.partners, **shared, "tls": {**tls, **asked}, **(partners or {})},
+        ]
+        write(
+            self.file,
+            *listeners,
+            certificates={"web": {"certificateFile": f"{web}.pem", "keyFile": f"{web}.key"}},
+            authorities={"partners": {"file": str(signer.file), "revocationFile": str(self.ca.folder / "crl.pem")}},
+            **spec,
+        )
+
+    def reload(self) -> None:
+        done = self.gateway.reload()
+        assert done.returncode == 0, done.stderr
+        assert "listeners: as the Gateway says now" in done.stdout
+
+
+def revoke(ca: Authority, *files: Path) -> None:
+    """Writes the authority's list of what it has revoked."""
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
+    made = made.last_update(now - DAY).next_update(now + DAY)
+    for file in files:
+        serial = x509.load_pem_x509_certificate(file.read_bytes()).serial_number
+        one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY).build()
+        made = made.add_revoked_certificate(one)
+    signed = made.sign(ca.key, hashes.SHA256())
+    (ca.folder / "crl.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+
+
+@contextmanager
+def noded(build: Path, folder: Path) -> Iterator[Node]:
+    (folder / "tls").mkdir(parents=True)
+    ca = authority(folder / "tls")
+    ca.signed("web", "127.0.0.1")
+    revoke(ca)
+    clear, port, partners = free_port(), free_port(), free_port()
+    file = folder / "gateway.yaml"
+    made = Node(None, file, ca, clear, port, partners)  # type: ignore[arg-type] # it needs the file first
+    made.write()
+    with running(build, folder / "state", "--gateway", str(file), "--port", str(clear)) as gateway:
+        made.gateway = gateway
+        yield made
+
+
+@pytest.fixture(scope="module")
+def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Its listeners stay as they are."""
+    with noded(build, tmp_path_factory.mktemp("http3")) as made:
+        yield made
+
+
+@pytest.fixture
+def own(build: Path, tmp_path: Path) -> Iterator[Node]:
+    with noded(build, tmp_path / "node") as made:
+        yield made
+
+
+# ---------------------------------------------------------------- through policies
+
+
+def test_what_is_ready_is_said(node: Node) -> None:
+    line = f"HTTP/3 on https://127.0.0.1:{node.port} (listener public)"
+    eventually("it is printed behind the first line", lambda: line in node.gateway.printed)
+    found = {one["name"]: one["http3"] for one in node.gateway.status()["listeners"]}
+    assert found == {"clear": False, "public": True, "partners": True}
+
+
+def test_get_and_post_through_a_policy_in_python(node: Node, upstream: Upstream) -> None:
+    node.gateway.deploy(api("both", upstream.url, [attach("body-length")]))
+    assert node.get("/both/x").status == 200
+    answer = node.run(lambda connection: connection.post("/both/x", b"a" * 1000))
+    assert answer.status == 200
+    assert [(one.method, one.value("x-body-length")) for one in upstream.received] == [("GET", "0"), ("POST", "1000")]
+    assert upstream.received[1].body == b"a" * 1000
+    eventually("both have a line", lambda: len(node.gateway.access("both")) == 2)
+    assert [(one["method"], one["status"]) for one in node.gateway.access("both")] == [("GET", 200), ("POST", 200)]
+
+
+def test_large_bodies_go_both_ways(node: Node, upstream: Upstream) -> None:
+    node.gateway.deploy(api("large", upstream.url, [attach("pass-stream", timeout="25s")]))
+    body = os.urandom(LARGE)
+    upstream.reply = lambda request: Reply(200, [("content-type", "application/octet-stream")], request.body)
+    answer = node.run(lambda connection: connection.post("/large/x", body))
+    assert answer.status == 200
+    assert answer.body == body
+
+
+@pytest.fixture
+def model(node: Node) -> Iterator[ModelUpstream]:
+    reports = attach("pass-stream", {"reports": True}, timeout="10s")
+    with ModelUpstream() as upstream:
+        node.gateway.deploy(api("model", upstream.url, [attach("mask-pii-stream", timeout="10s"), reports]))
+        yield upstream
+
+
+def test_a_stream_comes_event_by_event(node: Node, model: ModelUpstream) -> None:
+    """Each event is sent when the client has the one before."""
+    events = model_events.completion(["one ", "two ", "three "])
+
+    async def read(connection: Client) -> bytes:
+        exchange = connection.request("/model/x")
+        for word in (b"one", b"two"):
+            model.permit()
+            await exchange.until(word)
+            assert b"three" not in exchange.answer.body
+        for _ in events:
+            model.permit()
+        return (await exchange.whole()).body
+
+    with model.saying(events, permits=1):
+        assert b"three" in node.run(read)
+    with model.saying(model_events.completion(WORDS)):
+        answer = node.get("/model/x")
+    assert b"[masked]" in answer.body
+    assert b"ada@example.org" not in answer.body
+
+
+@pytest.mark.parametrize("how", ["the request is cancelled", "the connection is closed"])
+def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(node: Node, model: ModelUpstream, how: str) -> None:
+    def closed() -> int:
+        said = [str(one.get("message")) for one in node.gateway.logged(policy="pass-stream:v1.0.0")]
+        return len([one for one in said if re.match("response ended by (GeneratorExit|CancelledError)", one)])
+
+    before = closed()
+
+    async def leave(connection: Client) -> None:
+        exchange = connection.request("/model/x")
+        await exchange.until(b"one")
+        if how == "the request is cancelled":
+            exchange.cancel()
+            await asyncio.to_thread(eventually, "the policy's finally has run", lambda: closed() > before)
+
+    with model.saying(model_events.completion(["one ", "two ", "three ", "four "]), permits=2):
+        node.run(leave)
+        eventually("the policy's finally has run", lambda: closed() > before)
+        eventually("upstream is left too", model.gone.is_set)
+
+
+@pytest.mark.parametrize(("headers", "status"), [
+    ([(":authority", "a.example,b.example")], 400),
+    ([(":method", "CONNECT"), (":protocol", "websocket")], 0),
+    ([("upgrade", "websocket"), ("connection", "upgrade")], 0),
+    ([(":path", "/forged/..%2f..%2fadmin")], 400),
+], ids=lambda value: str(value)[:30])  # fmt: skip
+def test_what_is_refused_over_http2_is_refused(
+    node: Node, upstream: Upstream, headers: list[tuple[str, str]], status: int
+) -> None:
+    """0: with the stream, or with the connection."""
+    node.gateway.deploy(api("forged", upstream.url))
+    usual = {":method": "GET", ":scheme": "https", ":authority": "127.0.0.1", ":path": "/forged/x", **dict(headers)}
+    pseudo = {name: value for name, value in usual.items() if name.startswith(":")}
+
+    async def ask(connection: Client) -> int:
+        try:
+            return (
+                await connection.begin([*pseudo.items(), *(usual.items() - pseudo.items())], end=True).whole()
+            ).status
+        except (RefusedError, ResetError):
+            return 0
+
+    assert node.run(ask) == status
+    assert upstream.received == []
+    assert node.get("/forged/x", ("x-gatewright-upstream", "a"), ("x-envoy-retry-on", "5xx")).status == 200
+    (received,) = upstream.received
+    assert received.value("x-gatewright-upstream") is None
+    assert received.value("x-envoy-retry-on") is None
+
+
+# ---------------------------------------------------------------- certificates
+
+
+def test_a_certificate_that_is_revoked_is_refused(own: Node, upstream: Upstream) -> None:
+    own.gateway.deploy(api("mutual", upstream.url))
+    partner = own.ca.signed("partner", "p.example")
+    tickets: list[SessionTicket] = []
+    how = {"port": own.partners, "certificate": partner, "tickets": tickets}
+    assert own.get("/mutual/x", **how).status == 200
+    assert tickets == []
+    with pytest.raises(RefusedError):
+        own.get("/mutual/x", port=own.partners)
+    revoke(own.ca, partner[0])
+    eventually("it is refused", lambda: _is_refused(own, **how))
+
+
+def _is_refused(node: Node, **how: Any) -> bool:
+    try:
+        node.get("/mutual/x", **how)
+    except RefusedError:
+        return True
+    return False
+
+
+def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own: Node, upstream: Upstream) -> None:
+    own.gateway.deploy(api("mutual", upstream.url))
+    tickets: list[SessionTicket] = []
+
+    async def ask(connection: Client) -> bool:
+        assert (await connection.get("/mutual/x")).status == 200
+        await asyncio.sleep(0.3)
+        return connection.resumed
+
+    assert own.run(ask, tickets=tickets) is False
+    eventually("a worker knows its session again", lambda: own.run(ask, ticket=tickets[0]))
+    asked = {"certificates": ["web"], "clientCertificates": {"mode": "require", "authority": "partners"}}
+    own.write(public={"tls": asked})
+    own.reload()
+    eventually("the new listener has taken over", lambda: _is_refused(own, seconds=1))
+    assert all(_is_refused(own, ticket=tickets[0]) for _ in range(10)), "expected it of each worker"
+
+
+def test_certificates_are_rotated_without_a_failed_request(own: Node, upstream: Upstream) -> None:
+    own.gateway.deploy(api("rotated", upstream.url))
+    with asking(own, "/rotated/x") as flow:
+        for _ in range(3):
+            chain, _ = own.ca.signed("web", "127.0.0.1")
+            serial = f"{x509.load_pem_x509_certificate(chain.read_bytes()).serial_number:X}"
+            eventually("the new one is shown", partial(_is_shown, own, serial))
+        eventually("requests have come", lambda: flow["200"] > 500)
+    assert set(flow) == {"200"}, flow
+
+
+def _is_shown(node: Node, serial: str) -> bool:
+    return bool(node.run(_certificate) == serial)
+
+
+async def _certificate(connection: Client) -> str:
+    return connection.certificate
+
+
+# ---------------------------------------------------------------- changes
+
+
+class Asking:
+    """One client that keeps its connection until it is told that this ends, and one with a new one each time.
+
+    found: answers by their status; "told to end": connections, what was not looked at by then is asked again.
+    """
+
+    def __init__(self, node: Node, path: str) -> None:
+        self.found: Counter[str] = Counter()
+        self.ended = threading.Event()
+        self._node, self._path = node, path
+
+    def run(self) -> None:
+        asyncio.run(self._both())
+
+    async def _both(self) -> None:
+        await asyncio.gather(self._counted(self._keep), self._counted(self._anew))
+
+    async def _counted(self, ask: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+        while not self.ended.is_set():
+            try:
+                async with connected(self._node.port, self._node.ca.file) as connection:
+                    await ask(connection)
+            except UnservedError:
+                self.found["told to end"] += 1
+            except (RefusedError, ResetError) as error:
+                self.found[repr(error)] += 1
+
+    async def _keep(self, connection: Client) -> None:
+        while not self.ended.is_set():
+            if connection.unserved_from is not None:
+                self.found["told to end"] += 1
+                return
+            await self._anew(connection)
+
+    async def _anew(self, connection: Client) -> None:
+        self.found[str((await connection.get(self._path)).status)] += 1
+
+
+@contextmanager
+def asking(node: Node, path: str) -> Iterator[Counter[str]]:
+    asked = Asking(node, path)
+    thread = threading.Thread(target=asked.run)
+    thread.start()
+    try:
+        yield asked.found
+    finally:
+        asked.ended.set()
+        thread.join()
+
+
+def test_listeners_change_without_a_failed_request(own: Node, upstream: Upstream) -> None:
+    own.gateway.deploy(
+        api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
+    )
+    with asking(own, "/changing/x") as flow:
+        for idle in ("40s", "41s", "42s"):
+            told = flow["told to end"]
+            own.write(timeouts={"connectionIdle": idle})
+            own.reload()
+            eventually("it goes on", partial(_has_more, flow, "200", flow["200"] + 50))
+            eventually("connections of before are told to end", partial(_has_more, flow, "told to end", told), 30)
+    assert set(flow) == {"200", "told to end"}, flow
+
+
+def _has_more(flow: Counter[str], what: str, than: int) -> bool:
+    return flow[what] > than
+
+
+def test_http3_comes_and_goes(own: Node, upstream: Upstream) -> None:
+    own.gateway.deploy(api("going", upstream.url))
+    assert own.get("/going/x").status == 200
+    own.write(public={"http3": False})
+    own.reload()
+    eventually("nobody answers", lambda: _is_away(own))
+    own.write()
+    own.reload()
+    eventually("it is back", lambda: not _is_away(own))
+    assert own.get("/going/x").status == 200
+
+
+def _is_away(node: Node) -> bool:
+    try:
+        return node.get("/going/x", seconds=1).status != 200
+    except (RefusedError, ResetError):
+        return True
+
+
+def test_a_port_of_udp_that_is_taken_is_said(own: Node, upstream: Upstream) -> None:
+    own.gateway.deploy(api("going", upstream.url))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        own.write(partners={"port": port})
+        done = own.gateway.reload()
+        assert done.returncode == 1
+        assert f"UDP port {port} on 127.0.0.1 is taken (by " in done.stderr
+    assert own.get("/going/x").status == 200
+
+
+def test_a_stop_loses_no_request_that_is_under_way(own: Node, upstream: Upstream) -> None:
+    """New connections find nobody, and go to TCP; a connection that is there is told to end, and its request ends."""
+    own.gateway.deploy(api("stopping", upstream.url, [attach("sleep", {"seconds": 1.5}, timeout="10s")]))
+    upstream.reply = lambda _: Reply(200, [], b"done")
+
+    async def ask(connection: Client) -> tuple[int, bytes]:
+        exchange = connection.request("/stopping/x")
+        await asyncio.sleep(0.3)
+        stop = asyncio.create_task(asyncio.to_thread(own.gateway.stop))
+        answer = await exchange.whole()
+        assert await stop == 0
+        return answer.status, answer.body
+
+    assert own.run(ask) == (200, b"done")
+    assert "could not be drained" not in "".join(own.gateway.log)

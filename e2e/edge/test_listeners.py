@@ -1,0 +1,286 @@
+"""What a node listens on: several listeners, certificates from files, and changes of both while requests come."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit import clients
+from e2e.kit.certificates import Authority, authority
+from e2e.kit.gateway import Json, api, attach, eventually, running
+from e2e.kit.listening import free_port, write
+from e2e.kit.traffic import traffic
+from e2e.kit.upstream import Upstream
+
+
+def https(port: int, **more: object) -> Json:
+    return {"name": "https", "port": port, "protocol": "https", "tls": {"certificates": ["web"]}, **more}
+
+
+def certificates(chain: Path, key: Path) -> Json:
+    return {"web": {"certificateFile": str(chain), "keyFile": str(key)}}
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> Authority:
+    (tmp_path / "tls").mkdir()
+    return authority(tmp_path / "tls")
+
+
+@pytest.fixture
+def trust(ca: Authority) -> ssl.SSLContext:
+    return _trusting(ca)
+
+
+def _trusting(ca: Authority) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(ca.file)
+    return context
+
+
+def shown(port: int, trust: ssl.SSLContext) -> bytes:
+    """The certificate that a new connection is shown, none where there is no connection."""
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            trust.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
+        ):
+            return tls.getpeercert(binary_form=True) or b""
+    except OSError:
+        return b""
+
+
+def test_a_broken_certificate_leaves_the_one_before_and_keys_stand_nowhere(
+    build: Path, tmp_path: Path, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
+) -> None:
+    """That certificates change without a failed request is in test_live_changes.py."""
+    chain, key = ca.signed("web", "127.0.0.1")
+    port = free_port()
+    file = write(tmp_path / "gateway.yaml", https(port), certificates=certificates(chain, key))
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway:
+        gateway.deploy(api("kept", upstream.url))
+        ca.signed("web", "127.0.0.1")
+        wanted = ssl.PEM_cert_to_DER_cert(chain.read_text())
+        eventually("the new one is shown", lambda: shown(port, trust) == wanted)
+        chain.write_text("-----BEGIN CERTIFICATE-----\n")
+        broken = "certificate files cannot be used; what they held before goes on being served"
+        eventually("a broken file is said", lambda: gateway.logged(message=broken))
+        assert str(chain) in gateway.logged(message=broken)[0]["reason"]
+        assert shown(port, trust) == wanted, "expected the old one to stay"
+        gateway.kill("envoy")
+        eventually("a new Envoy shows it too", lambda: shown(port, trust) == wanted, 30)
+        keys = key.read_text().splitlines()[1]
+        assert not [line for line in gateway.log if keys in line]
+        assert keys.encode() not in b"".join(
+            each.read_bytes() for each in (tmp_path / "state").rglob("*") if each.is_file()
+        )
+
+
+def test_listeners_change_without_a_failed_request(
+    build: Path, tmp_path: Path, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
+) -> None:
+    web = certificates(*ca.signed("web", "127.0.0.1"))
+    first, second = free_port(), free_port()
+    http: Json = {"name": "http", "port": first}
+    file = write(tmp_path / "gateway.yaml", http)
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(first)) as gateway:
+        gateway.deploy(
+            api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
+        )
+
+        def reload() -> str:
+            done = gateway.reload()
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        with traffic(f"http://127.0.0.1:{first}/changing/x", clients=4, pause=0.01) as (flow,):
+            write(file, http, https(second), certificates=web)
+            assert "listeners: as the Gateway says now" in reload()
+            secure = f"https://127.0.0.1:{second}"
+            assert httpx.get(f"{secure}/changing/x", verify=trust).status_code == 200
+            assert [each["url"] for each in gateway.status()["listeners"]] == [gateway.url, secure]
+            for idle in ("40s", "41s", "42s"):  # the listener that is under load
+                write(file, http, https(second), certificates=web, timeouts={"connectionIdle": idle})
+                reload()
+            write(file, http)
+            reload()
+            eventually("the port is closed", lambda: _is_closed(second))
+            assert "nothing to reload" in reload()
+            eventually("steady", flow.is_steady)
+        assert set(flow.counts()) == {200}, flow.problems[:3]
+
+
+def _is_closed(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def test_what_is_wrong_with_a_reload_leaves_the_listeners(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    port = free_port()
+    http: Json = {"name": "http", "port": port}
+    file = write(tmp_path / "gateway.yaml", http)
+    with (
+        running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        gateway.deploy(api("stays", upstream.url))
+
+        def refused(*listeners: Json, **spec: object) -> str:
+            write(file, *listeners, **spec)
+            done = gateway.reload()
+            assert done.returncode == 1
+            assert httpx.get(f"{gateway.url}/stays/x").status_code == 200
+            return done.stderr
+
+        other = taken.getsockname()[1]
+        said = refused(http, {"name": "other", "port": other})
+        assert f"port {other} on 127.0.0.1 is taken (by " in said
+        assert f"choose another in {file}, listener other" in said
+        assert f"{file}:" in refused(http, {"name": "other", "port": "x"})
+        missing = tmp_path / "none.pem"
+        said = refused(http, https(free_port()), certificates=certificates(missing, missing))
+        assert f"certificate web: {missing}: expected a file that can be read, got: No such file" in said
+        write(file, http)
+        assert "nothing to reload" in gateway.reload().stdout
+
+
+def test_what_envoy_refuses_is_said_and_the_listeners_stay(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """An address of another machine, by the management API: the node finds out."""
+    with running(build, tmp_path / "state") as gateway, gateway.controller() as client:
+        gateway.deploy(api("stays", upstream.url))
+        listeners = [{"name": "http", "port": gateway.port}, {"name": "far", "address": "192.0.2.1", "port": 8081}]
+        document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": listeners}}
+        status = client.put("/v1/gateway", json=document, params={"wait": "15"}).json()["status"]
+        assert status["state"] == "rejected", status
+        assert "192.0.2.1" in status["reason"]
+        assert httpx.get(f"{gateway.url}/stays/x").status_code == 200
+        listeners[1] = {"name": "near", "address": "127.0.0.1", "port": free_port()}
+        status = client.put("/v1/gateway", json=document, params={"wait": "15"}).json()["status"]
+        assert status["state"] == "deployed", status
+        assert httpx.get(f"http://127.0.0.1:{listeners[1]['port']}/stays/x").status_code == 200
+        gateway.kill("engine")
+        eventually("the engine is back", lambda: gateway.process_status("engine")["state"] == "ready", 30)
+        gateway.kill("envoy")
+        both = [f"{gateway.url}/stays/x", f"http://127.0.0.1:{listeners[1]['port']}/stays/x"]
+        eventually("both are back", lambda: [_status_of(url) for url in both] == [200, 200], 30)
+
+
+def _status_of(url: str) -> int:
+    try:
+        return httpx.get(url).status_code
+    except httpx.HTTPError:
+        return 0
+
+
+def test_a_node_listens_and_reloads_without_a_controller(
+    build: Path, tmp_path: Path, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
+) -> None:
+    web = certificates(*ca.signed("web", "127.0.0.1"))
+    port, secure = free_port(), free_port()
+    http: Json = {"name": "http", "port": port}
+    file = write(tmp_path / "gateway.yaml", http)
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway:
+        gateway.deploy(api("kept", upstream.url))
+    alone = ("--no-controller", "--gateway", str(file), "--port", str(port))
+    with running(build, tmp_path / "state", *alone) as gateway:
+        assert httpx.get(f"{gateway.url}/kept/x").status_code == 200
+        write(file, http, https(secure), certificates=web)
+        assert gateway.reload().returncode == 0
+        assert httpx.get(f"https://127.0.0.1:{secure}/kept/x", verify=trust).status_code == 200
+        gateway.kill("engine")
+        eventually("the engine is back", lambda: gateway.process_status("engine")["state"] == "ready", 30)
+        gateway.kill("envoy")
+        eventually("a new Envoy has both", lambda: _status_of(f"{gateway.url}/kept/x") == 200, 30)
+        assert httpx.get(f"https://127.0.0.1:{secure}/kept/x", verify=trust).status_code == 200
+        write(file, http, https(secure, address="192.0.2.1"), certificates=web)
+        assert "192.0.2.1" in gateway.reload().stderr
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_stop_loses_no_request_on_any_listener(build: Path, tmp_path: Path, upstream: Upstream, host: str) -> None:
+    ports = free_port(), free_port(host)
+    listeners: tuple[Json, Json] = {"name": "one", "port": ports[0]}, {"name": "two", "address": host, "port": ports[1]}
+    file = write(tmp_path / "gateway.yaml", *listeners)
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(ports[0])) as gateway:
+        gateway.deploy(api("stopping", upstream.url))
+        urls = [each["url"] for each in gateway.status()["listeners"]]
+        assert urls[1].endswith(f":{ports[1]}")
+        with (
+            clients.asking(f"{urls[0]}/stopping/x", keep_alive=False, clients=2) as one,
+            clients.asking(f"{urls[1]}/stopping/x", keep_alive=False, clients=2) as two,
+        ):
+            eventually("traffic flows", lambda: min(one.answered, two.answered) > 200)
+            assert gateway.stop() == 0
+    for each in (one, two):
+        assert each.lost == []
+        assert each.first_refusal > each.last_answered_connect
+    assert "could not be drained" not in "".join(gateway.log)
+
+
+def test_what_cannot_be_used_is_said_before_anything_is_built(tmp_path: Path, ca: Authority) -> None:
+    chain, key = ca.signed("web", "127.0.0.1")
+    _, others = ca.signed("other", "127.0.0.1")
+    port = free_port()
+    named = {
+        "mismatched": {"certificateFile": str(chain), "keyFile": str(others)},
+        "absent": {"certificateFile": str(tmp_path / "none"), "keyFile": str(key)},
+    }
+    tls = {"certificates": ["mismatched", "absent"]}
+    file = write(
+        tmp_path / "gateway.yaml", {"name": "a", "port": port, "protocol": "https", "tls": tls}, certificates=named,
+        authorities={"text": {"file": str(file_with(tmp_path / "text", "hello"))}},
+    )  # fmt: skip
+    done = subprocess.run(
+        ["gatewright", "run", "--gateway", str(file), "--build", str(tmp_path / "nothing"), "--controller-port", "0"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    for expected in (
+        f"certificate mismatched: {others}: expected the key of the first certificate in {chain}, got another one",
+        f"certificate absent: {tmp_path / 'none'}: expected a file that can be read, got: No such file or directory",
+        f"authority text: {tmp_path / 'text'}: expected a PEM file of the certificates that sign others",
+    ):
+        assert expected in said
+
+
+def file_with(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_listener_gets_another_address_or_name_on_its_port(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """Without a failed request where it listens on before and after."""
+    port, other = free_port(), free_port()
+    file = write(tmp_path / "gateway.yaml", {"name": "http", "port": port})
+    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway:
+        gateway.deploy(api("stays", upstream.url))
+
+        def listening(*listeners: Json) -> None:
+            write(file, *listeners)
+            done = gateway.reload()
+            assert done.returncode == 0, done.stderr
+            for one in listeners:
+                eventually(
+                    f"{one} is there",
+                    lambda one=one: _status_of(f"http://127.0.0.1:{one['port']}/stays/x") == 200,  # type: ignore[misc]
+                )
+
+        with traffic(f"http://127.0.0.1:{port}/stays/x", clients=4, pause=0.01) as (flow,):
+            listening({"name": "http", "port": port, "address": "0.0.0.0"})  # noqa: S104
+            listening({"name": "http", "port": port})
+            listening({"name": "renamed", "port": port})
+            listening({"name": "renamed", "port": port}, {"name": "second", "port": other})
+            # Two that change places are refused by Envoy: they go by way of a third port.
+            write(file, {"name": "second", "port": port}, {"name": "renamed", "port": other})
+            assert "duplicate address" in gateway.reload().stderr
+            eventually("steady", flow.is_steady)
+        assert set(flow.counts()) == {200}, flow.problems[:3]

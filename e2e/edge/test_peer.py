@@ -1,0 +1,179 @@
+"""Who a client is by its certificate, as policies are told it: in Go and in Python, through a listener of a Gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit import http3
+from e2e.kit.certificates import Authority, authority
+from e2e.kit.client_certificates import (
+    ALL_KINDS,
+    HARD_SUBJECT,
+    HARD_SUBJECT_TEXT,
+    ClientCertificate,
+    client_certificate,
+    client_tls,
+)
+from e2e.kit.conformance import write_twins
+from e2e.kit.gateway import Gateway, Json, api, attach, running
+from e2e.kit.places import ROOT
+from e2e.kit.upstream import Upstream
+
+RUNTIMES = ("go", "python")
+FORGED = {
+    "x-forwarded-client-cert": 'Subject="CN=root";URI=spiffe://example.org/root',
+    "gatewright.peer": "CN=root",
+    "x-gatewright-peer": "CN=root",
+}
+
+
+@dataclass
+class Door:
+    """A gateway whose listener asks clients for certificates."""
+
+    gateway: Gateway
+    signer: Authority
+
+    def ask(self, path: str, shown: ClientCertificate | None, *, http2: bool = False) -> httpx.Response:
+        with httpx.Client(verify=client_tls(self.signer, shown), http2=http2, http1=not http2) as client:
+            return client.get(f"https://localhost:{self.gateway.port}{path}", headers=FORGED)
+
+    def ask_over_http3(self, path: str, shown: ClientCertificate | None) -> http3.Answer:
+        async def asked() -> http3.Answer:
+            files = (shown.file, shown.key_file) if shown else None
+            port, trusted = self.gateway.port, self.signer.file
+            async with http3.connected(port, trusted, server_name="localhost", certificate=files) as connection:
+                return await connection.get(path, *FORGED.items(), host="localhost")
+
+        return asyncio.run(asked())
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    place = tmp_path_factory.mktemp("door")
+    manifest = write_twins(place)
+    built: Json = yaml.safe_load(manifest.read_text())
+    built["policies"].append(
+        {"name": "allow-client-certificates", "filePath": str(ROOT / "sample-policies" / "allow-client-certificates")}
+    )
+    manifest.write_text(yaml.safe_dump(built))
+    signer = authority(place)
+    chain, key = signer.signed("localhost", "localhost")
+    asked = {"mode": "request", "authority": "clients"}
+    document = {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Gateway",
+        "spec": {
+            "listeners": [
+                {
+                    "name": "mtls",
+                    "address": "127.0.0.1",
+                    "protocol": "https",
+                    "http3": True,
+                    "tls": {"certificates": ["own"], "clientCertificates": asked},
+                },
+            ],
+            "certificates": {"own": {"certificateFile": str(chain), "keyFile": str(key)}},
+            "authorities": {"clients": {"file": str(signer.file)}},
+        },
+    }
+    (place / "gateway.yaml").write_text(yaml.safe_dump(document))
+    output = ROOT / "build" / "e2e-conformance"  # where the twins in Go are compiled once
+    arguments = ["--manifest", str(manifest), "--output", str(output), "--gateway", str(place / "gateway.yaml")]
+    with running(None, place / "state", *arguments) as gateway:
+        yield Door(gateway, signer)
+
+
+@pytest.fixture(scope="module")
+def alice(door: Door) -> ClientCertificate:
+    return client_certificate(door.signer, "alice", *ALL_KINDS, subject=HARD_SUBJECT)
+
+
+def seen(runtime: str) -> Json:
+    looks = {"onRequest": {"sees": ["peer"]}}
+    return attach(f"twin-{runtime}-headers", looks)
+
+
+def told(upstream: Upstream) -> object:
+    """What the policy has seen, and put into a header."""
+    value = upstream.received[-1].value("x-saw")
+    assert value is not None
+    return json.loads(base64.b64decode(value))["peer"]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_policy_is_told_all_names_and_nothing_that_a_client_says(
+    door: Door, alice: ClientCertificate, upstream: Upstream, runtime: str
+) -> None:
+    door.gateway.deploy(api(f"who-{runtime}", upstream.url, [seen(runtime)]))
+    path = f"/who-{runtime}/x"
+    for version in (1, 2, 3):
+        status = (
+            door.ask_over_http3(path, alice).status
+            if version == 3
+            else door.ask(path, alice, http2=version == 2).status_code
+        )
+        assert status == 200
+        assert told(upstream) == {
+            "subject": HARD_SUBJECT_TEXT,
+            "issuer": "CN=authority",
+            "dnsNames": ["a.example", "b,DNS:c.example"],
+            "uris": ["spiffe://example.org/a,b", 'urn:"two"'],
+            "emailAddresses": ["alice@example.org"],
+            "ipAddresses": ["10.0.0.1", "2001:db8::1"],
+            "fingerprint": alice.fingerprint,
+        }
+    assert upstream.received[-1].value("x-forwarded-client-cert") is None
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_without_a_certificate_there_is_no_peer(door: Door, upstream: Upstream, runtime: str) -> None:
+    door.gateway.deploy(api(f"nobody-{runtime}", upstream.url, [seen(runtime)]))
+    assert door.ask(f"/nobody-{runtime}/x", None).status_code == 200
+    assert told(upstream) is None
+    assert door.ask_over_http3(f"/nobody-{runtime}/x", None).status == 200
+    assert told(upstream) is None
+
+
+def test_a_certificate_of_another_authority_is_no_connection(door: Door, tmp_path: Path, upstream: Upstream) -> None:
+    stranger = client_certificate(authority(tmp_path), "alice", *ALL_KINDS)
+    with pytest.raises(httpx.TransportError):
+        door.ask("/x", stranger)
+    with pytest.raises(http3.RefusedError):
+        door.ask_over_http3("/x", stranger)
+    assert upstream.received == []
+
+
+def test_the_sample_lets_in_who_is_named(door: Door, alice: ClientCertificate, upstream: Upstream) -> None:
+    bob = client_certificate(door.signer, "bob", ALL_KINDS[1])
+    for number, allowed in enumerate(
+        ({"uris": ["spiffe://example.org/a,b"]}, {"fingerprints": [alice.fingerprint]}, {"dnsNames": ["a.example"]})
+    ):
+        name = f"allowed-{number}"
+        door.gateway.deploy(api(name, upstream.url, [attach("allow-client-certificates", allowed)]))
+        assert door.ask(f"/{name}/x", alice).status_code == 200
+        for stranger in (bob, None):
+            assert door.ask(f"/{name}/x", stranger).status_code == 403
+    assert len(upstream.received) == 3
+
+
+def test_a_listener_without_client_certificates_has_nothing_of_it(door: Door, gateway: Gateway) -> None:
+    """It pays for no filter and no attribute."""
+    asks, asks_not = (
+        each.admin("envoy", "/config_dump?resource=dynamic_listeners") for each in (door.gateway, gateway)
+    )
+    assert "%DOWNSTREAM_PEER_CERT%" in asks
+    assert "filter_state['gatewright.peer']" in asks
+    assert "ACCEPT_UNTRUSTED" not in asks
+    assert "http_connection_manager" in asks_not
+    assert "gatewright.peer" not in asks_not
+    assert "%DOWNSTREAM_PEER_CERT%" not in asks_not

@@ -1,0 +1,304 @@
+"""What asks for another protocol: a WebSocket opens where no policy wants a body, and nothing passes a policy by."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually
+from e2e.kit.upstream import Upstream
+from e2e.kit.wire import raw
+
+CRLF = b"\r\n"
+WEBSOCKET = [b"connection: upgrade", b"upgrade: websocket", b"sec-websocket-version: 13", b"sec-websocket-key: eA=="]
+SWITCHED = CRLF.join([b"HTTP/1.1 101 Switching Protocols", *WEBSOCKET[:2], b"", b""])
+SMUGGLED = CRLF.join([b"POST /admin HTTP/1.1", b"host: a", b"content-length: 0", b"", b""])
+TRICKS: dict[str, list[bytes]] = {
+    "websocket": WEBSOCKET,
+    "in capitals": [b"Connection: UPGRADE", b"Upgrade: WebSocket"],
+    "one of several in Connection": [b"connection: keep-alive, upgrade", b"upgrade: websocket"],
+    "Connection twice": [b"connection: keep-alive", b"connection: upgrade", b"upgrade: websocket"],
+    "one of several in Upgrade": [b"connection: upgrade", b"upgrade: websocket, foo"],
+    "Upgrade twice": [b"connection: upgrade", b"upgrade: foo", b"upgrade: websocket"],
+    "a version": [b"connection: upgrade", b"upgrade: websocket/13"],
+    "anything": [b"connection: upgrade", b"upgrade: foo"],
+    "CONNECT by upgrade": [b"connection: upgrade", b"upgrade: CONNECT"],
+    "connect-udp by upgrade": [b"connection: upgrade", b"upgrade: connect-udp"],
+    "HTTP/2 in clear": [b"connection: upgrade, http2-settings", b"upgrade: h2c", b"http2-settings: AAMAAABkAAQAAP__"],
+    "without Connection": [b"upgrade: websocket"],
+    "without Upgrade": [b"connection: upgrade"],
+    "Upgrade named hop-by-hop": [b"connection: upgrade, upgrade, close", b"upgrade: websocket"],
+    "with a length": [*WEBSOCKET, b"content-length: 3"],
+    "chunked": [*WEBSOCKET, b"transfer-encoding: chunked"],
+}
+"""Lines of requests that ask for another protocol, or look like it."""
+
+
+class Raw:
+    """An upstream that answers each connection's first request with given bytes, and notes all that comes after it."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+        self.heads: list[bytes] = []
+        self.behind = b""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with connection:
+            came = b""
+            while CRLF * 2 not in came:
+                if not (data := connection.recv(65536)):
+                    return
+                came += data
+            head, _, behind = came.partition(CRLF * 2)
+            self.heads.append(head)
+            self.behind += behind
+            connection.sendall(self.answer)
+            while data := connection.recv(65536):
+                self.behind += data
+                connection.sendall(data)
+
+
+@pytest.fixture(scope="module")
+def bare(shared_gateway: Gateway) -> Raw:
+    upstream = Raw()
+    times = {"requestTimeout": "300ms", "idleTimeout": "1s"}
+    for name, policies in {
+        "u-none": [],
+        "u-headers": [attach("mark", {"name": "m"}, timeout="300ms")],
+        "u-denied": [attach("deny-headers", timeout="300ms")],
+    }.items():
+        document = api(name, upstream.url, policies)
+        document["spec"] |= times
+        shared_gateway.deploy(document)
+    return upstream
+
+
+@pytest.fixture(autouse=True)
+def _reset(bare: Raw) -> None:
+    bare.answer, bare.behind = SWITCHED, b""
+    bare.heads.clear()
+
+
+def asking(path: str, lines: list[bytes], method: str = "GET") -> bytes:
+    return CRLF.join([f"{method} {path} HTTP/1.1".encode(), b"host: test.local", *lines, b"", b""])
+
+
+class Socket:
+    """A client's connection, to the byte."""
+
+    def __init__(self, gateway: Gateway, request: bytes) -> None:
+        self._connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=15)
+        self._connection.sendall(request)
+
+    def __enter__(self) -> Socket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def send(self, data: bytes) -> None:
+        with contextlib.suppress(ConnectionError):
+            self._connection.sendall(data)
+
+    def head(self) -> bytes:
+        """Of the answer."""
+        came = b""
+        while not came.endswith(CRLF * 2):
+            data = self._connection.recv(1)
+            assert data, f"expected an answer, got the end behind {came!r}"
+            came += data
+        return came
+
+    def read(self, size: int) -> bytes:
+        came = b""
+        while len(came) < size and (data := self._connection.recv(size - len(came))):
+            came += data
+        return came
+
+    def rest(self) -> bytes:
+        """Until the gateway ends the connection."""
+        came = b""
+        with contextlib.suppress(ConnectionError):
+            while data := self._connection.recv(65536):
+                came += data
+        return came
+
+
+# ------------------------------------------------------------------ routes whose policies want a body
+
+
+@pytest.fixture(scope="module")
+def guarded(shared_gateway: Gateway, recording_upstream: Upstream) -> Gateway:
+    """APIs all of whose requests a policy refuses that wants the body; and one that wants the answer's."""
+    for name, policies in {
+        "u-body": [attach("deny-body")],
+        "u-body-too": [attach("mark", {"name": "m"}), attach("deny-body")],
+        "u-answer": [attach("response-length")],
+        "u-crashes": [attach("body-length", onError="continue")],
+    }.items():
+        shared_gateway.deploy(api(name, recording_upstream.url, policies))
+    return shared_gateway
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("lines", TRICKS.values(), ids=TRICKS)
+@pytest.mark.parametrize("name", ["u-body", "u-body-too"])
+def test_nothing_passes_a_policy_by_that_wants_the_body(
+    guarded: Gateway, upstream: Upstream, name: str, lines: list[bytes], method: str
+) -> None:
+    """A request that is none for another protocol is one like any other: its body is waited for, and it is denied."""
+    asked = asking(f"/{name}/x", [*lines, b"" if b"content-length: 3" in lines else b"x-more: 1"], method)
+    end = b"abc" if b"content-length: 3" in lines else b"0\r\n\r\n" if b"transfer-encoding: chunked" in lines else b""
+    answer = raw(guarded.port, asked.replace(CRLF * 3, CRLF * 2) + end + SMUGGLED)
+    assert answer.status == 403 or (answer.status == 404 and b"CONNECT-UDP" in answer.body)
+    assert upstream.received == []
+
+
+@pytest.mark.parametrize("name", ["u-answer", "u-crashes"])
+@pytest.mark.parametrize("trick", ["websocket", "in capitals", "one of several in Connection", "Connection twice"])
+def test_no_websocket_opens_where_a_body_is_wanted(guarded: Gateway, upstream: Upstream, name: str, trick: str) -> None:
+    answer = raw(guarded.port, asking(f"/{name}/x", TRICKS[trick]) + SMUGGLED)
+    assert (answer.status, answer.value("content-type")) == (403, "application/problem+json")
+    assert json.loads(answer.body)["detail"] == "No connection is upgraded to this protocol here."
+    assert upstream.received == []
+
+
+def test_the_log_says_why_and_the_client_is_not_told(guarded: Gateway) -> None:
+    answer = raw(guarded.port, asking("/u-answer/why", WEBSOCKET))
+    assert b"response-length" not in answer.body
+
+    def lines() -> list[Json]:
+        return guarded.logged(message="upgrade refused", path="/u-answer/why")
+
+    eventually("the access log says why", lines)
+    (line,) = lines()
+    assert (line["level"], line["component"], line["upgrade"]) == ("warning", "access", "websocket")
+    assert line["reason"] == "bodies are wanted by response-length:v1.0.0 (responseBodyMode: BUFFER)"
+
+
+def test_connect_is_refused(guarded: Gateway, upstream: Upstream, bare: Raw) -> None:
+    for target in ("u-none:80", "127.0.0.1:80"):
+        asked = f"CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n".encode()
+        assert raw(guarded.port, asked + SMUGGLED).status == 404
+    for path in ("/u-none/x", "/u-body/x"):
+        assert raw(guarded.port, asking(path, [], "CONNECT")).status in {400, 404}
+    assert (upstream.received, bare.heads) == ([], [])
+
+
+@pytest.mark.parametrize("protocol", [None, "websocket", "foo", "connect-udp"])
+@pytest.mark.parametrize("path", ["/u-none/x", "/u-body/x"])
+def test_connect_is_refused_over_http2(
+    guarded: Gateway, upstream: Upstream, bare: Raw, path: str, protocol: str | None
+) -> None:
+    """A tunnel, and what RFC 8441 makes of CONNECT. It is not offered, and the stream or the connection ends."""
+    extended = [(":protocol", protocol), (":path", path), (":scheme", "http")] if protocol else []
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(validate_outbound_headers=False))
+    connection.initiate_connection()
+    connection.send_headers(1, [(":method", "CONNECT"), (":authority", "test.local"), *extended])
+    connection.send_data(1, SMUGGLED)
+    with Socket(guarded, connection.data_to_send()) as client:
+        seen: list[str] = []
+        while not {"StreamReset", "ConnectionTerminated", "ResponseReceived"}.intersection(seen):
+            data = client.read(9) or b""
+            if not data:
+                break
+            size = int.from_bytes(data[:3], "big")
+            events = connection.receive_data(data + client.read(size))
+            seen += [type(event).__name__ for event in events]
+            heads = [event.headers for event in events if isinstance(event, h2.events.ResponseReceived)]
+            assert all(int(dict(head)[b":status"]) >= 400 for head in heads)
+    assert (upstream.received, bare.heads) == ([], [])
+
+
+# ------------------------------------------------------------------ routes where one opens
+
+
+@pytest.mark.parametrize("name", ["u-none", "u-headers"])
+def test_what_is_sent_early_waits_for_the_upstreams_word(gateway: Gateway, bare: Raw, name: str) -> None:
+    """Else an upstream that goes on in HTTP would take it for a request that has met its policies."""
+    bare.answer = b""
+    with Socket(gateway, asking(f"/{name}/x", WEBSOCKET) + SMUGGLED) as client:
+        client.rest()
+    assert (len(bare.heads), bare.behind) == (1, b"")
+
+
+@pytest.mark.parametrize("name", ["u-none", "u-headers"])
+@pytest.mark.parametrize("status", ["200 OK", "426 Upgrade Required", "401 Unauthorized"])
+def test_an_upstream_that_does_not_switch_gets_no_more(gateway: Gateway, bare: Raw, name: str, status: str) -> None:
+    bare.answer = f"HTTP/1.1 {status}\r\nx-said: this\r\ncontent-length: 2\r\n\r\nno".encode()
+    with Socket(gateway, asking(f"/{name}/x", WEBSOCKET) + SMUGGLED) as client:
+        head = client.head()
+        assert head.startswith(f"HTTP/1.1 {status}".encode())
+        assert b"x-said: this" in head
+        client.send(SMUGGLED)
+        client.rest()
+    assert (len(bare.heads), bare.behind) == (1, b"")
+
+
+def test_header_policies_run_on_the_handshake(gateway: Gateway, bare: Raw) -> None:
+    with Socket(gateway, asking("/u-headers/x", WEBSOCKET) + b"early") as client:
+        head = client.head()
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"x-order: m()" in head
+        assert client.read(5) == b"early"
+        client.send(b"later")
+        assert client.read(5) == b"later"
+    assert b"x-order: m()" in bare.heads[0]
+    assert bare.behind == b"earlylater"
+
+
+def test_a_header_policy_may_answer_the_handshake(gateway: Gateway, bare: Raw) -> None:
+    answer = raw(gateway.port, asking("/u-denied/x", WEBSOCKET) + SMUGGLED)
+    assert (answer.status, answer.value("x-denied-by")) == (403, "deny-headers")
+    assert bare.heads == []
+
+
+@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
+def test_a_websocket_begins_as_a_get(gateway: Gateway, bare: Raw, method: str) -> None:
+    assert raw(gateway.port, asking("/u-none/x", WEBSOCKET, method)).status == 403
+    assert bare.heads == []
+
+
+@pytest.mark.parametrize("name", ["u-none", "u-headers"])
+def test_an_upgrade_of_http2_in_clear_is_a_request_like_any_other(gateway: Gateway, bare: Raw, name: str) -> None:
+    """RFC 9113, 3.1: it may be ignored. What asks for it does not go upstream, where somebody might not."""
+    bare.answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
+    assert raw(gateway.port, asking(f"/{name}/x", TRICKS["HTTP/2 in clear"])).status == 204
+    assert b"upgrade" not in bare.heads[0].lower()
+    assert b"http2-settings" not in bare.heads[0].lower()
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_websocket_lives_as_long_as_it_moves_and_ends_when_idle(gateway: Gateway) -> None:
+    """requestTimeout is 300 ms, idleTimeout 1 s: no timeout of a request counts for a connection that is upgraded."""
+    with Socket(gateway, asking("/u-headers/x", WEBSOCKET)) as client:
+        assert client.head().startswith(b"HTTP/1.1 101 ")
+        for _ in range(4):
+            threading.Event().wait(0.5)
+            client.send(b"moves")
+            assert client.read(5) == b"moves"
+        assert client.rest() == b""
+    eventually(
+        "the upstream's connection has ended too", lambda: gateway.envoy_stat("u-headers.*upstream_rq_active") == 0
+    )
+
+
+def test_an_upstream_that_says_nothing_to_a_handshake_is_late(gateway: Gateway, bare: Raw) -> None:
+    """By requestTimeout, as for any request: its end is that of the handshake."""
+    bare.answer = b""
+    assert raw(gateway.port, asking("/u-none/x", WEBSOCKET)).status == 504

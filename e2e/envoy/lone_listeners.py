@@ -1,0 +1,141 @@
+"""An Envoy with the listeners of a Gateway, as the controller renders them, and nothing else of a node: what is behind
+them is one upstream, and their certificates come from files. What Envoy itself makes of a Gateway."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import yaml
+from gatewright_controller._gen import node_pb2
+from gatewright_controller.gateway_file import effective, render
+from gatewright_controller.translate.envoy.messages import LISTENER, document_of
+
+from e2e.kit.gateway import Json, eventually
+from e2e.kit.lone_envoy import BOOTSTRAP, cluster
+
+TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+
+
+class LoneListeners:
+    """A running Envoy. Ports of its listeners by their names, its access log, its counters."""
+
+    def __init__(self, directory: Path, config: Json) -> None:
+        self._directory, self._admin = directory, directory / "admin"
+        self.access_log = directory / "access.log"
+        file = directory / "envoy.json"
+        file.write_text(json.dumps(config))
+        command = ["envoy", "-c", str(file), "--concurrency", "1", "--use-dynamic-base-id", "--log-level", "error"]
+        with self.access_log.open("wb") as stdout:
+            self._process = subprocess.Popen([*command, "--file-flush-interval-msec", "20"], stdout=stdout)
+
+    def admin(self, path: str) -> httpx.Response:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._admin)), base_url="http://admin") as client:
+            return client.get(path)
+
+    def wait_ready(self) -> LoneListeners:
+        eventually("Envoy is ready", self._answers, 20)
+        found = self.admin("/listeners?format=json").json()["listener_statuses"]
+        self.ports = {one["name"]: one["local_address"]["socket_address"]["port_value"] for one in found}
+        return self
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, "Envoy has ended: see its words above"
+        try:
+            return self._admin.exists() and self.admin("/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stat(self, name: str) -> int:
+        lines = self.admin(f"/stats?filter={name}").text.splitlines()
+        return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
+
+    def lines(self) -> list[str]:
+        """Of the access log on stdout."""
+        return self.access_log.read_text().splitlines()
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def lone_listeners(
+    spec: Json, upstream: int, certificates: Mapping[str, tuple[Path, Path]] | None = None, **authorities: Path
+) -> Iterator[LoneListeners]:
+    """Envoy with the listeners of a Gateway of this spec, each on a free port.
+
+    upstream: where all requests go. certificates: by name, the files of certificate and key. authorities: by name.
+    """
+    with tempfile.TemporaryDirectory(prefix="gw-") as name:
+        directory = Path(name)
+        written: Json = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {**spec}}
+        pairs = (certificates or {}).items()
+        written["spec"]["certificates"] = {
+            name: {"certificateFile": str(chain), "keyFile": str(key)} for name, (chain, key) in pairs
+        }
+        written["spec"]["authorities"] = {name: {"file": str(file)} for name, file in authorities.items()}
+        message = node_pb2.Gateway.FromString(render(effective(written, {}, {})))
+        secrets = dict(_secrets(message, directory))
+        listeners = [_alone(document_of(LISTENER, one), secrets) for one in message.listeners]
+        envoy = LoneListeners(directory, _config(directory, listeners, upstream))
+        try:
+            yield envoy.wait_ready()
+        finally:
+            envoy.stop()
+
+
+def _config(directory: Path, listeners: list[Json], upstream: int) -> Json:
+    return {
+        "admin": {"address": {"pipe": {"path": str(directory / "admin")}}},
+        "node": {"id": "lone", "cluster": "lone"},
+        "layered_runtime": yaml.safe_load(BOOTSTRAP.read_text())["layered_runtime"],  # of a node
+        "static_resources": {
+            "listeners": listeners,
+            "clusters": [cluster("upstream", upstream), cluster("gatewright_policy_engine", 9)],
+        },
+    }
+
+
+def _secrets(message: node_pb2.Gateway, directory: Path) -> Iterator[tuple[str, Path]]:
+    """What the engine would serve by SDS, in files."""
+    for one in message.certificates:
+        files = {"certificate_chain": {"filename": one.certificate_file}, "private_key": {"filename": one.key_file}}
+        yield _secret(f"certificate/{one.name}", {"tls_certificate": files}, directory)
+    for each in message.authorities:
+        context = {"validation_context": {"trusted_ca": {"filename": each.file}}}
+        yield _secret(f"authority/{each.name}", context, directory)
+
+
+def _secret(name: str, content: Json, directory: Path) -> tuple[str, Path]:
+    file = directory / f"{name.replace('/', '-')}.json"
+    file.write_text(json.dumps({"resources": [{"@type": f"{TLS}.Secret", "name": name, **content}]}))
+    return name, file
+
+
+def _alone(value: Json, secrets: Mapping[str, Path]) -> Json:
+    """The listener on a free port, with one route, and with files in the place of the engine."""
+    value["address"]["socket_address"]["port_value"] = 0
+    for chain in value["filter_chains"]:
+        manager = chain["filters"][-1]["typed_config"]
+        if manager.pop("rds", None):
+            route = {"name": "all", "match": {"prefix": "/"}, "route": {"cluster": "upstream"}}
+            hosts = [{"name": "all", "domains": ["*"], "routes": [route]}]
+            manager["route_config"] = {"name": "lone", "virtual_hosts": hosts}
+    _from_files(value, secrets)
+    return value
+
+
+def _from_files(value: object, secrets: Mapping[str, Path]) -> None:
+    if isinstance(value, dict):
+        if "sds_config" in value:
+            value["sds_config"] = {"path_config_source": {"path": str(secrets[value["name"]])}}
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            _from_files(item, secrets)

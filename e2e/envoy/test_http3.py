@@ -1,0 +1,343 @@
+"""HTTP/3: what a listener does with clients of it, what TCP's clients are told, and that it holds to all that the
+listener holds to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+import pytest
+from aioquic.tls import SessionTicket
+from gatewright_controller.translate.envoy import quic
+
+from e2e.envoy.lone_listeners import LoneListeners, lone_listeners
+from e2e.envoy.test_listener_tls import client
+from e2e.kit import raw_http
+from e2e.kit.certificates import Authority, authority
+from e2e.kit.gateway import Json, eventually
+from e2e.kit.http3 import Answer, RefusedError, ResetError, connected
+from e2e.kit.upstream import Reply, Upstream
+
+pytestmark = pytest.mark.timeout(120)
+T = TypeVar("T")
+GET = [(":method", "GET"), (":scheme", "https"), (":authority", "127.0.0.1"), (":path", "/odd")]
+
+
+def run(asked: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(asked)
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("trusted"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("stranger"), "stranger")
+
+
+def https(
+    name: str, port: int, *, certificates: tuple[str, ...] = ("main",), tls: Json | None = None, **more: object
+) -> Json:
+    secured = {"certificates": list(certificates), **(tls or {})}
+    return {"name": name, "port": port, "protocol": "https", "http3": True, "tls": secured, **more}
+
+
+@pytest.fixture(scope="module")
+def secured(trusted: Authority, recording_upstream: Upstream) -> Iterator[LoneListeners]:
+    asked = {"authority": "partners"}
+    fields = ("path", "client", "protocol", "serverName", "tlsVersion", "listener", "peerSubject", "peerFingerprint")
+    spec = {
+        "listeners": [
+            https("open", 8443),
+            https("hosts", 8444, certificates=("main", "wildcard"), hosts=["api.example.com", "*.example.com"]),
+            https("partners", 8445, tls={"clientCertificates": asked}),
+            https("mixed", 8446, tls={"clientCertificates": {"mode": "request", **asked}}),
+            https("few", 8447, limits={"connections": 1}),
+            https("anew", 8448, tls={"sessionResumption": False}),
+        ],
+        "trustedProxies": {"networks": ["127.0.0.2"]},
+        "limits": {"requestsPerSecond": 50, "headerBytes": 8192, "concurrentStreams": 7},
+        "accessLog": {"fields": {name: name for name in fields}},
+    }
+    certificates = {
+        "main": trusted.signed("main", "api.example.com", "127.0.0.1"),
+        "wildcard": trusted.signed("wildcard", "*.example.com"),
+    }
+    with lone_listeners(spec, recording_upstream.port, certificates, partners=trusted.file) as listeners:
+        yield listeners
+
+
+class Asker:
+    """Of one listener over HTTP/3."""
+
+    def __init__(self, listeners: LoneListeners, trusted: Authority, name: str) -> None:
+        self.port, self.trusted = listeners.ports[f"{name}/http3"], trusted.file
+
+    async def get(self, path: str, *headers: tuple[str, str], host: str = "127.0.0.1", **how: Any) -> Answer:
+        async with connected(self.port, self.trusted, **how) as connection:
+            return await connection.get(path, *headers, host=host)
+
+
+def line(listeners: LoneListeners, path: str) -> Json:
+    """Of the access log, about a path."""
+    found: list[Json] = []
+
+    def look() -> bool:
+        found.extend(one for one in map(json.loads, listeners.lines()) if one["path"] == path)
+        return bool(found)
+
+    eventually("there is a line", look)
+    return found[0]
+
+
+# ---------------------------------------------------------------- what TCP says
+
+
+def test_answers_over_tcp_tell_of_http3(secured: LoneListeners, trusted: Authority) -> None:
+    """The port is the listener's, whichever the test got: 8444. Envoy's own answers too; not those over HTTP/3."""
+    for host, status in (("api.example.com", 200), ("evil.example", 421)):
+        answer = raw_http.request(secured.ports["hosts"], host, tls=client(trusted), server_name="api.example.com")
+        assert answer.status == status
+        assert answer.headers["alt-svc"] == 'h3=":8444"; ma=86400'
+    asked = Asker(secured, trusted, "hosts").get("/x", server_name="api.example.com", host="api.example.com")
+    assert "alt-svc" not in run(asked).headers
+
+
+def test_what_upstreams_say_of_alternatives_is_replaced(
+    secured: LoneListeners, trusted: Authority, upstream: Upstream
+) -> None:
+    upstream.reply = lambda _: Reply(200, [("alt-svc", 'h3=":9"')])
+    answer = raw_http.request(secured.ports["open"], tls=client(trusted), server_name="127.0.0.1")
+    assert answer.headers["alt-svc"] == 'h3=":8443"; ma=86400'
+
+
+# ---------------------------------------------------------------- TLS
+
+
+@pytest.mark.parametrize("name", ["api.example.com", "b.example.com"])
+def test_the_server_name_decides_on_the_certificate(secured: LoneListeners, trusted: Authority, name: str) -> None:
+    """aioquic checks that the certificate has the name."""
+    asked = Asker(secured, trusted, "hosts").get(f"/{name}", server_name=name, host=name)
+    assert run(asked).status == 200
+    said = line(secured, f"/{name}")
+    assert {key: said[key] for key in ("protocol", "serverName", "tlsVersion", "listener")} == {
+        "protocol": "HTTP/3", "serverName": name, "tlsVersion": "TLSv1.3", "listener": "hosts",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["other.example", "example.com"])
+def test_another_server_name_is_not_connected(secured: LoneListeners, trusted: Authority, name: str) -> None:
+    with pytest.raises(RefusedError):
+        run(Asker(secured, trusted, "hosts").get("/x", server_name=name, host="api.example.com", seconds=1))
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("api.example.com:8443", 200), ("evil.example", 421), ("example.com", 421)]
+)
+def test_another_host_is_421(
+    secured: LoneListeners, trusted: Authority, upstream: Upstream, host: str, status: int
+) -> None:
+    answer = run(Asker(secured, trusted, "hosts").get("/x", server_name="api.example.com", host=host))
+    assert answer.status == status
+    assert len(upstream.received) == (1 if status == 200 else 0)
+
+
+@pytest.mark.parametrize(("name", "who", "admitted"), [
+    ("partners", "nobody", False), ("partners", "partner", True), ("partners", "stranger", False),
+    ("mixed", "nobody", True), ("mixed", "partner", True), ("mixed", "stranger", False),
+])  # fmt: skip
+def test_client_certificates(
+    secured: LoneListeners, trusted: Authority, stranger: Authority, name: str, who: str, admitted: bool
+) -> None:
+    shown = {"nobody": None, "partner": trusted.signed("partner", "p"), "stranger": stranger.signed("stranger", "p")}
+    path = f"/{name}/{who}"
+    asked = Asker(secured, trusted, name).get(path, certificate=shown[who])
+    if not admitted:
+        with pytest.raises(RefusedError):
+            run(asked)
+        return
+    assert run(asked).status == 200
+    assert line(secured, path).get("peerSubject") == (None if who == "nobody" else "CN=partner")
+
+
+@pytest.mark.parametrize(("name", "resumed"), [("open", True), ("anew", False), ("partners", False), ("mixed", False)])
+def test_sessions_go_on_only_where_no_certificate_was_looked_at(
+    secured: LoneListeners, trusted: Authority, name: str, resumed: bool
+) -> None:
+    """And nothing is taken before a handshake has ended: no ticket allows early data."""
+    port, shown = secured.ports[f"{name}/http3"], trusted.signed("again", "p")
+
+    async def twice() -> tuple[list[SessionTicket], bool]:
+        tickets: list[SessionTicket] = []
+        async with connected(port, trusted.file, certificate=shown, tickets=tickets) as first:
+            await first.get("/x")
+            await asyncio.sleep(0.3)
+        if not tickets:
+            return tickets, False
+        async with connected(port, trusted.file, certificate=shown, ticket=tickets[0]) as second:
+            await second.get("/x")
+            return tickets, second.resumed
+
+    tickets, again = run(twice())
+    assert again is resumed
+    assert bool(tickets) is resumed
+    assert not [ticket for ticket in tickets if ticket.max_early_data_size]
+
+
+# ---------------------------------------------------------------- who the client is, and how much it may
+
+
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
+def test_the_client_is_who_connects(
+    secured: LoneListeners, trusted: Authority, upstream: Upstream, source: str
+) -> None:
+    """The second one is a trusted proxy, over TCP."""
+    headers = ("x-forwarded-for", "9.9.9.9"), ("x-forwarded-proto", "http")
+    assert run(Asker(secured, trusted, "open").get(f"/from/{source}", *headers, source=source)).status == 200
+    assert line(secured, f"/from/{source}")["client"].rsplit(":", 1)[0] == source
+    assert upstream.received[0].value("x-forwarded-proto") == "https"
+
+
+def test_no_hop_is_believed(trusted: Authority, upstream: Upstream) -> None:
+    spec = {"listeners": [https("open", 8443)], "trustedProxies": {"hops": 1}}
+    with lone_listeners(spec, upstream.port, {"main": trusted.signed("main", "127.0.0.1")}) as listeners:
+        asked = Asker(listeners, trusted, "open").get("/hop", ("x-forwarded-for", "9.9.9.9"))
+        assert run(asked).status == 200
+        assert line(listeners, "/hop")["client"].rsplit(":", 1)[0] == "127.0.0.1"
+
+
+def test_connections_of_a_listener_are_limited(secured: LoneListeners, trusted: Authority) -> None:
+    port = secured.ports["few/http3"]
+
+    async def two() -> None:
+        async with connected(port, trusted.file) as first:
+            assert (await first.get("/x")).status == 200
+            with pytest.raises(RefusedError):
+                async with connected(port, trusted.file, seconds=1):
+                    pass
+            assert (await first.get("/x")).status == 200
+
+    run(two())
+
+
+def test_connections_of_a_node_are_those_of_each_listener(trusted: Authority, upstream: Upstream) -> None:
+    """Envoy counts those of TCP alone."""
+    spec = {"listeners": [https("open", 8443)], "limits": {"connections": 1}}
+
+    async def two(port: int) -> None:
+        async with connected(port, trusted.file) as first:
+            assert (await first.get("/x")).status == 200
+            with pytest.raises(RefusedError):
+                async with connected(port, trusted.file, seconds=1):
+                    pass
+
+    with lone_listeners(spec, upstream.port, {"main": trusted.signed("main", "127.0.0.1")}) as listeners:
+        run(two(listeners.ports["open/http3"]))
+
+
+def test_requests_in_a_second_are_limited(secured: LoneListeners, trusted: Authority) -> None:
+    async def many() -> list[int]:
+        async with connected(secured.ports["open/http3"], trusted.file) as connection:
+            return [(await connection.get("/x")).status for _ in range(70)]
+
+    found = run(many())
+    assert set(found[:50]) == {200}
+    assert 429 in found
+
+
+def test_clients_are_told_how_many_streams(secured: LoneListeners, trusted: Authority) -> None:
+    async def told() -> int:
+        async with connected(secured.ports["open/http3"], trusted.file) as connection:
+            await connection.get("/x")
+            return connection.streams_allowed
+
+    assert run(told()) in range(7, 9)  # what is done makes place for another
+
+
+def test_an_answer_may_pause_for_longer_than_a_client_may_be_silent(
+    trusted: Authority, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is still there says so when asked; who is not is gone after that time."""
+    monkeypatch.setattr(quic, "SILENT_SECONDS", 3)
+    monkeypatch.setattr(quic, "PROBED_SECONDS", 1)
+
+    def slow(_: object) -> Reply:
+        time.sleep(5)
+        return Reply(200, [], b"at last")
+
+    upstream.reply = slow
+
+    async def ask(port: int) -> bytes:
+        async with connected(port, trusted.file) as connection:
+            return (await connection.get("/x")).body
+
+    async def vanish(port: int) -> None:
+        async with connected(port, trusted.file) as connection:
+            await connection.get("/x")
+            connection.vanish()
+
+    spec = {"listeners": [https("open", 8443)]}
+    with lone_listeners(spec, upstream.port, {"main": trusted.signed("main", "127.0.0.1")}) as listeners:
+        port = listeners.ports["open/http3"]
+        assert run(ask(port)) == b"at last"
+        upstream.reset()
+        run(vanish(port))
+        eventually("it is gone", lambda: listeners.stat("^http.gatewright.downstream_cx_active$") == 0, 15)
+
+
+# ---------------------------------------------------------------- what nobody should send
+
+
+@pytest.mark.parametrize("headers", [
+    [*GET, (":authority", "evil.example")],
+    [*GET, ("host", "evil.example")],
+    [*GET, ("x-a", "1"), (":path", "/evil")],
+    [*GET, (":path", "/evil")],
+    GET[:3],
+    [GET[0], GET[1], GET[3]],
+    [*GET, ("transfer-encoding", "chunked")],
+    [*GET, ("connection", "x-a")],
+    [*GET, ("X-A", "1")],
+    [*GET, ("x_a", "1")],
+    [*GET, ("x-a", "1\n2")],
+    [*GET, ("content-length", "5")],
+    [*GET, ("x-a", "1" * 9000)],
+    [*GET, *((f"x-{number}", "1") for number in range(300))],
+    [(":method", "CONNECT"), (":protocol", "websocket"), *GET[1:]],
+    [*GET[:3], (":path", "odd")],
+], ids=lambda headers: "+".join(name for name, _ in headers[:7]).replace(":", "_"))  # fmt: skip
+def test_what_is_no_request_reaches_nobody(
+    secured: LoneListeners, trusted: Authority, upstream: Upstream, headers: list[tuple[str, str]]
+) -> None:
+    """The stream or the connection ends, as RFC 9114, 4.1.2 has it; the next one is served."""
+
+    async def ask() -> int:
+        async with connected(secured.ports["open/http3"], trusted.file) as connection:
+            return (await connection.begin(headers, end=True).whole()).status
+
+    try:
+        status = run(ask())
+    except (RefusedError, ResetError):
+        status = 400
+    assert 400 <= status < 500
+    assert upstream.received == []
+    assert run(Asker(secured, trusted, "open").get("/x")).status == 200
+
+
+def test_what_steers_envoy_is_not_the_clients_to_say(
+    secured: LoneListeners, trusted: Authority, upstream: Upstream
+) -> None:
+    forged = [
+        ("x-gatewright-peer", "CN=root"), ("x-envoy-upstream-rq-timeout-ms", "1"), ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-client-cert", "Subject=CN=root"), ("x-mine", "1"),
+    ]  # fmt: skip
+    run(Asker(secured, trusted, "mixed").get("/x", *forged, certificate=trusted.signed("partner", "p")))
+    (received,) = upstream.received
+    assert received.value("x-mine") == "1"
+    names = {name.decode() for name, _ in received.headers}
+    assert not names & {name for name, _ in forged if name != "x-mine"}

@@ -1,0 +1,322 @@
+"""What has no end: requests that come in too slowly, and bodies that together are more than the engine holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from e2e.faults import unfinished
+from e2e.faults.environment import Setting, started_environment
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.grpc_upstream import GrpcUpstream
+from e2e.kit.lone_envoy import HEADERS, Engine, connection_manager, denied, lone_envoy, route
+from e2e.kit.upstream import Upstream
+from e2e.kit.websocket_upstream import WebsocketUpstream
+
+LIMIT_SECONDS = 2.0
+SOON_SECONDS = 10.0
+BUDGET = 256 << 10
+LARGE_PART = BUDGET * 3 // 8  # two of them leave no room for a quarter and its copy
+PROBLEM = "application/problem+json"
+SLOW_HEADERS = b"POST /plain/x HTTP/1.1\r\nhost: a\r\nx-slow: "
+
+
+@pytest.fixture(scope="module")
+def gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    options = ("--request-limit", f"{LIMIT_SECONDS:g}s", "--body-memory", str(BUDGET))
+    with running(build, tmp_path_factory.mktemp("unfinished"), *options) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def apis(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("plain", upstream.url))
+    gateway.deploy(api("reads", upstream.url, [attach("body-length")]))
+    gateway.deploy(api("streams-and-reads", upstream.url, [attach("pass-on"), attach("body-length")]))
+    gateway.deploy(api("reads-if", upstream.url, [attach("body-length", onError={"bodyTooLarge": "continue"})]))
+
+
+# ------------------------------------------------------------------ time
+
+
+def answer_of(gateway: Gateway, *pieces: bytes, gap: float = 0.3) -> tuple[bytes, int]:
+    """What comes back of a request whose last piece is sent again and again, after so many of them."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
+        for piece in pieces[:-1]:
+            connection.sendall(piece)
+        connection.settimeout(gap)
+        for sent in range(int(SOON_SECONDS / gap)):
+            connection.sendall(pieces[-1])
+            with suppress(TimeoutError):
+                return connection.recv(65536), sent + 1
+    raise AssertionError(f"no answer in {SOON_SECONDS} s")
+
+
+@pytest.mark.usefixtures("apis")
+@pytest.mark.parametrize("name", ["reads", "streams-and-reads"])
+def test_a_body_that_a_policy_wants_whole_and_that_comes_too_slowly_is_a_408(
+    gateway: Gateway, upstream: Upstream, name: str
+) -> None:
+    upstream.received.clear()
+    head = f"POST /{name}/x HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\n".encode()
+    answer, pieces = answer_of(gateway, head, b"x")
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+    assert PROBLEM.encode() in answer
+    assert pieces > 1, "expected it to be waited for"
+    assert not upstream.received
+    eventually("the line comes", lambda: gateway.access(name))
+    assert (gateway.access(name)[-1]["status"], gateway.access(name)[-1]["details"]) == (408, "request_overall_timeout")
+
+
+def test_headers_that_come_too_slowly_are_a_408(gateway: Gateway) -> None:
+    answer, _ = answer_of(gateway, SLOW_HEADERS, b"x")
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+
+
+@contextmanager
+def answering(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
+    """An upstream that answers when a request begins, with a piece for each one that comes, or when it has ended. Its
+    URL, and what comes.
+    """
+    came: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            data = connection.recv(65536)
+            head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+            if at_once:
+                connection.sendall(head)
+            while data and not data.endswith(b"0\r\n\r\n"):
+                came.put(data)
+                if at_once:
+                    connection.sendall(b"2\r\nok\r\n")
+                data = connection.recv(65536)
+            connection.sendall((b"" if at_once else head) + b"0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", came
+
+
+def time_is_over(gateway: Gateway) -> None:
+    """For a request that begins now: its headers do not come in."""
+    assert answer_of(gateway, SLOW_HEADERS, b"x")[0].startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    "policies", [[], [attach("mark", {"name": "slow"})], [attach("pass-on")]], ids=["no policy", "headers", "a stream"]
+)
+def test_an_upload_that_is_not_held_has_any_time(gateway: Gateway, policies: list[Json]) -> None:
+    with answering(at_once=False) as (url, came):
+        gateway.deploy(api("uploads", url, policies))
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
+            connection.sendall(b"POST /uploads/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+            for number in range(3):
+                connection.sendall(b"1\r\n%d\r\n" % number)
+                while b"1\r\n%d\r\n" % number not in came.get(timeout=SOON_SECONDS):
+                    pass  # the headers
+                if number < 2:
+                    time_is_over(gateway)
+            connection.sendall(b"0\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_stream_whose_answer_has_begun_lives_on(gateway: Gateway) -> None:
+    """As calls of gRPC with streams both ways do."""
+    with answering(at_once=True) as (url, came):
+        gateway.deploy(api("both-ways", url, [attach("mark", {"name": "both"})]))
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
+            connection.sendall(b"POST /both-ways/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
+            answer = piece_for_piece(connection)
+            for _ in range(2):
+                time_is_over(gateway)
+                answer += piece_for_piece(connection)
+            connection.sendall(b"0\r\n\r\n")
+            while not answer.endswith(b"0\r\n\r\n"):
+                answer += connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert came.qsize() >= 3
+
+
+def piece_for_piece(connection: socket.socket) -> bytes:
+    """Sends a piece and waits for what it is answered with."""
+    connection.sendall(b"1\r\nx\r\n")
+    return connection.recv(65536)
+
+
+def test_a_websocket_outlives_the_limit(gateway: Gateway) -> None:
+    """Its handshake is the request; what comes behind it is none."""
+
+    async def talk() -> None:
+        there = WebsocketUpstream()
+        await there.start()
+        document = api("open", f"http://127.0.0.1:{there.port}", [attach("mark", {"name": "open"})])
+        await asyncio.to_thread(gateway.deploy, document)
+        async with connect(f"ws://127.0.0.1:{gateway.port}/open/x", ping_interval=None) as socket_:
+            await socket_.recv()
+            for message in ("one", "two"):
+                await asyncio.to_thread(time_is_over, gateway)
+                await socket_.send(message)
+                assert await socket_.recv() == message
+        await there.stop()
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize(
+    "policies", [[], [attach("mark", {"name": "call"})], [attach("pass-on")]], ids=["no policy", "headers", "a stream"]
+)
+def test_a_call_in_which_the_client_alone_streams_outlives_the_limit(gateway: Gateway, policies: list[Json]) -> None:
+    async def messages() -> AsyncIterator[bytes]:
+        for message in (b"one", b"two", b"three"):
+            yield message
+            await asyncio.to_thread(time_is_over, gateway)
+
+    assert asyncio.run(uploaded(gateway, policies, messages())) == b"one|two|three"
+
+
+def test_a_call_that_a_policy_wants_whole_ends_at_the_limit(gateway: Gateway) -> None:
+    async def messages() -> AsyncIterator[bytes]:
+        for _ in range(int(SOON_SECONDS / 0.1)):
+            yield b"x"
+            await asyncio.sleep(0.1)  # the pace of the stream
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        asyncio.run(uploaded(gateway, [attach("body-length")], messages()))
+    assert caught.value.code() is grpc.StatusCode.UNKNOWN, "what 408 is to gRPC"
+    assert caught.value.details() == "The request did not come in whole in the time that requests have."
+
+
+async def uploaded(gateway: Gateway, policies: list[Json], messages: AsyncIterator[bytes]) -> bytes:
+    """What an upstream of gRPC answers to the messages."""
+    there = GrpcUpstream()
+    await there.start()
+    await asyncio.to_thread(gateway.deploy, api("calls", f"grpc://127.0.0.1:{there.port}", policies))
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+            call: Any = channel.stream_unary("/calls/passing.Calls/Upload")
+            answer: bytes = await call(messages)
+            return answer
+    finally:
+        await there.stop()
+
+
+# ------------------------------------------------------------------ memory
+
+
+def bodies(gateway: Gateway) -> dict[str, int]:
+    found: dict[str, int] = json.loads(gateway.admin("engine", "/stats"))["bodies"]
+    return found
+
+
+@pytest.mark.usefixtures("apis")
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+def test_a_body_for_which_there_is_never_room_is_a_413(gateway: Gateway, upstream: Upstream, chunked: bool) -> None:
+    upstream.received.clear()
+    body = bytes(2 * BUDGET)
+    answer = httpx.post(f"{gateway.url}/reads/x", content=iter([body]) if chunked else body)
+    assert (answer.status_code, answer.headers["content-type"]) == (413, PROBLEM)
+    assert not upstream.received
+    assert bodies(gateway)["limitBytes"] == BUDGET
+    assert bodies(gateway)["heldBytes"] == 0
+    small = httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 8))
+    assert small.status_code == 200
+    assert upstream.received[-1].value("x-body-length") == str(BUDGET // 8)
+
+
+@pytest.mark.usefixtures("apis")
+def test_a_body_for_which_there_is_no_room_passes_where_the_publisher_says_so(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    upstream.received.clear()
+    body = bytes(range(256)) * (2 * BUDGET // 256)
+    assert httpx.post(f"{gateway.url}/reads-if/x", content=iter([body])).status_code == 200
+    (seen,) = upstream.received
+    assert (seen.body, seen.value("x-body-length")) == (body, None)
+
+
+@pytest.mark.usefixtures("apis")
+def test_who_holds_all_the_room_stops_no_route_without_bodies(gateway: Gateway) -> None:
+    """And gives it back when its time is over."""
+    part = f"POST /reads/x HTTP/1.1\r\nhost: a\r\ncontent-length: {LARGE_PART}\r\n\r\n".encode() + bytes(LARGE_PART - 1)
+
+    def third() -> httpx.Response:
+        return httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 4))
+
+    with (
+        socket.create_connection(("127.0.0.1", gateway.port)) as one,
+        socket.create_connection(("127.0.0.1", gateway.port)) as another,
+    ):
+        one.sendall(part)
+        another.sendall(part)
+        eventually("both have what they sent", lambda: bodies(gateway)["heldBytes"] >= 2 * (LARGE_PART - 1))
+        refused = third()
+        assert (refused.status_code, refused.headers["content-type"]) == (503, PROBLEM)
+        assert refused.headers["retry-after"] == "1"
+        assert httpx.get(f"{gateway.url}/plain/x").status_code == 200
+        eventually("the room is given back", lambda: third().status_code == 200, 3 * LIMIT_SECONDS)
+
+
+LARGE = 8 << 20
+
+
+def soon_idle(config: Json) -> None:
+    connection_manager(config)["common_http_protocol_options"]["idle_timeout"] = "1s"
+
+
+def test_an_unread_answer_is_in_envoys_heap_and_ends_with_its_connection(upstream: Upstream) -> None:
+    engine = Engine(large=lambda *_: iter([denied(200, bytes(LARGE))]))
+    with lone_envoy(upstream, engine, [route("large", HEADERS)], soon_idle) as envoy, socket.socket() as client:
+
+        def heap() -> int:
+            return int(envoy.admin("/memory").json()["allocated"])
+
+        before, client_has = heap(), 64 << 10
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, client_has)
+        client.connect(("127.0.0.1", envoy.port))
+        client.sendall(b"GET /large/x HTTP/1.1\r\nhost: a\r\n\r\n")
+        eventually("Envoy has the answer", lambda: heap() - before > LARGE * 3 // 4, SOON_SECONDS)
+        eventually("it is gone", lambda: envoy.stat("gatewright.downstream_cx_active") == 0, 2 * SOON_SECONDS)
+
+
+# ------------------------------------------------------------------ the short form of the faults
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        unfinished.stalling(unfinished.SENDS, 200, 200.0, 2.0),
+        unfinished.stalling(unfinished.SENDS_STREAMS, 2, 2.0, 2.0),
+    ],
+    ids=["HTTP/1.1", "HTTP/2"],
+)
+def test_bodies_that_stop_halfway_are_held_within_the_budget(
+    build: Path, tool: Path, load: unfinished.Stalling
+) -> None:
+    """Without it, 200 MB come to be held, and more than twice that in memory."""
+    setting = Setting(options=("--body-memory", "32MiB"), apis=unfinished.APIS)
+    with started_environment(tool, build, setting) as environment:
+        figures = unfinished.measure(replace(load, growth=128 * unfinished.MIB, undisturbed_seconds=3.0), environment)
+    judged = [figure for figure in figures if "p99" not in figure.what]  # other tests run beside this one
+    assert all(figure.kept for figure in judged), "; ".join(map(str, judged))

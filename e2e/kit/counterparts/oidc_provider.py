@@ -1,0 +1,109 @@
+"""An OpenID provider: discovery, keys that change, client credentials, introspection, logins (kit/programs)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from e2e.kit.gateway import eventually
+from e2e.kit.listening import free_port
+from e2e.kit.places import ROOT
+
+SECRET = "a-secret-of-tests"  # noqa: S105 - of all its clients
+GATEWAY = "gateway"
+"""The client that may ask of tokens, and log users in."""
+CALLBACK, LOGGED_OUT = "/callback", "/bye"
+USER, PASSWORD = "test-user@127.0.0.1", "verysecure"
+
+
+class Provider:
+    """A provider that can be stopped and started: then it has the same address, and other keys and tokens."""
+
+    def __init__(self, folder: Path, origin: str = "http://127.0.0.1", api: str = "/app") -> None:
+        """origin and api: of the API that users log in at. They come back to CALLBACK and LOGGED_OUT of it."""
+        self.address = f"127.0.0.1:{free_port()}"
+        self.issuer = f"http://{self.address}"
+        self._returns = ["-redirect", f"{origin}{api}{CALLBACK}", "-logged-out", f"{origin}{api}{LOGGED_OUT}"]
+        self._log = folder / "provider.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client = httpx.Client(base_url=self.issuer, timeout=30)
+
+    def start(self) -> Provider:
+        command = [program(), "-listen", self.address, *self._returns]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        eventually("the provider answers", self._answers, 30)
+        return self
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            return self._client.get("/control/requests").is_success
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        self.stop()
+        self._client.close()
+
+    def token(self, scope: str = "read write", client: str = "reporting") -> str:
+        """An access token for `orders`: a JWT for `reporting`, one that says nothing for `opaque`."""
+        form = {"grant_type": "client_credentials", "scope": scope}
+        answer = self._client.post("/oauth/token", data=form, auth=(client, SECRET)).raise_for_status()
+        return str(answer.json()["access_token"])
+
+    def revoke(self, token: str) -> None:
+        self._client.post("/revoke", data={"token": token}, auth=(GATEWAY, SECRET)).raise_for_status()
+
+    def rotate(self, algorithm: str = "RS256") -> str:
+        """A new key, which signs from now on, beside those that there are; its id."""
+        answer = self._client.post("/control/keys", params={"algorithm": algorithm}).raise_for_status()
+        return str(answer.json())
+
+    def asked(self, path: str) -> int:
+        """How often a path was asked, since it was started."""
+        return int(self._client.get("/control/requests").raise_for_status().json().get(path, 0))
+
+
+@contextmanager
+def provider(folder: Path) -> Iterator[Provider]:
+    made = Provider(folder)
+    try:
+        yield made.start()
+    finally:
+        made.close()
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[dict[str, str]]:
+    with provider(folder) as made:
+        yield {
+            "ISSUER": made.issuer,
+            "INTROSPECTION": f"{made.issuer}/oauth/introspect",
+            "CLIENT": GATEWAY,
+            "SECRET": SECRET,
+            "TOKEN": made.token(),
+            "READER": made.token("read"),
+            "OPAQUE": made.token(client="opaque"),
+            "OPAQUE_READER": made.token("read", client="opaque"),
+        }
+
+
+def program() -> str:
+    """Its path; built once, from the Go module proxy."""
+    command = [sys.executable, str(ROOT / "tools" / "go_tool.py"), "oidc_provider"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ.copy())
+    return done.stdout.strip()

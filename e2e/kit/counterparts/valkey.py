@@ -1,0 +1,96 @@
+"""A Valkey, or a Redis, of this machine: the store of several nodes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from e2e.kit.certificates import authority
+from e2e.kit.gateway import eventually
+from e2e.kit.listening import free_port
+from e2e.kit.places import ROOT
+
+TOOL = ROOT / "tools" / "valkey.py"
+
+
+class Server:
+    """Its process. It may be killed, stopped for a while, and started again: then it knows nothing.
+
+    Who connects to `address` speaks in clear, to `tls_address` TLS; `authority`: who has signed its certificate.
+    """
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self.port, tls_port = free_port(), free_port()
+        self.address, self.tls_address = f"127.0.0.1:{self.port}", f"127.0.0.1:{tls_port}"
+        signer = authority(folder, "valkey-authority")
+        self.authority, (chain, key) = signer.file, signer.signed("valkey", "127.0.0.1")
+        self._command = [
+            program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--tls-port", str(tls_port), "--tls-auth-clients", "no",
+            "--tls-cert-file", str(chain), "--tls-key-file", str(key),
+        ]  # fmt: skip
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        self._process = subprocess.Popen(self._command, cwd=self._folder, stdout=subprocess.DEVNULL)
+        eventually("Valkey answers", lambda: self.ask("PING") == b"+PONG\r\n", 30)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._process.kill()
+        self._process.wait()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """While this lasts, it is not there."""
+        self.kill()
+        try:
+            yield
+        finally:
+            self.start()
+
+    def hang(self) -> None:
+        """It holds its connections, and answers nothing, until it is killed or goes on."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def ask(self, command: str) -> bytes:
+        """The answer to one inline command, up to 64 KiB; nothing where it is away."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+                connection.sendall(f"{command}\r\n".encode())
+                return connection.recv(65_536)
+        except OSError:
+            return b""
+
+
+@contextmanager
+def server(folder: Path) -> Iterator[Server]:
+    """Skips the test where there is none, unless VALKEY_REQUIRED says that there must be."""
+    done = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=False)
+    program = done.stdout.strip()
+    if not program:
+        if os.environ.get("VALKEY_REQUIRED", "") not in {"", "0"}:
+            pytest.fail(done.stderr)
+        pytest.skip(done.stderr)
+    started = Server(program, folder)
+    try:
+        yield started
+    finally:
+        started.kill()
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[dict[str, str]]:
+    """VALKEY: its address, HOST:PORT."""
+    with server(folder) as started:
+        yield {"VALKEY": started.address}

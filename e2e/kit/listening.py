@@ -1,0 +1,23 @@
+"""What a node of a test listens on: ports that are free, and Gateways as files."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import yaml
+
+from e2e.kit.gateway import Json
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def write(file: Path, *listeners: Json, **spec: object) -> Path:
+    document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": list(listeners), **spec}}
+    file.write_text(yaml.safe_dump(document))
+    return file

@@ -1,0 +1,208 @@
+"""An Envoy from the bootstrap that ships, with routes and an engine that do as a test says: what Envoy itself does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import grpc
+import httpx
+import yaml
+from envoy.service.ext_proc.v3 import external_processor_pb2 as ext_proc
+from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as ext_proc_grpc
+
+from e2e.kit.gateway import Json, eventually
+from e2e.kit.places import ROOT
+from e2e.kit.upstream import Upstream
+
+BOOTSTRAP = ROOT / "gateway-runtime" / "envoy" / "bootstrap.yaml"
+LISTENER = BOOTSTRAP.with_name("listener.json")
+PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExtProcPerRoute"
+HEADERS = "SEND NONE SKIP SKIP NONE SKIP"
+HEADERS_BOTH_WAYS = "SEND NONE SKIP SEND NONE SKIP"
+BODY = "SEND FULL_DUPLEX_STREAMED SEND SKIP NONE SKIP"
+MODES = (
+    "request_header_mode", "request_body_mode", "request_trailer_mode",
+    "response_header_mode", "response_body_mode", "response_trailer_mode",
+)  # fmt: skip
+
+Messages = Iterator[Any]
+Script = Callable[[Messages, grpc.ServicerContext], Iterator[Any]]
+
+
+class Engine(ext_proc_grpc.ExternalProcessorServicer):  # type: ignore[misc] # the package has no types
+    """Answers each exchange by the script that the first segment of its path names; records the messages."""
+
+    def __init__(self, **scripts: Script) -> None:
+        self.scripts = scripts
+        self.kinds: list[str] = []
+        self.messages: list[Any] = []
+
+    def Process(self, request_iterator: Messages, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802
+        messages = self._recorded(request_iterator)
+        first = next(messages)
+        headers = {header.key: header.raw_value.decode() for header in first.request_headers.headers.headers}
+        name = headers.get(":path", "/refused").split("/")[1]
+        yield from self.scripts[name](_again(first, messages), context)
+
+    def _recorded(self, messages: Messages) -> Messages:
+        for message in messages:
+            self.kinds.append(message.WhichOneof("request"))
+            self.messages.append(message)
+            yield message
+
+
+def _again(first: Any, rest: Messages) -> Messages:
+    yield first
+    yield from rest
+
+
+def unchanged(kind: str) -> Any:
+    """The answer to a message that changes nothing."""
+    if kind.endswith("trailers"):
+        return ext_proc.ProcessingResponse(**{kind: ext_proc.TrailersResponse()})
+    return ext_proc.ProcessingResponse(**{kind: ext_proc.HeadersResponse()})
+
+
+def changed(status: str = "CONTINUE", body: bytes | None = None, **headers: str) -> Any:
+    """Request headers with changes; "append_" before a name appends, by append_action alone. _ stands for -."""
+    mutation = ext_proc.HeaderMutation()
+    for key, value in headers.items():
+        option = mutation.set_headers.add()
+        option.header.key = key.removeprefix("append_").replace("_", "-").replace("pseudo-", ":")
+        option.header.raw_value = value.encode()
+        option.append_action = 0 if key.startswith("append_") else 2
+    common = ext_proc.CommonResponse(status=status, header_mutation=mutation)
+    if body is not None:
+        common.body_mutation.body = body
+    return ext_proc.ProcessingResponse(request_headers=ext_proc.HeadersResponse(response=common))
+
+
+def piece(body: bytes, last: bool) -> Any:
+    streamed = ext_proc.StreamedBodyResponse(body=body, end_of_stream=last)
+    common = ext_proc.CommonResponse(body_mutation=ext_proc.BodyMutation(streamed_response=streamed))
+    return ext_proc.ProcessingResponse(request_body=ext_proc.BodyResponse(response=common))
+
+
+def denied(status: int = 403, body: bytes = b"denied") -> Any:
+    answer = ext_proc.ImmediateResponse(body=body)
+    answer.status.code = status
+    return ext_proc.ProcessingResponse(immediate_response=answer)
+
+
+# ---------------------------------------------------------------- Envoy
+
+
+def route(name: str, modes: str | None, cluster: str = "upstream", **overrides: object) -> Json:
+    """The route of /NAME/ with these ext_proc modes (`HEADERS`), None for none; it says its name to the client."""
+    action = {"cluster": cluster, "timeout": overrides.pop("timeout", "5s")}
+    mark = {"header": {"key": "x-route", "value": name}}
+    made: Json = {"name": name, "match": {"prefix": f"/{name}/"}, "route": action, "response_headers_to_add": [mark]}
+    if modes is not None:
+        mode = dict(zip(MODES, modes.split(), strict=True))
+        per_route = {"@type": PER_ROUTE, "overrides": {"processing_mode": mode, **overrides}}
+        made["typed_per_filter_config"] = {"envoy.filters.http.ext_proc": per_route}
+    return made
+
+
+def bootstrap(directory: Path) -> Json:
+    """The one that ships, its fields filled in with sockets in the directory, and the listener of a Gateway that says
+    nothing, on a free port.
+    """
+    fields = {"node_id": "lone", "max_connections": "1000", "envoy_heap_bytes": str(1 << 30)}
+    sockets = {f"{name}_socket": str(directory / name) for name in ("admin", "ext_proc", "xds", "challenges")}
+    made: Json = yaml.safe_load(Template(BOOTSTRAP.read_text()).substitute(fields | sockets))
+    listener = json.loads(LISTENER.read_text().replace("/dev/stdout", "/dev/null"))
+    listener["address"]["socket_address"]["port_value"] = 0
+    made["static_resources"]["listeners"] = [listener]
+    return made
+
+
+def connection_manager(config: Json) -> Json:
+    made: Json = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    return made
+
+
+def ext_proc_filter(config: Json) -> Json:
+    filters = connection_manager(config)["http_filters"]
+    made: Json = next(each for each in filters if each["name"] == "envoy.filters.http.ext_proc")["typed_config"]
+    return made
+
+
+def with_routes(config: Json, routes: list[Json], upstream: Upstream) -> Json:
+    """The configuration without xDS: these routes instead, to the cluster `upstream` or to `nowhere`."""
+    del config["dynamic_resources"], connection_manager(config)["rds"]
+    hosts = [{"name": "all", "domains": ["*"], "routes": routes}]
+    connection_manager(config)["route_config"] = {"name": "static", "virtual_hosts": hosts}
+    config["static_resources"]["clusters"] += [cluster("upstream", upstream.port), cluster("nowhere", 9)]
+    return config
+
+
+def cluster(name: str, port: int) -> Json:
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
+    return {"name": name, "type": "STATIC", "load_assignment": {"cluster_name": name, "endpoints": endpoints}}
+
+
+class LoneEnvoy:
+    """A running Envoy with one worker."""
+
+    def __init__(self, directory: Path, config: Json) -> None:
+        self._admin = directory / "admin"
+        file = directory / "envoy.yaml"
+        file.write_text(yaml.safe_dump(config))
+        self._listening = directory / "listening"  # Envoy writes it when its admin socket listens
+        options = ["--concurrency", "1", "--use-dynamic-base-id", "--log-level", "error"]
+        options += ["--admin-address-path", str(self._listening)]
+        self._process = subprocess.Popen(["envoy", "-c", str(file), *options])
+
+    def admin(self, path: str) -> httpx.Response:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._admin)), base_url="http://admin") as client:
+            return client.get(path)
+
+    def wait_ready(self) -> LoneEnvoy:
+        eventually("Envoy is ready", lambda: self.answers() and self.admin("/ready").status_code == 200, 20)
+        listeners = self.admin("/listeners?format=json").json()["listener_statuses"]
+        self.port: int = listeners[0]["local_address"]["socket_address"]["port_value"]
+        return self
+
+    def answers(self) -> bool:
+        """Whether its admin socket does."""
+        assert self._process.poll() is None, "Envoy has ended: see its words above"
+        return self._listening.exists()
+
+    def stat(self, name: str) -> int:
+        lines = self.admin(f"/stats?filter={name}").text.splitlines()
+        return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def lone_envoy(
+    upstream: Upstream, engine: Engine, routes: list[Json], change: Callable[[Json], None] = lambda _: None
+) -> Iterator[LoneEnvoy]:
+    """An Envoy with these routes and this engine; `change` may change the configuration."""
+    with tempfile.TemporaryDirectory(prefix="gw-") as name:
+        directory = Path(name)
+        config = with_routes(bootstrap(directory), routes, upstream)
+        change(config)
+        server = grpc.server(ThreadPoolExecutor(8))
+        ext_proc_grpc.add_ExternalProcessorServicer_to_server(engine, server)
+        server.add_insecure_port(f"unix:{directory / 'ext_proc'}")
+        server.start()
+        envoy = LoneEnvoy(directory, config)
+        try:
+            yield envoy.wait_ready()
+        finally:
+            envoy.stop()
+            server.stop(None).wait()

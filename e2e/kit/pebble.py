@@ -1,0 +1,111 @@
+"""Pebble, Let's Encrypt's authority for tests: a directory, and a name server by which every host is this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from e2e.kit.certificates import authority
+from e2e.kit.gateway import eventually
+from e2e.kit.listening import free_port
+from e2e.kit.places import ROOT
+
+BAD_NONCES = 15
+"""Percent of all requests that are refused for their nonce, as any authority may."""
+
+
+class Pebble:
+    """An authority. folder: for what it needs. http_port: where it asks whether hosts are ours. seconds: the validity
+    of what it issues. Start it, stop it; started again, it knows nobody any more, and is another authority."""
+
+    def __init__(self, folder: Path, http_port: int, seconds: int) -> None:
+        self._port, self._management, self._dns = free_port(), free_port(), free_port()
+        self._own = authority(folder, "directory")
+        chain, key = self._own.signed("pebble", "localhost", "127.0.0.1")
+        self._config, self._log = folder / "pebble.json", folder / "pebble.log"
+        config = {
+            "listenAddress": f"127.0.0.1:{self._port}",
+            "managementListenAddress": f"127.0.0.1:{self._management}",
+            "certificate": str(chain),
+            "privateKey": str(key),
+            "httpPort": http_port,
+            "tlsPort": free_port(),
+            "ocspResponderURL": "",
+            "externalAccountBindingRequired": False,
+            "retryAfter": {"authz": 1, "order": 1},
+            "profiles": {"default": {"description": "short", "validityPeriod": seconds}},
+        }
+        self._config.write_text(json.dumps({"pebble": config}))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def directory(self) -> str:
+        return f"https://localhost:{self._port}/dir"
+
+    @property
+    def authority_file(self) -> Path:
+        """Who signs the directory's own certificate."""
+        return self._own.file
+
+    @property
+    def issued(self) -> int:
+        """How many certificates it has issued since its first start."""
+        return self._log.read_text().count("Issued certificate serial")
+
+    @contextmanager
+    def names(self) -> Iterator[None]:
+        """While this lasts, every host is 127.0.0.1."""
+        off = [word for name in ("http01", "https01", "tlsalpn01", "doh") for word in (f"-{name}", "")]
+        where = ["-dnsserver", f"127.0.0.1:{self._dns}", "-management", f"127.0.0.1:{free_port()}"]
+        here = ["-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]
+        with self._log.open("ab") as log:
+            server = subprocess.Popen([program("pebble-challtestsrv"), *here, *where, *off], stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            server.kill()
+            server.wait()
+
+    def start(self) -> None:
+        environment = os.environ | {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": str(BAD_NONCES)}
+        environment |= {"PEBBLE_AUTHZREUSE": "0"}
+        command = [program("pebble"), "-config", str(self._config), "-dnsserver", f"127.0.0.1:{self._dns}"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        eventually("pebble listens", self._listens)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def trust(self) -> ssl.SSLContext:
+        """What it has issued since it was started is trusted by this."""
+        own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        own.load_verify_locations(self._own.file)
+        root = httpx.get(f"https://localhost:{self._management}/roots/0", verify=own).text
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=root)
+        return context
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self._port)).close()
+        except OSError:
+            return False
+        return True
+
+
+def program(name: str) -> str:
+    """Its path; built once, from the Go module proxy."""
+    command = [sys.executable, str(ROOT / "tools" / "go_tool.py"), name]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,153 @@
+"""Targets of a pool: HTTP/1.1 servers that answer with their name, and fail in the ways that targets do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from e2e.kit.certificates import Authority
+
+T = TypeVar("T")
+Mode = Literal["fine", "503", "500", "reset", "slow", "silent", "gone"]
+HEALTH = "/health"
+SLOW_SECONDS = 0.1
+
+
+class Target:
+    """A context manager. `mode` may change at any time; `gone` also closes its port, which it takes again afterwards.
+
+    `seen` are the paths of requests but for health checks, `checks` how many of these there were, `first` what its
+    connections began with, `server_names` what TLS clients asked for. socket: the path of a Unix socket.
+    """
+
+    def __init__(self, name: str, host: str = "127.0.0.1", port: int = 0, socket: Path | None = None) -> None:
+        self.name, self.host, self.port, self.socket = name, host, port, socket
+        self.tls: ssl.SSLContext | None = None
+        self.seen: list[str] = []
+        self.hosts: list[str] = []
+        self.checks = 0
+        self.first: list[bytes] = []
+        self.under_way = 0
+        self._mode: Mode = "fine"
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._released = asyncio.Event()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Target:
+        self._thread.start()
+        self._run(self._open())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def url(self) -> str:
+        scheme = "https" if self.tls else "http"
+        return f"unix:{self.socket}" if self.socket else f"{scheme}://{self.host}:{self.port}"
+
+    @property
+    def mode(self) -> Mode:
+        return self._mode
+
+    def become(self, mode: Mode) -> None:
+        """What it does from now on; requests that were held are answered when it is fine."""
+        self._run(self._become(mode))
+
+    async def _become(self, mode: Mode) -> None:
+        before, self._mode = self._mode, mode
+        if mode == "gone":
+            await self._close()
+        elif before == "gone":
+            await self._open()
+        if mode == "silent":
+            self._released.clear()
+        else:
+            self._released.set()
+
+    async def _open(self) -> None:
+        if self.socket:
+            self._server = await asyncio.start_unix_server(self._serve, self.socket)
+            return
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self.tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        self._server.close()
+        self._released.set()
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            first = True
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                if first and head == b"\r\n\r\n":  # the signature of the PROXY protocol's version 2
+                    head += await reader.readuntil(b"\r\n\r\n")
+                if first:
+                    self.first.append(head)
+                first = False
+                await self._answer(head, writer)
+        self._writers.discard(writer)
+        writer.close()
+
+    async def _answer(self, head: bytes, writer: asyncio.StreamWriter) -> None:
+        path = head[head.index(b"GET ") :].split(b" ")[1].decode()
+        if path == HEALTH:
+            self.checks += 1
+        else:
+            self.seen.append(path)
+            self.hosts.append(head.lower().partition(b"\r\nhost: ")[2].partition(b"\r\n")[0].decode())
+        if self._mode == "reset":
+            writer.transport.abort()
+            return
+        if self._mode == "silent":
+            self.under_way += 1
+            await self._released.wait()
+            self.under_way -= 1
+        if self._mode == "slow":
+            await asyncio.sleep(SLOW_SECONDS)
+        status = self._mode if self._mode in ("500", "503") else "200"
+        body = self.name.encode()
+        writer.write(b"HTTP/1.1 %s X\r\ncontent-length: %d\r\n\r\n%s" % (status.encode(), len(body), body))
+        await writer.drain()
+
+
+def tls_of(signer: Authority, name: str, *hosts: str) -> ssl.SSLContext:
+    """For a target with a certificate of these hosts."""
+    chain, key = signer.signed(f"target-{name}", *hosts)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(chain, key)
+    return made
+
+
+@contextmanager
+def targets(*names: str) -> Iterator[list[Target]]:
+    """One of each name."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Target(name)) for name in names]
+
+
+def counted(made: Sequence[Target]) -> Counter[str]:
+    """Requests by target, since this was asked last."""
+    found = Counter({one.name: len(one.seen) for one in made})
+    for one in made:
+        one.seen.clear()
+    return found

@@ -1,0 +1,33 @@
+"""What the processes of a gateway hold: memory, threads, open files (proc(5))."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from e2e.kit.gateway import Gateway
+
+
+def resident(gateway: Gateway) -> dict[str, int]:
+    """Bytes of memory by process name; of those that run now."""
+    found = {name: int((folder / "statm").read_text().split()[1]) for name, folder in folders(gateway).items()}
+    return {name: pages * os.sysconf("SC_PAGE_SIZE") for name, pages in found.items()}
+
+
+def resident_of(pid: int) -> int:
+    """Bytes of memory of a process that runs."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def held(folder: Path) -> dict[str, int]:
+    """By what: "memory" in bytes, "threads", "files". Empty if the process has ended meanwhile."""
+    try:
+        pages = int((folder / "statm").read_text().split()[1])
+        tasks, files = [*(folder / "task").iterdir()], [*(folder / "fd").iterdir()]
+    except OSError:
+        return {}
+    return {"memory": pages * os.sysconf("SC_PAGE_SIZE"), "threads": len(tasks), "files": len(files)}
+
+
+def folders(gateway: Gateway) -> dict[str, Path]:
+    return {each["name"]: Path(f"/proc/{each['pid']}") for each in gateway.status()["processes"] if each["pid"]}

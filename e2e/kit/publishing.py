@@ -1,0 +1,79 @@
+"""Policies as others publish them, served on loopback: a repository's tarball, a package index, a Go module proxy."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+from e2e.kit.upstream import Recorded, Reply, Upstream
+
+USER, PASSWORD, TOKEN = "robot", "s3cret-index-w0rd", "t0p-secret-t0ken"
+
+
+class Publisher(Upstream):
+    """`files` is what it has, by path. Below /simple it asks for the index's credentials, elsewhere for the token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: dict[str, bytes] = {}
+        self.reply = self._serve_file
+
+    def _serve_file(self, request: Recorded) -> Reply:
+        basic = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        wanted = basic if request.target.startswith("/simple") else f"Bearer {TOKEN}"
+        if request.value("authorization") != wanted:
+            return Reply(401, [("www-authenticate", "Basic")])
+        if request.target not in self.files:
+            return Reply(404)
+        kind = "text/html" if request.target.endswith("/") else "application/octet-stream"
+        return Reply(200, [("content-type", kind)], self.files[request.target])
+
+    def publish_repository(self, name: str, ref: str, folders: dict[str, Path]) -> None:
+        """The tarball that GitHub would make of name (ORGANISATION/REPOSITORY) at ref."""
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w:gz") as archive:
+            for inside, folder in folders.items():
+                for path in sorted(folder.iterdir()):
+                    archive.add(path, f"{name.split('/')[1]}-{ref}/{inside}/{path.name}")
+        self.files[f"/{name}/tar.gz/{ref}"] = file.getvalue()
+
+    def publish_package(self, name: str, version: str, folder: Path, requires: str) -> None:
+        """A wheel whose one module folder is a policy."""
+        module = name.replace("-", "_")
+        info, wheel = f"{module}-{version}.dist-info", f"{module}-{version}-py3-none-any.whl"
+        fields = {"Metadata-Version": "2.4", "Name": name, "Version": version, "License-Expression": "MIT"}
+        metadata = "".join(f"{key}: {value}\n" for key, value in (fields | {"Requires-Dist": requires}).items())
+        about = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        content = {f"{module}/{path.name}": path.read_bytes() for path in folder.iterdir()}
+        content |= {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": about.encode()}
+        content[f"{info}/RECORD"] = "".join(f"{one},,\n" for one in content).encode()
+        self.files[f"/simple/{name}/{wheel}"] = _zipped(content)
+        self.files[f"/simple/{name}/"] = f'<a href="{wheel}">{wheel}</a>'.encode()
+
+    @property
+    def index(self) -> str:
+        """The package index's address, with credentials."""
+        return f"http://{USER}:{PASSWORD}@127.0.0.1:{self.port}/simple"
+
+
+def publish_module(proxy: Path, module: str, version: str, folder: Path) -> None:
+    """A version of a Go module, into a folder that GOPROXY may name."""
+    files = {f"{module}@{version}/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    at = proxy / module / "@v"
+    at.mkdir(parents=True)
+    (at / f"{version}.zip").write_bytes(_zipped(files))
+    (at / f"{version}.mod").write_bytes((folder / "go.mod").read_bytes())
+    (at / f"{version}.info").write_text(json.dumps({"Version": version, "Time": "2026-01-01T00:00:00Z"}))
+    (at / "list").write_text(f"{version}\n")
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return file.getvalue()

@@ -1,0 +1,61 @@
+"""Exchanges that a node's engine has recorded, over its admin socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from e2e.kit.gateway import Gateway, Json, eventually
+
+
+def admin(gateway: Gateway) -> httpx.Client:
+    """The engine's admin socket."""
+    transport = httpx.HTTPTransport(uds=str(gateway.run_dir / "engine-admin.sock"))
+    return httpx.Client(transport=transport, base_url="http://admin", timeout=30)
+
+
+def forget(gateway: Gateway) -> None:
+    """Nothing is kept that others have asked for."""
+    with admin(gateway) as client:
+        assert client.delete("/exchanges").status_code in {200, 204}
+
+
+@contextmanager
+def recording(gateway: Gateway, **filter_members: object) -> Iterator[None]:
+    """Records what fits meanwhile; what was kept before, by an earlier run of the same test too, is forgotten."""
+    forget(gateway)
+    with admin(gateway) as client:
+        made = client.post("/recordings", json={"filter": filter_members, "seconds": 600})
+        assert made.status_code == 201, made.text
+        try:
+            yield
+        finally:
+            client.delete(f"/recordings/{made.json()['id']}")
+
+
+def kept(gateway: Gateway, **filter_members: object) -> list[Json]:
+    """Those that the engine has kept, the oldest first."""
+    with admin(gateway) as client:
+        answer = client.get("/exchanges", params={"kept": "", "filter": json.dumps(filter_members)})
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def recorded(gateway: Gateway, count: int = 1, **filter_members: object) -> list[Json]:
+    """Waits until so many are kept: an exchange ends when its client has the answer already."""
+    eventually(f"{count} exchanges of {filter_members}", lambda: len(kept(gateway, **filter_members)) >= count)
+    return kept(gateway, **filter_members)
+
+
+def executions(exchange: Json, *members: str) -> list[tuple[object, ...]]:
+    """The members of each execution, in their order."""
+    return [tuple(execution.get(member) for member in members) for execution in exchange["executions"]]
+
+
+def failure(exchange: Json) -> Json:
+    """Of the one execution that failed: its policy's name, outcome and what the failure is."""
+    (found,) = [execution for execution in exchange["executions"] if "failure" in execution]
+    return {"policy": found["policy"].partition(":")[0], "outcome": found["outcome"], **found["failure"]}

@@ -1,0 +1,79 @@
+"""What /metrics of a gateway tells, by the parsers of Prometheus' own client."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families as plain_text
+
+from e2e.kit.gateway import Gateway, Json
+
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
+SECONDS = 30.0
+
+
+def status(run_dir: Path) -> Json:
+    """What `gatewright status` says."""
+    command = ["gatewright", "status", "--json", "--run-dir", str(run_dir)]
+    found: Json = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    return found
+
+
+def address(gateway: Gateway) -> str:
+    """HOST:PORT of the admin listener; "" where there is none."""
+    listener: str = json.loads(gateway.admin("engine", "/stats"))["listener"]
+    return listener
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """families: by their names, as the format has them."""
+
+    families: Mapping[str, Metric]
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of all samples of the name that have these labels."""
+        return sum(sample.value for sample in self.samples(name) if labels.items() <= sample.labels.items())
+
+    def samples(self, name: str) -> Iterator[Sample]:
+        for family in self.families.values():
+            yield from (Sample(one.labels, one.value) for one in family.samples if one.name == name)
+
+    def quantile(self, name: str, quantile: float, bounds: list[float], **labels: str) -> int:
+        """The place among `bounds` of the bucket of a histogram in which the quantile lies."""
+        counts = dict.fromkeys(bounds, 0.0)
+        for sample in self.samples(f"{name}_bucket"):
+            if labels.items() <= sample.labels.items():
+                counts[float(sample.labels["le"])] += sample.value
+        return next(at for at, bound in enumerate(bounds) if counts[bound] >= quantile * counts[bounds[-1]])
+
+    def bounds(self, name: str) -> list[float]:
+        """The upper bounds of a histogram, +Inf the last."""
+        return sorted({float(sample.labels["le"]) for sample in self.samples(f"{name}_bucket")})
+
+
+@dataclass(frozen=True)
+class Sample:
+    labels: Mapping[str, str]
+    value: float
+
+
+def scrape(gateway: Gateway) -> Scrape:
+    """As Prometheus' text."""
+    answer = httpx.get(f"http://{address(gateway)}/metrics", timeout=SECONDS)
+    assert answer.status_code == 200, answer.text
+    return Scrape({family.name: family for family in plain_text(answer.text)})
+
+
+def scrape_open_metrics(gateway: Gateway) -> Scrape:
+    """As OpenMetrics."""
+    answer = httpx.get(f"http://{address(gateway)}/metrics", headers={"accept": OPEN_METRICS}, timeout=SECONDS)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text"), answer.headers
+    return Scrape({family.name: family for family in open_metrics(answer.text)})  # type: ignore[no-untyped-call]

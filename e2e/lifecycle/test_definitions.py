@@ -1,0 +1,156 @@
+"""Definitions and versions of policies change while requests pass, and over restarts: the APIs go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.policy_project import PolicyProject
+from e2e.kit.upstream import Upstream
+from e2e.lifecycle.test_reload import load, show_word
+
+SAYS = """\
+from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
+
+def prepare(params):
+    return params{field}
+
+def on_request(ctx, params):
+    return UpstreamRequestModifications(set_headers={{"x-request-word": ctx.prepared}})
+
+def on_response(ctx, params):
+    return UpstreamResponseModifications(set_headers={{"x-response-word": ctx.prepared}})
+"""
+OLD = "parameters: {type: object, properties: {word: {type: string, default: old}}}\n"
+NEW = "parameters: {type: object, properties: {text: {type: string, default: new}}}\n"
+STRICT = "parameters: {type: object, required: [text], properties: {text: {type: string}}}\n"
+
+
+def old(project: PolicyProject, version: str = "v1.0.0", word: str = "old") -> None:
+    project.write_policy(
+        "says", SAYS.format(field='["word"]'), version, more=OLD.replace("default: old", f"default: {word}")
+    )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> PolicyProject:
+    made = PolicyProject(tmp_path, "e2e-definitions", ("log-message",))
+    old(made)
+    return made
+
+
+@pytest.fixture
+def changing(project: PolicyProject, tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
+    upstream.reply = show_word
+    with running(None, tmp_path / "state", *project.arguments, "--executors", "2") as gateway:
+        gateway.deploy(api("says", upstream.url, [attach("says")]))
+        yield gateway
+
+
+def word(gateway: Gateway, name: str = "says") -> str:
+    answer = httpx.get(f"{gateway.url}/{name}/x")
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-response-word"]
+
+
+def status(gateway: Gateway, name: str = "says") -> Json:
+    with gateway.controller() as client:
+        answer: Json = client.get(f"/v1/apis/{name}/status").json()
+    return answer
+
+
+def test_a_changed_definition_is_taken_over_with_its_apis_and_fails_no_request(
+    changing: Gateway, project: PolicyProject
+) -> None:
+    with load(f"{changing.url}/says/x") as flow:
+        eventually("some traffic before", lambda: len(flow.answers) > 50)
+        project.write_policy(
+            "says", SAYS.format(field='["text"]'), more=NEW
+        )  # the new code cannot take the old parameters
+        done = changing.reload()
+        assert done.returncode == 0, done.stderr
+        eventually("the new default", lambda: word(changing) == "new")
+        counted = len(flow.answers)
+        eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
+    assert flow.failures() == []
+    assert flow.crossed() == []
+    assert {answer[2] for answer in flow.answers} == {"old", "new"}
+    assert status(changing)["state"] == "deployed"
+    eventually("the old executors go", lambda: len(changing.executors()) == 2, 60)
+
+
+def test_a_changed_definition_that_an_api_does_not_fit_is_refused_with_the_cure(
+    changing: Gateway, project: PolicyProject
+) -> None:
+    with load(f"{changing.url}/says/x") as flow:
+        project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
+        done = changing.reload()
+    assert done.returncode == 1
+    said = "API says: spec.policies[0].params.text: expected a string, got nothing; change the API first"
+    assert said in done.stderr, done.stderr
+    assert flow.failures() == []
+    assert {answer[2] for answer in flow.answers} == {"old"}
+    assert len(changing.executors()) == 2
+
+
+def test_a_policy_without_the_system_parameters_that_it_needs_is_refused(
+    changing: Gateway, project: PolicyProject
+) -> None:
+    more = "systemParameters: {type: object, required: [issuer], properties: {issuer: {type: string}}}\n"
+    project.write_policy("needs", SAYS.format(field='["word"]'), more=OLD + more)
+    done = changing.reload()
+    assert done.returncode == 1
+    said = "systemParameters.needs.issuer: expected a string, got nothing"
+    assert f"{said}; set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS" in done.stderr
+
+
+def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(changing: Gateway, project: PolicyProject) -> None:
+    old(project, "v1.1.0", "newer")
+    assert changing.reload().returncode == 0
+    assert word(changing) == "old"  # it keeps what it has
+    with load(f"{changing.url}/says/x") as flow:
+        project.remove_policy("says")
+        done = changing.reload()
+        assert done.returncode == 0, done.stderr
+        assert "API says has says v1.1.0, for the build no longer has v1.0.0" in done.stdout + done.stderr
+        eventually("it has moved", lambda: word(changing) == "newer")
+    assert flow.failures() == []
+    assert [one["version"] for one in status(changing)["policies"]] == ["v1.1.0"]
+
+
+def test_versions_move_over_a_restart_and_what_cannot_says_why(
+    project: PolicyProject, tmp_path: Path, upstream: Upstream
+) -> None:
+    upstream.reply = show_word
+    with running(None, tmp_path / "state", *project.arguments) as first:
+        first.deploy(api("says", upstream.url, [attach("says")]))
+        first.deploy(api("exact", upstream.url, [{"name": "says", "version": "v1.0.0", "params": {}}]))
+    project.remove_policy("says")
+    old(project, "v1.0.1", "patched")
+    with running(None, tmp_path / "state", *project.arguments) as second:
+        eventually("it serves", lambda: httpx.get(f"{second.url}/says/x").status_code == 200)
+        assert word(second) == "patched"
+        assert [one["version"] for one in status(second)["policies"]] == ["v1.0.1"]
+        answer = httpx.get(f"{second.url}/exact/x")
+        assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+        assert status(second, "exact")["state"] == "rejected"
+        assert "expected a version of says in this build, v1.0.1, got 'v1.0.0'" in status(second, "exact")["reason"]
+        old(project)
+        assert second.reload().returncode == 0
+        eventually("it is back", lambda: httpx.get(f"{second.url}/exact/x").status_code == 200)
+
+
+def test_a_saved_definition_goes_live_with_its_apis(project: PolicyProject, tmp_path: Path, upstream: Upstream) -> None:
+    upstream.reply = show_word
+    with running(None, tmp_path / "state", *project.arguments, "--watch") as gateway:
+        gateway.deploy(api("says", upstream.url, [attach("says")]))
+        assert word(gateway) == "old"
+        old(project, word="saved")
+        eventually("the new default", lambda: word(gateway) == "saved", 30)
+        project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
+        eventually("the refusal", lambda: [one for one in gateway.records() if "got nothing" in one["message"]], 30)
+        assert word(gateway) == "saved"

@@ -1,0 +1,119 @@
+"""What `gatewright new policy` writes is built and serves: Python while the gateway runs with --watch, Go at its start.
+
+And the part of docs/tutorial/quickstart.md about it, by its own commands.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.markdown import blocks, inline, page, section
+from e2e.kit.places import ROOT
+from e2e.kit.upstream import Recorded, Reply, Upstream
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    new(folder, "init")
+    new(folder, "new", "policy", "in-go", "--go")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def watched(project: Path) -> Iterator[Gateway]:
+    output = ROOT / "build" / "e2e-new-policy"  # the same each time, so that Go is compiled once
+    manifest = ["--manifest", str(project / "build.yaml"), "--output", str(output)]
+    with running(None, project / "state", *manifest, "--with-echo", "--echo-port", "0", "--watch") as gateway:
+        yield gateway
+
+
+def new(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["gatewright", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def live(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
+    """The URL of an API that attaches it, once the gateway has it."""
+    definition = api(name, upstream, [attach(name, params)])
+    with gateway.controller() as client:
+        eventually(f"{name} is built in", lambda: name in client.get("/v1/policies").text, 60)
+    gateway.deploy(definition)
+    return f"{gateway.url}/{name}/x"
+
+
+def test_one_in_go(watched: Gateway, upstream: Upstream) -> None:
+    url = live(watched, "in-go", upstream.url, {})
+    assert (httpx.get(url).status_code, upstream.received) == (400, [])
+    assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
+    assert upstream.received[0].value("x-seen-tenant") == "blue"
+
+
+def test_a_plain_one(watched: Gateway, project: Path, upstream: Upstream) -> None:
+    new(project, "new", "policy", "plain-one")
+    url = live(watched, "plain-one", upstream.url, {"header": "x-shop"})
+    refused = httpx.get(url, headers=[("x-shop", "blue"), ("x-shop", "green")])
+    assert (refused.status_code, refused.text) == (400, "expected one header x-shop, got 2\n")
+    assert httpx.get(url, headers={"x-shop": "blue"}).status_code == 200
+    assert [request.value("x-seen-tenant") for request in upstream.received] == ["blue"]
+
+
+def plans(request: Recorded) -> Reply:
+    plan = b'{"plan": "gold"}' if request.target == "/plans?tenant=blue" else b"{}"
+    return Reply(200, [("content-type", "application/json")], plan)
+
+
+def test_one_that_asks_a_service(watched: Gateway, project: Path, upstream: Upstream) -> None:
+    new(project, "new", "policy", "asks-one", "--async")
+    upstream.reply = plans
+    url = live(watched, "asks-one", upstream.url, {"url": f"{upstream.url}/plans"})
+    refused = httpx.get(url, headers={"x-tenant": "green"})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
+    asked, again, passed = upstream.received
+    assert [asked.target, again.target] == ["/plans?tenant=green", "/plans?tenant=blue"]
+    assert passed.value("x-plan") == "gold"
+
+
+def test_one_that_streams(watched: Gateway, project: Path, upstream: Upstream) -> None:
+    new(project, "new", "policy", "streams-one", "--stream")
+    upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"a secret, secretly")
+    url = live(watched, "streams-one", upstream.url, {})
+    assert httpx.get(url).text == "a ***, ***ly"
+
+
+def test_the_quickstarts_policy_goes_live(watched: Gateway, project: Path) -> None:
+    text = section(page("docs/tutorial/quickstart.md"), "A policy of your own")
+    write, attached, edit = blocks(text, "sh")
+    assert "2 passed" in shell(watched, project, write)
+    answers = shell(watched, project, attached)
+    said = [one for one in inline(text) if one.startswith(("expected one", "x-seen-tenant"))]
+    assert said == ["expected one header x-tenant, got 0", "x-seen-tenant: blue"]
+    assert f"{said[0]}\n" in answers
+    assert '"x-seen-tenant", "blue"' in answers.replace('","', '", "')
+    answers = shell(watched, project, edit)
+    assert "2 passed" in answers
+    assert answers.endswith(f"{said[0]}; ask the shop for yours\n")
+    for option in re.findall(r"`(--[a-z]+)`", text):
+        assert option in new(project, "new", "policy", "--help")
+
+
+def shell(gateway: Gateway, folder: Path, script: str) -> str:
+    """What the commands print, with this gateway's port and directory."""
+    script = script.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}")
+    script = re.sub(r"gatewright (reload|apply)", rf"\g<0> --run-dir {gateway.run_dir}", script)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout

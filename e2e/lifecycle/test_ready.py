@@ -1,0 +1,342 @@
+"""What `ready` and `gatewright status` say: who serves, and why another does not; and that nobody else waits for it."""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import json
+import signal
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit.certificates import authority
+from e2e.kit.closed_port import SharedPortServer, closed_port
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.listening import free_port
+from e2e.kit.names import Names
+from e2e.kit.places import ROOT
+from e2e.kit.policy_project import PolicyProject
+from e2e.kit.upstream import Reply, Upstream
+
+PLAIN = """\
+from sdk.policy import UpstreamRequestModifications
+
+def on_request(ctx, params):
+    return UpstreamRequestModifications(set_headers={"x-seen": "yes"})
+
+def on_response(ctx, params):
+    return None
+"""
+KEYS = """\
+import urllib.request
+from sdk.policy import UpstreamRequestModifications
+
+def prepare(params):
+    with urllib.request.urlopen(params["url"], timeout=2) as answer:
+        return answer.read().decode()
+
+def on_request(ctx, params):
+    return UpstreamRequestModifications(set_headers={"x-keys": ctx.prepared})
+
+def on_response(ctx, params):
+    return None
+"""
+NORMAL_DEPLOY_SECONDS = 5.0
+HEALED_SECONDS = 60.0
+
+
+def write_apis(folder: Path, *apis: Json) -> tuple[str, str]:
+    """A file for each; the option that names the folder."""
+    folder.mkdir(exist_ok=True)
+    for each in apis:
+        (folder / f"{each['metadata']['name']}.yaml").write_text(yaml.safe_dump(each))
+    return "--apis", str(folder)
+
+
+def status(gateway: Gateway, *options: str) -> subprocess.CompletedProcess[str]:
+    command = ["gatewright", "status", "--run-dir", str(gateway.run_dir), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def states(gateway: Gateway) -> dict[str, Json]:
+    return {each["name"]: each for each in json.loads(status(gateway, "--json").stdout)["apis"]}
+
+
+def ready_record(gateway: Gateway) -> Json:
+    """What the supervisor logs when it is ready: how long each part of the start took. The log may be a moment late."""
+    eventually("ready is logged", lambda: gateway.logged(message="ready", component="supervisor"))
+    (record,) = gateway.logged(message="ready", component="supervisor")
+    return record
+
+
+def test_no_request_of_ours_reaches_an_upstream_and_one_that_fails_is_no_obstacle(
+    build: Path, tmp_path: Path, upstream: Upstream
+) -> None:
+    upstream.reply = lambda _: Reply(503)
+    apis = write_apis(tmp_path / "apis", api("failing", upstream.url, [attach("mark", {"name": "m"})]))
+    with running(build, tmp_path / "state", *apis) as gateway:
+        assert gateway.printed[0] == f"ready {gateway.url} (1 of 1 APIs serve)"
+        assert not gateway.logged(message="Envoy has not acknowledged all that the engine gave it")
+        assert gateway.reload().returncode == 0
+        assert status(gateway).returncode == 0
+        assert httpx.get(f"{gateway.url}/failing/x").status_code == 503
+    assert len(upstream.received) == 1
+
+
+def test_what_is_deployed_is_with_each_of_envoys_workers(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """On connections that were there before, over all workers, and at once: nobody tries until it passes."""
+    with running(build, tmp_path, "--envoy.concurrency", "8") as gateway:
+        connections = [http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10) for _ in range(48)]
+        for number in range(10):
+            gateway.deploy(api(f"api-{number}", upstream.url))
+            for connection in connections:
+                connection.request("GET", f"/api-{number}/x")
+            answers = [connection.getresponse() for connection in connections]
+            assert [(answer.status, bool(answer.read())) for answer in answers] == [(200, True)] * len(connections)
+        workers = gateway.admin("envoy", "/stats?filter=worker_.*.downstream_cx_total").splitlines()
+        assert len([line for line in workers if not line.endswith(": 0")]) >= 6, workers
+        for connection in connections:
+            connection.close()
+
+
+def test_listeners_of_a_file_one_of_them_with_tls(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    signs = authority(tmp_path)
+    chain, key = signs.signed("web", "127.0.0.1")
+    https = free_port()
+    written = {
+        "apiVersion": "gatewright.dev/v1",
+        "kind": "Gateway",
+        "spec": {
+            "listeners": [
+                {"name": "http", "port": 80},
+                {"name": "https", "port": https, "protocol": "https", "tls": {"certificates": ["web"]}},
+            ],
+            "certificates": {"web": {"certificateFile": str(chain), "keyFile": str(key)}},
+        },
+    }
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(written))
+    apis = write_apis(tmp_path / "apis", api("secret", upstream.url))
+    with running(build, tmp_path / "state", *apis, "--gateway", str(tmp_path / "gateway.yaml")) as gateway:
+        trusted = ssl.create_default_context(cafile=str(signs.file))
+        assert httpx.get(f"https://127.0.0.1:{https}/secret/x", verify=trusted).status_code == 200
+        assert httpx.get(f"{gateway.url}/secret/x").status_code == 200, "expected --port to be the first listener's"
+        eventually("both are printed", lambda: f"also https://127.0.0.1:{https} (listener https)" in gateway.printed)
+        named = json.loads(status(gateway, "--json").stdout)["listeners"]
+        assert [each["url"] for each in named] == [gateway.url, f"https://127.0.0.1:{https}"]
+
+
+@pytest.fixture
+def one_of_each(tmp_path: Path, upstream: Upstream) -> Path:
+    """A folder with an API that serves, one that the controller refuses, and a file that is no YAML."""
+    unknown = api("unknown", upstream.url, [attach("no-such-policy")])
+    write_apis(tmp_path / "apis", api("good", upstream.url), unknown)
+    (tmp_path / "apis" / "wrong.yaml").write_text("apiVersion: gatewright.dev/v1\nkind: [\n")
+    return tmp_path / "apis"
+
+
+def test_a_wrong_file_keeps_no_other_from_serving_until_it_is_mended(
+    build: Path, tmp_path: Path, upstream: Upstream, one_of_each: Path
+) -> None:
+    with running(build, tmp_path / "state", "--apis", str(one_of_each)) as gateway:
+        assert httpx.get(f"{gateway.url}/good/x").status_code == 200
+        assert gateway.printed[0] == f"ready {gateway.url} (1 of 3 APIs serve)"
+        eventually("all is named", lambda: len(gateway.printed) > 2)
+        printed = "\n".join(gateway.printed)
+        assert f"  rejected {one_of_each}/wrong.yaml:3: expected a YAML document: " in printed
+        assert f"  rejected {one_of_each}/unknown.yaml:" in printed
+        assert "spec.policies[0].name: expected a policy of this build, got 'no-such-policy'" in printed
+        refused = "API file refused; it is tried again when it is saved"
+        eventually("the log has both", lambda: len(gateway.logged(message=refused)) == 2)
+        said = status(gateway)
+        assert said.returncode == 3
+        assert said.stdout.startswith("degraded: 2 API files refused\n")
+        assert f"{one_of_each}/wrong.yaml:3: expected a YAML document: " in said.stdout
+        assert status(gateway, "--healthcheck").returncode == 0
+        write_apis(one_of_each, api("wrong", upstream.url), api("unknown", upstream.url))
+        eventually("what was mended serves", lambda: status(gateway).returncode == 0, 20)
+        assert {httpx.get(f"{gateway.url}/{name}/x").status_code for name in ("good", "wrong", "unknown")} == {200}
+
+
+def test_who_wants_the_start_to_fail_is_told_all_of_it(build: Path, tmp_path: Path, one_of_each: Path) -> None:
+    command = ["gatewright", "run", "--build", str(build), "--port", "0", "--controller-port", "0", "--strict"]
+    command += ["--state-dir", str(tmp_path / "state"), "--apis", str(one_of_each)]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(f"error: {one_of_each}/wrong.yaml:3: expected a YAML document: ")
+    (one_of_each / "wrong.yaml").unlink()
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"error: not deployed:\n  rejected: {one_of_each}/unknown.yaml:" in refused.stderr
+
+
+def test_sighup_reloads_and_one_that_fails_changes_nothing(tmp_path: Path, upstream: Upstream) -> None:
+    project = PolicyProject(tmp_path, "e2e-ready")
+    project.write_policy("plain", PLAIN)
+    with running(None, tmp_path / "state", *project.arguments) as gateway:
+        gateway.deploy(api("plain", upstream.url, [attach("plain")]))
+        project.write_policy("plain", PLAIN.replace("yes", "again"))
+        gateway.process.send_signal(signal.SIGHUP)
+        eventually("it is reloaded", lambda: gateway.logged(message="reloaded"), 60)
+        project.write_policy("plain", "import no_such_module\n")
+        gateway.process.send_signal(signal.SIGHUP)
+        eventually("it is refused", lambda: [r for r in gateway.records() if "refused" in r["message"]], 60)
+        assert httpx.get(f"{gateway.url}/plain/x").status_code == 200
+    assert upstream.received[0].value("x-seen") == "again"
+
+
+def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    held, let_go = threading.Event(), threading.Event()
+    answers: list[int] = []
+
+    def wait(_: object) -> Reply:
+        held.set()
+        let_go.wait(30)
+        return Reply(200)
+
+    upstream.reply = wait
+    with running(build, tmp_path, "--drain-seconds", "20") as gateway:
+        gateway.deploy(api("slow", upstream.url))
+        assert status(gateway, "--healthcheck").returncode == 0
+        url = f"{gateway.url}/slow/x"
+        client = threading.Thread(target=lambda: answers.append(httpx.get(url, timeout=30).status_code))
+        client.start()
+        assert held.wait(10)
+        gateway.process.send_signal(signal.SIGTERM)
+        eventually("the stop has begun", lambda: gateway.logged(message="stopping (once more to force it)"))
+        said = [status(gateway, "--healthcheck").returncode, status(gateway).returncode]
+        let_go.set()
+        client.join()
+        assert said == [1, 1]
+    assert answers == [200]
+
+
+def test_the_echo_is_where_the_api_says(tmp_path: Path) -> None:
+    port = free_port()
+    subprocess.run(["gatewright", "init", str(tmp_path)], check=True)
+    hello = tmp_path / "apis" / "hello.yaml"
+    hello.write_text(hello.read_text().replace(":9091", f":{port}"))
+    output = ROOT / "build" / "e2e-starter"
+    arguments = ("--manifest", str(tmp_path / "build.yaml"), "--output", str(output), "--echo-port", str(port))
+    with running(None, tmp_path / "state", *arguments) as gateway:
+        assert httpx.get(f"{gateway.url}/hello/").status_code == 200
+        assert gateway.status()["echo"] == f"http://127.0.0.1:{port}"
+
+
+class Keys(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"key")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def identity_provider(port: int) -> Iterator[None]:
+    with SharedPortServer(("127.0.0.1", port), Keys) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def is_deployed(gateway: Gateway, name: str) -> bool:
+    return name in (found := states(gateway)) and found[name]["state"] == "deployed"
+
+
+@pytest.fixture
+def closed_ports() -> Iterator[tuple[int, int]]:
+    with closed_port() as one, closed_port() as another:
+        yield one, another
+
+
+@pytest.mark.timeout(400)
+def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(
+    tmp_path: Path, upstream: Upstream, closed_ports: tuple[int, int]
+) -> None:
+    project = PolicyProject(tmp_path, "e2e-ready")
+    for name, source in (("plain", PLAIN), ("keys", KEYS), ("fading", PLAIN)):
+        project.write_policy(name, source)
+    state, ports = tmp_path / "state", dict(zip(("dead", "keys"), closed_ports, strict=True))
+    with running(None, state, *project.arguments) as gateway:
+        gateway.deploy(api("fading", upstream.url, [attach("fading")]))
+    project.remove_policy("fading")
+    project.write_policy("fading", PLAIN, version="v2.0.0")
+    good = [f"good-{number}" for number in range(15)]
+    apis = write_apis(
+        tmp_path / "apis",
+        *(api(name, upstream.url, [attach("plain")]) for name in good),
+        api("dead", f"http://127.0.0.1:{ports['dead']}", [attach("plain")]),
+        api("unresolved", f"http://orders.test:{upstream.port}", [attach("plain")]),
+        api("keys", upstream.url, [attach("keys", {"url": f"http://127.0.0.1:{ports['keys']}/jwks"})]),
+    )
+    (tmp_path / "apis" / "wrong.yaml").write_text("kind: [\n")
+    names = Names(tmp_path)
+    with running(None, state, *project.arguments, *apis, within=names.within) as gateway:
+        names_of_all = (*good, "dead", "unresolved", "keys", "fading")
+        answers = {name: httpx.get(f"{gateway.url}/{name}/x") for name in names_of_all}
+        assert {answers[name].status_code for name in good} == {200}
+        ready = ready_record(gateway)
+        assert (ready["serving"], ready["apis"]) == (16, 20)
+        assert float(ready["deploy"].rstrip("s")) < NORMAL_DEPLOY_SECONDS
+        _each_says_why(gateway, answers)
+        _each_heals(gateway, upstream, project, tmp_path / "apis", ports, names)
+
+
+def _each_says_why(gateway: Gateway, answers: dict[str, httpx.Response]) -> None:
+    for name in ("dead", "unresolved", "keys", "fading"):
+        assert answers[name].status_code == 503, name
+        assert answers[name].headers["content-type"] == "application/problem+json", name
+        assert answers[name].json()["requestId"], name
+    for name in ("keys", "fading"):
+        assert int(answers[name].headers["retry-after"]) > 0, name
+    found, said = states(gateway), status(gateway)
+    assert said.returncode == 3
+    assert found["dead"]["state"] == "deployed"
+    assert "connections to its upstream 127.0.0.1" in found["dead"]["note"]
+    assert "resolve" in found["unresolved"]["reason"] + found["unresolved"].get("note", "")
+    assert found["keys"]["state"] == "pending"
+    assert "refused" in found["keys"]["reason"].lower()
+    assert found["fading"]["state"] == "rejected"
+    assert "fading" in found["fading"]["reason"]
+    assert "wrong.yaml:2: expected a YAML document" in said.stdout
+    not_deployed = {r["api"] for r in gateway.logged(message="API is not deployed", component="supervisor")}
+    assert {"keys", "fading"} <= not_deployed <= {"keys", "fading", "unresolved"}
+
+
+def _each_heals(
+    gateway: Gateway, upstream: Upstream, project: PolicyProject, folder: Path, ports: dict[str, int], names: Names
+) -> None:
+    """By itself, when its cause goes away: nothing is deployed again."""
+    names.know("orders.test")
+    project.write_policy("fading", PLAIN)
+    assert gateway.reload().returncode == 0
+    write_apis(folder, api("wrong", upstream.url))
+    dead = SharedPortServer(("127.0.0.1", ports["dead"]), Keys)
+    with identity_provider(ports["keys"]), dead:
+        serving = threading.Thread(target=dead.serve_forever)
+        serving.start()
+        for name in ("dead", "unresolved", "keys", "fading", "wrong"):
+            url = f"{gateway.url}/{name}/x"
+            eventually(f"{name} serves", lambda url=url: httpx.get(url).status_code == 200, HEALED_SECONDS)  # type: ignore[misc]
+        eventually("all are deployed", lambda: status(gateway).returncode == 0)
+        eventually("the log says who", lambda: {"keys", "fading"} <= _said_to_be_deployed(gateway))
+        dead.shutdown()
+        serving.join()
+    assert {each.value("x-keys") for each in upstream.received} >= {"key"}
+
+
+def _said_to_be_deployed(gateway: Gateway) -> set[str]:
+    return {record["api"] for record in gateway.logged(message="API deployed", component="supervisor")}

@@ -1,0 +1,158 @@
+"""The behaviour behind the seven mistakes of docs/reference/regressions.md, as far as no other test holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from e2e.kit.gateway import Gateway
+from e2e.kit.places import ROOT
+
+SOURCES = [ROOT / "gateway-runtime" / "python-executor", ROOT / "sdk" / "python"]
+SOURCES += sorted(path.parent for path in ROOT.glob("*/src") if path.is_dir())
+
+# Each module of ours alone in a process of its own, forked from one that has what others made loaded already.
+IMPORT_EACH = """
+import importlib, os, sys, traceback
+folder, *names = sys.argv[1:]
+ours = {name.split(".")[0] for name in names}
+
+def in_child(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            sys.path.insert(0, folder)
+            work()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
+
+def load_all():
+    for name in names:
+        importlib.import_module(name)
+    loaded = (name for name, module in sys.modules.items() if getattr(module, "__spec__", None))
+    os.write(write, "\\n".join(name for name in loaded if name.split(".")[0] not in ours).encode())
+
+read, write = os.pipe()
+if not in_child(load_all):
+    sys.exit(1)
+os.close(write)
+for name in os.fdopen(read).read().split():
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass
+sys.exit(not all([in_child(lambda: importlib.import_module(name)) for name in names]))
+"""
+
+
+def modules_in(folder: Path) -> list[str]:
+    """The names of all modules under the folder, by which they are imported with the folder in sys.path."""
+    files = (path.relative_to(folder) for path in folder.rglob("*.py") if path.name != "__main__.py")
+    return sorted(".".join(file.with_suffix("").parts).removesuffix(".__init__") for file in files)
+
+
+def import_each(python: Path, folder: Path, modules: list[str], cwd: Path) -> None:
+    assert modules, f"no modules in {folder}"
+    command = [str(python), "-W", "error", "-c", IMPORT_EACH, str(folder), *modules]
+    cached = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    cached["PYTHONPYCACHEPREFIX"] = str(cwd)
+    done = subprocess.run(command, cwd=cwd, env=cached, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_every_module_imports_alone_from_anywhere(source: Path, tmp_path: Path) -> None:
+    folder = source / "src"
+    import_each(Path(sys.executable), folder, modules_in(folder), tmp_path)
+
+
+def test_every_module_of_a_build_imports_alone_from_anywhere(build: Path, tmp_path: Path) -> None:
+    folder = build / "python-executor"
+    apart = {"main", *(f"gatewright_executor.running.{name}" for name in ("opentelemetry_context", "tracer_provider"))}
+    modules = [name for name in modules_in(folder) if name not in apart]  # main runs it; these need OpenTelemetry
+    assert "python_policy_registry" in modules
+    assert apart <= set(modules_in(folder))
+    import_each(build / "python-env" / "default" / "bin" / "python", folder, modules, tmp_path)
+
+
+STUBS = """
+import importlib, sys
+sys.path.insert(0, sys.argv[1])
+for name in sys.argv[2:]:
+    assert importlib.import_module(name).__file__, f"{name} is no package"
+lost = [name for name in sys.modules if name.endswith(("_pb2", "_pb2_grpc")) and "." not in name]
+assert not lost, lost
+"""
+
+
+def test_generated_stubs_are_no_top_level_modules(build: Path, tmp_path: Path) -> None:
+    built, executor = build / "python-env" / "default" / "bin" / "python", "gatewright_executor._gen"
+    for python, folder, package in (
+        (built, build / "python-executor", executor),
+        (Path(sys.executable), ROOT / "gateway-controller" / "src", "gatewright_controller._gen"),
+    ):
+        names = [name for name in modules_in(folder) if name.startswith(package)]
+        assert len(names) >= 2
+        done = subprocess.run(
+            [str(python), "-c", STUBS, str(folder), *names],
+            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_part_is_type_checked() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    parts = re.search(r"^PYTHON_PARTS := (.*)$", makefile, re.MULTILINE)
+    assert parts
+    members = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
+    assert set(members) <= set(parts[1].split())
+    assert re.search(r"for part in .*\$\(PYTHON_PARTS\).*; do mypy \$\$part", makefile), "`make check` checks all parts"
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]["strict"]
+
+
+def test_the_generated_registry_is_typed(build: Path) -> None:
+    registry = build / "python-executor" / "python_policy_registry.py"
+    done = subprocess.run(["mypy", "--strict", str(registry)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_executor_runs_on_the_interpreter_that_its_dependencies_were_installed_by(
+    gateway: Gateway, build: Path
+) -> None:
+    pid = gateway.pid("executor-default-0")
+    python = Path(Path(f"/proc/{pid}/cmdline").read_text().split("\0")[0])
+    assert python.is_relative_to(build)
+    environment = python.parent.parent
+    assert environment.parent.name == "python-env"
+    look = "import os, google._upb._message as upb; print(os.path.realpath('/proc/self/exe'), upb.__file__, sep='\\n')"
+    running, extension = subprocess.run(
+        [str(python), "-c", look], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.splitlines()
+    config = dict(re.findall(r"^(\S+) = (.*)$", (environment / "pyvenv.cfg").read_text(), re.MULTILINE))
+    assert Path(config["home"]).resolve() == Path(running).parent
+    assert Path(os.path.realpath(extension)).is_relative_to(os.path.realpath(environment))
+
+
+def test_a_file_path_leads_to_the_runtime_that_the_definition_names(build: Path) -> None:
+    policies = json.loads((build / "manifest.json").read_text())["policies"]
+    runtimes = {policy["name"]: policy["runtime"] for policy in policies}
+    assert {name: runtimes[name] for name in ("log-message", "add-headers", "mark", "add-python-header")} == {
+        "log-message": "go",
+        "add-headers": "go",
+        "mark": "python",
+        "add-python-header": "python",
+    }
+    registered = (build / "policy-engine" / "plugin_registry.go").read_text()
+    for name, runtime in runtimes.items():
+        lines = [line for line in registered.splitlines() if f'"{name}"' in line]
+        assert [("BridgeFactory" in line) for line in lines] == [runtime == "python"] * len(lines) != [], lines

@@ -1,0 +1,370 @@
+"""Code changes while requests pass: a new generation of executors takes over, and nobody notices but for the change."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from e2e.kit.gateway import Gateway, api, attach, eventually, running
+from e2e.kit.listening import free_port
+from e2e.kit.policy_project import PolicyProject
+from e2e.kit.upstream import Recorded, Reply, Upstream
+
+STAMP = """\
+from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
+from .words import WORD
+
+def on_request(ctx, params):
+    return UpstreamRequestModifications(set_headers={"x-request-word": WORD})
+
+def on_response(ctx, params):
+    return UpstreamResponseModifications(set_headers={"x-response-word": WORD})
+"""
+
+
+PAUSE_SECONDS = 0.008
+RELOADS = 4  # each starts five interpreters, one after the other; twenty are a row of `make faults`
+
+
+def words(word: str) -> str:
+    return f"WORD = {word!r}\n"
+
+
+@dataclass
+class Load:
+    """Clients that ask one URL over and over, and what each answer said: status, request's word, response's word."""
+
+    url: str
+    answers: list[tuple[int | str, str, str]] = field(default_factory=list)
+
+    def run(self, ended: threading.Event) -> None:
+        split = urlsplit(self.url)
+        client = http.client.HTTPConnection(str(split.hostname), split.port, timeout=10)  # httpx costs too much here
+        while not ended.wait(PAUSE_SECONDS):
+            try:
+                client.request("GET", split.path)
+                answer = client.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                client.close()
+                self.answers.append((repr(error), "", ""))
+                continue
+            said = answer.headers
+            self.answers.append((answer.status, said.get("x-seen", ""), said.get("x-response-word", "")))
+        client.close()
+
+    def failures(self) -> list[tuple[int | str, str, str]]:
+        return [answer for answer in self.answers if answer[0] != 200]
+
+    def crossed(self) -> list[tuple[int | str, str, str]]:
+        """Exchanges whose request and response met different generations."""
+        return [answer for answer in self.answers if answer[1] != answer[2]]
+
+
+@contextmanager
+def load(url: str, clients: int = 2) -> Iterator[Load]:
+    ended, flow = threading.Event(), Load(url)
+    threads = [threading.Thread(target=flow.run, args=(ended,)) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield flow
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(20)
+
+
+def show_word(request: Recorded) -> Reply:
+    return Reply(200, [("x-seen", request.value("x-request-word") or "")], b"{}")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
+    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-reload")
+    made.write_policy("stamp", STAMP, words_py=words("first"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def changing(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with running(None, tmp_path_factory.mktemp("state"), *project.arguments, "--executors", "2") as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def stamped(changing: Gateway, upstream: Upstream) -> str:
+    """The URL of an API with the policy stamp:v1.0.0."""
+    upstream.reply = show_word
+    changing.deploy(api("stamped", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
+    return f"{changing.url}/stamped/x"
+
+
+def word(url: str) -> str:
+    answer = httpx.get(url)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-response-word"]
+
+
+def test_reloads_under_load_fail_nothing_and_no_exchange_crosses(
+    changing: Gateway, project: PolicyProject, stamped: str
+) -> None:
+    with load(stamped) as flow:
+        for number in range(RELOADS):
+            counted = len(flow.answers)
+            eventually("some traffic before", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
+            project.write_policy("stamp", STAMP, words_py=words(f"word-{number}"))
+            done = changing.reload()
+            assert done.returncode == 0, done.stderr
+            assert "reloaded generation=" in done.stdout
+            assert word(stamped) == f"word-{number}"
+        eventually("enough requests", lambda: len(flow.answers) > 250 * RELOADS, 60)
+    assert flow.failures() == []
+    assert flow.crossed() == []
+    assert {answer[2] for answer in flow.answers} >= {f"word-{number}" for number in range(RELOADS)}
+    eventually(
+        "the old processes are gone", lambda: len(changing.status()["processes"]) == len(changing.executors()) + 3
+    )
+    assert len(changing.executors()) == 2
+    eventually("the old generations' files are gone", lambda: len([*project.output.glob("generations/*/[0-9]*")]) == 1)
+
+
+BROKEN = {
+    "syntax error": (STAMP + "\ndef (\n", "policy.py:10"),
+    "import error": (STAMP + "\nimport no_such_module\n", "policy.py:10"),
+    "raises at import": (STAMP + "\nraise KeyError('at import')\n", "policy.py:10"),
+    "prepare raises": (STAMP + "\ndef prepare(params):\n    raise KeyError('in prepare')\n", "policy.py:11"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_change_is_refused_with_its_place(
+    changing: Gateway, project: PolicyProject, stamped: str, what: str
+) -> None:
+    source, place = BROKEN[what]
+    before = word(stamped)
+    with load(stamped, clients=2) as flow:
+        project.write_policy("stamp", source, words_py=words("broken"))
+        done = changing.reload()
+        counted = len(flow.answers)
+        eventually("traffic goes on", lambda: len(flow.answers) > counted + 20)
+    project.write_policy("stamp", STAMP, words_py=words(before))
+    assert done.returncode == 1
+    assert f"stamp-v1.0.0/{place}" in done.stderr, done.stderr
+    assert done.stderr.count("error: ") == 1, done.stderr
+    assert flow.failures() == []
+    assert {answer[1:] for answer in flow.answers} == {(before, before)}
+    assert changing.logged(level="error", component="supervisor")[-1]["message"].startswith("reload refused: ")
+
+
+def test_a_new_policy_and_a_new_version_can_be_attached_after_a_reload(
+    changing: Gateway, project: PolicyProject, stamped: str, upstream: Upstream
+) -> None:
+    project.write_policy("stamp", STAMP, "v1.1.0", words_py=words("newer version"))
+    project.write_policy("fresh", STAMP, words_py=words("fresh"))
+    before = word(stamped)
+    done = changing.reload()
+    assert done.returncode == 0, done.stderr
+    assert word(stamped) == before  # it stays with the version that it was deployed with
+    changing.deploy(api("newer", upstream.url, [attach("stamp")]))
+    changing.deploy(api("exact", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
+    changing.deploy(api("fresh", upstream.url, [attach("fresh")]))
+    assert [word(f"{changing.url}/{name}/x") for name in ("newer", "exact", "fresh")] == [
+        "newer version",
+        before,
+        "fresh",
+    ]
+    project.remove_policy("fresh")
+    refused = changing.reload()
+    assert refused.returncode == 1
+    assert "API fresh: spec.policies[0].name: expected a policy of this build, got 'fresh'" in refused.stderr
+    assert word(f"{changing.url}/fresh/x") == "fresh"
+    project.write_policy("fresh", STAMP, words_py=words("fresh"))
+
+
+def test_an_engine_that_is_killed_comes_back_with_the_present_generation(
+    changing: Gateway, project: PolicyProject, stamped: str
+) -> None:
+    project.write_policy("stamp", STAMP, words_py=words("after the reload"))
+    assert changing.reload().returncode == 0
+    killed = changing.kill("engine")
+    eventually("the engine is back", lambda: changing.pid("engine") not in {None, killed}, 20)
+    eventually("Python policies answer", lambda: httpx.get(stamped).status_code == 200, 20)
+    assert word(stamped) == "after the reload"
+    project.write_policy("stamp", STAMP, words_py=words("and another"))
+    assert changing.reload().returncode == 0
+    assert word(stamped) == "and another"
+
+
+COUNTS = """\
+import os
+from sdk.policy import UpstreamResponseModifications
+
+count = 0
+
+def on_request(ctx, params):
+    return None
+
+def on_response(ctx, params):
+    global count
+    count += 1
+    return UpstreamResponseModifications(set_headers={"x-count": str(count), "x-pid": str(os.getpid())})
+"""
+
+
+def test_a_group_that_has_not_changed_keeps_its_processes_and_their_state(tmp_path: Path, upstream: Upstream) -> None:
+    """Files of the generation that it began in stay as long, for a process that crashes is started from them again."""
+    upstream.reply = show_word
+    project = PolicyProject(tmp_path, "e2e-kept")
+    project.write_policy("stamp", STAMP, words_py=words("first"))
+    project.write_policy("counts", COUNTS, group="steady")
+    with running(None, tmp_path / "state", *project.arguments) as gateway:
+        gateway.deploy(api("both", upstream.url, [attach("stamp"), attach("counts")]))
+        url, began = f"{gateway.url}/both/x", httpx.get(f"{gateway.url}/both/x").headers
+        with load(url) as flow:
+            for number in range(3):
+                counted = len(flow.answers)
+                eventually("some traffic", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
+                project.write_policy("stamp", STAMP, words_py=words(f"word-{number}"))
+                done = gateway.reload()
+                assert done.returncode == 0, done.stderr
+                assert "executors restarted: default; as they were: steady" in done.stdout, done.stdout
+                assert word(url) == f"word-{number}"
+            seen = len(flow.answers)
+        assert flow.failures() == []
+        assert flow.crossed() == []
+        after = httpx.get(url).headers
+        assert after["x-pid"] == began["x-pid"]
+        assert int(after["x-count"]) > seen
+        eventually("one generation between goes", lambda: generations(project) == {"1", "4"})
+        gateway.kill("executor-steady-0")
+        eventually("it is back", lambda: httpx.get(url).headers.get("x-pid", began["x-pid"]) != began["x-pid"], 20)
+        project.write_policy("counts", COUNTS + "# changed\n", group="steady")
+        changed = gateway.reload()
+        assert "executors restarted: steady; as they were: default" in changed.stdout, changed.stdout
+        eventually("the first generation goes", lambda: generations(project) == {"4", "5"})
+        assert "nothing to reload" in gateway.reload().stdout
+
+
+def generations(project: PolicyProject) -> set[str]:
+    return {path.name for path in project.output.glob("generations/*/[0-9]*")}
+
+
+def test_a_file_that_is_saved_at_the_moment_of_ready_is_seen(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.reply = show_word
+    project = PolicyProject(tmp_path, "e2e-watch-at-once")
+    project.write_policy("stamp", STAMP, words_py=words("first"))
+    with running(None, tmp_path / "state", *project.arguments, "--watch") as gateway:
+        project.write_policy("stamp", STAMP, words_py=words("at once"))
+        gateway.deploy(api("stamped", upstream.url, [attach("stamp")]))
+        eventually("the word", lambda: word(f"{gateway.url}/stamped/x") == "at once", 30)
+
+
+LOOPING = f"looping{os.getpid()}"
+"""What the process of such an import calls itself: it may not write where a test would look."""
+LOOPS = STAMP + f"\nimport ctypes\nctypes.CDLL(None).prctl(15, b'{LOOPING}')\nwhile True:\n    pass\n"  # PR_SET_NAME
+
+
+def test_a_newer_save_takes_the_place_of_an_import_that_does_not_end(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.reply = show_word
+    project = PolicyProject(tmp_path, "e2e-watch-loop")
+    project.write_policy("stamp", STAMP, words_py=words("first"))
+    gateway = Gateway(None, tmp_path / "state", *project.arguments, "--watch").wait_ready()
+    try:
+        gateway.deploy(api("stamped", upstream.url, [attach("stamp")]))
+        url = f"{gateway.url}/stamped/x"
+        project.write_policy("stamp", LOOPS, words_py=words("loop"))
+        eventually("the import has begun", importing, 30)
+        (first,) = importing()
+        eventually("it is said", lambda: gateway.logged(component="supervisor", message=IMPORTING), 30)
+        project.write_policy("stamp", STAMP, words_py=words("mended"))
+        eventually("the mended one", lambda: word(url) == "mended", 20)
+        assert is_gone(first)
+        assert not [one for one in gateway.logged(level="error") if "reload" in one["message"]]
+        project.write_policy("stamp", LOOPS, words_py=words("loop again"))
+        eventually("another import has begun", importing, 30)
+        (second,) = importing()
+    finally:
+        gateway.stop()
+    eventually("it ends with the run", lambda: is_gone(second))
+
+
+IMPORTING = "the reload waits for the build: importing stamp:v1.0.0"
+
+
+def test_an_import_check_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    project = PolicyProject(tmp_path, "e2e-watch-killed")
+    project.write_policy("stamp", STAMP, words_py=words("first"))
+    gateway = Gateway(None, tmp_path / "state", *project.arguments, "--watch").wait_ready()
+    try:
+        project.write_policy("stamp", LOOPS, words_py=words("loop"))
+        eventually("the import has begun", importing, 30)
+        (looping,) = importing()
+        gateway.process.kill()
+        eventually("it has ended too", lambda: is_gone(looping))
+    finally:
+        gateway.stop()
+
+
+def importing() -> list[int]:
+    """The processes in which the looping policy is imported."""
+    found = []
+    for name in Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):  # it has ended
+            if name.read_text().strip() == LOOPING:
+                found.append(int(name.parent.name))
+    return [pid for pid in found if not is_gone(pid)]
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.reply = show_word
+    project = PolicyProject(tmp_path, "e2e-watch")
+    project.write_policy("stamp", STAMP, words_py=words("first"))
+    with running(None, tmp_path / "state", *project.arguments, "--watch") as gateway:
+        gateway.deploy(api("stamped", upstream.url, [attach("stamp")]))
+        url = f"{gateway.url}/stamped/x"
+        assert word(url) == "first"
+        project.write_policy("stamp", STAMP, words_py=words("second"))
+        eventually("the new word", lambda: word(url) == "second", 20)
+        eventually("the line that says so", lambda: gateway.logged(message="reloaded"))
+        (line,) = gateway.logged(message="reloaded")
+        assert line["took"].endswith("s")
+        project.write_policy("stamp", "def (", words_py=words("second"))
+        eventually("the refusal", lambda: [r for r in gateway.records() if "policy.py:1" in r["message"]], 30)
+        assert word(url) == "second"
+        project.write_policy("added", STAMP, words_py=words("added"))
+        project.write_policy("stamp", STAMP, words_py=words("third"))
+        eventually("the third word", lambda: word(url) == "third", 30)
+        eventually(
+            "the controller knows", lambda: gateway.logged(message="definitions read again", added=["added:v1.0.0"])
+        )
+        gateway.deploy(api("added", upstream.url, [attach("added")]))
+        project.write_policy("added", STAMP, words_py=words("watched too"))
+        eventually("a new folder is watched", lambda: word(f"{gateway.url}/added/x") == "watched too", 30)
+        other = free_port()
+        listeners = [{"name": "http", "port": gateway.port}, {"name": "other", "port": other}]
+        document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": listeners}}
+        (tmp_path / "gateway.yaml").write_text(json.dumps(document))
+        eventually("a gateway.yaml that was not there", lambda: gateway.logged(message="reloaded", listeners="changed"))
+        assert word(f"http://127.0.0.1:{other}/stamped/x") == "third"
+        (tmp_path / "gateway.yaml").write_text("")
+        eventually("an empty one is refused", lambda: [r for r in gateway.records() if "got null" in r["message"]])
+        assert word(f"http://127.0.0.1:{other}/stamped/x") == "third"

@@ -1,0 +1,38 @@
+"""An orderly stop under load: every request is answered, or was never sent because the connection was refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from e2e.kit.clients import asking
+from e2e.kit.gateway import api, attach, eventually, running
+from e2e.kit.upstream import Upstream
+from e2e.policies.test_chain import GO_HEADERS
+
+CHAIN = [GO_HEADERS, attach("mark", {"name": "stopping"})]
+
+
+@pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "new-connections"])
+def test_a_stop_under_load_loses_no_request(build: Path, tmp_path: Path, upstream: Upstream, keep_alive: bool) -> None:
+    with running(build, tmp_path) as gateway:
+        gateway.deploy(api("stopping", upstream.url, CHAIN))
+        with asking(f"{gateway.url}/stopping/x", keep_alive=keep_alive) as clients:
+            eventually("traffic flows", lambda: clients.answered > 500)
+            assert gateway.stop() == 0
+    assert clients.lost == []
+    assert clients.first_refusal > clients.last_answered_connect
+    assert "could not be drained" not in "".join(gateway.log)
+
+
+def test_who_connects_after_the_stop_began_is_served_while_load_balancers_look_away(
+    build: Path, tmp_path: Path, upstream: Upstream
+) -> None:
+    with running(build, tmp_path, "--envoy.drain-time-s", "2") as gateway:
+        gateway.deploy(api("late", upstream.url, CHAIN))
+        gateway.process.terminate()
+        with asking(f"{gateway.url}/late/x", keep_alive=False, clients=1) as clients:
+            eventually("a late client is served", lambda: clients.answered > 100)
+            assert gateway.process.wait(30) == 0
+    assert clients.lost == []

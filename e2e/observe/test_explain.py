@@ -1,0 +1,328 @@
+"""`gatewright tail`, `explain` and `record` of a gateway that runs, and the streams of its management API."""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit.gateway import Gateway, Json, api, attach, credentials, eventually, fresh, running
+from e2e.kit.markdown import blocks, page
+from e2e.kit.upstream import Upstream
+from e2e.policies.test_chain import GO_HEADERS
+
+LIMIT_SECONDS = 60.0
+LIVE_SECONDS = 1.0
+
+
+def command(gateway: Gateway, *arguments: str) -> list[str]:
+    return ["gatewright", *arguments, "--run-dir", str(gateway.run_dir)]
+
+
+class Tail:
+    """A command that prints lines as exchanges end."""
+
+    def __init__(self, gateway: Gateway, *arguments: str) -> None:
+        words = command(gateway, *arguments)
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._lines: queue.Queue[tuple[float, str]] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as lines:
+            for line in lines:
+                self._lines.put((time.monotonic(), line))
+
+    def line(self) -> str:
+        return self.timed()[1]
+
+    def timed(self) -> tuple[float, str]:
+        """When the next line came, and the line."""
+        return self._lines.get(timeout=LIMIT_SECONDS)
+
+    def end(self, number: int | None = None) -> tuple[int, str]:
+        """Its exit status, and what it said on stderr."""
+        if number is not None:
+            self.process.send_signal(number)
+        status = self.process.wait(LIMIT_SECONDS)
+        assert self.process.stderr
+        with self.process.stderr as said:
+            return status, said.read()
+
+
+@contextmanager
+def tailing(gateway: Gateway, *arguments: str) -> Iterator[Tail]:
+    """Of exchanges from now on: it watches when this returns."""
+    before = followers(gateway)
+    tail = Tail(gateway, "tail", *arguments)
+    try:
+        eventually("the node is asked", lambda: followers(gateway) > before, 30)
+        yield tail
+    finally:
+        if tail.process.poll() is None:
+            tail.end(signal.SIGINT)
+
+
+def followers(gateway: Gateway) -> int:
+    """How many observations the engine is asked for."""
+    return len(json.loads(gateway.admin("engine", "/recordings"))["recordings"])
+
+
+def explained(gateway: Gateway, request_id: str) -> str:
+    done = subprocess.run(
+        command(gateway, "explain", request_id), capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def id_of(line: str) -> str:
+    return line.split()[-1]
+
+
+def test_explain_names_the_third_of_five_that_changes_a_header(gateway: Gateway, upstream: Upstream) -> None:
+    tier = attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]})
+    quiet = attach("pass-on")
+    gateway.deploy(api("explained", upstream.url, [attach("log-message"), quiet, tier, quiet, quiet]))
+    with tailing(gateway, "--api", "explained") as tail:
+        assert httpx.get(f"{gateway.url}/explained/x?a=1", headers={"x-tier": "none"}).status_code == 200
+        line = tail.line()
+    assert "  200  " in line
+    assert "  GET /explained/x?a=1  explained GET /*  " in line
+    said = explained(gateway, id_of(line))
+    assert said.startswith("GET /explained/x?a=1: answered 200 by the upstream; ")
+    changes = said[said.index("add-headers:v1.0.0, request: changed") :]
+    assert changes.startswith("add-headers:v1.0.0, request: changed\n  header x-tier\n    - none\n    + gold\n")
+    assert said.count("header x-tier") == 1, "expected one policy to be named for it"
+    for policy in ("log-message", "pass-on", "add-headers"):
+        assert re.search(rf"^\d  {policy}:v1.0.0 +request ", said, re.MULTILINE)
+
+
+def normal(text: str) -> str:
+    """Without what is another each time: times, ids, ports, the chain, the node, and blanks that make up for them."""
+    for pattern, word in (
+        (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"), (r"(?m)^([0-9]{4}-.{5}T)?[0-9:]{8}.[0-9]+", "TIME"),
+        (r"[0-9.]+ m?s", "DURATION"), (r"chain [0-9a-f]{32}", "chain C"), (r"127.0.0.1:[0-9]+", "CLIENT"),
+        (r"(?m)^(node|began) .*", r"\1"), (r"(?m)(request|response)( +[0-9.]+)+", r"\1"), (r"█|  +", " "),
+    ):  # fmt: skip
+        text = re.sub(pattern, word, text)
+    return "\n".join(line.strip() for line in text.splitlines()).strip()
+
+
+def test_the_page_shows_what_is_printed(gateway: Gateway, upstream: Upstream) -> None:
+    """docs/how-to/why-refused.md, by its own commands."""
+    text = page("docs/how-to/why-refused.md")
+    watch, explain = (shlex.split(block) for block in blocks(text, "sh"))
+    line, report = blocks(text, "text")
+    policies = [
+        attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]}),
+        attach("raise-error", {"message": "no tenant"}),
+    ]
+    gateway.deploy(api("orders", upstream.url, policies, [{"method": "GET", "path": "/{id}"}]))
+    assert watch[:2] == ["gatewright", "tail"]
+    with tailing(gateway, *watch[2:], "--api", "orders") as tail:
+        answer = httpx.get(f"{gateway.url}/orders/7")
+        printed = tail.line()
+    gateway.remove("orders")  # another page has an API of this context
+    assert normal(printed) == normal(line)
+    assert explain[:2] == ["gatewright", "explain"]
+    assert explain[2] == id_of(line)
+    said = explained(gateway, answer.json()["requestId"])
+    assert normal(without_bars(said)) == normal(without_bars(report))
+
+
+def without_bars(text: str) -> str:
+    """The page leaves them out: they are as wide as the terminal lets them."""
+    return re.sub(r"(?m)  0 ms .*|  +█+$", "", text)
+
+
+def failing(gateway: Gateway, upstream: Upstream, name: str, policy: Json) -> None:
+    gateway.deploy(api(name, upstream.url, [GO_HEADERS, policy, GO_HEADERS]))
+
+
+def test_explain_of_an_exception_has_file_and_line(gateway: Gateway, upstream: Upstream) -> None:
+    failing(gateway, upstream, "explain-raise", attach("misbehave", {"how": "raise"}))
+    with tailing(gateway, "--api", "explain-raise", "--errors") as tail:
+        assert httpx.get(f"{gateway.url}/explain-raise/x").status_code == 500
+        line = tail.line()
+    assert "misbehave:v1.0.0 failed: exception" in line
+    said = explained(gateway, id_of(line))
+    assert "answered 500 by the gateway, for misbehave:v1.0.0 failed in its request phase: exception" in said
+    assert re.search(r"policies/misbehave/policy.py:\d+\n", said)
+    assert re.search(r'^  > +\d+ +raise RuntimeError\("secret detail of the policy"\)$', said, re.MULTILINE)
+
+
+def test_explain_of_what_was_late(gateway: Gateway, upstream: Upstream) -> None:
+    failing(gateway, upstream, "explain-late", attach("sleep", {"seconds": 0.5}, timeout="50ms"))
+    with tailing(gateway, "--api", "explain-late") as tail:
+        assert httpx.get(f"{gateway.url}/explain-late/x").status_code == 504
+        line = tail.line()
+    assert "sleep:v1.0.0 failed: timeout" in line
+    assert "failed in its request phase: timeout: " in explained(gateway, id_of(line))
+
+
+def test_explain_of_what_was_shed(gateway: Gateway, upstream: Upstream) -> None:
+    busy = attach("sleep", {"seconds": 5}, timeout="30s", maxConcurrency=1)
+    gateway.deploy(api("explain-shed", upstream.url, [busy]))
+    with tailing(gateway, "--api", "explain-shed", "--status", "503") as tail:
+        first = threading.Thread(
+            target=httpx.get, args=(f"{gateway.url}/explain-shed/x",), kwargs={"timeout": 60}, daemon=True
+        )
+        first.start()
+        eventually("the one place is taken", lambda: runs(gateway, "explain-shed"))
+        assert httpx.get(f"{gateway.url}/explain-shed/x").status_code == 503
+        line = tail.line()
+        first.join()
+    assert "sleep:v1.0.0 failed: overloaded" in line
+    assert "answered 503 by the gateway, for sleep:v1.0.0 failed" in explained(gateway, id_of(line))
+
+
+def runs(gateway: Gateway, name: str) -> bool:
+    """Whether an execution of the API's policies is under way."""
+    chains = [chain for chain in json.loads(gateway.admin("engine", "/chains")) if chain["api"] == name]
+    return any(instance["active"] for chain in chains for instance in chain["instances"])
+
+
+def test_a_policys_answer_is_explained(gateway: Gateway, upstream: Upstream) -> None:
+    failing(gateway, upstream, "explain-denied", attach("python-deny"))
+    with tailing(gateway, "--api", "explain-denied", "--status", "4xx") as tail:
+        status = httpx.get(f"{gateway.url}/explain-denied/x").status_code
+        line = tail.line()
+    assert "python-deny:v1.0.0 answered" in line
+    said = explained(gateway, id_of(line))
+    assert f"answered {status} by python-deny:v1.0.0 in its request phase" in said
+    assert f"  answer {status}\n" in said
+
+
+def test_the_filter_of_errors_shows_nothing_else(gateway: Gateway, upstream: Upstream) -> None:
+    failing(gateway, upstream, "explain-errors", attach("mark", {"name": "one"}))
+    failing(gateway, upstream, "explain-errors-2", attach("misbehave", {"how": "raise"}))
+    with tailing(gateway, "--path", "/explain-errors", "--errors") as tail:
+        for _ in range(5):
+            assert httpx.get(f"{gateway.url}/explain-errors/x").status_code == 200
+        assert httpx.get(f"{gateway.url}/explain-errors-2/x").status_code == 500
+        assert "/explain-errors-2/x" in tail.line()
+
+
+def test_what_ends_is_shown_within_a_second(gateway: Gateway, upstream: Upstream) -> None:
+    """The machine is busy now and then: the quickest of a few counts."""
+    failing(gateway, upstream, "explain-live", attach("mark", {"name": "one"}))
+    took = []
+    with tailing(gateway, "--api", "explain-live") as tail:
+        for _ in range(5):
+            assert httpx.get(f"{gateway.url}/explain-live/x").status_code == 200
+            ended = time.monotonic()
+            took.append(tail.timed()[0] - ended)
+        assert tail.end(signal.SIGINT) == (0, "")
+    assert min(took) < LIVE_SECONDS
+    eventually("the node is asked for nothing more", lambda: followers(gateway) == 0, 30)
+
+
+def test_a_reader_that_stands_still_holds_up_no_exchange(gateway: Gateway, upstream: Upstream) -> None:
+    failing(gateway, upstream, "explain-slow", attach("mark", {"name": "one"}))
+    address = str(gateway.process_status("controller")["listen"])
+    host, _, port = address.rpartition(":")
+    head = "".join(f"{name}: {value}\r\n" for name, value in credentials(gateway.run_dir).items())
+    before = followers(gateway)
+    with socket.create_connection((host, int(port))) as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.sendall(f"GET /v1/exchanges?path=/explain-slow HTTP/1.1\r\nhost: {address}\r\n{head}\r\n".encode())
+        eventually("the node is asked", lambda: followers(gateway) > before, 30)
+        with tailing(gateway, "--api", "explain-slow") as tail, httpx.Client(base_url=gateway.url) as client:
+            for number in range(200):
+                padding = {"x-padding": "x" * 30_000}
+                assert client.get(f"/explain-slow/{number}", headers=padding).status_code == 200
+                assert f"/explain-slow/{number} " in tail.line()
+        with gateway.controller() as management:
+            assert management.get("/v1/nodes").status_code == 200
+    eventually("the node is asked for nothing more", lambda: followers(gateway) == 0, 60)
+
+
+def test_exchanges_are_saved_and_kept(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
+    name = fresh("explain-saved")
+    failing(gateway, upstream, name, attach("mark", {"name": "one"}))
+    record = Tail(gateway, "record", str(tmp_path / "saved"), "--api", name, "--limit", "2")
+    eventually("the node is asked", lambda: followers(gateway) == 1, 30)
+    for number in range(2):
+        httpx.get(f"{gateway.url}/{name}/{number}")
+    files = [Path(record.line().rstrip()) for _ in range(2)]
+    assert record.end()[0] == 0
+    assert [json.loads(file.read_bytes())["request"]["path"] for file in files] == [
+        f"/{name}/0", f"/{name}/1",
+    ]  # fmt: skip
+    kept = subprocess.run(
+        command(gateway, "tail", "--kept", "--json", "--api", name),
+        capture_output=True, check=True, timeout=LIMIT_SECONDS,
+    )  # fmt: skip
+    assert kept.stdout == b"".join(file.read_bytes() for file in files)
+    assert explained(gateway, str(files[0])) == explained(gateway, json.loads(files[0].read_bytes())["id"])
+
+
+def test_recorded_for_a_while_and_explained_afterwards(gateway: Gateway, upstream: Upstream) -> None:
+    failing(gateway, upstream, "explain-later", attach("misbehave", {"how": "raise"}))
+    words = command(gateway, "record", "--api", "explain-later", "--errors", "--seconds", "60")
+    begun = subprocess.run(words, capture_output=True, text=True, check=True, timeout=LIMIT_SECONDS).stdout
+    assert followers(gateway) == 1, "expected the node to record when the command returns"
+    refused = httpx.get(f"{gateway.url}/explain-later/x").json()
+    with gateway.controller() as client:
+        eventually(
+            "the exchange is kept",
+            lambda: client.get(f"/v1/exchanges/{refused['requestId']}").status_code == 200,
+        )
+        assert client.delete(f"/v1/recordings/{begun.split()[1]}").status_code == 204
+    assert "misbehave:v1.0.0 failed in its request phase" in explained(gateway, refused["requestId"])
+    eventually("the node records nothing more", lambda: followers(gateway) == 0, 30)
+
+
+@pytest.fixture
+def own_gateway(build: Path, tmp_path: Path) -> Iterator[Gateway]:
+    """One whose processes die."""
+    with running(build, tmp_path) as gateway:
+        yield gateway
+
+
+def test_a_node_that_restarts_and_a_policy_that_ends_its_process(own_gateway: Gateway, upstream: Upstream) -> None:
+    gateway = own_gateway
+    failing(gateway, upstream, "dies", attach("faulty", {"how": "exit"}))
+    with tailing(gateway, "--api", "dies") as tail:
+        pid = gateway.kill("engine")
+        eventually("the engine is back, and asked again", lambda: back(gateway, pid), 60)
+        assert httpx.get(f"{gateway.url}/dies/x", timeout=30).status_code == 503
+        line = tail.line()
+        assert "faulty:v1.0.0 failed: crashed" in line
+        said = explained(gateway, id_of(line))
+        assert "failed in its request phase: crashed: the executor process ended while it ran" in said.splitlines()[0]
+        assert "rpc error" not in said
+        lost = "the executor process ended; connecting until there is one"
+        eventually("the engine says so", lambda: gateway.logged(component="policy-engine", message=lost))
+        one = {"message": "policy failed", "requestId": id_of(line)}
+        eventually("the failure is logged", lambda: gateway.logged(**one))
+        (failed,) = gateway.logged(**one)
+        assert failed["reason"] == "the executor process ended while it ran"
+        assert "rpc error" in failed["cause"]
+
+        def quarantined() -> bool:
+            assert httpx.get(f"{gateway.url}/dies/x", timeout=30).status_code == 503
+            return "quarantine" in explained(gateway, id_of(tail.line()))
+
+        eventually("explain says that the policy is under quarantine", quarantined, 60)
+
+
+def back(gateway: Gateway, before: int) -> bool:
+    """Whether the engine's next process serves, and has been asked again."""
+    engine = gateway.process_status("engine")
+    return engine["pid"] not in (None, before) and engine["state"] == "ready" and followers(gateway) == 1

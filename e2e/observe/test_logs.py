@@ -1,0 +1,317 @@
+"""What a node says: the access log, and log lines of one form from all that run in it, whatever these write."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.processes import resident_of
+from e2e.kit.upstream import Recorded, Reply, Upstream
+from e2e.kit.wire import Shape, http1, http2
+
+FORM = re.compile(
+    r'\{"time":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z","level":"(debug|info|warning|error)",'
+    r'"component":"(supervisor|controller|python-executor|policy-engine|envoy)","message":"'
+)
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+MANY = 100_000
+CLAIM = [("x-forwarded-host", "evil.test"), ("x-envoy-original-path", "/evil")]
+WITHIN_SECONDS = 1.0
+SLACK_SECONDS = 2.0  # for a machine on which other tests run
+
+
+def failing(request: Recorded) -> Reply:
+    return Reply(503 if "fails" in request.target else 200)
+
+
+def with_setting(document: Json, **settings: object) -> Json:
+    document["spec"] |= settings
+    return document
+
+
+# ---------------------------------------------------------------- the access log
+
+
+def test_access_lines_come_in_order_within_a_second(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("prompt", upstream.url))
+    with httpx.Client() as client:
+        for number in range(300):
+            client.get(f"{gateway.url}/prompt/{number}")
+    eventually("the lines come", lambda: len(gateway.access("prompt")) == 300, WITHIN_SECONDS + SLACK_SECONDS)
+    assert [line["path"] for line in gateway.access("prompt")] == [f"/prompt/{number}" for number in range(300)]
+
+
+def test_a_request_has_one_short_line_on_stdout(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("short", upstream.url))
+    answer = httpx.get(f"{gateway.url}/short/x?y=1")
+    assert answer.status_code == 200
+    eventually("the line comes", lambda: gateway.access("short"))
+    (line,) = gateway.access("short")
+    assert (line["method"], line["path"], line["status"], line["message"]) == ("GET", "/short/x?y=1", 200, "request")
+    assert TIME.fullmatch(line["time"])
+    assert None not in line.values()
+    assert len(json.dumps(line)) < 500
+    assert any('"path":"/short/x' in said for said in gateway.printed)
+    assert not any('"path":"/short/x' in said for said in gateway.log)
+
+
+CHOSEN = {"path": "/asked/elsewhere", "query": "n=2", "authority": "elsewhere.test"}
+ASKED = {
+    "/asked/plain/a%20b?q=1": 200,  # goes upstream by another path, to another host
+    "/asked/chosen/x?q=1": 200,  # and a policy has chosen others
+    "/asked/refused/x?q=1": 403,
+    "/asked/plain/x%2fy?q=1": 307,  # Envoy rewrites it for the answer
+    "/asked/nowhere?q=1": 404,
+}
+
+
+def test_a_line_says_what_the_client_asked_for_whatever_became_of_it(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(asked_api("asked", upstream.url))
+    for path, status in ASKED.items():
+        answer = http1(gateway.port, path, Shape("asked", "GET", headers=CLAIM))
+        assert answer.status == status, path
+    assert http1(gateway.port, "/asked/plain/x", Shape("asked", "OPTIONS", headers=CLAIM)).status == 204
+    gateway.deploy(asked_api("asked", "http://127.0.0.1:9"))
+    for path in ("/asked/plain/away", "/asked/chosen/away"):
+        assert http1(gateway.port, path, Shape("asked", "GET", headers=CLAIM)).status == 503
+    paths = [*ASKED, "/asked/plain/x", "/asked/plain/away", "/asked/chosen/away"]
+    eventually("the lines come", lambda: len(gateway.access("asked")) == len(paths))
+    lines = gateway.access("asked")
+    assert [line["path"] for line in lines] == paths
+    assert {line["authority"] for line in lines} == {"test.local"}
+
+
+def asked_api(name: str, url: str) -> Json:
+    refusing, choosing = attach("deny-headers"), attach("retarget", CHOSEN)
+    operations: list[Json] = [
+        {"method": "GET", "path": "/plain/*"},
+        {"method": "GET", "path": "/chosen/*", "policies": [choosing]},
+        {"method": "GET", "path": "/refused/*", "policies": [refusing]},
+    ]
+    return with_setting(api(name, url, [], operations), strictPaths=False)
+
+
+def test_a_stop_loses_no_line(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    with running(build, tmp_path) as gateway:
+        gateway.deploy(api("last", upstream.url, [attach("log-message")]))
+        with httpx.Client() as client:
+            for number in range(200):
+                client.get(f"{gateway.url}/last/{number}")
+        gateway.stop()
+    assert [line["path"] for line in gateway.access("last")] == [f"/last/{number}" for number in range(200)]
+    assert len(gateway.logged(component="policy-engine", message="request", api="last")) == 400
+
+
+def test_a_sample_has_lines_and_every_error_has_one(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    upstream.reply = failing
+    with running(build, tmp_path, "--access-log-sample", "0.2") as gateway:
+        gateway.deploy(api("some", upstream.url))
+        with httpx.Client() as client:
+            for number in range(1000):
+                client.get(f"{gateway.url}/some/{number}")
+            for number in range(20):
+                assert client.get(f"{gateway.url}/some/fails-{number}").status_code == 503
+        gateway.stop()
+    lines = gateway.access("some")
+    assert sum(line["status"] == 503 for line in lines) == 20
+    assert 120 < sum(line["status"] == 200 for line in lines) < 300  # 200 ± 6 standard deviations
+
+
+def test_an_api_says_which_of_its_requests_have_lines(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.reply = failing
+    every, errors, quiet = fresh("every"), fresh("errors"), fresh("quiet")
+    for name, lines in ((every, "all"), (errors, "errors"), (quiet, "none")):
+        gateway.deploy(with_setting(api(name, upstream.url, [attach("mark", {"name": name})]), accessLog=lines))
+    for path in ("x", "fails"):
+        for name in (quiet, errors, every):
+            httpx.get(f"{gateway.url}/{name}/{path}")
+    eventually("the last line comes", lambda: len(gateway.access(every)) == 2)
+    assert [line["status"] for line in gateway.access(every)] == [200, 503]
+    assert [line["status"] for line in gateway.access(errors)] == [503]
+    assert gateway.access(quiet) == []
+    gateway.deploy(with_setting(api(quiet, upstream.url), accessLog="all"))
+    httpx.get(f"{gateway.url}/{quiet}/x")
+    eventually("now it has lines", lambda: gateway.access(quiet))
+
+
+GRPC = Shape("gRPC", headers=[("content-type", "application/grpc"), ("te", "trailers")], data=[b"\0\0\0\0\0"])
+
+
+def test_a_grpc_call_says_its_status(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.reply = failing
+    gateway.deploy(api("denies-calls", upstream.url, [attach("deny-headers")]))
+    assert http2(gateway.port, "/denies-calls/x", GRPC).value("grpc-status") == "7"
+    assert httpx.get(f"{gateway.url}/denies-calls/x").status_code == 403
+    eventually("the lines come", lambda: len(gateway.access("denies-calls")) == 2)
+    call, request = gateway.access("denies-calls")
+    assert (call["status"], call["grpcStatus"]) == (200, 7)
+    assert request["status"] == 403
+    assert "grpcStatus" not in request
+
+
+def test_a_grpc_call_that_fails_is_an_error(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.reply = failing
+    for name, policy in (
+        ("calls-denied", attach("deny-headers")),
+        ("calls-fail", attach("misbehave", {"how": "raise"})),
+    ):
+        gateway.deploy(with_setting(api(name, upstream.url, [policy]), accessLog="errors"))
+        assert http2(gateway.port, f"/{name}/x", GRPC).status == 200
+    eventually("the line comes", lambda: gateway.access("calls-fail"))
+    (line,) = gateway.access("calls-fail")
+    assert (line["status"], line["grpcStatus"]) == (200, 13)
+    assert gateway.access("calls-denied") == []
+
+
+# ---------------------------------------------------------------- all other lines
+
+
+@pytest.fixture(scope="module")
+def troubled(build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream) -> Iterator[Gateway]:
+    """A gateway in which much has gone wrong, stopped: what it wrote is all there."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        running_in("UTC-9", patch, build, tmp_path_factory.mktemp("state"), "--envoy.log-level", "info") as gateway,
+    ):
+        for what in ("forged", "garbage", "long", "traceback"):
+            gateway.deploy(api(what, recording_upstream.url, [attach("say", {"what": what})]))
+            assert httpx.get(f"{gateway.url}/{what}/x").status_code == 200
+        gateway.deploy(api("raises", recording_upstream.url, [attach("misbehave", {"how": "raise"})]))
+        assert httpx.get(f"{gateway.url}/raises/x").status_code == 500
+        with gateway.controller() as client:
+            client.post("/v1/apis", json={"kind": "Api"})
+        killed = [gateway.kill(name) for name in ("executor-default-0", "engine", "controller")]
+        eventually("all are back", lambda: _all_ready(gateway) and not set(killed) & set(_pids(gateway)), 30)
+        gateway.stop()
+        yield gateway
+
+
+def running_in(zone: str, patch: pytest.MonkeyPatch, *arguments: Any) -> AbstractContextManager[Gateway]:
+    """A gateway on a machine in another time zone."""
+    patch.setenv("TZ", zone)
+    return running(*arguments)
+
+
+def _pids(gateway: Gateway) -> list[int]:
+    return [each["pid"] for each in gateway.status()["processes"]]
+
+
+def _all_ready(gateway: Gateway) -> bool:
+    return all(each["state"] == "ready" for each in gateway.status()["processes"])
+
+
+def test_every_line_of_every_component_has_the_same_form(troubled: Gateway) -> None:
+    assert [line for line in troubled.log if not FORM.match(line)] == []
+    records = [json.loads(line) for line in troubled.log]
+    components = {record["component"] for record in records}
+    assert components == {"supervisor", "controller", "python-executor", "policy-engine", "envoy"}
+    assert {"info", "warning", "error"} <= {record["level"] for record in records}
+    assert not any("exception" in record for record in records)
+    now = datetime.now(UTC)
+    assert all(timedelta(0) < now - datetime.fromisoformat(record["time"]) < timedelta(hours=1) for record in records)
+
+
+def test_nobody_speaks_for_another_process(troubled: Gateway) -> None:
+    forged = [record for record in troubled.records() if "forged" in record["message"]]
+    said = [record for record in forged if record["message"].startswith("{")]
+    assert len(said) == 3
+    assert {(record["component"], record["level"]) for record in said} == {("python-executor", "info")}
+    assert all(record["time"] > "2020" for record in forged)
+
+
+def test_garbage_and_long_lines_lose_nothing_else(troubled: Gateway) -> None:
+    messages = [record["message"] for record in troubled.logged(component="python-executor")]
+    assert "\x00\\xff\x1b[2J" in messages
+    assert "no end" in messages
+    (long,) = (message for message in messages if message.startswith("long "))
+    assert long.endswith(" [line cut]")
+    assert len(long) < 70_000
+
+
+def test_a_traceback_is_one_field(troubled: Gateway) -> None:
+    (line,) = troubled.logged(message="it failed")
+    assert (line["level"], line["policy"]) == ("error", "say:v1.0.0")
+    assert line["error"].endswith("ValueError: why")
+
+
+def test_as_text_a_traceback_has_lines(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    with running(build, tmp_path, "--log-format", "text") as gateway:
+        gateway.deploy(api("told", upstream.url, [attach("misbehave", {"how": "raise"})]))
+        assert httpx.get(f"{gateway.url}/told/x").status_code == 500
+        eventually("its last line", lambda: any("RuntimeError: secret" in line for line in gateway.log))
+        eventually(
+            "the access line", lambda: any("access             │ GET /told/x 500" in one for one in gateway.printed)
+        )
+    at = next(number for number, line in enumerate(gateway.log) if "Traceback (most recent call last)" in line)
+    assert "│ ERROR on_request failed" in gateway.log[at - 1]
+    assert re.fullmatch(r' {33}│     File ".+", line \d+, in on_request', gateway.log[at + 1])
+    assert gateway.log[at + 1].index("│") == gateway.log[at].index("│") == gateway.log[at - 1].index("│")
+
+
+def test_one_option_says_how_much_is_logged(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    with running(build, tmp_path, "--log-level", "warning") as gateway:
+        gateway.deploy(api("calm", upstream.url, [attach("log-message")]))
+        httpx.get(f"{gateway.url}/calm/x")
+        eventually("the access line comes", lambda: gateway.access("calm"))
+        gateway.stop()
+    assert [line for line in gateway.log if '"level":"info"' in line] == []
+
+
+class Unread(Gateway):
+    """A gateway whose log nobody reads until `read` is set."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.read = threading.Event()
+        super().__init__(*arguments)
+
+    def _read(self, pipe: Any, lines: list[str]) -> None:
+        if lines is self.log:
+            self.read.wait()
+        super()._read(pipe, lines)
+
+
+def test_a_log_that_nobody_reads_stops_nobody(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """Of half a million lines those are kept for which there is room: the rest is dropped, and counted."""
+    gateway = Unread(build, tmp_path)
+    try:
+        gateway.wait_ready()
+        gateway.deploy(api("burst", upstream.url, [attach("say", {"what": "many"}, timeout="30s")]))
+        gateway.deploy(api("beside", upstream.url, [attach("mark", {"name": "beside"})]))
+        before = resident_of(gateway.process.pid)
+        with httpx.Client(timeout=40) as client:
+            for _ in range(5):
+                assert client.get(f"{gateway.url}/burst/x").status_code == 200
+                assert client.get(f"{gateway.url}/beside/x", timeout=2).status_code == 200
+        grown = resident_of(gateway.process.pid) - before
+        gateway.read.set()
+        eventually("what was dropped is said", lambda: _dropped(gateway) + _kept(gateway) == 5 * MANY, 30)
+    finally:
+        gateway.read.set()
+        gateway.stop()
+    assert _dropped(gateway) > 0
+    assert grown < 40 << 20
+    numbers = [int(record["message"].split()[1]) for record in _lines(gateway)]
+    assert numbers[:1000] == list(range(1000))
+
+
+def _lines(gateway: Gateway) -> list[Json]:
+    return [record for record in gateway.records() if str(record["message"]).endswith(" of many")]
+
+
+def _kept(gateway: Gateway) -> int:
+    return len(_lines(gateway))
+
+
+def _dropped(gateway: Gateway) -> int:
+    message = "log lines dropped: the output did not take them"
+    return sum(int(record["lines"]) for record in gateway.logged(message=message))

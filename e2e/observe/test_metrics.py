@@ -1,0 +1,320 @@
+"""What a node tells by /metrics is what its clients have seen: of each operation, policy, phase and failure."""
+
+from __future__ import annotations
+
+import bisect
+import gzip
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit.certificates import authority
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.listening import free_port, write
+from e2e.kit.markdown import page
+from e2e.kit.scraping import Scrape, scrape, scrape_open_metrics
+from e2e.kit.upstream import Upstream
+
+pytestmark = pytest.mark.timeout(180)
+GO = attach("add-headers", {"requestHeaders": [{"name": "X-Go", "value": "1"}], "responseHeaders": []})
+PYTHON = attach("add-python-header", {"headerName": "X-Python", "headerValue": "1"})
+GO_NAME, PYTHON_NAME = "add-headers:v1.0.0", "add-python-header:v1.0.0"
+ENVOY_OWN = "gatewright"
+"""Envoy's name for the listeners of a Gateway."""
+
+
+@pytest.fixture(scope="module")
+def own(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that only these tests use."""
+    folder = tmp_path_factory.mktemp("metrics")
+    with running(build, folder, "--py.hung-seconds", "1") as gateway:
+        yield gateway
+
+
+def executed(found: Scrape, name: str, outcome: str = "ok", **labels: str) -> float:
+    return found.value("gatewright_executions_total", api=name, outcome=outcome, **labels)
+
+
+def ended(gateway: Gateway, name: str, count: int) -> Scrape:
+    """What is told once so many exchanges of the API have ended: a client has its answer a moment before."""
+    eventually(
+        f"{count} exchanges of {name} have ended",
+        lambda: scrape(gateway).value("gatewright_exchanges_total", api=name) >= count,
+        30,
+    )
+    return scrape(gateway)
+
+
+def test_counts_and_quantiles_are_those_of_the_clients(own: Gateway, upstream: Upstream) -> None:
+    """Counts exactly; a quantile in the bucket of the clients' one, or beside it: a client sees its connection, too."""
+    operations = [{"method": "GET", "path": "/fast"}, {"method": "GET", "path": "/slow"}]
+    operations[1]["policies"] = [attach("sleep", {"seconds": 0.15})]  # type: ignore[assignment]
+    name = fresh("counted")
+    own.deploy(api(name, upstream.url, [GO, PYTHON], operations))
+    before = scrape(own)
+    paths = ["/slow" if number % 10 == 0 else "/fast" for number in range(300)]
+
+    def ask(path: str) -> float:
+        begin = time.monotonic()
+        assert client.get(f"/{name}{path}").status_code == 200
+        return time.monotonic() - begin
+
+    with httpx.Client(base_url=own.url, timeout=30) as client, ThreadPoolExecutor(4) as clients:
+        took = list(clients.map(ask, paths))
+    found = ended(own, name, len(paths))
+    for path, count in (("/fast", 270), ("/slow", 30)):
+        labels = {"api": name, "operation": f"GET {path}"}
+        assert found.value("gatewright_exchanges_total", result="completed", **labels) == count
+        assert found.value("gatewright_exchange_duration_seconds_count", **labels) == count
+        for policy in (GO_NAME, PYTHON_NAME):
+            for phase in ("request", "response"):
+                who = {**labels, "policy": policy, "phase": phase}
+                assert found.value("gatewright_executions_total", outcome="ok", **who) == count
+                if policy == GO_NAME:
+                    assert found.value("gatewright_execution_work_seconds_count", **who) == count
+                else:
+                    assert found.value("gatewright_execution_waiting_seconds_count", **who) == count
+    assert executed(found, name) == 300 * 4 + 30
+    assert found.value("gatewright_executions_total", api=name) == 300 * 4 + 30
+    through = "envoy_http_downstream_rq_total"
+    envoy = {"envoy_http_conn_manager_prefix": ENVOY_OWN}
+    assert found.value(through, **envoy) - before.value(through, **envoy) == len(paths)
+    histogram = "gatewright_exchange_duration_seconds"
+    bounds = found.bounds(histogram)
+    assert len(bounds) == 15
+    for quantile in (0.5, 0.99):
+        seen = bisect.bisect_left(bounds, sorted(took)[int(quantile * len(took))])
+        assert 0 <= seen - found.quantile(histogram, quantile, bounds, api=name) <= 1
+
+
+def test_bodies_are_counted(own: Gateway, upstream: Upstream) -> None:
+    own.deploy(api("bodied", upstream.url, [attach("body-length")]))
+    for size in (1, 1000, 200_000):
+        assert httpx.post(f"{own.url}/bodied/x", content=b"x" * size).status_code == 200
+    found = ended(own, "bodied", 3)
+    assert found.value("gatewright_body_bytes_total", api="bodied", direction="request") == 201_001
+
+
+def test_both_formats_say_the_same(own: Gateway, upstream: Upstream) -> None:
+    own.deploy(api("formats", upstream.url, [GO, PYTHON]))
+    assert httpx.get(f"{own.url}/formats/x").status_code == 200
+    text, found = ended(own, "formats", 1), scrape_open_metrics(own)
+    names = {sample.name for family in found.families.values() for sample in family.samples}
+    assert {"gatewright_executions_total", "envoy_http_downstream_rq_xx", "gatewright_generation"} <= names
+    assert names == {sample.name for family in text.families.values() for sample in family.samples}
+    assert executed(found, "formats") == executed(text, "formats") == 4
+
+
+def test_envoy_tells_what_it_is_asked_for(own: Gateway, upstream: Upstream) -> None:
+    """Of each kind of what is chosen; of what is not, as of every cluster's bytes, nothing comes here."""
+    own.deploy(api("through", upstream.url))
+    assert httpx.get(f"{own.url}/through/x").status_code == 200
+    wanted = {
+        "envoy_http_downstream_rq_total", "envoy_http_downstream_rq_xx", "envoy_http_downstream_rq_time_bucket",
+        "envoy_cluster_upstream_rq_total", "envoy_cluster_upstream_rq_xx", "envoy_cluster_upstream_rq_time_bucket",
+        "envoy_cluster_membership_healthy", "envoy_listener_downstream_cx_total", "envoy_server_memory_allocated",
+        "envoy_overload_envoy_resource_monitors_fixed_heap_pressure",
+    }  # fmt: skip
+
+    def told() -> set[str]:
+        return {one.name for family in scrape(own).families.values() for one in family.samples}
+
+    eventually("all of it is told", lambda: wanted <= told())  # histograms are told some seconds later
+    assert not {"envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_manager_cds_version"} & told()
+
+
+FAILURES: dict[str, tuple[Json, Json, int]] = {
+    "timeout": (attach("sleep", {"seconds": 2.5}, timeout="100ms"), {}, 504),
+    "exception": (attach("misbehave", {"when": "request", "how": "raise"}), {}, 500),
+    "badAction": (attach("misbehave", {"when": "request", "how": "string"}), {}, 500),
+    "crashed": (attach("faulty", {"how": "exit"}), {}, 503),
+    "bodyTooLarge": (attach("body-length", maxBodyBytes=10), {"content": b"x" * 11}, 413),
+    "badBody": (
+        attach("body-length"),
+        {"content": gzip.compress(b"x")[:-9], "headers": {"content-encoding": "gzip"}},
+        415,
+    ),
+}
+"""Class → what is attached, the request, the status of the answer."""
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_failures_are_counted_by_their_class(own: Gateway, upstream: Upstream, failure: str) -> None:
+    attached, request, status = FAILURES[failure]
+    name = f"fails-{failure.lower()}"
+    own.deploy(api(name, upstream.url, [attached]))
+    assert httpx.post(f"{own.url}/{name}/x", timeout=30, **request).status_code == status
+    found = ended(own, name, 1)
+    assert executed(found, name, failure, phase="request") == 1
+    assert found.value("gatewright_executions_total", api=name) == 1
+    assert found.value("gatewright_exchanges_total", api=name, result="completed") == 1
+
+
+def test_what_goes_on_in_spite_of_a_failure_is_counted_too(own: Gateway, upstream: Upstream) -> None:
+    raises = attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")
+    own.deploy(api("goes-on", upstream.url, [raises]))
+    assert httpx.get(f"{own.url}/goes-on/x").status_code == 200
+    found = ended(own, "goes-on", 1)
+    assert executed(found, "goes-on", "exception", phase="request") == 1
+    assert executed(found, "goes-on", phase="response") == 1
+    assert found.value("gatewright_executions_continued_total", api="goes-on") == 1
+
+
+def test_what_is_shed_is_counted(own: Gateway, upstream: Upstream) -> None:
+    """One of them holds the only place; the queue behind it has room for none."""
+    held = attach("sleep", {"seconds": 3}, timeout="20s", maxConcurrency=1)
+    own.deploy(api("shed", upstream.url, [held]))
+
+    def ask(_: int) -> int:
+        return httpx.get(f"{own.url}/shed/x", timeout=60).status_code
+
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(clients.map(ask, range(16)))
+    found = ended(own, "shed", 16)
+    assert executed(found, "shed", "overloaded") == answers.count(503) > 0
+    assert executed(found, "shed") == answers.count(200) > 0
+
+
+def test_a_client_that_goes_away_is_counted(own: Gateway, upstream: Upstream) -> None:
+    own.deploy(api("leaves", upstream.url, [attach("sleep", {"seconds": 2}, timeout="20s")]))
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{own.url}/leaves/x", timeout=0.5)
+    found = ended(own, "leaves", 1)
+    assert found.value("gatewright_exchanges_total", api="leaves", result="cancelled") == 1
+    assert executed(found, "leaves", "cancelled") == 1
+
+
+def unavailable(gateway: Gateway) -> bool:
+    """Whether one more request has found no executor, or one before."""
+    assert httpx.get(f"{gateway.url}/outlives/x").status_code == 503
+    return executed(scrape(gateway), "outlives", "unavailable") > 0
+
+
+def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
+    build: Path, tmp_path: Path, upstream: Upstream
+) -> None:
+    """Nobody starts it again while the supervisor is stopped. Then Envoy cannot be asked either; all else is told."""
+    with running(build, tmp_path) as gateway:
+        gateway.deploy(api("outlives", upstream.url, [PYTHON]))
+        for _ in range(5):
+            assert httpx.get(f"{gateway.url}/outlives/x").status_code == 200
+        assert executed(ended(gateway, "outlives", 5), "outlives") == 10
+        os.kill(gateway.process.pid, signal.SIGSTOP)
+        try:
+            gateway.kill(gateway.executors()[0]["name"])
+            eventually("the engine knows that nobody runs Python", lambda: unavailable(gateway), 30)
+            found = scrape(gateway)
+            assert executed(found, "outlives") == 10
+            assert found.value("gatewright_metrics_source_up", source="envoy") == 0
+        finally:
+            os.kill(gateway.process.pid, signal.SIGCONT)
+        eventually("it is back", lambda: httpx.get(f"{gateway.url}/outlives/x").status_code == 200, 30)
+        eventually("all of it is counted", lambda: executed(scrape(gateway), "outlives") == 12)
+        assert scrape(gateway).value("gatewright_metrics_source_up", source="envoy") == 1
+
+
+def test_an_api_takes_its_series_along(own: Gateway, upstream: Upstream) -> None:
+    own.deploy(api("goes", upstream.url, [GO]))
+    assert httpx.get(f"{own.url}/goes/x").status_code == 200
+    assert executed(ended(own, "goes", 1), "goes") == 2
+    with own.controller() as client:
+        assert client.delete("/v1/apis/goes").status_code in (200, 204)
+
+    def left() -> list[str]:
+        families = scrape(own).families.values()
+        return [one.name for family in families for one in family.samples if one.labels.get("api") == "goes"]
+
+    eventually("nothing is told of it", lambda: not left(), 90)
+
+
+def test_more_operations_than_series_stay_within_the_bound(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    most, operations = 200, 800
+    file = write(tmp_path / "gateway.yaml", {"name": "http"}, metrics={"maxSeries": most})
+    with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
+        listed = [{"method": "GET", "path": f"/{number}"} for number in range(operations // 2)]
+        for name in ("first", "second"):
+            gateway.deploy(api(name, upstream.url, [GO], listed))
+        with httpx.Client(base_url=gateway.url, timeout=30) as client, ThreadPoolExecutor(4) as pool:
+
+            def ask(number: int) -> int:
+                return client.get(f"/{('first', 'second')[number % 2]}/{number // 2}").status_code
+
+            assert set(pool.map(ask, range(operations))) == {200}
+        eventually("all are counted", lambda: scrape(gateway).value("gatewright_exchanges_total") >= operations, 30)
+        found = scrape(gateway)
+        for name, count in {
+            "gatewright_exchanges_total": operations,
+            "gatewright_exchange_duration_seconds_count": operations,
+            "gatewright_executions_total": 2 * operations,
+            "gatewright_execution_work_seconds_count": 2 * operations,
+        }.items():
+            samples = list(found.samples(name))
+            assert len(samples) <= most, name
+            assert sum(sample.value for sample in samples) == count, name
+            assert found.value(name, api="other", operation="other") > 0, name
+
+
+ROW = re.compile(r"^\| `(gatewright_\w+)` \|([^|]*)\| (counter|gauge|histogram)\b", re.MULTILINE)
+
+
+def documented() -> dict[str, tuple[str, set[str]]]:
+    """Name → type and labels."""
+    rows = ROW.findall(page("docs/reference/metrics.md"))
+    return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, labels, kind in rows if name not in ELSEWHERE}
+
+
+ELSEWHERE = {"gatewright_executor_recycled_total", "gatewright_metric_observations_refused_total"}
+"""What has no series in the gateway of that test: test_policy_metrics.py, and internal/policymetrics."""
+
+
+def told(found: Scrape) -> dict[str, tuple[str, set[str]]]:
+    """The same of what a gateway tells."""
+    names: dict[str, tuple[str, set[str]]] = {}
+    for family in found.families.values():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        if name.startswith("gatewright_"):
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            names[name] = (family.type, labels)
+    return names
+
+
+def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """Everything has happened there that a metric needs to be told."""
+    chain, key = authority(tmp_path).signed("web", "127.0.0.1")
+    port = free_port()
+    https = {"name": "https", "port": port, "protocol": "https", "tls": {"certificates": ["web"]}}
+    fields = {"path": "path", "who": "identitySubject", "by": "identityIssuer", "how": "identityMethod"}
+    spec = {
+        "certificates": {"web": {"certificateFile": str(chain), "keyFile": str(key)}},
+        "accessLog": {"fields": fields},
+    }
+    file = write(tmp_path / "gateway.yaml", {"name": "http"}, https, **spec)
+    options = ("--gateway", str(file), "--py.hung-seconds", "1", "--py.workers", "64", "--pe.quarantine-deaths", "1")
+    with running(build, tmp_path / "state", *options) as gateway:
+        gateway.deploy(api("lists", upstream.url, [GO, PYTHON, attach("body-length")]))
+        assert httpx.post(f"{gateway.url}/lists/x", content=b"x").status_code == 200
+        goes_on = attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")
+        gateway.deploy(api("goes-on", upstream.url, [goes_on]))
+        assert httpx.get(f"{gateway.url}/goes-on/x").status_code == 200
+        gateway.deploy(api("skips", upstream.url, [GO | {"when": 'request.method == "PUT"'}]))
+        assert httpx.get(f"{gateway.url}/skips/x").status_code == 200
+        gateway.deploy(api("shadowed", upstream.url, [attach("body-length", mode="shadow")]))
+        assert httpx.post(f"{gateway.url}/shadowed/x", content=b"x").status_code == 200
+        gateway.deploy(api("identifies", upstream.url, [attach("identify")], [{"method": "GET", "path": "/{who}"}]))
+        assert httpx.get(f"{gateway.url}/identifies/ann").status_code == 200
+        eventually("the access log says who", lambda: gateway.access("identifies"))
+        (line,) = gateway.access("identifies")
+        assert (line["who"], line["by"], line["how"]) == ("ann", "the path", "path")
+        gateway.deploy(api("crashes", upstream.url, [attach("faulty", {"how": "exit"})]))
+        assert httpx.get(f"{gateway.url}/crashes/x").status_code == 503
+        gateway.deploy(api("hangs", upstream.url, [attach("sleep", {"seconds": 60}, timeout="100ms")]))
+        assert httpx.get(f"{gateway.url}/hangs/x").status_code == 504
+        eventually("all of it is told", lambda: documented().keys() <= told(scrape(gateway)).keys(), 30)
+        assert told(scrape(gateway)) == documented()

@@ -1,0 +1,93 @@
+"""What a node tells of itself through the controller is what it tells at its own sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families as plain_text
+
+from e2e.kit.gateway import Gateway, api, attach, eventually, fresh
+from e2e.kit.scraping import Scrape, scrape
+from e2e.kit.upstream import Upstream
+
+pytestmark = pytest.mark.timeout(120)
+PYTHON = attach("add-python-header", {"headerName": "X-Python", "headerValue": "1"})
+
+
+@pytest.fixture
+def management(gateway: Gateway) -> Iterator[httpx.Client]:
+    with gateway.controller() as client:
+        yield client
+
+
+def only_node(management: httpx.Client) -> str:
+    (node,) = management.get("/v1/nodes").json()["nodes"]
+    assert node["documents"] == ["chains", "clusters", "metrics", "stats"]
+    assert management.get(f"/v1/nodes/{node['id']}").json() == node
+    return f"/v1/nodes/{node['id']}"
+
+
+def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Client, upstream: Upstream) -> None:
+    name = fresh("documents")
+    gateway.deploy(api(name, upstream.url, [PYTHON]))
+    for _ in range(7):
+        assert httpx.get(f"{gateway.url}/{name}/x").status_code == 200
+    node = only_node(management)
+
+    def told() -> Scrape:
+        answer = management.get(f"{node}/metrics")
+        assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+        return Scrape({family.name: family for family in plain_text(answer.text)})
+
+    counted = ("gatewright_exchanges_total", "gatewright_executions_total")
+    eventually("all are counted", lambda: told().value("gatewright_exchanges_total", api=name) == 7)
+    own = scrape(gateway)
+    found = told()
+    assert found.families.keys() == own.families.keys()
+    assert [found.value(metric, api=name) for metric in counted] == [7, 14]
+    assert [own.value(metric, api=name) for metric in counted] == [7, 14]
+    for source in ("envoy", "supervisor", "controller"):
+        assert found.value("gatewright_metrics_source_up", source=source) == 1
+
+    stats = management.get(f"{node}/stats").json()
+    assert stats.keys() == json.loads(gateway.admin("engine", "/stats")).keys()
+    executed = [one for one in stats["policies"] if one["api"] == name]
+    assert {one["policy"] for one in executed} == {"add-python-header:v1.0.0"}
+    assert sum(one["executions"] for one in executed) == 14
+    for kind in ("chains", "clusters"):
+        document = management.get(f"{node}/{kind}").json()
+        assert document == json.loads(gateway.admin("engine", f"/{kind}"))
+        assert name in json.dumps(document)
+    gateway.remove(name)
+
+
+def test_many_who_ask_cost_the_node_as_one(management: httpx.Client) -> None:
+    node = only_node(management)
+    before = management.get(f"{node}/stats").json()
+
+    def ask(_: int) -> bytes:
+        return management.get(f"{node}/stats").content
+
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(ask, range(64)))
+    assert len(set(answers)) < 64, "expected answers to be shared"
+    assert all(json.loads(answer)["node"]["revision"] >= before["node"]["revision"] for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/v1/nodes/nobody", 404), ("/v1/nodes/nobody/stats", 404), ("/v1/nodes/nobody/metrics", 404)],
+)
+def test_a_node_that_there_is_not(management: httpx.Client, path: str, status: int) -> None:
+    answer = management.get(path)
+    assert (answer.status_code, "no node nobody is connected" in answer.json()["detail"]) == (status, True)
+
+
+def test_who_has_no_token_is_told_nothing(management: httpx.Client) -> None:
+    address = f"{str(management.base_url).rstrip('/')}{only_node(management)}"
+    for name in ("", "/metrics", "/stats", "/chains", "/clusters"):
+        assert httpx.get(f"{address}{name}").status_code == 401

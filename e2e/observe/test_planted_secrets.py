@@ -1,0 +1,134 @@
+"""Secrets that clients, publishers and operators confide stand in nothing that a node says: at level debug, in the
+access log, in what is exported, in what its sockets answer, in the files of its run."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit.collector import Collector, collector
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.upstream import Upstream
+
+pytestmark = pytest.mark.timeout(180)
+PLANTED = {
+    name: f"planted{number}Zq8Rt5Wx2"
+    for number, name in enumerate(
+        ["bearer", "cookie", "partner", "query", "parameter", "userinfo", "collector-token", "encoded", "referer"]
+    )
+}
+REDACTED = "[redacted]"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl"
+HEADERS = {
+    "authorization": f"Bearer {PLANTED['bearer']}",
+    "cookie": f"session={PLANTED['cookie']}; theme=dark",
+    "x-partner-key": PLANTED["partner"],
+    "referer": f"https://shop.test/?token={PLANTED['referer']}",
+}
+ASKED = (
+    f"/x?token={PLANTED['query']}&page=2&%74oken={PLANTED['encoded']}",
+    f"/y?page=3&user[token]={PLANTED['query']};api-key={PLANTED['query']}",
+    f"/z?page=4&next={JWT}",
+)
+FIELDS = {
+    "path": "path", "analytics": "analytics", "model": "analytics.model", "details": "details", "from":
+    "requestHeader:Referer", "status": "status",
+}  # fmt: skip
+
+
+@pytest.fixture
+def received(tmp_path: Path) -> Iterator[Collector]:
+    with collector(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def node(build: Path, tmp_path: Path, received: Collector) -> Iterator[Gateway]:
+    spec: Json = {
+        "redaction": {"headers": ["X-Partner-*"]},
+        "accessLog": {
+            "fields": FIELDS,
+            "destinations": [{}, {"to": "file", "path": str(tmp_path / "access.log")},
+                             {"to": "otlp", "collector": f"127.0.0.1:{received.grpc}"}],
+        },
+        "logs": {"collector": f"127.0.0.1:{received.grpc}", "headers": {"token": PLANTED["collector-token"]}},
+    }  # fmt: skip
+    file = tmp_path / "gateway.yaml"
+    file.write_text(yaml.safe_dump({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))
+    more = ("--gateway", str(file), "--log-level", "debug", "--envoy.log-level", "debug")
+    with running(build, tmp_path / "state", *more) as gateway:
+        yield gateway
+
+
+def test_planted_secrets_stand_nowhere(node: Gateway, received: Collector, upstream: Upstream, tmp_path: Path) -> None:
+    leaks = [attach("leak", {"password": PLANTED["parameter"]})]
+    raises = [attach("leak", {"password": PLANTED["parameter"], "raises": True})]
+    node.deploy(api("leaks", upstream.url, leaks))
+    node.deploy(api("raises", upstream.url, raises))
+    node.deploy(api("plain", upstream.url))
+    refused = api("refused", upstream.url.replace("http://", f"http://ann:{PLANTED['userinfo']}@"))
+    with node.controller() as management:
+        answer = management.post("/v1/apis", json=refused)
+        assert answer.status_code == 422
+        shown = [answer.text, management.get("/v1/apis").text, management.get("/v1/gateway").text]
+    for name, status in (("leaks", 200), ("raises", 500), ("plain", 200), ("nowhere", 404)):
+        for path in ASKED:
+            assert httpx.get(f"{node.url}/{name}{path}", headers=HEADERS).status_code == status
+    eventually("all lines come", lambda: len(lines_of(node)) == 12)
+    eventually("they are exported", lambda: received.text().count("/raises/z?") >= 2, 30)
+    eventually("they are in the file", lambda: "/nowhere/z" in (tmp_path / "access.log").read_text())
+
+    shown += [node.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
+    with node.controller() as management:
+        told = management.get("/v1/nodes")
+        address = f"/v1/nodes/{told.json()['nodes'][0]['id']}"
+        documents = [management.get(f"{address}/{page}") for page in ("metrics", "stats", "chains", "clusters")]
+    assert [(page.status_code, "leaks" in page.text) for page in documents] == [(200, True)] * 4
+    shown += [page.text for page in (told, *documents)]
+    shown += [asked_by_people(node, command) for command in ("status", "log-level")]
+    shown += [path.read_text(errors="replace") for path in node.run_dir.iterdir() if is_public(path)]
+    shown += ["\n".join(node.log), "\n".join(node.printed), (tmp_path / "access.log").read_text(), received.text()]
+    for name, secret in [*PLANTED.items(), ("jwt", JWT)]:
+        found = [text[max(0, text.find(secret) - 300) :][:400] for text in shown if secret in text]
+        assert found == [], name
+    assert len(node.logged(component="envoy", level="debug")) > 10, "expected Envoy to have told of headers"
+
+
+def asked_by_people(node: Gateway, command: str) -> str:
+    words = ["gatewright", command, "--run-dir", str(node.run_dir), "--json"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+
+
+CONFIDED = ("management-token", "system-parameters.yaml", "inspector.html", "gateway.json", "gateway.binpb")
+
+
+def is_public(path: Path) -> bool:
+    """Not what the operator confides to the run, and to nobody else: the Gateway's file has headers for a collector."""
+    return path.is_file() and path.name not in CONFIDED
+
+
+def lines_of(node: Gateway) -> list[Json]:
+    return [line for line in node.logged(component="access") if "path" in line]
+
+
+def test_what_is_no_secret_is_still_said(node: Gateway, upstream: Upstream) -> None:
+    node.deploy(api("leaks", upstream.url, [attach("leak", {"password": PLANTED["parameter"]})]))
+    node.deploy(api("plain", upstream.url))
+    for name in ("leaks", "plain"):
+        httpx.get(f"{node.url}/{name}{ASKED[0]}", headers=HEADERS)
+        httpx.get(f"{node.url}/{name}/q?page=2&tokens=7")
+    httpx.get(f"{node.url}/nowhere{ASKED[0]}")
+    eventually("all lines come", lambda: len(lines_of(node)) == 5)
+    leaks, open_leaks, plain, open_plain, nowhere = lines_of(node)
+    assert leaks["path"] == "/leaks/x?token=[redacted]&page=2&%74oken=[redacted]"
+    assert plain["path"] == "/plain/x?token=[redacted]&page=2&%74oken=[redacted]"
+    assert nowhere["path"] == "/nowhere/x", "expected no query: no filter runs without a route"
+    assert (open_leaks["path"], open_plain["path"]) == ("/leaks/q?page=2&tokens=7", "/plain/q?page=2&tokens=7")
+    assert leaks["analytics"]["access_token"] == REDACTED
+    assert (leaks["analytics"]["model"], leaks["model"], leaks["from"]) == ("small", "small", "https://shop.test/")
+    assert "page=2" in leaks["analytics"]["asked"]

@@ -1,0 +1,179 @@
+"""Exchanges that are recorded say which policy did what, and why there was no other answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit.gateway import Gateway, api, attach, eventually, running
+from e2e.kit.places import ROOT
+from e2e.kit.recorded import admin, executions, failure, kept, recorded, recording
+from e2e.kit.upstream import Upstream
+from e2e.policies.test_chain import GO_HEADERS
+
+SECRET = "hunter2-hunter2"  # noqa: S105 - looked for in what is recorded
+
+
+def test_the_third_of_five_changes_a_header(gateway: Gateway, upstream: Upstream) -> None:
+    """Go → Python → Go → Python → Python."""
+    tier = attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]})
+    quiet, marked = attach("pass-on"), attach("mark", {"name": "four"})
+    gateway.deploy(api("five", upstream.url, [attach("log-message"), quiet, tier, marked, quiet]))
+    with recording(gateway, api="five"):
+        answer = httpx.get(f"{gateway.url}/five/x?a=1", headers={"x-tier": "none", "authorization": SECRET})
+        (exchange,) = recorded(gateway, api="five")
+    assert exchange["policies"] == [
+        "log-message:v1.0.0", "pass-on:v1.0.0", "add-headers:v1.0.0", "mark:v1.0.0", "pass-on:v1.0.0",
+    ]  # fmt: skip
+    changed = [execution for execution in exchange["executions"] if execution["outcome"] == "changed"]
+    changes = {(execution["index"], execution["phase"]): execution["changes"] for execution in changed}
+    assert changes[2, "request"] == [{"what": "header", "name": "x-tier", "before": ["none"], "after": ["gold"]}]
+    assert [index for index, phase in changes if phase == "request"] == [2, 3]
+    assert (exchange["answeredBy"], exchange["outcome"], exchange["operation"]) == ("upstream", "completed", "GET /*")
+    assert ["x-tier", "none"] in exchange["request"]["headers"]
+    assert ["x-tier", "gold"] in exchange["forwarded"]["headers"]
+    assert exchange["response"]["status"] == answer.status_code == 200
+    assert exchange["request"]["query"] == "a=1"
+    assert ["authorization", "[redacted]"] in exchange["request"]["headers"]
+    assert 0 < exchange["forwarded"]["atMs"] < exchange["upstreamResponse"]["atMs"] < exchange["durationMs"]
+
+
+def test_a_policy_that_raises_is_named_with_file_and_line(gateway: Gateway, upstream: Upstream) -> None:
+    policies = [GO_HEADERS, attach("misbehave", {"how": "raise"}), GO_HEADERS]
+    gateway.deploy(api("raises", upstream.url, policies))
+    with recording(gateway, api="raises", errors=True):
+        answer = httpx.get(f"{gateway.url}/raises/x")
+        (exchange,) = recorded(gateway, api="raises")
+    assert answer.status_code == 500
+    found = failure(exchange)
+    assert (found["policy"], found["class"], found["outcome"]) == ("misbehave", "exception", "failed")
+    source = ROOT / "e2e" / "kit" / "policies" / "misbehave" / "policy.py"
+    assert found["file"].endswith("policies/misbehave/policy.py")
+    assert "secret detail" in source.read_text().splitlines()[found["line"] - 1]
+    assert (exchange["answeredBy"], exchange["details"]) == ("failure", "policy_exception")
+    assert "forwarded" not in exchange
+    assert executions(exchange, "index", "phase") == [(0, "request"), (1, "request"), (0, "response")]
+
+
+def test_a_policy_that_is_late_is_named(gateway: Gateway, upstream: Upstream) -> None:
+    late = attach("sleep", {"seconds": 0.5}, timeout="50ms")
+    gateway.deploy(api("late", upstream.url, [GO_HEADERS, late, GO_HEADERS]))
+    with recording(gateway, api="late"):
+        assert httpx.get(f"{gateway.url}/late/x").status_code == 504
+        (exchange,) = recorded(gateway, api="late")
+    found = failure(exchange)
+    assert (found["policy"], found["class"], found["outcome"]) == ("sleep", "timeout", "failed")
+    assert "its timeout is 50ms" in found["message"]
+    assert exchange["details"] == "policy_timeout"
+
+
+def test_a_policy_that_is_shed_is_named(gateway: Gateway, upstream: Upstream) -> None:
+    busy = attach("sleep", {"seconds": 5}, timeout="30s", maxConcurrency=1)
+    gateway.deploy(api("busy", upstream.url, [busy]))
+    with recording(gateway, api="busy", status="503"):
+        first = threading.Thread(target=httpx.get, args=(f"{gateway.url}/busy/x",), kwargs={"timeout": 60})
+        first.start()
+        eventually("the one place is taken", lambda: _runs(gateway, "busy"))
+        assert httpx.get(f"{gateway.url}/busy/x").status_code == 503
+        first.join()
+        (exchange,) = recorded(gateway, api="busy")
+    found = failure(exchange)
+    assert (found["policy"], found["class"], found["outcome"]) == ("sleep", "overloaded", "failed")
+    assert "maxConcurrency" in found["message"]
+
+
+def _runs(gateway: Gateway, name: str) -> bool:
+    """Whether an execution is under way in one of the API's chains, which share the instance."""
+    chains = json.loads(gateway.admin("engine", "/chains"))
+    return any(instance["active"] for chain in chains if chain["api"] == name for instance in chain["instances"])
+
+
+def test_a_failure_that_the_exchange_goes_on_after_is_named(gateway: Gateway, upstream: Upstream) -> None:
+    policies = [attach("misbehave", {"how": "raise"}, onError="continue"), GO_HEADERS]
+    gateway.deploy(api("goes-on", upstream.url, policies))
+    with recording(gateway, api="goes-on", errors=True):
+        assert httpx.get(f"{gateway.url}/goes-on/x").status_code == 200
+        (exchange,) = recorded(gateway, api="goes-on")
+    assert failure(exchange)["outcome"] == "continued"
+    assert exchange["answeredBy"] == "upstream"
+
+
+def test_a_policys_answer_is_named(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("denied", upstream.url, [GO_HEADERS, attach("python-deny"), GO_HEADERS]))
+    with recording(gateway, api="denied"):
+        answer = httpx.get(f"{gateway.url}/denied/x")
+        (exchange,) = recorded(gateway, api="denied")
+    (answered,) = [execution for execution in exchange["executions"] if execution["outcome"] == "answered"]
+    assert answered["policy"].startswith("python-deny:")
+    (change,) = [change for change in answered["changes"] if change["what"] == "answer"]
+    assert change["after"]["status"] == answer.status_code == exchange["response"]["status"]
+    assert (exchange["answeredBy"], exchange["details"]) == ("policy", "policy_answer")
+
+
+def test_bodies_and_streams_are_recorded(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(
+        api("masked", upstream.url, [attach("rewrite-json", {"field": "seen", "value": "yes"}), attach("pass-stream")])
+    )
+    with recording(gateway, api="masked"):
+        body = {"kept": 1, "password": SECRET}
+        assert httpx.post(f"{gateway.url}/masked/x?token={SECRET}", json=body).status_code == 200
+        (exchange,) = recorded(gateway, api="masked")
+    assert SECRET not in str(exchange)
+    assert '"kept":1' in exchange["request"]["body"]["text"]
+    assert exchange["request"]["query"] == "token=[redacted]"
+    assert exchange["redacted"] >= 2
+    assert exchange["forwarded"]["body"]["size"] == len(upstream.received[-1].body)
+    assert "stream" in str(executions(exchange, "phase"))
+
+
+def test_what_is_no_policys_fault_is_recorded(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("large", upstream.url, [GO_HEADERS]))
+    with recording(gateway, api="large"):
+        assert httpx.get(f"{gateway.url}/large/x", headers={f"x-{n}": "1" for n in range(120)}).status_code == 431
+        (exchange,) = recorded(gateway, api="large")
+    assert (exchange["answeredBy"], exchange["details"]) == ("gateway", "headers_too_large")
+    assert exchange["executions"] == []
+
+
+def test_nothing_is_recorded_unless_somebody_asks(gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("quiet", upstream.url, [GO_HEADERS]))
+    assert httpx.get(f"{gateway.url}/quiet/x").status_code == 200
+    with recording(gateway, api="quiet", header={"name": "x-debug"}):
+        assert httpx.get(f"{gateway.url}/quiet/x").status_code == 200
+        assert httpx.get(f"{gateway.url}/quiet/y", headers={"x-debug": "1"}).status_code == 200
+        (exchange,) = recorded(gateway, api="quiet")
+    assert exchange["request"]["path"] == "/quiet/y"
+    assert httpx.get(f"{gateway.url}/quiet/x", headers={"x-debug": "1"}).status_code == 200
+    assert len(kept(gateway, api="quiet")) == 1
+
+
+@pytest.fixture
+def own_gateway(build: Path, tmp_path: Path) -> Iterator[Gateway]:
+    """A gateway whose executors die."""
+    with running(build, tmp_path) as gateway:
+        yield gateway
+
+
+def test_a_policy_that_ends_its_process_is_named_and_so_is_its_quarantine(
+    own_gateway: Gateway, upstream: Upstream
+) -> None:
+    own_gateway.deploy(api("dies", upstream.url, [GO_HEADERS, attach("faulty", {"how": "exit"}), GO_HEADERS]))
+
+    def quarantined() -> bool:
+        assert httpx.get(f"{own_gateway.url}/dies/x", timeout=30).status_code == 503
+        return any("quarantine" in failure(exchange)["message"] for exchange in kept(own_gateway, api="dies"))
+
+    with recording(own_gateway, api="dies"):
+        eventually("the policy is under quarantine", quarantined, 60)
+        exchanges = kept(own_gateway, api="dies")
+    crashed = [found for found in map(failure, exchanges) if found["class"] == "crashed"]
+    assert {found["policy"] for found in crashed} == {"faulty"}
+    assert {"quarantine" in found["message"] for found in crashed} == {True, False}
+    with admin(own_gateway) as client:
+        stats = client.get("/recordings").json()
+    assert stats["keptBytes"] <= stats["maxBytes"] / 2 == 8 * 1024**2

@@ -1,0 +1,338 @@
+"""What a gateway has recorded is replayed: the same code gives the same, and other code exactly its differences."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from gatewright import testing
+
+from e2e.kit.gateway import Gateway, Json, api, attach
+from e2e.kit.places import ROOT
+from e2e.kit.policy_project import PolicyProject
+from e2e.kit.recorded import recorded, recording
+from e2e.kit.upstream import Recorded, Reply, Upstream
+from e2e.policies.test_chain import GO_HEADERS
+
+MARK = attach("mark", {"name": "one", "look": ["x-go-policy", "authorization"]})
+REWRITE = attach("rewrite-json", {"field": "seen", "value": "ja · oui"})
+SHARE = attach("share", {"value": {"list": [1, 2.5, None], "text": "é"}})
+HEADER = attach("add-python-header", {"headerName": "x-policy", "headerValue": "python"})
+STREAM = attach("pass-stream", {"pauseSeconds": 0, "reports": False})
+MASK = attach("mask-pii-stream", {"kinds": ["email", "card", "phone"], "mask": "[masked]", "maxBytes": 1 << 20})
+ANSWER = {"status": 418, "body": "no tea"}
+CHAINS: dict[str, list[Json]] = {
+    "bodies": [GO_HEADERS, REWRITE, MARK, SHARE, HEADER, GO_HEADERS],
+    "answered": [GO_HEADERS, MARK, attach("answer", {"when": "request", **ANSWER}), HEADER],
+    "replaced": [GO_HEADERS, REWRITE, attach("answer", {"when": "response", **ANSWER}), SHARE],
+    "raised": [SHARE, GO_HEADERS, attach("misbehave", {"how": "raise", "when": "request"}), MARK],
+    "late-raised": [SHARE, REWRITE, attach("misbehave", {"how": "raise", "when": "response"}), MARK],
+    "passed-over": [SHARE, attach("misbehave", {"how": "raise", "when": "request"}, onError="continue"), REWRITE],
+    "bad-path": [MARK, attach("misbehave", {"how": "path", "when": "request"}), REWRITE],
+    "bad-header": [MARK, attach("misbehave", {"how": "crlf", "when": "response"}), REWRITE],
+    "streamed": [GO_HEADERS, REWRITE, STREAM, HEADER],
+    "masked": [HEADER, MASK, GO_HEADERS, SHARE],
+}
+REQUESTS = 8
+SECRET = "hunter2-hunter2"  # noqa: S105 - looked for in what is recorded
+
+
+def policy_folder(name: str) -> Path:
+    folders = [ROOT / "sample-policies" / name, ROOT / "e2e" / "kit" / "policies" / name]
+    return next(folder for folder in folders if folder.exists())
+
+
+def requests(chosen: random.Random) -> Iterator[Json]:
+    """Of all kinds that policies treat in different ways."""
+    documents = [
+        b'{"a": 1, "password": "' + SECRET.encode() + b'"}',
+        b'{"b": "\xc3\xa9"}',
+        b"[1]",
+        b"plain",
+        b"\x00\xff",
+    ]
+    for number in range(REQUESTS):
+        headers = [("authorization", f"Bearer {SECRET}"), ("x-many", "1"), ("x-other", "o"), ("x-many", "2")]
+        body = chosen.choice(documents) if number % 2 else b""
+        if body:
+            headers.append(("content-type", "application/json" if body[:1] in b"{[" else "application/octet-stream"))
+        if body and chosen.random() < 0.3:
+            body = gzip.compress(body)
+            headers.append(("content-encoding", "gzip"))
+        yield {
+            "method": "POST" if body else "GET",
+            "url": f"/{number}?a={number}&token={SECRET}",
+            "headers": headers[chosen.randrange(2) :],
+            "content": body,
+        }
+
+
+def reply(request: Recorded) -> Reply:
+    """JSON with what is looked for in it, now and then encoded, or without a body."""
+    seed = random.Random(request.target)  # noqa: S311 - the same for the same request
+    if seed.random() < 0.2:
+        return Reply(204)
+    body = json.dumps(
+        {"mail": "ann@example.com", "target": len(request.target), "pad": "x" * seed.randrange(300)}
+    ).encode()
+    headers = [("content-type", "application/json"), ("set-cookie", "a=1"), ("set-cookie", "b=2")]
+    if "gzip" in (request.value("accept-encoding") or ""):
+        return Reply(seed.choice([200, 404]), [*headers, ("content-encoding", "gzip")], gzip.compress(body))
+    return Reply(seed.choice([200, 404]), headers, body)
+
+
+@pytest.fixture(scope="module")
+def exchanges(shared_gateway: Gateway, recording_upstream: Upstream) -> dict[str, list[Json]]:
+    """By chain: what was recorded, in no order."""
+    gateway, upstream = shared_gateway, recording_upstream
+    upstream.reply = reply
+    found: dict[str, list[Json]] = {}
+    for name, policies in CHAINS.items():
+        own = f"replay-{name}"
+        patient = [{**attachment, "timeout": "9s"} for attachment in policies]  # on a machine that is busy
+        gateway.deploy(api(own, upstream.url, patient))
+        try:
+            with recording(gateway, api=own):
+                for request in requests(random.Random(name)):  # noqa: S311
+                    httpx.request(timeout=60, **{**request, "url": f"{gateway.url}/{own}{request['url']}"})
+                found[name] = recorded(gateway, REQUESTS, api=own)
+        finally:
+            gateway.remove(own)
+    return found
+
+
+def replayed(exchange: Json, attachment: Json, index: int) -> testing.Replay:
+    policy = testing.load_policy(str(policy_folder(attachment["name"]) / "policy.py"))
+    return testing.replay(exchange, policy, params=attachment["params"], index=index)
+
+
+def test_the_same_code_differs_in_nothing(exchanges: dict[str, list[Json]]) -> None:
+    """Each Python policy in each exchange: request and response, bodies, streams, answers and failures."""
+    run = 0
+    for name, policies in CHAINS.items():
+        for exchange in exchanges[name]:
+            for index, attachment in enumerate(policies):
+                if attachment["name"] in ("add-headers", "log-message"):
+                    continue
+                own = [one for one in exchange["executions"] if one["index"] == index]
+                if not own:  # another policy has answered before
+                    continue
+                result = replayed(exchange, attachment, index)
+                assert not result.differences, f"{name}: {result.differences!r}"
+                assert [one.phase for one in result.executions] == [one["phase"] for one in own]
+                run += len(own)
+    assert run > 300
+
+
+# ------------------------------------------------------------------ the command
+
+MARKING = """
+from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
+
+
+def on_request(ctx, params):
+    return UpstreamRequestModifications(append_headers={"x-order": mark(ctx, params)})
+
+
+def on_response(ctx, params):
+    return UpstreamResponseModifications(append_headers={"x-order": mark(ctx, params)})
+
+
+def mark(ctx, params):
+    return f"{params['name']}({' '.join(name for name in params['look'] if name in ctx.headers)})"
+"""
+PARAMS = json.dumps(MARK["params"])
+LIMIT_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Exchanges in files, and a policy of the name `mark` that is changed. cache: of environments."""
+
+    folder: Path
+    exchanges: list[Json]
+    project: PolicyProject
+    cache: Path
+
+    def replay(self, source: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """`gatewright replay` of all exchanges with this code of `mark`."""
+        policy = self.write(source)
+        return self.run(str(self.folder), "--policy", str(policy), "--params", PARAMS, *options)
+
+    def write(self, source: str, version: str = "v1.0.0") -> Path:
+        return self.project.write_policy("mark", source, version, more=MARK_DEFINITION).parent
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        words = ["gatewright", "replay", *arguments]
+        environment = {**os.environ, "GATEWRIGHT_CACHE_DIR": str(self.cache)}
+        return subprocess.run(
+            words, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+        )
+
+    def copied(self, folder: Path) -> list[Path]:
+        """The files, to be changed."""
+        return sorted(shutil.copytree(self.folder, folder).iterdir())
+
+
+MARK_DEFINITION = "parameters: {type: object, properties: {name: {type: string}, look: {type: array, default: []}}}\n"
+
+
+@pytest.fixture(scope="module")
+def saved(exchanges: dict[str, list[Json]], tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """As `gatewright record` saves them, of the chains with `mark`, each of which is run in both phases or one."""
+    folder, project = tmp_path_factory.mktemp("saved"), tmp_path_factory.mktemp("project")
+    kept = [one for name in ("bodies", "raised", "answered") for one in exchanges[name]]
+    for number, exchange in enumerate(kept):
+        (folder / f"{number:02}.exchange.json").write_text(json.dumps(exchange))
+    return Saved(folder, kept, PolicyProject(project, "unused"), tmp_path_factory.mktemp("cache"))
+
+
+def told(done: subprocess.CompletedProcess[str]) -> list[Json]:
+    assert done.returncode in (0, 1), done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_command_finds_no_difference_in_the_same_code(saved: Saved) -> None:
+    done = saved.replay(MARKING)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran = [one for one in saved.exchanges if any(each["policy"] == "mark:v1.0.0" for each in one["executions"])]
+    assert 0 < len(ran) < len(saved.exchanges)
+    assert f"mark:v1.0.0: {len(ran)} exchanges replayed: none differ" in done.stdout
+    assert f"{len(saved.exchanges) - len(ran)} exchanges left aside" in done.stderr
+
+
+def test_the_command_finds_exactly_what_differs(saved: Saved) -> None:
+    """A policy that marks requests with a body otherwise, and responses as ever."""
+    changed = MARKING.replace('name in ctx.headers)})"', 'name in ctx.headers)}){chr(33) * is_post(ctx)}"')
+    changed += "\n\ndef is_post(ctx):\n    return getattr(ctx, 'method', '') == 'POST'\n"
+    done = saved.replay(changed, "--json")
+    assert done.returncode == 1
+    found = {one["id"]: [change for each in one["executions"] for change in each["differences"]] for one in told(done)}
+    for exchange in saved.exchanges:
+        turns = [one for one in exchange["executions"] if one["policy"] == "mark:v1.0.0" and one["phase"] == "request"]
+        if exchange["request"]["method"] == "POST" and turns:
+            (was,) = [change["after"] for change in turns[0]["changes"] if change["name"] == "x-order"]
+            wanted = [{"what": "header", "name": "x-order", "before": was, "after": [f"{was[0]}!"]}]
+            assert found[exchange["id"]] == wanted
+        else:
+            assert found.get(exchange["id"], []) == []
+    shown = saved.replay(changed)
+    assert shown.returncode == 1
+    assert "      - one(x-go-policy authorization)\n      + one(x-go-policy authorization)!\n" in shown.stdout
+    assert re.search(r"^EXCHANGE +REQUEST +RECORDED +REPLAYED +DIFFERENCES$", shown.stdout, re.MULTILINE)
+
+
+def test_a_policy_that_raises_answers_or_is_async(saved: Saved) -> None:
+    raising = saved.replay(MARKING.replace("    return UpstreamRequest", "    {}['tier']\n    return UpstreamRequest"))
+    assert raising.returncode == 1
+    assert re.search(r"\+ exception: KeyError: 'tier' \(.*mark-v1.0.0/policy.py:6\)", raising.stdout)
+    answer = (
+        "    from sdk.policy import ImmediateResponse\n    return ImmediateResponse(429)\n    return UpstreamRequest"
+    )
+    answering = saved.replay(MARKING.replace("    return UpstreamRequest", answer))
+    assert answering.returncode == 1
+    assert "answer 429" in answering.stdout
+    waiting = MARKING.replace("def on_", "async def on_").replace(
+        "    return Upstream", "    import asyncio\n    await asyncio.sleep(0)\n    return Upstream"
+    )
+    assert saved.replay(waiting).returncode == 0
+
+
+@pytest.mark.parametrize("hang", ["threading.Event().wait()", "await asyncio.Event().wait()"])
+def test_a_policy_that_hangs_is_ended_and_the_others_go_on(saved: Saved, hang: str) -> None:
+    hangs = [one["id"] for one in saved.exchanges if one["request"]["method"] == "POST"][:2]
+    lines = "    import asyncio, threading", f"    if ctx.request_id in {hangs}:", f"        {hang}"
+    source = MARKING.replace("    return UpstreamRequest", "\n".join([*lines, "    return UpstreamRequest"]))
+    source = source.replace("def on_request", "async def on_request") if "await" in hang else source
+    done = saved.replay(source, "--timeout", "5s", "--json")
+    assert done.returncode == 1
+    assert {one["id"] for one in told(done) if one["error"]} == {*hangs}
+    for one in told(done):
+        if one["id"] in hangs:
+            assert re.fullmatch(r"timeout: no end after 5 s; it is at .*mark-v1.0.0/policy.py:8", one["error"])
+        else:
+            assert one["differences"] == 0
+
+
+def test_a_policy_that_ends_its_process_is_named(saved: Saved) -> None:
+    source = MARKING.replace("    return UpstreamResponse", "    import os; os._exit(3)\n    return UpstreamResponse")
+    lines = told(saved.replay(source, "--json"))
+    ended = [one["error"] for one in lines if one["error"]]
+    assert ended
+    assert set(ended) == {"crashed: the policy ended its process, exit code 3"}
+    assert len(ended) < len(lines) or all(one["executions"] == [] for one in lines)
+
+
+def test_a_policy_with_requirements_has_its_environment(saved: Saved) -> None:
+    policy = saved.write("import packaging.version\n" + MARKING, "v1.0.1")
+    (policy / "requirements.txt").write_text("packaging>=24\n")
+    done = saved.run(str(saved.folder), "--policy", str(policy), "--params", PARAMS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_parameters_come_from_the_api(saved: Saved, tmp_path: Path) -> None:
+    policy = saved.write(MARKING)
+    file = tmp_path / "api.json"
+    file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
+    files = [str(path) for path in saved.folder.iterdir() if json.loads(path.read_text())["api"] == "replay-bodies"]
+    done = saved.run(*files, "--policy", str(policy), "--api", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_all_policies_of_a_build_are_replayed(saved: Saved, build: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "kept.jsonl"
+    exchanges = [one for one in saved.exchanges if one["api"] == "replay-bodies"]
+    lines.write_text("".join(json.dumps(one) + "\n" for one in exchanges))
+    file = tmp_path / "api.json"
+    file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
+    done = saved.run(str(lines), "--build", str(build), "--api", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("rewrite-json", "mark", "share", "add-python-header"):
+        assert f"{name}:v1.0.0: {REQUESTS} exchanges replayed: none differ" in done.stdout
+
+
+def test_what_is_refused(saved: Saved, tmp_path: Path) -> None:
+    go = saved.run(str(saved.folder), "--policy", str(ROOT / "policies" / "add-headers"))
+    assert go.returncode == 2
+    assert "expected a Python policy, got add-headers:v1.0.0, which is written in Go" in go.stderr
+    assert "mode: shadow" in go.stderr
+    absent = saved.replay(MARKING, "--params", '{"look": 3}')
+    assert absent.returncode == 2
+    assert "look" in absent.stderr
+    broken = saved.replay("import nothing_of_this_name\n" + MARKING)
+    assert broken.returncode == 2
+    assert "policy.py:1" in broken.stderr
+    (tmp_path / "bad.json").write_text("{")
+    assert (
+        saved.run(str(tmp_path / "bad.json"), "--policy", str(ROOT / "sample-policies" / "python-deny")).returncode == 2
+    )
+    for options in ((), ("--build", "build", "--params", "{}"), ("--build", "a", "--policy", "b"), ("--header", "x")):
+        assert saved.run(str(saved.folder), *options).returncode == 2
+    (tmp_path / "other.json").write_text(json.dumps({**saved.exchanges[0], "version": 9}))
+    assert "expected a recording of version 1, got 9" in saved.replay(MARKING, str(tmp_path / "other.json")).stderr
+
+
+def test_a_body_that_was_cut_is_named(saved: Saved, tmp_path: Path) -> None:
+    files = saved.copied(tmp_path / "cut")
+    for file in files:
+        exchange = json.loads(file.read_text())
+        if exchange["api"] == "replay-bodies":
+            for message in ("request", "upstreamResponse"):
+                if "body" in exchange[message]:
+                    exchange[message]["body"] |= {"text": "{", "truncated": True}
+            file.write_text(json.dumps(exchange))
+    options = "--params", json.dumps(REWRITE["params"]), "--json"
+    lines = told(saved.run(str(tmp_path / "cut"), "--policy", str(policy_folder("rewrite-json")), *options))
+    cut = [one for one in lines if one["error"]]
+    assert cut
+    assert all("body: expected all of it, got the first 1 of" in one["error"] for one in cut)

@@ -1,0 +1,346 @@
+"""Traces of a running gateway, as OpenTelemetry's own collector has received them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit.collector import Collector, Span, collector
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.policy_project import PolicyProject
+from e2e.kit.upstream import Recorded, Reply, Upstream
+
+CLIENT_TRACE, CLIENT_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TOKEN, SECRET, TENANT = "only-the-operator-knows", "planted-secret-4711", "tenant-of-the-test"
+RECORDS = """
+    import asyncio
+
+    from opentelemetry import trace
+
+    tracer = trace.get_tracer("shop")
+
+
+    async def on_request(ctx, params):
+        with tracer.start_as_current_span("look up") as span:
+            span.set_attribute("http.request.header.authorization", ctx.headers.get("authorization") or "")
+            await asyncio.create_task(inner())
+
+
+    async def inner():
+        with tracer.start_as_current_span("ask"):
+            pass
+
+
+    def on_response(ctx, params):
+        with tracer.start_as_current_span("price"):
+            pass
+"""
+FAILS = f"""
+    def on_request(ctx, params):
+        raise ValueError("password={SECRET}")
+
+
+    def on_response(ctx, params):
+        return None
+"""
+PRESENTED = {"x-gatewright-trace": TOKEN}
+
+
+def traceparent(sampled: bool) -> Json:
+    return {"traceparent": f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-0{int(sampled)}", "tracestate": "vendor=1"}
+
+
+class Site:
+    """A gateway whose Gateway is a file, and the collector that it names."""
+
+    def __init__(self, folder: Path, receiver: Collector) -> None:
+        self.file, self.token, self.collector = folder / "gateway.yaml", folder / "token", receiver
+        self.token.write_text(TOKEN + "\n")
+        self.gateway: Gateway
+
+    def write(self, **tracing: object) -> None:
+        tracing = {"collector": f"127.0.0.1:{self.collector.grpc}", "sample": 1.0} | tracing
+        document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"tracing": tracing}}
+        self.file.write_text(yaml.safe_dump(document))
+
+    def reload(self, **tracing: object) -> None:
+        """The new settings count when this returns."""
+        self.write(**tracing)
+        done = self.gateway.reload()
+        assert done.returncode == 0, done.stderr
+
+    def get(self, path: str, headers: Json | None = None) -> httpx.Response:
+        return httpx.get(f"{self.gateway.url}{path}", headers=headers)
+
+    def trace(self, upstream: Upstream, path: str, spans: int, headers: Json | None = None) -> list[Span]:
+        """The spans of one request, once the collector has so many; the trace is the one that upstream was told."""
+        before = len(upstream.received)
+        self.get(path, headers)
+        return self.spans(traceparent_of(upstream.received[before])[0], spans)
+
+    def spans(self, trace: str, count: int) -> list[Span]:
+        eventually(f"{count} spans of {trace} are received", lambda: len(self.collector.spans(trace)) >= count, 20)
+        return self.collector.spans(trace)
+
+
+def traceparent_of(request: Recorded) -> tuple[str, str, str]:
+    """Trace, span and flags that a request came with."""
+    found = re.fullmatch(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})", request.value("traceparent") or "none")
+    assert found, request.headers
+    return found[1], found[2], found[3]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("traces")
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path) -> Iterator[Site]:
+    with collector(folder) as receiver, served(folder, receiver) as made:
+        yield made
+
+
+@contextmanager
+def served(folder: Path, receiver: Collector) -> Iterator[Site]:
+    project = PolicyProject(folder, "e2e-traces", go=("add-headers",))
+    project.write_policy("records-spans", RECORDS, requirements_txt="opentelemetry-sdk>=1.30\n")
+    project.write_policy("fails", FAILS)
+    made = Site(folder, receiver)
+    made.write()
+    arguments = [*project.arguments, "--gateway", str(made.file)]
+    with running(None, folder / "state", *arguments) as made.gateway:
+        yield made
+
+
+@pytest.fixture
+def settings(site: Site) -> Iterator[Site]:
+    """For a test that writes other settings: the first ones count again behind it."""
+    yield site
+    site.reload()
+
+
+def go_python_go(name: str, upstream: Upstream) -> Json:
+    def marks(position: str) -> Json:
+        return attach("add-headers", {"requestHeaders": [{"name": f"X-Go-{position}", "value": "1"}],
+                                      "responseHeaders": [{"name": f"X-Go-{position}", "value": "1"}]})  # fmt: skip
+
+    return api(name, upstream.url, [marks("First"), attach("records-spans"), marks("Last")])
+
+
+def by_name(spans: list[Span]) -> dict[str, Span]:
+    named = {span.name: span for span in spans}
+    assert len({span.id for span in spans}) == len(spans), "each span once"
+    return named
+
+
+# ---------------------------------------------------------------- what a trace is
+
+
+def test_a_trace_of_go_python_go(site: Site, upstream: Upstream) -> None:
+    """One trace: executions and the upstream's span are the exchange's children, a policy's own its execution's."""
+    site.gateway.deploy(go_python_go("gpg", upstream))
+    spans = site.trace(upstream, "/gpg/orders/1?page=2", 11, {"authorization": f"Bearer {SECRET}"})
+    sent = upstream.received[-1]
+    named = by_name([span for span in spans if not span.name.startswith("add-headers")])
+    exchange = named["gpg GET /*"]
+    assert (exchange.kind, exchange.parent, exchange.error) == ("server", "", None)
+    go = [span for span in spans if span.name.startswith("add-headers")]
+    assert [span.name.split()[1] for span in sorted(go, key=lambda one: one.start)] == ["request"] * 2 + [
+        "response"
+    ] * 2
+    request, response = named["records-spans:v1.0.0 request"], named["records-spans:v1.0.0 response"]
+    to_upstream = named["upstream GET"]
+    for child in (*go, request, response, to_upstream):
+        assert (child.trace, child.parent) == (exchange.trace, exchange.id), child
+        assert exchange.start <= child.start, child
+        assert child.end <= exchange.end, child
+    assert to_upstream.kind == "client"
+    assert request.end <= to_upstream.start
+    assert to_upstream.end <= response.end
+    assert (named["look up"].parent, named["price"].parent) == (request.id, response.id)
+    assert named["ask"].parent == named["look up"].id
+    assert traceparent_of(sent) == (exchange.trace, to_upstream.id, "01")
+    assert len(spans) == 11
+    assert {span.resource["service.name"] for span in spans} == {"gatewright"}
+
+
+def test_what_the_spans_say(site: Site, upstream: Upstream) -> None:
+    site.gateway.deploy(go_python_go("says", upstream))
+    upstream.reply = lambda _: Reply(404, body=b"no")
+    named = {span.name: span for span in site.trace(upstream, "/says/orders/1?page=2", 11, {"user-agent": "test/1"})}
+    exchange, to_upstream = named["says GET /*"], named["upstream GET"]
+    wanted = {
+        "http.request.method": "GET", "url.path": "/says/orders/1", "url.query": "page=2", "url.scheme": "http",
+        "http.response.status_code": 404, "network.protocol.version": "1.1", "server.address": "127.0.0.1",
+        "server.port": site.gateway.port, "client.address": "127.0.0.1", "user_agent.original": "test/1",
+        "gatewright.api": "says", "gatewright.operation": "GET /*", "gatewright.details": "via_upstream",
+        "gatewright.request_id": upstream.received[-1].value("x-request-id"), "http.response.body.size": 2,
+    }  # fmt: skip
+    assert {name: exchange.attributes.get(name) for name in wanted} == wanted
+    assert to_upstream.attributes["server.port"] == upstream.port
+    assert (to_upstream.attributes["http.response.status_code"], to_upstream.attributes["error.type"]) == (404, "404")
+    execution = named["records-spans:v1.0.0 request"]
+    assert execution.attributes == {
+        "gatewright.policy": "records-spans:v1.0.0", "gatewright.phase": "request", "gatewright.api": "says",
+        "gatewright.operation": "GET /*", "gatewright.outcome": "ok",
+    }  # fmt: skip
+
+
+def test_a_failed_execution_says_why(site: Site, upstream: Upstream) -> None:
+    """Without what it says of secrets. The log line and the access line name the trace."""
+    site.gateway.deploy(api("bad", upstream.url, [attach("fails")]))
+    answer = site.get("/bad/x", traceparent(True))
+    assert answer.status_code == 500
+    named = by_name(site.spans(CLIENT_TRACE, 2))
+    execution, exchange = named["fails:v1.0.0 request"], named["bad GET /*"]
+    assert execution.attributes["gatewright.outcome"] == execution.attributes["error.type"] == "exception"
+    assert "ValueError" in str(execution.error)
+    assert (exchange.attributes["error.type"], exchange.attributes["gatewright.details"]) == ("500", exchange.error)
+    assert exchange.parent == CLIENT_SPAN
+    eventually("the access line comes", lambda: site.gateway.access("bad"))
+    assert site.gateway.access("bad")[0]["traceId"] == CLIENT_TRACE
+
+
+def test_a_route_without_policies_has_spans_too(site: Site, upstream: Upstream) -> None:
+    """The engine does not see its requests: they go upstream as they came."""
+    site.gateway.deploy(api("none", upstream.url))
+    site.get("/none/x", traceparent(False))
+    assert traceparent_of(upstream.received[-1]) == (CLIENT_TRACE, CLIENT_SPAN, "00")
+    wanted = {"none GET /*", "upstream GET"}
+    eventually("both are received", lambda: wanted <= {span.name for span in site.collector.spans(CLIENT_TRACE)
+                                                     if span.attributes["gatewright.api"] == "none"}, 20)  # fmt: skip
+
+
+def test_an_upstream_that_is_away(site: Site) -> None:
+    site.gateway.deploy(api("away", "http://127.0.0.1:9", [attach("add-headers")]))
+    trace = "1" * 32
+    site.get("/away/x", {"traceparent": f"00-{trace}-{CLIENT_SPAN}-00"})
+    named = by_name(site.spans(trace, 3))
+    assert named["away GET /*"].attributes["http.response.status_code"] == 503
+    assert (named["upstream GET"].attributes["error.type"], named["upstream GET"].parent) == (
+        "UF",
+        named["away GET /*"].id,
+    )
+    assert named["upstream GET"].error
+
+
+# ---------------------------------------------------------------- which exchanges are traced
+
+
+def test_a_share_is_traced_whatever_clients_say(settings: Site, upstream: Upstream) -> None:
+    """None of those whose clients set the flag; what is not traced goes upstream as it came."""
+    settings.gateway.deploy(go_python_go("share", upstream))
+    settings.reload(sample=0.0)
+    settings.get("/share/x", traceparent(True))
+    assert upstream.received[-1].value("traceparent") == traceparent(True)["traceparent"]
+    assert upstream.received[-1].value("tracestate") == "vendor=1"
+    settings.reload(sample=0.5)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: settings.get(f"/share/{n}", traceparent(True)), range(200)))
+    own = [one for one in upstream.received if one.value("traceparent") != traceparent(True)["traceparent"]]
+    assert 50 < len(own) < 150
+    assert {traceparent_of(one)[0] for one in own} == {CLIENT_TRACE}
+    assert {one.value("tracestate") for one in own} == {"vendor=1"}
+
+
+def test_clients_that_are_trusted_decide(settings: Site, upstream: Upstream) -> None:
+    settings.gateway.deploy(go_python_go("trust", upstream))
+    settings.reload(sample=0.0, trustClients=True)
+    trace = "2" * 32
+    spans = settings.trace(upstream, "/trust/x", 11, {"traceparent": f"00-{trace}-{CLIENT_SPAN}-01"})
+    assert [(one.name, one.parent) for one in spans if one.kind == "server"] == [("trust GET /*", CLIENT_SPAN)]
+    settings.reload(sample=1.0, trustClients=True)
+    settings.get("/trust/y", traceparent(False))
+    assert traceparent_of(upstream.received[-1]) == (CLIENT_TRACE, CLIENT_SPAN, "00")
+
+
+def test_a_token_forces_a_trace(settings: Site, upstream: Upstream) -> None:
+    """Another one does nothing, and none of them goes upstream or stands in a span."""
+    settings.gateway.deploy(go_python_go("forced", upstream))
+    settings.gateway.deploy(api("forced-none", upstream.url))
+    settings.reload(sample=0.0, forceTokenFile=str(settings.token))
+    assert len(settings.trace(upstream, "/forced/x", 11, PRESENTED)) == 11
+    for wrong in ({"x-gatewright-trace": TOKEN + "x"}, {"x-gatewright-trace": ""}, {}):
+        for path in ("/forced/y", "/forced-none/y"):
+            settings.get(path, wrong)
+            assert upstream.received[-1].value("traceparent") is None
+    trace = "3" * 32
+    settings.get("/forced-none/x", PRESENTED | {"traceparent": f"00-{trace}-{CLIENT_SPAN}-00"})
+    assert {span.name for span in settings.spans(trace, 2)} == {"forced-none GET /*", "upstream GET"}
+    assert not [
+        span
+        for span in settings.collector.spans()
+        if span.attributes.get("url.path") in {"/forced/y", "/forced-none/y"}
+    ]
+    assert not [one for one in upstream.received if one.values("x-gatewright-trace")]
+    settings.get("/forced/z", {"x-gatewright-other": "1", "x-gatewright-tracer": "1"})
+    assert not [name for name, _ in upstream.received[-1].headers if name.startswith(b"x-gatewright")]
+
+
+def test_a_header_that_is_no_traceparent_begins_a_trace(site: Site, upstream: Upstream) -> None:
+    site.gateway.deploy(go_python_go("mad", upstream))
+    spans = site.trace(upstream, "/mad/x", 11, {"traceparent": "00-zz", "tracestate": "vendor=1"})
+    assert [span.parent for span in spans if span.kind == "server"] == [""]
+    assert upstream.received[-1].value("tracestate") is None
+
+
+# ---------------------------------------------------------------- how they are exported
+
+
+def test_over_http_with_headers_of_its_own(settings: Site, upstream: Upstream) -> None:
+    settings.gateway.deploy(go_python_go("http", upstream))
+    settings.reload(
+        collector=f"http://127.0.0.1:{settings.collector.http}",
+        protocol="http",
+        serviceName="edge",
+        headers={"x-tenant": TENANT},
+        resourceAttributes={"deployment.environment.name": "test"},
+    )
+    spans = settings.trace(upstream, "/http/x", 11)
+    assert {(span.resource["service.name"], span.resource["deployment.environment.name"]) for span in spans} == {
+        ("edge", "test")
+    }
+
+
+def test_a_collector_that_is_away_costs_no_request_and_gets_what_waited(site: Site, upstream: Upstream) -> None:
+    site.gateway.deploy(go_python_go("outage", upstream))
+    before = len(site.gateway.logged(message="traces are not exported"))
+    site.collector.stop()
+    assert all(site.get(f"/outage/{n}").status_code == 200 for n in range(20))
+    eventually("the log says so", lambda: len(site.gateway.logged(message="traces are not exported")) == before + 1, 20)
+    assert site.get("/outage/last").status_code == 200
+    site.collector.start()
+    traces = {traceparent_of(one)[0] for one in upstream.received}
+    assert len(traces) == 21
+    eventually("all are received", lambda: traces <= {span.trace for span in site.collector.spans()}, 30)
+    eventually("the log says so", lambda: site.gateway.logged(message="traces are exported again"))
+    assert len(site.gateway.logged(message="traces are not exported")) == before + 1
+
+
+def test_no_secret_is_in_any_span(site: Site, upstream: Upstream) -> None:
+    site.gateway.deploy(go_python_go("secret", upstream))
+    headers = {"authorization": f"Bearer {SECRET}", "user-agent": f"x/1 (token={SECRET})"}
+    spans = site.trace(upstream, f"/secret/x?access_token={SECRET}&page=1", 11, headers)
+    exchange = next(span for span in spans if span.kind == "server")
+    assert exchange.attributes["url.query"] == "access_token=[redacted]&page=1"
+    assert next(span for span in spans if span.name == "look up").attributes == {
+        "http.request.header.authorization": "[redacted]", "gatewright.policy": "records-spans:v1.0.0",
+    }  # fmt: skip
+    for planted in (SECRET, TOKEN, TENANT):
+        assert planted not in site.collector.text()
+
+
+def test_off_again(settings: Site, upstream: Upstream) -> None:
+    settings.gateway.deploy(go_python_go("off", upstream))
+    settings.file.write_text("apiVersion: gatewright.dev/v1\nkind: Gateway\n")
+    assert settings.gateway.reload().returncode == 0
+    settings.get("/off/x", traceparent(True))
+    assert traceparent_of(upstream.received[-1]) == (CLIENT_TRACE, CLIENT_SPAN, "01")

@@ -1,0 +1,141 @@
+"""One limit, and one quota, over three nodes by a Valkey: what passes of three times as much, and while it is away.
+
+RATE_LIMIT_SECONDS: how long is measured (8). From 20 s on what passes is the limit within 2 %, below within 5 %:
+
+    RATE_LIMIT_SECONDS=30 pytest e2e/policies/test_rate_limit.py
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit.counterparts.valkey import Server, server
+from e2e.kit.gateway import Gateway, api, attach, eventually, running
+from e2e.kit.listening import write
+from e2e.kit.places import ROOT
+from e2e.kit.upstream import Upstream
+
+SECONDS = float(os.environ.get("RATE_LIMIT_SECONDS", "8"))
+WITHIN = 0.02 if SECONDS >= 20 else 0.05
+RATE, BURST = 60, 6
+PARAMS = {
+    "limits": [{"requests": RATE, "per": "1s", "burst": BURST}],
+    "key": [{"from": "header", "name": "x-key"}],
+    "scope": "global",
+}
+QUOTA = {"requests": 20, "period": "month", "key": [{"from": "header", "name": "x-key"}]}
+
+
+class Nodes:
+    """Three gateways, and the Valkey that they share."""
+
+    def __init__(self, gateways: list[Gateway], valkey: Server) -> None:
+        self.gateways, self.valkey = gateways, valkey
+        self._key = 0
+
+    def new_key(self) -> str:
+        self._key += 1
+        return f"key-{self._key}"
+
+    def offer(self, path: str, seconds: float) -> tuple[Counter[int], float]:
+        """Asks each node as often as the limit allows for all: the statuses, and how long that took. With a new key."""
+        key = self.new_key()
+        statuses: Counter[int] = Counter()
+        lock = threading.Lock()
+        begin = time.monotonic()
+        asking = [
+            threading.Thread(target=self._ask, args=(each, path, key, begin + seconds, statuses, lock))
+            for each in self.gateways
+        ]
+        for each in asking:
+            each.start()
+        for each in asking:
+            each.join()
+        return statuses, time.monotonic() - begin
+
+    def _ask(
+        self, gateway: Gateway, path: str, key: str, end: float, statuses: Counter[int], lock: threading.Lock
+    ) -> None:
+        with httpx.Client(base_url=gateway.url, headers={"x-key": key}) as client:
+            turn = time.monotonic()
+            while time.monotonic() < end:
+                status = client.get(path).status_code
+                with lock:
+                    statuses[status] += 1
+                turn += 1 / RATE  # what is late is made up for
+                time.sleep(max(0.0, turn - time.monotonic()))
+
+    def are_all(self, path: str, status: int) -> bool:
+        headers = {"x-key": self.new_key()}
+        return all(httpx.get(f"{each.url}{path}", headers=headers).status_code == status for each in self.gateways)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream) -> Iterator[Nodes]:
+    """Without executors: all policies are Go."""
+    folder = tmp_path_factory.mktemp("rate-limit")
+    manifest = folder / "build.yaml"
+    listed = [{"name": each, "filePath": str(ROOT / "policies" / each)} for each in ("rate-limit", "quota")]
+    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
+    output = ROOT / "build" / "rate-limit"
+    subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
+    with ExitStack() as stack:
+        valkey = stack.enter_context(server(folder))
+        store = {"valkey": {"address": valkey.address}}
+        gateways = []
+        for number in range(3):
+            file = write(folder / f"{number}.yaml", {"name": "http"}, store=store)
+            gateways.append(stack.enter_context(running(output, folder / f"{number}", "--gateway", str(file))))
+        for each in gateways:
+            for mode in ("local", "allow", "refuse"):
+                limited = attach("rate-limit", {**PARAMS, "whenUnavailable": mode})
+                each.deploy(api(mode, recording_upstream.url, [limited]))
+            for mode in ("allow", "refuse"):
+                monthly = attach("quota", {**QUOTA, "whenUnavailable": mode})
+                each.deploy(api(f"quota-{mode}", recording_upstream.url, [monthly]))
+        yield Nodes(gateways, valkey)
+
+
+def test_what_passes_of_three_times_the_limit_is_the_limit(nodes: Nodes) -> None:
+    statuses, took = nodes.offer("/local/x", SECONDS)
+    assert set(statuses) == {200, 429}
+    wanted = BURST + RATE * took
+    assert abs(statuses[200] / wanted - 1) <= WITHIN, (statuses, wanted)
+    assert b"rate-limit" in nodes.valkey.ask("KEYS gatewright:rate-limit:local:*"), "they have asked the Valkey"
+
+
+def test_a_quota_is_exact_over_all_nodes(nodes: Nodes) -> None:
+    """Three times as much as it allows, at all nodes at once; what is refused is not counted."""
+    headers = {"x-key": nodes.new_key()}
+    urls = [f"{each.url}/quota-refuse/x" for each in nodes.gateways] * 20
+    with ThreadPoolExecutor(12) as asking:
+        statuses = Counter(asking.map(lambda url: httpx.get(url, headers=headers).status_code, urls))
+    assert statuses == {200: 20, 429: 40}
+    assert b"quota-refuse" in nodes.valkey.ask("KEYS gatewright:quota:quota-refuse:*"), "they have asked the Valkey"
+
+
+def test_while_the_valkey_is_away_each_policy_does_as_it_says(nodes: Nodes) -> None:
+    with nodes.valkey.away():
+        eventually("local: each node by itself", lambda: nodes.offer("/local/x", 1.0)[0][200] > 1.5 * RATE, 30)
+        eventually("allow: all passes", lambda: set(nodes.offer("/allow/x", 1.0)[0]) == {200}, 30)
+        eventually("refuse: none does", lambda: nodes.are_all("/refuse/x", 503), 30)
+        eventually("a quota refuses", lambda: nodes.are_all("/quota-refuse/x", 503), 30)
+        eventually("or lets pass", lambda: nodes.are_all("/quota-allow/x", 200), 30)
+        statuses, took = nodes.offer("/local/x", 2.0)
+        assert set(statuses) <= {200, 429}, "nobody sees an error"
+        assert statuses[200] <= 3 * (BURST + RATE * took)
+    eventually("back", lambda: nodes.are_all("/refuse/x", 200), 30)
+    nodes.offer("/local/x", 2.0)  # within that each node knows
+    statuses, took = nodes.offer("/local/x", 4.0)
+    assert abs(statuses[200] / (BURST + RATE * took) - 1) <= 0.1, (statuses, took)

@@ -1,0 +1,252 @@
+"""Secrets that parameters name: files of an operator's, which policies are given and which change meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import uuid
+from collections.abc import Iterator
+from functools import partial
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.markdown import blocks, page
+from e2e.kit.policy_project import PolicyProject, write_whole
+from e2e.kit.recorded import recorded, recording
+from e2e.kit.upstream import Recorded, Reply, Upstream
+
+PAGE = "docs/how-to/secrets.md"
+pytestmark = pytest.mark.timeout(240)
+SIGN = """
+import logging
+from sdk.policy import UpstreamRequestModifications
+from .words import WORD
+
+log = logging.getLogger("sign")
+
+def prepare(params, metadata):
+    log.warning("prepared with %s of %s, %r", params["key"], metadata, params)
+    return params["key"]
+
+def on_request(ctx, params):
+    key = ctx.prepared
+    print(f"signing with {key}, {params}, {key!r:>40}")
+    if ctx.headers.get("x-raise"):
+        raise ValueError("not signed", key, params)
+    told = {"key": str(key), "params": str(params)}
+    headers = {"x-api-key": key.reveal(), "x-word": WORD}
+    return UpstreamRequestModifications(set_headers=headers, analytics_metadata=told)
+"""
+DEFINITION = """
+processingMode: {requestHeaderMode: PROCESS}
+parameters:
+  type: object
+  additionalProperties: false
+  required: [key]
+  properties:
+    key: {type: string, format: secret, minLength: 4}
+"""
+
+
+def fresh(text: str) -> str:
+    """A name or a value that no test has had before."""
+    return f"{text}-{uuid.uuid4().hex[:12]}"
+
+
+class Node:
+    """A gateway with its project, whose `secrets` folder is the operator's."""
+
+    def __init__(self, gateway: Gateway, project: PolicyProject) -> None:
+        self.gateway, self.project, self.folder = gateway, project, project.folder / "secrets"
+        self.planted: list[str] = []
+
+    def put(self, name: str, value: str) -> None:
+        self.planted.append(value)
+        file = self.folder / name
+        file.parent.mkdir(exist_ok=True, mode=0o700)
+        write_whole(file, f"{value}\n")
+        file.chmod(0o600)
+
+    def publish(self, name: str, upstream: Upstream, policies: list[Json]) -> Json:
+        """The API's status once it was tried."""
+        with self.gateway.controller() as client:
+            answer = client.post("/v1/apis", json=api(name, upstream.url, policies), params={"wait": "15"})
+            assert answer.status_code == 201, answer.text
+        return self.status(name)
+
+    def status(self, name: str) -> Json:
+        with self.gateway.controller() as client:
+            found: Json = client.get(f"/v1/apis/{name}/status").json()
+        return found
+
+    def metrics(self) -> str:
+        with self.gateway.controller() as client:
+            (node,) = client.get("/v1/nodes").json()["nodes"]
+            return client.get(f"/v1/nodes/{node['id']}/metrics").text
+
+    def key(self, name: str) -> str:
+        """That upstream is sent."""
+        return httpx.get(f"{self.gateway.url}/{name}/x").raise_for_status().headers["x-api-key"]
+
+
+def echo_key(request: Recorded) -> Reply:
+    return Reply(headers=[("x-api-key", request.value("x-api-key") or ""), ("x-word", request.value("x-word") or "")])
+
+
+@pytest.fixture(scope="module")
+def signed() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        upstream.reply = echo_key
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    project = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-secrets", go=("api-key-auth",))
+    project.write_policy("sign", SIGN, more=DEFINITION, words_py="WORD = 'first'\n")
+    definition, _ = blocks(page(PAGE), "yaml")
+    (source,) = blocks(page(PAGE), "python")
+    project.write_policy("upstream-key", source, more=definition)
+    with running(None, project.folder / "state", *project.arguments, "--log-level", "debug") as gateway:
+        yield Node(gateway, project)
+
+
+def naming(name: str) -> list[Json]:
+    return [attach("sign", {"key": {"secretRef": name}})]
+
+
+def test_a_secret_changes_while_requests_pass(node: Node, signed: Upstream) -> None:
+    name, secret = fresh("rotates"), fresh("key")
+    before, after = fresh("planted-before"), fresh("planted-after")
+    node.put(secret, before)
+    assert node.publish(name, signed, naming(secret))["state"] == "deployed"
+    seen: list[str] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        with httpx.Client() as client:
+            while not ended.wait(0.005):
+                answer = client.get(f"{node.gateway.url}/{name}/x")
+                seen.append(answer.headers.get("x-api-key", "") if answer.status_code == 200 else answer.text)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        eventually("requests pass", lambda: len(seen) > 20)
+        node.put(secret, after)
+        eventually("the new one is used", lambda: after in seen, 30)
+        count = len(seen)
+        eventually("requests pass", lambda: len(seen) > count + 20)
+    finally:
+        ended.set()
+        asking.join()
+    changes = [one for one, previous in zip(seen, ["", *seen], strict=False) if one != previous]
+    assert changes == [before, after], "expected no error, and no way back"
+
+
+def test_an_api_waits_for_its_secret_and_its_own_goes_first(node: Node, signed: Upstream) -> None:
+    one, other, secret = fresh("waits"), fresh("waits"), fresh("key")
+    of_all, own = fresh("planted-of-all"), fresh("planted-own")
+    told = node.publish(one, signed, naming(secret))
+    assert told["state"] == "pending", told
+    for expected in (f"secret {secret}: expected a file", str(node.folder / one / secret), str(node.folder / secret)):
+        assert expected in str(told), told
+    assert httpx.get(f"{node.gateway.url}/{one}/x").status_code == 503
+    node.put(secret, of_all)
+    eventually("it is served", lambda: node.status(one)["state"] == "deployed", 60)
+    assert node.publish(other, signed, naming(secret))["state"] == "deployed"
+    assert (node.key(one), node.key(other)) == (of_all, of_all)
+    node.put(f"{one}/{secret}", own)
+    eventually("its own goes first", lambda: node.key(one) == own, 30)
+    assert node.key(other) == of_all
+
+
+def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node: Node, signed: Upstream) -> None:
+    name, secret, value = fresh("keeps"), fresh("key"), fresh("planted-kept")
+    node.put(secret, value)
+    assert node.publish(name, signed, naming(secret))["state"] == "deployed"
+    (node.folder / secret).unlink()
+
+    def said() -> list[Json]:
+        return node.gateway.logged(reference=secret, level="error")
+
+    eventually("it is said", said, 30)
+    assert '"failingFiles":1' in node.gateway.admin("engine", "/stats").replace(" ", "")
+    assert 'gatewright_secrets_failing{what="file"} 1' in node.metrics()
+    assert node.key(name) == value
+    word = fresh("word")
+    node.project.write_policy("sign", SIGN, more=DEFINITION, words_py=f"WORD = {word!r}\n")
+    done = node.gateway.reload()
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = httpx.get(f"{node.gateway.url}/{name}/x")
+    assert (answer.headers["x-api-key"], answer.headers["x-word"]) == (value, word)
+    assert len(said()) == 1
+    node.gateway.remove(name)
+    eventually("it is forgotten", lambda: 'what="file"} 0' in node.metrics(), 60)
+
+
+def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, signed: Upstream) -> None:
+    name, secret = fresh("keys"), fresh("list")
+    first, second = fresh("planted-first-key-of-128-bits"), fresh("planted-second-key-of-128-bits")
+    node.put(secret, f'{{"key": "{first}", "owner": "partner"}}')
+    listed = [attach("api-key-auth", {"keyLists": [{"secretRef": secret}]})]
+    assert node.publish(name, signed, listed)["state"] == "deployed"
+
+    def asked(key: str) -> int:
+        return httpx.get(f"{node.gateway.url}/{name}/x", headers={"x-api-key": key}).status_code
+
+    assert (asked(first), asked(second)) == (200, 401)
+    node.put(secret, f'{{"key": "{second}", "owner": "partner"}}')
+    eventually("the second key is let in", lambda: asked(second) == 200, 30)
+    assert asked(first) == 401
+    node.planted += [first, second]
+
+
+def test_the_page(node: Node, signed: Upstream) -> None:
+    """docs/how-to/secrets.md, as it stands."""
+    put, change = blocks(page(PAGE), "sh")
+    policies = yaml.safe_load(blocks(page(PAGE), "yaml")[1])["policies"]
+    name = fresh("page")
+    for commands, key in ((put, "first-key-of-all"), (change, "second-key-of-all")):
+        assert subprocess.run(["bash", "-ec", commands], cwd=node.project.folder, check=False).returncode == 0
+        if key == "first-key-of-all":
+            assert node.publish(name, signed, policies)["state"] == "deployed"
+        eventually(key, partial(lambda wanted: node.key(name) == wanted, key), 30)
+    node.planted += ["first-key-of-all", "second-key-of-all"]
+
+
+def test_no_secret_stands_anywhere(node: Node, signed: Upstream) -> None:
+    """Last: what the tests above have planted, too."""
+    name, secret, value = fresh("planted"), fresh("key"), fresh("planted-value")
+    text = fresh("planted-text")
+    node.put(secret, value)
+    shown: list[str] = []
+    with recording(node.gateway), node.gateway.controller() as client:
+        for number, key in enumerate(({"secretRef": secret}, text)):
+            policies = [attach("sign", {"key": key})]
+            answer = client.post("/v1/apis", json=api(f"{name}{number}", signed.url, policies), params={"wait": "15"})
+            assert answer.status_code == 201, answer.text
+            shown.append(answer.text)
+            for headers in ({}, {"x-raise": "1"}):
+                httpx.get(f"{node.gateway.url}/{name}{number}/x", headers=headers)
+        refused = api(f"{name}2", signed.url, [attach("sign", {"key": {"secretRef": secret, "value": value}})])
+        answer = client.post("/v1/apis", json=refused)
+        assert answer.status_code == 422
+        stored = client.get(f"/v1/apis/{name}0").json()
+        assert stored["spec"]["policies"][0]["params"] == {"key": {"secretRef": secret}}
+        shown += [answer.text, client.get("/v1/apis").text]
+        shown += [str(recorded(node.gateway, 2, api=f"{name}{number}")) for number in range(2)]
+    shown += [node.metrics()]
+    shown += [node.gateway.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
+    eventually("what the policy says is there", lambda: sum("not signed" in line for line in node.gateway.log) >= 2)
+    shown += [*node.gateway.log, *node.gateway.printed]
+    shown += [path.read_text(errors="replace") for path in node.gateway.run_dir.iterdir() if path.is_file()]
+    for secret_text in [*node.planted, text]:
+        assert [one for one in shown if secret_text in one] == []
+    state = [path.read_bytes() for path in (node.project.folder / "state").rglob("*") if path.is_file()]
+    assert any(secret.encode() in content for content in state), "expected the reference in the state"
+    for secret_text in node.planted:
+        assert [content for content in state if secret_text.encode() in content] == []

@@ -1,0 +1,250 @@
+"""What the pages of the policies that ship say, done: each example of each of them, behind a real gateway."""
+
+from __future__ import annotations
+
+import gzip
+import hmac
+import json
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from gatewright.streams import SseEvent, SseParser
+
+from e2e.kit import model_events
+from e2e.kit.counterparts import Counterparts, counterparts
+from e2e.kit.gateway import Gateway, api, attach, eventually, fresh, running
+from e2e.kit.model_upstream import ModelUpstream
+from e2e.kit.places import ROOT
+from e2e.kit.pool_targets import Target
+from e2e.kit.upstream import Recorded, Reply, Upstream
+from e2e.lifecycle.test_bad_apis import refused
+
+POLICIES = ROOT / "policies"
+FOLDERS = sorted(path.parent for path in POLICIES.glob("*/policy-definition.yaml"))
+EXAMPLES = [
+    pytest.param(folder.name, number, example, id=f"{folder.name}: {example['title']}")
+    for folder in FOLDERS
+    for number, example in enumerate(yaml.safe_load((folder / "example.yaml").read_text()))
+]
+METHODS = ("GET", "POST", "PUT", "DELETE")
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with all policies that ship."""
+    folder = tmp_path_factory.mktemp("shipped")
+    manifest = folder / "build.yaml"
+    listed = [{"name": each.name, "filePath": str(each)} for each in FOLDERS]
+    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
+    output = ROOT / "build" / "shipped"
+    subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
+    (audits := folder / "audits").mkdir()
+    operator = {"audit-log": {"folder": str(audits)}}
+    secrets = secrets_of_examples(folder / "secrets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps(operator))
+        with running(output, folder / "state", "--secrets", str(secrets)) as gateway:
+            yield gateway
+
+
+def secrets_of_examples(secrets: Path) -> Path:
+    secrets.mkdir(mode=0o700)
+    for folder in FOLDERS:
+        for example in yaml.safe_load((folder / "example.yaml").read_text()):
+            for name, value in example.get("secrets", {}).items():
+                (secrets / name).touch(mode=0o600)
+                (secrets / name).write_text(f"{value}\n")
+    return secrets
+
+
+@pytest.fixture(scope="module")
+def needed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counterparts]:
+    with counterparts(tmp_path_factory.mktemp("counterparts")) as started:
+        yield started
+
+
+@pytest.mark.parametrize(("policy", "number", "example"), EXAMPLES)
+def test_an_example(
+    shipped: Gateway, needed: Counterparts, upstream: Upstream, policy: str, number: int, example: dict[str, Any]
+) -> None:
+    name = fresh(f"{policy}-{number}")  # what limits count stays
+    example = needed.filled(example)
+    paths = example.get("paths", ["/*"])
+    operations = [{"method": method, "path": path} for method in METHODS for path in paths]
+    shipped.deploy(api(name, upstream.url, example["attachments"], operations))
+    with httpx.Client(base_url=f"{shipped.url}/{name}") as client:
+        for request in example["requests"]:
+            upstream.received.clear()
+            path, method = request.get("path", "/"), request.get("method", "GET")
+            answer = client.request(method, path, headers=request.get("headers"), content=request.get("body"))
+            check_answer(answer, request["answer"])
+            check_upstream(upstream.received, request.get("upstream", {}))
+
+
+def check_answer(answer: httpx.Response, wanted: dict[str, Any]) -> None:
+    assert answer.status_code == wanted["status"], answer.text
+    for header, value in wanted.get("headers", {}).items():
+        assert answer.headers.get(header) == value
+    if "body" in wanted:
+        assert answer.text == wanted["body"]
+
+
+def check_upstream(received: list[Recorded], wanted: dict[str, Any] | bool) -> None:
+    if wanted is False:
+        assert received == []
+        return
+    assert isinstance(wanted, dict)
+    (request,) = received
+    for header, value in wanted.get("headers", {}).items():
+        assert request.value(header) == value
+    if "target" in wanted:
+        assert request.target == wanted["target"]
+    if "body" in wanted:
+        assert request.body.decode() == wanted["body"]
+
+
+def test_a_rule_in_cel_that_is_no_condition_is_refused_with_its_place(shipped: Gateway, upstream: Upstream) -> None:
+    """As `when` is, by the same words: conformance/conditions.json has them."""
+    table = json.loads((ROOT / "conformance" / "conditions.json").read_text())
+    refusals = [one for one in table["refused"] if one["when"]]
+    rules = [{"when": one["when"]} for one in refusals]
+    errors = refused(shipped, api("no-rules", upstream.url, [attach("cel-authz", {"deny": rules[:1], "allow": rules})]))
+    said = [errors.get(f"spec.policies[0].params.allow[{number}].when", "") for number in range(len(rules))]
+    assert [one["when"] for one, words in zip(refusals, said, strict=True) if one["says"] not in words] == []
+    assert refusals[0]["says"] in errors["spec.policies[0].params.deny[0].when"]
+    assert len(errors) == len(rules) + 1
+
+
+def test_hmac_auth_takes_an_encoded_body_as_it_was_sent(shipped: Gateway, upstream: Upstream) -> None:
+    """The sender has signed what it sent, and upstream, which may verify it again, gets that."""
+    key, plain = "of the one who compresses", b'{"amount": 7}' * 100
+    params = {"style": "github", "keys": [{"name": "github", "secret": key}]}
+    shipped.deploy(api("compressed", upstream.url, [attach("hmac-auth", params)], [{"method": "POST", "path": "/*"}]))
+    sent = gzip.compress(plain)
+    statuses = [
+        httpx.post(
+            f"{shipped.url}/compressed/x",
+            content=sent,
+            headers={
+                "content-encoding": "gzip",
+                "x-hub-signature-256": f"sha256={hmac.new(key.encode(), signed, 'sha256').hexdigest()}",
+            },
+        ).status_code
+        for signed in (sent, plain)
+    ]
+    assert statuses == [200, 401]
+    assert [(each.body, each.value("content-encoding")) for each in upstream.received] == [(sent, "gzip")]
+
+
+def test_hmac_auth_takes_a_signature_once(shipped: Gateway, upstream: Upstream) -> None:
+    """Whichever process of the API is asked: the engine's store remembers it."""
+    key, body, at = "of the shop that pays", uuid.uuid4().hex, int(time.time())
+    params = {"style": "stripe", "replayProtection": True, "keys": [{"name": "shop", "secret": key}]}
+    shipped.deploy(api("once", upstream.url, [attach("hmac-auth", params)]))
+    signature = hmac.new(key.encode(), f"{at}.{body}".encode(), "sha256").hexdigest()
+    headers = {"stripe-signature": f"t={at},v1={signature}"}
+    statuses = [httpx.post(f"{shipped.url}/once/x", content=body, headers=headers).status_code for _ in range(4)]
+    assert statuses == [200, 401, 401, 401]
+    assert [each.body.decode() for each in upstream.received] == [body]
+
+
+def test_response_cache_gives_a_stale_answer_for_an_upstream_that_has_gone(shipped: Gateway) -> None:
+    """What Envoy answers by itself then is not what the client gets."""
+    params = {"where": "store", "staleIfErrorSeconds": 3600}
+    url = f"{shipped.url}/outage/{uuid.uuid4()}"
+    with Upstream() as upstream:
+        upstream.reply = lambda _: Reply(203, [("cache-control", "max-age=1"), ("x-kept", "1")], b"kept")
+        shipped.deploy(api("outage", upstream.url, [attach("response-cache", params)]))
+        assert httpx.get(url).headers["cache-status"] == "gatewright; fwd=uri-miss; stored"
+
+    eventually("the answer is stale", lambda: "hit" not in httpx.get(url).headers["cache-status"])
+    answer = httpx.get(url)
+    assert (answer.status_code, answer.text, answer.headers["x-kept"]) == (203, "kept", "1")
+    assert answer.headers["cache-status"] == "gatewright; fwd=stale; fwd-status=503; detail=stale-if-error"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_each_policy_is_whole(folder: Path) -> None:
+    """Definition, source, tests, examples; and a description of each of its parameters."""
+    names = {path.name for path in folder.iterdir()}
+    assert {"policy-definition.yaml", "example.yaml"} < names
+    assert {"policy.go", "policy_test.go"} <= names or {"policy.py", "test_policy.py", "requirements.txt"} <= names
+    definition = yaml.safe_load((folder / "policy-definition.yaml").read_text())
+    properties = definition.get("parameters", {}).get("properties", {})
+    assert [name for name, field in properties.items() if not field.get("description")] == []
+
+
+def test_tokens_of_a_model_are_masked_one_by_one(shipped: Gateway) -> None:
+    """Each is sent when the client has the one before: a gateway that holds one back waits for ever."""
+    events = model_events.completion(["Ask ", "ada@exam", "ple.org ", "today!"])
+    parser, got = SseParser(), list[SseEvent]()
+    with ModelUpstream() as model, model.saying(events, permits=1):
+        shipped.deploy(api("masked-tokens", model.url, [attach("pii-mask", timeout="10s")]))
+        with httpx.stream("GET", f"{shipped.url}/masked-tokens/", timeout=30) as answer:
+            for chunk in answer.iter_bytes():
+                for event in parser.feed(chunk):
+                    got.append(event)
+                    model.permit()
+    documents = [json.loads(event.data) for event in got if event.data not in (None, "[DONE]")]
+    said = [document["choices"][0]["delta"].get("content", "") for document in documents]
+    assert "".join(said) == "Ask [masked] today!"
+    assert len(got) == len(events)
+
+
+def test_a_request_is_held_against_the_operation_that_it_meets(shipped: Gateway, upstream: Upstream) -> None:
+    """The document's path is found by the API's, whatever its context and the names of its parameters."""
+    order = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
+    paths = {"/orders/{id}": {"get": {"parameters": [order]}}}
+    document = {"openapi": "3.1.0", "info": {"title": "Orders", "version": "1"}, "paths": paths}
+    operations = [{"method": method, "path": "/orders/{order}"} for method in ("GET", "PUT")]
+    shipped.deploy(api("described", upstream.url, [attach("validate-request", {"openapi": document})], operations))
+    with httpx.Client(base_url=f"{shipped.url}/described") as client:
+        statuses = [
+            client.get("/orders/7"),
+            client.get("/orders/seven"),
+            client.put("/orders/7"),
+            client.head("/orders/7"),
+        ]
+    assert [answer.status_code for answer in statuses] == [200, 400, 404, 200]
+
+
+def test_a_place_is_free_again_however_its_request_ends(shipped: Gateway) -> None:
+    """Its upstream answers, breaks off, or never answers a client that leaves."""
+    name, address = fresh("places"), httpx.URL(shipped.url)
+    with Target("held") as target:
+        limit = attach("concurrency-limit", {"max": 1, "key": []})
+        probe = attach("respond", {"statusCode": 204}, when='"x-probe" in request.headers')
+        shipped.deploy(api(name, target.url, [limit, probe]))
+
+        def probed() -> int:
+            answer = httpx.get(f"{shipped.url}/{name}/probe", headers={"x-probe": "1"})
+            assert answer.status_code == 204 or answer.headers["retry-after"] == "1", answer
+            return answer.status_code
+
+        def held() -> socket.socket:
+            target.become("silent")
+            before = len(target.seen)
+            client = socket.create_connection((address.host, address.port), timeout=60)
+            client.sendall(f"GET /{name}/held HTTP/1.1\r\nhost: {address.host}\r\n\r\n".encode())
+            eventually("upstream has the request", lambda: len(target.seen) > before, 30)
+            assert probed() == 503, "its place is taken"
+            return client
+
+        with held() as client:
+            target.become("fine")
+            assert client.recv(12) == b"HTTP/1.1 200"
+            assert probed() == 204, "it has been answered"
+        with held() as client:
+            target.become("gone")
+            assert client.recv(12) == b"HTTP/1.1 503"
+            assert probed() == 204, "upstream is gone"
+        held().close()
+        eventually("the client is gone", lambda: probed() == 204, 30)

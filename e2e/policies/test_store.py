@@ -1,0 +1,189 @@
+"""State that policies share: over the executors of a node, over nodes by a Valkey, and while that is away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from gatewright_controller.validation.gateway import validate_gateway
+from gatewright_documents.yaml_reader import parse_yaml
+
+from e2e.kit.counterparts.valkey import Server, server
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.listening import write
+from e2e.kit.markdown import blocks, page
+from e2e.kit.scraping import scrape, status
+from e2e.kit.upstream import Reply, Upstream
+
+
+def tally(gateway: Gateway, upstream: Upstream, path: str) -> int:
+    """What the policy has told upstream of this request."""
+    upstream.received.clear()
+    assert httpx.get(f"{gateway.url}/{path}").status_code == 200
+    (request,) = upstream.received
+    return int(request.value("x-tally") or 0)
+
+
+def test_all_executors_of_a_node_share_it_and_a_restart_of_one_loses_nothing(
+    build: Path, tmp_path: Path, upstream: Upstream
+) -> None:
+    with running(build, tmp_path / "state", "--executors", "2") as gateway:
+        gateway.deploy(api("counts", upstream.url, [attach("tally")]))
+        gateway.deploy(api("apart", upstream.url, [attach("tally")]))
+        assert [tally(gateway, upstream, "counts/x") for _ in range(60)] == list(range(1, 61))
+        assert tally(gateway, upstream, "apart/x") == 1, "each API has its own"
+        killed = gateway.kill(gateway.executors()[0]["name"])
+        eventually("another process is there", lambda: len({e["pid"] for e in gateway.executors()} - {killed}) == 2, 60)
+        assert tally(gateway, upstream, "counts/x") == 61
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server(tmp_path_factory.mktemp("valkey")) as started:
+        yield started
+
+
+def shared_by(valkey: Server, **more: object) -> dict[str, object]:
+    return {"valkey": {"address": valkey.address, **more}}
+
+
+@dataclass
+class Nodes:
+    """Two that share a Valkey: one asks it over TLS, the other in clear."""
+
+    one: Gateway
+    other: Gateway
+    valkey: Server
+
+    def deploy(self, name: str, upstream: Upstream, attachment: Json) -> None:
+        for each in (self.one, self.other):
+            each.deploy(api(name, upstream.url, [attachment]))
+
+
+@pytest.fixture(scope="module")
+def nodes(build: Path, tmp_path_factory: pytest.TempPathFactory, valkey: Server) -> Iterator[Nodes]:
+    folder = tmp_path_factory.mktemp("nodes")
+    by_tls = {"address": valkey.tls_address, "tls": {"authorityFile": str(valkey.authority)}}
+    stores = {"one": {"valkey": by_tls}, "other": shared_by(valkey)}
+    with ExitStack() as stack:
+        one, other = (
+            stack.enter_context(
+                running(
+                    build, folder / f"state-{name}",
+                    "--gateway", str(write(folder / f"{name}.yaml", {"name": "http"}, store=store)),
+                )
+            )
+            for name, store in stores.items()
+        )  # fmt: skip
+        yield Nodes(one, other, valkey)
+
+
+def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, upstream: Upstream) -> None:
+    one, other, valkey, counts, opens = nodes.one, nodes.other, nodes.valkey, fresh("counts"), fresh("opens")
+    nodes.deploy(counts, upstream, attach("tally"))
+    nodes.deploy(opens, upstream, attach("tally", onError={"unavailable": "continue"}))
+    told = [tally(node, upstream, f"{counts}/x") for _ in range(5) for node in (one, other)]
+    assert told == list(range(1, 11))
+    with valkey.away():
+        eventually("the node says so", lambda: scrape(one).value("gatewright_store_connected") == 0, 30)
+        began = time.monotonic()
+        assert {httpx.get(f"{one.url}/{counts}/x").status_code for _ in range(10)} == {503}
+        assert {httpx.get(f"{one.url}/{opens}/x").status_code for _ in range(10)} == {200}
+        assert time.monotonic() - began < 20, "each call may take 5 s, and takes none of it"
+        assert status(one.run_dir)["shortcomings"] == [f"the store at {valkey.tls_address} does not answer"]
+    began = time.monotonic()
+    urls = [f"{node.url}/{counts}/x" for node in (one, other)]
+    eventually("it is back for both", lambda: all(httpx.get(url).status_code == 200 for url in urls), 10)
+    print(f"the store is used again {time.monotonic() - began:.2f} s after it answers")
+    before = tally(one, upstream, f"{counts}/x")
+    assert tally(other, upstream, f"{counts}/x") > before
+
+
+PURGE = "known to who publishes the prices"
+CACHED = {"where": "store", "lifetimes": {"200": 300}, "purge": {"token": PURGE}}
+STORED, HIT, NOT_STORED = (
+    "gatewright; fwd=uri-miss; stored",
+    "gatewright; hit",
+    "gatewright; fwd=uri-miss; detail=store",
+)
+
+
+class Shop:
+    """An API of both nodes whose answers are kept. Upstream's answers are numbered, for each path anew."""
+
+    def __init__(self, nodes: Nodes, upstream: Upstream) -> None:
+        self._nodes, self._name = nodes, fresh("cached")
+        self._upstream = upstream
+        upstream.reply = lambda request: Reply(body=str(len(self._upstream.to(request.target))).encode())
+        nodes.deploy(self._name, upstream, attach("response-cache", CACHED, timeout="25s"))
+
+    def ask(self, node: Gateway, path: str, **headers: str) -> tuple[int, str, str]:
+        """The status, what is said of the cache, and the body."""
+        asked = {"host": "shop.example", **headers}
+        answer = httpx.get(f"{node.url}/{self._name}/{path}", headers=asked, timeout=30)
+        return answer.status_code, answer.headers.get("cache-status", "").partition("; ttl=")[0], answer.text
+
+    def round(self) -> list[tuple[int, str, str]]:
+        """One node is asked, then the other, which then drops what is kept of the path; then both once more."""
+        one, other, path = self._nodes.one, self._nodes.other, fresh("price")
+        got = [self.ask(one, path), self.ask(other, path)]
+        got.append((self.ask(other, path, **{"x-cache-purge": PURGE})[0], "", ""))
+        return [*got, self.ask(one, path), self.ask(other, path)]
+
+
+SHARED = [(200, STORED, "1"), (200, HIT, "1"), (204, "", ""), (200, STORED, "2"), (200, HIT, "2")]
+APART = [(200, NOT_STORED, "1"), (200, NOT_STORED, "2"), (503, "", ""), (200, NOT_STORED, "3"), (200, NOT_STORED, "4")]
+
+
+def test_nodes_share_answers_and_purges_and_ask_upstream_while_the_valkey_is_away(
+    nodes: Nodes, upstream: Upstream
+) -> None:
+    """A round is tried again: where the store is slow, for 0.1 s, an answer is not kept."""
+    shop = Shop(nodes, upstream)
+    eventually("what one has kept is given by the other", lambda: shop.round() == SHARED, 30)
+    with nodes.valkey.away():
+        assert shop.round() == APART
+    eventually("answers are kept again", lambda: shop.round() == SHARED, 30)
+
+
+def test_the_gateway_names_another_store_while_it_runs(
+    build: Path, tmp_path: Path, upstream: Upstream, valkey: Server
+) -> None:
+    file = write(tmp_path / "gateway.yaml", {"name": "http"})
+    with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
+        gateway.deploy(api("moves", upstream.url, [attach("tally")]))
+        assert [tally(gateway, upstream, "moves/x") for _ in range(3)] == [1, 2, 3]
+        write(file, {"name": "http"}, store=shared_by(valkey, prefix=f"{tmp_path.name}:"))
+        assert gateway.reload().returncode == 0
+        eventually("it is elsewhere", lambda: _count(gateway, upstream) in {1, 2}, 30)
+        assert f"{tmp_path.name}:tally:moves:k:tally:all".encode() in valkey.ask(f"KEYS {tmp_path.name}:*")
+        write(file, {"name": "http"})
+        assert gateway.reload().returncode == 0
+        eventually("it is in memory again, as it was", lambda: _count(gateway, upstream) == 4, 30)
+
+
+def _count(gateway: Gateway, upstream: Upstream) -> int:
+    """0 where there is no store at this moment."""
+    upstream.received.clear()
+    httpx.get(f"{gateway.url}/moves/x")
+    return int(upstream.received[-1].value("x-tally") or 0) if upstream.received else 0
+
+
+def test_the_page_does_what_it_says(tmp_path: Path) -> None:
+    policy, test = blocks(page("docs/how-to/store.md"), "python")
+    (tmp_path / "policy.py").write_text(policy)
+    (tmp_path / "test_policy.py").write_text(test)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 passed" in done.stdout, done.stdout
+    (gateway,) = blocks(page("docs/how-to/store.md"), "yaml")
+    assert validate_gateway(parse_yaml(gateway.encode())).spec.store.valkey

@@ -1,0 +1,150 @@
+"""What a model says, through a policy that masks it: by the clients that people use, token by token."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import anthropic
+import httpx
+import openai
+import pytest
+
+from e2e.kit import model_events
+from e2e.kit.gateway import Gateway, api, attach, eventually
+from e2e.kit.model_upstream import ModelUpstream
+from e2e.kit.places import ROOT
+
+pytestmark = pytest.mark.timeout(120)
+SECONDS = 20.0
+MASKED = "[masked]"
+SAID = (
+    "Of course! Write to ada.lovelace@example.org or a+b@mail.example.co.uk, call +41 44 668 18 00, "
+    "and pay with 4111 1111 1111 1111 (not with 4111 1111 1111 1112). Ü😀 — bye@"
+)
+CUTS = 150
+"""For each client; 10,000 the sample's own tests try."""
+
+Tokens = Iterator[tuple[str, object]]
+
+
+def openai_tokens(gateway: Gateway) -> Tokens:
+    """What the client is given, event by event, and the stream that it comes from."""
+    client = openai.OpenAI(base_url=f"{gateway.url}/model/v1", api_key="k", max_retries=0, timeout=SECONDS)
+    messages: Any = [{"role": "user", "content": "Whom can I ask?"}]
+    stream = client.chat.completions.create(model="fake", messages=messages, stream=True)
+    for chunk in stream:
+        yield chunk.choices[0].delta.content or "", stream
+
+
+def anthropic_tokens(gateway: Gateway) -> Tokens:
+    client = anthropic.Anthropic(base_url=f"{gateway.url}/model", api_key="k", max_retries=0, timeout=SECONDS)
+    messages: Any = [{"role": "user", "content": "Whom can I ask?"}]
+    stream = client.messages.create(model="fake", max_tokens=100, messages=messages, stream=True)
+    for event in stream:
+        text = event.delta.text if event.type == "content_block_delta" and event.delta.type == "text_delta" else ""
+        yield text, stream
+
+
+Ask = Callable[[Gateway], Tokens]
+Make = Callable[[Sequence[str]], list[bytes]]
+CLIENTS = pytest.mark.parametrize(
+    ("ask", "make"),
+    [(openai_tokens, model_events.completion), (anthropic_tokens, model_events.message)],
+    ids=["openai", "anthropic"],
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ModelUpstream]:
+    with ModelUpstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def masked(shared_gateway: Gateway, model: ModelUpstream) -> Gateway:
+    """A gateway with an API whose answers are masked, by a policy that stands before one that says how they ended."""
+    reports = attach("pass-stream", {"reports": True}, timeout="10s")
+    shared_gateway.deploy(api("model", model.url, [attach("mask-pii-stream", timeout="10s"), reports]))
+    return shared_gateway
+
+
+def wanted(text: str) -> str:
+    """As the policy masks it when it has it whole."""
+    spec = importlib.util.spec_from_file_location("masking", ROOT / "sample-policies/mask-pii-stream/policy.py")
+    assert spec is not None
+    assert spec.loader is not None
+    policy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(policy)
+    made: str = policy.prepare({"kinds": ["email", "card", "phone"], "mask": MASKED}).masked(text)
+    return made
+
+
+def words(text: str) -> list[str]:
+    return [f"{word} " for word in text.split(" ")]
+
+
+@CLIENTS
+def test_tokens_come_one_by_one(ask: Ask, make: Make, masked: Gateway, model: ModelUpstream) -> None:
+    """Each is sent when the client has the one before: a gateway that holds one back waits for ever. Of a ping, the
+    client says nothing."""
+    events = [event for event in make(words(SAID)) if b"ping" not in event]
+    got = []
+    with model.saying(events, permits=1):
+        for text, _ in ask(masked):
+            got.append(text)
+            assert model.sent <= len(got) + 1
+            model.permit()
+    assert "".join(got) == wanted(SAID + " ")
+
+
+@CLIENTS
+def test_wherever_it_is_cut_the_text_is_the_masked_one(
+    ask: Ask, make: Make, masked: Gateway, model: ModelUpstream
+) -> None:
+    chance, whole = random.Random(17), wanted(SAID)  # noqa: S311 — no secret
+    for _ in range(CUTS):
+        tokens = cut(SAID, chance.randint(0, 25), chance)
+        body = b"".join(make(tokens))
+        with model.saying(cut(body, chance.randint(0, 40), chance)):
+            assert "".join(text for text, _ in ask(masked)) == whole, tokens
+
+
+def cut(whole: Any, times: int, chance: random.Random) -> list[Any]:
+    """In so many places at most; no part is empty."""
+    at = sorted({0, len(whole), *(chance.randrange(1, len(whole)) for _ in range(times))})
+    return [whole[begin:end] for begin, end in itertools.pairwise(at)]
+
+
+@CLIENTS
+def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(
+    ask: Ask, make: Make, masked: Gateway, model: ModelUpstream
+) -> None:
+    before = len(closed(masked))
+    with model.saying(make(words(SAID)), permits=8):
+        tokens = ask(masked)
+        for _ in range(4):
+            _, stream = next(tokens)
+        stream.close()  # type: ignore[attr-defined]
+        eventually("the policy's finally has run", lambda: len(closed(masked)) > before)
+        eventually("upstream is left too", model.gone.is_set)
+
+
+def closed(gateway: Gateway) -> list[str]:
+    """What pass-stream has said, in its `finally`, of responses that have not come to their end."""
+    said = [str(record.get("message")) for record in gateway.logged(policy="pass-stream:v1.0.0")]
+    return [message for message in said if re.match("response ended by (GeneratorExit|CancelledError)", message)]
+
+
+def test_an_answer_in_one_piece_is_masked_too(masked: Gateway, model: ModelUpstream) -> None:
+    model.content_type = "application/json"
+    try:
+        with model.saying([b'{"text": "ask ada@', b'example.org"}']):
+            answer = httpx.post(f"{masked.url}/model/x", json={})
+    finally:
+        model.content_type = "text/event-stream"
+    assert answer.json() == {"text": f"ask {MASKED}"}

@@ -1,0 +1,257 @@
+"""Streams that break: what the client hears, that it never takes a part for the whole, and that nothing is left."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.kit.model_upstream import ModelUpstream
+from e2e.kit.policy_project import PolicyProject
+
+pytestmark = pytest.mark.timeout(120)
+PIECES = [f"piece {number}\n".encode() for number in range(6)]
+WHOLE = b"".join(PIECES)
+EXECUTOR = "executor-default-0"
+CUT = (httpx.RemoteProtocolError, httpx.ReadError)
+
+
+@pytest.fixture(scope="module")
+def broken(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway of this module's own: executors die here."""
+    with running(build, tmp_path_factory.mktemp("broken"), "--executor-drain", "5s") as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ModelUpstream]:
+    with ModelUpstream() as upstream:
+        upstream.content_type = "text/plain"
+        yield upstream
+
+
+def faulty(how: str, **params: object) -> Json:
+    return attach("faulty-stream", {"how": how, **params}, timeout="500ms")
+
+
+def outcome(gateway: Gateway, name: str, **request: object) -> tuple[int, bytes, bool]:
+    """The status, what came of the body, and whether it came to its end."""
+    body = bytearray()
+    with httpx.stream("POST", f"{gateway.url}/{name}/x", timeout=20, **request) as answer:  # type: ignore[arg-type]
+        try:
+            for part in answer.iter_raw():
+                body += part
+        except CUT:
+            return answer.status_code, bytes(body), False
+        return answer.status_code, bytes(body), True
+
+
+# ---------------------------------------------------------------- what policies do
+
+
+COMPLETE = {
+    "more": b"".join(piece * 3 for piece in PIECES),
+    "nothing": b"",
+    "at-once": b"at once",
+    "after-the-end": WHOLE + b"that was it",
+    "text": WHOLE,
+    "swallows-exit": WHOLE,
+}
+
+
+@pytest.mark.parametrize("how", COMPLETE)
+def test_what_a_policy_may_yield(how: str, broken: Gateway, model: ModelUpstream) -> None:
+    broken.deploy(api("faulty", model.url, [faulty(how)]))
+    with model.saying(PIECES, permits=1):
+        model.permit(len(PIECES))
+        status, body, is_whole = outcome(broken, "faulty")
+    assert (status, is_whole) == (200, True)
+    if how == "more":  # chunks may have been joined before the policy saw them
+        assert len(body) == 3 * len(WHOLE)
+    else:
+        assert body == COMPLETE[how]
+
+
+@pytest.mark.parametrize(("how", "status"), [("raises-before", 500), ("rejects-before", 418)])
+@pytest.mark.parametrize("direction", ["request", "response"])
+def test_before_the_headers_are_out_the_client_is_answered(
+    how: str, status: int, direction: str, broken: Gateway, model: ModelUpstream
+) -> None:
+    broken.deploy(api("faulty", model.url, [faulty(how, direction=direction)]))
+    with model.saying(PIECES):
+        answer = outcome(broken, "faulty", content=b"a body")
+    assert (answer[0], answer[2]) == (status, True)
+    assert model.sent == 0 or direction == "response"
+    if status == 500:
+        assert json.loads(answer[1])["status"] == 500
+
+
+@pytest.mark.parametrize("how", ["wrong-type", "never-ends", "raises-after", "raises-at-end", "rejects-after"])
+def test_after_that_the_stream_is_reset(how: str, broken: Gateway, model: ModelUpstream) -> None:
+    broken.deploy(api("faulty", model.url, [faulty(how)]))
+    with model.saying(PIECES, permits=1):
+        body = bytearray()
+        with httpx.stream("POST", f"{broken.url}/faulty/x", timeout=20) as answer:
+            assert answer.status_code == 200
+            with pytest.raises(CUT):
+                body.extend(itertools.chain.from_iterable(permitting(answer, model)))
+    assert WHOLE.startswith(bytes(body))
+    logged = [record for record in broken.records() if "faulty-stream" in json.dumps(record)]
+    assert logged, "expected the log to name the policy"
+
+
+@pytest.mark.parametrize("how", ["blocks", "computes"])
+def test_who_holds_up_its_event_loop_is_late_like_any_other(how: str, broken: Gateway, model: ModelUpstream) -> None:
+    """It is a 504 where its first chunk had not yet left when the loop was held up."""
+    broken.deploy(api("faulty", model.url, [faulty(how, seconds=1.5)]))
+    broken.deploy(api("passing", model.url, [attach("pass-stream")]))
+    with model.saying(PIECES):
+        status, body, is_whole = outcome(broken, "faulty")
+        assert (status, is_whole) == (504, True) or (status, is_whole) == (200, False), body
+        eventually("streams pass again", lambda: outcome(broken, "passing") == (200, WHOLE, True), 20)
+
+
+def permitting(answer: httpx.Response, model: ModelUpstream) -> Iterator[bytes]:
+    """What comes; upstream may send the next piece when this one is here."""
+    for part in answer.iter_raw():
+        yield part
+        model.permit()
+
+
+@pytest.mark.parametrize("how", ["raises-after", "never-ends", "rejects-after"])
+def test_a_request_that_was_cut_is_never_whole_upstream(how: str, broken: Gateway, model: ModelUpstream) -> None:
+    """Upstream answers only a body that has ended: here none does, and the client hears why."""
+    broken.deploy(api("faulty", model.url, [faulty(how, direction="request")]))
+    with model.saying(PIECES):
+        status, _, _ = outcome(broken, "faulty", content=iter([b"one", b"two"]))
+        assert model.sent == 0
+    assert status == {"raises-after": 500, "never-ends": 504, "rejects-after": 418}[how]
+
+
+def test_who_yields_without_end_waits_for_its_reader(broken: Gateway, model: ModelUpstream) -> None:
+    broken.deploy(api("faulty", model.url, [faulty("endless")]))
+    with model.saying(PIECES), httpx.stream("POST", f"{broken.url}/faulty/x", timeout=20) as answer:
+        got = 0
+        for part in answer.iter_raw():
+            got += len(part)
+            if got > 8 << 20:
+                break
+    eventually("nothing is left", lambda: open_streams(broken) == 0)
+
+
+def test_a_policy_that_takes_no_leave_is_left(broken: Gateway, model: ModelUpstream) -> None:
+    broken.deploy(api("faulty", model.url, [faulty("swallows-exit")]))
+    before = len(broken.logged(message="swallowed"))
+    with model.saying(PIECES, permits=2):
+        with httpx.stream("POST", f"{broken.url}/faulty/x", timeout=20) as answer:
+            assert next(answer.iter_raw())
+        eventually("it has swallowed it", lambda: len(broken.logged(message="swallowed")) > before)
+        eventually("upstream is left", model.gone.is_set)
+    eventually("nothing is left", lambda: open_streams(broken) == 0)
+
+
+# ---------------------------------------------------------------- what clients do
+
+
+def test_clients_that_reset_at_every_stage_leave_nothing(broken: Gateway, model: ModelUpstream) -> None:
+    broken.deploy(api("passing", model.url, [attach("pass-stream", {"reports": True})]))
+    head = b"POST /passing/x HTTP/1.1\r\nhost: x\r\ncontent-length: 20\r\n"
+    stages = [head[:9], head, head + b"\r\n", head + b"\r\n" + b"x" * 10, head + b"\r\n" + b"x" * 20]
+    with model.saying(PIECES, permits=0):
+        for sent in stages * 4:
+            reset_after(broken, sent, 0)
+    for count in range(1, len(PIECES)):
+        eventually("nobody else takes its pieces", lambda: open_streams(broken) == 0)
+        with model.saying(PIECES, permits=count):
+            reset_after(broken, stages[-1], count)
+    eventually("nothing is left", lambda: open_streams(broken) == 0)
+    with model.saying(PIECES):
+        assert outcome(broken, "passing") == (200, WHOLE, True)
+
+
+def reset_after(gateway: Gateway, sent: bytes, pieces: int) -> None:
+    """Sends this, reads so many pieces of the answer, and ends the connection by RST."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(sent)
+        got = b""
+        while got.count(b"piece") < pieces:
+            got += client.recv(1 << 16)
+
+
+def open_streams(gateway: Gateway) -> int:
+    """Exchanges and executions that are under way."""
+    stats = json.loads(gateway.admin("engine", "/stats"))
+    return int(stats["extProc"]["active"] + sum(each["underWay"] for each in stats["executors"]))
+
+
+# ---------------------------------------------------------------- what becomes of executors
+
+
+def test_an_executor_that_dies_cuts_its_streams(broken: Gateway, model: ModelUpstream) -> None:
+    broken.deploy(api("passing", model.url, [attach("pass-stream")]))
+    with model.saying(PIECES, permits=2), httpx.stream("POST", f"{broken.url}/passing/x", timeout=20) as answer:
+        parts = answer.iter_raw()
+        assert next(parts)
+        killed = broken.kill(EXECUTOR)
+        with pytest.raises(CUT):
+            list(parts)
+    eventually("the executor is back", lambda: broken.pid(EXECUTOR) not in {None, killed}, 20)
+    with model.saying(PIECES):
+        eventually("streams pass again", lambda: outcome(broken, "passing") == (200, WHOLE, True), 20)
+
+
+def test_before_the_first_chunk_its_death_is_an_answer(broken: Gateway, model: ModelUpstream) -> None:
+    broken.deploy(api("faulty", model.url, [faulty("exits", direction="request")]))
+    with model.saying(PIECES):
+        status, body, is_whole = outcome(broken, "faulty", content=b"a body")
+    assert (status, is_whole) == (503, True), body
+    broken.deploy(api("passing", model.url, [attach("pass-stream")]))
+    with model.saying(PIECES):
+        eventually("streams pass again", lambda: outcome(broken, "passing") == (200, WHOLE, True), 20)
+
+
+PASSING = """\
+async def on_response_stream(ctx, chunks, params):
+    async for chunk in chunks:
+        yield chunk.replace(b"piece", b"{word}")
+"""
+STREAMING = "processingMode: {responseBodyMode: STREAM}\n"
+
+
+def test_a_stream_ends_where_it_began_while_code_changes(model: ModelUpstream, tmp_path: Path) -> None:
+    project = PolicyProject(tmp_path, "streams")
+    project.write_policy("word", PASSING.format(word="first"), more=STREAMING)
+    with running(None, tmp_path / "state", *project.arguments) as gateway:
+        gateway.deploy(api("word", model.url, [attach("word")]))
+        with model.saying(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
+            parts = answer.iter_raw()
+            got = next(parts)
+            project.write_policy("word", PASSING.format(word="later"), more=STREAMING)
+            done = gateway.reload()
+            assert done.returncode == 0, done.stderr
+            model.permit(len(PIECES) * 100)  # this one's, and those that follow
+            eventually("new streams see the new code", lambda: b"later 0" in outcome(gateway, "word")[1])
+            got += b"".join(parts)
+        assert got == WHOLE.replace(b"piece", b"first")
+
+
+def test_beyond_the_drain_it_is_cut(model: ModelUpstream, tmp_path: Path) -> None:
+    project = PolicyProject(tmp_path, "streams")
+    project.write_policy("word", PASSING.format(word="first"), more=STREAMING)
+    with running(None, tmp_path / "state", *project.arguments, "--executor-drain", "1s") as gateway:
+        gateway.deploy(api("word", model.url, [attach("word")]))
+        with model.saying(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
+            parts = answer.iter_raw()
+            assert next(parts)
+            project.write_policy("word", PASSING.format(word="later"), more=STREAMING)
+            assert gateway.reload().returncode == 0
+            with pytest.raises(CUT):
+                list(parts)

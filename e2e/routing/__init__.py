@@ -1,0 +1,1 @@
+"""Where a request goes: hosts, paths and matches, upstreams and their pools, retries and choices."""

@@ -1,0 +1,132 @@
+"""TLS to upstreams with what the Gateway names: an authority of one's own, and a certificate that targets are shown."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from e2e.kit.certificates import Authority, authority
+from e2e.kit.gateway import Gateway, Json, api, eventually, running
+from e2e.kit.listening import free_port
+from e2e.kit.pool_targets import Target, tls_of
+from e2e.kit.traffic import traffic
+
+
+@dataclass
+class Secured:
+    """Its Gateway names `internal`, an authority, and `gateway`, a certificate that `clients` has signed."""
+
+    gateway: Gateway
+    internal: Authority
+    clients: Authority
+
+
+@pytest.fixture(scope="module")
+def secured(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    place = tmp_path_factory.mktemp("secured")
+    internal, clients = authority(place, "internal"), authority(place, "clients")
+    chain, key = clients.signed("gateway", "gateway.internal")
+    listener = {"name": "http", "port": 8080}
+    spec = {
+        "listeners": [listener],
+        "certificates": {"gateway": {"certificateFile": str(chain), "keyFile": str(key)}},
+        "authorities": {"internal": {"file": str(internal.file)}},
+    }
+    document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}
+    (place / "gateway.yaml").write_text(yaml.safe_dump(document))
+    with running(build, place / "state", "--gateway", str(place / "gateway.yaml"), "--port", "0") as gateway:
+        yield Secured(gateway, internal, clients)
+
+
+def toward(name: str, target: Target, **tls: str) -> Json:
+    document = api(name, target.url)
+    document["spec"]["upstream"]["main"] = {"url": target.url, "tls": tls}
+    return document
+
+
+def wanting(secured: Secured, name: str) -> Target:
+    """A target that lets nobody in without a certificate that `clients` has signed."""
+    target = Target(name)
+    target.tls = tls_of(secured.internal, name, "127.0.0.1")
+    target.tls.load_verify_locations(secured.clients.file)
+    target.tls.verify_mode = ssl.CERT_REQUIRED
+    return target
+
+
+def test_an_authority_of_ones_own(secured: Secured) -> None:
+    target = Target("own")
+    target.tls = tls_of(secured.internal, "own", "127.0.0.1")
+    with target:
+        secured.gateway.deploy(toward("own", target, authority="internal"))
+        assert httpx.get(f"{secured.gateway.url}/own/x").text == "own"
+        secured.gateway.deploy(toward("own", target))  # by the operator's file, which has it not
+        assert httpx.get(f"{secured.gateway.url}/own/x").status_code == 503
+
+
+def test_a_client_certificate_is_shown_where_it_is_named(secured: Secured) -> None:
+    with wanting(secured, "mutual") as target:
+        secured.gateway.deploy(toward("mutual", target, authority="internal", clientCertificate="gateway"))
+        assert httpx.get(f"{secured.gateway.url}/mutual/x").text == "mutual"
+        secured.gateway.deploy(toward("mutual", target, authority="internal"))
+        assert httpx.get(f"{secured.gateway.url}/mutual/x").status_code == 503
+        assert len(target.seen) == 1
+
+
+def test_a_certificate_that_changes_is_shown_without_a_failed_request(secured: Secured) -> None:
+    with wanting(secured, "rotated") as target:
+        document = toward("rotated", target, authority="internal", clientCertificate="gateway")
+        document["spec"]["upstream"]["main"]["maxRequestsPerConnection"] = 10
+        secured.gateway.deploy(document)
+        with traffic(f"{secured.gateway.url}/rotated/x", clients=4, pause=0.018) as (flow,):
+            for _ in range(3):
+                before = len(target.seen)
+                secured.clients.signed("gateway", "gateway.internal")
+                eventually("requests go on", lambda: len(target.seen) > before + 100)  # noqa: B023
+        assert set(flow.counts()) == {200}, flow.problems[:3]
+
+
+@pytest.mark.parametrize("proxied", [{}, {"proxyProtocol": "v1"}], ids=["plain", "behind the PROXY protocol"])
+def test_a_name_that_the_gateway_has_not_is_refused(secured: Secured, proxied: Json) -> None:
+    document = api("unknown", "")
+    document["spec"]["upstream"]["main"] = {"url": "https://127.0.0.1:9", "tls": {"authority": "other"}, **proxied}
+    with secured.gateway.controller() as client:
+        answer = client.post("/v1/apis", json=document)
+    assert answer.status_code == 422
+    assert "expected one that the Gateway names (internal), got 'other'" in answer.text
+
+
+def test_a_listener_and_an_upstream_may_name_the_same(build: Path, tmp_path: Path) -> None:
+    """Also once the listener has gone, whose certificate its connections keep for a while."""
+    signs = authority(tmp_path)
+    chain, key = signs.signed("both", "127.0.0.1")
+    tls = {"certificates": ["both"], "clientCertificates": {"mode": "request", "authority": "both"}}
+    http, secure = (
+        {"name": "http", "port": 8080},
+        {"name": "https", "port": free_port(), "protocol": "https", "tls": tls},
+    )
+    spec = {
+        "listeners": [http, secure],
+        "certificates": {"both": {"certificateFile": str(chain), "keyFile": str(key)}},
+        "authorities": {"both": {"file": str(signs.file)}},
+    }
+    file, target = tmp_path / "gateway.yaml", Target("both")
+    file.write_text(yaml.safe_dump({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))
+    target.tls = tls_of(signs, "target", "127.0.0.1")
+    target.tls.load_verify_locations(signs.file)
+    target.tls.verify_mode = ssl.CERT_REQUIRED
+    with target, running(build, tmp_path / "state", "--gateway", str(file), "--port", "0") as gateway:
+        gateway.deploy(toward("both", target, authority="both", clientCertificate="both"))
+        assert httpx.get(f"{gateway.url}/both/x").text == "both"
+        spec["listeners"] = [http]
+        file.write_text(yaml.safe_dump({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))
+        assert gateway.reload().returncode == 0
+        gateway.deploy(toward("another", target, authority="both"))
+        assert httpx.get(f"{gateway.url}/another/x").status_code == 503, "it shows no certificate"
+        gateway.deploy(toward("another", target, authority="both", clientCertificate="both"))
+        assert httpx.get(f"{gateway.url}/another/x").text == "both"

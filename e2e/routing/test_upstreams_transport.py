@@ -1,0 +1,233 @@
+"""How a pool's targets are reached: names, sockets, TLS, HTTP/2, and the PROXY protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc.aio
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+
+from e2e.kit.certificates import Authority, authority
+from e2e.kit.gateway import Gateway, Json, api, eventually, running
+from e2e.kit.name_server import name_server
+from e2e.kit.names import Names
+from e2e.kit.pool_targets import Target, targets, tls_of
+from e2e.kit.traffic import traffic
+
+CLIENTS, PAUSE = 4, 0.018
+
+
+@pytest.fixture(scope="module")
+def sockets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sockets")
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("trusted"))
+
+
+@pytest.fixture(scope="module")
+def reaching(
+    build: Path, sockets: Path, trusted: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
+    """A gateway whose operator lets publishers name the sockets in a folder, and trusts an authority."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS", f'["unix:{sockets}/"]')
+        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted.file))
+        with running(build, tmp_path_factory.mktemp("state")) as gateway:
+            yield gateway
+
+
+def toward(name: str, pool: Json) -> Json:
+    document = api(name, "")
+    document["spec"]["upstream"]["main"] = pool
+    return document
+
+
+def test_unix_sockets(reaching: Gateway, sockets: Path) -> None:
+    with Target("a", socket=sockets / "a.sock") as a, Target("b", socket=sockets / "b.sock") as b:
+        reaching.deploy(toward("sockets", {"targets": [{"url": a.url}, {"url": b.url}]}))
+        answers = {httpx.get(f"{reaching.url}/sockets/x").text for _ in range(40)}
+        assert answers == {"a", "b"}
+        assert set(a.hosts) == {"localhost"}
+    with reaching.controller() as client:
+        refused = client.post("/v1/apis", json=toward("outside", {"url": "unix:/run/other.sock"}))
+    assert refused.status_code == 422
+    assert "allowedUpstreams" in refused.text
+
+
+def proxied(head: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes]:
+    """Source and destination that a connection begins with, and what follows."""
+    if head.startswith(b"PROXY TCP4 "):
+        line, _, rest = head.partition(b"\r\n")
+        source, destination, source_port, destination_port = line.decode().split(" ")[2:]
+        return (source, int(source_port)), (destination, int(destination_port)), rest
+    assert head.startswith(b"\r\n\r\n\x00\r\nQUIT\n\x21\x11")  # version 2, PROXY, TCP over IPv4
+    (length,) = struct.unpack("!H", head[14:16])
+    source, destination = socket.inet_ntoa(head[16:20]), socket.inet_ntoa(head[20:24])
+    source_port, destination_port = struct.unpack("!HH", head[24:28])
+    return (source, source_port), (destination, destination_port), head[16 + length :]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_proxy_protocol_names_the_clients_connection(reaching: Gateway, version: str) -> None:
+    """Each client's connection has one of its own: another client's requests never go behind its header."""
+    with targets("a") as (target,):
+        reaching.deploy(toward("proxied", {"url": target.url, "proxyProtocol": version}))
+        sources = []
+        for _ in range(3):
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", reaching.port)) as client:
+                for _ in range(2):
+                    client.request("GET", "/proxied/x")
+                    assert client.getresponse().read() == b"a"
+                sources.append(client.sock.getsockname())
+        begun = [proxied(head) for head in target.first]
+        assert [source for source, _, _ in begun] == sources
+        assert {destination for _, destination, _ in begun} == {("127.0.0.1", reaching.port)}
+        assert all(rest.startswith(b"GET /x HTTP/1.1\r\n") for _, _, rest in begun)
+
+
+def secure(name: str, signer: Authority, *hosts: str) -> tuple[Target, list[str | None]]:
+    """A target with TLS, and the server names that it is asked for."""
+    made = Target(name)
+    made.tls = tls_of(signer, name, *hosts)
+    asked: list[str | None] = []
+    made.tls.sni_callback = lambda _socket, server_name, _context: asked.append(server_name)
+    return made, asked
+
+
+def test_a_server_name_is_asked_for_and_verified(reaching: Gateway, trusted: Authority) -> None:
+    target, asked = secure("named", trusted, "orders.example")
+    with target:
+        reaching.deploy(toward("named", {"url": target.url, "tls": {"serverName": "orders.example"}}))
+        assert httpx.get(f"{reaching.url}/named/x").text == "named"
+        assert set(asked) == {"orders.example"}
+        for wrong in ({}, {"serverName": "other.example"}):
+            reaching.deploy(toward("named", {"url": target.url, "tls": wrong}))
+            assert httpx.get(f"{reaching.url}/named/x").status_code == 503
+        assert len(target.seen) == 1
+
+
+def test_an_authority_that_is_not_trusted_is_refused(reaching: Gateway, tmp_path: Path) -> None:
+    target, _ = secure("stranger", authority(tmp_path, "other"), "127.0.0.1")
+    with target:
+        reaching.deploy(toward("stranger", {"url": target.url}))
+        assert httpx.get(f"{reaching.url}/stranger/x").status_code == 503
+        assert target.seen == []
+
+
+@pytest.mark.parametrize("lowest", ["1.2", "1.3"])
+def test_the_lowest_version_of_tls(reaching: Gateway, trusted: Authority, lowest: str) -> None:
+    old, _ = secure("old", trusted, "127.0.0.1")
+    assert old.tls
+    old.tls.maximum_version = ssl.TLSVersion.TLSv1_2
+    new, _ = secure("new", trusted, "127.0.0.1")
+    assert new.tls
+    new.tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    with old, new:
+        found = {}
+        for target in (old, new):
+            reaching.deploy(toward("lowest", {"url": target.url, "tls": {"minVersion": lowest}}))
+            found[target.name] = httpx.get(f"{reaching.url}/lowest/x").status_code
+        assert found == {"old": 200 if lowest == "1.2" else 503, "new": 200}
+
+
+def test_targets_of_one_pool_are_verified_by_their_own_names(build: Path, trusted: Authority, tmp_path: Path) -> None:
+    """With one Host for all of them."""
+    names = Names(tmp_path)
+    names.know("a.test", "b.test")
+    a, asked_a = secure("a", trusted, "a.test")
+    b, asked_b = secure("b", trusted, "b.test")
+    with pytest.MonkeyPatch.context() as patch, a, b:
+        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted.file))
+        with running(build, tmp_path / "state", within=names.within) as gateway:
+            urls = [{"url": f"https://{one.name}.test:{one.port}"} for one in (a, b)]
+            gateway.deploy(toward("both", {"targets": urls, "host": "orders.example"}))
+            answers = {httpx.get(f"{gateway.url}/both/x").text for _ in range(40)}
+            assert answers == {"a", "b"}
+            assert (set(asked_a), set(asked_b)) == ({"a.test"}, {"b.test"})
+            assert set(a.hosts) | set(b.hosts) == {"orders.example"}
+
+
+def test_a_grpc_health_check(reaching: Gateway) -> None:
+    """Over HTTP/2: who says NOT_SERVING is asked nothing else."""
+
+    async def statuses() -> list[grpc.StatusCode]:
+        server = grpc.aio.server()
+        servicer = health.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await servicer.set("orders.Orders", health_pb2.HealthCheckResponse.SERVING)
+        await server.start()
+        check = {"grpc": {"service": "orders.Orders"}, "interval": "200ms", "unhealthyThreshold": 1}
+        document = toward("rpc", {"url": f"grpc://127.0.0.1:{port}/grpc.health.v1.Health", "healthCheck": check})
+        document["spec"]["context"] = "/grpc.health.v1.Health"
+        await asyncio.to_thread(reaching.deploy, document)
+        found = []
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{reaching.port}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+            for status, wanted in ((serving, "OK"), (not_serving, "UNAVAILABLE"), (serving, "OK")):
+                await servicer.set("orders.Orders", status)
+                found.append(await until(stub, wanted))
+        await server.stop(0)
+        return found
+
+    async def until(stub: health_pb2_grpc.HealthStub, wanted: str) -> grpc.StatusCode:
+        end = time.monotonic() + 10
+        while True:
+            try:
+                await stub.Check(  # type: ignore[attr-defined]
+                    health_pb2.HealthCheckRequest(service="orders.Orders"), timeout=5
+                )
+                code = grpc.StatusCode.OK
+            except grpc.aio.AioRpcError as error:
+                code = error.code()
+            if code.name == wanted or time.monotonic() > end:
+                return code
+            await asyncio.sleep(0.05)
+
+    assert [code.name for code in asyncio.run(statuses())] == ["OK", "UNAVAILABLE", "OK"]
+
+
+@pytest.mark.parametrize("discovery", ["strict", "logical"])
+def test_a_name_whose_addresses_change(build: Path, tmp_path: Path, discovery: str) -> None:
+    """Requests move without one that fails. logical: those of new connections."""
+    with name_server() as server, Target("a", "127.0.0.1") as a, Target("b", "127.0.0.2", a.port) as b:
+        server.known["orders.test"] = ["127.0.0.1"]
+        names = Names(tmp_path, server=server.address)
+        with running(build, tmp_path / "state", within=names.within) as gateway:
+            dns = {"discovery": discovery, "refresh": "200ms"}
+            pool: Json = {"url": f"http://orders.test:{a.port}", "dns": dns}
+            if discovery == "logical":
+                pool["maxRequestsPerConnection"] = 20
+            gateway.deploy(toward("moving", pool))
+            with traffic(f"{gateway.url}/moving/x", clients=CLIENTS, pause=PAUSE) as (flow,):
+                eventually("a is asked", lambda: len(a.seen) > 20)
+                server.known["orders.test"] = ["127.0.0.2"]
+                eventually("b is asked", lambda: len(b.seen) > 20)
+                if discovery == "strict":
+                    server.known["orders.test"] = ["127.0.0.1", "127.0.0.2"]
+                    a.seen.clear()
+                    eventually("both are asked", lambda: len(a.seen) > 20)
+                else:
+                    eventually("a is left", lambda: _is_left(a))
+            assert set(flow.counts()) == {200}, flow.problems[:3]
+
+
+def _is_left(target: Target) -> bool:
+    before = len(target.seen)
+    time.sleep(0.5)
+    return len(target.seen) == before
