@@ -5,17 +5,15 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/go:$(PATH)
 export GOTOOLCHAIN := local
 PORT ?= 8080
 WORKERS ?= 3
-# `.ci/run` says one: its machine is shared, and a test that depends on time can fail there. A test that failed runs again at
-# once, and when it failed again, once more in a process of its own, where nothing of other tests is left. Each is listed.
-RERUNS ?= 0
-ALONE_AGAIN = [ $$? -eq 1 ] && [ $(RERUNS) -gt 0 ] && pytest -q --last-failed --last-failed-no-failures none
 # BROWSER_REQUIRED=1: without a browser, the tests of pages fail; else they are skipped. VALKEY_REQUIRED=1: so for the store's.
-SIDE_BY_SIDE = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Checkouts share what mypy and ruff know of files that are the same in them.
+export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gatewright/mypy
+export RUFF_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gatewright/ruff
 GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
-PYTHON_PARTS := sdk/python documents gateway-runtime/python-executor gateway-builder gateway-controller cli sample-policies
-UNITS := $(wildcard $(addsuffix /tests,$(PYTHON_PARTS) bench tools)) $(wildcard policies/*/test_*.py sample-policies/*/test_*.py)
+# mypy runs once for each of these: the tests of all three have a conftest.py that Python's names do not tell apart.
+TYPED := "sdk/python documents gateway-builder cli tools bench e2e" gateway-runtime/python-executor gateway-controller
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/kit/policies/*/*.py))
-.PHONY: help setup run build test go-tests python-tests check check-python check-others format docs changelog generate lock e2e faults fuzz soak bench image-test openapi-test h2spec-test wheels wheel-test clean
+.PHONY: help setup run build test check check-python check-others format docs changelog generate lock e2e faults fuzz soak bench image-test openapi-test h2spec-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,25 +27,8 @@ run: setup ## build the stock build.yaml and run it with the sample API (PORT=80
 build: setup ## build build.yaml into build/stock
 	@gatewright build --manifest build.yaml --output build/stock
 
-test: setup ## all tests: units in Go (race detector on) and Python, then end to end through a real Envoy (WORKERS=3 side by side; PART=cli: one component's)
-ifdef PART
-	@python tools/test_part.py $(PART) $(GO_MODULES) $(PYTHON_PARTS) bench tools
-else
-	python tools/valkey.py
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line go-tests python-tests
-	python tools/fuzz.py --seconds 1 /Fuzz
-	python tools/browser.py
-	pytest -q --timeout 180 --reruns $(RERUNS) $(SIDE_BY_SIDE) -m "not alone" e2e || { $(ALONE_AGAIN) --timeout 180 -m "not alone" e2e; }
-	pytest -q --timeout 180 --reruns $(RERUNS) -m alone e2e || { $(ALONE_AGAIN) --timeout 180 -m alone e2e; }
-endif
-
-go-tests:
-	@run=0; until go test -race -timeout 600s $(addsuffix /...,$(addprefix ./,$(GO_MODULES))); do \
-		[ $$run -lt $(RERUNS) ] || exit 1; run=$$((run + 1)); echo "go test: once more, the packages that have failed"; done
-	python tools/go_tool.py collector oidc_provider opa prometheus promtool # now, or they were compiled beside tests that measure
-
-python-tests:
-	pytest -q --timeout 120 --reruns $(RERUNS) $(SIDE_BY_SIDE) $(UNITS) || { $(ALONE_AGAIN) --timeout 120 $(UNITS); }
+test: setup ## all tests that could have another outcome than before (ALL=1: all tests; PART=cli: one component's; SEED=N: in that order; WORKERS=3)
+	@python tools/run_tests.py --workers $(WORKERS) $(if $(ALL),--all) $(if $(RECORD),--record) $(addprefix --part ,$(PART)) $(addprefix --seed ,$(SEED))
 
 e2e: setup ## the end-to-end tests alone (ARGS="-k name")
 	python tools/browser.py
@@ -57,7 +38,7 @@ check: check-python check-others ## everything that is checked without running t
 
 check-python: setup
 	ruff check . && ruff format --check .
-	for part in $(filter-out sample-policies,$(PYTHON_PARTS)) tools bench e2e; do mypy $$part || exit 1; done
+	for parts in $(TYPED); do mypy $$parts || exit 1; done
 	python tools/policy_types.py $(POLICIES)
 	lint-imports --no-cache
 

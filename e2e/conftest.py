@@ -15,27 +15,7 @@ from e2e.kit.gateway import Gateway, running
 from e2e.kit.places import MANIFEST, ROOT
 from e2e.kit.upstream import Upstream
 
-FIRST = (
-    "test_prometheus", "test_slow_policy_docs", "test_live_changes", "test_listeners", "test_groups", "test_metrics",
-    "test_http3_node", "test_logs", "test_log_levels", "test_samples", "test_conformance", "test_name_servers",
-    "test_executors", "test_definitions", "test_isolation", "test_lifetimes", "test_incremental", "test_acme",
-)  # fmt: skip
-"""The files that take longest, or wait most: begun last, one of them would run alone at the end."""
 pytest.register_assert_rewrite("e2e.edge.passing", "e2e.kit.conversation")
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`make test` gives files to its workers in this order."""
-    order = {name: number for number, name in enumerate(FIRST)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Why a test ran again: one that passed at its second try has shown something too."""
-    for report in terminalreporter.stats.get("rerun", []):
-        terminalreporter.write_sep("_", f"first try of {report.nodeid}")
-        terminalreporter.write_line(report.longreprtext)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,143 @@
+"""Runs the test suite: `make test`.
+
+    python tools/run_tests.py                 what may have changed since it passed: it says what it leaves out, and why
+    python tools/run_tests.py --all           everything, Go's tests in random order too
+    python tools/run_tests.py --part cli      the tests of one component, whether it has changed or not
+    python tools/run_tests.py --list          the components
+
+A failure in one component keeps no other from running. build/tests has what the runners wrote: a line of JSON and a
+JUnit case for each test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from suite import commands, components, record, report
+from suite.commands import RESULTS, Finished
+from suite.components import ROOT, Component
+
+ON_ITS_OWN = "alone"
+"""The marker of tests that measure, or want the machine to themselves."""
+
+
+def main() -> int:
+    arguments = _parse_arguments()
+    known = components.read_components()
+    if arguments.list:
+        print("\n".join(component.name for component in known))
+        return 0
+    wanted = _select_part(known, arguments.part) if arguments.part else known
+    begun = time.monotonic()
+    digests = {component.name: component.digest() for component in wanted}
+    reasons = {} if arguments.all or arguments.part else _find_left_out(wanted, digests)
+    selected = [component for component in wanted if component.name not in reasons]
+    seed = arguments.seed if arguments.seed is not None else secrets.randbits(32)
+    _print_plan(selected, reasons, seed)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    finished = _run(selected, seed, arguments)
+    _keep(selected, finished, digests, arguments.record)
+    text = report.render(known, finished, reasons, time.monotonic() - begun, seed)
+    (RESULTS / "report.txt").write_text(text + "\n")
+    print(f"\n{text}", flush=True)
+    return 1 if _has_failed(finished) else 0
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="leave nothing out")
+    parser.add_argument("--part", help="a component, or the folder of one or several")
+    parser.add_argument("--workers", type=int, default=3, help="processes side by side (default: 3)")
+    parser.add_argument("--seed", type=int, help="of the order in which tests run (default: random)")
+    parser.add_argument("--record", action="store_true", help="write tools/suite/recorded.json, to be committed")
+    parser.add_argument("--list", action="store_true", help="print the components")
+    return parser.parse_args()
+
+
+def _print_plan(selected: list[Component], reasons: dict[str, str], seed: int) -> None:
+    names = ", ".join(component.name for component in selected)
+    print(f"tests: {names or 'nothing has changed'} (SEED={seed})", flush=True)
+    for name, reason in reasons.items():
+        print(f"tests: {name} is left out: {reason}", flush=True)
+
+
+def _select_part(known: tuple[Component, ...], part: str) -> tuple[Component, ...]:
+    """The components of this name, of this word of a name, or with tests below this folder."""
+    name = part.strip("/")
+    wanted = tuple(
+        component
+        for component in known
+        if component.name == name
+        or name in component.name.split("/")
+        or any(components.lies_in(path, [name]) for path in component.tests)
+    )
+    if not wanted:
+        names = ", ".join(sorted(component.name for component in known))
+        print(f"test: expected a component of the project, got PART={part}; there are: {names}", file=sys.stderr)
+        raise SystemExit(2)
+    return wanted
+
+
+def _find_left_out(wanted: tuple[Component, ...], digests: dict[str, str]) -> dict[str, str]:
+    """Of each component that need not run, why. Go's are not asked: go test has a cache of its own."""
+    reasons = {}
+    for component in wanted:
+        where = record.passed_before(component, digests[component.name])
+        if where and component.kind != "go":
+            reasons[component.name] = f"it passed {where}, and nothing that it depends on has changed since"
+    return reasons
+
+
+def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) -> list[Finished]:
+    """Units of all languages side by side, then end to end, then what wants the machine to itself."""
+    pool = ("--numprocesses", str(arguments.workers), "--dist", "loadfile", "--no-loadscope-reorder")
+    units = [component for component in selected if component.kind == "pytest" and not component.is_end_to_end]
+    through_envoy = [component for component in selected if component.is_end_to_end and component.kind == "pytest"]
+    _prepare(selected)
+    finished = []
+    with ThreadPoolExecutor() as threads:
+        running = []
+        if modules := [component for component in selected if component.kind == "go"]:
+            running.append(threads.submit(commands.run_go, modules, seed if arguments.all else None))
+        if units:
+            running.append(threads.submit(commands.run_pytest, "units", units, seed, *pool))
+        running += [threads.submit(commands.run_node, component) for component in selected if component.kind == "node"]
+        finished += [future.result() for future in running]
+    if through_envoy:
+        options = (*pool, "-m", f"not {ON_ITS_OWN}")
+        finished.append(commands.run_pytest("e2e", through_envoy, seed, *options))
+        finished.append(commands.run_pytest(ON_ITS_OWN, through_envoy, seed, "-m", ON_ITS_OWN))
+    return finished
+
+
+def _prepare(selected: list[Component]) -> None:
+    """Compiled or installed beside tests, what they ask for would be in the way of those that measure."""
+    for command in dict.fromkeys(command for component in selected for command in component.prepare):
+        if subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=False).returncode != 0:
+            raise SystemExit(f"tests: failed: python {command}")
+
+
+def _keep(selected: list[Component], finished: list[Finished], digests: dict[str, str], recorded: bool) -> None:
+    """Which components passed as a whole: a test that was skipped has not."""
+    outcomes = [outcome for command in finished for outcome in command.outcomes]
+    failed = {report.component_of(outcome, selected) for outcome in outcomes if outcome.outcome != "passed"}
+    if any(command.mistake for command in finished):
+        failed |= {component.name for component in selected}
+    passed = {component.name: digests[component.name] for component in selected if component.name not in failed}
+    record.note_passed(passed, failed)
+    if recorded:
+        nightly = {component.name for component in selected if component.nightly}
+        record.write_recorded(outcomes, {name: digest for name, digest in passed.items() if name in nightly})
+
+
+def _has_failed(finished: list[Finished]) -> bool:
+    return any(command.mistake or any(test.outcome == "failed" for test in command.outcomes) for command in finished)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""What came of a test, as the runners write it: one line of JSON for each."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One test of one run.
+
+    test: as its runner names it. outcome: passed, failed or skipped. seconds: with its fixtures. call: without them.
+    slow: the reason that it gives for taking long. repeat: the command that runs this test alone. reads: files of the
+    repository that it was the first of its file to open.
+    """
+
+    test: str
+    outcome: str
+    seconds: float
+    call: float
+    cpu: float
+    file: str
+    repeat: str
+    slow: str = ""
+    reads: tuple[str, ...] = ()
+
+
+def read_pytest(ledger: Path) -> Iterator[Outcome]:
+    """The lines that suite.pytest_ledger writes."""
+    for line in _lines(ledger):
+        test = line["test"]
+        yield Outcome(
+            test,
+            line["outcome"],
+            line["seconds"],
+            line["call"],
+            line["cpu"],
+            test.partition("::")[0],
+            f"pytest '{test}'",
+            line.get("slow", ""),
+            tuple(line.get("reads", ())),
+        )
+
+
+GO_OUTCOMES = {"pass": "passed", "fail": "failed", "skip": "skipped"}
+
+
+def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
+    """The events of `go test -json`. packages: import path to folder.
+
+    A package that does not compile, or fails without a test that does, counts as a test of its own name.
+    """
+    failed_in: set[str] = set()
+    for event in _lines(events):
+        outcome = GO_OUTCOMES.get(event["Action"])
+        if outcome is None or "Package" not in event:
+            continue
+        package, test, seconds = event["Package"], event.get("Test"), event.get("Elapsed", 0.0)
+        folder = packages.get(package, package)
+        if test is None:
+            if outcome == "failed" and package not in failed_in:
+                yield Outcome(package, "failed", seconds, seconds, 0.0, folder, f"go test -race ./{folder}")
+            continue
+        if outcome == "failed":
+            failed_in.add(package)
+        if "/" not in test:  # those of a table are counted with the function that they stand in
+            repeat = f"go test -race ./{folder} -run '^{test}$'"
+            yield Outcome(f"{folder} {test}", outcome, seconds, seconds, 0.0, folder, repeat)
+
+
+def read_junit(file: Path, folder: str) -> Iterator[Outcome]:
+    """What Node's reporter `junit` writes."""
+    for case in ElementTree.parse(file).getroot().iter("testcase"):  # noqa: S314 - our own runner wrote it
+        name, seconds = case.get("name", ""), float(case.get("time", 0))
+        outcome = "failed" if case.find("failure") is not None else "passed"
+        repeat = f"python tools/javascript.py --test --test-name-pattern '{re.escape(name)}'"
+        yield Outcome(f"{folder} {name}", outcome, seconds, seconds, 0.0, folder, repeat)
+
+
+def file_seconds(outcomes: Iterable[Outcome]) -> dict[str, float]:
+    """The seconds of all tests of each file."""
+    seconds: dict[str, float] = defaultdict(float)
+    for outcome in outcomes:
+        seconds[outcome.file] += outcome.seconds
+    return dict(seconds)
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    if not file.exists():
+        return
+    for line in file.read_text(errors="replace").splitlines():
+        if line.startswith("{"):
+            yield json.loads(line)

@@ -1,0 +1,130 @@
+"""A pytest plugin that writes a line of JSON for each test, with its seconds and its CPU seconds, and orders the files.
+
+    PYTHONPATH=tools pytest -p suite.pytest_ledger --ledger build/tests/units.jsonl …
+
+The CPU seconds of a test are those of the process that runs it and of the children that ended meanwhile. The files that
+took longest in the recorded run come first: begun last, one of them would run alone at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from suite.reads import Reads
+from suite.record import read_file_seconds
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
+
+CPU, READS, SLOW = "cpu seconds", "reads", "slow"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--ledger", metavar="FILE", help="write a line of JSON for each test that was run")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Within a file the order stays as it is."""
+    seconds = read_file_seconds()
+    unknown = max(seconds.values(), default=0.0)  # a new file may take long
+    items.sort(key=lambda item: -seconds.get(_file_of(item.nodeid), unknown))
+
+
+class Meter:
+    """In the process that runs tests: what each test costs, and what its file reads."""
+
+    def __init__(self) -> None:
+        self._reads = Reads()
+        self._begun = 0.0
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Iterator[None]:
+        with self._reads.of(_file_of(collector.nodeid)):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._begun = cpu_seconds()
+        with self._reads.of(_file_of(item.nodeid)):
+            return (yield)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
+        try:
+            return (yield)
+        finally:
+            item.user_properties.append((CPU, round(cpu_seconds() - self._begun, 4)))
+            item.user_properties.append((READS, self._reads.take(_file_of(item.nodeid))))
+            if marker := item.get_closest_marker("slow"):
+                item.user_properties.append((SLOW, marker.args[0]))
+
+
+def cpu_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of several processes only the one that reports writes: a worker of xdist has `workerinput`."""
+    if not (path := config.getoption("--ledger")):
+        return
+    config.pluginmanager.register(Meter())
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Ledger(path))
+
+
+class Ledger:
+    """Collects the reports of a test's three phases, and writes the test's line when it is torn down."""
+
+    def __init__(self, path: str) -> None:
+        self._file: TextIOWrapper = open(path, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+        self._reports: dict[str, list[pytest.TestReport]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        reports = self._reports.setdefault(report.nodeid, [])
+        reports.append(report)
+        if report.when == "teardown":
+            del self._reports[report.nodeid]
+            print(json.dumps(line_of(reports)), file=self._file, flush=True)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that cannot be collected counts as a test that failed."""
+        if report.failed:
+            line = {"test": report.nodeid, "outcome": "failed", "seconds": 0.0, "call": 0.0, "cpu": 0.0}
+            print(json.dumps(line), file=self._file, flush=True)
+
+    def pytest_sessionfinish(self) -> None:
+        for nodeid, reports in self._reports.items():  # a worker died meanwhile
+            print(json.dumps({**line_of(reports), "test": nodeid, "outcome": "failed"}), file=self._file, flush=True)
+        self._file.close()
+
+
+def line_of(reports: list[pytest.TestReport]) -> dict[str, object]:
+    """seconds: of the whole test with its fixtures. call: of the test alone."""
+    last = reports[-1]
+    properties = dict(last.user_properties)
+    return {
+        "test": last.nodeid,
+        "outcome": _outcome_of(reports),
+        "seconds": round(sum(report.duration for report in reports), 4),
+        "call": round(sum(report.duration for report in reports if report.when == "call"), 4),
+        "cpu": properties.get(CPU, 0.0),
+        "slow": properties.get(SLOW, ""),
+        "reads": properties.get(READS, []),
+    }
+
+
+def _outcome_of(reports: list[pytest.TestReport]) -> str:
+    outcomes = [report.outcome for report in reports]
+    return next((outcome for outcome in ("failed", "skipped") if outcome in outcomes), "passed")
+
+
+def _file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]

@@ -1,0 +1,59 @@
+"""What an earlier run has shown, as `recorded.json` keeps it: the seconds of each file, and what passed.
+
+`make test ALL=1 RECORD=1` writes that file, which is committed. build/tests/passed.json has what passed in this
+checkout.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from suite.components import ROOT, Component
+from suite.outcome import Outcome, file_seconds
+
+RECORDED = Path(__file__).with_name("recorded.json")
+PASSED = ROOT / "build" / "tests" / "passed.json"
+LEAST_SECONDS = 1.0
+"""Files that take less are not recorded: their order makes no difference."""
+
+
+def read_file_seconds() -> dict[str, float]:
+    """The seconds of each file of tests in the recorded run, as far as they count."""
+    seconds: dict[str, float] = _read(RECORDED).get("seconds", {})
+    return seconds
+
+
+def passed_before(component: Component, digest: str) -> str:
+    """Where it stands that the component's tests passed on exactly these files; "" if it stands nowhere."""
+    if _read(PASSED).get(component.name) == digest:
+        return "in this checkout"
+    if component.nightly and _read(RECORDED).get("passed", {}).get(component.name) == digest:
+        return "in the recorded run"
+    return ""
+
+
+def note_passed(digests: dict[str, str], failed: Iterable[str]) -> None:
+    """Keeps that these components passed, and forgets those that failed."""
+    passed = {**_read(PASSED), **digests}
+    for name in failed:
+        passed.pop(name, None)
+    PASSED.parent.mkdir(parents=True, exist_ok=True)
+    PASSED.write_text(json.dumps(passed, indent=1, sort_keys=True))
+
+
+def write_recorded(outcomes: list[Outcome], digests: dict[str, str]) -> None:
+    """digests: those of the components that passed as a whole."""
+    seconds = {name: round(took, 1) for name, took in file_seconds(outcomes).items() if took >= LEAST_SECONDS}
+    content = {"passed": digests, "seconds": dict(sorted(seconds.items()))}
+    RECORDED.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    return content

@@ -1,0 +1,159 @@
+"""The test suite's own runner, on a small project: what runs, what is left out, and what the end of a run says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from suite import components  # noqa: E402
+
+TABLE = """
+[groups]
+all = ["shared.txt"]
+
+[[component]]
+name = "sums"
+tests = ["sums/tests"]
+depends = ["sums/src", "@all"]
+
+[[component]]
+name = "words"
+tests = ["words/tests"]
+depends = ["words/src", "@all"]
+
+[[component]]
+name = "e2e/pages"
+tests = ["e2e/pages"]
+depends = ["pages", "@all"]
+nightly = true
+"""
+READS = "from pathlib import Path\n\n\ndef test_{name}():\n    assert Path('{path}').read_text() == 'right'\n"
+
+
+class Project:
+    """A repository with three components, whose tests pass while src/data.txt says "right"."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "tools").mkdir()
+        shutil.copy(ROOT / "tools" / "run_tests.py", folder / "tools")
+        shutil.copytree(
+            ROOT / "tools" / "suite", folder / "tools" / "suite", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        (folder / "tools" / "suite" / "components.toml").write_text(TABLE)
+        (folder / "tools" / "suite" / "recorded.json").unlink(missing_ok=True)
+        self.write("pyproject.toml", '[tool.pytest.ini_options]\naddopts = "-ra --import-mode=importlib"\n')
+        self.write("conftest.py", "def pytest_configure(config):\n    config.addinivalue_line('markers', 'alone: last')\n"
+                   "    config.addinivalue_line('markers', 'slow(reason): long')\n")  # fmt: skip
+        self.write(".gitignore", "__pycache__/\n/build/\n")
+        self.write("shared.txt", "shared")
+        for name, tests, data in (
+            ("sums", "sums/tests/test_sums.py", "sums/src/data.txt"),
+            ("words", "words/tests/test_words.py", "words/src/data.txt"),
+            ("pages", "e2e/pages/test_pages.py", "pages/data.txt"),
+        ):
+            self.write(tests, READS.format(name=name, path=data))
+            self.write(data, "right")
+        subprocess.run(["git", "init", "-q", str(folder)], check=True)
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).write_text(text)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "tools/run_tests.py", "--workers", "1", *arguments]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_what_passed_is_left_out_until_something_that_it_depends_on_changes(project: Project) -> None:
+    first = project.run()
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert first.stdout.startswith("tests: sums, words, e2e/pages (SEED=")
+    assert first.stdout.endswith("tests: 3 passed, 0 failed, 0 skipped\n")
+    again = project.run()
+    assert again.returncode == 0
+    assert again.stdout.startswith("tests: nothing has changed")
+    assert "words is left out: it passed in this checkout, and nothing that it depends on has changed" in again.stdout
+    project.write("sums/src/more.txt", "a file that git does not know yet")
+    project.write("words/tests/test_more.py", "def test_more():\n    pass\n")
+    project.write("pages/test_unit.py", "a test of a unit, on which the tests through Envoy do not depend")
+    third = project.run()
+    assert third.stdout.startswith("tests: sums, words (SEED=")
+    project.write("shared.txt", "changed")
+    assert project.run().stdout.startswith("tests: sums, words, e2e/pages (SEED=")
+    assert project.run("--all").stdout.startswith("tests: sums, words, e2e/pages (SEED=")
+
+
+def test_a_failure_keeps_nothing_from_running_and_is_repeated_by_the_command_at_the_end(project: Project) -> None:
+    project.write("sums/src/data.txt", "wrong")
+    project.write("words/tests/test_broken.py", "import nothing_of_this_name\n")
+    done = project.run()
+    assert done.returncode == 1
+    assert done.stdout.endswith("tests: 2 passed, 2 failed, 0 skipped\n")
+    (repeat,) = [line.strip() for line in done.stdout.splitlines() if line.startswith("  pytest") and "sums" in line]
+    assert repeat == "pytest 'sums/tests/test_sums.py::test_sums'"
+    assert "pytest 'words/tests/test_broken.py'" in done.stdout
+    assert (project.folder / "build" / "tests" / "report.txt").read_text() in done.stdout
+    project.write("sums/src/data.txt", "right")
+    assert project.run().stdout.startswith("tests: sums, words (SEED="), "what failed runs again"
+
+
+def test_a_run_that_did_not_come_to_its_tests_has_failed(project: Project) -> None:
+    project.write("conftest.py", "raise RuntimeError('no')\n")
+    done = project.run("--part", "sums")
+    assert done.returncode == 1
+    assert "units: pytest ended with 4" in done.stdout
+    assert "sums" not in json.loads((project.folder / "build" / "tests" / "passed.json").read_text())
+
+
+def test_a_nightly_component_is_left_out_where_the_recorded_run_has_passed_it(project: Project) -> None:
+    assert project.run("--all", "--record").returncode == 0
+    recorded = json.loads((project.folder / "tools" / "suite" / "recorded.json").read_text())
+    assert set(recorded["passed"]) == {"e2e/pages"}
+    shutil.rmtree(project.folder / "build")  # as in a fresh clone
+    fresh = project.run()
+    assert fresh.stdout.startswith("tests: sums, words (SEED=")
+    assert "e2e/pages is left out: it passed in the recorded run" in fresh.stdout
+    project.write("pages/data.txt", "wrong")
+    assert project.run().returncode == 1
+
+
+def test_tests_that_read_what_they_do_not_depend_on_are_named(project: Project) -> None:
+    project.write("words/tests/test_words.py", READS.format(name="words", path="sums/src/data.txt"))
+    assert "\n  words: sums/src/data.txt\n" in project.run().stdout
+
+
+def test_an_unknown_component_is_answered_with_those_that_there_are(project: Project) -> None:
+    done = project.run("--part", "sum")
+    assert done.returncode == 2
+    assert done.stderr == "test: expected a component of the project, got PART=sum; there are: e2e/pages, sums, words\n"
+
+
+def test_every_file_of_tests_belongs_to_a_component() -> None:
+    known = components.read_components()
+    places = [path for component in known for path in component.tests]
+    files = [name for name in components.repository_files() if is_run_by_name(Path(name).name)]
+    assert [name for name in files if not components.lies_in(name, places)] == []
+    assert [path for path in places if not (ROOT / path).exists()] == []
+    unknown = [
+        f"{component.name}: {path}" for component in known for path in component.depends if not (ROOT / path).exists()
+    ]
+    assert unknown == []
+
+
+def is_run_by_name(name: str) -> bool:
+    """The files that pytest, go test and node --test look for."""
+    return (name.startswith("test_") and name.endswith(".py")) or name.endswith(("_test.go", ".test.js"))
