@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,40 @@ def test_it_is_the_same_in_each_process() -> None:
     program = "from gatewright_controller.gateway_file import *; print(render(effective(None, {}, {})).hex())"
     made = {subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout for _ in range(4)}
     assert made == {f"{render(effective(None, {}, {})).hex()}\n".encode()}
+
+
+def print_listeners(file: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gatewright_controller", "--print-listeners", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_listeners_are_printed_as_envoy_is_given_them(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        "{apiVersion: gatewright.dev/v1, kind: Gateway, spec: {"
+        "listeners: [{name: safe, port: 8443, protocol: https, "
+        "tls: {certificates: [main], clientCertificates: {authority: staff}}}],"
+        "certificates: {main: {certificateFile: /tls/main.pem, keyFile: /tls/main.key}},"
+        "authorities: {staff: {file: /tls/staff.pem, revocationFile: /tls/staff.crl}}}}"
+    )
+    printed = json.loads(print_listeners(file).stdout)
+    (listener,) = printed["listeners"]
+    assert listener["address"]["socket_address"]["port_value"] == 8443
+    main = {"certificate_chain": {"filename": "/tls/main.pem"}, "private_key": {"filename": "/tls/main.key"}}
+    staff = {"trusted_ca": {"filename": "/tls/staff.pem"}, "crl": {"filename": "/tls/staff.crl"}}
+    assert printed["secrets"] == {
+        "certificate/main": {"tls_certificate": main}, "authority/staff": {"validation_context": staff}
+    }  # fmt: skip
+    named = json.dumps(listener)
+    assert all(f'"name": "{secret}"' in named for secret in printed["secrets"])
+
+
+def test_of_a_document_that_is_no_gateway_no_listeners_are_printed(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("apiVersion: gatewright.dev/v1\nkind: Api\n")
+    done = print_listeners(file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{file}:2: kind: expected 'Gateway', got 'Api'" in done.stderr
 
 
 def test_nothing_is_read_but_what_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

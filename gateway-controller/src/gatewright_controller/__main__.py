@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's core reads it at import, and logs to stderr as it likes
 
 from gatewright_documents.mistake import Invalid
 
 from gatewright_controller import logs
-from gatewright_controller.node_server import ListenError
 from gatewright_controller.private import keep_private
-from gatewright_controller.server import serve
-from gatewright_controller.settings import load_settings, reference
-from gatewright_controller.store import StoreError
+from gatewright_controller.settings import Settings, load_settings, reference
 
 log = logging.getLogger(__name__)
 
@@ -31,19 +30,41 @@ def main() -> int:
         return 0
     logs.set_up()
     try:
-        keep_private()
-    except OSError as error:
-        log.warning("other processes of this user can read this one", extra={"reason": error.strerror})
-    os.umask(0o077)  # the database holds parameters, and parameters hold secrets
-    try:
-        file = given.pop("settings", None)
-        settings = load_settings(file, os.environ, given)
-        logs.set_level(settings.log_level)
-        asyncio.run(serve(settings))
+        if written := given.pop("print_listeners", None):
+            return _print_listeners(written)
+        return _run(given)
     except Invalid as invalid:
         for mistake in invalid.mistakes:
             log.error(str(mistake))
         return 1
+
+
+def _print_listeners(written: Path) -> int:
+    from gatewright_controller.gateway_file import envoy_listeners, read_effective
+
+    json.dump(envoy_listeners(read_effective(written)), sys.stdout, indent=2)
+    sys.stdout.write("\n")
+    return 0
+
+
+def _run(given: dict[str, Any]) -> int:
+    try:
+        keep_private()
+    except OSError as error:
+        log.warning("other processes of this user can read this one", extra={"reason": error.strerror})
+    os.umask(0o077)  # the database holds parameters, and parameters hold secrets
+    settings = load_settings(given.pop("settings", None), os.environ, given)
+    logs.set_level(settings.log_level)
+    return _serve(settings)
+
+
+def _serve(settings: Settings) -> int:
+    from gatewright_controller.node_server import ListenError  # here, for what only prints does without a server
+    from gatewright_controller.server import serve
+    from gatewright_controller.store import StoreError
+
+    try:
+        asyncio.run(serve(settings))
     except (ListenError, StoreError) as error:
         log.error(str(error))
         return 1
@@ -67,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
     parser.add_argument("--settings", metavar="FILE", type=Path, help="YAML; options and environment go over it")
     parser.add_argument("--print-settings", action="store_true", default=None, help="all settings with their comments")
+    parser.add_argument("--print-listeners", metavar="FILE", type=Path, help="of a Gateway, as Envoy is given them")
     return parser
 
 

@@ -1,5 +1,5 @@
 """What a node is to listen on, for who starts nodes: a Gateway as it was written, the environment over it and options
-over both, as one document; and that document rendered. Pure, and without a controller.
+over both, as one document; and that document rendered. Without a controller, and pure but for `read_effective`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import NamedTuple
 
+from gatewright_documents.document import read_file
 from gatewright_documents.mistake import Invalid, Unreadable, format_path
 from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_reader import read_yaml
@@ -63,6 +64,15 @@ def effective(document: JsonObject | None, environment: Mapping[str, str], optio
         raise Invalid([replace(one, field=said.get(one.field, one.field)) for one in invalid.mistakes]) from None
 
 
+def read_effective(file: FilePath) -> JsonObject:
+    """An effective document. Raises `Invalid`, with the file's name."""
+    document = read_file(file, str(file))
+    try:
+        return gateway_to_document(validate_gateway(document.value if isinstance(document.value, dict) else {}))
+    except Invalid as invalid:
+        raise Invalid([document.located(one) for one in invalid.mistakes]) from None
+
+
 def render(document: JsonObject, obtained: FilePath = OBTAINED) -> bytes:
     """The serialized node.v1.Gateway of an effective document, digest set. Same input, same bytes.
 
@@ -71,6 +81,30 @@ def render(document: JsonObject, obtained: FilePath = OBTAINED) -> bytes:
     from gatewright_controller.translate import translate_gateway  # here, for Envoy's types take half a second
 
     return translate_gateway(gateway_from_document(document), obtained).SerializeToString(deterministic=True)
+
+
+def envoy_listeners(document: JsonObject, obtained: FilePath = OBTAINED) -> JsonObject:
+    """What Envoy is given for an effective document, in Envoy's own JSON: its listeners, and by their names the secrets
+    that these ask for (`certificate/NAME`, `authority/NAME`), as files.
+    """
+    from gatewright_controller.translate import translate_gateway
+    from gatewright_controller.translate.envoy.messages import LISTENER, document_of
+
+    rendered = translate_gateway(gateway_from_document(document), obtained)
+    secrets: JsonObject = {
+        f"certificate/{one.name}": {
+            "tls_certificate": {
+                "certificate_chain": {"filename": one.certificate_file},
+                "private_key": {"filename": one.key_file},
+            }
+        }
+        for one in rendered.certificates
+    }
+    for one in rendered.authorities:
+        revoked: JsonObject = {"crl": {"filename": one.revocation_file}} if one.revocation_file else {}
+        context: JsonObject = {"trusted_ca": {"filename": one.file}, **revoked}
+        secrets[f"authority/{one.name}"] = {"validation_context": context}
+    return {"listeners": [document_of(LISTENER, one) for one in rendered.listeners], "secrets": secrets}
 
 
 def write_placeholders(document: JsonObject, obtained: FilePath) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gatewright_documents.document import read_file
 from gatewright_documents.mistake import Invalid, Mistake, format_path, shown
 from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET
@@ -21,6 +20,7 @@ from msgspec import UNSET
 from gatewright_controller.acme.certificates import AcmeCertificates, wanted_by
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.finished import finished
+from gatewright_controller.gateway_file import read_effective
 from gatewright_controller.gateway_masks import unmasked_gateway
 from gatewright_controller.model import Gateway, GatewaySpec, UpstreamTls, gateway_from_document, gateway_to_document
 from gatewright_controller.model.settings_fields import settings_fields
@@ -74,7 +74,7 @@ class Gateways:
     ) -> None:
         self._acme = acme
         self._store, self._deployment, self._file = store, deployment, file
-        self._started = self._written = _read(file) if file else None
+        self._started = self._written = read_effective(file) if file else None
         self._writing = asyncio.Lock()
         self._current = self._chosen(self._written, store.gateway())
 
@@ -145,7 +145,7 @@ class Gateways:
         async with self._writing:
             if self._file is None:
                 raise NoGatewayError
-            written = await asyncio.to_thread(_read, self._file)
+            written = await asyncio.to_thread(read_effective, self._file)
             chosen = self._chosen(written, await asyncio.to_thread(self._store.gateway))
             assert chosen is not None
             await self._refuse_unnamed(chosen.document)
@@ -202,15 +202,6 @@ class Gateways:
             removed=tuple(sorted(before.keys() - after.keys())),
             restart=_restart(self._started, document) if self._started else (),
         )
-
-
-def _read(file: Path) -> JsonObject:
-    """An effective document. Raises `Invalid`, with the file's name."""
-    document = read_file(file, str(file))
-    try:
-        return gateway_to_document(validate_gateway(document.value if isinstance(document.value, dict) else {}))
-    except Invalid as invalid:
-        raise Invalid([document.located(one) for one in invalid.mistakes]) from None
 
 
 def _is_still_valid(stored: StoredGateway) -> bool:
