@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench import cpu, load_tool
 from bench.executor import messages, start, streams
-from bench.executor.cases import CASES, OURS, SATURATION, SERVERS, V0, V1, Case, Server
+from bench.executor.cases import CASES, OURS, REGISTRY, SATURATION, SERVERS, V0, V1, Case, Server
 from bench.executor.messages import REQUEST
 from bench.load_tool import Result
 from bench.processes import environment, running
@@ -23,6 +23,7 @@ from bench.sample import FOREIGN_LIMIT, Mark
 WARMUP = 0.5
 OWN_METHOD = "/gatewright.executor.v1.PythonExecutorService/ExecuteStream"
 NAIVE_METHOD = "/gatewright.bench.naive.NaiveExecutor/ExecuteStream"
+INPROC_PROGRAM = "gateway-runtime/python-executor/bench/inproc.py"  # it calls the executor's inside, and is its own
 START, IMPORT, RESIDENT, INPROC = "start", "import", "resident", "inproc"
 STREAM_RATE, STREAM_EVENT, STREAM_IDLE = "stream: MB/s", "stream: CPU µs of an event", "stream: KB that one takes"
 
@@ -94,7 +95,7 @@ class Campaign:
         yield Sample(IMPORT, OURS, number, start.import_seconds(self._folder))
         yield Sample(START, OURS, number, start.executor_seconds(self._folder))
         for kind in (REQUEST, messages.RESPONSE, messages.BODY):
-            yield Sample(f"{INPROC}-{kind}", OURS, number, _inproc(kind))
+            yield Sample(f"{INPROC}-{kind}", OURS, number, _inproc(kind, self._folder))
 
     @contextlib.contextmanager
     def _start(self, server: Server) -> Iterator[Running]:
@@ -154,9 +155,14 @@ def _streams(folder: Path) -> Iterator[Sample]:
     yield Sample(STREAM_IDLE, OURS, 0, found.idle)
 
 
-def _inproc(kind: str) -> float:
-    command = [sys.executable, "-m", "bench.executor.inproc", kind]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+def _inproc(kind: str, folder: Path) -> float:
+    execution = messages.written(folder, "inproc.bin", messages.execution(kind))
+    command = [
+        sys.executable, INPROC_PROGRAM, "--registry", str(REGISTRY), "--policy", "headers:v1.0.0",
+        "--parameters", json.dumps(messages.PARAMS), "--execution", str(execution),
+    ]  # fmt: skip
+    policies = {"PYTHONPATH": "."}  # the registry names them as modules of this repository
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment() | policies)
     return float(json.loads(done.stdout)["us"])
 
 

@@ -16,8 +16,6 @@ from queue import SimpleQueue
 import grpc
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor._gen.python_executor_pb2_grpc import PythonExecutorServiceStub
-from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
-from gatewright_executor.server import MAX_MESSAGE_BYTES
 
 from bench import cpu
 from bench.executor import messages, start
@@ -28,12 +26,10 @@ BYTES = 512 << 20  # that pass, in all
 AT_ONCE = 4  # streams that they pass by
 WAITING = 2000  # streams, each with
 EVENT_BYTES = 200
+WINDOW_BYTES, PIECE_BYTES = 256 << 10, 64 << 10  # python_executor.proto: credit to begin with, and of one piece
 EVENTS_PER_SECOND = 1  # for
 SECONDS = 5
-LIMIT = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-]
+UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class Engine:
     requests: SimpleQueue[pb.RequestFrame | None] = field(default_factory=SimpleQueue)
 
     def __post_init__(self) -> None:
-        channel = grpc.insecure_channel(f"unix:{self.socket}", options=LIMIT)
+        channel = grpc.insecure_channel(f"unix:{self.socket}", options=UNLIMITED)
         self.replies: Iterator[pb.ReplyFrame] = PythonExecutorServiceStub(channel).ExecuteStream(
             iter(self.requests.get, None)
         )
