@@ -19,7 +19,6 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from gatewright_controller.settings import reference
 
 from e2e.kit.gateway import READY_SECONDS, Json, api, credentials, eventually
 from e2e.kit.markdown import blocks, page, section
@@ -137,7 +136,9 @@ def test_a_second_node_takes_its_apis_from_the_controller_of_the_first(
 
 
 def test_a_controller_of_its_own_reads_a_settings_file(gateway_folder: Path, places: Path, upstream: Upstream) -> None:
-    settings = yaml.safe_load(reference()) | {
+    command = [sys.executable, "-m", "gatewright_controller", "--print-settings"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    settings = yaml.safe_load(printed) | {
         "listen": "127.0.0.1:0",
         "nodeListen": f"unix:{places}/controller.sock",
         "definitions": str(gateway_folder / "build" / "stock" / "policy-definitions"),

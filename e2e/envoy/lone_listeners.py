@@ -1,20 +1,18 @@
-"""An Envoy with the listeners of a Gateway, as the controller renders them, and nothing else of a node: what is behind
+"""An Envoy with the listeners of a Gateway, as the controller prints them, and nothing else of a node: what is behind
 them is one upstream, and their certificates come from files. What Envoy itself makes of a Gateway."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import yaml
-from gatewright_controller._gen import node_pb2
-from gatewright_controller.gateway_file import effective, render
-from gatewright_controller.translate.envoy.messages import LISTENER, document_of
 
 from e2e.kit.gateway import Json, eventually
 from e2e.kit.lone_envoy import BOOTSTRAP, cluster
@@ -66,11 +64,16 @@ class LoneListeners:
 
 @contextmanager
 def lone_listeners(
-    spec: Json, upstream: int, certificates: Mapping[str, tuple[Path, Path]] | None = None, **authorities: Path
+    spec: Json,
+    upstream: int,
+    certificates: Mapping[str, tuple[Path, Path]] | None = None,
+    change: Callable[[Json], None] = lambda _: None,
+    **authorities: Path,
 ) -> Iterator[LoneListeners]:
     """Envoy with the listeners of a Gateway of this spec, each on a free port.
 
-    upstream: where all requests go. certificates: by name, the files of certificate and key. authorities: by name.
+    upstream: where all requests go. certificates: by name, the files of certificate and key. change: makes a printed
+    listener another, as where a test would wait for minutes. authorities: by name.
     """
     with tempfile.TemporaryDirectory(prefix="gw-") as name:
         directory = Path(name)
@@ -80,14 +83,27 @@ def lone_listeners(
             name: {"certificateFile": str(chain), "keyFile": str(key)} for name, (chain, key) in pairs
         }
         written["spec"]["authorities"] = {name: {"file": str(file)} for name, file in authorities.items()}
-        message = node_pb2.Gateway.FromString(render(effective(written, {}, {})))
-        secrets = dict(_secrets(message, directory))
-        listeners = [_alone(document_of(LISTENER, one), secrets) for one in message.listeners]
+        printed = _print(written, directory)
+        for listener in printed["listeners"]:
+            change(listener)
+        secrets = {name: _write_secret(name, secret, directory) for name, secret in printed["secrets"].items()}
+        listeners = [_alone(listener, secrets) for listener in printed["listeners"]]
         envoy = LoneListeners(directory, _config(directory, listeners, upstream))
         try:
             yield envoy.wait_ready()
         finally:
             envoy.stop()
+
+
+def _print(gateway: Json, directory: Path) -> Json:
+    """The listeners that Envoy is given for a Gateway, and the secrets that these name."""
+    file = directory / "gateway.json"
+    file.write_text(json.dumps(gateway))
+    command = [sys.executable, "-m", "gatewright_controller", "--print-listeners", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    printed: Json = json.loads(done.stdout)
+    return printed
 
 
 def _config(directory: Path, listeners: list[Json], upstream: int) -> Json:
@@ -102,20 +118,11 @@ def _config(directory: Path, listeners: list[Json], upstream: int) -> Json:
     }
 
 
-def _secrets(message: node_pb2.Gateway, directory: Path) -> Iterator[tuple[str, Path]]:
-    """What the engine would serve by SDS, in files."""
-    for one in message.certificates:
-        files = {"certificate_chain": {"filename": one.certificate_file}, "private_key": {"filename": one.key_file}}
-        yield _secret(f"certificate/{one.name}", {"tls_certificate": files}, directory)
-    for each in message.authorities:
-        context = {"validation_context": {"trusted_ca": {"filename": each.file}}}
-        yield _secret(f"authority/{each.name}", context, directory)
-
-
-def _secret(name: str, content: Json, directory: Path) -> tuple[str, Path]:
+def _write_secret(name: str, content: Json, directory: Path) -> Path:
+    """What the engine would serve by SDS, in a file."""
     file = directory / f"{name.replace('/', '-')}.json"
     file.write_text(json.dumps({"resources": [{"@type": f"{TLS}.Secret", "name": name, **content}]}))
-    return name, file
+    return file
 
 
 def _alone(value: Json, secrets: Mapping[str, Path]) -> Json:

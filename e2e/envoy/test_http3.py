@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import pytest
 from aioquic.tls import SessionTicket
-from gatewright_controller.translate.envoy import quic
 
 from e2e.envoy.lone_listeners import LoneListeners, lone_listeners
 from e2e.envoy.test_listener_tls import client
@@ -259,12 +258,20 @@ def test_clients_are_told_how_many_streams(secured: LoneListeners, trusted: Auth
     assert run(told()) in range(7, 9)  # what is done makes place for another
 
 
-def test_an_answer_may_pause_for_longer_than_a_client_may_be_silent(
-    trusted: Authority, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who is still there says so when asked; who is not is gone after that time."""
-    monkeypatch.setattr(quic, "SILENT_SECONDS", 3)
-    monkeypatch.setattr(quic, "PROBED_SECONDS", 1)
+def hurry_quic(listener: Json) -> None:
+    """Three seconds of silence in the place of minutes, and a sign of life asked for after one."""
+    if (quic := listener.get("udp_listener_config")) is None:
+        return
+    assert quic["quic_options"]["idle_timeout"] == "300s"
+    quic["quic_options"]["idle_timeout"] = "3s"
+    for chain in listener["filter_chains"]:
+        options = chain["filters"][-1]["typed_config"]["http3_protocol_options"]["quic_protocol_options"]
+        assert set(options["connection_keepalive"].values()) == {"60s"}
+        options["connection_keepalive"] = dict.fromkeys(options["connection_keepalive"], "1s")
+
+
+def test_an_answer_may_pause_for_longer_than_a_client_may_be_silent(trusted: Authority, upstream: Upstream) -> None:
+    """A client that is still there says so when asked; one that has vanished is gone after that time."""
 
     def slow(_: object) -> Reply:
         time.sleep(5)
@@ -282,7 +289,8 @@ def test_an_answer_may_pause_for_longer_than_a_client_may_be_silent(
             connection.vanish()
 
     spec = {"listeners": [https("open", 8443)]}
-    with lone_listeners(spec, upstream.port, {"main": trusted.signed("main", "127.0.0.1")}) as listeners:
+    certificates = {"main": trusted.signed("main", "127.0.0.1")}
+    with lone_listeners(spec, upstream.port, certificates, hurry_quic) as listeners:
         port = listeners.ports["open/http3"]
         assert run(ask(port)) == b"at last"
         upstream.reset()

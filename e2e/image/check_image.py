@@ -14,7 +14,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gatewright_builder.tree import write_tree
 
 from e2e.image.container import HARDENED, LIMITS, Container, started
 from e2e.image.engine import BUILDAH, called, inspect, podman
@@ -83,7 +82,10 @@ def test_no_key_or_credential_beside_the_sources_reaches_a_build_stage(tmp_path:
         "terraform.tfstate", ".git-credentials", ".gnupg/secring.gpg",
     ]  # fmt: skip
     context = tmp_path / "context"
-    write_tree(dict.fromkeys((*kept, *secret), b"x"), context)
+    for path in (*kept, *secret):
+        file = context / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x")
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /context/\n")
     tag = "gatewright:context"
     ignored = ("--ignorefile", str(ROOT / ".dockerignore"))

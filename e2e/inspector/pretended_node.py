@@ -9,12 +9,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
-from gatewright_controller.node_documents import DOCUMENTS
 from grpc import aio
 
 from e2e.inspector.lone_controller import LoneController
 
 READY_SECONDS = 20
+DOCUMENTS = {
+    "chains": node_pb2.DOCUMENT_CHAINS,
+    "clusters": node_pb2.DOCUMENT_CLUSTERS,
+    "metrics": node_pb2.DOCUMENT_METRICS,
+    "stats": node_pb2.DOCUMENT_STATS,
+}
+"""By the names that they have in the management API."""
 
 
 class PretendedNode:
@@ -78,7 +84,7 @@ class PretendedNode:
 
     async def _observe(self, call: Any) -> None:
         known = [DOCUMENTS[name] for name in self.documents]
-        await call.write(node_pb2.Observed(node_id=self._id, documents=known))  # type: ignore[arg-type] # numbers
+        await call.write(node_pb2.Observed(node_id=self._id, documents=known))
         names = {number: name for name, number in DOCUMENTS.items()}
         async for asked in _messages(call):
             if asked.document:

@@ -1,4 +1,4 @@
-"""docs/reference/gateway.md is what the model says, and the samples of docs/how-to/gateway.md are Gateways."""
+"""docs/reference/gateway.md is what the model says, and what pages show as Gateways are Gateways."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ HOW_TO = ROOT / "docs" / "how-to" / "gateway.md"
 BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SAMPLES = BLOCK.findall(HOW_TO.read_text())
 LOGS = BLOCK.findall((ROOT / "docs" / "how-to" / "logs.md").read_text())
+STORE = BLOCK.findall((ROOT / "docs" / "how-to" / "store.md").read_text())
 
 
 def test_the_page_is_what_the_model_says(tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -34,13 +35,13 @@ def test_what_waits_for_a_restart_is_marked() -> None:
     assert PAGE.read_text().count("*Restart.*") == len(RESTART)
 
 
-@pytest.mark.parametrize("sample", SAMPLES + LOGS)
+@pytest.mark.parametrize("sample", SAMPLES + LOGS + STORE)
 def test_samples_are_gateways(sample: str) -> None:
     assert render(effective(parse_yaml(sample.encode()), {}, {}))
 
 
 def test_there_are_samples() -> None:
     assert len(SAMPLES) >= 5
-    assert len(LOGS) == 2
+    assert (len(LOGS), len(STORE)) == (2, 1)
     first = SAMPLES[0].split("spec:\n")[1]
     assert len(first.splitlines()) <= 10, "expected two listeners in ten lines"
