@@ -11,10 +11,10 @@ import httpx
 import pytest
 import yaml
 
+from e2e.kit.commands import apply
 from e2e.kit.gateway import Gateway, Json, api, attach, credentials
 from e2e.kit.markdown import commands, page
 from e2e.kit.upstream import Upstream
-from e2e.lifecycle.test_apply import apply
 
 NAME = "orders-v1"
 PAGE = "docs/how-to/apis.md"

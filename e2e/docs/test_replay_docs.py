@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from e2e.kit.commands import followers
 from e2e.kit.gateway import Gateway, eventually, running
 from e2e.kit.markdown import blocks, page, section
-from e2e.observe.test_explain import followers
 
 pytestmark = pytest.mark.timeout(180)
 PAGE = page("docs/how-to/replay.md")

@@ -17,12 +17,12 @@ import h2.settings
 import httpx
 import pytest
 
-from e2e.edge.test_upgrades import CRLF, SMUGGLED, SWITCHED, WEBSOCKET, Raw, asking
 from e2e.kit import model_events
 from e2e.kit.gateway import Gateway, api, attach
 from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.raw_http import connected
 from e2e.kit.secured import Secured, secured
+from e2e.kit.upgrading import CRLF, SMUGGLED, SWITCHED, WEBSOCKET, Raw, asking
 
 pytestmark = pytest.mark.timeout(60)
 SECONDS = 15.0

@@ -17,13 +17,13 @@ import pytest
 
 from e2e.image.container import HARDENED, LIMITS, Container, started
 from e2e.image.engine import BUILDAH, called, inspect, podman
+from e2e.kit.attachments import GO_HEADERS, SAMPLE
 from e2e.kit.clients import asking
 from e2e.kit.gateway import api, attach, eventually
 from e2e.kit.markdown import blocks, page
 from e2e.kit.places import ROOT
 from e2e.kit.traffic import traffic
 from e2e.kit.upstream import Upstream
-from e2e.policies.test_chain import GO_HEADERS, SAMPLE
 
 SUPERVISOR = "gatewright"
 BUILD = (

@@ -189,6 +189,16 @@ def running(
         gateway.stop()
 
 
+def refused(gateway: Gateway, definition: Json) -> dict[str, str]:
+    """The mistakes by field."""
+    with gateway.controller() as client:
+        answer = client.post("/v1/apis", json=definition)
+        assert answer.status_code == 422, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert client.get(f"/v1/apis/{definition['metadata']['name']}").status_code == 404
+    return {error["field"]: error["message"] for error in answer.json()["errors"]}
+
+
 _numbers = itertools.count(1)
 
 

@@ -8,13 +8,9 @@ from pathlib import Path
 import httpx
 import yaml
 
+from e2e.kit.commands import apply
 from e2e.kit.gateway import Gateway, Json, api, attach
 from e2e.kit.upstream import Upstream
-
-
-def apply(gateway: Gateway, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    command = ["gatewright", "apply", "--run-dir", str(gateway.run_dir), *arguments]
-    return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
 
 
 def written(folder: Path, *definitions: Json) -> Path:

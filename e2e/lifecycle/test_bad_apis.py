@@ -4,18 +4,8 @@ from __future__ import annotations
 
 import httpx
 
-from e2e.kit.gateway import Gateway, Json, api, attach
+from e2e.kit.gateway import Gateway, api, attach, refused
 from e2e.kit.upstream import Upstream
-
-
-def refused(gateway: Gateway, definition: Json) -> dict[str, str]:
-    """The mistakes by field."""
-    with gateway.controller() as client:
-        answer = client.post("/v1/apis", json=definition)
-        assert answer.status_code == 422, answer.text
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert client.get(f"/v1/apis/{definition['metadata']['name']}").status_code == 404
-    return {error["field"]: error["message"] for error in answer.json()["errors"]}
 
 
 def test_an_unknown_policy_lists_the_known_ones(gateway: Gateway, upstream: Upstream) -> None:

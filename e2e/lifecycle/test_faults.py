@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from e2e.kit.attachments import GO_HEADERS
 from e2e.kit.gateway import Gateway, api, attach, eventually, running
 from e2e.kit.traffic import traffic
 from e2e.kit.upstream import Upstream
 from e2e.kit.wire import Shape, http1
-from e2e.policies.test_chain import GO_HEADERS
 
 
 @pytest.fixture

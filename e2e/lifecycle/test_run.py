@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 
+from e2e.kit.attachments import GO_HEADERS
 from e2e.kit.gateway import Gateway, api, attach, eventually, running
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Upstream
-from e2e.policies.test_chain import GO_HEADERS
 
 REQUESTS = 2000
 

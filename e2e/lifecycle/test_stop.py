@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from e2e.kit.attachments import GO_HEADERS
 from e2e.kit.clients import asking
 from e2e.kit.gateway import api, attach, eventually, running
 from e2e.kit.upstream import Upstream
-from e2e.policies.test_chain import GO_HEADERS
 
 CHAIN = [GO_HEADERS, attach("mark", {"name": "stopping"})]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import queue
 import re
 import shlex
 import signal
@@ -12,86 +11,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from e2e.kit.attachments import GO_HEADERS
+from e2e.kit.commands import LIMIT_SECONDS, Tail, command, explained, followers, id_of, normal, tailing
 from e2e.kit.gateway import Gateway, Json, api, attach, credentials, eventually, fresh, running
 from e2e.kit.markdown import blocks, page
 from e2e.kit.upstream import Upstream
-from e2e.policies.test_chain import GO_HEADERS
 
-LIMIT_SECONDS = 60.0
 LIVE_SECONDS = 1.0
-
-
-def command(gateway: Gateway, *arguments: str) -> list[str]:
-    return ["gatewright", *arguments, "--run-dir", str(gateway.run_dir)]
-
-
-class Tail:
-    """A command that prints lines as exchanges end."""
-
-    def __init__(self, gateway: Gateway, *arguments: str) -> None:
-        words = command(gateway, *arguments)
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self._lines: queue.Queue[tuple[float, str]] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout
-        with self.process.stdout as lines:
-            for line in lines:
-                self._lines.put((time.monotonic(), line))
-
-    def line(self) -> str:
-        return self.timed()[1]
-
-    def timed(self) -> tuple[float, str]:
-        """When the next line came, and the line."""
-        return self._lines.get(timeout=LIMIT_SECONDS)
-
-    def end(self, number: int | None = None) -> tuple[int, str]:
-        """Its exit status, and what it said on stderr."""
-        if number is not None:
-            self.process.send_signal(number)
-        status = self.process.wait(LIMIT_SECONDS)
-        assert self.process.stderr
-        with self.process.stderr as said:
-            return status, said.read()
-
-
-@contextmanager
-def tailing(gateway: Gateway, *arguments: str) -> Iterator[Tail]:
-    """Of exchanges from now on: it watches when this returns."""
-    before = followers(gateway)
-    tail = Tail(gateway, "tail", *arguments)
-    try:
-        eventually("the node is asked", lambda: followers(gateway) > before, 30)
-        yield tail
-    finally:
-        if tail.process.poll() is None:
-            tail.end(signal.SIGINT)
-
-
-def followers(gateway: Gateway) -> int:
-    """How many observations the engine is asked for."""
-    return len(json.loads(gateway.admin("engine", "/recordings"))["recordings"])
-
-
-def explained(gateway: Gateway, request_id: str) -> str:
-    done = subprocess.run(
-        command(gateway, "explain", request_id), capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def id_of(line: str) -> str:
-    return line.split()[-1]
 
 
 def test_explain_names_the_third_of_five_that_changes_a_header(gateway: Gateway, upstream: Upstream) -> None:
@@ -110,17 +41,6 @@ def test_explain_names_the_third_of_five_that_changes_a_header(gateway: Gateway,
     assert said.count("header x-tier") == 1, "expected one policy to be named for it"
     for policy in ("log-message", "pass-on", "add-headers"):
         assert re.search(rf"^\d  {policy}:v1.0.0 +request ", said, re.MULTILINE)
-
-
-def normal(text: str) -> str:
-    """Without what is another each time: times, ids, ports, the chain, the node, and blanks that make up for them."""
-    for pattern, word in (
-        (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"), (r"(?m)^([0-9]{4}-.{5}T)?[0-9:]{8}.[0-9]+", "TIME"),
-        (r"[0-9.]+ m?s", "DURATION"), (r"chain [0-9a-f]{32}", "chain C"), (r"127.0.0.1:[0-9]+", "CLIENT"),
-        (r"(?m)^(node|began) .*", r"\1"), (r"(?m)(request|response)( +[0-9.]+)+", r"\1"), (r"█|  +", " "),
-    ):  # fmt: skip
-        text = re.sub(pattern, word, text)
-    return "\n".join(line.strip() for line in text.splitlines()).strip()
 
 
 def test_the_page_shows_what_is_printed(gateway: Gateway, upstream: Upstream) -> None:

@@ -13,14 +13,14 @@ import grpc
 import httpx
 import pytest
 
-from e2e.edge.test_upgrades import SWITCHED, WEBSOCKET, Raw, Socket, asking
 from e2e.kit.closed_port import closed_port
+from e2e.kit.commands import tailing
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually
+from e2e.kit.grpc_calls import Calls
 from e2e.kit.recorded import recorded, recording
 from e2e.kit.targets import targets
+from e2e.kit.upgrading import SWITCHED, WEBSOCKET, Raw, Socket, asking
 from e2e.kit.upstream import Reply, Upstream
-from e2e.observe.test_explain import tailing
-from e2e.routing.test_routing_retries import Calls
 
 WITHOUT_WAIT = attach("sleep", {"seconds": 0})
 CHAINS: dict[str, list[Json]] = {

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from e2e.kit.attachments import GO_HEADERS
 from e2e.kit.gateway import Gateway, api, attach, eventually, running
 from e2e.kit.places import ROOT
 from e2e.kit.recorded import admin, executions, failure, kept, recorded, recording
 from e2e.kit.upstream import Upstream
-from e2e.policies.test_chain import GO_HEADERS
 
 SECRET = "hunter2-hunter2"  # noqa: S105 - looked for in what is recorded
 

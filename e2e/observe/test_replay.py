@@ -17,12 +17,12 @@ import httpx
 import pytest
 from gatewright import testing
 
+from e2e.kit.attachments import GO_HEADERS
 from e2e.kit.gateway import Gateway, Json, api, attach
 from e2e.kit.places import ROOT
 from e2e.kit.policy_project import PolicyProject
 from e2e.kit.recorded import recorded, recording
 from e2e.kit.upstream import Recorded, Reply, Upstream
-from e2e.policies.test_chain import GO_HEADERS
 
 MARK = attach("mark", {"name": "one", "look": ["x-go-policy", "authorization"]})
 REWRITE = attach("rewrite-json", {"field": "seen", "value": "ja · oui"})

@@ -7,17 +7,9 @@ import json
 import httpx
 import pytest
 
+from e2e.kit.attachments import GO_HEADERS, SAMPLE
 from e2e.kit.gateway import Gateway, api, attach, eventually
 from e2e.kit.upstream import Recorded, Reply, Upstream
-
-GO_HEADERS = attach(
-    "add-headers",
-    {
-        "requestHeaders": [{"name": "X-Go-Policy", "value": "go"}],
-        "responseHeaders": [{"name": "X-Go-Policy", "value": "go"}],
-    },
-)
-SAMPLE = [attach("log-message"), attach("add-python-header"), GO_HEADERS]
 
 
 def test_go_python_go_in_both_phases(gateway: Gateway, upstream: Upstream) -> None:

@@ -11,14 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh
+from e2e.kit.commands import explained
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, refused
 from e2e.kit.markdown import blocks, page
 from e2e.kit.places import ROOT
 from e2e.kit.recorded import executions, recorded, recording
 from e2e.kit.scraping import scrape
 from e2e.kit.upstream import Recorded, Reply, Upstream
-from e2e.lifecycle.test_bad_apis import refused
-from e2e.observe.test_explain import explained
 
 TABLE = json.loads((ROOT / "conformance" / "conditions.json").read_text())
 BETA = 'request.headers["x-beta"] == "1" && request.method != "OPTIONS"'

@@ -13,12 +13,12 @@ import httpx
 import pytest
 import yaml
 
+from e2e.kit.commands import explained, id_of, normal, tailing
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
 from e2e.kit.markdown import blocks, page
 from e2e.kit.recorded import kept, recording
 from e2e.kit.scraping import scrape
 from e2e.kit.upstream import Recorded, Reply, Upstream
-from e2e.observe.test_explain import explained, id_of, normal, tailing
 
 REQUESTS = 1000
 PLAIN, DASHED, NONE = "4111111111111111", "4111-1111-1111-1111", "none"

@@ -20,12 +20,11 @@ from gatewright.streams import SseEvent, SseParser
 
 from e2e.kit import model_events
 from e2e.kit.counterparts import Counterparts, counterparts
-from e2e.kit.gateway import Gateway, api, attach, eventually, fresh, running
+from e2e.kit.gateway import Gateway, api, attach, eventually, fresh, refused, running
 from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.places import ROOT
 from e2e.kit.pool_targets import Target
 from e2e.kit.upstream import Recorded, Reply, Upstream
-from e2e.lifecycle.test_bad_apis import refused
 
 POLICIES = ROOT / "policies"
 FOLDERS = sorted(path.parent for path in POLICIES.glob("*/policy-definition.yaml"))

@@ -9,13 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent import futures
-from typing import Any
 
 import grpc
 import httpx
 import pytest
 
 from e2e.kit.gateway import Gateway, Json, api, attach
+from e2e.kit.grpc_calls import Calls
 from e2e.kit.targets import Target, targets
 
 RATE, SECONDS = 200, 3
@@ -236,22 +236,6 @@ class _Cut:
                 self.count += 1
                 connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
                 time.sleep(0.2)
-
-
-class Calls(grpc.GenericRpcHandler):
-    """Fails each method's first calls with UNAVAILABLE, and then answers with the count."""
-
-    def __init__(self, failures: int) -> None:
-        self.failures, self.calls = failures, Counter[str]()
-
-    def service(self, details: grpc.HandlerCallDetails) -> Any:
-        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-            self.calls[details.method] += 1
-            if self.calls[details.method] <= self.failures:
-                context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
-            return request + str(self.calls[details.method]).encode()
-
-        return grpc.unary_unary_rpc_method_handler(answer)
 
 
 @pytest.mark.parametrize("policies", [[], [attach("mark", {"name": "m"})]], ids=["plain", "policies"])

@@ -1,0 +1,91 @@
+"""Requests that ask for another protocol, and both ends of their connections, to the byte."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+from e2e.kit.gateway import Gateway
+
+CRLF = b"\r\n"
+WEBSOCKET = [b"connection: upgrade", b"upgrade: websocket", b"sec-websocket-version: 13", b"sec-websocket-key: eA=="]
+SWITCHED = CRLF.join([b"HTTP/1.1 101 Switching Protocols", *WEBSOCKET[:2], b"", b""])
+SMUGGLED = CRLF.join([b"POST /admin HTTP/1.1", b"host: a", b"content-length: 0", b"", b""])
+
+
+class Raw:
+    """An upstream that answers each connection's first request with given bytes, and notes all that comes after it."""
+
+    def __init__(self) -> None:
+        self.answer = b""
+        self.heads: list[bytes] = []
+        self.behind = b""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with connection:
+            came = b""
+            while CRLF * 2 not in came:
+                if not (data := connection.recv(65536)):
+                    return
+                came += data
+            head, _, behind = came.partition(CRLF * 2)
+            self.heads.append(head)
+            self.behind += behind
+            connection.sendall(self.answer)
+            while data := connection.recv(65536):
+                self.behind += data
+                connection.sendall(data)
+
+
+def asking(path: str, lines: list[bytes], method: str = "GET") -> bytes:
+    return CRLF.join([f"{method} {path} HTTP/1.1".encode(), b"host: test.local", *lines, b"", b""])
+
+
+class Socket:
+    """A client's connection, to the byte."""
+
+    def __init__(self, gateway: Gateway, request: bytes) -> None:
+        self._connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=15)
+        self._connection.sendall(request)
+
+    def __enter__(self) -> Socket:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def send(self, data: bytes) -> None:
+        with contextlib.suppress(ConnectionError):
+            self._connection.sendall(data)
+
+    def head(self) -> bytes:
+        """Of the answer."""
+        came = b""
+        while not came.endswith(CRLF * 2):
+            data = self._connection.recv(1)
+            assert data, f"expected an answer, got the end behind {came!r}"
+            came += data
+        return came
+
+    def read(self, size: int) -> bytes:
+        came = b""
+        while len(came) < size and (data := self._connection.recv(size - len(came))):
+            came += data
+        return came
+
+    def rest(self) -> bytes:
+        """Until the gateway ends the connection."""
+        came = b""
+        with contextlib.suppress(ConnectionError):
+            while data := self._connection.recv(65536):
+                came += data
+        return came
