@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from gatewright_documents.json_reader import line_tree, parse_json
-from gatewright_documents.mistake import Invalid, format_path
-from gatewright_documents.yaml_reader import OPENAPI, YAML_1_1, parse_yaml, read_located_yaml, read_yaml
+from gatewright_documents.mistake import Invalid, Mistake, Unreadable, format_path
+from gatewright_documents.yaml_reader import OPENAPI, YAML_1_1, Dialect, parse_yaml, read_located_yaml, read_yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +46,46 @@ def test_openapi_has_the_types_of_json_and_keys_as_they_are_written() -> None:
         read_yaml(b'{200: a, "200": b}', OPENAPI)
     with pytest.raises(Invalid, match="expected keys that are text, got an array"):
         read_yaml(b"? [a]\n: b", OPENAPI)
+
+
+@pytest.mark.parametrize("dialect", [YAML_1_1, OPENAPI])
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (b"<<", 1),
+        (b"# above\n&a <<", 2),
+        (b"a:\n  <<", 2),
+        (b"- a\n- <<", 2),
+        (b"<<: <<", 1),
+        (b"<<:\n- {a: 1}\n- <<", 3),
+        (b"&m <<: {b: 1}\na: *m", 2),
+        (b"a: {&m <<: {b: 1}}\n<<: *m", 2),
+    ],
+)
+def test_a_merge_key_is_a_key_only(dialect: Dialect, body: bytes, line: int) -> None:
+    with pytest.raises(Unreadable) as caught:
+        read_yaml(body, dialect)
+    assert caught.value.mistakes == [Mistake.expecting("'<<' as a key", "it as a value", "quote it", line=line)]
+
+
+@pytest.mark.parametrize("dialect", [YAML_1_1, OPENAPI])
+@pytest.mark.parametrize("body", [b"!!merge x", b"a: !!merge x", b"[!!merge x]", b"<<: !!merge x", b"&a !!merge <<"])
+def test_a_tag_makes_no_value_a_merge_key(dialect: Dialect, body: bytes) -> None:
+    with pytest.raises(Unreadable) as caught:
+        read_yaml(body, dialect)
+    expected = Mistake.expecting("no tag but those of JSON's types", "'!!merge'", "take it out", line=1)
+    assert caught.value.mistakes == [expected]
+
+
+@pytest.mark.parametrize("dialect", [YAML_1_1, OPENAPI])
+def test_quoted_a_merge_key_is_text(dialect: Dialect) -> None:
+    assert read_yaml(b"'<<'", dialect) == "<<"
+    assert read_yaml(b"{'<<': ['<<', !!str <<]}", dialect) == {"<<": ["<<", "<<"]}
+
+
+@pytest.mark.parametrize("dialect", [YAML_1_1, OPENAPI])
+def test_an_alias_of_a_merge_key_merges(dialect: Dialect) -> None:
+    assert read_yaml(b"a: {&m <<: {b: 1}}\nc: {*m : {d: 2}}", dialect) == {"a": {"b": 1}, "c": {"d": 2}}
 
 
 def test_who_reads_says_how_much_a_document_may_have() -> None:

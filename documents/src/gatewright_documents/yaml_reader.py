@@ -210,13 +210,13 @@ class _Reader:
 
     def _add(self, value: JsonValue, event: yaml.NodeEvent, known: LineTree | None = None) -> LineTree:
         """Puts a value, or a key, where it belongs; answers its lines. known: those of an alias's value."""
+        if value is MERGE_KEY and not self._expects_key():
+            raise _misplaced_merge_key(event)
         if not self._open:
             self._root, self._lines.line = value, line_of(event)
             return self._lines
         around = self._open[-1]
         if isinstance(around.value, list):
-            if value is MERGE_KEY:
-                raise _mistake(event, "'<<' as a key", "it as a value", "quote it")
             around.value.append(value)
             return self._located_below(around, len(around.value) - 1, line_of(event), known)
         if around.key is None:
@@ -228,8 +228,6 @@ class _Reader:
         if isinstance(key, _Merge):
             around.merged = value, known or LineTree(line_of(event)), event
             return around.merged[1]
-        if value is MERGE_KEY:
-            raise _mistake(event, "'<<' as a key", "it as a value", "quote it")
         around.value[key] = value
         return self._located_below(around, key, around.key_line, known)
 
@@ -295,6 +293,12 @@ def _mappings(value: JsonValue, lines: LineTree, event: yaml.NodeEvent) -> list[
 
 def _mistake(event: yaml.Event, expected: str, got: str, cure: str) -> Invalid:
     return Invalid([Mistake.expecting(expected, got, cure, line=line_of(event))])
+
+
+def _misplaced_merge_key(event: yaml.NodeEvent) -> Invalid:
+    if isinstance(event, yaml.ScalarEvent) and event.tag is not None:
+        return _wrong_tag(event, event.tag)
+    return _mistake(event, "'<<' as a key", "it as a value", "quote it")
 
 
 def _wrong_tag(event: yaml.Event, tag: str) -> Invalid:
