@@ -9,38 +9,35 @@ import (
 
 const day = 24 * time.Hour
 
-// expiry logs once that something ends within 30 days, once that it does within 7, and once that it has.
-type expiry struct{ said map[string]string }
+// expiry logs once that something ends within 30 days, once that it does within 7, and once that it has. It outlives the
+// sources that are watched, so that a Gateway that is applied again logs nothing again.
+type expiry struct{ stages map[string]string } // by kind and name: the last stage, and the end that it is of
 
 func (e *expiry) log(held Contents, log *slog.Logger, now time.Time) {
-	if e.said == nil {
-		e.said = map[string]string{}
+	stages := map[string]string{}
+	logOne := func(kind, name string, end time.Time) {
+		key := kind + " " + name
+		stage, urgent := stageOf(end, now)
+		if stages[key] = stage + end.String(); stage != "" && stages[key] != e.stages[key] {
+			logEnd(kind, name, end, stage, urgent, log)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(held.Certificates)) {
-		e.logOne("certificate", name, held.Certificates[name].Expires, log, now)
+		logOne("certificate", name, held.Certificates[name].Expires)
 	}
 	for _, name := range slices.Sorted(maps.Keys(held.Authorities)) {
-		e.logOne("authority", name, held.Authorities[name].Expires, log, now)
-		e.logOne("revocation list of authority", name, held.Authorities[name].ListsExpire, log, now)
+		logOne("authority", name, held.Authorities[name].Expires)
+		logOne("revocation list of authority", name, held.Authorities[name].ListsExpire)
 	}
+	e.stages = stages
 }
 
-func (e *expiry) logOne(what, name string, end time.Time, log *slog.Logger, now time.Time) {
-	stage, urgent := stageOf(end, now)
-	said := stage + end.String()
-	key := what + " " + name
-	if e.said[key] == said {
-		return
-	}
-	e.said[key] = said
-	if stage == "" {
-		return
-	}
+func logEnd(kind, name string, end time.Time, stage string, urgent bool, log *slog.Logger) {
 	say := log.Warn
 	if urgent {
 		say = log.Error
 	}
-	say(what+" "+stage+": replace its file", "name", name, "end", end.UTC().Format(time.RFC3339))
+	say(kind+" "+stage+": replace its file", "name", name, "end", end.UTC().Format(time.RFC3339))
 }
 
 // stageOf says in words how near an end is; "": not near.

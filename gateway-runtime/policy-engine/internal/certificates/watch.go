@@ -27,9 +27,10 @@ type Watcher struct {
 	log     *slog.Logger
 	changes chan Contents
 
-	mutex sync.Mutex
-	end   chan struct{} // closed to end the goroutine that looks; nil: there is none
-	done  chan struct{}
+	mutex  sync.Mutex
+	end    chan struct{} // closed to end the goroutine that looks; nil: there is none
+	done   chan struct{}
+	expiry expiry // of the goroutine that looks
 }
 
 // NewWatcher makes a watcher; period 0 is DefaultPeriod.
@@ -52,7 +53,7 @@ func (w *Watcher) Watch(sources Sources, held Contents) {
 		return
 	}
 	w.end, w.done = make(chan struct{}), make(chan struct{})
-	watch := &watch{sources: sources, held: held.clone(), marks: map[string]mark{}, log: w.log}
+	watch := &watch{sources: sources, held: held.clone(), marks: map[string]mark{}, log: w.log, expiry: &w.expiry}
 	go func(end <-chan struct{}, done chan<- struct{}) {
 		defer close(done)
 		w.run(end, watch)
@@ -101,7 +102,7 @@ type watch struct {
 	held    Contents
 	marks   map[string]mark // by "certificate NAME" and "authority NAME"
 	log     *slog.Logger
-	expiry  expiry
+	expiry  *expiry
 }
 
 // mark is what a source's files looked like at the last look.

@@ -2,7 +2,6 @@ package certificates_test
 
 import (
 	"bytes"
-	"crypto/elliptic"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -214,24 +213,4 @@ func TestWhatIsWatchedNoMoreIsLetGo(t *testing.T) {
 	w.watcher.Watch(certificates.Sources{}, certificates.Contents{})
 	w.write(w.folder, w.ca.Issue("second.example"))
 	w.staysFor(100 * time.Millisecond)
-}
-
-func TestTheEndOfACertificateIsSaidBefore(t *testing.T) {
-	w := watch(t, t.TempDir())
-	key := certificatestest.Key
-	for _, c := range []struct {
-		left time.Duration
-		said string
-	}{
-		{29 * 24 * time.Hour, "certificate ends in less than 30 days"}, {6 * 24 * time.Hour, "certificate ends in less than 7 days"},
-		{-time.Minute, "certificate has expired"},
-	} {
-		w.write(w.folder, w.ca.IssueFor("web.example", key(t, elliptic.P256()), time.Now().Add(c.left)))
-		w.begin()
-		w.eventually(c.said, func() bool { return w.log.count(c.said) == 1 })
-	}
-	w.staysFor(50 * time.Millisecond)
-	if w.log.count("level=ERROR") != 2 || w.log.count("level=WARN") != 1 {
-		t.Errorf("expected one warning and two errors, got\n%s", &w.log.text)
-	}
 }
