@@ -152,7 +152,7 @@ class Dispatcher:
         """Runs an execution that has a slot, in this thread, and delivers its action."""
         if not execution.sink.claim(execution):
             return
-        now = time.monotonic()
+        now = worker.clock()
         hook = execution.instance.hooks.get(execution.phase)
         if now >= execution.deadline:
             action = refuse_late(execution, now)
@@ -197,7 +197,7 @@ class Dispatcher:
 
     def run_in_worker(self, execution: Execution, worker: Worker) -> None:
         """Runs an execution that has a slot, and those that get the slot after it, as many as there is time for."""
-        until = time.monotonic() + ROUND_SECONDS
+        until = worker.clock() + ROUND_SECONDS
         following: Execution | None = execution
         while following is not None:
             execution = following

@@ -45,7 +45,7 @@ class InlineBatch:
         self.executions = executions
         self.sink = sink
         self.worker = worker
-        self.began = time.monotonic()
+        self.began = worker.clock()
         self.stalled: Execution | None = None  # that one; another thread is the leader
 
     def run(self, slots: SlotBatch) -> None:
@@ -74,16 +74,19 @@ class InlineBatch:
 class InlineRunner:
     """Of one connection. `read(term)` is its reading loop: it reads until there is no more, or `term` is another one.
 
-    It is called here in each further thread that becomes the leader, with that one's term.
+    It is called here in each further thread that becomes the leader, with that one's term. clock: of its workers.
     """
 
-    def __init__(self, dispatcher: Dispatcher, read: Callable[[int], None]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, read: Callable[[int], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._dispatcher = dispatcher
+        self._clock = clock
         self._watchdog = dispatcher.watchdog
         self._read = read
         self._lock = threading.Lock()  # of these three:
         self._batch: InlineBatch | None = None  # that runs
-        self.worker = Worker()
+        self.worker = Worker(clock)
         self.term = 0  # of the leader: how many were leaders before it
         self._seen: Execution | None = None
         self._looks = 0  # that have seen it
@@ -155,7 +158,7 @@ class InlineRunner:
                 return
             self._watchdog.note_stalled(batch.worker)
             execution.instance.latency.demote()
-            self._batch, self.worker, self.term = None, Worker(), self.term + 1
+            self._batch, self.worker, self.term = None, Worker(self._clock), self.term + 1
             batch.stalled, term = execution, self.term
         try:
             batch.sink.flush()

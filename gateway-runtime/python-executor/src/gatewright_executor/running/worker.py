@@ -5,18 +5,20 @@ from __future__ import annotations
 import resource
 import threading
 import time
+from collections.abc import Callable
 
 from gatewright_executor.running.instance import Execution
 from gatewright_executor.running.latency import QUICK_SECONDS
 
 
 class Worker:
-    """What one thread does now, and has done. Written by that thread only; times are time.monotonic()."""
+    """What one thread does now, and has done. Written by that thread only; times are those of its clock."""
 
     __slots__ = (
         "_computed",
         "_measured_from",
         "_waits",
+        "clock",
         "ended",
         "execution",
         "finished",
@@ -25,7 +27,8 @@ class Worker:
         "was_slow",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
         self.execution: Execution | None = None  # that it runs
         self.started = 0  # executions
         self.finished = 0
@@ -38,7 +41,7 @@ class Worker:
     def measure_from_here(self) -> None:
         """From here on, what this thread waits for and computes is its executions' doing."""
         usage = resource.getrusage(resource.RUSAGE_THREAD)
-        self._measured_from = time.monotonic()
+        self._measured_from = self.clock()
         self.thread = threading.get_ident()
         self._waits = usage.ru_nvcsw
         self._computed = usage.ru_utime + usage.ru_stime
@@ -53,7 +56,7 @@ class Worker:
         """It has run that. Where it took long, it is slow if it waited or computed; else others had the core."""
         self.execution = None
         self.finished += 1
-        self.ended = time.monotonic()
+        self.ended = self.clock()
         self.was_slow = self.ended - execution.started >= QUICK_SECONDS and self._waited_or_computed(execution.started)
         execution.instance.latency.record(self.was_slow)
 
