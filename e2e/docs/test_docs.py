@@ -33,7 +33,18 @@ from sdk.policy import (
 )
 
 from e2e.kit.gateway import Gateway, Json, api, attach, credentials, running
-from e2e.kit.markdown import GO_TESTS, PAGES, blocks, commands, inline, links, named_tests, page, section
+from e2e.kit.markdown import (
+    GO_TESTS,
+    PAGES,
+    blocks,
+    commands,
+    inline,
+    links,
+    named_tests,
+    page,
+    repository_files,
+    section,
+)
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Reply, Upstream
 from sdk import testing
@@ -317,6 +328,7 @@ def test_the_figures_of_the_readme_are_those_of_the_bench() -> None:
 # ---------------------------------------------------------------- names
 
 STARTER = ROOT / "cli/src/gatewright_cli/starter"
+PARTS = ("cli", "gateway-builder", "gateway-controller", "gateway-runtime")  # whose variables are documented
 
 
 @pages
@@ -326,15 +338,25 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
+def root_folders() -> set[str]:
+    """The folders of the repository's root."""
+    return {file.parts[0] for file in repository_files() if len(file.parts) > 1}
+
+
 @pages
 def test_folders_and_files_that_are_named_are_there(path: Path) -> None:
     """What begins with a folder of the repository's root is a path in it, or in the folder that `gatewright init`
-    writes; `build/` is made by the build.
+    writes.
     """
-    folders = {each.name for each in ROOT.iterdir() if each.is_dir()} - {"build"}
+    folders = root_folders()
     named = [token for token in inline(path.read_text()) if re.fullmatch(r"[\w./-]+/[\w./-]*", token)]
     inside = [token for token in named if token.split("/")[0] in folders]
     assert [token for token in inside if not any((root / token).exists() for root in (ROOT, STARTER))] == []
+
+
+def test_what_the_make_targets_leave_is_no_part_of_the_repository() -> None:
+    assert {"docs", "cli", ".github"} <= root_folders()
+    assert not root_folders() & {"build", "dist", ".gatewright", ".venv", ".tools"}
 
 
 @pages
@@ -407,12 +429,8 @@ def test_bench_takes_its_options() -> None:
 @pages
 def test_variables_that_are_named_are_read(path: Path) -> None:
     names = set(re.findall(r"\bGATEWRIGHT_\w+", path.read_text()))
-    sources = [
-        each
-        for part in ("cli", "gateway-builder", "gateway-controller", "gateway-runtime")
-        for each in (ROOT / part).rglob("*.*")
-    ]
-    read = "".join(each.read_text() for each in sources if names and each.suffix in {".py", ".go", ".sh"})
+    sources = [file for file in repository_files() if file.parts[0] in PARTS and file.suffix in {".py", ".go", ".sh"}]
+    read = "".join((ROOT / file).read_text() for file in sources if names)
     read += controller_settings() + page("docs/reference/gateway.md")  # which the controller's tests hold to the model
     assert {name for name in names if name not in read} == set()
 
@@ -426,8 +444,8 @@ def controller_settings() -> str:
 def test_variables_that_are_read_are_listed() -> None:
     """Those of the controller's settings by their common beginning: the site has a page of them, made from the code."""
     text = page("docs/reference/environment.md")
-    parts = ("cli", "gateway-builder", "gateway-controller", "gateway-runtime")
-    sources = (each.read_text() for part in parts for each in (ROOT / part).glob("**/src/**/*.py"))
+    files = [file for file in repository_files() if file.parts[0] in PARTS and file.suffix == ".py"]
+    sources = ((ROOT / file).read_text() for file in files if "src" in file.parts)
     read = {name for source in sources for name in re.findall(r'"(GATEWRIGHT_[A-Z_]*[A-Z])"', source)}
     assert len(read) >= 8
     assert {name for name in read if f"`{name}`" not in text} == set()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from e2e.kit.places import ROOT
 
@@ -11,6 +14,13 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "bench" / "README.md", *ROOT.glob("changes/*.md")]
 )
 GO_TESTS = ROOT / "gateway-runtime" / "policy-engine"
+
+
+@functools.cache
+def repository_files() -> tuple[Path, ...]:
+    """The files that git has, relative to the root: what a run, a build or a tool leaves beside them is no part."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return tuple(Path(name) for name in listed.stdout.split("\0") if name)
 
 
 def page(name: str) -> str:
