@@ -33,8 +33,8 @@ type file struct {
 
 	mutex    sync.Mutex
 	open     *os.File
-	checked  time.Time
-	waited   bool // in vain for another process
+	checked  time.Time // that open is the file at the path
+	waited   bool      // in vain for another process
 	unsynced bool
 	timer    *time.Timer
 	chain    *chain // nil: lines have none
@@ -94,17 +94,18 @@ func (f *file) append(made *entry) error {
 	return f.synced()
 }
 
-// followed opens the path anew where another file, or none, is there by now: a log's rotation has moved ours away.
+// followed opens the path anew where another file, or none, is there by now: a log's rotation has moved ours away. Where
+// it cannot be opened, each line looks again: what is written to a file that was deleted is lost.
 func (f *file) followed() error {
 	if time.Since(f.checked) < looked {
 		return nil
 	}
-	f.checked = time.Now()
 	ours, err := f.open.Stat()
 	if err != nil {
 		return err
 	}
 	if there, err := os.Lstat(f.path); err == nil && os.SameFile(ours, there) {
+		f.checked = time.Now()
 		return nil
 	}
 	opened, err := openFile(f.path)
@@ -112,7 +113,7 @@ func (f *file) followed() error {
 		return err
 	}
 	err = errors.Join(f.flush(), f.open.Close())
-	f.open = opened
+	f.open, f.checked = opened, time.Now()
 	return err
 }
 

@@ -1,0 +1,87 @@
+package auditlog_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// moved is a policy whose file was moved away, with a folder in its place, in a synctest bubble: time passes as the test
+// says.
+type moved struct {
+	t      *testing.T
+	policy v1alpha.Policy
+	path   string
+}
+
+func newMoved(t *testing.T, onFailure string) *moved {
+	t.Helper()
+	folder := t.TempDir()
+	m := &moved{t, newPolicy(t, folder, `"begin": true, "onFailure": "`+onFailure+`"`), filepath.Join(folder, "audit.jsonl")}
+	if err := os.Rename(m.path, m.path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(m.path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// begins is whether upstream may be asked.
+func (m *moved) begins() bool {
+	m.t.Helper()
+	action, err := m.policy.OnRequest(m.t.Context(), request())
+	if action != nil || err != nil && !strings.Contains(err.Error(), "a line could not be written: open "+m.path+": is a directory") {
+		m.t.Fatalf("expected no action and no other failure, got %v, %v", action, err)
+	}
+	return err == nil
+}
+
+func TestNoExchangeBeginsWhileItsFileCannotBeMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMoved(t, "refuse")
+		time.Sleep(time.Second - 1)
+		if !m.begins() {
+			t.Error("expected the line to go to the file that was moved away, until the next look")
+		}
+		time.Sleep(1)
+		for range 3 {
+			if m.begins() {
+				t.Error("expected no exchange to begin, got one")
+			}
+			time.Sleep(time.Second / 3)
+		}
+		if found := lines(t, m.path+".1"); len(found) != 1 {
+			t.Errorf("expected the line of before in the file that was moved away, got %v", found)
+		}
+		if err := os.Remove(m.path); err != nil {
+			t.Fatal(err)
+		}
+		if !m.begins() {
+			t.Error("expected an exchange to begin as soon as its file can be made")
+		}
+		if found := lines(t, m.path); len(found) != 1 {
+			t.Errorf("expected its line in the new file, got %v", found)
+		}
+	})
+}
+
+func TestExchangesGoOnWithoutLinesWhileTheirFileCannotBeMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMoved(t, "continue")
+		time.Sleep(time.Second)
+		for range 3 {
+			if !m.begins() {
+				t.Error("expected the exchange to go on")
+			}
+		}
+		if found := lines(t, m.path+".1"); len(found) != 0 {
+			t.Errorf("expected no line in the file that was moved away, got %v", found)
+		}
+	})
+}
