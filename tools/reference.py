@@ -52,15 +52,7 @@ def pages() -> dict[str, str]:
         "gateway.md": gateway(),
         "upstreams.md": upstreams(),
         "statistics.md": go_structs.statistics(),
-        "gatewright-policy.md": module("gatewright.policy"),
-        "gatewright-testing.md": module("gatewright.testing"),
-        "gatewright-metrics.md": module("gatewright.metrics"),
-        "gatewright-streams.md": module("gatewright.streams"),
-        "gatewright-background.md": module("gatewright.background"),
-        "gatewright-bearer.md": module("gatewright.bearer"),
-        "gatewright-secrets.md": module("gatewright.secrets"),
-        "gatewright-clock.md": module("gatewright.clock"),
-        "gatewright-store.md": module("gatewright.store"),
+        **{f"{name.replace('.', '-')}.md": module(name) for name in SDK},
         **policy_pages.pages(),
     }
 
@@ -409,6 +401,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "Metrics": ("Counter", "Gauge", "Histogram", "DEFAULT_BUCKETS", "MetricError"),
         "One set of label values": ("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
     },
+    "gatewright.action": {"The gateway's check of an action": ("check", "ActionError")},
     "gatewright.background": {
         "A value": ("Fresh", "NotReadyError"),
         "Work": ("every", "Every"),
@@ -417,6 +410,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "A request's token": ("token", "raw_token", "only", "json_object"),
         "A request that does not pass": ("RefusedError", "missing", "ErrorCode"),
     },
+    "gatewright.cookies": {"A cookie of a response": ("set_cookie",)},
     "gatewright.secrets": {"A secret": ("Secret",)},
     "gatewright.clock": {"The time": ("now", "monotonic"), "For tests": ("use", "Source")},
     "gatewright.store": {
@@ -454,8 +448,8 @@ INSIDE = {"RequestFields", "ResponseFields", "HOOKS", "STREAM_HOOKS"}
 
 def module(name: str) -> str:
     """A page of one module of the SDK. Raises where it has something that no section names, or the other way round."""
-    found = importlib.import_module(name)
-    public = set(getattr(found, "__all__", None) or own_names(found)) - INSIDE
+    found, alias = importlib.import_module(name), importlib.import_module(name.replace("gatewright", "sdk"))
+    public = set(getattr(alias, "__all__", None) or getattr(found, "__all__", None) or own_names(found)) - INSIDE
     named = [each for section in SDK[name].values() for each in section]
     if public != set(named):
         odd = ", ".join(sorted(public ^ set(named)))

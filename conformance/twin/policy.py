@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from sdk.peer import encode_peer
+from gatewright.peer import encode_peer
 from sdk.policy import (
     Chunks,
     ImmediateResponse,

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sdk.policy import ImmediateResponse, PolicyMetadata
 from sdk.store import MAX_VALUE
-from sdk.store_in_memory import StoreInMemory
-from sdk.testing import MovedClock
+from sdk.testing import MovedClock, StoreInMemory
 
 from sdk import testing
 

@@ -1,6 +1,7 @@
 """Every module imports alone, in a fresh interpreter, from any folder, and brings nothing but the standard library."""
 
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,8 @@ import pytest
 
 SOURCE = Path(gatewright.__file__).parent
 NAMES = sorted(path.stem for path in SOURCE.glob("*.py") if path.stem != "__init__")
+PUBLIC = sorted(path.stem for path in (SOURCE.parent / "sdk").glob("*.py") if path.stem != "__init__")
+PAGE = SOURCE.parents[3] / "docs" / "how-to" / "policies.md"
 CHECK = """
 import sys, importlib
 importlib.import_module(sys.argv[1])
@@ -28,7 +31,7 @@ def started() -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
 
 
-@pytest.mark.parametrize("module", [f"{package}.{name}" for package in ("gatewright", "sdk") for name in NAMES])
+@pytest.mark.parametrize("module", [*(f"gatewright.{name}" for name in NAMES), *(f"sdk.{name}" for name in PUBLIC)])
 def test_it_imports_alone(module: str, started: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", CHECK, module, *started]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
@@ -40,13 +43,19 @@ def test_the_version_is_the_distributions() -> None:
     assert gatewright.__version__ == project["project"]["version"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PUBLIC)
 def test_the_customers_name_gives_the_very_same_objects(name: str) -> None:
     ours, theirs = importlib.import_module(f"gatewright.{name}"), importlib.import_module(f"sdk.{name}")
-    public = [each for each in vars(ours) if not each.startswith("_")]
+    written = [member for member in vars(ours) if not member.startswith("_")]
+    public = getattr(theirs, "__all__", getattr(ours, "__all__", written))
     assert public
-    for each in getattr(ours, "__all__", public):
-        assert getattr(theirs, each) is getattr(ours, each)
+    for member in public:
+        assert getattr(theirs, member) is getattr(ours, member)
+
+
+def test_what_policies_import_is_what_the_page_lists() -> None:
+    section = PAGE.read_text().partition("\n### What a policy imports\n")[2].partition("\n#")[0]
+    assert re.findall(r"^\| `sdk\.(\w+)` \|", section, re.MULTILINE) == PUBLIC
 
 
 def test_a_folder_named_sdk_hurts_nobody_who_imports_gatewright(tmp_path: Path) -> None:

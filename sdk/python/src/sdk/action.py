@@ -1,3 +1,5 @@
-"""The name under which policies import `gatewright.action`: the very same objects."""
+"""The name under which policies import the check of actions from `gatewright.action`: the very same objects."""
 
-from gatewright.action import *  # noqa: F403
+from gatewright.action import ActionError, check
+
+__all__ = ["ActionError", "check"]

@@ -1,3 +1,5 @@
-"""The name under which policies import `gatewright.cookies`: the very same objects."""
+"""The name under which policies import `set_cookie` from `gatewright.cookies`; `Cookies` is in `sdk.policy`."""
 
-from gatewright.cookies import *  # noqa: F403
+from gatewright.cookies import set_cookie
+
+__all__ = ["set_cookie"]

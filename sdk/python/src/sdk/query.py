@@ -1,3 +1,0 @@
-"""The name under which policies import `gatewright.query`: the very same objects."""
-
-from gatewright.query import *  # noqa: F403

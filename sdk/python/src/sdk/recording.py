@@ -1,3 +1,0 @@
-"""The name under which policies import `gatewright.recording`: the very same objects."""
-
-from gatewright.recording import *  # noqa: F403
