@@ -1,8 +1,15 @@
-"""Golden pairs: NAME.in.yaml is an API, NAME.out.yaml its bundle, readable. `--update` rewrites the latter."""
+"""Goldens of bundles: NAME.in.yaml is an API, NAME.PART.yaml the part of its bundle that the input is about.
+
+`whole.bundle.yaml` is a bundle in full, and has every default. Parts show only how they differ from it, and "…" in the
+place of ids. For a new one write an empty file; `--update` fills it, and removes those that have nothing to show.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +21,32 @@ from envoy.extensions.filters.http.set_filter_state.v3 import set_filter_state_p
 from envoy.extensions.filters.http.set_metadata.v3 import set_metadata_pb2  # noqa: F401
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2  # noqa: F401
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2  # noqa: F401
-from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.translate import EdgeSettings, translate
 from gatewright_controller.validation import validate
-from gatewright_documents.values import JsonObject
+from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_reader import parse_yaml
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
+from .goldens import check, differences
+
 GOLDEN = Path(__file__).parent.parent / "testdata" / "golden"
+WHOLE = GOLDEN / "whole.bundle.yaml"
+PARTS = ("routes", "chosen_routes", "clusters", "chains")
+INPUTS = sorted(GOLDEN.glob("*.in.yaml"))
+ID = re.compile(r"\b[0-9a-f]{32,64}\b")
 
 
-def readable(bundle: node_pb2.ApiBundle) -> JsonObject:
+def goldens() -> list[Path]:
+    """Those that show a part."""
+    return sorted(set(GOLDEN.glob("*.yaml")) - {WHOLE, *INPUTS})
+
+
+def readable(source: Path, definitions: Definitions) -> JsonObject:
+    """The bundle of an API, with the messages that it holds as bytes."""
+    api = validate(parse_yaml(source.read_bytes()), definitions, {})
+    bundle = translate(api, definitions, EdgeSettings()).message
     shown = plain(bundle)
     shown["routes"] = [plain(route_components_pb2.Route.FromString(route)) for route in bundle.routes]
     if bundle.chosen_routes:
@@ -44,11 +64,73 @@ def plain(message: Message) -> JsonObject:
     return shown
 
 
-@pytest.mark.parametrize("source", sorted(GOLDEN.glob("*.in.yaml")), ids=lambda path: path.name)
-def test_golden(source: Path, definitions: Definitions, request: pytest.FixtureRequest) -> None:
-    api = validate(parse_yaml(source.read_bytes()), definitions, {})
-    made = readable(translate(api, definitions, EdgeSettings()).message)
-    golden = source.with_name(source.name.replace(".in.", ".out."))
-    if request.config.getoption("--update"):
-        golden.write_text(yaml.safe_dump(made, sort_keys=False, width=120))
-    assert made == yaml.safe_load(golden.read_text())
+def without_ids(bundle: JsonObject) -> JsonObject:
+    """Ids are hashes of content: a changed default changes them all, and test_chains.py holds what they promise."""
+    names = [item["name"] for part in ("routes", "clusters") for item in bundle[part]]
+    assert len({ID.sub("…", name) for name in names}) == len(set(names)), "names that only their ids tell apart"
+    shown: JsonObject = json.loads(ID.sub("…", json.dumps(bundle)))
+    return shown
+
+
+@pytest.fixture(scope="module")
+def bundle_of(definitions: Definitions) -> functools.partial[JsonObject]:
+    return functools.partial(functools.cache(readable), definitions=definitions)
+
+
+def test_everything_that_a_bundle_has_by_default(
+    bundle_of: functools.partial[JsonObject], request: pytest.FixtureRequest
+) -> None:
+    check(bundle_of(GOLDEN / "whole.in.yaml"), WHOLE, update=request.config.getoption("--update"))
+
+
+@pytest.mark.parametrize("golden", goldens(), ids=lambda path: path.name)
+def test_golden(golden: Path, bundle_of: functools.partial[JsonObject], request: pytest.FixtureRequest) -> None:
+    update = request.config.getoption("--update")
+    name, part, _ = golden.name.split(".")
+    assert part in PARTS, f"{golden.name}: expected NAME.PART.yaml with one of {', '.join(PARTS)}"
+    source = golden.with_name(f"{name}.in.yaml")
+    made = without_ids(bundle_of(source)).get(part, []) if source.exists() else []
+    if update and not made:
+        golden.unlink()
+        return
+    assert made, f"{golden.name}: no API has {part} for it; remove it with --update"
+    usual = without_ids(bundle_of(GOLDEN / "whole.in.yaml"))[usual_part(part)]
+    check(differences(made, usual), golden, update=update)
+
+
+def test_each_input_has_a_golden() -> None:
+    names = [{path.name.partition(".")[0] for path in paths} for paths in (INPUTS, [WHOLE, *goldens()])]
+    assert names[0] == names[1], "for each new input write an empty NAME.PART.yaml, and run pytest with --update"
+
+
+def test_each_field_of_each_bundle_is_in_a_golden(bundle_of: functools.partial[JsonObject]) -> None:
+    """Also where the input of the bundle is about something else."""
+    shown = set(fields(yaml.safe_load(WHOLE.read_text())))
+    for golden in goldens():
+        _, part, _ = golden.name.split(".")
+        shown |= set(fields(yaml.safe_load(golden.read_text()), usual_part(part)))
+    missing = {
+        field: source.name
+        for source in INPUTS
+        for part, value in bundle_of(source).items()
+        for field in fields(value, usual_part(part))
+        if field not in shown
+    }
+    assert missing == {}, "for each write an empty NAME.PART.yaml beside the input, and run pytest with --update"
+
+
+def usual_part(part: str) -> str:
+    """The part of the whole bundle that has what is usual for this one: a chosen route is a route."""
+    return part.removeprefix("chosen_")
+
+
+def fields(value: JsonValue, at: str = "") -> Iterator[str]:
+    """Where the leaves are; all items of a list are in one place."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from fields(item, f"{at}.{key}" if at else key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from fields(item, f"{at}[]")
+    elif value is not None:
+        yield at

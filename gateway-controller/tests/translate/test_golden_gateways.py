@@ -1,10 +1,13 @@
-"""Gateways. Golden pairs: NAME.in.yaml is a Gateway, NAME.out.yaml what a node is sent. `--update` rewrites the latter.
+"""Goldens of Gateways: NAME.in.yaml is a Gateway, NAME.out.yaml what a node is sent that is not usual.
 
+Usual is what the Gateway that says nothing has, and the listener with TLS that says nothing else: `default.out.yaml`,
+gateway-runtime/envoy/listener.json and `https.out.yaml`. `--update` rewrites them.
 The real Envoy reads what is rendered as a node would send it, byte for byte.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -14,65 +17,72 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from envoy.config.bootstrap.v3 import bootstrap_pb2
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.gateway_file import effective, render
 from gatewright_controller.model import LINE_BEGINS
 from gatewright_controller.model.gateway import CIPHERS, FIELD_SOURCES
 from gatewright_controller.translate.envoy.messages import LISTENER, document_of
-from gatewright_documents.values import JsonObject, JsonValue
+from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_reader import parse_yaml
 from google.protobuf.json_format import MessageToJson, ParseDict
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from .goldens import check, difference, differences
+
 pytestmark = pytest.mark.timeout(120)
 GOLDEN = Path(__file__).parent.parent / "testdata" / "gateways" / "golden"
-DEFAULT = GOLDEN / "default.in.yaml"
+DEFAULT, HTTPS = GOLDEN / "default.in.yaml", GOLDEN / "https.in.yaml"
+INPUTS = sorted(GOLDEN.glob("*.in.yaml"))
 HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "gateway.md"
 SAMPLE = r"^```yaml\n(.*?)^```"
 HTTP2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
+@functools.cache
 def rendered(source: Path) -> node_pb2.Gateway:
     return node_pb2.Gateway.FromString(render(effective(parse_yaml(source.read_bytes()), {}, {})))
 
 
-def readable(gateway: node_pb2.Gateway, source: Path) -> JsonObject:
-    """The default Gateway whole, and of others what is not as there."""
-    shown: JsonObject = json.loads(MessageToJson(gateway, preserving_proto_field_name=True))
-    listeners = [document_of(LISTENER, one) for one in gateway.listeners]
-    if source != DEFAULT:
-        usual = document_of(LISTENER, rendered(DEFAULT).listeners[0])
-        listeners = [unusual(one, usual) for one in listeners]
-        told = json.loads(MessageToJson(rendered(DEFAULT).telemetry, preserving_proto_field_name=True))
-        telemetry = unusual(shown.pop("telemetry"), told)
-        shown |= {"telemetry": telemetry} if telemetry else {}
-    return {**shown, "listeners": listeners}
+@functools.cache
+def readable(source: Path) -> JsonObject:
+    """The message with its listeners, without the digest, which any change changes."""
+    shown: JsonObject = json.loads(MessageToJson(rendered(source), preserving_proto_field_name=True))
+    del shown["digest"]
+    return shown | {"listeners": [document_of(LISTENER, listener) for listener in rendered(source).listeners]}
 
 
-def unusual(value: JsonValue, usual: JsonValue) -> JsonValue:
-    """What differs: of objects their keys, null where one is missing; of lists the items, "…" for one that is usual.
-    Chains are compared with the usual one, other items with those of their names."""
-    if isinstance(value, dict) and isinstance(usual, dict):
-        changed = {key: unusual(item, usual.get(key)) for key, item in value.items() if item != usual.get(key)}
-        return changed | {key: None for key in usual if key not in value}
-    if isinstance(value, list) and isinstance(usual, list) and usual and isinstance(usual[0], dict):
-        named = {one.get("name", at): one for at, one in enumerate(usual)}
-        twins = [usual[0] if "filters" in one else named.get(one.get("name", "")) for one in value]
-        pairs = zip(value, twins, strict=True)
-        return ["…" if one in usual else unusual(one, twin) for one, twin in pairs]
-    return value
+def golden_of(source: Path) -> Path:
+    return source.with_name(source.name.replace(".in.", ".out."))
 
 
-@pytest.mark.parametrize("source", sorted(GOLDEN.glob("*.in.yaml")), ids=lambda path: path.name)
+def test_everything_that_a_gateway_has_by_default(request: pytest.FixtureRequest) -> None:
+    """But for its listener, which is in gateway-runtime/envoy: test_listeners.py compares it."""
+    made = {key: value for key, value in readable(DEFAULT).items() if key != "listeners"}
+    check(made, golden_of(DEFAULT), update=request.config.getoption("--update"))
+
+
+@pytest.mark.parametrize("source", sorted({*INPUTS} - {DEFAULT}), ids=lambda path: path.name)
 def test_golden(source: Path, request: pytest.FixtureRequest) -> None:
-    made = readable(rendered(source), source)
-    golden = source.with_name(source.name.replace(".in.", ".out."))
+    made, usual = readable(source), readable(DEFAULT)
+    shown: JsonObject = {
+        key: difference(value, usual.get(key)) for key, value in made.items() if value != usual.get(key)
+    }
+    if "listeners" in shown:
+        https = [] if source == HTTPS else readable(HTTPS)["listeners"]
+        shown["listeners"] = differences(made["listeners"], usual["listeners"] + https)
+    check(shown, golden_of(source), update=request.config.getoption("--update"))
+
+
+def test_each_golden_has_an_input(request: pytest.FixtureRequest) -> None:
+    """`--update` removes the others."""
+    stale = set(GOLDEN.glob("*.out.yaml")) - {golden_of(source) for source in INPUTS}
     if request.config.getoption("--update"):
-        golden.write_text(yaml.safe_dump(made, sort_keys=False, width=120, allow_unicode=True))
-    assert made == yaml.safe_load(golden.read_text())
+        for golden in stale:
+            golden.unlink()
+    else:
+        assert not stale
 
 
 def test_a_route_without_policies_meets_no_filter_but_the_router() -> None:
@@ -119,7 +129,7 @@ def envoys_opinion(listeners: Iterable[bytes], folder: Path) -> str:
 
 
 def test_envoy_accepts_all_that_we_render(tmp_path: Path) -> None:
-    texts = [source.read_bytes() for source in sorted(GOLDEN.glob("*.in.yaml"))]
+    texts = [source.read_bytes() for source in INPUTS]
     texts += [sample.encode() for sample in re.findall(SAMPLE, HOW_TO.read_text(), re.MULTILINE | re.DOTALL)]
     assert len(texts) >= 13
     made = [node_pb2.Gateway.FromString(render(effective(parse_yaml(text), {}, {}))) for text in texts]

@@ -14,6 +14,8 @@ from gatewright_controller.translate.envoy.messages import LISTENER, document_of
 from gatewright_documents.values import JsonObject
 from google.protobuf.json_format import ParseError
 
+from .goldens import ordered
+
 DEFAULT = Path(__file__).parents[3] / "gateway-runtime" / "envoy" / "listener.json"
 
 
@@ -25,7 +27,7 @@ def rendered(document: JsonObject | None = None) -> list[JsonObject]:
 def test_the_default_listener_is_the_one_that_tests_and_measurements_give_envoy(request: pytest.FixtureRequest) -> None:
     (made,) = rendered()
     if request.config.getoption("--update"):
-        DEFAULT.write_text(json.dumps(made, indent=2) + "\n")
+        DEFAULT.write_text(json.dumps(ordered(made), indent=2) + "\n")
     assert json.loads(DEFAULT.read_text()) == made
 
 
