@@ -35,6 +35,11 @@ tests = ["e2e/pages"]
 depends = ["pages", "@all"]
 nightly = true
 """
+CONFTEST = """
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: last")
+    config.addinivalue_line("markers", "slow(reason): takes long")
+"""
 READS = "from pathlib import Path\n\n\ndef test_{name}():\n    assert Path('{path}').read_text() == 'right'\n"
 
 
@@ -51,8 +56,7 @@ class Project:
         (folder / "tools" / "suite" / "components.toml").write_text(TABLE)
         (folder / "tools" / "suite" / "recorded.json").unlink(missing_ok=True)
         self.write("pyproject.toml", '[tool.pytest.ini_options]\naddopts = "-ra --import-mode=importlib"\n')
-        self.write("conftest.py", "def pytest_configure(config):\n    config.addinivalue_line('markers', 'alone: last')\n"
-                   "    config.addinivalue_line('markers', 'slow(reason): long')\n")  # fmt: skip
+        self.write("conftest.py", CONFTEST)
         self.write(".gitignore", "__pycache__/\n/build/\n")
         self.write("shared.txt", "shared")
         for name, tests, data in (
