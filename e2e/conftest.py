@@ -13,7 +13,7 @@ import pytest
 from bench import load_tool
 from e2e.kit.gateway import Gateway, running
 from e2e.kit.places import MANIFEST, ROOT
-from e2e.kit.upstream import Upstream
+from e2e.kit.upstream import Upstream, echo
 
 pytest.register_assert_rewrite("e2e.edge.passing", "e2e.kit.conversation")
 
@@ -50,6 +50,14 @@ def shared_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def recording_upstream() -> Iterator[Upstream]:
     with Upstream() as upstream:
         yield upstream
+
+
+@pytest.fixture(autouse=True)
+def _upstream_is_left_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Begun first, so ended last: what the test's other fixtures have it reply must have ended by then."""
+    upstream = request.getfixturevalue("recording_upstream") if "recording_upstream" in request.fixturenames else None
+    yield
+    assert upstream is None or upstream.reply is echo, "left a reply behind: set it by `upstream`, or reset it"
 
 
 @pytest.fixture

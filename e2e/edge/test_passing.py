@@ -37,7 +37,7 @@ def test_http(stage: Stage, row: Row, column: str) -> None:
 
 async def results(stage: Stage, row: Row, column: str) -> dict[tuple[Version, Version], str]:
     """Of every pair of versions, at once."""
-    came = await asyncio.gather(*(row.run(Way(stage, column, *versions)) for versions in row.versions))
+    came = await asyncio.gather(*(row.run(Way(stage, column, *versions, row.times_out)) for versions in row.versions))
     return dict(zip(row.versions, came, strict=True))
 
 
@@ -45,7 +45,7 @@ async def results(stage: Stage, row: Row, column: str) -> dict[tuple[Version, Ve
 @pytest.mark.parametrize("row", grpc_rows.ROWS, ids=titles)
 def test_grpc(stage: Stage, row: Row, column: str) -> None:
     async def result() -> str:
-        async with Calls(stage, column) as calls:
+        async with Calls(stage, column, times_out=row.times_out) as calls:
             return await row.run(calls)
 
     assert stage.run(result()) == row.expected(column)
@@ -54,7 +54,7 @@ def test_grpc(stage: Stage, row: Row, column: str) -> None:
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("row", websocket_rows.ROWS, ids=titles)
 def test_upgrades(stage: Stage, row: Row, column: str) -> None:
-    assert stage.run(row.run(Socket(stage, column))) == row.expected(column)
+    assert stage.run(row.run(Socket(stage, column, row.times_out))) == row.expected(column)
 
 
 def test_the_page_says_what_was_run() -> None:

@@ -27,14 +27,10 @@ Version = Literal["HTTP/1.1", "HTTP/2"]
 Kind = Literal["request", "informational", "response", "data", "end", "reset"]
 
 
-WAITED = 1.5
-"""Seconds after which what has not come is held back. Less than the idle timeout of the table's APIs."""
-
-
-async def came(what: Awaitable[object]) -> bool:
-    """Whether it comes, or is held back."""
+async def came(what: Awaitable[object], seconds: float = SECONDS) -> bool:
+    """Whether it comes, or is held back for so long."""
     try:
-        async with asyncio.timeout(WAITED):
+        async with asyncio.timeout(seconds):
             await what
     except TimeoutError:
         return False

@@ -11,19 +11,20 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
-from e2e.kit.conversation import came
+from e2e.kit.conversation import SECONDS, came
 
 Bytes = bytes
 
 
 class GrpcUpstream:
     """On a free port of loopback. `ended` has what became of calls: "cancelled"; `taken` is filled by a client that has
-    taken a message of `Count`, and `one_by_one` is whether it always came while the call waited for it."""
+    taken a message of `Count`, and `one_by_one` is whether it always came while the call waited for it, `patience` seconds long."""
 
     def __init__(self) -> None:
         self.ended: asyncio.Queue[str] = asyncio.Queue()
         self.taken: asyncio.Queue[None] = asyncio.Queue()
         self.one_by_one = True
+        self.patience = SECONDS
         self.hanging = asyncio.Semaphore(0)
 
     async def start(self) -> None:
@@ -85,7 +86,7 @@ class GrpcUpstream:
         del context
         for number in range(int(request)):
             yield b"%d" % number
-            self.one_by_one = await came(self.taken.get()) and self.one_by_one
+            self.one_by_one = await came(self.taken.get(), self.patience) and self.one_by_one
 
     async def _echo(self, requests: AsyncIterator[Bytes], context: Any) -> AsyncIterator[Bytes]:
         del context

@@ -94,21 +94,24 @@ def reply(request: Recorded) -> Reply:
 @pytest.fixture(scope="module")
 def exchanges(shared_gateway: Gateway, recording_upstream: Upstream) -> dict[str, list[Json]]:
     """By chain: what was recorded, in no order."""
-    gateway, upstream = shared_gateway, recording_upstream
-    upstream.reply = reply
-    found: dict[str, list[Json]] = {}
-    for name, policies in CHAINS.items():
-        own = f"replay-{name}"
-        patient = [{**attachment, "timeout": "9s"} for attachment in policies]  # on a machine that is busy
-        gateway.deploy(api(own, upstream.url, patient))
-        try:
-            with recording(gateway, api=own):
-                for request in requests(random.Random(name)):  # noqa: S311
-                    httpx.request(timeout=60, **{**request, "url": f"{gateway.url}/{own}{request['url']}"})
-                found[name] = recorded(gateway, REQUESTS, api=own)
-        finally:
-            gateway.remove(own)
-    return found
+    recording_upstream.reply = reply
+    try:
+        return {name: recorded_by(shared_gateway, recording_upstream, name) for name in CHAINS}
+    finally:
+        recording_upstream.reset()
+
+
+def recorded_by(gateway: Gateway, upstream: Upstream, chain: str) -> list[Json]:
+    own = f"replay-{chain}"
+    patient = [{**attachment, "timeout": "9s"} for attachment in CHAINS[chain]]  # on a machine that is busy
+    gateway.deploy(api(own, upstream.url, patient))
+    try:
+        with recording(gateway, api=own):
+            for request in requests(random.Random(chain)):  # noqa: S311
+                httpx.request(timeout=60, **{**request, "url": f"{gateway.url}/{own}{request['url']}"})
+            return recorded(gateway, REQUESTS, api=own)
+    finally:
+        gateway.remove(own)
 
 
 def replayed(exchange: Json, attachment: Json, index: int) -> testing.Replay:

@@ -78,10 +78,10 @@ def client() -> Iterator[httpx.Client]:
     indirect=["deployed"],
     scope="module",
 )
-def test_case(deployed: tuple[Run, Gateway], client: httpx.Client, recording_upstream: Upstream, case: Case) -> None:
+def test_case(deployed: tuple[Run, Gateway], client: httpx.Client, upstream: Upstream, case: Case) -> None:
     run, gateway = deployed
     for _ in range(run.processes):  # each may be another process's
-        check(gateway, case, ask(client, gateway, recording_upstream, case))
+        check(gateway, case, ask(client, gateway, upstream, case))
 
 
 def test_the_cases_are_read_from_everywhere() -> None:

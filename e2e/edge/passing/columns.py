@@ -39,18 +39,19 @@ GO_PARAMETERS: Json = {
     "requestHeaders": [{"name": "x-passed", "value": "request"}],
     "responseHeaders": [{"name": "x-passed", "value": "response"}],
 }
+BUFFERING = "python-buffers"
 COLUMNS: Mapping[str, list[Json]] = {
     "none": [],
-    "go-headers": [attach("add-headers", GO_PARAMETERS, timeout="100ms")],
-    "python-headers": [attach("sets-headers", timeout="300ms")],
-    "python-buffers": [attach("buffers", timeout="300ms")],
-    "python-streams": [attach("streams", timeout="300ms")],
+    "go-headers": [attach("add-headers", GO_PARAMETERS)],
+    "python-headers": [attach("sets-headers")],
+    BUFFERING: [attach("buffers")],
+    "python-streams": [attach("streams")],
 }
 TITLES = {
     "none": "no policy",
     "go-headers": "headers, Go",
     "python-headers": "headers, Python",
-    "python-buffers": "both bodies buffered, Python",
+    BUFFERING: "both bodies buffered, Python",
     "python-streams": "both bodies streamed, Python",
 }
 

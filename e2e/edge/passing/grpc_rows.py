@@ -10,20 +10,21 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from e2e.edge.passing.columns import BUFFERING as BUFFERS
 from e2e.edge.passing.rows import PASSES, WHOLE, Row, row
-from e2e.edge.passing.stage import Stage
+from e2e.edge.passing.stage import QUICK, Stage, patience
 from e2e.kit.conversation import SECONDS, came
 
-BUFFERS = "python-buffers"
 IDLE = "held until `idleTimeout`, then"
 
 
 class Calls:
     """A channel to the column's API. gRPC knows no prefix of a path, so this puts the context before each method's."""
 
-    def __init__(self, stage: Stage, column: str) -> None:
+    def __init__(self, stage: Stage, column: str, *, times_out: bool) -> None:
         self.upstream = stage.grpc
-        self._prefix = f"/{column}-grpc"
+        self.patience = self.upstream.patience = patience(column)
+        self._prefix = f"/{QUICK if times_out else ''}{column}-grpc"
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{stage.gateway.port}")
 
     async def __aenter__(self) -> Calls:
@@ -70,11 +71,11 @@ async def check(calls: Calls) -> str:
     return PASSES
 
 
-@row("Health `Watch`: a stream that has no end", {BUFFERS: f"{IDLE} UNAVAILABLE"})
+@row("Health `Watch`: a stream that has no end", {BUFFERS: f"{IDLE} UNAVAILABLE"}, times_out=True)
 async def watch(calls: Calls) -> str:
     call = health(calls).Watch(health_pb2.HealthCheckRequest(service="up"), timeout=SECONDS)
     first = asyncio.ensure_future(call.read())
-    if not await came(asyncio.shield(first)):
+    if not await came(asyncio.shield(first), calls.patience):
         return f"{IDLE} {(await failure(first)).code().name}"
     assert (await first).status == health_pb2.HealthCheckResponse.SERVING
     await calls.upstream.health.set("up", health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -132,13 +133,13 @@ async def client_stream(calls: Calls) -> str:
     return PASSES
 
 
-@row("Streams both ways, one message after the other", {BUFFERS: f"{IDLE} UNKNOWN"})
+@row("Streams both ways, one message after the other", {BUFFERS: f"{IDLE} UNKNOWN"}, times_out=True)
 async def both_ways(calls: Calls) -> str:
     call = calls.stream_stream("/passing.Calls/Echo")(timeout=SECONDS)
     for number in range(3):
         await call.write(b"%d" % number)
         answered = asyncio.ensure_future(call.read())
-        if not await came(asyncio.shield(answered)):
+        if not await came(asyncio.shield(answered), calls.patience):
             return f"{IDLE} {(await failure(answered)).code().name}"
         assert await answered == b"%d" % number
     await call.done_writing()
@@ -152,7 +153,7 @@ async def one_after_the_other(calls: Calls) -> str:
     call = calls.stream_stream("/passing.Calls/Echo")(timeout=SECONDS)
     await call.write(b"0")
     first = asyncio.ensure_future(call.read())
-    at_once = await came(asyncio.shield(first))
+    at_once = await came(asyncio.shield(first), calls.patience)
     await call.write(b"1")
     await call.done_writing()
     assert (await first, await call.read(), await call.read()) == (b"0", b"1", grpc.aio.EOF)

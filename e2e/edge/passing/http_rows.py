@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from e2e.edge.passing.columns import BUFFERING as BUFFERS
 from e2e.edge.passing.rows import HELD, HTTP1, HTTP2, PASSES, WHOLE, Row, row
 from e2e.edge.passing.stage import IDLE_SECONDS, REQUEST_SECONDS, Way
 from e2e.kit.conversation import Exchange, came
 
 BODY = bytes(range(256)) * 800
-BUFFERS, STREAMS = "python-buffers", "python-streams"
+STREAMS = "python-streams"
 
 
 @row("A body each way, 200 KB, with its length", {STREAMS: "without its length"})
@@ -41,7 +42,7 @@ async def upload(way: Way) -> str:
         asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
         await asking.send(b"one")
         arrived = asyncio.ensure_future(coming.arrived())
-        at_once = await came(asyncio.shield(arrived))
+        at_once = await came(asyncio.shield(arrived), way.patience)
         if at_once:
             assert await (await arrived)[0].read(3) == b"one"
         await asking.send(b"two")
@@ -65,7 +66,7 @@ async def events(way: Way) -> str:
         await asked.answer(200, [("content-type", "text/event-stream"), *chunked(way.upstream)])
         await asked.send(b"data: 0\n\n")
         first = asyncio.ensure_future(asking.next())
-        if not await came(asyncio.shield(first)):
+        if not await came(asyncio.shield(first), way.patience):
             await asked.send(b"data: 1\n\n")
             await asked.end()
             assert (await first).status == 200
@@ -187,7 +188,7 @@ async def early_answer(way: Way) -> str:
         asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
         await asking.send(b"part")
         arrived = asyncio.ensure_future(coming.arrived())
-        if not await came(asyncio.shield(arrived)):
+        if not await came(asyncio.shield(arrived), way.patience):
             await asking.end()
             asked, _ = await arrived
             assert (await asked.rest())[0] == b"part"
@@ -202,14 +203,14 @@ async def early_answer(way: Way) -> str:
     return PASSES
 
 
-@row("An answer that goes on while the upload does", {BUFFERS: HELD})
+@row("An answer that goes on while the upload does", {BUFFERS: HELD}, times_out=True)
 async def both_at_once(way: Way) -> str:
     async with way.connect() as connection:
         asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
         arrived = asyncio.ensure_future(coming.arrived())
         for number in range(3):
             await asking.send(b"%d" % number)
-            if not await came(asyncio.shield(arrived)):
+            if not await came(asyncio.shield(arrived), way.patience):
                 arrived.cancel()
                 return f"{HELD}" if (await asking.expect("response")).status == 408 else "other"
             asked, _ = await arrived
@@ -250,7 +251,7 @@ async def after_an_early_answer(way: Way) -> str:
         asking, coming = await way.ask(connection, "POST", [("content-length", "6")])
         await asking.send(b"abc")
         arrived = asyncio.ensure_future(coming.arrived())
-        early = await came(asyncio.shield(arrived))
+        early = await came(asyncio.shield(arrived), way.patience)
         if not early:
             await asking.send(b"def")
             await asking.end()
@@ -270,6 +271,7 @@ async def after_an_early_answer(way: Way) -> str:
 @row(
     "A silence between `requestTimeout` and `idleTimeout`, in an upload and in an answer",
     {BUFFERS: WHOLE},
+    times_out=True,
 )
 async def silences(way: Way) -> str:
     assert REQUEST_SECONDS + 0.2 < IDLE_SECONDS
@@ -277,7 +279,7 @@ async def silences(way: Way) -> str:
         asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
         await asking.send(b"one")
         arrived = asyncio.ensure_future(coming.arrived())
-        at_once = await came(asyncio.shield(arrived))
+        at_once = await came(asyncio.shield(arrived), way.patience)
         await asyncio.sleep(REQUEST_SECONDS + 0.2)  # the silence
         await asking.send(b"two")
         await asking.end()
@@ -316,7 +318,7 @@ async def broken_off(way: Way) -> str:
         await asked.answer(200, chunked(way.upstream))
         await asked.send(b"half")
         answered = asyncio.ensure_future(asking.next())
-        early = await came(asyncio.shield(answered))
+        early = await came(asyncio.shield(answered), way.patience)
         asked.reset()
         if not early:
             return "502 or 503" if (await answered).status in {502, 503} else f"{await answered}"

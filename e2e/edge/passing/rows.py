@@ -24,12 +24,13 @@ HELD = "408: held until the request ends"
 @dataclass(frozen=True)
 class Row:
     """`run` answers what has come of it: PASSES, or what `differs` says for the column. `versions`: of client and
-    upstream; every pair has the same result."""
+    upstream; every pair has the same result. `times_out`: it waits for timeouts, and its APIs have short ones."""
 
     title: str
     run: Run
     differs: Mapping[str, str] = field(default_factory=dict)
     versions: Sequence[tuple[Version, Version]] = ()
+    times_out: bool = False
 
     def expected(self, column: str) -> str:
         """What the table says of the column."""
@@ -37,7 +38,11 @@ class Row:
 
 
 def row(
-    title: str, differs: Mapping[str, str] | None = None, versions: Sequence[tuple[Version, Version]] = tuple(EVERY_WAY)
+    title: str,
+    differs: Mapping[str, str] | None = None,
+    versions: Sequence[tuple[Version, Version]] = tuple(EVERY_WAY),
+    *,
+    times_out: bool = False,
 ) -> Callable[[Run], Row]:
     """Makes a row of a function."""
-    return lambda run: Row(title, run, differs or {}, versions)
+    return lambda run: Row(title, run, differs or {}, versions, times_out)

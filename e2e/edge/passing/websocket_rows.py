@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from e2e.edge.passing.rows import HTTP1, HTTP2, PASSES, Row, row
-from e2e.edge.passing.stage import REQUEST_SECONDS, Stage
+from e2e.edge.passing.stage import QUICK, REQUEST_SECONDS, Stage
 from e2e.kit.conversation import client
 
 REFUSED = "403"
@@ -31,10 +31,11 @@ class Socket:
 
     stage: Stage
     column: str
+    times_out: bool = False
 
     @property
     def path(self) -> str:
-        return f"/{self.column}-ws/x"
+        return f"/{QUICK if self.times_out else ''}{self.column}-ws/x"
 
     @property
     def port(self) -> int:
@@ -68,7 +69,7 @@ async def websocket(socket: Socket) -> str:
     return str(refused.status_code)
 
 
-@row("A WebSocket that is silent for longer than `requestTimeout`", BODIES)
+@row("A WebSocket that is silent for longer than `requestTimeout`", BODIES, times_out=True)
 async def silent(socket: Socket) -> str:
     try:
         async with connect(socket.url, ping_interval=None) as connection:
