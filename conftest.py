@@ -1,8 +1,26 @@
-"""What all tests share: no deadline for a draw of hypothesis, which would say how busy the machine is."""
+"""What all tests share: a property test draws the same input each time, on each machine, whatever ran before it.
+
+`make fuzz` draws other input, by a profile of its own (tools/fuzz.py); what it finds becomes an `@example` of the test.
+"""
 
 from __future__ import annotations
 
-from hypothesis import settings
+import os
 
-settings.register_profile("tests", deadline=None)
-settings.load_profile("tests")
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
+
+if "GATEWRIGHT_FUZZ_DRAWS" not in os.environ:
+    settings.register_profile(
+        "tests",
+        settings.get_profile("default"),
+        derandomize=True,
+        database=None,
+        deadline=None,  # it would say how busy the machine is, and so would `too_slow`
+        suppress_health_check=[HealthCheck.too_slow],
+        print_blob=True,
+    )
+    settings.load_profile("tests")
+    no_constants = Constants()
+    providers._get_local_constants = lambda: no_constants  # else it draws what the modules have that others loaded

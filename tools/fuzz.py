@@ -1,15 +1,18 @@
-"""Looks for input that breaks a parser: `make fuzz`, each target for a minute (ARGS="--minutes 10", ARGS="FuzzDecode").
+"""Looks for input that breaks a test: `make fuzz`, each target for a minute (ARGS="--minutes 10", ARGS="FuzzDecode").
 
-A target is a `func Fuzz…` in Go, or a test in a `test_fuzz.py` whose input hypothesis draws. They are tests like all
-others, too: there Go takes seeds and what was found before, and hypothesis draws a hundred inputs. What is found stays:
+A target is a `func Fuzz…` in Go, or a test in Python whose input hypothesis draws: one in a `test_fuzz.py`, which is
+about a parser, for all of the time, each other one for a tenth of it. They are tests like all others, too: there Go
+takes seeds and what was found before, and hypothesis draws the same inputs each time. What is found stays:
 
     Go        as a file in testdata/fuzz, to be committed with the cure, and a test from then on
-    Python    in .hypothesis until it is cured; build/fuzz has the input, to be written above the test as @example(…)
+    Python    in build/fuzz, with its seed; until it is cured, `make fuzz` tries it first. With the cure, it is written
+              above the test as @example(…), or as a case with a name where that says more
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import random
 import re
@@ -20,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
 ROOT = Path(__file__).resolve().parent.parent
 FAILURES = ROOT / "build" / "fuzz"
@@ -27,14 +31,28 @@ TIME_IS_OVER = re.compile(r"^--- FAIL: \w+ \([0-9.]+s\)\n    context deadline ex
 FIRST_ROUND, ROUND_SECONDS = 200, 60  # of a Python target, which has a seed for each round: inputs, then about how long
 DRAWS = "GATEWRIGHT_FUZZ_DRAWS"
 ROUND_LIMIT_SECONDS = 600  # for a round, which no input should ever need
-FILES = ("*_test.go", "*/test_fuzz.py")
-FOUND = {".go": re.compile(r"^func (Fuzz\w+)\(", re.MULTILINE), ".py": re.compile(r"^def (test_\w+)\(", re.MULTILINE)}
+FILES = ("*_test.go", "test_*.py", "*/test_*.py")
+OF_PARSERS = "test_fuzz.py"
+PROPERTY_SHARE = 0.1  # of the time
+GO_TARGET = re.compile(r"^func (Fuzz\w+)\(", re.MULTILINE)
+STATE_MACHINE = re.compile(r"^(Test\w+) = \w+\.TestCase$", re.MULTILINE)
+BY_THEMSELVES = "e2e"  # these need a browser, and a gateway that runs
+TO_DO = {
+    ".go": "Mend it, and commit the file in testdata/fuzz with the cure.",
+    ".py": "Mend it, and write the input above the test as @example(…), or as a case with a name: without it, "
+    "`make test` does not draw this input.",
+}
 
 
 @dataclass(frozen=True)
 class Target:
     file: Path
     function: str
+
+    @property
+    def share(self) -> float:
+        """Of the time that a target gets."""
+        return 1.0 if self.file.suffix == ".go" or self.file.name == OF_PARSERS else PROPERTY_SHARE
 
     @property
     def name(self) -> str:
@@ -60,7 +78,7 @@ def main() -> int:
         print(f"expected a part of a target's name, got {arguments.targets}; there are\n  {known}", file=sys.stderr)
         return 2
     seconds = arguments.seconds or arguments.minutes * 60
-    broken = [target.name for target in wanted if not _try(target, seconds)]
+    broken = [target.name for target in wanted if not _try(target, seconds * target.share)]
     print(f"fuzz: {len(wanted)} targets, broken: {', '.join(broken) or 'none'}")
     return 1 if broken else 0
 
@@ -68,7 +86,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="a part of names; without it, all")
-    parser.add_argument("--minutes", type=float, default=1, help="for each target (default: 1)")
+    parser.add_argument("--minutes", type=float, default=1, help="for each target (default: 1; most tests: a tenth)")
     parser.add_argument("--seconds", type=float, help="in place of --minutes")
     return parser.parse_args()
 
@@ -78,7 +96,21 @@ def find() -> list[Target]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *FILES]
     names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     files = [ROOT / name for name in sorted(names) if (ROOT / name).exists()]
-    return [Target(file, function) for file in files for function in FOUND[file.suffix].findall(file.read_text())]
+    return [Target(file, function) for file in files for function in _functions(file, file.read_text())]
+
+
+def _functions(file: Path, text: str) -> list[str]:
+    if file.suffix == ".go":
+        return GO_TARGET.findall(text)
+    if "hypothesis" not in text or file.relative_to(ROOT).parts[0] == BY_THEMSELVES:
+        return []
+    functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
+    drawn = [function.name for function in functions if any(map(_is_given, function.decorator_list))]
+    return [name for name in drawn if name.startswith("test_")] + STATE_MACHINE.findall(text)
+
+
+def _is_given(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "given"
 
 
 def _try(target: Target, seconds: float) -> bool:
@@ -91,6 +123,7 @@ def _try(target: Target, seconds: float) -> bool:
         kept = FAILURES / f"{target.name.replace('/', '-')}.txt"
         kept.write_text(run.failure)
         print(f"{run.failure}\n{target.name}: broken; this is {kept.relative_to(ROOT)}", flush=True)
+        print(f"{target.name}: {TO_DO[target.file.suffix]}", flush=True)
     return not run.failure
 
 
@@ -144,10 +177,16 @@ def _round(target: Target, draws: int, seed: int) -> subprocess.CompletedProcess
 
 
 def pytest_configure() -> None:
-    """As pytest's plugin in such a round."""
-    unchecked = list(HealthCheck)  # how long a draw takes
+    """As pytest's plugin in such a round: in the place of the profile of conftest.py."""
     settings.register_profile(
-        "fuzz", max_examples=int(os.environ[DRAWS]), deadline=None, suppress_health_check=unchecked
+        "fuzz",
+        settings.get_profile("default"),
+        max_examples=int(os.environ[DRAWS]),
+        derandomize=False,  # or the seed would have no effect
+        database=DirectoryBasedExampleDatabase(FAILURES / "examples"),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),  # how long a draw takes
+        print_blob=True,
     )
     settings.load_profile("fuzz")
 

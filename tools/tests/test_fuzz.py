@@ -1,13 +1,18 @@
-"""What counts as broken in fuzzing Go."""
+"""What counts as broken in fuzzing Go, and what is drawn: by a seed in `make fuzz`, else always the same."""
 
 from __future__ import annotations
 
+import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-ended_by_time = runpy.run_path(str(Path(__file__).parents[1] / "fuzz.py"))["ended_by_time"]
+ROOT = Path(__file__).resolve().parents[2]
+fuzz = runpy.run_path(str(ROOT / "tools" / "fuzz.py"))
+ended_by_time, DRAWS = fuzz["ended_by_time"], fuzz["DRAWS"]
 
 ENDED = """fuzz: elapsed: 5s, execs: 204671 (41229/sec), new interesting: 7 (total: 61)
 --- FAIL: FuzzRead (5.08s)
@@ -27,3 +32,44 @@ FAIL
 @pytest.mark.parametrize(("said", "ended"), [(ENDED, True), (BROKEN, False), (ENDED + BROKEN, False), ("FAIL", False)])
 def test_the_end_of_its_time_breaks_no_target(said: str, ended: bool) -> None:
     assert ended_by_time(said) == ended
+
+
+PROPERTY = """
+import pathlib
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+@settings(deadline=None)
+@given(st.integers(), st.text(), st.floats())
+def test_it(number, text, other):
+    with pathlib.Path("drawn").open("a") as drawn:
+        print(ascii((number, text, other)), file=drawn)
+"""
+CONSTANTS = "NUMBERS = [47114711, 81528152]\nTEXTS = ['gatewright', 'fuzz']\n"
+
+
+def drawn(folder: Path, *options: str, draws: str = "", imported: str = "") -> str:
+    """The inputs of a test, as `make test` runs it, or with options as `make fuzz` does."""
+    folder.mkdir()
+    (folder / "test_it.py").write_text(imported + PROPERTY)
+    (folder / "constants_of_ours.py").write_text(CONSTANTS)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", *options, "test_it.py"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", **({DRAWS: draws} if draws else {})}
+    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return (folder / "drawn").read_text()
+
+
+def test_a_test_draws_the_same_input_whatever_else_is_loaded(tmp_path: Path) -> None:
+    first = drawn(tmp_path / "first")
+    assert len(first.splitlines()) == 100
+    assert drawn(tmp_path / "second", "--hypothesis-seed=1", imported="import constants_of_ours") == first
+    assert not (tmp_path / "second" / ".hypothesis" / "examples").exists()
+
+
+def test_fuzzing_draws_by_its_seed(tmp_path: Path) -> None:
+    as_fuzz = ("-p", "tools.fuzz")
+    one = drawn(tmp_path / "one", *as_fuzz, "--hypothesis-seed=1", draws="300")
+    assert len(one.splitlines()) == 300
+    assert drawn(tmp_path / "again", *as_fuzz, "--hypothesis-seed=1", draws="300") == one
+    assert drawn(tmp_path / "two", *as_fuzz, "--hypothesis-seed=2", draws="300") != one
