@@ -101,17 +101,30 @@ EXCHANGES = {
     "broken": exchange(response=None, outcome="failed", error="the front end's stream has ended", answeredBy=""),
 }  # fmt: skip
 WIDTHS = {"wide": UNBOUNDED, "terminal": 100, "narrow": 50}
+PRINTED = [
+    *((name, "terminal") for name in EXCHANGES),
+    ("all-changes", "wide"),
+    *((name, "narrow") for name in ("all-changes", "passed-over", "shadows")),
+]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", EXCHANGES)
+@pytest.mark.parametrize(("name", "width"), PRINTED)
 def test_what_is_printed(name: str, width: str, request: pytest.FixtureRequest) -> None:
     said = "".join(f"{line}\n" for line in report(EXCHANGES[name], Paint(width=WIDTHS[width])))
     golden = TESTDATA / f"{name}.{width}.txt"
     if request.config.getoption("--update"):
         golden.write_text(said)
     assert said == golden.read_text()
-    assert max(map(len, said.splitlines())) <= WIDTHS[width]
+
+
+@pytest.mark.parametrize("width", WIDTHS.values())
+@pytest.mark.parametrize("name", EXCHANGES)
+def test_no_line_is_wider_than_the_terminal(name: str, width: int) -> None:
+    assert max(map(len, report(EXCHANGES[name], Paint(width=width)))) <= width
+
+
+def test_each_golden_is_of_what_is_printed() -> None:
+    assert {file.name for file in TESTDATA.glob("*.txt")} == {f"{name}.{width}.txt" for name, width in PRINTED}
 
 
 def test_a_failure_has_its_file_and_the_lines_around(tmp_path: Path) -> None:
