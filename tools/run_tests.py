@@ -16,6 +16,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from suite import commands, components, record, report
@@ -98,9 +99,10 @@ def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) ->
     pool = ("--numprocesses", str(arguments.workers), "--dist", "loadfile", "--no-loadscope-reorder")
     units = [component for component in selected if component.kind == "pytest" and not component.is_end_to_end]
     through_envoy = [component for component in selected if component.is_end_to_end and component.kind == "pytest"]
-    _prepare(selected)
+    _prepare(component for component in selected if not component.is_end_to_end)
     finished = []
     with ThreadPoolExecutor() as threads:
+        prepared = threads.submit(_prepare, through_envoy)
         running = []
         if modules := [component for component in selected if component.kind == "go"]:
             running.append(threads.submit(commands.run_go, modules, seed if arguments.all else None))
@@ -108,6 +110,7 @@ def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) ->
             running.append(threads.submit(commands.run_pytest, "units", units, seed, *pool))
         running += [threads.submit(commands.run_node, component) for component in selected if component.kind == "node"]
         finished += [future.result() for future in running]
+        prepared.result()
     if through_envoy:
         options = (*pool, "-m", f"not {ON_ITS_OWN}")
         finished.append(commands.run_pytest("e2e", through_envoy, seed, *options))
@@ -115,9 +118,9 @@ def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) ->
     return finished
 
 
-def _prepare(selected: list[Component]) -> None:
+def _prepare(components: Iterable[Component]) -> None:
     """Compiled or installed beside tests, what they ask for would be in the way of those that measure."""
-    for command in dict.fromkeys(command for component in selected for command in component.prepare):
+    for command in dict.fromkeys(command for component in components for command in component.prepare):
         if subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=False).returncode != 0:
             raise SystemExit(f"tests: failed: python {command}")
 

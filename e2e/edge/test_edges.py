@@ -1,5 +1,5 @@
 """The shapes of requests that pass policies by elsewhere, each against a header policy and a body policy: over HTTP/1.1
-and HTTP/2, in clear and with TLS."""
+in clear, and over HTTP/2 with TLS. What passes through a chain, with each pair of versions, is the table in passing/."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ SMALL = [
     Shape("HEAD", method="HEAD"),
     Shape("GET with a body", method="GET", data=[b"abc"]),
 ]
-LARGE = [Shape("2 MiB", data=[PIECE] * 32), Shape("20 MiB", data=[PIECE] * 320)]
+LARGE = Shape("20 MiB", data=[PIECE] * 320)
 OVER = Shape("over the limit", data=[b"x" * (MIB + 1)])
 Client = Callable[[str, Shape], Answer]
 small = pytest.mark.parametrize("shape", SMALL, ids=lambda shape: shape.name)
-large = pytest.mark.parametrize("shape", LARGE, ids=lambda shape: shape.name)
 WIDE = 32 * MIB
 
 
@@ -40,7 +39,7 @@ def tls(shared_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> It
         yield listener
 
 
-@pytest.fixture(scope="module", params=["http1", "http2", "tls http1", "tls http2"])
+@pytest.fixture(scope="module", params=["http1", "tls http2"])
 def client(request: pytest.FixtureRequest, shared_gateway: Gateway) -> Iterator[Client]:
     """Asks for a path with a shape."""
     send, alpn = (http2, "h2") if request.param.endswith("2") else (http1, "http/1.1")
@@ -66,7 +65,7 @@ def apis(shared_gateway: Gateway, recording_upstream: Upstream) -> None:
         shared_gateway.deploy(api(name, recording_upstream.url, [first, attachment]))
 
 
-@pytest.mark.parametrize("shape", [*SMALL, OVER, *LARGE], ids=lambda shape: shape.name)
+@pytest.mark.parametrize("shape", [*SMALL, OVER, LARGE], ids=lambda shape: shape.name)
 def test_a_header_policy_denies_every_shape(upstream: Upstream, client: Client, shape: Shape) -> None:
     answer = client("/deny-headers/x", shape)
     assert answer.status == 403
@@ -80,17 +79,16 @@ def test_a_body_policy_denies_every_shape(upstream: Upstream, client: Client, sh
     assert upstream.received == []
 
 
-@pytest.mark.parametrize("shape", [OVER, *LARGE], ids=lambda shape: shape.name)
+@pytest.mark.parametrize("shape", [OVER, LARGE], ids=lambda shape: shape.name)
 @pytest.mark.parametrize("name", ["deny-body", "allow-body"])
 def test_a_body_over_the_limit_is_413(upstream: Upstream, client: Client, shape: Shape, name: str) -> None:
     assert client(f"/{name}/x", shape).status == 413
     assert upstream.received == []
 
 
-@large
-def test_a_large_body_at_full_speed_is_denied(upstream: Upstream, client: Client, shape: Shape) -> None:
-    answer = client("/deny-body-wide/x", shape)
-    assert (answer.status, answer.value("x-length")) == (403, str(len(shape.body)))
+def test_a_large_body_at_full_speed_is_denied(upstream: Upstream, client: Client) -> None:
+    answer = client("/deny-body-wide/x", LARGE)
+    assert (answer.status, answer.value("x-length")) == (403, str(len(LARGE.body)))
     assert upstream.received == []
 
 
@@ -105,9 +103,8 @@ def test_what_is_allowed_arrives_whole(upstream: Upstream, client: Client, shape
     assert request.value("x-body-length") == (str(len(shape.body)) if name == "allow-body" else None)
 
 
-@large
 @pytest.mark.parametrize("name", ["allow", "allow-body-wide"])
-def test_what_is_allowed_and_large_arrives_whole(upstream: Upstream, client: Client, shape: Shape, name: str) -> None:
-    assert client(f"/{name}/x", shape).status == 200
+def test_what_is_allowed_and_large_arrives_whole(upstream: Upstream, client: Client, name: str) -> None:
+    assert client(f"/{name}/x", LARGE).status == 200
     (request,) = upstream.received
-    assert request.body == shape.body
+    assert request.body == LARGE.body
