@@ -118,9 +118,9 @@ def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) ->
     return finished
 
 
-def _prepare(components: Iterable[Component]) -> None:
+def _prepare(wanted: Iterable[Component]) -> None:
     """Compiled or installed beside tests, what they ask for would be in the way of those that measure."""
-    for command in dict.fromkeys(command for component in components for command in component.prepare):
+    for command in dict.fromkeys(command for component in wanted for command in component.prepare):
         if subprocess.run([sys.executable, *command.split()], cwd=ROOT, check=False).returncode != 0:
             raise SystemExit(f"tests: failed: python {command}")
 

@@ -1,5 +1,5 @@
 """The shapes of requests that pass policies by elsewhere, each against a header policy and a body policy: over HTTP/1.1
-in clear, and over HTTP/2 with TLS. What passes through a chain, with each pair of versions, is the table in passing/."""
+in clear, and over HTTP/2 with TLS. What passes a chain, by each pair of versions, is the table in passing/."""
 
 from __future__ import annotations
 
