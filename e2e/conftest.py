@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import load_tool
-from e2e.kit.gateway import Gateway, running
+from e2e.kit.gateway import BUILD_SECONDS, Gateway, running
 from e2e.kit.places import MANIFEST, ROOT
 from e2e.kit.upstream import Upstream, echo
 
@@ -36,7 +36,8 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build() -> Path:
     """The build output of e2e/kit/build.yaml; costs nothing when nothing has changed."""
     output = ROOT / "build" / "e2e"
-    subprocess.run(["gatewright", "build", "--manifest", str(MANIFEST), "--output", str(output)], check=True)
+    command = ["gatewright", "build", "--manifest", str(MANIFEST), "--output", str(output)]
+    subprocess.run(command, check=True, timeout=BUILD_SECONDS)
     return output
 
 

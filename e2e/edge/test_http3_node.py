@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from e2e.kit import model_events
 from e2e.kit.certificates import DAY, Authority, authority
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.kit.http3 import Answer, Client, RefusedError, ResetError, UnservedError, connected
+from e2e.kit.http3 import Answer, Client, RefusedError, ResetError, UnservedError, connected, until
 from e2e.kit.listening import free_port, write
 from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.upstream import Reply, Upstream
@@ -266,7 +266,7 @@ def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own: Nod
 
     async def ask(connection: Client) -> bool:
         assert (await connection.get("/mutual/x")).status == 200
-        await asyncio.sleep(0.3)
+        await until(lambda: tickets)
         return connection.resumed
 
     assert own.run(ask, tickets=tickets) is False
@@ -274,7 +274,7 @@ def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own: Nod
     asked = {"certificates": ["web"], "clientCertificates": {"mode": "require", "authority": "partners"}}
     own.write(public={"tls": asked})
     own.reload()
-    eventually("the new listener has taken over", lambda: _is_refused(own, seconds=1))
+    eventually("the new listener has taken over", lambda: _is_refused(own, seconds=5))
     assert all(_is_refused(own, ticket=tickets[0]) for _ in range(10)), "expected it of each worker"
 
 
@@ -406,7 +406,7 @@ def test_a_stop_loses_no_request_that_is_under_way(own: Node, upstream: Upstream
 
     async def ask(connection: Client) -> tuple[int, bytes]:
         exchange = connection.request("/stopping/x")
-        await asyncio.sleep(0.3)
+        await asyncio.to_thread(eventually, "the request is under way", lambda: own.gateway.is_busy("stopping"))
         stop = asyncio.create_task(asyncio.to_thread(own.gateway.stop))
         answer = await exchange.whole()
         assert await stop == 0

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent import futures
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,8 @@ def admitted(port: int) -> bool:
 
 def test_new_connections_are_limited(limited: LoneListeners) -> None:
     begun = time.monotonic()
-    answers = [admitted(limited.ports["slow"]) for _ in range(10)]
+    with ThreadPoolExecutor(10) as clients:  # at once, or a slow machine would keep to the limit by itself
+        answers = list(clients.map(admitted, [limited.ports["slow"]] * 10))
     most = 3 + 3 * int(time.monotonic() - begun + 1)
     assert 3 <= sum(answers) <= most
     assert not all(answers)
@@ -122,17 +124,17 @@ def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> 
         return found
 
     with (
-        lone_listeners({"limits": {"requestsPerSecond": 5}}, upstream.port) as listeners,
+        lone_listeners({"limits": {"requestsPerSecond": 2}}, upstream.port) as listeners,
         connected(listeners.ports["http"]) as connection,
         connected(listeners.ports["http"]) as other,
     ):
         begun = time.monotonic()
         found = statuses(connection, 20)
-        most = 5 + 5 * int(time.monotonic() - begun + 1)
-        assert found[:5] == [200] * 5
+        most = 2 + 2 * int(time.monotonic() - begun + 1)
+        assert found[:2] == [200] * 2
         assert 429 in found
         assert found.count(200) == len(upstream.received) <= most
-        assert statuses(other, 5) == [200] * 5
+        assert statuses(other, 2) == [200] * 2
         eventually("it may go on", lambda: statuses(connection, 1) == [200])
 
 

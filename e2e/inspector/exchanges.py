@@ -95,9 +95,3 @@ def tab(page: Page, name: str) -> Locator:
     """A message's panel, which is chosen."""
     page.get_by_role("tab", name=name, exact=True).click()
     return page.get_by_role("tabpanel")
-
-
-def is_busy(gateway: Gateway, name: str) -> bool:
-    """Whether an execution of the API's policies is under way."""
-    chains = [chain for chain in json.loads(gateway.admin("engine", "/chains")) if chain["api"] == name]
-    return any(instance["active"] for chain in chains for instance in chain["instances"])

@@ -16,7 +16,6 @@ from e2e.inspector.chromium import Faults
 from e2e.inspector.exchanges import (
     details,
     explain,
-    is_busy,
     keeping,
     last_id,
     passed,
@@ -172,7 +171,7 @@ def test_what_was_shed_says_so(page: Page, gateway: Gateway, upstream: Upstream)
     with recording(gateway, api="shed"):
         first = threading.Thread(target=httpx.get, args=(f"{gateway.url}/shed/x",), kwargs={"timeout": 60}, daemon=True)
         first.start()
-        eventually("the one place is taken", lambda: is_busy(gateway, "shed"))
+        eventually("the one place is taken", lambda: gateway.is_busy("shed"))
         assert httpx.get(f"{gateway.url}/shed/x").status_code == 503
         (exchange,) = recorded(gateway, api="shed", status="503")
         first.join()

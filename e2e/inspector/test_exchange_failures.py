@@ -19,7 +19,6 @@ from e2e.inspector.exchanges import (
     asked,
     details,
     explain,
-    is_busy,
     keeping,
     last_id,
     passed,
@@ -174,7 +173,7 @@ def test_a_client_that_goes_away(page: Page, gateway: Gateway, upstream: Upstrea
     with recording(gateway, api="left"):
         with socket.create_connection(("127.0.0.1", gateway.port)) as client:
             client.sendall(b"GET /left/x HTTP/1.1\r\nhost: left.test\r\n\r\n")
-            eventually("the policy runs", lambda: is_busy(gateway, "left"))
+            eventually("the policy runs", lambda: gateway.is_busy("left"))
         recorded(gateway, api="left")
     watch(page, "?api=left")
     expect(rows(page).locator(".badge")).to_have_text(["none", "cancelled"])

@@ -54,14 +54,12 @@ def test_what_is_too_long_is_replaced_as_a_whole(scripted: Page) -> None:
       const { diffLines } = await import("/assets/lib/text_diff.js");
       const before = Array.from({ length: 200000 }, (_, at) => `line ${at}`);
       const after = before.map((line, at) => (at > 10 && at < 199990 ? `${line}.` : line));
-      const began = performance.now();
       const lines = diffLines(before, after);
       const same = lines.filter(({ sign }) => sign === " ").length;
-      return { ms: performance.now() - began, same, all: lines.length };
+      return { same, all: lines.length };
     }"""
     found = scripted.evaluate(script)
     assert (found["same"], found["all"]) == (21, 21 + 2 * 199979)
-    assert found["ms"] < 5000
 
 
 @settings(max_examples=30, deadline=None)

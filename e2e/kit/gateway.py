@@ -18,10 +18,11 @@ from typing import Any
 import httpx
 
 Json = dict[str, Any]
-READY_SECONDS = 60.0
+READY_SECONDS, BUILD_SECONDS = 120.0, 600.0
+"""Bounds of what never takes so long: of a start, and of one that builds first, with a compilation in it."""
 
 
-def eventually(what: str, condition: Callable[[], object], seconds: float = 10.0) -> None:
+def eventually(what: str, condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Waits until the condition holds; fails with `what` when it does not within the bound."""
     end = time.monotonic() + seconds
     while not condition():
@@ -44,6 +45,7 @@ class Gateway:
         self, build: Path | None, state: Path, *arguments: str, within: Sequence[str] = (), run_dir: Path | None = None
     ) -> None:
         self.run_dir = run_dir or Path(tempfile.mkdtemp(prefix="gw-"))
+        self._start_seconds = READY_SECONDS if build else BUILD_SECONDS
         self.log: list[str] = []
         self.printed: list[str] = []
         self._parsed: tuple[list[Json | None], list[Json | None]] = ([], [])  # the lines of each that are read already
@@ -70,7 +72,7 @@ class Gateway:
         pipe.close()
 
     def wait_ready(self) -> Gateway:
-        end = time.monotonic() + READY_SECONDS
+        end = time.monotonic() + self._start_seconds
         while not self._ready.wait(0.05):
             assert self.process.poll() is None, "ended before it was ready:\n" + "\n".join(self.log[-40:])
             assert time.monotonic() < end, "not ready in time:\n" + "\n".join(self.log[-40:])
@@ -149,6 +151,11 @@ class Gateway:
         lines = self.admin("envoy", f"/stats?filter={name}").splitlines()
         return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
+    def cluster_stat(self, api: str, counter: str) -> int:
+        """A counter of Envoy's, of all clusters of the API."""
+        clusters = json.loads(self.admin("engine", "/clusters"))[api]
+        return sum(self.envoy_stat(f"cluster.{name}.{counter}$".replace("|", "%5C%7C")) for name in clusters)
+
     def records(self) -> Iterator[Json]:
         """What was logged, as JSON objects, the access log too."""
         with self._parsing:  # tests ask again and again, until a line is there
@@ -156,6 +163,11 @@ class Gateway:
                 parsed += [json.loads(line) if line.startswith("{") else None for line in lines[len(parsed) :]]
             found = [record for parsed in self._parsed for record in parsed if record is not None]
         yield from found
+
+    def is_busy(self, api: str) -> bool:
+        """Whether an execution of the API's policies is under way."""
+        chains = [chain for chain in json.loads(self.admin("engine", "/chains")) if chain["api"] == api]
+        return any(instance["active"] for chain in chains for instance in chain["instances"])
 
     def logged(self, **fields: object) -> list[Json]:
         """The log records that have all these fields."""

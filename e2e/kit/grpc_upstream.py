@@ -18,7 +18,8 @@ Bytes = bytes
 
 class GrpcUpstream:
     """On a free port of loopback. `ended` has what became of calls: "cancelled"; `taken` is filled by a client that has
-    taken a message of `Count`, and `one_by_one` is whether it always came while the call waited for it, `patience` seconds long."""
+    taken a message of `Count`, and `one_by_one` is whether it always came while the call waited for it, for `patience`
+    seconds."""
 
     def __init__(self) -> None:
         self.ended: asyncio.Queue[str] = asyncio.Queue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +105,13 @@ class Exchange:
             self.answer.body += event.data
         if isinstance(event, HeadersReceived | DataReceived):
             self.ended = event.stream_ended
+
+
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    """Returns once it holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 class Client(QuicConnectionProtocol):

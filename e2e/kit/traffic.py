@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import operator
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,43 +11,59 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from e2e.kit.gateway import eventually
+
 IN_A_ROW = 20
 
 
 @dataclass
 class Traffic:
-    """Answers by status; "error" where there was none. `problems` are the bodies of what was not 200."""
+    """Answers by status; "error" where there was none. `problems` are the bodies of what was not 200, `asked` is how
+    often each client has asked."""
 
     url: str
-    answers: list[tuple[float, int | str]] = field(default_factory=list)
+    answers: list[int | str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     host: str | None = None
+    asked: list[int] = field(default_factory=list)
 
     def counts(self) -> Counter[int | str]:
-        return Counter(status for _, status in self.answers)
+        return Counter(self.answers)
 
     def is_steady(self) -> bool:
         """Whether the last IN_A_ROW answers, of all clients, were 200."""
-        return [status for _, status in self.answers[-IN_A_ROW:]] == [200] * IN_A_ROW
+        return self.answers[-IN_A_ROW:] == [200] * IN_A_ROW
 
-    def last_failure(self) -> float:
-        """When the last answer that was not 200 came (time.monotonic), 0 when there was none."""
-        return max((when for when, status in self.answers if status != 200), default=0.0)
+    def wait_for(self, count: int) -> None:
+        """Until so many more answers have come."""
+        before = len(self.answers)
+        eventually(f"{count} more answers", lambda: len(self.answers) >= before + count, 60)
 
-    def run(self, ended: threading.Event, pause: float) -> None:
+    def wait_for_each(self) -> None:
+        """Until what is under way now, of all clients, has ended."""
+        before = list(self.asked)
+        eventually("each client goes on", lambda: all(map(operator.gt, self.asked, before)), 60)
+
+    def failures(self) -> int:
+        """How many answers were not 200."""
+        return sum(status != 200 for status in self.answers)
+
+    def run(self, number: int, ended: threading.Event, pause: float) -> None:
+        """The client of this number."""
         with httpx.Client(timeout=10) as client:
             while not ended.is_set():
                 self._one(client)
+                self.asked[number] += 1
                 ended.wait(pause)
 
     def _one(self, client: httpx.Client) -> None:
         try:
             answer = client.get(self.url, headers={"host": self.host} if self.host else None)
         except httpx.HTTPError as error:
-            self.answers.append((time.monotonic(), "error"))
+            self.answers.append("error")
             self.problems.append(repr(error))
             return
-        self.answers.append((time.monotonic(), answer.status_code))
+        self.answers.append(answer.status_code)
         if answer.status_code != 200:
             self.problems.append(f"{answer.headers.get('content-type')} {answer.text}")
 
@@ -57,8 +73,10 @@ def traffic(*urls: str, clients: int = 2, pause: float = 0.01, host: str | None 
     """Clients that ask each URL one request after another, until the block ends. host: what they name, if not the
     URL's."""
     ended = threading.Event()
-    flows = [Traffic(url, host=host) for url in urls]
-    threads = [threading.Thread(target=flow.run, args=(ended, pause)) for flow in flows for _ in range(clients)]
+    flows = [Traffic(url, host=host, asked=[0] * clients) for url in urls]
+    threads = [
+        threading.Thread(target=flow.run, args=(number, ended, pause)) for flow in flows for number in range(clients)
+    ]
     for thread in threads:
         thread.start()
     try:

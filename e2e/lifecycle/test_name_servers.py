@@ -12,7 +12,8 @@ from e2e.kit.names import Names
 from e2e.kit.upstream import Upstream
 from e2e.lifecycle.test_ready import ready_record, states
 
-SILENCE_SECONDS = 8.0
+SILENCE_SECONDS = 25.0
+"""Without the settings of the bootstrap it would be 40."""
 FOUND_SECONDS = 90.0
 
 

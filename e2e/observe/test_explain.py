@@ -103,18 +103,12 @@ def test_explain_of_what_was_shed(gateway: Gateway, upstream: Upstream) -> None:
             target=httpx.get, args=(f"{gateway.url}/explain-shed/x",), kwargs={"timeout": 60}, daemon=True
         )
         first.start()
-        eventually("the one place is taken", lambda: runs(gateway, "explain-shed"))
+        eventually("the one place is taken", lambda: gateway.is_busy("explain-shed"))
         assert httpx.get(f"{gateway.url}/explain-shed/x").status_code == 503
         line = tail.line()
         first.join()
     assert "sleep:v1.0.0 failed: overloaded" in line
     assert "answered 503 by the gateway, for sleep:v1.0.0 failed" in explained(gateway, id_of(line))
-
-
-def runs(gateway: Gateway, name: str) -> bool:
-    """Whether an execution of the API's policies is under way."""
-    chains = [chain for chain in json.loads(gateway.admin("engine", "/chains")) if chain["api"] == name]
-    return any(instance["active"] for chain in chains for instance in chain["instances"])
 
 
 def test_a_policys_answer_is_explained(gateway: Gateway, upstream: Upstream) -> None:
@@ -138,6 +132,7 @@ def test_the_filter_of_errors_shows_nothing_else(gateway: Gateway, upstream: Ups
         assert "/explain-errors-2/x" in tail.line()
 
 
+@pytest.mark.alone
 def test_what_ends_is_shown_within_a_second(gateway: Gateway, upstream: Upstream) -> None:
     """The machine is busy now and then: the quickest of a few counts."""
     failing(gateway, upstream, "explain-live", attach("mark", {"name": "one"}))

@@ -442,18 +442,20 @@ def test_too_many_headers_of_an_upstream_are_a_502(gateway: Gateway) -> None:
 
 @pytest.fixture(scope="module")
 def streaming(gateway: Gateway) -> Iterator[str]:
-    """An API whose upstream has 1 s to begin, and 2 s between two pieces."""
-    late = {"method": "GET", "path": "/late", "requestTimeout": "4s", "idleTimeout": "5s"}
+    """An API whose upstream has 2 s to begin, and 4 s between two pieces."""
+    late = {"method": "GET", "path": "/late", "requestTimeout": "8s", "idleTimeout": "10s"}
     operations: list[Json] = [{"method": "GET", "path": "/*"}, late]
     with StreamingUpstream() as upstream:
-        document = api("streams", upstream.url, [attach("sets-many", many("response", 1), timeout="900ms")], operations)
-        yield deployed(gateway, document, requestTimeout="1s", idleTimeout="2s")
+        document = api(
+            "streams", upstream.url, [attach("sets-many", many("response", 1), timeout="1900ms")], operations
+        )
+        yield deployed(gateway, document, requestTimeout="2s", idleTimeout="4s")
 
 
 def test_a_stream_lives_as_long_as_it_moves(streaming: str) -> None:
     """The upstream waits before each piece: together for longer than the idle timeout, which begins anew with each."""
-    pieces, gap = 7, 0.6
-    assert gap < 2 < 2 * 2 < pieces * gap
+    pieces, gap = 7, 0.7
+    assert gap < 4 < pieces * gap
     answer = httpx.get(f"{streaming}/x?pieces={pieces}&gap={gap}", timeout=30)
     assert (answer.status_code, answer.text.count("data: ")) == (200, pieces)
 
@@ -466,10 +468,10 @@ def test_a_silent_stream_ends(streaming: str) -> None:
 
 
 def test_a_slow_first_byte_is_a_504(streaming: str) -> None:
-    """An upstream that begins after 2 s is too slow for one operation, and not for the other."""
-    problem = is_problem(httpx.get(f"{streaming}/x?first=2&pieces=1", timeout=30), 504)
+    """An upstream that begins after 4 s is too slow for one operation, and not for the other."""
+    problem = is_problem(httpx.get(f"{streaming}/x?first=4&pieces=1", timeout=30), 504)
     assert problem["detail"] == "The upstream did not answer in time."
-    assert httpx.get(f"{streaming}/late?first=2&pieces=1", timeout=30).status_code == 200
+    assert httpx.get(f"{streaming}/late?first=4&pieces=1", timeout=30).status_code == 200
 
 
 def test_the_time_until_the_answer_begins_counts_from_the_requests_end(gateway: Gateway) -> None:

@@ -38,7 +38,7 @@ def model() -> Iterator[ModelUpstream]:
 
 
 def faulty(how: str, **params: object) -> Json:
-    return attach("faulty-stream", {"how": how, **params}, timeout="500ms")
+    return attach("faulty-stream", {"how": how, **params}, timeout="1500ms")
 
 
 def outcome(gateway: Gateway, name: str, **request: object) -> tuple[int, bytes, bool]:
@@ -110,7 +110,7 @@ def test_after_that_the_stream_is_reset(how: str, broken: Gateway, model: ModelU
 @pytest.mark.parametrize("how", ["blocks", "computes"])
 def test_who_holds_up_its_event_loop_is_late_like_any_other(how: str, broken: Gateway, model: ModelUpstream) -> None:
     """It is a 504 where its first chunk had not yet left when the loop was held up."""
-    broken.deploy(api("faulty", model.url, [faulty(how, seconds=1.5)]))
+    broken.deploy(api("faulty", model.url, [faulty(how, seconds=4)]))
     broken.deploy(api("passing", model.url, [attach("pass-stream")]))
     with model.saying(PIECES):
         status, body, is_whole = outcome(broken, "faulty")

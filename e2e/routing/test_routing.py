@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -100,7 +99,7 @@ def test_a_mirror_takes_its_part(gateway: Gateway, three: list[Target]) -> None:
     with httpx.Client(base_url=gateway.url) as client:
         for _ in range(MANY):
             assert client.get("/mirror-part/a").text == "main"
-    time.sleep(0.3)  # for the last copy: there is no event to wait for
+    eventually("the last copy has come", lambda: gateway.cluster_stat("mirror-part", "upstream_rq_active") == 0)
     assert abs(three[2].count - MANY / 10) < 5 * (0.09 * MANY) ** 0.5
 
 
@@ -234,9 +233,7 @@ def test_an_api_that_answers_all_itself_needs_no_main(gateway: Gateway, three: l
 def test_a_stream_timeout_ends_an_exchange(gateway: Gateway, three: list[Target], policies: list[Json]) -> None:
     gateway.deploy(routed("cut", three, [get("/a", streamTimeout="300ms")], *policies))
     three[0].seconds = 2
-    began = time.monotonic()
     answer = httpx.get(f"{gateway.url}/cut/a")
-    assert time.monotonic() - began < 1
     assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
     assert json.loads(answer.text)["status"] == 504
 

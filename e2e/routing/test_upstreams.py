@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,18 +13,15 @@ import pytest
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.pool_targets import HEALTH, Mode, Target, counted, targets
-from e2e.kit.traffic import traffic
+from e2e.kit.traffic import Traffic, traffic
 
 REQUESTS = 600
 DEVIATIONS = 5
 """Of a binomial distribution: chance leaves this bound once in a million."""
 CLIENTS, PAUSE = 4, 0.018
 """About 200 requests a second."""
-RATE_FLOOR = 50
-"""What a busy machine makes of these, at least."""
-SETTLED_SECONDS = 2.0
-MERGED_SECONDS = 0.2
-"""In which Envoy's workers hear of a target's health, which its main thread has known for 0.1 s by then."""
+ENOUGH = 40
+"""Answers, of which a target that is asked has some: by chance it has none once in a million million times."""
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +140,9 @@ def test_a_target_that_fails_is_ejected_and_comes_back(
 ) -> None:
     """Clients see no more failures than it takes to eject it; it is tried again after its time, and stays when fine."""
     with targets("a", "b") as made:
-        document = pool("ejected", made, ejection={"baseTime": "4s", **ejection})
-        document["spec"]["requestTimeout"] = "300ms"
+        document = pool("ejected", made, ejection={"baseTime": "6s", **ejection})
+        if mode == "silent":
+            document["spec"]["requestTimeout"] = "1s"
         pooled.deploy(document)
         bad = made[1]
         with traffic(f"{pooled.url}/ejected/x", clients=CLIENTS, pause=PAUSE) as (flow,):
@@ -154,19 +151,25 @@ def test_a_target_that_fails_is_ejected_and_comes_back(
             eventually("a client has seen it", lambda: flow.counts().keys() - {200})
             ejected = stat(pooled, "ejected", "outlier_detection.ejections_active")
             eventually("it is out", lambda: pooled.envoy_stat(ejected) == 1)
-            time.sleep(2 * MERGED_SECONDS + 0.3)  # and what was under way has ended
-            failures = len(flow.answers) - flow.counts()[200]
+            eventually("workers know", lambda: left_alone(bad, flow))
+            flow.wait_for_each()
+            failures = flow.failures()
             counted(made)
-            time.sleep(1)  # well within its time out
-            assert flow.is_steady()
-            assert len(flow.answers) - flow.counts()[200] == failures
-            alone = counted(made)
-            assert (alone["a"] > RATE_FLOOR, alone["b"]) == (True, 0)
+            flow.wait_for(ENOUGH)
+            assert flow.failures() == failures
+            assert counted(made)["b"] == 0
             bad.become("fine")
             eventually("it is asked again", lambda: len(bad.seen) > 20)
         assert set(flow.counts()) - {200} <= statuses
         # Five in a row, and what was under way by then.
         assert failures <= 5 + 2 * CLIENTS
+
+
+def left_alone(target: Target, flow: Traffic) -> bool:
+    """Whether nobody asks it any more."""
+    target.seen.clear()
+    flow.wait_for(ENOUGH)
+    return not target.seen
 
 
 @pytest.mark.parametrize(("algorithm", "least", "most"), [("leastRequest", 0, 0.3), ("roundRobin", 0.4, 0.6)])
@@ -224,17 +227,17 @@ def test_a_health_check_under_load_costs_few_requests(pooled: Gateway) -> None:
         pooled.deploy(pool("loaded", made, healthCheck=check, ejection={"consecutiveGatewayErrors": 0}))
         with traffic(f"{pooled.url}/loaded/x", clients=CLIENTS, pause=PAUSE) as (flow,):
             eventually("both are asked", lambda: all(one.seen for one in made))
-            failed_at = time.monotonic()
             made[1].become("gone")
             eventually("a client has seen it", lambda: flow.counts()[503])
-            time.sleep(SETTLED_SECONDS)
-            assert flow.is_steady()
-            assert flow.last_failure() - failed_at < SETTLED_SECONDS
+            members = stat(pooled, "loaded", "membership_healthy")
+            eventually("it is out", lambda: pooled.envoy_stat(members) == 1)
+            eventually("workers know", flow.is_steady)
+            failures = flow.failures()
+            flow.wait_for(ENOUGH)
             made[1].become("fine")
             eventually("it is asked again", lambda: len(made[1].seen) > 20)
-            back_at = time.monotonic()
-            time.sleep(0.5)
-        assert flow.last_failure() < back_at
+            flow.wait_for(ENOUGH)
+        assert flow.failures() == failures
         assert set(flow.counts()) == {200, 503}
 
 
@@ -285,7 +288,6 @@ def test_a_pool_changes_under_load_without_a_failed_request(pooled: Gateway) -> 
                 wanted = {one["url"] for one in document["spec"]["upstream"]["main"]["targets"]}
                 eventually("all are asked", lambda: all(one.seen for one in made if one.url in wanted))  # noqa: B023
         assert set(flow.counts()) == {200}, flow.problems[:3]
-        assert len(flow.answers) > RATE_FLOOR
 
 
 def test_a_host_of_the_pool_is_what_targets_are_told(pooled: Gateway) -> None:
@@ -312,9 +314,10 @@ def test_connections_end_when_they_are_said_to(pooled: Gateway) -> None:
         pooled.deploy(pool("aging", [target], idleTimeout="200ms"))
         target.first.clear()
         with httpx.Client() as client:
+            connections = stat(pooled, "aging", "upstream_cx_active")
             for _ in range(3):
                 client.get(f"{pooled.url}/aging/x")
-                time.sleep(0.6)
+                eventually("it has ended", lambda: pooled.envoy_stat(connections) == 0)
         assert len(target.first) == 3
 
 

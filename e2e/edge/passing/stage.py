@@ -17,8 +17,8 @@ from e2e.kit.websocket_upstream import WebsocketUpstream
 
 T = TypeVar("T")
 REQUEST_SECONDS, IDLE_SECONDS = 1.0, 4.0
-"""The timeouts of the APIs whose names begin with QUICK: of rows that wait for one of them. Others have none that a slow
-machine could meet."""
+"""The timeouts of the APIs whose names begin with QUICK: of rows that wait for one of them. The others have none that a
+slow machine would meet."""
 QUICK = "quick-"
 HELD_SECONDS = 1.5
 """After which what has not come is held back, in the one column that may hold it. Less than IDLE_SECONDS."""
