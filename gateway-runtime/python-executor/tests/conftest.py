@@ -5,16 +5,57 @@ from __future__ import annotations
 import itertools
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.policies import policy_loader
 from gatewright_executor.policies.policy_loader import LoadedPolicy
 from gatewright_executor.server import Server
-from gatewright_executor.testing import Engine
+from gatewright_executor.testing import Clock, Engine, request_stream
 
 FOLDERS = itertools.count()
+
+
+class PassTime:
+    """Lets time pass for an executor that has the policy `late`, until it has looked for streams that are late."""
+
+    policy = """
+        import asyncio
+
+        async def on_request_stream(ctx, chunks, params):
+            await asyncio.Event().wait()
+            yield b""
+    """
+    instance = 99
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._numbers = itertools.count(99_000)
+
+    def __call__(self, engine: Engine) -> None:
+        """Once no stream is at work. One of `late` is late by then, which the same look has found as would others."""
+        engine.wait(lambda: not engine.health().oldest_execution_policy)
+        if self.instance not in engine.statuses:
+            engine.configure(self.instance, "late:v1.0.0")
+        engine.send(request_stream(number := next(self._numbers), self.instance, seconds=1))
+        engine.wait(lambda: engine.health().oldest_execution_policy == "late:v1.0.0")
+        self._clock.move(1000)
+        assert engine.action(number).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """For an executor: engine(clock=clock, …)."""
+    return Clock()
+
+
+@pytest.fixture
+def pass_time(clock: Clock) -> PassTime:
+    """pass_time(engine), for an engine(clock=clock, late=pass_time.policy, …)."""
+    return PassTime(clock)
 
 
 @pytest.fixture
@@ -34,11 +75,11 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
 
 @pytest.fixture
 def serve(load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """serve(name=source, …) → the socket of a running executor; `workers=N` is how many it has (4)."""
+    """serve(name=source, …) → the socket of a running executor; `workers=N` is how many it has (4), `clock` its own."""
     servers: list[Server] = []
 
-    def serve(workers: int = 4, **sources: str) -> Path:
-        server = Server(load(**sources), workers)
+    def serve(workers: int = 4, clock: Callable[[], float] = time.monotonic, **sources: str) -> Path:
+        server = Server(load(**sources), workers, clock=clock)
         socket = tmp_path / f"{len(servers)}.sock"
         server.start(socket)
         servers.append(server)
@@ -54,8 +95,8 @@ def engine(serve: Callable[..., Path]) -> Iterator[Callable[..., Engine]]:
     """engine(name=source, …) → an engine with a stream to an executor of its own."""
     engines: list[Engine] = []
 
-    def engine(workers: int = 4, **sources: str) -> Engine:
-        engines.append(Engine(serve(workers, **sources)))
+    def engine(workers: int = 4, clock: Callable[[], float] = time.monotonic, **sources: str) -> Engine:
+        engines.append(Engine(serve(workers, clock, **sources)))
         return engines[-1]
 
     yield engine

@@ -111,47 +111,38 @@ def test_no_answer_waits_for_an_execution(waits: list[bool], workers: int, limit
 
 
 def test_what_a_worker_finishes_in_a_row_is_sent_together() -> None:
-    gate, sink = Gate([True] + MANY * [False]), Sink()
+    held, gate, sink, other = Gate([True] * 3), Gate(MANY * [False]), Sink(), Sink()
     with working(2) as dispatcher:
-        submit(dispatcher, gate, [sink], 1 + MANY)
+        submit(dispatcher, held, [other], 3)  # all threads
+        submit(dispatcher, gate, [sink], MANY)
+        held.open()
         assert eventually(lambda: len(sink.sent) == MANY)
         assert sink.flushes < MANY / 4
-        gate.open()
-
-
-class Beside(Sink):
-    """Notes how many of another sink's executions had ended when its own were first sent."""
-
-    def __init__(self, other: Sink) -> None:
-        super().__init__()
-        self._other = other
-        self.before: int | None = None
-
-    def flush(self) -> None:
-        super().flush()
-        if self.sent and self.before is None:
-            self.before = len(self._other.ended)
 
 
 def test_who_goes_on_with_its_slot_lets_others_run() -> None:
-    backlog = Sink()
-    others = Beside(backlog)
+    backlog, held, before = Sink(), Gate([True]), list[int]()
     all_submitted = threading.Event()
 
     def nap(_ctx: RequestContext, _params: object) -> None:
         all_submitted.wait(SECONDS)
         time.sleep(0.0002)
 
+    def note(_ctx: RequestContext, _params: object) -> None:
+        before.append(len(backlog.ended))
+
     with working(1) as dispatcher:
-        for instance in (Instance(PolicyMetadata("naps", "v1"), {}), Instance(PolicyMetadata("naps", "v1"), {})):
-            instance.make_ready({pb.PHASE_REQUEST: Hook("on_request", nap)}, None, Concurrency(1, 1))
-            for number in range(MANY):
+        submit(dispatcher, held, [Sink()], 1)
+        assert eventually(lambda: dispatcher.progress().busy == 1), "one of two threads is left"
+        for function, count in ((nap, MANY), (nap, MANY), (note, 1)):
+            instance = Instance(PolicyMetadata("naps", "v1"), {})
+            instance.make_ready({pb.PHASE_REQUEST: Hook("on_request", function)}, None, Concurrency(1, 1))
+            for number in range(count):
                 dispatcher.submit(execution_of(number, instance, backlog))
-        submit(dispatcher, Gate([False]), [others], 1)
         all_submitted.set()
-        assert eventually(lambda: others.before is not None)
-        assert others.before is not None
-        assert others.before < MANY
+        assert eventually(lambda: len(before) == 1)
+        assert before[0] < MANY, "each of the two others had one round"
+        held.open()
         assert eventually(lambda: len(backlog.sent) == MANY)
 
 

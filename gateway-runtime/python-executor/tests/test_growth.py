@@ -14,7 +14,7 @@ from gatewright_executor.policies.policy_loader import Hook
 from gatewright_executor.running.dispatch import Dispatcher
 from gatewright_executor.running.growth import AVERAGED, BUSY_CORES, LATE_SECONDS, Room
 from gatewright_executor.running.instance import Admission, Concurrency, Execution, Instance, concurrency
-from gatewright_executor.testing import eventually, request_execution
+from gatewright_executor.testing import Clock, eventually, request_execution
 
 SECONDS = 30.0  # that anything waits here: longer than eventually does
 
@@ -51,7 +51,8 @@ class Gate:
 
 @contextmanager
 def working(workers: int, max_workers: int) -> Iterator[Dispatcher]:
-    dispatcher = Dispatcher(workers, max_workers)
+    """By a clock that stands still no look at the process is late, however busy the machine is: there is room."""
+    dispatcher = Dispatcher(workers, max_workers, clock=Clock())
     dispatcher.start()
     yield dispatcher
     dispatcher.stop()

@@ -1,4 +1,4 @@
-"""GrpcConnection that never return hold their own instance's slots, and are told of."""
+"""Executions that never return hold their own instance's slots, and are told of."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.policies.policy_loader import LoadedPolicy
+from gatewright_executor.running.hung import HUNG_SECONDS
 from gatewright_executor.server import Server
-from gatewright_executor.testing import Engine, configuration, request_execution
+from gatewright_executor.testing import SECONDS, Clock, Engine, configuration, request_execution
 
 HANGS = """
     import threading
@@ -21,69 +22,82 @@ HANGS = """
         return UpstreamRequestModifications(set_headers={"x-value": params["value"]})
 """
 LOOP = """
-    import asyncio, time
+    import asyncio
 
     async def on_request(ctx, params):
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
+        for _ in range(3000):
             try:
                 await asyncio.sleep(0.01)
             except asyncio.CancelledError:
                 pass
 """
+LATE = SECONDS + 1  # after so long an execution is late,
+HUNG = LATE + HUNG_SECONDS  # and after so long it is hung
 
 
 @pytest.fixture
-def one(load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path) -> Iterator[Engine]:
-    """An executor of 32 workers to which an execution counts as hung as soon as it is late."""
-    server = Server(load(hangs=HANGS, loop=LOOP), 32, hung_seconds=0.05)
+def one(load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path, clock: Clock) -> Iterator[Engine]:
+    """An executor of 32 workers."""
+    server = Server(load(hangs=HANGS, loop=LOOP), 32, clock=clock)
     server.start(tmp_path / "s.sock")
     with Engine(tmp_path / "s.sock") as engine:
         yield engine
     server.stop(0)
 
 
-def test_a_hundred_hung_executions_of_one_instance_leave_the_others_alone(one: Engine) -> None:
+def test_a_hundred_hung_executions_of_one_instance_leave_the_others_alone(one: Engine, clock: Clock) -> None:
     one.configure(1, "hangs:v1.0.0", {"hang": True, "value": "hung"})
     for number in range(2, 6):
         one.configure(number, "hangs:v1.0.0", {"value": str(number)})
-    one.send(*(request_execution(number, 1, seconds=0.1) for number in range(1, 101)))
+    one.send(*(request_execution(number, 1) for number in range(1, 101)))
     one.wait(lambda: one.health().workers_busy == 16)  # half the workers
+    clock.move(HUNG)
     for number in range(200, 400):
         action = one.execute(request_execution(number, 2 + number % 4))
         assert action.set_headers == b"x-value\0%d\0" % (2 + number % 4)
     health = one.health()
-    assert (health.workers_busy, health.executions_finished) == (16, 200), "all of them while those hung"
+    assert (health.workers_busy, health.workers_hung) == (16, 16)
+    assert health.executions_finished == 200, "all of them while those hung"
 
 
-def test_the_health_check_names_who_hangs(one: Engine) -> None:
+def test_the_health_check_names_who_hangs(one: Engine, clock: Clock) -> None:
     one.send(
         configure=[configuration(1, "hangs:v1.0.0", {"hang": True, "value": ""}, max_concurrency=3, instance_id="i-1")]
     )
     one.configure(2, "hangs:v1.0.0", {"value": "2"})
-    one.send(*(request_execution(number, 1, seconds=0.1) for number in range(1, 3)))
-    first = one.wait(lambda: health if (health := one.health()).workers_hung == 2 else None)
+    one.send(*(request_execution(number, 1) for number in range(1, 3)))
+    one.wait(lambda: one.health().workers_busy == 2)
+    clock.move(LATE)
+    assert one.health().workers_hung == 0, "they are only late"
+    clock.move(HUNG - LATE)
+    first = one.health()
     assert [(hung.policy, hung.instance_id, hung.count) for hung in first.hung] == [("hangs:v1.0.0", "i-1", 2)]
-    assert first.hung[0].oldest_ms >= 100
-    assert first.hung[0].limit_ms == 100
-    assert "in on_request\n    gate.wait(30)" in first.hung[0].stack
+    assert (first.workers_hung, first.hung[0].oldest_ms, first.hung[0].limit_ms) == (2, 36_000, 30_000)
     assert not first.hung[0].blocks_instance
-    one.send(request_execution(3, 1, seconds=0.1))
-    last = one.wait(lambda: health if (health := one.health()).workers_hung == 3 else None)
+    one.wait(lambda: "in on_request\n    gate.wait(30)" in one.health().hung[0].stack)
+    one.send(request_execution(3, 1))
+    one.wait(lambda: one.health().workers_busy == 3)
+    clock.move(HUNG)
+    last = one.health()
+    assert last.workers_hung == 3
     assert last.hung[0].blocks_instance
     assert one.execute(request_execution(9, 2)) == pb.Action(id=9, set_headers=b"x-value\0002\0")
 
 
-def test_one_that_is_slow_within_its_time_does_not_hang(one: Engine) -> None:
+def test_one_that_is_slow_within_its_time_does_not_hang(one: Engine, clock: Clock) -> None:
     one.configure(1, "hangs:v1.0.0", {"hang": True, "value": ""})
-    one.send(request_execution(1, 1, seconds=30))
-    health = one.wait(lambda: health if (health := one.health()).oldest_execution_ms > 150 else None)
-    assert (health.workers_busy, health.workers_hung, len(health.hung)) == (1, 0, 0)
+    one.send(request_execution(1, 1))
+    one.wait(lambda: one.health().workers_busy == 1)
+    clock.move(SECONDS - 1)
+    health = one.health()
+    assert (health.oldest_execution_ms, health.workers_hung, len(health.hung)) == (29_000, 0, 0)
 
 
-def test_a_coroutine_that_hangs_holds_no_worker_but_is_told_of(one: Engine) -> None:
+def test_a_coroutine_that_hangs_holds_no_worker_but_is_told_of(one: Engine, clock: Clock) -> None:
     one.configure(1, "loop:v1.0.0")
-    one.send(request_execution(1, 1, seconds=0.1))
-    health = one.wait(lambda: health if (health := one.health()).hung else None)
+    one.send(request_execution(1, 1))
+    one.wait(lambda: one.health().oldest_execution_policy)
+    clock.move(HUNG)
+    health = one.health()
     assert (health.workers_hung, health.hung[0].policy, health.hung[0].count) == (0, "loop:v1.0.0", 1)
-    assert "in on_request\n    await asyncio.sleep(0.01)" in health.hung[0].stack
+    one.wait(lambda: "in on_request\n    await asyncio.sleep(0.01)" in one.health().hung[0].stack)

@@ -19,7 +19,7 @@ from gatewright_executor.running.instance import Concurrency, Execution, Instanc
 from gatewright_executor.running.latency import RUN, STRIKES
 from gatewright_executor.running.stall_watchdog import LOOKS
 from gatewright_executor.running.worker import Worker
-from gatewright_executor.testing import SECONDS, Engine, eventually, request_execution
+from gatewright_executor.testing import SECONDS, Clock, Engine, eventually, request_execution
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -230,16 +230,16 @@ class Stalls(Nobody):
 
 
 class Scene:
-    """A runner, looks of ours in place of the watchdog's thread, and a clock, `now`, that the test moves.
+    """A runner, looks of ours in place of the watchdog's thread, and a clock that the test moves.
 
     Executions of a number in `gates` wait for their gate; each has an instance of its own, which is quick.
     """
 
     def __init__(self, count: int, stalling: int) -> None:
-        self.dispatcher, self.sink = Dispatcher(4), Stalls()
+        self.clock, self.sink = Clock(), Stalls()
+        self.dispatcher = Dispatcher(4, clock=self.clock)
         self.led: list[int] = []  # terms of whoever has read on
-        self.now = 0.0
-        self.runner = InlineRunner(self.dispatcher, self.led.append, lambda: self.now)
+        self.runner = InlineRunner(self.dispatcher, self.led.append)
         self.entered = [threading.Event() for _ in range(stalling)]
         self.gates = [threading.Event() for _ in range(stalling)]
         self.executions = [
@@ -353,7 +353,7 @@ def test_without_a_further_thread_the_one_that_stalled_leads_on(
         for _ in range(LOOKS):
             one.runner.look()
     assert needed.thread_failed
-    one.now = seconds
+    one.clock.move(seconds)
     one.gates[0].set()
     first.join(SECONDS)
     by_the_leader = sum(worker.finished for worker in one.dispatcher.watchdog.workers)

@@ -2,16 +2,21 @@
 
 import json
 import logging
+import re
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.policies import source_paths
 from gatewright_executor.policies.policy_loader import LoadedPolicy
+from gatewright_executor.running.hung import HUNG_SECONDS
 from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
 from gatewright_executor.server import Server
-from gatewright_executor.testing import Engine, piece, request_stream, response_execution, response_stream
+from gatewright_executor.testing import Clock, Engine, piece, request_stream, response_execution, response_stream
 
 PASSES = """
     async def on_request_stream(ctx, chunks, params):
@@ -26,8 +31,8 @@ BLOCKS = """
     async def on_request_stream(ctx, chunks, params):
         async for chunk in chunks:
             yield chunk
-            if params["block"]:
-                gate.wait(20)
+            threading.begun.set()
+            gate.wait(30)
 
     def on_response(ctx, params):
         gate.set()
@@ -40,6 +45,7 @@ AWAITS = """
     async def on_request_stream(ctx, chunks, params):
         try:
             async for chunk in chunks:
+                seen.append("waits")
                 await asyncio.Event().wait()
                 yield chunk
         finally:
@@ -55,20 +61,17 @@ TIMEOUT, BAD_ACTION = pb.FAILURE_CLASS_TIMEOUT, pb.FAILURE_CLASS_BAD_ACTION
 def one(
     load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., Engine]]:
-    """one(name=source, …): an engine of an executor to which a stream counts as hung as soon as it is late.
-
-    Its policies are instances 1, 2, …
-    """
+    """one(name=source, …): an engine of an executor whose policies are instances 1, 2, …; `clock` is the executor's."""
     monkeypatch.setattr(source_paths, "is_authors", lambda file: "/policies_" in file)
     servers: list[tuple[Server, Engine]] = []
 
-    def one(**sources: str) -> Engine:
-        server = Server(load(**sources), 4, hung_seconds=0.05)
+    def one(clock: Callable[[], float] = time.monotonic, **sources: str) -> Engine:
+        server = Server(load(**sources), 4, clock=clock)
         server.start(tmp_path / f"{len(servers)}.sock")
         engine = Engine(tmp_path / f"{len(servers)}.sock")
         servers.append((server, engine))
         for number, name in enumerate(sources, 1):
-            assert not engine.configure(number, f"{name}:v1.0.0", {"block": True}).HasField("failure")
+            assert not engine.configure(number, f"{name}:v1.0.0").HasField("failure")
         return engine
 
     yield one
@@ -81,41 +84,53 @@ def one(
 
 
 def test_one_that_awaits_for_ever_is_late_and_cancelled(
-    one: Callable[..., Engine], caplog: pytest.LogCaptureFixture
+    one: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = one(awaits=AWAITS)
+    engine = one(clock, awaits=AWAITS)
+    numbers = iter(range(10, 10_000))
+
+    def seen() -> bytes:
+        number = next(numbers)
+        engine.send(response_stream(number))
+        engine.action(number)
+        return engine.yielded(number)
+
     engine.send(request_stream(1, seconds=0.1), pieces=[piece(1, b"a")])
+    engine.wait(lambda: seen() == b"['waits']")
+    clock.move(0.15)
     failure = engine.action(1).failure
     assert (failure.failure_class, failure.hook, failure.policy) == (TIMEOUT, "on_request_stream", "awaits:v1.0.0")
     assert failure.message.startswith(
         "expected on_request_stream to ask for the next chunk or to yield within 0.1 s, it still works at "
     )
-    assert "awaits.py:9" in failure.message
-    numbers = iter(range(10, 10_000))
-
-    def closed() -> bool:
-        number = next(numbers)
-        engine.send(response_stream(number))
-        engine.action(number)
-        return engine.yielded(number) == b"['finally']"
-
-    engine.wait(closed)
+    assert "awaits.py:10" in failure.message
+    engine.wait(lambda: seen() == b"['waits', 'finally']")
     (line,) = [record for record in caplog.records if "timed out" in record.message]
-    assert line.message.startswith("on_request_stream timed out: no yield, nor a chunk asked for, after 0.1")
-    assert 'awaits.py", line 9' in line.__dict__["trace"]
+    assert line.message.startswith("on_request_stream timed out: no yield, nor a chunk asked for, after 0.150 s of 0.1")
+    assert 'awaits.py", line 10' in line.__dict__["trace"]
     engine.wait(lambda: not engine.health().hung)
 
 
-def test_one_that_blocks_the_event_loop_is_late_all_the_same(one: Callable[..., Engine]) -> None:
-    engine = one(blocks=BLOCKS, passes=PASSES)
+def test_one_that_blocks_the_event_loop_is_late_all_the_same(
+    one: Callable[..., Engine], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "begun", begun := threading.Event(), raising=False)
+    engine = one(clock, blocks=BLOCKS, passes=PASSES)
     engine.send(request_stream(1, seconds=0.1), pieces=[piece(1, b"a")])
+    assert begun.wait(30)
+    clock.move(0.15)
     failure = engine.action(1).failure
     assert failure.failure_class == TIMEOUT
-    assert "blocks.py:10" in failure.message
+    assert re.search(r"blocks\.py:(9|10)\b", failure.message)
+    assert not engine.health().hung
+    clock.move(HUNG_SECONDS)
     (hung,) = engine.wait(lambda: engine.health().hung)
     assert (hung.policy, hung.count, hung.limit_ms, hung.blocks_instance) == ("blocks:v1.0.0", 1, 100, False)
     assert "blocks.py" in hung.stack
+    frames = engine.acknowledged
     engine.send(request_stream(2, 2, seconds=0.1), pieces=[piece(2, b"a", last=True)])
+    engine.wait(lambda: engine.acknowledged > frames)
+    clock.move(0.15)
     assert "expected to start before the deadline" in engine.action(2).failure.message
     engine.execute(response_execution(3))
     engine.wait(lambda: not engine.health().hung)
@@ -124,44 +139,63 @@ def test_one_that_blocks_the_event_loop_is_late_all_the_same(one: Callable[..., 
     assert engine.pieces(1) + engine.pieces(2) + engine.pieces(4) == [b"a"], "one that is late sends no more"
 
 
-def test_waiting_for_a_chunk_or_for_credit_is_not_its_own_work(one: Callable[..., Engine]) -> None:
-    source = """
-        import asyncio
+WORKS = """
+    import threading
 
-        async def on_request_stream(ctx, chunks, params):
-            async for chunk in chunks:
-                left = ctx.time_remaining()
-                await asyncio.sleep(0.06)
-                assert 0.05 < left - ctx.time_remaining() < left <= 0.1
-                yield chunk
+    async def on_request_stream(ctx, chunks, params):
+        async for chunk in chunks:
+            assert ctx.time_remaining() == 100
+            threading.clock.move(60)
+            assert round(ctx.time_remaining(), 6) == 40
+            yield chunk
 
-        async def on_response_stream(ctx, chunks, params):
-            assert 0.05 < ctx.time_remaining() <= 0.2
-            for _ in range(20):
-                await asyncio.sleep(0.02)
-                yield bytes(65536)
-    """
-    engine = one(works=source)
-    engine.send(request_stream(1, seconds=0.1), response_stream(2, seconds=0.2))
-    for sent in range(1, 8):
+    async def on_response_stream(ctx, chunks, params):
+        for _ in range(20):
+            assert ctx.time_remaining() == 100
+            threading.clock.move(60)
+            yield bytes(65536)
+"""
+
+
+def test_waiting_for_a_chunk_is_not_its_own_work(
+    one: Callable[..., Engine], clock: Clock, pass_time: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "clock", clock, raising=False)
+    engine = one(clock, works=WORKS, late=pass_time.policy)
+    engine.send(request_stream(1, seconds=100))
+    for sent in range(1, 4):
+        pass_time(engine)
         engine.send(pieces=[piece(1, b"a")])
         engine.wait(lambda sent=sent: len(engine.yielded(1)) == sent)  # type: ignore[misc]
-    engine.wait(lambda: len(engine.yielded(2)) == WINDOW_BYTES)
-    engine.send(pieces=[piece(1, last=True)], credit={2: 20 * PIECE_BYTES})
-    assert engine.action(1) == pb.Action(id=1), "0.42 s in all, and each within its time"
-    assert engine.action(2) == pb.Action(id=2)
+    engine.send(pieces=[piece(1, last=True)])
+    assert engine.action(1) == pb.Action(id=1), "180 s in all, and each within its time"
+    assert engine.work_us[1] == 180_000_000
 
 
-def test_an_idle_stream_is_not_looked_at(one: Callable[..., Engine]) -> None:
-    engine = one(passes=PASSES)
+def test_waiting_for_credit_is_not_its_own_work(
+    one: Callable[..., Engine], clock: Clock, pass_time: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "clock", clock, raising=False)
+    engine = one(clock, works=WORKS, late=pass_time.policy)
+    engine.send(response_stream(1, seconds=100))
+    engine.wait(lambda: len(engine.yielded(1)) == WINDOW_BYTES)
+    pass_time(engine)
+    engine.send(credit={1: 20 * PIECE_BYTES})
+    assert engine.action(1) == pb.Action(id=1)
+    assert engine.work_us[1] == 1_200_000_000
+
+
+def test_an_idle_stream_is_not_looked_at(one: Callable[..., Engine], clock: Clock, pass_time: Any) -> None:
+    engine = one(clock, passes=PASSES, late=pass_time.policy)
     engine.send(request_stream(1, seconds=0.05), pieces=[piece(1, b"a")])
     engine.wait(lambda: engine.yielded(1) == b"a")
-    engine.wait(lambda: engine.health().oldest_execution_ms == 0)
+    pass_time(engine)
+    engine.wait(lambda: engine.health().executions_finished == 1)
     health = engine.health()
-    assert (health.executions_started, health.executions_finished, health.oldest_execution_policy) == (1, 0, "")
+    assert (health.executions_started, health.oldest_execution_policy) == (2, ""), "the other one was late"
     engine.send(pieces=[piece(1, b"b", last=True)])
-    engine.action(1)
-    assert engine.health().executions_finished == 1
+    assert engine.action(1) == pb.Action(id=1)
+    assert engine.health().executions_finished == 2
 
 
 # ------------------------------------------------------------------ does not end
@@ -191,6 +225,16 @@ STUBBORN = """
 """
 
 
+def as_time_passes(clock: Clock, found: Callable[[], bool]) -> Callable[[], bool]:
+    """A second at each look."""
+
+    def look() -> bool:
+        clock.move(1)
+        return found()
+
+    return look
+
+
 def stays(number: int, how: str) -> pb.Execution:
     execution = response_stream(number)
     execution.response_headers = b"x-stays\0%b\0" % how.encode()
@@ -198,30 +242,31 @@ def stays(number: int, how: str) -> pb.Execution:
 
 
 def test_one_that_waits_in_its_finally_is_cancelled_once_more(
-    one: Callable[..., Engine], caplog: pytest.LogCaptureFixture
+    one: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = one(stubborn=STUBBORN)
+    engine = one(clock, stubborn=STUBBORN)
     engine.send(stays(1, "twice"), pieces=[piece(1, b"a")])
     engine.wait(lambda: engine.yielded(1) == b"a")
     engine.send(cancel=[1])
-    engine.wait(lambda: engine.health().executions_finished == 1)
+    engine.wait(as_time_passes(clock, lambda: engine.health().executions_finished == 1))
     assert [r.message for r in caplog.records if "it is given up" in r.message and "stubborn.py:19" in r.message]
 
 
 @pytest.mark.parametrize(("phase", "at"), [("response", 19), ("request", 0)])
 def test_one_that_swallows_its_cancellation_gives_its_slot_back_and_is_hung(
-    one: Callable[..., Engine], caplog: pytest.LogCaptureFixture, phase: str, at: int
+    one: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture, phase: str, at: int
 ) -> None:
-    engine = one(stubborn=STUBBORN)
+    engine = one(clock, stubborn=STUBBORN)
     engine.configure(5, "stubborn:v1.0.0", max_concurrency=1)
     stubborn = stays(1, "for ever") if phase == "response" else request_stream(1)
     stubborn.instance = 5
     engine.send(stubborn, pieces=[piece(1, b"a")])
     engine.wait(lambda: engine.yielded(1) == b"a")
     engine.send(cancel=[1])
-    following = response_stream(2)
+    following = response_stream(2, seconds=3000)
     following.instance = 5
     engine.send(following, pieces=[piece(2, b"b", last=True)])
+    engine.wait(as_time_passes(clock, lambda: any(action.id == 2 for action in engine.actions)))
     assert engine.action(2) == pb.Action(id=2), "it has the slot"
     (hung,) = engine.wait(lambda: engine.health().hung)
     assert (hung.policy, hung.count) == ("stubborn:v1.0.0", 1)

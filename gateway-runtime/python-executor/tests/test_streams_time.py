@@ -4,7 +4,9 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gatewright_executor import logs
@@ -13,7 +15,7 @@ from gatewright_executor.running.stream_execution import WINDOW_BYTES, StreamExe
 from gatewright_executor.running.streams import Streams
 from gatewright_executor.running.timeout_log import TimeoutLog
 from gatewright_executor.session.stream import Stream
-from gatewright_executor.testing import Engine, eventually, piece, request_stream, response_stream
+from gatewright_executor.testing import Clock, Engine, eventually, piece, request_stream, response_stream
 
 Start = Callable[..., Engine]
 
@@ -29,28 +31,35 @@ def started(start: Start, **sources: str) -> Engine:
 # ------------------------------------------------------------------ what is its own work
 
 
-def test_one_that_yields_while_a_task_of_its_own_waits_for_a_chunk_is_not_late(engine: Start) -> None:
+def test_one_that_yields_while_a_task_of_its_own_waits_for_a_chunk_is_not_late(
+    engine: Start, clock: Clock, pass_time: Any
+) -> None:
     """As one that keeps an event stream alive."""
     source = """
         import asyncio
 
         async def on_response_stream(ctx, chunks, params):
             asked = asyncio.ensure_future(anext(chunks))
-            while not (await asyncio.wait({asked}, timeout=0.3))[0]:
+            while not (await asyncio.wait({asked}, timeout=0.01))[0]:
                 yield b"."
                 while_it_waits = ctx.time_remaining()
             yield await asked
             yield f" {while_it_waits}"
     """
-    one = started(engine, alive=source)
+    one = started(partial(engine, clock=clock), alive=source, late=pass_time.policy)
     one.send(response_stream(1, seconds=0.2))
     one.wait(lambda: len(one.yielded(1)) > 2)
+    pass_time(one)
+    yielded = len(one.yielded(1))
+    one.wait(lambda: len(one.yielded(1)) > yielded)
     one.send(pieces=[piece(1, b"end", last=True)])
     assert one.action(1) == pb.Action(id=1)
     assert one.yielded(1).endswith(b".end 0.2")
 
 
-def test_one_that_reads_ahead_is_not_late_while_nobody_reads_what_it_yields(engine: Start) -> None:
+def test_one_that_reads_ahead_is_not_late_while_nobody_reads_what_it_yields(
+    engine: Start, clock: Clock, pass_time: Any
+) -> None:
     source = """
         import asyncio
 
@@ -65,19 +74,14 @@ def test_one_that_reads_ahead_is_not_late_while_nobody_reads_what_it_yields(engi
             reading = asyncio.create_task(read())
             while chunk := await ahead.get():
                 yield chunk * 300_000
-
-        async def on_response_stream(ctx, chunks, params):
-            await asyncio.sleep(0.5)
-            yield b""
     """
-    one = started(engine, ahead=source)
+    one = started(partial(engine, clock=clock), ahead=source, late=pass_time.policy)
     one.send(request_stream(1, seconds=0.2))
     one.send(pieces=[piece(1, b"a")])
     one.wait(lambda: len(one.yielded(1)) >= WINDOW_BYTES)
     one.send(pieces=[piece(1, b"b", last=True)])
-    one.send(response_stream(2))
-    one.action(2)
-    assert [action.id for action in one.actions] == [2], "it waits for whoever reads"
+    pass_time(one)
+    assert 1 not in {action.id for action in one.actions}, "it waits for whoever reads"
     one.send(credit={1: WINDOW_BYTES})
     one.send(credit={1: WINDOW_BYTES})
     assert one.action(1) == pb.Action(id=1)
@@ -198,7 +202,7 @@ def test_tasks_that_ask_for_a_chunk_after_the_end_get_none(engine: Start) -> Non
             yield b"end"
 
         async def on_response_stream(ctx, chunks, params):
-            done, _ = await asyncio.wait(left, timeout=1)
+            done, _ = await asyncio.wait(left)
             left.clear()
             yield str([task.cancelled() for task in done])
     """
@@ -212,10 +216,11 @@ def test_tasks_that_ask_for_a_chunk_after_the_end_get_none(engine: Start) -> Non
 
 @pytest.mark.parametrize("goes_on", ["yield b''", "await anext(chunks)"])
 def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
-    engine: Start, monkeypatch: pytest.MonkeyPatch, goes_on: str
+    engine: Start, clock: Clock, monkeypatch: pytest.MonkeyPatch, goes_on: str
 ) -> None:
     """It learns that it is late where it yields or asks, before the cancellation comes."""
-    late, closing = threading.Event(), threading.Event()
+    begun, late, closing = threading.Event(), threading.Event(), threading.Event()
+    monkeypatch.setattr(threading, "begun", begun, raising=False)
     monkeypatch.setattr(threading, "late", late, raising=False)
     monkeypatch.setattr(threading, "closing", closing, raising=False)
 
@@ -231,6 +236,7 @@ def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
 
         async def on_request_stream(ctx, chunks, params):
             try:
+                threading.begun.set()
                 threading.late.wait(30)
                 {goes_on}
                 yield b""
@@ -242,8 +248,10 @@ def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
         async def on_response_stream(ctx, chunks, params):
             yield str(seen)
     """
-    one = started(engine, cleans=source)
+    one = started(partial(engine, clock=clock), cleans=source)
     one.send(request_stream(1, seconds=1))
+    assert begun.wait(30)
+    clock.move(2)
     assert one.action(1).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
     assert closing.wait(30)
     assert eventually(lambda: seen(one) == b"['whole']")

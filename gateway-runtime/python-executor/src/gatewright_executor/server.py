@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -44,8 +45,9 @@ class Server:
         max_workers: int = 0,
         hung_seconds: float = HUNG_SECONDS,
         peers: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._dispatcher = Dispatcher(workers, max_workers, hung_seconds)
+        self._dispatcher = Dispatcher(workers, max_workers, hung_seconds, clock)
         hello = _hello(policies, workers)
         tracing.set_up()
         self._process = Process(policies, self._dispatcher, Preparer(self._dispatcher.loops), hello)

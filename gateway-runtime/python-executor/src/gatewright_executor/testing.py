@@ -25,6 +25,24 @@ NONE: Mapping[int, int] = {}
 POLL_SECONDS = 0.01  # for what no frame tells
 
 
+class Clock:
+    """Of an executor: it stands still until a test moves it.
+
+    It begins at time.monotonic(), by which those that wait for a slot are late.
+    """
+
+    def __init__(self) -> None:
+        self._now = time.monotonic()
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self._now
+
+    def move(self, seconds: float) -> None:
+        """Lets so much time pass."""
+        self._now += seconds
+
+
 def eventually(condition: Callable[[], bool]) -> bool:
     """Waits until `condition()` is true; False if that takes longer than SECONDS."""
     deadline = time.monotonic() + SECONDS

@@ -6,7 +6,7 @@ What a policy returns is checked by gatewright.action; anything but an action th
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from gatewright import action as checked
@@ -65,10 +65,11 @@ def response_context(
 
 
 class Clock(Protocol):
-    """Of a stream: its present own work has until `deadline`, in time.monotonic(), of `limit` seconds."""
+    """Of a stream: its present own work has until `deadline`, by `clock`, of `limit` seconds."""
 
     deadline: float
     limit: float
+    clock: Callable[[], float]
 
 
 class _RequestStream(RequestStreamContext):
@@ -90,7 +91,7 @@ class _RequestOfStream(RequestContext):
 
 
 def _remaining(clock: Clock) -> float:
-    return max(0.0, min(clock.deadline - time.monotonic(), clock.limit))
+    return max(0.0, min(clock.deadline - clock.clock(), clock.limit))
 
 
 def stream_context(

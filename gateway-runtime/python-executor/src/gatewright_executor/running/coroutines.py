@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
@@ -50,9 +49,12 @@ class Counts:
 
 class Coroutines:
     """An event loop of coroutine policies; its thread starts with the first use. `dispatch` runs an execution that
-    has got a slot. stream_works: see Loops."""
+    has got a slot. stream_works, clock: see Loops."""
 
-    def __init__(self, dispatch: Callable[[Execution], None], stream_works: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, dispatch: Callable[[Execution], None], stream_works: Callable[[], None], clock: Callable[[], float]
+    ) -> None:
+        self._clock = clock
         self.counts = Counts()
         self._dispatch = dispatch
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -68,7 +70,7 @@ class Coroutines:
         self._thread: threading.Thread | None = None
         self._stopped = False
         self.on_work: Callable[[], None] = lambda: None  # called when it gets something to do
-        self.streams = Streams(lambda: self.loop, dispatch, lambda: self.on_work(), stream_works)
+        self.streams = Streams(lambda: self.loop, dispatch, lambda: self.on_work(), stream_works, clock)
 
     # -------------------------------------------------------------- from any thread
 
@@ -152,9 +154,9 @@ class Coroutines:
         if self._loop is None:
             return 0.0
         if self._probed is None:
-            self._probed = time.monotonic()
+            self._probed = self._clock()
             self._loop.call_soon_threadsafe(self._answer_probe)
-        return time.monotonic() - self._probed if self._probed is not None else 0.0
+        return self._clock() - self._probed if self._probed is not None else 0.0
 
     # -------------------------------------------------------------- on the loop
 
@@ -246,7 +248,7 @@ class Coroutines:
             self._delivered_to.pop().flush()
 
     async def _answer(self, execution: Execution, hook: Hook, task: asyncio.Task[None]) -> bytes | None:
-        now = time.monotonic()
+        now = self._clock()
         if now >= execution.deadline:
             return refuse_late(execution, now)
         execution.started = now
@@ -258,7 +260,7 @@ class Coroutines:
         if execution in self._cancelled:
             self._cancelled.discard(execution)
             return None
-        return with_work(action, time.monotonic() - now)
+        return with_work(action, self._clock() - now)
 
     async def _execute(self, execution: Execution, hook: Hook) -> bytes:
         """As execution.execute, for a coroutine."""

@@ -9,6 +9,7 @@ exactly once, whatever its policy does.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass
 
@@ -52,21 +53,28 @@ class Dispatcher:
     """The workers, the event loops for coroutines, and the way of an execution to one of them.
 
     workers: how many executions of one instance they run at most, max_workers: where these wait for something. There
-    are an eighth more of them, so that no policy takes them all.
+    are an eighth more of them, so that no policy takes them all. clock: by which executions are begun, late and hung.
     """
 
-    def __init__(self, workers: int, max_workers: int = 0, hung_seconds: float = HUNG_SECONDS) -> None:
+    def __init__(
+        self,
+        workers: int,
+        max_workers: int = 0,
+        hung_seconds: float = HUNG_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
         self.workers = workers
         self.max_workers = max(workers, max_workers)
         self._hung_seconds = hung_seconds
-        self.pool = WorkerPool(_with_reserve(workers), self.run_in_worker, _with_reserve(self.max_workers))
-        self.growth = Growth(self.pool, self.dispatch)
+        self.pool = WorkerPool(_with_reserve(workers), self.run_in_worker, _with_reserve(self.max_workers), clock=clock)
+        self.growth = Growth(self.pool, self.dispatch, clock)
         self.watchdog = StallWatchdog()
-        self.loops = Loops(self.dispatch, lambda: self.own_work.wake())
+        self.loops = Loops(self.dispatch, lambda: self.own_work.wake(), clock)
         self._shared_loop = self.loops.shared
         self._flusher = Flusher()
-        self.timeout_log = TimeoutLog(lambda: [*self.pool.workers, *self.watchdog.workers], self.loops)
-        self.own_work = OwnWork(self.loops.streams, self.timeout_log, hung_seconds)
+        self.timeout_log = TimeoutLog(lambda: [*self.pool.workers, *self.watchdog.workers], self.loops, clock)
+        self.own_work = OwnWork(self.loops.streams, self.timeout_log, hung_seconds, clock)
 
     @property
     def backlog(self) -> int:
@@ -179,7 +187,7 @@ class Dispatcher:
     def progress(self) -> Progress:
         """For the health check; taken without stopping anything, so it may be off by what happens meanwhile."""
         workers = [*self.pool.workers, *self.watchdog.workers]
-        now, running = time.monotonic(), [execution for worker in workers if (execution := worker.execution)]
+        now, running = self.clock(), [execution for worker in workers if (execution := worker.execution)]
         on_loop = [execution for loop in self.loops.all() for execution in loop.running()]
         started, finished = self.loops.counts()
         oldest = min([*running, *on_loop], key=lambda execution: execution.started, default=None)

@@ -41,7 +41,10 @@ class Growth(WokenThread):
     """Looks at instances whose executions wait for a slot, and at a pool whose executions wait for a thread, as long
     as there are any. `dispatch` runs an execution that has a slot."""
 
-    def __init__(self, pool: WorkerPool, dispatch: Callable[[Execution], None]) -> None:
+    def __init__(
+        self, pool: WorkerPool, dispatch: Callable[[Execution], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._pool = pool
         self._dispatch = dispatch
         self._full: set[Instance] = set()  # those that may grow, and have executions that wait
@@ -77,7 +80,7 @@ class Growth(WokenThread):
                 self.look(self._has_room())
 
     def _has_room(self) -> bool:
-        began, computed = time.monotonic(), time.process_time()
+        began, computed = self._clock(), time.process_time()
         time.sleep(LOOK_SECONDS)
-        took = time.monotonic() - began
+        took = max(LOOK_SECONDS, self._clock() - began)
         return self._room.record(took - LOOK_SECONDS, (time.process_time() - computed) / took)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -74,19 +73,16 @@ class InlineBatch:
 class InlineRunner:
     """Of one connection. `read(term)` is its reading loop: it reads until there is no more, or `term` is another one.
 
-    It is called here in each further thread that becomes the leader, with that one's term. clock: of its workers.
+    It is called here in each further thread that becomes the leader, with that one's term.
     """
 
-    def __init__(
-        self, dispatcher: Dispatcher, read: Callable[[int], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, dispatcher: Dispatcher, read: Callable[[int], None]) -> None:
         self._dispatcher = dispatcher
-        self._clock = clock
         self._watchdog = dispatcher.watchdog
         self._read = read
         self._lock = threading.Lock()  # of these three:
         self._batch: InlineBatch | None = None  # that runs
-        self.worker = Worker(clock)
+        self.worker = Worker(dispatcher.clock)
         self.term = 0  # of the leader: how many were leaders before it
         self._seen: Execution | None = None
         self._looks = 0  # that have seen it
@@ -158,7 +154,7 @@ class InlineRunner:
                 return
             self._watchdog.note_stalled(batch.worker)
             execution.instance.latency.demote()
-            self._batch, self.worker, self.term = None, Worker(self._clock), self.term + 1
+            self._batch, self.worker, self.term = None, Worker(self._dispatcher.clock), self.term + 1
             batch.stalled, term = execution, self.term
         try:
             batch.sink.flush()

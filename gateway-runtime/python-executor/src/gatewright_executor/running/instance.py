@@ -286,7 +286,7 @@ class Instance:
             self._limit = max(self._limit - 1, self.concurrency.first)
         if not self._waiting or self._running > min(self._limit, self._room):
             return None
-        self._ended += last is not None and 0.0 < last.started < ended <= last.deadline
+        self._ended += last is not None and 0.0 < last.started <= ended <= last.deadline
         return self._waiting.pop(now)
 
     def grow(self) -> list[Execution]:

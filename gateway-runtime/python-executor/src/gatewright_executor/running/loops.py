@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from gatewright_executor.running.coroutines import Coroutines
@@ -14,11 +15,16 @@ from gatewright_executor.running.streams import Streams
 class Loops:
     """Start, stop; each once. `dispatch` runs an execution that has got a slot.
 
-    stream_works: called when a stream begins to work, and none did.
+    stream_works: called when a stream begins to work, and none did. clock: by which executions are begun and late.
     """
 
-    def __init__(self, dispatch: Callable[[Execution], None], stream_works: Callable[[], None] = lambda: None) -> None:
-        self._make: Callable[[], Coroutines] = lambda: Coroutines(dispatch, stream_works)
+    def __init__(
+        self,
+        dispatch: Callable[[Execution], None],
+        stream_works: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make: Callable[[], Coroutines] = lambda: Coroutines(dispatch, stream_works, clock)
         self.shared = self._make()
         self.watchdog = LoopWatchdog(self.shared)
         self._lock = threading.Lock()

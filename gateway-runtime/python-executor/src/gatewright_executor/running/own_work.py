@@ -32,14 +32,21 @@ log = logging.getLogger(__name__)
 class OwnWork(WokenThread):
     """Is woken when a stream begins to work. `loops` are the streams of all event loops."""
 
-    def __init__(self, loops: Callable[[], Iterable[Streams]], timeout_log: TimeoutLog, hung_seconds: float) -> None:
+    def __init__(
+        self,
+        loops: Callable[[], Iterable[Streams]],
+        timeout_log: TimeoutLog,
+        hung_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
         self._loops = loops
         self._timeout_log = timeout_log
         self._hung_seconds = hung_seconds
         super().__init__("own-work")
 
     def look(self, now: float) -> bool:
-        """Answers the late ones. Returns whether any stream is at work. now: time.monotonic()."""
+        """Answers the late ones. Returns whether any stream is at work. now: of the clock."""
         found = False
         for streams in self._loops():
             for execution in streams.at_work.copy():
@@ -55,7 +62,7 @@ class OwnWork(WokenThread):
             resting = 0
             while resting < RESTING_LOOKS and not self._stopped:
                 time.sleep(LOOK_SECONDS)
-                resting = 0 if self.look(time.monotonic()) else resting + 1
+                resting = 0 if self.look(self._clock()) else resting + 1
             self._awake.clear()
             if self._stopped or any(streams.at_work for streams in self._loops()):
                 self._awake.set()  # whoever began meanwhile has seen that it was awake

@@ -40,23 +40,24 @@ class Wakes(Protocol):
 class StreamExecution(Execution):
     """`message` is its own: one of a frame would keep the whole frame in memory for as long as the stream goes on.
 
-    `deadline` and `started` are those of its present own work; it waits where its deadline is NEVER.
+    `deadline` and `started` are those of its present own work, by its clock; it waits where its deadline is NEVER.
     """
 
     __slots__ = (
         "_credited", "_granted", "_incoming", "_is_whole", "_owed", "_received", "_sent", "_taken", "_trailers",
-        "chunk_waiter",
+        "chunk_waiter", "clock",
         "credit_waiter", "generator", "has_ended", "has_sent", "is_given_up", "is_over", "is_told", "limit",
         "loop_streams", "out", "out_bytes", "task", "worked",
     )  # fmt: skip
     is_stream = True
     sink: StreamSink
 
-    def __init__(self, message: pb.Execution, instance: Instance, now: float, sink: StreamSink) -> None:
+    def __init__(self, message: pb.Execution, instance: Instance, clock: Callable[[], float], sink: StreamSink) -> None:
+        self.clock = clock
         own = pb.Execution.FromString(message.SerializeToString())
         self.limit = message.timeout_us / 1e6  # seconds of own work
         self.worked = 0.0  # seconds of own work, before its present one
-        super().__init__(own, instance, now + self.limit, sink)
+        super().__init__(own, instance, clock() + self.limit, sink)
         self.loop_streams: Wakes | None = None  # of its event loop
         self.chunk_waiter: asyncio.Future[None] | None = None  # the policy waits for a chunk,
         self.credit_waiter: asyncio.Future[None] | None = None  # and its task for credit
@@ -134,7 +135,7 @@ class StreamExecution(Execution):
         return self._sent < self._granted
 
     def worked_until(self, now: float) -> float:
-        """Seconds of its own work, up to now, in time.monotonic()."""
+        """Seconds of its own work, up to now, by its clock."""
         return self.worked if self.deadline == NEVER else self.worked + now - self.started
 
     def take(self) -> bytes:

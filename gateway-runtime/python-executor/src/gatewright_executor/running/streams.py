@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextvars import Context
@@ -37,7 +36,8 @@ log = logging.getLogger(__name__)
 class Streams:
     """`loop` starts it where it does not run yet; `dispatch` runs an execution that has got a slot.
 
-    wakes: called when the loop gets something to do. works: called when a stream is at work, and none was.
+    wakes: called when the loop gets something to do. works: called when a stream is at work, and none was. clock: by
+    which own work is measured.
     """
 
     def __init__(
@@ -46,7 +46,9 @@ class Streams:
         dispatch: Callable[[Execution], None],
         wakes: Callable[[], None],
         works: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
+        self._clock = clock
         self._loop = loop
         self._dispatch = dispatch
         self._submitted: deque[tuple[StreamExecution, Hook]] = deque()
@@ -55,7 +57,7 @@ class Streams:
         self._unsent: dict[StreamExecution, None] = {}  # that have yielded in this round of the loop
         self._sinks: set[StreamSink] = set()  # that have something to send
         self._flushes = False  # at the end of this round,
-        self._flush_due = 0.0  # or then, in time.monotonic()
+        self._flush_due = 0.0  # or then, by the clock
         self._outside = Context()  # of what is no policy's doing
         self._tasks: set[asyncio.Task[None]] = set()
         self.at_work: set[StreamExecution] = set()  # and those that wait for their turn
@@ -137,7 +139,7 @@ class Streams:
             execution.give_slot_back(self._dispatch)
             return
         self.started += 1
-        execution.started = time.monotonic()
+        execution.started = self._clock()
         context = Context()
         context.run(logs.current.set, execution)
         if execution.message.traceparent:
@@ -151,7 +153,7 @@ class Streams:
             self.at_work.discard(execution)
         elif not execution.is_over:
             execution.is_over = execution.is_told = True
-            execution.started = execution.deadline = time.monotonic()
+            execution.started = execution.deadline = self._clock()
             self.at_work.add(execution)
             self._works()
             execution.task.cancel()
@@ -178,7 +180,7 @@ class Streams:
             action = await self._failed(execution, hook, error, given)
         if execution.partial:
             logs.flush_partial(execution)
-        self._end(execution, with_work(action, execution.worked_until(time.monotonic())))
+        self._end(execution, with_work(action, execution.worked_until(self._clock())))
 
     async def _pass_on(self, execution: StreamExecution, generator: AsyncGenerator[Any, None]) -> None:
         yields, turn = 0, execution.started
@@ -283,14 +285,14 @@ class Streams:
         """What follows is waiting."""
         if not execution.is_over:
             self.at_work.discard(execution)
-            execution.worked = execution.worked_until(time.monotonic())
+            execution.worked = execution.worked_until(self._clock())
             execution.deadline = NEVER
 
     def work(self, execution: StreamExecution) -> None:
         """What follows is its own work, and has its whole time; unless a task of it waits for a chunk, or it for credit
         while such a task has taken one."""
         if not execution.is_over:
-            now = time.monotonic()
+            now = self._clock()
             execution.worked = execution.worked_until(now)
             execution.started = now
             if execution.is_waiting:
@@ -350,7 +352,7 @@ class Streams:
         self._sinks.add(sink)
         if not self._flushes:
             self._flushes = True
-            self._flush_due = time.monotonic() + ROUND_SECONDS
+            self._flush_due = self._clock() + ROUND_SECONDS
             self._loop().call_soon(self._flush, context=self._outside)
 
     def _flush(self) -> None:
@@ -359,7 +361,7 @@ class Streams:
         self._flush_now()
 
     def _flush_now(self) -> None:
-        self._flush_due = time.monotonic() + ROUND_SECONDS
+        self._flush_due = self._clock() + ROUND_SECONDS
         for execution in self._unsent:
             self._pass_to_sink(execution)
         self._unsent.clear()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
 from contextvars import Context
 
@@ -33,9 +32,10 @@ log = logging.getLogger(__name__)
 
 
 class TimeoutLog:
-    """`workers` are all threads that run executions."""
+    """`workers` are all threads that run executions. clock: by which these are late."""
 
-    def __init__(self, workers: Callable[[], Iterable[Worker]], loops: Loops) -> None:
+    def __init__(self, workers: Callable[[], Iterable[Worker]], loops: Loops, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._workers = workers
         self._loops = loops
         self._delayed = DelayedCalls()
@@ -70,7 +70,7 @@ class TimeoutLog:
 
     def _log_late(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
         logs.current.set(LateOrigin(late, instance, execution))
-        limit, now = late.timeout_us / 1e6, time.monotonic()
+        limit, now = late.timeout_us / 1e6, self._clock()
         elapsed = max(limit, limit + now - execution.deadline) if execution is not None else limit
         where = self.where(execution) if execution is not None and execution.started else Where()
         blocked = self._loops.blocked(instance, now - elapsed, now)

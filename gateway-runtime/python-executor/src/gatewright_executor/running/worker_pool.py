@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -25,8 +26,8 @@ class WorkerSlot:
 
     __slots__ = ("_woken", "worker")
 
-    def __init__(self) -> None:
-        self.worker = Worker()
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.worker = Worker(clock)
         self._woken = threading.Lock()
         self._woken.acquire()
 
@@ -43,17 +44,23 @@ class WorkerPool:
     """`run` runs an execution as the worker of its thread. Start, stop; each once.
 
     size: threads at first, and always. most: those that `grow` may make of them. idle_seconds: after which one of the
-    latter goes.
+    latter goes. clock: of the workers.
     """
 
     def __init__(
-        self, size: int, run: Callable[[Execution, Worker], None], most: int = 0, idle_seconds: float = IDLE_SECONDS
+        self,
+        size: int,
+        run: Callable[[Execution, Worker], None],
+        most: int = 0,
+        idle_seconds: float = IDLE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._run = run
         self._size = size
         self._most = max(size, most)
         self._idle_seconds = idle_seconds
-        self._slots = [WorkerSlot() for _ in range(size)]
+        self._slots = [WorkerSlot(clock) for _ in range(size)]
         self._gone = Worker()  # what those threads have done that are no more
         self._dismissing = threading.Lock()
         self._idle: list[WorkerSlot] = []
@@ -101,7 +108,7 @@ class WorkerPool:
         """A thread more for each execution that waits for one. Where the system refuses one, it is not asked again."""
         for _ in range(min(len(self._queue) - len(self._idle), self._most - len(self._slots))):
             memory.make_room(self.grown + 1)
-            thread = CriticalThread(self._work, slot := WorkerSlot(), name=f"worker-{len(self._slots)}")
+            thread = CriticalThread(self._work, slot := WorkerSlot(self._clock), name=f"worker-{len(self._slots)}")
             self._slots.append(slot)
             try:
                 thread.start()

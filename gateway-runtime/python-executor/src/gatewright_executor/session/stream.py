@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
@@ -79,7 +78,7 @@ class Stream:
         self.instances.promote_successors()
         for configure in frame.configure:
             self.instances.configure(configure)
-        now = time.monotonic() if frame.executions else 0.0
+        now = self._dispatcher.clock() if frame.executions else 0.0
         inline = deque(mine for each in frame.executions if (mine := self._accept(each, now)) is not None)
         if frame.pieces or frame.credit:
             self._bodies.feed(frame.pieces)
@@ -157,7 +156,7 @@ class Stream:
             return None
         execution = Execution(message, instance, now + message.timeout_us / 1e6, self)
         if execution.phase in STREAMS:
-            self._accept_stream(StreamExecution(message, instance, now, self))
+            self._accept_stream(StreamExecution(message, instance, self._dispatcher.clock, self))
             return None
         self._pending[execution.id] = execution
         if instance.runs_inline(execution.phase):
