@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gatewright_controller.api import create_app
+from gatewright_controller.api import ApiLimits, create_app
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.gateways import Gateways
@@ -90,15 +90,26 @@ async def observations(controller: Controller) -> AsyncIterator[Observations]:
 
 
 @pytest.fixture
-async def client(
+async def client_with(
     controller: Controller, gateways: Gateways, observations: Observations
-) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(
-        create_app(controller, gateways, max_request_bytes=20_000, watching=Watching(observations)),
-        raise_app_exceptions=False,
-    )
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        yield client
+) -> AsyncIterator[Callable[[ApiLimits], httpx.AsyncClient]]:
+    """Clients of a management API with these limits; all have the same controller."""
+    async with contextlib.AsyncExitStack() as clients:
+
+        def open_client(limits: ApiLimits) -> httpx.AsyncClient:
+            watching = Watching(observations)
+            app = create_app(controller, gateways, max_request_bytes=20_000, watching=watching, limits=limits)
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
+            clients.push_async_callback(client.aclose)
+            return client
+
+        yield open_client
+
+
+@pytest.fixture
+def client(client_with: Callable[[ApiLimits], httpx.AsyncClient]) -> httpx.AsyncClient:
+    return client_with(ApiLimits())
 
 
 @pytest.fixture

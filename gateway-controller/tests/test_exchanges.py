@@ -17,15 +17,16 @@ import grpc
 import httpx
 import pytest
 import uvicorn
-from gatewright_controller import exchange_api, exchange_stream, observations, watching
+from gatewright_controller import exchange_api
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
-from gatewright_controller.api import create_app
+from gatewright_controller.api import ApiLimits, create_app
 from gatewright_controller.connections import BoundedProtocol, Limits
 from gatewright_controller.controller import Controller
+from gatewright_controller.exchange_api import ExchangeTimes
 from gatewright_controller.gateways import Gateways
 from gatewright_controller.node_server import NodeServer, start_node_server
 from gatewright_controller.observations import Observations
-from gatewright_controller.watching import Watching
+from gatewright_controller.watching import Watching, WatchLimits
 from gatewright_documents.values import JsonObject
 from grpc import aio
 
@@ -136,12 +137,29 @@ class Served:
 
 
 @pytest.fixture
+def limits() -> ApiLimits:
+    """Tests that are about one parametrize it."""
+    return ApiLimits()
+
+
+@pytest.fixture
+def watch_limits() -> WatchLimits:
+    """As `limits`."""
+    return WatchLimits()
+
+
+@pytest.fixture
 async def served(
-    controller: Controller, gateways: Gateways, observations: Observations, tmp_path: Path
+    controller: Controller,
+    gateways: Gateways,
+    observations: Observations,
+    limits: ApiLimits,
+    watch_limits: WatchLimits,
+    tmp_path: Path,
 ) -> AsyncIterator[Served]:
     address = f"unix:{tmp_path / 'n.sock'}"
     nodes: NodeServer = await start_node_server(controller.deployment, observations, address)
-    app = create_app(controller, gateways, watching=Watching(observations))
+    app = create_app(controller, gateways, watching=Watching(observations, watch_limits), limits=limits)
     protocol = functools.partial(BoundedProtocol, Limits(), {})
     server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_config=None, access_log=False))  # type: ignore[arg-type]
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -322,7 +340,7 @@ async def test_a_stream_that_names_no_node_is_refused(served: Served) -> None:
 
 
 async def test_a_node_that_does_not_tell_is_named(
-    served: Served, client: httpx.AsyncClient, controller: Controller, monkeypatch: pytest.MonkeyPatch
+    served: Served, client: httpx.AsyncClient, controller: Controller
 ) -> None:
     async with aio.insecure_channel(served.address) as channel:
         sync = node_pb2_grpc.NodeServiceStub(channel).Sync()
@@ -332,7 +350,7 @@ async def test_a_node_that_does_not_tell_is_named(
         async with served.watch(client) as stream:
             connecting = ("nodes", [{"id": "old", "state": "connecting", "reason": ""}])
             assert await stream.next(settled=False) == connecting
-            monkeypatch.setattr(observations, "OPENING_SECONDS", 0.01)
+            served.observations.opening_seconds = 0.01
             node = await served.node("n1")
             await node.asked()
             told = await stream.next()
@@ -378,8 +396,8 @@ async def test_it_ends_after_so_many_and_after_its_time(served: Served, client: 
         assert (await stream.rest())[-1] == ("ended", {"reason": "seconds"})
 
 
-async def test_a_quiet_stream_says_that_it_lives(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_stream, "KEEP_ALIVE_SECONDS", 0.05)
+@pytest.mark.parametrize("limits", [ApiLimits(exchanges=ExchangeTimes(keep_alive_seconds=0.05))])
+async def test_a_quiet_stream_says_that_it_lives(client: httpx.AsyncClient) -> None:
     async with client.stream("GET", "/v1/exchanges", timeout=60) as answer:
         lines = answer.aiter_lines()
         async with asyncio.timeout(20):
@@ -390,10 +408,10 @@ async def test_a_quiet_stream_says_that_it_lives(client: httpx.AsyncClient, monk
             assert [await anext(lines) for _ in range(3)][1:] == ["", ""]
 
 
+@pytest.mark.parametrize("watch_limits", [WatchLimits(held_bytes=256 * 1024)])
 async def test_a_reader_that_takes_nothing_holds_up_nobody_and_hears_what_it_missed(
-    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    served: Served, client: httpx.AsyncClient
 ) -> None:
-    monkeypatch.setattr(watching, "HELD_BYTES", 256 * 1024)
     node = await served.node()
     count, padding = 400, "x" * 100_000
     port = int(served.url.rpartition(":")[2])
@@ -429,10 +447,8 @@ async def test_what_a_node_has_dropped_is_told(served: Served, client: httpx.Asy
         assert await stream.next() == ("dropped", {"exchanges": 17})
 
 
-async def test_only_so_many_watch_at_once(
-    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watching, "MOST_WATCHERS", 1)
+@pytest.mark.parametrize("watch_limits", [WatchLimits(most_watchers=1)])
+async def test_only_so_many_watch_at_once(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
     async with served.watch(client):
         asked = await node.asked()
@@ -477,16 +493,18 @@ async def test_one_exchange_by_its_request_id(served: Served, client: httpx.Asyn
     assert missing.json()["detail"] == f"no node has an exchange id-8; {exchange_api.KEPT}"
 
 
-async def test_a_node_that_does_not_answer_or_goes(
-    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_node_that_goes_is_not_waited_for(served: Served, client: httpx.AsyncClient) -> None:
     first, second = await served.node("n1"), await served.node("n2")
     getting = asyncio.create_task(client.get("/v1/exchanges/id-1", timeout=30))
     await answer_kept(first)
     await second.asked()
     await second.close()
     assert (await getting).status_code == 404
-    monkeypatch.setattr(exchange_api, "FIND_SECONDS", 0.1)
+
+
+@pytest.mark.parametrize("limits", [ApiLimits(exchanges=ExchangeTimes(find_seconds=0.1))])
+async def test_a_node_that_does_not_answer_is_named(served: Served, client: httpx.AsyncClient) -> None:
+    await served.node()
     silent = await client.get("/v1/exchanges/id-1", timeout=30)
     assert (silent.status_code, silent.json()["detail"]) == (504, "expected an answer within 0.1 s, got none of n1")
 
@@ -527,10 +545,8 @@ async def test_a_node_that_refuses_a_recording_is_named_at_once(served: Served, 
     assert made.json()["nodes"] == [{"id": "n1", "state": "refused", "reason": reason}]
 
 
-async def test_a_node_that_does_not_answer_holds_up_no_recording(
-    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exchange_api, "BEGIN_SECONDS", 0.01)
+@pytest.mark.parametrize("limits", [ApiLimits(exchanges=ExchangeTimes(begin_seconds=0.01))])
+async def test_a_node_that_does_not_answer_holds_up_no_recording(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
     assert (await client.post("/v1/recordings", json={})).status_code == 201
     assert (await node.asked()).untold
@@ -572,9 +588,8 @@ async def test_a_recording_ends_by_itself(served: Served, client: httpx.AsyncCli
     assert (await client.get("/v1/recordings")).json() == {"recordings": []}
 
 
-async def test_what_is_wrong_with_a_recording(
-    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("watch_limits", [WatchLimits(most_recordings=1)])
+async def test_what_is_wrong_with_a_recording(served: Served, client: httpx.AsyncClient) -> None:
     node = await served.node()
     wrong = await client.post("/v1/recordings", json={"filter": {"header": "x", "status": [5]}, "seconds": 7200})
     assert wrong.status_code == 422
@@ -591,7 +606,6 @@ async def test_what_is_wrong_with_a_recording(
     for body, status in ((b"{", 400), (b"[]", 400), (b"", 400), (b'"' + b"x" * 70_000 + b'"', 413)):
         assert (await client.post("/v1/recordings", content=body, headers=json_type)).status_code == status
     assert (await client.post("/v1/recordings", content=b"{}")).status_code == 415
-    monkeypatch.setattr(watching, "MOST_RECORDINGS", 1)
     assert (await recorded(client, node, {}))[0].status_code == 201
     more = await client.post("/v1/recordings", json={})
     assert (more.status_code, more.json()["detail"]) == (

@@ -9,15 +9,18 @@ from typing import Any
 
 import httpx
 import pytest
-from gatewright_controller import node_documents, observations
+from gatewright_controller import node_documents
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller.api import ApiLimits
 from gatewright_controller.controller import Controller
+from gatewright_controller.node_documents import DocumentLimits
 from gatewright_controller.node_server import start_node_server
 from gatewright_controller.observations import Observations
 from grpc import aio
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 ALL = tuple(node_documents.DOCUMENTS.values())
+ClientWith = Callable[[ApiLimits], httpx.AsyncClient]
 TEXT = "text/plain; version=1.0.0; charset=utf-8"
 
 
@@ -165,15 +168,15 @@ async def test_who_asks_at_once_shares_one_question(nodes: Nodes, client: httpx.
 
 
 async def test_an_answer_is_given_to_others_for_a_second_and_then_asked_anew(
-    nodes: Nodes, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    nodes: Nodes, client_with: ClientWith
 ) -> None:
     node = await nodes.telling()
-    monkeypatch.setattr(node_documents, "FRESH_SECONDS", 3600.0)
+    client = client_with(ApiLimits(DocumentLimits(fresh_seconds=3600.0)))
     getting = asyncio.create_task(client.get("/v1/nodes/n1/stats"))
     await node.answers(b"1")
     assert (await getting).content == b"1"
     assert (await client.get("/v1/nodes/n1/stats")).content == b"1"
-    monkeypatch.setattr(node_documents, "FRESH_SECONDS", 0.0)
+    client = client_with(ApiLimits(DocumentLimits(fresh_seconds=0.0)))
     for number in (b"2", b"3"):
         getting = asyncio.create_task(client.get("/v1/nodes/n1/metrics"))
         assert await node.answers(number) == node_pb2.DOCUMENT_METRICS
@@ -182,13 +185,12 @@ async def test_an_answer_is_given_to_others_for_a_second_and_then_asked_anew(
         await asyncio.sleep(0.01)  # a timer that is due comes first
 
 
-async def test_a_node_that_is_silent(nodes: Nodes, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_node_that_is_silent(nodes: Nodes, client: httpx.AsyncClient, client_with: ClientWith) -> None:
     node = await nodes.telling()
-    monkeypatch.setattr(node_documents, "ANSWER_SECONDS", 0.05)
-    assert await detail(client, "/v1/nodes/n1/stats", 504) == (
+    impatient = client_with(ApiLimits(DocumentLimits(answer_seconds=0.05)))
+    assert await detail(impatient, "/v1/nodes/n1/stats", 504) == (
         "expected an answer of node n1 within 0.05 s, got none; is it overloaded?"
     )
-    monkeypatch.setattr(node_documents, "ANSWER_SECONDS", 20.0)
     late = await node.asked()
     getting = asyncio.create_task(client.get("/v1/nodes/n1/stats"))
     asked = await node.asked()
@@ -197,14 +199,11 @@ async def test_a_node_that_is_silent(nodes: Nodes, client: httpx.AsyncClient, mo
     assert (await getting).content == b"in time"
 
 
-async def test_a_node_that_refuses_goes_or_tells_too_much(
-    nodes: Nodes, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = await nodes.telling()
+async def test_a_node_that_refuses_goes_or_tells_too_much(nodes: Nodes, client_with: ClientWith) -> None:
+    node, client = await nodes.telling(), client_with(ApiLimits(DocumentLimits(most_bytes=10)))
     getting = asyncio.create_task(detail(client, "/v1/nodes/n1/stats", 502))
-    await node.answers(b"half of it", refused="the disk is on fire")
+    await node.answers(b"half", refused="the disk is on fire")
     assert await getting == "node n1 does not tell its stats: the disk is on fire"
-    monkeypatch.setattr(node_documents, "MOST_BYTES", 10)
     getting = asyncio.create_task(detail(client, "/v1/nodes/n1/stats", 502))
     await node.answers(b"12345", b"678901", b"2")
     assert await getting == (
@@ -217,7 +216,7 @@ async def test_a_node_that_refuses_goes_or_tells_too_much(
 
 
 async def test_an_engine_that_cannot_be_asked_is_asked_nothing(
-    nodes: Nodes, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    nodes: Nodes, client: httpx.AsyncClient, observations: Observations
 ) -> None:
     """One of before Observe, and one of before documents: that would take the question for another one."""
     older = await nodes.telling("older", ())
@@ -230,7 +229,7 @@ async def test_an_engine_that_cannot_be_asked_is_asked_nothing(
     getting = asyncio.create_task(client.get("/v1/nodes/some/stats"))
     await some.answers(b"{}")
     assert (await getting).status_code == 200
-    monkeypatch.setattr(observations, "OPENING_SECONDS", 0.01)
+    observations.opening_seconds = 0.01
     await nodes.connected("oldest", "")
     assert await detail(client, "/v1/nodes/oldest/stats", 501) == (
         "node oldest does not tell its stats: its engine does not know how; "
@@ -250,9 +249,11 @@ async def test_a_node_that_has_just_come_is_waited_for(nodes: Nodes, client: htt
     assert (await getting).status_code == 200
 
 
-async def test_only_so_many_are_asked_at_once(nodes: Nodes, client: httpx.AsyncClient) -> None:
+async def test_only_so_many_are_asked_at_once(nodes: Nodes, client_with: ClientWith) -> None:
     """What nodes tell is held until it is sent."""
-    all_nodes = [await nodes.telling(f"n{number}") for number in range(node_documents.MOST_AT_ONCE + 1)]
+    most = 3
+    client = client_with(ApiLimits(DocumentLimits(most_at_once=most)))
+    all_nodes = [await nodes.telling(f"n{number}") for number in range(most + 1)]
     getting = [asyncio.create_task(client.get(f"/v1/nodes/{node.id}/stats")) for node in all_nodes]
     asked = [await node.asked() for node in all_nodes[:-1]]
     last = asyncio.create_task(all_nodes[-1].asked())
@@ -261,4 +262,4 @@ async def test_only_so_many_are_asked_at_once(nodes: Nodes, client: httpx.AsyncC
     question = await last
     for node, id_ in zip(all_nodes[1:], [*(one.id for one in asked[1:]), question.id], strict=True):
         await node.tell(id_, b"1")
-    assert [(await one).content for one in getting] == [b"0", *[b"1"] * node_documents.MOST_AT_ONCE]
+    assert [(await one).content for one in getting] == [b"0", *[b"1"] * most]

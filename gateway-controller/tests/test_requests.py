@@ -15,17 +15,21 @@ from typing import Any
 
 import httpx
 import pytest
-from gatewright_controller import request_api, request_recording, request_sending
 from gatewright_controller._gen import node_pb2
+from gatewright_controller.api import ApiLimits
 from gatewright_controller.controller import Controller
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.gateway_file import effective, render
 from gatewright_controller.gateways import Gateways
 from gatewright_controller.observations import Observations
+from gatewright_controller.request_api import RequestLimits
+from gatewright_controller.request_recording import RecordingTimes
+from gatewright_controller.request_sending import AnswerLimits
 from gatewright_documents.values import JsonObject
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+ClientWith = Callable[[ApiLimits], httpx.AsyncClient]
 UNRECORDED = {"record": False, "path": "/x"}
 
 
@@ -94,6 +98,11 @@ async def listening(listener: Listener, serve: Serve) -> Listener:
     """A listener that the gateway has."""
     await serve({"name": "http", "port": listener.port})
     return listener
+
+
+def limited(**limits: Any) -> ApiLimits:
+    """Those of requests."""
+    return ApiLimits(requests=RequestLimits(**limits))
 
 
 async def sent(client: httpx.AsyncClient, **members: object) -> JsonObject:
@@ -251,21 +260,16 @@ async def test_bytes_that_are_no_text(client: httpx.AsyncClient, listening: List
     assert (await sent(client))["body"] == {"size": 3, "base64": "/wDD"}
 
 
-async def test_a_long_body_is_kept_in_part(
-    client: httpx.AsyncClient, listening: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_long_body_is_kept_in_part(listening: Listener, client_with: ClientWith) -> None:
     """Cut within a character, which is left out."""
-    monkeypatch.setattr(request_sending, "KEPT_BYTES", 5)
+    client = client_with(limited(answer=AnswerLimits(kept_bytes=5)))
     body = "üüüü".encode()
     listening.answers = [b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n", body[:3], body[3:]]
     assert (await sent(client))["body"] == {"size": 8, "text": "üü", "truncated": True}
 
 
-async def test_a_body_without_end_is_not_read_on(
-    client: httpx.AsyncClient, listening: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(request_sending, "READ_BYTES", 1_000_000)
-    monkeypatch.setattr(request_sending, "KEPT_BYTES", 4)
+async def test_a_body_without_end_is_not_read_on(listening: Listener, client_with: ClientWith) -> None:
+    client = client_with(limited(answer=AnswerLimits(kept_bytes=4, read_bytes=1_000_000)))
     listening.answers = [b"HTTP/1.1 200 OK\r\n\r\n", *[b"x" * 100_000] * 100_000]
     answer = await sent(client)
     assert answer["error"] == "more than 1000000 bytes came; the rest was not read"
@@ -373,10 +377,8 @@ async def test_a_listener_that_is_away_is_named_with_a_command(client: httpx.Asy
 # ------------------------------------------------------------ at once
 
 
-async def test_a_few_at_once_and_no_more(
-    client: httpx.AsyncClient, listening: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(request_api, "MOST_AT_ONCE", 1)
+async def test_a_few_at_once_and_no_more(listening: Listener, client_with: ClientWith) -> None:
+    client = client_with(limited(most_at_once=1))
     listening.answers, listening.holds = [], True
     first = asyncio.create_task(client.post("/v1/requests", json={**UNRECORDED, "seconds": 2}))
     async with asyncio.timeout(20):
@@ -451,10 +453,9 @@ async def test_a_node_that_is_about_to_tell_is_waited_for(
 
 @pytest.mark.usefixtures("listening")
 async def test_a_request_that_no_policy_sees_is_not_waited_for(
-    client: httpx.AsyncClient, observations: Observations, monkeypatch: pytest.MonkeyPatch
+    observations: Observations, client_with: ClientWith
 ) -> None:
-    monkeypatch.setattr(request_recording, "END_SECONDS", 3600.0)
-    monkeypatch.setattr(request_recording, "BEGIN_SECONDS", 0.01)
+    client = client_with(limited(recording=RecordingTimes(begin_seconds=0.01, end_seconds=3600.0)))
     observations.connect("n1")
     answer = await sent(client, record=True)
     assert answer["recorded"] is False
@@ -463,18 +464,14 @@ async def test_a_request_that_no_policy_sees_is_not_waited_for(
 
 @pytest.mark.usefixtures("listening")
 async def test_an_exchange_that_no_node_tells_of(
-    client: httpx.AsyncClient,
-    observations: Observations,
-    orders: JsonObject,
-    monkeypatch: pytest.MonkeyPatch,
+    observations: Observations, orders: JsonObject, client_with: ClientWith
 ) -> None:
-    monkeypatch.setattr(request_recording, "END_SECONDS", 0.01)
-    monkeypatch.setattr(request_recording, "BEGIN_SECONDS", 0.01)
+    client = client_with(limited(recording=RecordingTimes(begin_seconds=0.01, end_seconds=0.01)))
     assert (await client.post("/v1/apis", json=orders)).status_code == 201
     observations.connect("n1")
     answer = await sent(client, record=True, path="/orders/v1.0/7")
     assert answer["recorded"] is False
-    assert answer["notRecorded"].startswith("no node has told of it")
+    assert answer["notRecorded"].startswith("no node has told of it within 0.01 s")
 
 
 @pytest.mark.usefixtures("listening")

@@ -31,7 +31,7 @@ from gatewright_controller.api_text import api_text
 from gatewright_controller.controller import Controller, Prospect
 from gatewright_controller.definitions import Definition
 from gatewright_controller.deployment import ApiStatus
-from gatewright_controller.exchange_api import ExchangeEndpoints
+from gatewright_controller.exchange_api import ExchangeEndpoints, ExchangeTimes
 from gatewright_controller.gateway_api import GatewayEndpoints
 from gatewright_controller.gateways import Gateways
 from gatewright_controller.inspector import inspector_routes
@@ -40,13 +40,13 @@ from gatewright_controller.log_level_api import LogLevelEndpoints
 from gatewright_controller.metrics import CONTENT_TYPE_LATEST, ROUTE, Measured, Metrics
 from gatewright_controller.model import Api
 from gatewright_controller.node_api import NodeEndpoints
-from gatewright_controller.node_documents import DOCUMENTS, NodeDocuments
+from gatewright_controller.node_documents import DOCUMENTS, DocumentLimits, NodeDocuments
 from gatewright_controller.observations import Observations
 from gatewright_controller.preconditions import etag, if_match
 from gatewright_controller.problems import HANDLERS, Problem
 from gatewright_controller.queries import dry_run
 from gatewright_controller.queries import wait as wait_seconds
-from gatewright_controller.request_api import RequestEndpoints
+from gatewright_controller.request_api import RequestEndpoints, RequestLimits
 from gatewright_controller.secrets import masked
 from gatewright_controller.store import StoredApi
 from gatewright_controller.versions import Versions, attachments
@@ -62,6 +62,15 @@ T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+@dataclasses.dataclass(frozen=True)
+class ApiLimits:
+    """What clients may ask of nodes and listeners, and for how long."""
+
+    documents: DocumentLimits = dataclasses.field(default_factory=DocumentLimits)
+    exchanges: ExchangeTimes = dataclasses.field(default_factory=ExchangeTimes)
+    requests: RequestLimits = dataclasses.field(default_factory=RequestLimits)
+
+
 def create_app(
     controller: Controller,
     gateways: Gateways,
@@ -70,6 +79,7 @@ def create_app(
     max_request_bytes: int = 1024 * 1024,
     metrics: Metrics | None = None,
     watching: Watching | None = None,
+    limits: ApiLimits = ApiLimits(),
 ) -> Starlette:
     """The ASGI application. An empty `token` asks for none, and is for loopback only."""
     endpoints = Endpoints(controller, max_request_bytes)
@@ -81,9 +91,10 @@ def create_app(
     gateway = GatewayEndpoints(gateways, controller.deployment, endpoints.document)
     log_level = LogLevelEndpoints(endpoints.json_object)
     watching = watching or Watching(Observations(controller.deployment))
-    exchanges = ExchangeEndpoints(watching, controller)
-    requests = RequestEndpoints(controller, gateways, watching)
-    nodes = NodeEndpoints(controller.deployment, NodeDocuments(watching.observations, controller.deployment))
+    exchanges = ExchangeEndpoints(watching, controller, limits.exchanges)
+    requests = RequestEndpoints(controller, gateways, watching, limits.requests)
+    documents = NodeDocuments(watching.observations, controller.deployment, limits.documents)
+    nodes = NodeEndpoints(controller.deployment, documents)
     return Starlette(
         routes=[
             _route("GET", "/healthz", endpoints.health),

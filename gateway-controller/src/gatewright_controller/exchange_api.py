@@ -28,8 +28,6 @@ from gatewright_controller.watching import Recording, TooManyError, Watching
 LONGEST_SECONDS = 3600
 DEFAULT_SECONDS = 600
 MOST_EXCHANGES = 1_000_000
-FIND_SECONDS = 5.0
-BEGIN_SECONDS = 2.0
 MAX_BODY_BYTES = 64 * 1024
 MOST_LISTED = 20
 RETRY_SECONDS = "10"
@@ -49,11 +47,20 @@ class _Wanted(Strict, frozen=True):
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class ExchangeTimes:
+    """How long nodes are waited for: for what they have kept, and until they record; and clients without news."""
+
+    find_seconds: float = 5.0
+    begin_seconds: float = 2.0
+    keep_alive_seconds: float = 15.0
+
+
 class ExchangeEndpoints:
     """What nodes tell of exchanges, as docs/reference/recordings.md has it."""
 
-    def __init__(self, watching: Watching, controller: Controller) -> None:
-        self._watching, self._controller = watching, controller
+    def __init__(self, watching: Watching, controller: Controller, times: ExchangeTimes = ExchangeTimes()) -> None:
+        self._watching, self._controller, self._times = watching, controller, times
 
     async def watch(self, request: Request) -> Response:
         """`GET /v1/exchanges`: a stream of those that fit and end from now on or, `kept`, of those that nodes have."""
@@ -67,16 +74,17 @@ class ExchangeEndpoints:
             watcher = self._watching.watch(exchange_filter.encoded(), kept=kept, seconds=seconds, limit=limit)
         except TooManyError as error:
             raise Problem(503, f"{error}; end one, or try again later", {"retry-after": RETRY_SECONDS}) from None
-        return ExchangeStream(watcher, media_type, lambda: self._watching.end_watch(watcher))
+        keep_alive_seconds = self._times.keep_alive_seconds
+        return ExchangeStream(watcher, media_type, keep_alive_seconds, lambda: self._watching.end_watch(watcher))
 
     async def get(self, request: Request) -> Response:
         """`GET /v1/exchanges/ID`: one that a node has kept, the newest of those with this request id; 404."""
-        wanted = request.path_params["id"]
-        found = await self._watching.find(ExchangeFilter(id=wanted).encoded(), FIND_SECONDS)
+        wanted, seconds = request.path_params["id"], self._times.find_seconds
+        found = await self._watching.find(ExchangeFilter(id=wanted).encoded(), seconds)
         if found.exchanges:
             return Response(max(found.exchanges, key=_started_at), media_type=JSON)
         if found.silent:
-            raise Problem(504, f"expected an answer within {FIND_SECONDS:g} s, got none of {listed(found.silent)}")
+            raise Problem(504, f"expected an answer within {seconds:g} s, got none of {listed(found.silent)}")
         raise Problem(404, f"no node has an exchange {wanted}{self._untold()}; {KEPT}")
 
     async def record(self, request: Request) -> Response:
@@ -93,7 +101,7 @@ class ExchangeEndpoints:
         except TooManyError as error:
             raise Problem(409, f"{error}; end one (DELETE /v1/recordings/ID), or wait until one is over") from None
         # a node takes what it is asked in order: whoever answers this one records, or has said why it does not
-        await self._watching.find(ExchangeFilter(id=recording.id).encoded(), BEGIN_SECONDS)
+        await self._watching.find(ExchangeFilter(id=recording.id).encoded(), self._times.begin_seconds)
         return JSONResponse(_shown(recording), 201, {"location": f"/v1/recordings/{recording.id}"})
 
     async def list_recordings(self, _: Request) -> Response:

@@ -17,7 +17,6 @@ from starlette.types import Send
 from gatewright_controller.problems import Problem
 from gatewright_controller.watching import Taken, Watcher
 
-KEEP_ALIVE_SECONDS = 15.0
 TOGETHER_SECONDS = 0.02
 """What comes within this time of other exchanges goes out in one piece, for pieces cost the controller more."""
 SERVER_SENT_EVENTS = "text/event-stream"
@@ -59,10 +58,15 @@ def media_type_for(request: Request) -> str:
 
 
 class ExchangeStream(StreamingResponse):
-    """Ends when the watcher does, or with the client. on_end: called once, however it ends."""
+    """Ends when the watcher does, or with the client. on_end: called once, however it ends.
 
-    def __init__(self, watcher: Watcher, media_type: str, on_end: Callable[[], None]) -> None:
-        self._watcher, self._on_end = watcher, on_end
+    keep_alive_seconds: without news, after which the client is told that there is none.
+    """
+
+    def __init__(
+        self, watcher: Watcher, media_type: str, keep_alive_seconds: float, on_end: Callable[[], None]
+    ) -> None:
+        self._watcher, self._keep_alive_seconds, self._on_end = watcher, keep_alive_seconds, on_end
         self._encode, self._nothing = FORMATS[media_type]
         super().__init__(self._chunks(), headers=HEADERS, media_type=media_type)
 
@@ -75,7 +79,7 @@ class ExchangeStream(StreamingResponse):
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         while True:
-            taken = await self._watcher.take(KEEP_ALIVE_SECONDS)
+            taken = await self._watcher.take(self._keep_alive_seconds)
             yield b"".join(self._encoded(taken)) or self._nothing
             if taken.ended:
                 return

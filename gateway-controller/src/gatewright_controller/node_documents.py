@@ -6,6 +6,7 @@ Those who ask at once, or within a second, share one question.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Literal
 
 from gatewright_documents.mistake import listed
@@ -21,15 +22,20 @@ DOCUMENTS: dict[str, int] = {
     "stats": node_pb2.DOCUMENT_STATS,
 }
 """By the name that they have in the management API."""
-ANSWER_SECONDS = 5.0
-FRESH_SECONDS = 1.0
-"""How old an answer may be that others are given too."""
-MOST_BYTES = 16 * 1024 * 1024
-MOST_AT_ONCE = 8
-"""Questions under way, of all nodes: what they bring is held until it has been sent."""
-
 Why = Literal["unknown", "untold", "refused", "gone", "silent"]
 """unknown: no such node is connected. untold: its engine cannot be asked. refused: it says why it does not tell."""
+
+
+@dataclass(frozen=True)
+class DocumentLimits:
+    """What a question may take."""
+
+    answer_seconds: float = 5.0
+    fresh_seconds: float = 1.0
+    """How old an answer may be that others are given too."""
+    most_bytes: int = 16 * 1024 * 1024
+    most_at_once: int = 8
+    """Questions under way, of all nodes: what they bring is held until it has been sent."""
 
 
 class UntoldError(Exception):
@@ -43,7 +49,8 @@ class UntoldError(Exception):
 class _Document:
     """A document as it comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
         self.pieces: list[bytes] = []
         self.size = 0
         self.refused = ""
@@ -51,9 +58,9 @@ class _Document:
 
     def piece(self, data: bytes) -> None:
         self.size += len(data)
-        if self.size > MOST_BYTES:
+        if self.size > self._most_bytes:
             self.pieces.clear()
-            self.ended(f"expected at most {MOST_BYTES} bytes, got more; ask the node itself")
+            self.ended(f"expected at most {self._most_bytes} bytes, got more; ask the node itself")
         elif not self.whole.is_set():
             self.pieces.append(data)
 
@@ -65,10 +72,12 @@ class _Document:
 class NodeDocuments:
     """All questions of a controller's clients to its nodes."""
 
-    def __init__(self, observations: Observations, deployment: Deployment) -> None:
-        self._observations, self._deployment = observations, deployment
+    def __init__(
+        self, observations: Observations, deployment: Deployment, limits: DocumentLimits = DocumentLimits()
+    ) -> None:
+        self._observations, self._deployment, self._limits = observations, deployment, limits
         self._answers: dict[tuple[str, str], asyncio.Task[bytes]] = {}
-        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._places = asyncio.Semaphore(limits.most_at_once)
 
     def told_by(self, node_id: str) -> list[str]:
         """Names of the documents that the node can be asked for now."""
@@ -87,17 +96,17 @@ class NodeDocuments:
         if answer.cancelled() or answer.exception():
             del self._answers[key]
         else:
-            asyncio.get_running_loop().call_later(FRESH_SECONDS, self._answers.pop, key)
+            asyncio.get_running_loop().call_later(self._limits.fresh_seconds, self._answers.pop, key)
 
     async def _ask(self, node_id: str, name: str) -> bytes:
-        document, question = _Document(), 0
+        document, question, seconds = _Document(self._limits.most_bytes), 0, self._limits.answer_seconds
         try:
-            async with asyncio.timeout(ANSWER_SECONDS), self._places:
+            async with asyncio.timeout(seconds), self._places:
                 node = await self._telling(node_id, name)
                 question = self._observations.ask(node, DOCUMENTS[name], document)
                 await document.whole.wait()
         except TimeoutError:
-            detail = f"expected an answer of node {node_id} within {ANSWER_SECONDS:g} s, got none; is it overloaded?"
+            detail = f"expected an answer of node {node_id} within {seconds:g} s, got none; is it overloaded?"
             raise UntoldError("silent", detail) from None
         finally:
             self._observations.forget(question)

@@ -106,8 +106,9 @@ class ObservingNode:
 class Observations:
     """Who watches on one side, nodes on the other. Watchers with the same filter share what nodes tell."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, opening_seconds: float = OPENING_SECONDS) -> None:
         self._deployment = deployment
+        self.opening_seconds = opening_seconds
         self._nodes: dict[str, ObservingNode] = {}
         self._observations: dict[int, Observation] = {}
         self._questions: dict[int, tuple[ObservingNode, Reader]] = {}
@@ -186,7 +187,7 @@ class Observations:
             is_asked = observation and observation.is_live and node not in observation.begun
             return ObservedNode(name, "connecting" if is_asked else "observed")
         now = asyncio.get_running_loop().time()
-        if now - self._unobserved_since.get(name, now) < OPENING_SECONDS:
+        if now - self._unobserved_since.get(name, now) < self.opening_seconds:
             return ObservedNode(name, "connecting")
         version = self._deployment.nodes[name].engine_version
         reason = f"its engine {version} does not tell of exchanges; start the node with this controller's version"
@@ -237,7 +238,7 @@ class Observations:
         unobserved = self._deployment.nodes.keys() - self._nodes.keys()
         self._unobserved_since = {name: self._unobserved_since.get(name, loop.time()) for name in unobserved}
         if unobserved:
-            loop.call_later(OPENING_SECONDS, self._notify)
+            loop.call_later(self.opening_seconds, self._notify)
         self._notify()
 
     def _ask(self, node: ObservingNode, observation: Observation) -> None:

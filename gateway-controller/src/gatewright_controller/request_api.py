@@ -11,6 +11,7 @@ import logging
 import shlex
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
 import h11
 import msgspec
@@ -32,23 +33,33 @@ from gatewright_controller.gateways import Gateways
 from gatewright_controller.json_body import json_body
 from gatewright_controller.policies_on_path import may_run_policies
 from gatewright_controller.problems import Problem
-from gatewright_controller.request_recording import RecordedRequest, recording
-from gatewright_controller.request_sending import ComposedRequest, ReceivedAnswer, SendError, connected
+from gatewright_controller.request_recording import RecordedRequest, RecordingTimes, recording
+from gatewright_controller.request_sending import AnswerLimits, ComposedRequest, ReceivedAnswer, SendError, connected
 from gatewright_controller.watching import Watching
 
 log = logging.getLogger(__name__)
-MOST_AT_ONCE = 4
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = "1"
 PROBLEM = "application/problem+json"
 
 
+@dataclass(frozen=True)
+class RequestLimits:
+    """What requests may take of a controller."""
+
+    most_at_once: int = 4
+    answer: AnswerLimits = field(default_factory=AnswerLimits)
+    recording: RecordingTimes = field(default_factory=RecordingTimes)
+
+
 class RequestEndpoints:
     """What is sent goes to a listener of this controller's gateway, and nowhere else."""
 
-    def __init__(self, controller: Controller, gateways: Gateways, watching: Watching) -> None:
-        self._controller, self._gateways, self._watching = controller, gateways, watching
+    def __init__(
+        self, controller: Controller, gateways: Gateways, watching: Watching, limits: RequestLimits = RequestLimits()
+    ) -> None:
+        self._controller, self._gateways, self._watching, self._limits = controller, gateways, watching, limits
         self._under_way = 0
 
     async def send(self, request: Request) -> Response:
@@ -61,8 +72,8 @@ class RequestEndpoints:
         except Invalid as invalid:
             raise _refused(invalid.mistakes) from None
         listener = self._listener(wanted.listener)
-        if self._under_way >= MOST_AT_ONCE:
-            detail = f"{MOST_AT_ONCE} requests are being sent already; try again when one is through"
+        if self._under_way >= self._limits.most_at_once:
+            detail = f"{self._limits.most_at_once} requests are being sent already; try again when one is through"
             raise Problem(503, detail, {"retry-after": RETRY_SECONDS})
         self._under_way += 1
         try:
@@ -94,10 +105,12 @@ class RequestEndpoints:
         self, request: ComposedRequest, wanted: WantedRequest, listener: ReachableListener
     ) -> tuple[ReceivedAnswer, RecordedRequest]:
         async with AsyncExitStack() as stack:
-            connection = await stack.enter_async_context(connected(listener, request.host, CONNECT_SECONDS))
+            connecting = connected(listener, request.host, CONNECT_SECONDS, self._limits.answer)
+            connection = await stack.enter_async_context(connecting)
             if not wanted.record:
                 return await connection.exchange(request, wanted.seconds), RecordedRequest()
-            recorded = await stack.enter_async_context(recording(self._watching, connection.client))
+            listening = recording(self._watching, connection.client, self._limits.recording)
+            recorded = await stack.enter_async_context(listening)
             answer = await connection.exchange(request, wanted.seconds)
             path = request.path.partition("?")[0]
             expected = may_run_policies(await self._controller.list(), request.method, path)

@@ -17,14 +17,21 @@ from gatewright_controller.exchange_filter import ExchangeFilter
 from gatewright_controller.observations import Observations
 from gatewright_controller.watching import Watching
 
-BEGIN_SECONDS = 2.0
-END_SECONDS = 3.0
-"""How long after its answer an exchange may end."""
 NO_POLICY = "no policy runs for it, and only then is there an exchange; the access log has its request id"
 NOT_TOLD = (
-    f"no node has told of it within {END_SECONDS:g} s: no policy ran, or it still goes on, or a proxy that is trusted "
+    "no node has told of it within {seconds:g} s: no policy ran, or it still goes on, or a proxy that is trusted "
     "(spec.trustedProxies) said of whom it is; the access log has its request id"
 )
+
+
+@dataclass(frozen=True)
+class RecordingTimes:
+    """How long nodes are waited for."""
+
+    begin_seconds: float = 2.0
+    """Until they record."""
+    end_seconds: float = 3.0
+    """After the answer, until the exchange ends."""
 
 
 class _Exchange(msgspec.Struct):
@@ -43,8 +50,8 @@ class RecordedRequest:
 class RequestRecording:
     """Listens for the one exchange of a connection, which has no other."""
 
-    def __init__(self, observations: Observations, client: str) -> None:
-        self._observations = observations
+    def __init__(self, observations: Observations, client: str, times: RecordingTimes) -> None:
+        self._observations, self._times = observations, times
         self._exchange: bytes | None = None
         self._news, self._nodes_changed = asyncio.Event(), asyncio.Event()
         self._observation = observations.open(ExchangeFilter(client=client).encoded(), self)
@@ -61,13 +68,13 @@ class RequestRecording:
 
     async def found(self, *, expected: bool) -> RecordedRequest:
         """What has become of it, once its answer is there. expected: policies may run for it."""
-        unable = self._unable()
+        unable, seconds = self._unable(), self._times.end_seconds
         if expected and not unable:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END_SECONDS):
+                async with asyncio.timeout(seconds):
                     await self._news.wait()
         if self._exchange is None:
-            return RecordedRequest(why=unable or (NOT_TOLD if expected else NO_POLICY))
+            return RecordedRequest(why=unable or (NOT_TOLD.format(seconds=seconds) if expected else NO_POLICY))
         return RecordedRequest(recorded=True, request_id=msgspec.json.decode(self._exchange, type=_Exchange).id)
 
     def _unable(self) -> str:
@@ -93,15 +100,15 @@ class RequestRecording:
 
 
 @contextlib.asynccontextmanager
-async def recording(watching: Watching, client: str) -> AsyncIterator[RequestRecording]:
+async def recording(watching: Watching, client: str, times: RecordingTimes) -> AsyncIterator[RequestRecording]:
     """Nodes record what comes from this client (IP:PORT), from here on: they have said so, or had 2 s twice."""
-    found = RequestRecording(watching.observations, client)
+    found = RequestRecording(watching.observations, client, times)
     try:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BEGIN_SECONDS):
+            async with asyncio.timeout(times.begin_seconds):
                 await found.begun()
         # a node takes what it is asked in order: whoever answers this one records, or has said why it does not
-        await watching.find(ExchangeFilter(id=secrets.token_hex(8)).encoded(), BEGIN_SECONDS)
+        await watching.find(ExchangeFilter(id=secrets.token_hex(8)).encoded(), times.begin_seconds)
         yield found
     finally:
         found.close()

@@ -16,15 +16,21 @@ import h11
 
 from gatewright_controller.gateway_listeners import ReachableListener
 
-KEPT_BYTES = 1024 * 1024
-"""Of an answer's body; what comes after it is counted."""
-READ_BYTES = 16 * 1024 * 1024
-"""Of an answer's body; then the connection is closed."""
 HEAD_BYTES = 512 * 1024
 PIECE_BYTES = 64 * 1024
 CLOSE_SECONDS = 1.0
 
 Headers = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class AnswerLimits:
+    """Of an answer's body."""
+
+    kept_bytes: int = 1024 * 1024
+    """What comes after them is counted."""
+    read_bytes: int = 16 * 1024 * 1024
+    """Then the connection is closed."""
 
 
 class SendError(Exception):
@@ -51,7 +57,7 @@ class ComposedRequest:
 
 @dataclass
 class ReceivedAnswer:
-    """What came. names of headers in lower case, all in wire order; size: bytes of the body, of which KEPT_BYTES are
+    """What came. names of headers in lower case, all in wire order; size: bytes of the body, of which `kept_bytes` are
     kept; error: why the body has not come to its end.
     """
 
@@ -68,8 +74,8 @@ class ReceivedAnswer:
 class GatewayConnection:
     """An open connection to a listener. client: its own end, IP:PORT, by which the exchange is known in recordings."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: AnswerLimits) -> None:
+        self._reader, self._writer, self._limits = reader, writer, limits
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
         host, port = writer.get_extra_info("sockname")[:2]
         self.client = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -132,10 +138,10 @@ class GatewayConnection:
     async def _body(self, answer: ReceivedAnswer) -> None:
         while not isinstance(event := await self._event(), h11.EndOfMessage):
             assert isinstance(event, h11.Data), event
-            answer.body += event.data[: KEPT_BYTES - len(answer.body)]
+            answer.body += event.data[: self._limits.kept_bytes - len(answer.body)]
             answer.size += len(event.data)
-            if answer.size > READ_BYTES:
-                answer.error = f"more than {READ_BYTES} bytes came; the rest was not read"
+            if answer.size > self._limits.read_bytes:
+                answer.error = f"more than {self._limits.read_bytes} bytes came; the rest was not read"
                 return
         answer.trailers = _texts(event.headers)
 
@@ -155,7 +161,9 @@ class GatewayConnection:
 
 
 @contextlib.asynccontextmanager
-async def connected(listener: ReachableListener, host: str, seconds: float) -> AsyncIterator[GatewayConnection]:
+async def connected(
+    listener: ReachableListener, host: str, seconds: float, limits: AnswerLimits
+) -> AsyncIterator[GatewayConnection]:
     """A connection to it for a request to `host`. Raises `SendError`."""
     tls, name = (_tls(), _server_name(host)) if listener.tls else (None, None)
     try:
@@ -167,7 +175,7 @@ async def connected(listener: ReachableListener, host: str, seconds: float) -> A
         raise SendError(f"no connection to {listener.at} within {seconds:g} s", timed_out=True) from None
     except (OSError, ssl.SSLError) as error:
         raise SendError(f"no connection to {listener.at} ({_said(error)})") from None
-    connection = GatewayConnection(reader, writer)
+    connection = GatewayConnection(reader, writer, limits)
     try:
         yield connection
     finally:

@@ -16,15 +16,21 @@ from typing import Literal
 
 from gatewright_controller.observations import Observations, ObservedNode
 
-HELD_BYTES = 4 * 1024 * 1024
-"""Of exchanges that a watcher has yet to take; the newest one is held whatever its size."""
 TAKEN_BYTES = 256 * 1024
 """About how much a watcher is given at once."""
-MOST_WATCHERS = 32
-MOST_RECORDINGS = 16
 
 EndReason = Literal["limit", "seconds", "told", "stopping"]
 """limit, seconds: as asked for. told: nodes have told what they have kept. stopping: the controller ends."""
+
+
+@dataclass(frozen=True)
+class WatchLimits:
+    """What watchers and recordings may take of a controller."""
+
+    held_bytes: int = 4 * 1024 * 1024
+    """Of exchanges that a watcher has yet to take; the newest one is held whatever its size."""
+    most_watchers: int = 32
+    most_recordings: int = 16
 
 
 class TooManyError(Exception):
@@ -47,9 +53,16 @@ class Watcher:
     """One reader of exchanges; `Watching` makes it. Close it."""
 
     def __init__(
-        self, observations: Observations, exchange_filter: bytes, *, kept: bool, until: float, limit: int
+        self,
+        observations: Observations,
+        exchange_filter: bytes,
+        *,
+        kept: bool,
+        until: float,
+        limit: int,
+        most_bytes: int,
     ) -> None:
-        self._observations, self._until, self._limit = observations, until, limit
+        self._observations, self._until, self._limit, self._most_bytes = observations, until, limit, most_bytes
         self._held: deque[bytes] = deque()
         self._held_bytes = self._dropped = self._given = 0
         self._wake = asyncio.Event()
@@ -69,7 +82,7 @@ class Watcher:
             return
         self._held.append(exchange)
         self._held_bytes += len(exchange)
-        while self._held_bytes > HELD_BYTES and len(self._held) > 1:
+        while self._held_bytes > self._most_bytes and len(self._held) > 1:
             self._held_bytes -= len(self._held.popleft())
             self._dropped += 1
         self._wake.set()
@@ -192,8 +205,8 @@ class Found:
 class Watching:
     """All watchers and recordings of a controller."""
 
-    def __init__(self, observations: Observations) -> None:
-        self.observations = observations
+    def __init__(self, observations: Observations, limits: WatchLimits = WatchLimits()) -> None:
+        self.observations, self._limits = observations, limits
         self._watchers: set[Watcher] = set()
         self._recordings: dict[str, Recording] = {}
 
@@ -202,10 +215,12 @@ class Watching:
 
         seconds: after which it ends. limit: exchanges after which it ends; 0 for none. Raises `TooManyError`.
         """
-        if len(self._watchers) >= MOST_WATCHERS:
-            raise TooManyError(f"{MOST_WATCHERS} watch already")
-        until = asyncio.get_running_loop().time() + seconds
-        watcher = Watcher(self.observations, exchange_filter, kept=kept, until=until, limit=limit)
+        if len(self._watchers) >= self._limits.most_watchers:
+            raise TooManyError(f"{self._limits.most_watchers} watch already")
+        until, most_bytes = asyncio.get_running_loop().time() + seconds, self._limits.held_bytes
+        watcher = Watcher(
+            self.observations, exchange_filter, kept=kept, until=until, limit=limit, most_bytes=most_bytes
+        )
         self._watchers.add(watcher)
         return watcher
 
@@ -231,8 +246,8 @@ class Watching:
 
     def record(self, exchange_filter: bytes, seconds: int) -> Recording:
         """Has nodes keep what fits, for so many seconds. Raises `TooManyError`."""
-        if len(self._recordings) >= MOST_RECORDINGS:
-            raise TooManyError(f"{MOST_RECORDINGS} recordings are under way already")
+        if len(self._recordings) >= self._limits.most_recordings:
+            raise TooManyError(f"{self._limits.most_recordings} recordings are under way already")
         recording = Recording(self.observations, exchange_filter, seconds)
         self._recordings[recording.id] = recording
         asyncio.get_running_loop().call_later(seconds, self.end_recording, recording.id)
