@@ -7,12 +7,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gatewright_controller._gen import node_pb2
 from gatewright_controller.api import ApiLimits, create_app
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
+from gatewright_controller.deployment import Node
 from gatewright_controller.gateways import Gateways
 from gatewright_controller.observations import Observations
-from gatewright_controller.store import open_store
+from gatewright_controller.store import SqliteStore
 from gatewright_controller.translate import EdgeSettings
 from gatewright_controller.watching import Watching
 from gatewright_documents.values import JsonObject
@@ -68,11 +70,30 @@ def folder(tmp_path: Path, testdata: Path) -> Path:
 
 
 @pytest.fixture
-async def controller(folder: Path) -> AsyncIterator[Controller]:
+async def store() -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(":memory:")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+async def controller(folder: Path, store: SqliteStore) -> Controller:
     settings = {"guard": {"issuer": "https://id.example"}}
-    controller = Controller(open_store("sqlite::memory:"), lambda: load_definitions(folder, settings), EdgeSettings())
-    yield controller
-    controller.store.close()
+    return Controller(store, lambda: load_definitions(folder, settings), EdgeSettings())
+
+
+@pytest.fixture
+def connect() -> Callable[[Controller], Node]:
+    """Connects a node that has the controller's policies."""
+
+    def connect_node(controller: Controller) -> Node:
+        policies = [
+            node_pb2.PolicyRef(name=one.name, version=one.version, definition_digest=one.digest)
+            for one in controller.definitions
+        ]
+        return controller.deployment.connect(node_pb2.Hello(node_id="n1", engine_version="1.2", policies=policies))
+
+    return connect_node
 
 
 @pytest.fixture
