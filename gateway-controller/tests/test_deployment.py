@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from gatewright_controller import deployment as deployment_module
 from gatewright_controller._gen import node_pb2
 from gatewright_controller.deployment import Deployment, Node
 from gatewright_controller.translate import Bundle, unserved
@@ -176,9 +175,8 @@ async def test_a_deleted_api_is_gone_when_every_node_says_so() -> None:
     assert await waiting
 
 
-async def test_large_states_go_in_several_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deployment_module, "UPDATE_BYTES", 1000)
-    deployment = Deployment()
+async def test_large_states_go_in_several_updates() -> None:
+    deployment = Deployment(update_bytes=1000)
     for name, size in (("a", 600), ("b", 600), ("c", 5000), ("d", 10)):
         deployment.set_desired(bundle(name, "1", size=size), 1)
     node = deployment.connect(hello())

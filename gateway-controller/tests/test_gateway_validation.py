@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
 from gatewright_controller.model import gateway_to_document
+from gatewright_controller.validation.acme import LIBRARY
 from gatewright_controller.validation.gateway import validate_gateway
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
@@ -75,7 +76,7 @@ def asking(**listener: object) -> JsonObject:
 
 def test_without_the_packages_acme_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     assert validate_gateway(asking())
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, LIBRARY, None)  # nothing of this name can be imported
     with pytest.raises(Invalid, match=r"web\.acme: expected the packages that speak ACME, got none; .*\[acme"):
         validate_gateway(asking())
 

@@ -111,10 +111,14 @@ class Node:
 
 
 class Deployment:
-    """Desired state on one side, nodes on the other. `revision` is that of the store's newest write."""
+    """Desired state on one side, nodes on the other. `revision` is that of the store's newest write.
 
-    def __init__(self, revision: int = 0) -> None:
+    update_bytes: of bundles that a node is sent at once; a bundle that is larger goes alone.
+    """
+
+    def __init__(self, revision: int = 0, update_bytes: int = UPDATE_BYTES) -> None:
         self.revision = revision
+        self._update_bytes = update_bytes
         self.nodes: dict[str, Node] = {}
         self._desired: dict[str, Bundle] = {}
         self._suspended: dict[str, Bundle] = {}
@@ -297,7 +301,7 @@ class Deployment:
             bundle = node.wanted(desired)
             if node.sent.get(bundle.api) != bundle.digest:
                 size += bundle.message.ByteSize()
-                if size > UPDATE_BYTES and size > bundle.message.ByteSize():
+                if size > self._update_bytes and size > bundle.message.ByteSize():
                     return
                 yield bundle
 

@@ -80,16 +80,19 @@ def peer(connection: Connected) -> tuple[int, int]:
     return pid, uid
 
 
-def is_below(pid: int, ancestor: int) -> bool:
-    """Whether a process was started by another one, directly or not, or is it. Raises OSError where one has ended."""
+def is_below(pid: int, ancestor: int, proc: Path = PROC) -> bool:
+    """Whether a process was started by another one, directly or not, or is it. Raises OSError where one has ended.
+
+    proc: where proc(5) is mounted.
+    """
     while pid > 1 and pid != ancestor:
-        pid = _parent(pid)
+        pid = _parent(pid, proc)
     return pid == ancestor
 
 
-def _parent(pid: int) -> int:
+def _parent(pid: int, proc: Path) -> int:
     try:
-        stat = (PROC / str(pid) / "stat").read_bytes()
+        stat = (proc / str(pid) / "stat").read_bytes()
     except FileNotFoundError:
         if _exists(pid):
             raise OSError(

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from gatewright_controller.acme import certificates as acme_certificates
-from gatewright_controller.acme.certificates import AcmeCertificates, Told
+from gatewright_controller.acme.certificates import AcmeCertificates, AcmeTimes, Told
 from gatewright_controller.acme.folder import certificate_file, record_file, write_private
 from gatewright_controller.acme.schedule import Wanted
 from gatewright_controller.model import Gateway, gateway_from_document
 
 pytestmark = pytest.mark.anyio
+USUAL = AcmeTimes()
 
 
 def gateway(*hosts: str, names: tuple[str, ...] = ("web",)) -> Gateway:
@@ -53,8 +54,10 @@ class Authority:
 
 
 @asynccontextmanager
-async def kept(folder: Path, authority: Authority, wanted: Gateway | None) -> AsyncIterator[AcmeCertificates]:
-    made = AcmeCertificates(folder, authority.listens.wait, authority)
+async def kept(
+    folder: Path, authority: Authority, wanted: Gateway | None, times: AcmeTimes = USUAL
+) -> AsyncIterator[AcmeCertificates]:
+    made = AcmeCertificates(folder, authority.listens.wait, authority, times)
     made.want(wanted)
     task = asyncio.create_task(made.run())
     try:
@@ -133,11 +136,10 @@ async def test_other_hosts_are_another_certificate_and_the_old_one_is_served_mea
         assert acme.status() == {}
 
 
-async def test_what_the_authority_suggests_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acme_certificates, "LEAST_LOOK_SECONDS", 0.1)
+async def test_what_the_authority_suggests_is_asked_for_again(tmp_path: Path) -> None:
     soon = {**good(begins=time.time() - 10), "renew": time.time() + 30}
     authority = Authority(good(), soon)
-    async with kept(tmp_path, authority, gateway()) as acme:
+    async with kept(tmp_path, authority, gateway(), AcmeTimes(least_look_seconds=0.1)) as acme:
         await until(lambda: len(authority.asked) >= 2)
         await until(lambda: acme._records["web"].renew < time.time() + 400)
     assert authority.asked[1] == ("look", "web")
@@ -152,21 +154,17 @@ async def test_a_damaged_record_is_no_record(tmp_path: Path, text: str) -> None:
         await until(lambda: acme.status()["web"]["obtained"])
 
 
-async def test_a_fault_is_logged_and_it_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(acme_certificates, "FAULT_SECONDS", 0.05)
+async def test_a_fault_is_logged_and_it_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     authority = Authority({}, good())  # an answer without what there must be
-    async with kept(tmp_path, authority, gateway()) as acme:
+    async with kept(tmp_path, authority, gateway(), AcmeTimes(fault_seconds=0.05)) as acme:
         await until(lambda: acme.status()["web"]["obtained"])
     assert "certificates are not kept, for a while" in caplog.text
 
 
-async def test_a_process_that_fails_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_that_fails_is_a_failure(tmp_path: Path) -> None:
     wanted = Wanted("web", ("a.example",), "https://127.0.0.1:1/dir")
     told = await acme_certificates.ask_in_child("obtain", tmp_path, wanted)
     assert told["kind"] == "unreachable"
     assert told["error"].startswith("https://127.0.0.1:1/dir cannot be reached: ")
-    monkeypatch.setattr(acme_certificates, "CHILD_SECONDS", 0.01)
-    told = await acme_certificates.ask_in_child("obtain", tmp_path, wanted)
+    told = await acme_certificates.ask_in_child("obtain", tmp_path, wanted, seconds=0.01)
     assert "the process that obtains it has failed" in told["error"]

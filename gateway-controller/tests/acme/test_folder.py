@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -20,16 +20,16 @@ def test_files_are_the_owners_alone_and_whole(tmp_path: Path) -> None:
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     file = tmp_path / "web.pem"
     folder.write_private(file, b"one")
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        folder.write_private(file, b"two")
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, most[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            folder.write_private(file, b"x" * 4097)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
     assert (file.read_bytes(), list(tmp_path.iterdir())) == (b"one", [file])
 
 

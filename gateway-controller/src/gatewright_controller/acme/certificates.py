@@ -27,11 +27,10 @@ log = logging.getLogger(__name__)
 CHILD_SECONDS = 180.0
 LONGEST_SLEEP_SECONDS = 600.0
 """So that a clock that was set is noticed."""
-FAULT_SECONDS = 60.0
 LISTENING_SECONDS = 60.0
 SETTLING_SECONDS = 1.0
 """Routes follow listeners."""
-LEAST_LOOK_SECONDS, LONGEST_LOOK_SECONDS = 3600.0, 24 * 3600.0
+LONGEST_LOOK_SECONDS = 24 * 3600.0
 
 Told = dict[str, Any]
 
@@ -40,6 +39,16 @@ class Asks(Protocol):
     """Asks an authority: "obtain" or "look". Answers as the process `obtaining` does."""
 
     async def __call__(self, task: str, folder: Path, wanted: Wanted) -> Told: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class AcmeTimes:
+    """How long it is until something is done again."""
+
+    fault_seconds: float = 60.0
+    """After a fault of the controller's own."""
+    least_look_seconds: float = 3600.0
+    """Until an authority is asked again when to renew, whatever it says of that."""
 
 
 def wanted_by(gateway: Gateway) -> dict[str, Wanted]:
@@ -53,8 +62,14 @@ class AcmeCertificates:
     that no challenge can be answered. Give it what is wanted, and run it.
     """
 
-    def __init__(self, folder: Path, listening: Callable[[], Awaitable[object]], ask: Asks | None = None) -> None:
-        self._folder, self._listening, self._ask = folder, listening, ask or ask_in_child
+    def __init__(
+        self,
+        folder: Path,
+        listening: Callable[[], Awaitable[object]],
+        ask: Asks | None = None,
+        times: AcmeTimes = AcmeTimes(),
+    ) -> None:
+        self._folder, self._listening, self._ask, self._times = folder, listening, ask or ask_in_child, times
         self._wanted: dict[str, Wanted] = {}
         self._records: dict[str, Record] = {}
         self._changed = asyncio.Event()
@@ -90,7 +105,7 @@ class AcmeCertificates:
                 await self._step()
             except Exception as error:
                 log.exception("certificates are not kept, for a while", extra={"reason": repr(error)})
-                await self._sleep(FAULT_SECONDS)
+                await self._sleep(self._times.fault_seconds)
 
     async def _step(self) -> None:
         self._changed.clear()
@@ -123,16 +138,16 @@ class AcmeCertificates:
         told = await self._ask(task, self._folder, wanted)
         if self._wanted.get(wanted.name) != wanted:
             if "error" not in told and task == "obtain":  # another one is wanted by now; what was obtained is known
-                write_json(record_file(self._folder, wanted.name), dataclasses.asdict(_after(wanted, told)))
+                write_json(record_file(self._folder, wanted.name), dataclasses.asdict(self._after(wanted, told)))
             return
         before = self._records[wanted.name]
         if task == "look":
-            record = _looked(before, told)
+            record = self._looked(before, told)
         elif "error" in told:
             chance = random.random()  # noqa: S311 - when, and nothing secret
             record = before.failed(wanted, time.time(), told["kind"], told["error"], told["wait"], chance)
         else:
-            record = _after(wanted, told)
+            record = self._after(wanted, told)
         _log(wanted, task, record)
         file = record_file(self._folder, wanted.name)
         try:
@@ -141,29 +156,26 @@ class AcmeCertificates:
             if self._wanted.get(wanted.name) == wanted:
                 self._records[wanted.name] = record
 
+    def _after(self, wanted: Wanted, told: Told) -> Record:
+        chance = random.random()  # noqa: S311 - when, and nothing secret
+        return obtained(wanted, told["begins"], told["ends"], told["renew"], self._look(told["look"]), chance)
+
+    def _looked(self, before: Record, told: Told) -> Record:
+        """An authority that does not answer this is asked again later; when to renew is known."""
+        if "error" in told:
+            return dataclasses.replace(before, look=time.time() + self._times.least_look_seconds)
+        return before.suggested(told["renew"], self._look(told["look"]), random.random())  # noqa: S311
+
+    def _look(self, at: float) -> float:
+        now = time.time()
+        return min(max(at, now + self._times.least_look_seconds), now + LONGEST_LOOK_SECONDS)
+
     def _read(self, name: str) -> Record:
         """Nothing is known of a certificate whose file is gone."""
         with contextlib.suppress(msgspec.ValidationError):
             if certificate_file(self._folder, name).exists():
                 return msgspec.convert(read_json(record_file(self._folder, name)), Record)
         return Record()
-
-
-def _after(wanted: Wanted, told: Told) -> Record:
-    chance = random.random()  # noqa: S311 - when, and nothing secret
-    return obtained(wanted, told["begins"], told["ends"], told["renew"], _look(told["look"]), chance)
-
-
-def _looked(before: Record, told: Told) -> Record:
-    """An authority that does not answer this is asked again later; when to renew is known."""
-    if "error" in told:
-        return dataclasses.replace(before, look=time.time() + LEAST_LOOK_SECONDS)
-    return before.suggested(told["renew"], _look(told["look"]), random.random())  # noqa: S311
-
-
-def _look(at: float) -> float:
-    now = time.time()
-    return min(max(at, now + LEAST_LOOK_SECONDS), now + LONGEST_LOOK_SECONDS)
 
 
 def _log(wanted: Wanted, task: str, record: Record) -> None:
@@ -200,11 +212,11 @@ async def listening(deployment: Deployment) -> None:
     await asyncio.sleep(SETTLING_SECONDS)
 
 
-async def ask_in_child(task: str, folder: Path, wanted: Wanted) -> Told:
-    """In a process of its own: what speaks ACME takes 40 MB, and blocks."""
+async def ask_in_child(task: str, folder: Path, wanted: Wanted, seconds: float = CHILD_SECONDS) -> Told:
+    """In a process of its own, which has so many seconds: what speaks ACME takes 40 MB, and blocks."""
     asked = {"task": task, "folder": str(folder), "wanted": dataclasses.asdict(wanted)}
     try:
-        async with asyncio.timeout(CHILD_SECONDS):
+        async with asyncio.timeout(seconds):
             told: Told = json.loads(await _child("gatewright_controller.acme.obtaining", json.dumps(asked).encode()))
     except (TimeoutError, OSError, ValueError) as error:
         return {"error": f"the process that obtains it has failed: {error!r}", "kind": "unreachable", "wait": 0.0}

@@ -1,0 +1,120 @@
+"""Nodes that tell what a test has them tell, and what a watcher is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import httpx
+from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller.observations import Observations
+from grpc import aio
+
+JSON_LINES = {"accept": "application/x-ndjson"}
+TELLS = {"state": "observed", "reason": ""}
+
+
+def exchange(number: int = 1, **members: object) -> bytes:
+    """One as an engine makes it, with spaces and an order that nobody else would choose."""
+    return json.dumps({"version": 1, "id": f"id-{number}", **members}, indent=1).encode()
+
+
+class TellingNode:
+    """A node that opens Observe, and tells what a test has it tell."""
+
+    def __init__(self, address: str, node_id: str = "n1") -> None:
+        self.id = node_id
+        self._channel = aio.insecure_channel(address)
+        self._call = node_pb2_grpc.NodeServiceStub(self._channel).Observe()
+
+    async def open(self) -> TellingNode:
+        await self._call.write(node_pb2.Observed(node_id=self.id))
+        return self
+
+    async def asked(self, *, begins: bool = True) -> node_pb2.Observation:
+        """The next thing that the controller asks for. begins: where exchanges are to be told as they end, it says that
+        they will be, as an engine does.
+        """
+        async with asyncio.timeout(20):
+            message = await self._call.read()
+        assert isinstance(message, node_pb2.Observation), message
+        if begins and not (message.kept or message.untold or message.stop):
+            await self._call.write(node_pb2.Observed(observation=message.id))
+        return message
+
+    async def tell(self, observation: int, *exchanges: bytes, **more: Any) -> None:
+        for one in exchanges:
+            await self._call.write(node_pb2.Observed(observation=observation, exchanges=[one]))
+        if more:
+            await self._call.write(node_pb2.Observed(observation=observation, **more))
+
+    async def code(self) -> grpc.StatusCode:
+        return await self._call.code()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+@dataclass
+class Stream:
+    """What a watcher is told, event by event."""
+
+    lines: AsyncIterator[str]
+
+    async def next(self, *, settled: bool = True) -> tuple[str, Any]:
+        """settled: but for nodes that are about to tell."""
+        async with asyncio.timeout(20):
+            while not (line := await anext(self.lines)):
+                pass
+        ((event, data),) = json.loads(line).items()
+        if settled and event == "nodes" and any(node["state"] == "connecting" for node in data):
+            return await self.next()
+        return event, data
+
+    async def rest(self) -> list[tuple[str, Any]]:
+        """All until its end."""
+        found = []
+        with contextlib.suppress(StopAsyncIteration):
+            while True:
+                found.append(await self.next())
+        return found
+
+
+class Served:
+    """A controller's two sides."""
+
+    def __init__(self, address: str, url: str, known: Observations) -> None:
+        self.address, self.url, self.observations = address, url, known
+        self._nodes: list[TellingNode] = []
+
+    async def node(self, node_id: str = "n1") -> TellingNode:
+        """One that the controller knows of."""
+        node = await self.stream(node_id)
+        await until(lambda: any(one.id == node_id and one.state == "observed" for one in self.observations.nodes()))
+        return node
+
+    async def stream(self, node_id: str) -> TellingNode:
+        self._nodes.append(TellingNode(self.address, node_id))
+        return await self._nodes[-1].open()
+
+    @contextlib.asynccontextmanager
+    async def watch(self, client: httpx.AsyncClient, **parameters: object) -> AsyncIterator[Stream]:
+        given = {name: str(value) for name, value in parameters.items()}
+        async with client.stream("GET", "/v1/exchanges", params=given, headers=JSON_LINES, timeout=60) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            yield Stream(answer.aiter_lines())
+
+    async def close(self) -> None:
+        for node in self._nodes:
+            await node.close()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
