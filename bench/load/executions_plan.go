@@ -13,6 +13,7 @@ import (
 // executionsPlan is one measurement of executors alone: what one message or frame holds, how many executions are in
 // flight, what each answer must hold.
 type executionsPlan struct {
+	dial     dialer   // nil: over the network
 	sockets  []string // unix:PATH of each process; executions go to the one with the fewest in flight
 	method   string   // /package.Service/Method, a bidi stream
 	message  []byte   // an execution without its id

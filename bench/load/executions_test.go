@@ -9,8 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -21,6 +24,7 @@ func framesExecutor(_ any, stream grpc.ServerStream) error {
 		if err := stream.RecvMsg(&frame); err != nil {
 			return nil //nolint:nilerr // the end of the stream
 		}
+		time.Sleep(takes)
 		reply := protowire.AppendVarint(protowire.AppendTag(nil, replyAcknowledged, protowire.VarintType), taken)
 		_ = fields(frame, func(number protowire.Number, _ uint64, data []byte) {
 			answer := protowire.Number(replyInstances)
@@ -41,23 +45,21 @@ func echoExecutor(_ any, stream grpc.ServerStream) error {
 		if err := stream.RecvMsg(&message); err != nil {
 			return nil //nolint:nilerr // the end of the stream
 		}
+		time.Sleep(takes)
 		if err := stream.SendMsg(&message); err != nil {
 			return err
 		}
 	}
 }
 
-func serveExecutor(t *testing.T, handler grpc.StreamHandler) string {
+// serveExecutor serves in memory until the test ends.
+func serveExecutor(t *testing.T, handler grpc.StreamHandler) dialer {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "s")
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := bufconn.Listen(window)
 	server := grpc.NewServer(grpc.ForceServerCodecV2(raw{}), grpc.UnknownServiceHandler(handler))
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-	return "unix:" + path
+	return func(ctx context.Context, _, _ string) (net.Conn, error) { return listener.DialContext(ctx) }
 }
 
 func written(t *testing.T, data []byte) string {
@@ -72,10 +74,15 @@ func written(t *testing.T, data []byte) string {
 func executions(t *testing.T, handler grpc.StreamHandler, more ...string) result {
 	t.Helper()
 	message := protowire.AppendString(protowire.AppendTag(nil, 9, protowire.BytesType), "x-wanted")
-	arguments := append([]string{"-socket", serveExecutor(t, handler), "-method", "/s/m", "-message", written(t, message),
+	arguments := append([]string{"-socket", "passthrough:///in.memory", "-method", "/s/m", "-message", written(t, message),
 		"-in-flight", "8", "-warmup", "10ms", "-duration", "100ms"}, more...)
+	p, err := parseExecutionsPlan(arguments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.dial = serveExecutor(t, handler)
 	var out bytes.Buffer
-	if err := executionsCommand(context.Background(), arguments, &out); err != nil {
+	if err := execute(t.Context(), p, &out); err != nil {
 		t.Fatal(err)
 	}
 	words := strings.SplitN(out.String(), "\n", 3)
@@ -91,20 +98,31 @@ func executions(t *testing.T, handler grpc.StreamHandler, more ...string) result
 
 func TestExecutions(t *testing.T) {
 	configure := written(t, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), nil))
-	for name, run := range map[string]func() result{
-		"one message each": func() result { return executions(t, echoExecutor, "-expect", "x-wanted") },
-		"frames":           func() result { return executions(t, framesExecutor, "-expect", "x-wanted", "-configure", configure) },
-		"an open loop":     func() result { return executions(t, echoExecutor, "-expect", "x-wanted", "-rate", "500") },
+	for name, c := range map[string]struct {
+		handler grpc.StreamHandler
+		more    []string
+		count   int
+	}{
+		"one message each": {echoExecutor, nil, 100},
+		"frames":           {framesExecutor, []string{"-configure", configure}, 8 * 100},
+		"an open loop":     {echoExecutor, []string{"-rate", "500"}, 50},
 	} {
-		if got := run(); got.Count == 0 || got.Failures != 0 {
-			t.Errorf("%s: expected right answers only, got %+v", name, got)
-		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got := executions(t, c.handler, append(c.more, "-expect", "x-wanted")...)
+				if got.Count != c.count || got.Failures != 0 {
+					t.Errorf("expected %d right answers, got %+v", c.count, got)
+				}
+			})
+		})
 	}
 }
 
 func TestExecutionsWithAWrongAnswer(t *testing.T) {
-	got := executions(t, echoExecutor, "-expect", "x-other")
-	if got.Count != 0 || got.Failures == 0 || !strings.Contains(got.FirstFailure, `expected "x-other" in the answer`) {
-		t.Errorf("expected wrong answers only, got %+v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		got := executions(t, echoExecutor, "-expect", "x-other")
+		if got.Count != 0 || got.Failures == 0 || !strings.Contains(got.FirstFailure, `expected "x-other" in the answer`) {
+			t.Errorf("expected wrong answers only, got %+v", got)
+		}
+	})
 }

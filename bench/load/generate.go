@@ -110,7 +110,9 @@ func (c *connection) exchange(ctx context.Context) error {
 // it may be completed.
 func (c *connection) dial(ctx context.Context) error {
 	deadline := c.span.end.Add(c.plan.grace)
-	socket, err := (&net.Dialer{Deadline: deadline}).DialContext(context.WithoutCancel(ctx), "tcp", c.plan.address)
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	socket, err := c.plan.dial(ctx, "tcp", c.plan.address)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

@@ -2,24 +2,30 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"github.com/valyala/fasthttp/fasthttputil"
 )
 
 // measure runs the generator for a short time and returns what it printed last.
-func measure(t *testing.T, address string, more ...string) result {
+func measure(t *testing.T, dial dialer, more ...string) result {
 	t.Helper()
-	arguments := append([]string{"-url", "http://" + address + "/go/1", "-warmup", "50ms", "-duration", "200ms"}, more...)
+	arguments := append([]string{"-url", "http://in.memory:80/go/1", "-warmup", "50ms", "-duration", "200ms"}, more...)
 	p, err := parsePlan(arguments)
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.dial = dial
 	var out bytes.Buffer
 	if err := generate(t.Context(), p, &out); err != nil {
 		t.Fatal(err)
@@ -41,14 +47,18 @@ func resultIn(t *testing.T, printed string) result {
 	return got
 }
 
-// serve answers with the handler on a free port until the test ends.
-func serve(t *testing.T, handler fasthttp.RequestHandler) string {
+// takes is how long an answer takes at least: without it no time would pass in a bubble, and a closed loop would not end.
+const takes = time.Millisecond
+
+// serve answers with the handler until the test ends, in memory and in a bubble of synctest: there all times are exact.
+func serve(t *testing.T, handler fasthttp.RequestHandler) dialer {
 	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	listener := fasthttputil.NewInmemoryListener()
+	slow := func(exchange *fasthttp.RequestCtx) {
+		time.Sleep(takes)
+		handler(exchange)
 	}
-	server := &fasthttp.Server{Handler: handler, CloseOnShutdown: true, Logger: quiet{}}
+	server := &fasthttp.Server{Handler: slow, CloseOnShutdown: true, Logger: quiet{}}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -58,25 +68,50 @@ func serve(t *testing.T, handler fasthttp.RequestHandler) string {
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
+		time.Sleep(time.Minute) // in a bubble, no time at all: server and client of fasthttp look every 10 s what they can end
 	})
-	return listener.Addr().String()
+	return func(context.Context, string, string) (net.Conn, error) { return listener.Dial() }
 }
 
 func TestClosedLoopCountsRightAnswers(t *testing.T) {
-	var seen atomic.Int64
-	address := serve(t, func(exchange *fasthttp.RequestCtx) {
-		seen.Add(1)
-		exchange.Response.Header.SetBytesV("X-Echo", exchange.Request.Header.Peek("X-Sent"))
+	synctest.Test(t, func(t *testing.T) {
+		var seen atomic.Int64
+		dial := serve(t, func(exchange *fasthttp.RequestCtx) {
+			seen.Add(1)
+			exchange.Response.Header.SetBytesV("X-Echo", exchange.Request.Header.Peek("X-Sent"))
+		})
+		got := measure(t, dial, "-connections", "4", "-header", "X-Sent: a:b", "-expect", "x-echo: a:b")
+		if want := (result{Seconds: 0.2, Count: 4 * 200, P50: 1000, P90: 1000, P99: 1000, Max: 1000}); got != want {
+			t.Errorf("expected %+v, got %+v", want, got)
+		}
+		if all := seen.Load(); all != 4*250 {
+			t.Errorf("expected 1000 requests, those of the warm-up among them, got %d", all)
+		}
 	})
-	got := measure(t, address, "-connections", "4", "-header", "X-Sent: a:b", "-expect", "x-echo: a:b")
-	if got.Failures != 0 || got.Count == 0 || got.Seconds != 0.2 {
-		t.Fatalf("expected right answers over 0.2 s, got %+v", got)
+}
+
+func TestTheGeneratorReachesAServerOnTheNetwork(t *testing.T) {
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if int64(got.Count) >= seen.Load() {
-		t.Errorf("expected the warm-up left out: counted %d of %d", got.Count, seen.Load())
+	ctx, stop := context.WithCancel(t.Context())
+	server := &fasthttp.Server{Handler: func(*fasthttp.RequestCtx) { stop() }, CloseOnShutdown: true, Logger: quiet{}}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	p, err := parsePlan([]string{"-url", "http://" + listener.Addr().String() + "/", "-warmup", "0s", "-duration", "1h"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got.P50 < 1 || got.P50 > got.P90 || got.P90 > got.P99 || got.P99 > got.Max {
-		t.Errorf("expected 0 < p50 ≤ p90 ≤ p99 ≤ max, got %+v", got)
+	var out bytes.Buffer
+	if err := generate(ctx, p, &out); err != nil {
+		t.Fatal(err)
+	}
+	if got := resultIn(t, out.String()); got.Count == 0 || got.Failures != 0 {
+		t.Errorf("expected right answers alone, got %+v", got)
+	}
+	if err := errors.Join(server.Shutdown(), <-served); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -92,70 +127,76 @@ func TestWrongAnswersAreFailures(t *testing.T) {
 		{"connection lost", func(exchange *fasthttp.RequestCtx) { _ = exchange.Conn().Close() }, "receive: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := measure(t, serve(t, c.handler), "-expect", "X-Go: 1")
-			if got.Count != 0 || got.Failures == 0 || !strings.HasPrefix(got.FirstFailure, c.want) {
-				t.Errorf("expected only failures, %q, got %+v", c.want, got)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				got := measure(t, serve(t, c.handler), "-expect", "X-Go: 1")
+				if got.Count != 0 || got.Failures != 250 || !strings.HasPrefix(got.FirstFailure, c.want) {
+					t.Errorf("expected 250 failures, %q, got %+v", c.want, got)
+				}
+			})
 		})
 	}
 }
 
 func TestNobodyListeningIsAFailureNotAStorm(t *testing.T) {
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	got := measure(t, address)
-	if got.Count != 0 || got.Failures == 0 || got.Failures > 26 || !strings.HasPrefix(got.FirstFailure, "connect: ") {
-		t.Errorf("expected at most one failure every %s, got %+v", pauseAfterBreak, got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		refused := func(context.Context, string, string) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
+		got := measure(t, refused)
+		if got.Count != 0 || got.Failures != 25 || !strings.HasPrefix(got.FirstFailure, "connect: ") {
+			t.Errorf("expected one failure every %s, 25, got %+v", pauseAfterBreak, got)
+		}
+	})
 }
 
 func TestConnectionThatTheServerClosesIsOpenedAgain(t *testing.T) {
-	address := serve(t, func(exchange *fasthttp.RequestCtx) { exchange.SetConnectionClose() })
-	if got := measure(t, address, "-connections", "2"); got.Failures != 0 || got.Count < 2 {
-		t.Errorf("expected no failure, got %+v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		dial := serve(t, func(exchange *fasthttp.RequestCtx) { exchange.SetConnectionClose() })
+		if got := measure(t, dial, "-connections", "2"); got.Failures != 0 || got.Count != 2*200 {
+			t.Errorf("expected 400 right answers and no failure, got %+v", got)
+		}
+	})
 }
 
 func TestAnAnswerAfterTheGraceIsAFailure(t *testing.T) {
-	release := make(chan struct{})
-	address := serve(t, func(*fasthttp.RequestCtx) { <-release })
-	t.Cleanup(func() { close(release) })
-	got := measure(t, address, "-grace", "50ms")
-	if got.Count != 0 || got.Failures != 1 || !strings.Contains(got.FirstFailure, "timeout") {
-		t.Errorf("expected one failure, got %+v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		dial := serve(t, func(*fasthttp.RequestCtx) { <-release })
+		t.Cleanup(func() { close(release) })
+		got := measure(t, dial, "-grace", "50ms")
+		if got.Count != 0 || got.Failures != 1 || !strings.Contains(got.FirstFailure, "timeout") {
+			t.Errorf("expected one failure, got %+v", got)
+		}
+	})
 }
 
-// That no request is left out is for the schedule's own test: here a busy machine may wake the generator after the end.
-func TestOpenLoopSendsNoMoreThanItsRate(t *testing.T) {
-	got := measure(t, serve(t, func(*fasthttp.RequestCtx) {}), "-connections", "4", "-rate", "200")
-	if sent := got.Count + got.Unsent; got.Failures != 0 || got.Count == 0 || sent > 40+4 {
-		t.Errorf("expected 40 requests in 0.2 s, of each connection one more at most, which was due before, got %+v", got)
-	}
+func TestOpenLoopSendsAtItsRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := measure(t, serve(t, func(*fasthttp.RequestCtx) {}), "-connections", "4", "-rate", "200")
+		if got.Failures != 0 || got.Count != 40 || got.Unsent != 0 {
+			t.Errorf("expected 40 requests in 0.2 s, got %+v", got)
+		}
+	})
 }
 
 func TestOpenLoopDoesNotHideAStall(t *testing.T) {
-	var seen atomic.Int64
-	address := serve(t, func(*fasthttp.RequestCtx) {
-		if seen.Add(1) == 12 {
-			time.Sleep(100 * time.Millisecond)
+	synctest.Test(t, func(t *testing.T) {
+		var seen atomic.Int64
+		dial := serve(t, func(*fasthttp.RequestCtx) {
+			if seen.Add(1) == 12 {
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+		got := measure(t, dial, "-rate", "100")
+		if want := (result{Seconds: 0.2, Count: 20, P50: 11_000, P90: 83_000, P99: 101_000, Max: 101_000}); got != want {
+			t.Errorf("expected those who waited for the stalled one to count from when they were due, %+v, got %+v", want, got)
 		}
 	})
-	got := measure(t, address, "-rate", "100")
-	if got.Failures != 0 || got.P90 < 50_000 {
-		t.Errorf("expected those who waited for the stalled one to count from when they were due, got %+v", got)
-	}
 }
 
 func TestOpenLoopIsBoundedByItsConnections(t *testing.T) {
-	address := serve(t, func(*fasthttp.RequestCtx) { time.Sleep(60 * time.Millisecond) })
-	if got := measure(t, address, "-rate", "1000"); got.Failures != 0 || got.Unsent < 100 {
-		t.Errorf("expected most of 250 requests not sent over one slow connection, got %+v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		dial := serve(t, func(*fasthttp.RequestCtx) { time.Sleep(60 * time.Millisecond) })
+		if got := measure(t, dial, "-rate", "1000"); got.Failures != 0 || got.Unsent < 200 {
+			t.Errorf("expected most of 250 requests not sent over one slow connection, got %+v", got)
+		}
+	})
 }

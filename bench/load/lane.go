@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -56,9 +57,13 @@ func openLane(ctx context.Context, p executionsPlan, socket string) (*lane, erro
 }
 
 func (l *lane) open(ctx context.Context, socket string) (err error) {
-	l.conn, err = grpc.NewClient(socket, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	options := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)))
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage))}
+	if dial := l.plan.dial; dial != nil {
+		options = append(options, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return dial(ctx, "unix", address) }))
+	}
+	l.conn, err = grpc.NewClient(socket, options...)
 	if err != nil {
 		return fmt.Errorf("dial: %w", err)
 	}
@@ -136,7 +141,7 @@ func (l *lane) follow(ctx context.Context, number int) {
 		sleep(ctx, time.Until(due))
 		now := time.Now()
 		l.mu.Lock()
-		for ; due.Before(now); due = due.Add(step) {
+		for ; !due.After(now); due = due.Add(step) {
 			if len(l.due)+len(l.sent) < l.inFlight {
 				l.due = append(l.due, now)
 			} else if l.span.holds(due) {

@@ -17,8 +17,9 @@ import (
 
 // mix is several flows at once to one gateway.
 type mix struct {
-	Address string `json:"address"` // host:port
-	Flows   []flow `json:"flows"`
+	Address string            `json:"address"` // host:port
+	Flows   []flow            `json:"flows"`
+	dial    fasthttp.DialFunc // nil: over the network
 }
 
 // flow is an open loop of equal requests.
@@ -73,7 +74,7 @@ func (m mix) send(ctx context.Context, out io.Writer) error {
 	outcomes := newOutcomeLog(out)
 	var running sync.WaitGroup
 	for _, f := range m.Flows {
-		one := &source{flow: f, client: clientOf(m.Address, f), outcomes: outcomes, slots: make(chan struct{}, f.Connections)}
+		one := &source{flow: f, client: clientOf(m, f), outcomes: outcomes, slots: make(chan struct{}, f.Connections)}
 		running.Go(func() { one.run(ctx) })
 	}
 	running.Wait()
@@ -81,10 +82,11 @@ func (m mix) send(ctx context.Context, out io.Writer) error {
 }
 
 // clientOf tries nothing twice: what a fault costs must be seen.
-func clientOf(address string, f flow) *fasthttp.HostClient {
+func clientOf(m mix, f flow) *fasthttp.HostClient {
 	limit := time.Duration(f.Seconds * float64(time.Second))
 	return &fasthttp.HostClient{
-		Addr: address, MaxConns: f.Connections, ReadTimeout: limit, WriteTimeout: limit,
+		Addr: m.Address, MaxConns: f.Connections, ReadTimeout: limit, WriteTimeout: limit,
+		Dial:                      m.dial,
 		MaxIdemponentCallAttempts: 1,
 		RetryIfErr:                func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
 	}

@@ -4,23 +4,26 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
 // sendFor sends one flow for a while and returns the columns of its lines.
-func sendFor(t *testing.T, duration time.Duration, address string, f flow) [][]string {
+func sendFor(t *testing.T, duration time.Duration, dial dialer, f flow) [][]string {
 	t.Helper()
 	f.Name = "flow"
 	ctx, cancel := context.WithTimeout(t.Context(), duration)
 	defer cancel()
+	m := mix{Address: "in.memory:80", Flows: []flow{f}, dial: func(address string) (net.Conn, error) { return dial(ctx, "tcp", address) }}
 	var out bytes.Buffer
-	if err := (mix{Address: address, Flows: []flow{f}}).send(ctx, &out); err != nil {
+	if err := m.send(ctx, &out); err != nil {
 		t.Fatal(err)
 	}
 	var columns [][]string
@@ -31,24 +34,27 @@ func sendFor(t *testing.T, duration time.Duration, address string, f flow) [][]s
 }
 
 func TestEachRequestHasALine(t *testing.T) {
-	address := serve(t, func(exchange *fasthttp.RequestCtx) { exchange.SetBody(exchange.Request.Header.Peek("x-odd")) })
-	got := sendFor(t, 200*time.Millisecond, address, flow{Path: "/a", Rate: 100, Connections: 4, Seconds: 1})
-	if len(got) < 15 || len(got) > 21 {
-		t.Errorf("expected about 20 requests in 0.2 s, got %d", len(got))
-	}
-	for _, columns := range got {
-		if len(columns) != 6 || columns[0] != "flow" || columns[3] != "200" || columns[5] != "" {
-			t.Fatalf("expected flow, due, took, 200 and nothing more, got %q", columns)
+	synctest.Test(t, func(t *testing.T) {
+		dial := serve(t, func(exchange *fasthttp.RequestCtx) { exchange.SetBody(exchange.Request.Header.Peek("x-odd")) })
+		got := sendFor(t, 199*time.Millisecond, dial, flow{Path: "/a", Rate: 100, Connections: 4, Seconds: 1})
+		if len(got) != 20 {
+			t.Errorf("expected 20 requests in 0.2 s, got %d", len(got))
 		}
-	}
+		for _, columns := range got {
+			if len(columns) != 6 || columns[0] != "flow" || columns[2] != "0.001000" || columns[3] != "200" || columns[5] != "" {
+				t.Fatalf("expected flow, due, took, 200 and nothing more, got %q", columns)
+			}
+		}
+	})
 }
 
 func TestACountedFlowEndsByItself(t *testing.T) {
-	address := serve(t, func(*fasthttp.RequestCtx) {})
-	got := sendFor(t, time.Minute, address, flow{Path: "/", Rate: 500, Connections: 8, Seconds: 1, Count: 7})
-	if len(got) != 7 {
-		t.Errorf("expected 7 requests, got %d", len(got))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		got := sendFor(t, time.Minute, serve(t, func(*fasthttp.RequestCtx) {}), flow{Path: "/", Rate: 500, Connections: 8, Seconds: 1, Count: 7})
+		if len(got) != 7 {
+			t.Errorf("expected 7 requests, got %d", len(got))
+		}
+	})
 }
 
 func TestALineSaysWhatWasWrong(t *testing.T) {
@@ -64,10 +70,12 @@ func TestALineSaysWhatWasWrong(t *testing.T) {
 		{"broken", "0", "", "broken", func(exchange *fasthttp.RequestCtx) { _ = exchange.Conn().Close() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := sendFor(t, 50*time.Millisecond, serve(t, c.handler), flow{Path: "/", Rate: 50, Connections: 4, Seconds: 1})
-			if first := got[0]; first[3] != c.status || first[4] != c.retry || first[5] != c.problem {
-				t.Errorf("expected %s, Retry-After %q, %q; got %q", c.status, c.retry, c.problem, first)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				got := sendFor(t, 50*time.Millisecond, serve(t, c.handler), flow{Path: "/", Rate: 50, Connections: 4, Seconds: 1})
+				if first := got[0]; first[3] != c.status || first[4] != c.retry || first[5] != c.problem {
+					t.Errorf("expected %s, Retry-After %q, %q; got %q", c.status, c.retry, c.problem, first)
+				}
+			})
 		})
 	}
 }
@@ -82,26 +90,30 @@ func answering(status int, contentType, body string) fasthttp.RequestHandler {
 }
 
 func TestWhatIsDueBeyondTheConnectionsIsNotSent(t *testing.T) {
-	release := make(chan struct{})
-	address := serve(t, func(*fasthttp.RequestCtx) { <-release })
-	t.Cleanup(func() { close(release) })
-	got := sendFor(t, 100*time.Millisecond, address, flow{Path: "/", Rate: 100, Connections: 2, Seconds: 0.2})
-	count := map[string]int{}
-	for _, columns := range got {
-		count[columns[5]]++
-	}
-	if count["timeout"] != 2 || count["unsent"] != len(got)-2 || len(got) < 8 {
-		t.Errorf("expected two timeouts and the rest unsent, got %v", count)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		dial := serve(t, func(*fasthttp.RequestCtx) { <-release })
+		t.Cleanup(func() { close(release) })
+		got := sendFor(t, 99*time.Millisecond, dial, flow{Path: "/", Rate: 100, Connections: 2, Seconds: 0.2})
+		count := map[string]int{}
+		for _, columns := range got {
+			count[columns[5]]++
+		}
+		if count["timeout"] != 2 || count["unsent"] != 8 || len(got) != 10 {
+			t.Errorf("expected two timeouts and eight unsent, got %v", count)
+		}
+	})
 }
 
 func TestAnyByteCanBeSent(t *testing.T) {
-	seen := make(chan string, 100)
-	address := serve(t, func(exchange *fasthttp.RequestCtx) { seen <- string(exchange.Request.Header.Peek("X-Odd")) })
-	sendFor(t, 20*time.Millisecond, address, flow{Path: "/", Headers: [][2]string{{"X-Odd", "\u00ff\u00fe"}}, Rate: 50, Connections: 1, Seconds: 1})
-	if got := <-seen; got != "\xff\xfe" {
-		t.Errorf("expected the bytes ff fe, got %q", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		seen := make(chan string, 1)
+		dial := serve(t, func(exchange *fasthttp.RequestCtx) { seen <- string(exchange.Request.Header.Peek("X-Odd")) })
+		sendFor(t, time.Second, dial, flow{Path: "/", Headers: [][2]string{{"X-Odd", "\u00ff\u00fe"}}, Rate: 50, Connections: 1, Seconds: 1, Count: 1})
+		if got := <-seen; got != "\xff\xfe" {
+			t.Errorf("expected the bytes ff fe, got %q", got)
+		}
+	})
 }
 
 func TestAMixIsReadFromAFile(t *testing.T) {

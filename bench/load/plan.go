@@ -16,6 +16,7 @@ import (
 
 // plan is one measurement: what is sent where, for how long, and what must come back.
 type plan struct {
+	dial        dialer
 	address     string // host:port
 	request     []byte // as it goes over the wire
 	expect      []header
@@ -31,7 +32,7 @@ type plan struct {
 }
 
 func parsePlan(arguments []string) (plan, error) {
-	var p plan
+	p := plan{dial: overTheNetwork}
 	var headers, expect headerFlag
 	flags := flag.NewFlagSet("generate", flag.ContinueOnError)
 	target := flags.String("url", "", "http://HOST:PORT/PATH, or https")

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 // streamsPlan is one measurement of event streams that are open side by side.
 type streamsPlan struct {
+	dial     dialer
 	address  string
 	request  []byte
 	count    int
@@ -29,7 +29,15 @@ type streamsPlan struct {
 // streamsCommand opens streams, reads their events, and prints "begin" and "end" around what it measures, and then how late
 // events came, against when they were sent, as generate prints latencies.
 func streamsCommand(ctx context.Context, arguments []string, out io.Writer) error {
-	var p streamsPlan
+	p, err := parseStreamsPlan(arguments)
+	if err != nil {
+		return err
+	}
+	return p.measure(ctx, out)
+}
+
+func parseStreamsPlan(arguments []string) (streamsPlan, error) {
+	p := streamsPlan{dial: overTheNetwork}
 	flags := flag.NewFlagSet("streams", flag.ContinueOnError)
 	target := flags.String("url", "", "http://HOST:PORT/PATH?events=N&every=D of an upstream")
 	flags.IntVar(&p.count, "streams", 1, "streams that are open at once, each on a connection of its own")
@@ -38,15 +46,15 @@ func streamsCommand(ctx context.Context, arguments []string, out io.Writer) erro
 	flags.DurationVar(&p.duration, "duration", 4*time.Second, "length of the measurement")
 	flags.StringVar(&p.end, "end", eventEnd, "what each event's data ends with")
 	if err := flags.Parse(arguments); err != nil {
-		return err
+		return streamsPlan{}, err
 	}
 	where, err := url.Parse(*target)
 	if err != nil || where.Scheme != "http" || where.Port() == "" || p.count < 1 {
-		return fmt.Errorf("expected -url http://HOST:PORT/PATH and -streams ≥ 1, got %q and %d", *target, p.count)
+		return streamsPlan{}, fmt.Errorf("expected -url http://HOST:PORT/PATH and -streams ≥ 1, got %q and %d", *target, p.count)
 	}
 	p.address = where.Host
 	p.request = encode(where, []header{{"Accept", "text/event-stream"}}, 0)
-	return p.measure(ctx, out)
+	return p, nil
 }
 
 func (p streamsPlan) measure(ctx context.Context, out io.Writer) error {
@@ -75,7 +83,7 @@ func (p streamsPlan) measure(ctx context.Context, out io.Writer) error {
 
 // follow reads one stream until the context ends. That it ends before is an error.
 func (p streamsPlan) follow(ctx context.Context, measured span, seen *tally) error {
-	socket, err := new(net.Dialer).DialContext(ctx, "tcp", p.address)
+	socket, err := p.dial(ctx, "tcp", p.address)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

@@ -2,36 +2,55 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
-func follow(t *testing.T, address, path string, more ...string) result {
+// follow follows streams of an upstream that expects nothing at /events, over connections that are late.
+func follow(t *testing.T, path string, more ...string) result {
 	t.Helper()
-	arguments := append([]string{"-url", "http://" + address + path, "-open", "20ms", "-settle", "50ms", "-duration", "300ms"}, more...)
+	dial := serve(t, expectations{"/events": nil}.handle)
+	arguments := append([]string{"-url", "http://in.memory:80" + path, "-open", "20ms", "-settle", "50ms", "-duration", "300ms"}, more...)
+	p, err := parseStreamsPlan(arguments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		return lateConn{conn}, err
+	}
 	var out bytes.Buffer
-	if err := streamsCommand(t.Context(), arguments, &out); err != nil {
+	if err := p.measure(t.Context(), &out); err != nil {
 		t.Fatal(err)
 	}
 	return resultIn(t, out.String())
 }
 
+// lateConn brings everything 3 ms late.
+type lateConn struct{ net.Conn }
+
+func (c lateConn) Read(into []byte) (int, error) {
+	n, err := c.Conn.Read(into)
+	time.Sleep(3 * time.Millisecond)
+	return n, err
+}
+
 func TestStreamsCountEventsOfAllAndHowLateTheyCame(t *testing.T) {
-	address := startUpstream(t, `{"/events": {}}`)
-	got := follow(t, address, "/events/1?events=1000&every=20ms", "-streams", "5")
-	if got.Failures != 0 || got.Count < 20 || got.Count > 80 {
-		t.Errorf("expected about 75 events without a failure, got %+v", got)
-	}
-	if got.P50 <= 0 || got.Max > (200*time.Millisecond).Microseconds() {
-		t.Errorf("expected latenesses between 0 and 200 ms, got %+v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		got := follow(t, "/events/1?events=1000&every=20ms", "-streams", "5")
+		if want := (result{Seconds: 0.3, Count: 75, P50: 3000, P90: 3000, P99: 3000, Max: 3000}); got != want {
+			t.Errorf("expected %+v, got %+v", want, got)
+		}
+	})
 }
 
 func TestAStreamThatEndsOrSaysOtherwiseIsAFailure(t *testing.T) {
-	address := startUpstream(t, `{"/events": {}}`)
 	for _, c := range []struct{ name, path, end, wanted string }{
 		{"ends", "/events/1?events=2", eventEnd, "expected more events"},
 		{"other data", "/events/1?events=9&every=1ms", "#", `and "#", got "data: `},
@@ -39,21 +58,25 @@ func TestAStreamThatEndsOrSaysOtherwiseIsAFailure(t *testing.T) {
 		{"odd query", "/events/1?events=x", eventEnd, "expected status 200, got 418"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := follow(t, address, c.path, "-end", c.end)
-			if got.Failures != 1 || !strings.Contains(got.FirstFailure, c.wanted) {
-				t.Errorf("expected one failure with %q, got %+v", c.wanted, got)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				got := follow(t, c.path, "-end", c.end)
+				if got.Failures != 1 || !strings.Contains(got.FirstFailure, c.wanted) {
+					t.Errorf("expected one failure with %q, got %+v", c.wanted, got)
+				}
+			})
 		})
 	}
 }
 
 func TestGenerateCountsTheMarksOfABody(t *testing.T) {
-	address := serve(t, func(exchange *fasthttp.RequestCtx) { exchange.SetBodyString("a~b~") })
-	if got := measure(t, address, "-mark", "~", "-marks", "2"); got.Failures != 0 || got.Count == 0 {
-		t.Errorf("expected right answers alone, got %+v", got)
-	}
-	got := measure(t, address, "-mark", "~", "-marks", "3")
-	if got.Count != 0 || got.FirstFailure != `expected "~" 3 times in the body, got it 2 times` {
-		t.Errorf("expected wrong answers alone, got %+v", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		dial := serve(t, func(exchange *fasthttp.RequestCtx) { exchange.SetBodyString("a~b~") })
+		if got := measure(t, dial, "-mark", "~", "-marks", "2"); got.Failures != 0 || got.Count != 200 {
+			t.Errorf("expected right answers alone, got %+v", got)
+		}
+		got := measure(t, dial, "-mark", "~", "-marks", "3")
+		if got.Count != 0 || got.FirstFailure != `expected "~" 3 times in the body, got it 2 times` {
+			t.Errorf("expected wrong answers alone, got %+v", got)
+		}
+	})
 }
