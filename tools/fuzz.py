@@ -1,10 +1,11 @@
 """Looks for input that breaks a test: `make fuzz`, each target for a minute (ARGS="--minutes 10", ARGS="FuzzDecode").
 
-A target is a `func Fuzz…` in Go, or a test in Python whose input hypothesis draws: one in a `test_fuzz.py`, which is
-about a parser, for all of the time, each other one for a tenth of it. They are tests like all others, too: there Go
-takes seeds and what was found before, and hypothesis draws the same inputs each time. What is found stays:
+A target is a `func Fuzz…` in Go, a test in Go whose input rapid draws (`property.Check`), or a test in Python whose
+input hypothesis draws: one in a `test_fuzz.py`, which is about a parser, for all of the time, each other one for a
+tenth of it. They are tests like all others, too: there Go takes seeds and what was found before, and rapid and
+hypothesis draw the same inputs each time. What is found stays:
 
-    Go        as a file in testdata/fuzz, to be committed with the cure, and a test from then on
+    Go        as a file in testdata/fuzz or testdata/rapid, to be committed with the cure, and a test from then on
     Python    in build/fuzz, with its seed; until it is cured, `make fuzz` tries it first. With the cure, it is written
               above the test as @example(…), or as a case with a name where that says more
 """
@@ -27,18 +28,20 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 ROOT = Path(__file__).resolve().parent.parent
 FAILURES = ROOT / "build" / "fuzz"
+RAPID_PASSED = re.compile(r"\[rapid\] OK, passed (\d+) tests")
+HYPOTHESIS_PASSED = re.compile(r"(\d+) passing")
 TIME_IS_OVER = re.compile(r"^--- FAIL: \w+ \([0-9.]+s\)\n    context deadline exceeded\nFAIL$", re.MULTILINE)
-FIRST_ROUND, ROUND_SECONDS = 200, 60  # of a Python target, which has a seed for each round: inputs, then about how long
+FIRST_ROUND, ROUND_SECONDS = 200, 60  # of what is drawn, which has a seed for each round: inputs, then about how long
 DRAWS = "GATEWRIGHT_FUZZ_DRAWS"
 ROUND_LIMIT_SECONDS = 600  # for a round, which no input should ever need
 FILES = ("*_test.go", "test_*.py", "*/test_*.py")
 OF_PARSERS = "test_fuzz.py"
 PROPERTY_SHARE = 0.1  # of the time
-GO_TARGET = re.compile(r"^func (Fuzz\w+)\(", re.MULTILINE)
+GO_FUNCTION = re.compile(r"^func ((?:Fuzz|Test)\w+)\((.*?)^}", re.MULTILINE | re.DOTALL)
 STATE_MACHINE = re.compile(r"^(Test\w+) = \w+\.TestCase$", re.MULTILINE)
 BY_THEMSELVES = "e2e"  # these need a browser, and a gateway that runs
 TO_DO = {
-    ".go": "Mend it, and commit the file in testdata/fuzz with the cure.",
+    ".go": "Mend it, and commit the file in testdata/fuzz or testdata/rapid with the cure.",
     ".py": "Mend it, and write the input above the test as @example(…), or as a case with a name: without it, "
     "`make test` does not draw this input.",
 }
@@ -96,12 +99,14 @@ def find() -> list[Target]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *FILES]
     names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     files = [ROOT / name for name in sorted(names) if (ROOT / name).exists()]
-    return [Target(file, function) for file in files for function in _functions(file, file.read_text())]
+    return [Target(file, function) for file in files for function in functions_in(file, file.read_text())]
 
 
-def _functions(file: Path, text: str) -> list[str]:
+def functions_in(file: Path, text: str) -> list[str]:
+    """Those of a file's tests that are targets."""
     if file.suffix == ".go":
-        return GO_TARGET.findall(text)
+        found = GO_FUNCTION.findall(text)
+        return [name for name, body in found if not name.startswith("Test") or "property.Check(" in body]
     if "hypothesis" not in text or file.relative_to(ROOT).parts[0] == BY_THEMSELVES:
         return []
     functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
@@ -116,7 +121,7 @@ def _is_given(decorator: ast.expr) -> bool:
 def _try(target: Target, seconds: float) -> bool:
     """Prints what came of it, and keeps what has broken it. Whether nothing has."""
     begun = time.monotonic()
-    run = _go(target, seconds) if target.file.suffix == ".go" else _python(target, seconds)
+    run = _guided(target, seconds) if target.function.startswith("Fuzz") else _drawn(target, seconds)
     print(f"{target.name}: {run.inputs:,} inputs in {time.monotonic() - begun:.0f} s", flush=True)
     if run.failure:
         FAILURES.mkdir(parents=True, exist_ok=True)
@@ -127,10 +132,10 @@ def _try(target: Target, seconds: float) -> bool:
     return not run.failure
 
 
-# ------------------------------------------------------------------ Go
+# ------------------------------------------------------------------ guided by what code an input reaches
 
 
-def _go(target: Target, seconds: float) -> Run:
+def _guided(target: Target, seconds: float) -> Run:
     """Inputs that reach new code stay in Go's build cache. They are hardly made shorter, which takes minutes each."""
     fuzz = ["-run", "^$", "-fuzz", f"^{target.function}$", "-fuzztime", f"{seconds}s", "-fuzzminimizetime", "20x"]
     done = subprocess.run(
@@ -149,17 +154,18 @@ def ended_by_time(said: str) -> bool:
     return TIME_IS_OVER.search(said) is not None and "Failing input" not in said and "panic" not in said
 
 
-# ------------------------------------------------------------------ Python
+# ------------------------------------------------------------------ drawn by rapid or hypothesis
 
 
-def _python(target: Target, seconds: float) -> Run:
+def _drawn(target: Target, seconds: float) -> Run:
     """Rounds in processes of their own, the first one short: it says how many inputs a round has time for."""
     until = time.monotonic() + seconds
     inputs, draws = 0, FIRST_ROUND
+    play, passing = (_rapid, RAPID_PASSED) if target.file.suffix == ".go" else (_hypothesis, HYPOTHESIS_PASSED)
     while (left := until - time.monotonic()) > 0:
-        begun, seed = time.monotonic(), random.getrandbits(32)
-        done = _round(target, draws, seed)
-        inputs += sum(map(int, re.findall(r"(\d+) passing", done.stdout)))
+        begun, seed = time.monotonic(), random.getrandbits(32) + 1  # rapid takes 0 for none
+        done = play(target, draws, seed)
+        inputs += sum(map(int, passing.findall(done.stdout)))
         if done.returncode:
             return Run(inputs, f"seed {seed}\n{done.stdout}{done.stderr}")
         a_second = draws / (time.monotonic() - begun)
@@ -167,7 +173,13 @@ def _python(target: Target, seconds: float) -> Run:
     return Run(inputs)
 
 
-def _round(target: Target, draws: int, seed: int) -> subprocess.CompletedProcess[str]:
+def _rapid(target: Target, draws: int, seed: int) -> subprocess.CompletedProcess[str]:
+    options = ["-v", "-count=1", f"-timeout={ROUND_LIMIT_SECONDS}s", f"-rapid.checks={draws}", f"-rapid.seed={seed}"]
+    command = ["go", "test", ".", "-run", f"^{target.function}$", *options]
+    return subprocess.run(command, cwd=target.file.parent, check=False, capture_output=True, text=True)
+
+
+def _hypothesis(target: Target, draws: int, seed: int) -> subprocess.CompletedProcess[str]:
     options = ["-q", "-p", "tools.fuzz", "--hypothesis-show-statistics", f"--hypothesis-seed={seed}"]
     test = f"{target.file}::{target.function}"
     command = [sys.executable, "-m", "pytest", *options, "--timeout", str(ROUND_LIMIT_SECONDS), test]

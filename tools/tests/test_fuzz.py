@@ -1,4 +1,4 @@
-"""What counts as broken in fuzzing Go, and what is drawn: by a seed in `make fuzz`, else always the same."""
+"""Which tests are targets, what counts as broken in Go, and what is drawn: by a seed in `make fuzz`, else the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 fuzz = runpy.run_path(str(ROOT / "tools" / "fuzz.py"))
-ended_by_time, DRAWS = fuzz["ended_by_time"], fuzz["DRAWS"]
+ended_by_time, functions_in, DRAWS = fuzz["ended_by_time"], fuzz["functions_in"], fuzz["DRAWS"]
+
+GO = """func FuzzRead(f *testing.F) {
+	f.Fuzz(func(t *testing.T, text string) {})
+}
+
+func TestPlain(t *testing.T) {
+}
+
+func TestDrawn(t *testing.T) {
+	t.Run("x", func(t *testing.T) {
+		property.Check(t, func(t *rapid.T) {})
+	})
+}
+"""
 
 ENDED = """fuzz: elapsed: 5s, execs: 204671 (41229/sec), new interesting: 7 (total: 61)
 --- FAIL: FuzzRead (5.08s)
@@ -73,3 +87,8 @@ def test_fuzzing_draws_by_its_seed(tmp_path: Path) -> None:
     assert len(one.splitlines()) == 300
     assert drawn(tmp_path / "again", *as_fuzz, "--hypothesis-seed=1", draws="300") == one
     assert drawn(tmp_path / "two", *as_fuzz, "--hypothesis-seed=2", draws="300") != one
+
+
+def test_what_is_drawn_is_a_target_and_a_plain_test_is_none() -> None:
+    assert functions_in(ROOT / "a_test.go", GO) == ["FuzzRead", "TestDrawn"]
+    assert functions_in(ROOT / "cli" / "test_it.py", PROPERTY + "\n\ndef test_plain() -> None: ...\n") == ["test_it"]

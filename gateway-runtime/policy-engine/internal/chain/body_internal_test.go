@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"gatewright.dev/policy-engine/internal/property"
 )
 
 // TestABodyIsWhatCame, however it was cut, is charged with no less than what it takes, and gives all of it back.
 func TestABodyIsWhatCame(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		budget := NewBudget(64 << 20)
 		held, want := body{budget: budget}, []byte(nil)
 		sizes := rapid.SliceOf(rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, 70_000))).Draw(t, "pieces")

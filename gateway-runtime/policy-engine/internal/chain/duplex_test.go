@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -327,7 +328,7 @@ var changes = []change{
 }
 
 func TestAnyChainMakesOfAnyCutWhatItsPoliciesMakeOfTheWhole(t *testing.T) {
-	rapid.Check(t, func(r *rapid.T) {
+	property.Check(t, func(r *rapid.T) {
 		pieces := rapid.SliceOfN(rapid.StringMatching("[a-c]{1,6}"), 1, 6)
 		x := post(pieces.Draw(r, "request")...).answers(pieces.Draw(r, "response")...)
 		if rapid.Bool().Draw(r, "in turn") {

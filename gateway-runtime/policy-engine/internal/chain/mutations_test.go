@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -71,7 +72,7 @@ func drawList(t *rapid.T) v1alpha.Headers {
 }
 
 func TestFinalMutationEqualsTheActionsOneByOne(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		original := drawList(t)
 		before := slices.Clone(original)
 		list, want := newHeaderList(original), original
@@ -96,7 +97,7 @@ func TestFinalMutationEqualsTheActionsOneByOne(t *testing.T) {
 }
 
 func TestFinalMutationIsLeast(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		list := newHeaderList(drawList(t))
 		for _, m := range rapid.SliceOfN(modifications, 0, 5).Draw(t, "actions") {
 			list.apply(m)

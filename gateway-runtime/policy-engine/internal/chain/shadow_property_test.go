@@ -8,12 +8,13 @@ import (
 	"pgregory.net/rapid"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // TestShadowsChangeNoMessage: whatever shadow attachments stand in a chain, upstream and client get what they get without.
 func TestShadowsChangeNoMessage(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		count := rapid.IntRange(0, 4).Draw(rt, "policies")
 		kinds, letters := make([]string, count), make([]string, count)
 		for n := range count {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"gatewright.dev/policy-engine/internal/contentcoding"
+	"gatewright.dev/policy-engine/internal/property"
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 	"pgregory.net/rapid"
@@ -138,7 +139,7 @@ func drawCuts(t *rapid.T, whole []byte) [][]byte {
 
 func TestAnyCutDecodesToTheSame(t *testing.T) {
 	eachFormat(t, func(t *testing.T, f format) {
-		rapid.Check(t, func(t *rapid.T) {
+		property.Check(t, func(t *rapid.T) {
 			plain := drawText(t)
 			encoded := f.encode(plain)
 			got, err := decode(f.codings, drawCuts(t, encoded)...)
@@ -294,7 +295,7 @@ func TestWhatIsEncodedIsReadByOthers(t *testing.T) {
 	}
 	for coding, reader := range readers {
 		t.Run(coding.String(), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
+			property.Check(t, func(t *rapid.T) {
 				plain := drawText(t)
 				got, err := io.ReadAll(reader(bytes.NewReader(bytes.Join(encode(t, []contentcoding.Coding{coding}, plain), nil))))
 				if err != nil || !bytes.Equal(got, plain) {
@@ -318,7 +319,7 @@ func encode(t *rapid.T, codings []contentcoding.Coding, plain []byte) [][]byte {
 
 func TestAPieceThatIsEncodedCanBeDecodedAtOnce(t *testing.T) {
 	eachFormat(t, func(t *testing.T, f format) {
-		rapid.Check(t, func(t *rapid.T) {
+		property.Check(t, func(t *rapid.T) {
 			parts := drawCuts(t, drawText(t))
 			e := contentcoding.NewEncoder(f.codings)
 			defer e.Close()

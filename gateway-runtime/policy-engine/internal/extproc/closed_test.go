@@ -21,6 +21,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/extproc"
+	"gatewright.dev/policy-engine/internal/property"
 )
 
 // script is an Envoy that sends what it was told to, whatever the engine says, and closes the stream. Messages pass the
@@ -112,7 +113,7 @@ func serverOf(name string) *extproc.Server {
 // TestNoConversationBypassesADenyingPolicy: whatever Envoy sends, the request never goes on. The stream ends with an
 // error, or with the answer.
 func TestNoConversationBypassesADenyingPolicy(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"deny-header", "deny-body"}).Draw(t, "chain")
 		stream := &script{ctx: context.Background(), sends: rapid.SliceOfN(anything, 0, 6).Draw(t, "messages")}
 		if rapid.IntRange(0, 9).Draw(t, "proper start") > 0 {
@@ -203,7 +204,7 @@ func conversation(t *rapid.T) (sends []*servicev3.ProcessingRequest) {
 
 // TestNoConversationCompletesABodyThatWasCut: whatever Envoy sends, a stream ends well only if what it was given had ended.
 func TestNoConversationCompletesABodyThatWasCut(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"stream-shout", "stream-frames", "stream-lets", "stream-trailers"}).Draw(t, "chain")
 		given := append([]*servicev3.ProcessingRequest{opening(name, false)}, conversation(t)...)
 		stream := &script{ctx: context.Background(), sends: slices.Clone(given)}

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -122,7 +123,7 @@ func sameIncoming(a, b incoming) bool {
 }
 
 func TestDecodeReadsWhatGeneratedCodeReads(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		message := anyRequest.Draw(t, "message")
 		wire, err := proto.Marshal(message)
 		if err != nil {
@@ -251,7 +252,7 @@ func withResponse(answer *servicev3.HeadersResponse, changes *chain.Changes, res
 }
 
 func TestGeneratedCodeReadsTheAnswerToHeaders(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		changes, response := anyChanges.Draw(t, "changes"), rapid.Bool().Draw(t, "response")
 		want, got := written(changes, response), decoded(t, must(headersAnswer(changes, response)))
 		if !proto.Equal(want, got) {

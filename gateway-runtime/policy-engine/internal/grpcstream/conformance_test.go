@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"gatewright.dev/policy-engine/internal/grpcstream"
+	"gatewright.dev/policy-engine/internal/property"
 )
 
 // pattern is bytes that repeat themselves nowhere near.
@@ -41,7 +42,7 @@ func TestMessagesOfAllSizes(t *testing.T) {
 func TestManyStreamsOnOneConnection(t *testing.T) {
 	client := serve(t, echo).client(t)
 	anyMessage := rapid.Map(rapid.SampledFrom([]int{0, 1, 100, 16379, 16380, 100_000}), pattern)
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		var calls sync.WaitGroup
 		for _, messages := range rapid.SliceOfN(rapid.SliceOfN(anyMessage, 0, 5), 1, 12).Draw(t, "messages by stream") {
 			call := open(t, client)
@@ -110,7 +111,7 @@ func failing(stream *grpcstream.Stream) error {
 
 func TestStatuses(t *testing.T) {
 	client := serve(t, failing).client(t)
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		code, text := anyCode.Draw(t, "code"), anyText.Draw(t, "text")
 		call := open(t, client)
 		if rapid.Bool().Draw(t, "after a message") {

@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"pgregory.net/rapid"
+
+	"gatewright.dev/policy-engine/internal/property"
 )
 
 // crowd is a peer that does with several streams, whose messages are echoed, what comes to its mind.
@@ -134,7 +136,7 @@ func (c *crowd) hearOut(t *rapid.T, stream *talk) {
 
 func TestInterleavedStreams(t *testing.T) {
 	h := serve(t, echo)
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		frames := http2.Setting{ID: http2.SettingMaxFrameSize, Val: rapid.SampledFrom([]uint32{frameLimit, 20_000}).Draw(t, "frame size")}
 		c := &crowd{peer: h.dial(t, initialWindow(anyWindow.Draw(t, "window")), frames)}
 		for range rapid.IntRange(1, 5).Draw(t, "streams at first") {

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -40,7 +41,7 @@ func applied(state map[string]string, update *nodev1.Update) map[string]string {
 }
 
 func TestMergedUpdatesDoWhatTheyDoOneAfterAnother(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		start := applied(map[string]string{}, anUpdate(t, "start"))
 		first, second := anUpdate(t, "first"), anUpdate(t, "second")
 		merged := merge(first, second)
@@ -54,7 +55,7 @@ func TestMergedUpdatesDoWhatTheyDoOneAfterAnother(t *testing.T) {
 }
 
 func TestAPlanLeavesAloneWhatRunsAlready(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		now := running{}
 		for _, bundle := range anUpdate(t, "now").GetBundles() {
 			now[bundle.GetApi()] = &version{bundle: &xds.Bundle{API: bundle.GetApi(), Digest: bundle.GetDigest()}}
@@ -79,7 +80,7 @@ func TestAPlanLeavesAloneWhatRunsAlready(t *testing.T) {
 
 func TestBisectFindsTheBadOnesAndKeepsTheOthersInOrder(t *testing.T) {
 	refused := errors.New("refused")
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		candidates := rapid.SliceOfNDistinct(rapid.IntRange(0, 99), 0, 20, rapid.ID).Draw(t, "candidates")
 		bad := rapid.SliceOfN(rapid.IntRange(0, 99), 0, 4).Draw(t, "bad")
 		isBad := func(n int) bool { return slices.Contains(bad, n) }

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"gatewright.dev/policy-engine/internal/policymetrics"
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -127,7 +128,7 @@ func totals(sums *policymetrics.Sums) (counted float64, observed uint64, gauges 
 
 // TestSumsAreExactAndNeverGoBack has processes count, report, crash, come again and leave in any order.
 func TestSumsAreExactAndNeverGoBack(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		type running struct {
 			place    *policymetrics.Process
 			identity uint64

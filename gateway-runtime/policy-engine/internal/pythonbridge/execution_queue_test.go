@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -150,7 +151,7 @@ func (w *queueModel) check(t *rapid.T) {
 }
 
 func TestExecutionQueueKeepsOrderAndCount(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		w := newQueueModel()
 		t.Repeat(map[string]func(*rapid.T){
 			"add": w.add, "add more": w.add, "unpark": w.unpark, "withdraw": w.withdraw, "frame": w.frame, "answer": w.answer,

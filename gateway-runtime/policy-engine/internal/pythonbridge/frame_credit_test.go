@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"gatewright.dev/policy-engine/internal/property"
 )
 
 func TestCreditComesBackWithAcknowledgementsOnly(t *testing.T) {
@@ -32,7 +34,7 @@ func TestCreditComesBackWithAcknowledgementsOnly(t *testing.T) {
 }
 
 func TestNeverMoreThanTheLimitIsUnacknowledged(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		c := frameCredit{limit: uint64(rapid.IntRange(1, 4).Draw(t, "limit"))}
 		t.Repeat(map[string]func(*rapid.T){
 			"send": func(*rapid.T) {

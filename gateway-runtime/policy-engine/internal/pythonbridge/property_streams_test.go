@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/property"
 )
 
 // bodies is what a machine knows of an execution that is a stream. Both bodies are one known sequence of bytes.
@@ -248,7 +249,7 @@ func (w *machine) settle(t *rapid.T) {
 
 func TestStreamsKeepOrderAndWindowAndLoseNothing(t *testing.T) {
 	most := 0
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		w := newMachine()
 		w.makeAllReady(t)
 		steps := w.steps()

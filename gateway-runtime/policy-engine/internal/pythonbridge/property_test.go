@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -532,7 +533,7 @@ func (w *machine) steps() map[string]func(*rapid.T) {
 }
 
 func TestEveryExecutionEndsExactlyOnce(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		w := newMachine()
 		if rapid.Bool().Draw(t, "all ready") {
 			w.makeAllReady(t)
@@ -544,7 +545,7 @@ func TestEveryExecutionEndsExactlyOnce(t *testing.T) {
 
 func TestAnExchangeStaysWithItsGeneration(t *testing.T) {
 	crossed := 0
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		w := newMachine()
 		w.makeAllReady(t)
 		steps := w.steps()

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -241,7 +242,7 @@ func TestExecutionKeepsNothingOfTheContext(t *testing.T) {
 
 func TestHeaderBlobsComeBack(t *testing.T) {
 	text := rapid.Map(rapid.SliceOf(rapid.ByteRange(1, 255)), func(raw []byte) string { return string(raw) })
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		var list v1alpha.Headers
 		for range rapid.IntRange(0, 8).Draw(t, "headers") {
 			list = append(list, v1alpha.Header{Name: text.Draw(t, "name"), Value: text.Draw(t, "value")})

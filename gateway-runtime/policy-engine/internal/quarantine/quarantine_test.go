@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"gatewright.dev/policy-engine/internal/property"
 )
 
 var testOptions = Options{Crashes: 3, Window: 30 * time.Second, Min: 10 * time.Second, Max: 10 * time.Minute}
@@ -234,7 +236,7 @@ func TestStatusNamesTheInstance(t *testing.T) {
 
 // TestQuarantineHoldsWhatItPromises draws histories, and checks what must hold of all of them.
 func TestQuarantineHoldsWhatItPromises(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		s := newScene()
 		ids := []ID{s.instance("a"), s.instance("b"), s.instance("c")}
 		probes := map[*Probe]bool{} // not concluded

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -90,7 +91,7 @@ func plainSide(side any) any {
 // TestChangesMakeAfterOfBefore: of any two snapshots, the changes applied to the first are the second; and no change says
 // what was not so, or what did not change.
 func TestChangesMakeAfterOfBefore(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		before, after := someSnapshot.Draw(t, "before"), someSnapshot.Draw(t, "after")
 		response := rapid.Bool().Draw(t, "response")
 		if response { // a response's policies change nothing of the request
@@ -117,7 +118,7 @@ func TestChangesMakeAfterOfBefore(t *testing.T) {
 }
 
 func TestTheSameHasNoChanges(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		s := someSnapshot.Draw(t, "snapshot")
 		other := *s
 		other.requestHeaders, other.responseHeaders = slices.Clone(s.requestHeaders), slices.Clone(s.responseHeaders)

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/policy-engine/internal/redaction"
 )
 
@@ -237,7 +238,7 @@ func expected(value any) any {
 }
 
 func TestJSONIsWhatItWasButForItsSecrets(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		given, _ := json.Marshal(document().Draw(t, "document"))
 		var before, after any
 		_ = json.Unmarshal(given, &before)
@@ -253,7 +254,7 @@ func TestJSONIsWhatItWasButForItsSecrets(t *testing.T) {
 
 // A body that is cut anywhere shows no more than the beginning of what the whole one shows.
 func TestACutBodyShowsNoSecret(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		values := map[string]any{"token": document().Draw(t, "secret"), "a": document().Draw(t, "open"), "password": secret}
 		given, _ := json.Marshal(hideOpen(values))
 		cut := rapid.IntRange(0, len(given)).Draw(t, "cut")
@@ -296,7 +297,7 @@ func hideOpen(value any) any {
 }
 
 func TestQueriesKeepWhatIsNoSecret(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		pieces := rapid.SliceOf(rapid.StringMatching(`[a-z%+]{1,6}(=[a-zA-Z0-9%+/=?é]{0,8})?`)).Draw(t, "pieces")
 		raw := strings.Join(pieces, "&")
 		shown, count := list.Query(raw)

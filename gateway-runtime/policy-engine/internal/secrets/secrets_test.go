@@ -15,6 +15,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/policy-engine/internal/secrets"
 )
 
@@ -222,7 +223,7 @@ func TestAFileThatEverybodyMayReadIsSaid(t *testing.T) {
 
 // TestReferencesAndNothingElseAreReplaced: whatever stands around them, and however deep they are.
 func TestReferencesAndNothingElseAreReplaced(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		names := map[string]string{}
 		params := map[string]any{"params": parameters(t, names, 4)}
 		text, err := json.Marshal(params)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -116,7 +117,7 @@ func TestWhatHasEndedTakesNoRoom(t *testing.T) {
 // TestTheBytesAreThoseOfTheEntries: whatever is done, the count of bytes and entries fits what there is, and lists of keys
 // stay short although entries come and go.
 func TestTheBytesAreThoseOfTheEntries(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		s, clock := storeInMemory(t, 1<<14)
 		one := s.Of("p", "a")
 		for range rapid.IntRange(1, 200).Draw(rt, "steps") {

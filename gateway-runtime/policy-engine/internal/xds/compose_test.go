@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
@@ -119,7 +120,7 @@ func aPath(t *rapid.T) string {
 }
 
 func TestComposedRoutesAgreeWithTheModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		bundles, patterns := someBundles(t)
 		config := &routev3.RouteConfiguration{}
 		if err := proto.Unmarshal(compose(t, bundles...).Body.GetValue(), config); err != nil {
@@ -187,7 +188,7 @@ func TestEnvoyAgreesWithTheModel(t *testing.T) {
 	server, directory := startServer(t)
 	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
-	rapid.Check(t, func(r *rapid.T) {
+	property.Check(t, func(r *rapid.T) {
 		bundles, patterns := someBundles(r)
 		// An acknowledgement comes before the worker has switched: a mark that differs each time says when it has.
 		mark := fmt.Sprint("mark", time.Now().UnixNano())

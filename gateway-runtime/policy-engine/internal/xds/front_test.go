@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
+	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
@@ -55,7 +56,7 @@ func TestAStrictBundleRefusesWhatIsReadInDifferentWays(t *testing.T) {
 	refused := regexp.MustCompile("^(?:" + front.GetMatch().GetSafeRegex().GetRegex() + ")$")
 	parts := []string{"%", "%2", "2", "5", "f", "F", "c", "C", "3", "b", "B", "/", ";", "x", "z", "%25", "%20", "."}
 	unreserved := regexp.MustCompile(`%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9AaFfEe])`) // Envoy has decoded them
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		path := "/a/" + strings.Join(rapid.SliceOfN(rapid.SampledFrom(parts), 0, 7).Draw(t, "parts"), "")
 		if unreserved.MatchString(path) {
 			t.Skip()
