@@ -154,7 +154,7 @@ def test_a_secret_is_no_text(engine: Start) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("secret", ["planted-text", "two\nlines of planted 'text'", "planted " + 200 * "long\n"])
+@pytest.mark.parametrize("secret", ["kumquat-text", "two\nlines of kumquat 'text'", "kumquat " + 200 * "long\n"])
 def test_what_a_policy_says_in_errors_has_none_of_its_secrets(
     engine: Start, secret: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -176,10 +176,10 @@ def test_what_a_policy_says_in_errors_has_none_of_its_secrets(
         })  # fmt: skip
         one.send(request_execution(number, number), configure=[configure])
         message = one.action(number).failure.message
-        assert "planted" not in message
+        assert "kumquat" not in message
         assert "[secret]" in message
-        assert "planted" not in one.statuses[number].failure.message
+        assert "kumquat" not in one.statuses[number].failure.message
     told = [f"{record.getMessage()} {record.__dict__}" for record in caplog.records if "failed" in record.getMessage()]
     assert len(told) == 2, "what is no exception is the engine's to log"
-    assert not any("planted" in each for each in told)
+    assert not any("kumquat" in each for each in told)
     assert all("[secret]" in each for each in told)

@@ -3,6 +3,7 @@
 import pytest
 from gatewright_executor.grpc.message_framing import MessageReader, frame_message
 from gatewright_executor.grpc.protocol import (
+    WINDOW_UPDATE_BYTES,
     Aborted,
     CallStarted,
     ConnectionLost,
@@ -14,7 +15,15 @@ from gatewright_executor.grpc.protocol import (
 )
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
 from h2.events import Event as Http2Event
 from h2.settings import SettingCodes
 from hypothesis import given, settings
@@ -143,6 +152,21 @@ def test_an_answer_larger_than_all_windows_arrives_as_they_open() -> None:
     talk.answer()
     assert talk.messages() == [b"z" * 500_000]
     assert talk.ended()
+
+
+def test_padding_is_given_back_with_the_data() -> None:
+    """A window counts whole DATA frames (RFC 9113, 6.9.1): without their padding it would run dry."""
+    data, padding = frame_message(b"x" * 15_000), 255
+    size = len(data) + padding + 1  # the byte that says how much padding there is
+    frames = -(-WINDOW_UPDATE_BYTES // size)
+    talk = Conversation()
+    talk.begin()
+    talk.answered.clear()
+    for _ in range(frames):
+        talk.client.send_data(1, data, pad_length=padding)
+        talk.talk()
+    updates = [(event.stream_id, event.delta) for event in talk.answered if isinstance(event, WindowUpdated)]
+    assert updates == [(0, frames * size), (1, frames * size)]
 
 
 def test_a_status_without_an_answer() -> None:
