@@ -52,6 +52,12 @@ def test_a_document_becomes_this_api(path: Path, request: pytest.FixtureRequest)
     validate(parse_yaml(found.text.encode()), Definitions(), {})
 
 
+def test_a_reference_names_a_path_with_a_tilde() -> None:
+    """`~01` is `~1`, and no slash (RFC 6901, 4)."""
+    made = api(document(paths={"/a~1b": {"get": {}}, "/c": {"$ref": "#/paths/~1a~01b"}}))
+    assert [(one["method"], one["path"]) for one in made["spec"]["operations"]] == [("GET", "/a~1b"), ("GET", "/c")]
+
+
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.name)
 def test_every_mistake_has_its_line(path: Path) -> None:
     text = path.read_text()
