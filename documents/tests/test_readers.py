@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from gatewright_documents.json_reader import line_tree, parse_json
@@ -99,6 +99,13 @@ def test_who_reads_says_how_much_a_document_may_have() -> None:
             parse_json(json_text, most_values=most)
     assert line_tree(json_text, 100).line == 1
     assert line_tree(json_text, 4).line == 0
+
+
+@pytest.mark.parametrize("read", [parse_json, parse_yaml])
+def test_a_document_is_nested_as_deep_as_the_limit_and_no_deeper(read: Callable[[bytes], object]) -> None:
+    read(b'{"a": ' + b"[" * 99 + b"]" * 99 + b"}")
+    with pytest.raises(Invalid, match="nested at most 100 deep"):
+        read(b'{"a": ' + b"[" * 100 + b"]" * 100 + b"}")
 
 
 def test_aliases_are_followed() -> None:

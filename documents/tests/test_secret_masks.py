@@ -62,6 +62,17 @@ def test_no_secret_comes_to_stand_where_it_did_not(sent: JsonObject, stored: Jso
             assert (item["id"], item["key"]) in pairs | {(item["id"], MASK)}
 
 
+def test_of_items_that_look_alike_each_keeps_its_own_secret() -> None:
+    """By its place; where another stands there now, nobody knows whose the mask is, and it stays."""
+    stored: JsonObject = {"keys": [{"id": "a", "key": "1"}, {"id": "b", "key": "2"}, {"id": "a", "key": "3"}]}
+    masked: JsonObject = NESTED.masked(stored)
+    assert NESTED.restored(masked, stored) == stored
+    moved = {"keys": [masked["keys"][1], masked["keys"][2], masked["keys"][0]]}
+    assert NESTED.restored(moved, stored) == {
+        "keys": [{"id": "b", "key": "2"}, {"id": "a", "key": MASK}, {"id": "a", "key": "3"}]
+    }
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [

@@ -89,7 +89,16 @@ def test_nodes_are_told_in_one_form() -> None:
 
 
 @given(
-    st.sampled_from([REFERENCE, "hunter2", {"secretRef": "hunter2", "value": "x"}, {"secretRef": "/hunter2"}, 12345])
+    st.sampled_from(
+        [
+            REFERENCE,
+            "hunter2",
+            {"secretRef": "hunter2", "value": "x"},
+            {"secretRef": "/hunter2"},
+            {"secretRef": "a hunter2"},
+            12345,
+        ]
+    )
 )
 def test_a_reference_is_shown_and_nothing_else(secret: JsonValue) -> None:
     shown = SCHEMA.masked({"key": secret, "headers": {"x": secret}, "hidden": secret})
