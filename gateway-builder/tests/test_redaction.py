@@ -21,6 +21,12 @@ def test_addresses_and_the_environments_secrets_are_hidden(text: str, shown: str
     assert redacted(text, environment) == shown
 
 
+def test_of_a_secret_that_begins_as_another_nothing_is_shown() -> None:
+    assert (
+        redacted("it said hunter22-and-more", {"A_TOKEN": "hunter22", "B_TOKEN": "hunter22-and-more"}) == "it said ****"
+    )
+
+
 def test_every_mistake_goes_through_it() -> None:
     mistake = Mistake.in_file("requirements.txt", "a requirement", "x @ https://robot:pass@host/x.whl", "write none")
     assert "robot" not in str(BuildError([mistake]))
