@@ -154,7 +154,10 @@ def test_a_secret_is_no_text(engine: Start) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("secret", ["kumquat-text", "two\nlines of kumquat 'text'", "kumquat " + 200 * "long\n"])
+@pytest.mark.parametrize(
+    "secret",
+    ["kumquat-text", "two\nlines of kumquat 'text'", "kumquat " + 200 * "long\n", """é's "kumquat", in both quotes"""],
+)
 def test_what_a_policy_says_in_errors_has_none_of_its_secrets(
     engine: Start, secret: str, caplog: pytest.LogCaptureFixture
 ) -> None:
