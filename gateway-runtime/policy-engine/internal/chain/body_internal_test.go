@@ -47,6 +47,36 @@ func TestABodyIsWhatCame(t *testing.T) {
 	})
 }
 
+// TestABodyThatIsTakenPieceByPieceGivesBackEach: a stream lasts, and what has gone on of it is no longer held.
+func TestABodyThatIsTakenPieceByPieceGivesBackEach(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		budget := NewBudget(64 << 20)
+		held := body{budget: budget}
+		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, 70_000)), 1, 20).Draw(t, "pieces")
+		want := []byte(nil)
+		for at, size := range sizes {
+			piece := bytes.Repeat([]byte{byte(at)}, size)
+			want = append(want, piece...)
+			held.add(piece, 0)
+		}
+		got := []byte(nil)
+		for range rapid.IntRange(0, len(held.pieces)).Draw(t, "taken") {
+			before := budget.Stats().Held
+			piece, _ := held.shift()
+			got = append(got, piece...)
+			if freed := before - budget.Stats().Held; freed < int64(len(piece)) {
+				t.Fatalf("%d bytes are taken, %d given back", len(piece), freed)
+			}
+		}
+		if !bytes.HasPrefix(want, got) || held.size != int64(len(want)-len(got)) {
+			t.Fatalf("%d bytes came, %d others are taken, %d left", len(want), len(got), held.size)
+		}
+		if held.drop(); budget.Stats().Held != 0 {
+			t.Fatalf("%d bytes are still charged", budget.Stats().Held)
+		}
+	})
+}
+
 func TestAPieceOfOneByteCostsNoPiece(t *testing.T) {
 	budget := NewBudget(1 << 30)
 	held := body{budget: budget}
