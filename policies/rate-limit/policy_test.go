@@ -328,6 +328,20 @@ func TestThreeNodesKeepOneLimit(t *testing.T) {
 	}
 }
 
+// TestLimitsCountApartInTheStore: of the same number of requests, in a second and in an hour.
+func TestLimitsCountApartInTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policy := built(t, `{"limits": [{"requests": 100, "per": "1s"}, {"requests": 100, "per": "1h"}], "key": [{"from": "client"}], "scope": "global"}`, &remoteStore{})
+		defer closeAll(t, []v1alpha.Policy{policy})
+		for i := range 101 {
+			if passed := passes(t, policy, nil); passed != (i < 100) {
+				t.Fatalf("expected 100 in an hour to pass, as long as they come one in 10 ms: got %t for request %d", passed, i)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+}
+
 func TestWhileTheStoreIsAway(t *testing.T) {
 	for mode, want := range map[string][2]float64{"local": {3 * 3000, 0.02}, "allow": {3 * 10 * 1000, 0.01}, "refuse": {0, 0}} {
 		t.Run(mode, func(t *testing.T) {
