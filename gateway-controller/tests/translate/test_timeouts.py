@@ -17,6 +17,9 @@ POLICY = {"name": "log-message", "version": "v1", "timeout": "3s"}
 STREAM = {"name": "mask-stream", "version": "v1", "timeout": "3s", "streamIdleTimeout": "5s"}
 """It is called with the headers, and then with the stream: it may take its time twice before anything moves."""
 
+RETRIES = {"attempts": 3, "backOff": {"base": "100ms", "max": "1s"}}
+"""Two waits of a second at most, between three tries."""
+
 
 def timeouts(
     definitions: Definitions, spec: JsonObject, operation: JsonObject, edge: EdgeSettings = DEFAULTS
@@ -46,6 +49,9 @@ def timeouts(
     ({"policies": [POLICY], "requestTimeout": "7s"}, {"idleTimeout": "10s"}, (7, 10)),
     ({"policies": [STREAM]}, {}, (60, 66)),
     ({"policies": [STREAM]}, {"idleTimeout": "10s"}, (4, 10)),
+    ({"requestTimeout": "40s"}, {"retries": RETRIES}, (40, 122)),
+    ({"requestTimeout": "40s"}, {"retries": {**RETRIES, "perTryTimeout": "30s"}}, (30, 92)),
+    ({"idleTimeout": "47s"}, {"retries": RETRIES}, (15, 47)),
 ])  # fmt: skip
 def test_whose_timeouts_count(
     definitions: Definitions, spec: JsonObject, operation: JsonObject, expected: tuple[float, float]
