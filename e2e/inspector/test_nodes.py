@@ -102,6 +102,10 @@ def test_the_overview_counts_what_passes(page: Page, gateway: Gateway) -> None:
     expect(chart).to_have_attribute("aria-valuetext", re.compile("all .*/s, 5xx .*/s"))
 
 
+MINUTE = 60_000
+"""In ms, of the page's clock."""
+
+
 def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page: Page, gateway: Gateway) -> None:
     asked: list[str] = []
 
@@ -109,6 +113,7 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
         asked.append(request.url)
 
     page.on("request", note)
+    page.clock.install()
     show(page, "#/nodes/node-1")
 
     def asks() -> bool:
@@ -122,9 +127,9 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
     }"""
     page.evaluate(hide, True)
     page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(2500)  # what was to come before the next time has come
     asked.clear()
-    page.wait_for_timeout(3000)
+    page.clock.run_for(MINUTE)
+    page.wait_for_load_state("networkidle")
     assert [url for url in asked if "/v1/" in url] == []
     page.evaluate(hide, False)
     eventually("it looks again", asks, 30)
@@ -132,7 +137,8 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
     expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
     page.wait_for_load_state("networkidle")
     asked.clear()
-    page.wait_for_timeout(3000)
+    page.clock.run_for(MINUTE)
+    page.wait_for_load_state("networkidle")
     assert [url for url in asked if "/nodes" in url] == []
     with gateway.controller() as client:
         assert client.get("/healthz").status_code == 200
