@@ -64,7 +64,7 @@ class Talk:
         self.client.update_settings({4: 1 << 24})
         self.client.send_headers(1, [*REQUEST.items()])
         self.socket.sendall(self.client.data_to_send())
-        assert begun.wait(10)
+        assert begun.wait(30)
         self.call = calls[0]
 
 
@@ -82,7 +82,7 @@ def test_a_client_that_reads_nothing_holds_no_writer_up() -> None:
     assert received == 64 * ((64 << 10) + 5)
     assert talk.connection.await_idle(10)
     talk.socket.close()
-    assert talk.left.wait(10)
+    assert talk.left.wait(30)
 
 
 def test_what_a_socket_accepts_arrives() -> None:
@@ -119,7 +119,7 @@ def test_a_client_that_asks_and_never_reads_is_cut_off() -> None:
     pings = talk.client.data_to_send() * 1_000_000
     with pytest.raises(OSError, match=r"Broken pipe|reset"):
         talk.socket.sendall(pings)
-    assert talk.left.wait(10)
+    assert talk.left.wait(30)
     talk.socket.close()
 
 
@@ -138,8 +138,8 @@ def test_a_connection_on_which_a_part_could_not_be_sent_ends(
     monkeypatch.setattr(Connection, "_send_now", send)
     with pytest.raises(MemoryError) if sent_at_once else contextlib.nullcontext():
         talk.call.writer.send(b"x")
-    assert talk.left.wait(10)
-    assert talk.call.gone.wait(10)
+    assert talk.left.wait(30)
+    assert talk.call.gone.wait(30)
     assert sent_at_once or eventually(lambda: replacement_needed.thread_failed)
     talk.socket.close()
 
@@ -148,7 +148,7 @@ def test_a_method_that_there_is_not(serve: Callable[..., Path]) -> None:
     with grpc.insecure_channel(f"unix:{serve(add='def on_request(ctx, params): pass')}") as channel:
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Nothing")
         with pytest.raises(grpc.RpcError) as caught:
-            call(b"", timeout=10)
+            call(b"", timeout=30)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert f"/{SERVICE}/HealthCheck" in str(caught.value.details())
 

@@ -153,7 +153,7 @@ def test_a_blocked_loop_is_no_longer_serving(engine: Start, monkeypatch: pytest.
         gate = threading.Event()
 
         async def on_request(ctx, params):
-            gate.wait(10)
+            gate.wait(30)
 
         def on_response(ctx, params):
             gate.set()

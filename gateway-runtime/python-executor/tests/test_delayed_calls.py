@@ -3,10 +3,12 @@
 import threading
 
 from gatewright_executor.running.delayed_calls import DelayedCalls
+from gatewright_executor.testing import SECONDS, Clock, eventually
 
 
 def test_the_sooner_is_called_first_whatever_came_first() -> None:
-    delayed, called, all_called = DelayedCalls(), list[tuple[str, str]](), threading.Event()
+    clock = Clock()
+    delayed, called, all_called = DelayedCalls(clock), list[tuple[str, str]](), threading.Event()
 
     def note(what: str) -> None:
         called.append((what, threading.current_thread().name))
@@ -15,8 +17,11 @@ def test_the_sooner_is_called_first_whatever_came_first() -> None:
         note("last")
         all_called.set()
 
-    delayed.schedule(0.2, note_last)
-    delayed.schedule(0.05, lambda: note("second"))
-    delayed.schedule(0.0, lambda: note("first"))
-    assert all_called.wait(10)
-    assert called == [(what, "delayed-calls") for what in ("first", "second", "last")]
+    delayed.schedule(3000, lambda: note("third"))
+    delayed.schedule(2000, lambda: note("second"))
+    delayed.schedule(0, lambda: note("first"))
+    assert eventually(lambda: len(called) == 1)
+    clock.move(5000)
+    delayed.schedule(0, note_last)
+    assert all_called.wait(SECONDS)
+    assert called == [(what, "delayed-calls") for what in ("first", "second", "third", "last")]

@@ -19,7 +19,7 @@ class Sink:
     def flush(self) -> None:
         self.entered.set()
         if self.gate is not None:
-            assert self.gate.wait(10)
+            assert self.gate.wait(30)
         self.flushes += 1
 
     def abort(self) -> None: ...
@@ -30,7 +30,7 @@ def test_many_times_while_it_sends_are_one() -> None:
     flusher.start()
     busy, other = Sink(gate), Sink()
     flusher.flush_soon(busy)
-    assert busy.entered.wait(10)
+    assert busy.entered.wait(30)
     for _ in range(100):
         flusher.flush_soon(other)
     gate.set()

@@ -1,11 +1,20 @@
 import logging
 import threading
-from types import SimpleNamespace
 
 import pytest
 from gatewright_executor.policies import import_progress
-from gatewright_executor.policies.import_progress import ImportProgress
-from gatewright_executor.testing import eventually
+from gatewright_executor.policies.import_progress import LIMIT_SECONDS, ImportProgress
+from gatewright_executor.testing import SECONDS, Clock, eventually
+
+
+class Counted(Clock):
+    """Notes how often it is looked at."""
+
+    looks = 0
+
+    def __call__(self) -> float:
+        self.looks += 1
+        return super().__call__()
 
 
 class Heard(logging.Handler):
@@ -28,13 +37,15 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
 
 
 def test_a_long_import_is_told_of_again_and_again(heard: Heard) -> None:
-    with ImportProgress(3, first=0.01, every=0.01) as progress:
+    clock = Clock()
+    with ImportProgress(3, first=0.01, every=0.01, clock=clock) as progress:
         progress.start_import("quick:v1.0.0")
         progress.start_import("slow:v1.0.0")
         for _ in range(2):
+            clock.move(7)
             heard.some.clear()
-            assert heard.some.wait(10)
-    assert "importing policy slow:v1.0.0 (2 of 3), for 0 s" in heard.lines
+            assert heard.some.wait(SECONDS)
+    assert "importing policy slow:v1.0.0 (2 of 3), for 14 s" in heard.lines
 
 
 def test_quick_imports_are_not(heard: Heard) -> None:
@@ -43,18 +54,12 @@ def test_quick_imports_are_not(heard: Heard) -> None:
     assert heard.lines == []
 
 
-def test_an_import_without_end_is_no_progress(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ImportProgress(1, first=0.01, every=0.01) as progress:
+def test_an_import_without_end_is_no_progress(heard: Heard) -> None:
+    clock = Counted()
+    with ImportProgress(1, first=0.01, every=0.01, clock=clock) as progress:
         progress.start_import("endless:v1.0.0")
-        assert heard.some.wait(10)
-        monkeypatch.setattr(import_progress, "LIMIT_SECONDS", 0)
-        said = len(heard.lines) + 1  # one may have been on its way
-        looks = list[float]()
-
-        def monotonic() -> float:
-            looks.append(1e9)
-            return looks[-1]
-
-        monkeypatch.setattr(import_progress, "time", SimpleNamespace(monotonic=monotonic))
-        assert eventually(lambda: len(looks) > 5), "it looks on"
+        assert heard.some.wait(SECONDS)
+        clock.move(LIMIT_SECONDS)
+        said, looks = len(heard.lines) + 1, clock.looks  # one may have been on its way
+        assert eventually(lambda: clock.looks > looks + 5), "it looks on"
         assert len(heard.lines) <= said

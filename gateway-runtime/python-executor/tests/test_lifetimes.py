@@ -69,7 +69,7 @@ def test_it_is_closed_after_its_last_execution(engine: Start) -> None:
             yield None
             seen.append("closed")
         def on_request(ctx, params):
-            gate.wait(10)
+            gate.wait(30)
             seen.append("ended")
         def on_response(ctx, params):
             if "x-go" in ctx.headers:
@@ -241,7 +241,7 @@ def test_a_close_that_fails_is_logged_once(engine: Start, start: str, caplog: py
 def test_a_close_that_hangs_is_left_to_itself(
     engine: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(prepare, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(prepare, "CLOSE_SECONDS", 1.0)  # by when it has begun
     source = """
         import asyncio
         seen = []
@@ -259,7 +259,7 @@ def test_a_close_that_hangs_is_left_to_itself(
     one.configure(2, "policy:v1.0.0")
     one.send(close=[1])
     assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["cancelled"])
-    assert "expected policy:v1.0.0 to be closed within 0.05 s" in caplog.text
+    assert eventually(lambda: "expected policy:v1.0.0 to be closed within 1 s" in caplog.text)
 
 
 @pytest.mark.parametrize("start", ["def", "async def"])
@@ -269,7 +269,7 @@ def test_what_is_prepared_too_late_is_closed(engine: Start, start: str) -> None:
         seen, gate = [], threading.Event()
         {start} prepare(params):
             if params:
-                gate.wait(10)
+                gate.wait(30)
             yield 1
             seen.append("closed")
         def on_request(ctx, params): gate.set()
@@ -293,7 +293,7 @@ def test_what_was_closed_before_it_was_prepared_holds_no_stop_up(
         seen, gate = [], threading.Event()
         def prepare(params):
             if params:
-                gate.wait(10)
+                gate.wait(30)
             yield 1
             seen.append("closed")
         def on_request(ctx, params): gate.set()
@@ -326,7 +326,7 @@ def test_an_async_prepare_that_takes_too_long_is_cancelled(engine: Start) -> Non
     """
     one = engine(policy=source)
     one.configure(2, "policy:v1.0.0")
-    failure = one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=20).failure
+    failure = one.configure(1, "policy:v1.0.0", {"late": 1}, prepare_timeout_ms=1000).failure  # by when it has begun
     assert failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
     assert "more time by prepareTimeout" in failure.message
     assert eventually(lambda: seen(one, 2, 100 + len(one.frames)) == ["cancelled"])

@@ -4,16 +4,18 @@ import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.running import loop_watchdog
 from gatewright_executor.testing import Engine, configuration, eventually, request_execution, response_execution
 
 Start = Callable[..., Engine]
 BLOCKS = """
     import asyncio, threading, time
+    from pathlib import Path
     seen = []
 
     async def prepare(params):
@@ -26,12 +28,13 @@ BLOCKS = """
     async def on_request(ctx, params):
         assert ctx.prepared is asyncio.get_running_loop()
         if "x-block" in ctx.headers:
-            wait(float(ctx.headers["x-block"]))
+            wait(Path(ctx.headers["x-block"]))
 
     def on_response(ctx, params): pass
 
-    def wait(seconds):
-        time.sleep(seconds)
+    def wait(file):
+        while not file.exists():
+            time.sleep(0.01)
 """
 LOOKS = """
     import threading, sys
@@ -45,14 +48,33 @@ LOOKS = """
 """
 
 
-def block(number: int, seconds: float = 0.15) -> pb.Execution:
-    return request_execution(number, headers={"x-block": str(seconds)})
+Blocks = Callable[..., None]
 
 
-def block_until_it_moves(two: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """After STRIKES blocks that are seen; on a machine that is busy not all are."""
-    for number in range(50):
-        two.execute(block(number))
+@pytest.fixture
+def block(tmp_path: Path) -> Blocks:
+    """block(one, number, until): an execution of instance 1 blocks its loop until `until()`, and is answered."""
+
+    def block(one: Engine, number: int, until: Callable[[], bool]) -> None:
+        noticed = tmp_path / f"noticed-{number}"
+        one.send(request_execution(number, headers={"x-block": str(noticed)}))
+        assert eventually(until)
+        noticed.touch()
+        one.action(number)
+
+    return block
+
+
+def for_so_long(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() > end
+
+
+def block_until_it_moves(two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture) -> None:
+    """After STRIKES blocks that are seen. Nothing tells that one is, but the first; on a machine that is busy it has to
+    be long, so each is longer than the one before."""
+    for number in range(20):
+        block(two, number, for_so_long(0.1 + 0.05 * number))
         if "policy blocks:v1.0.0 of API orders-v1 has an event loop of its own" in caplog.text:
             assert number >= loop_watchdog.STRIKES - 1
             return
@@ -75,26 +97,37 @@ def two(engine: Start) -> Engine:
     return one
 
 
-def test_who_blocks_is_named_once_with_its_line(two: Engine, caplog: pytest.LogCaptureFixture) -> None:
+def blocked(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if "blocks the event loop" in record.message]
+
+
+def test_who_blocks_is_named_once_with_its_line(two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    two.execute(block(1, 0.4))
-    two.execute(block(2, 0.2))
-    (record,) = [record for record in caplog.records if "blocks the event loop" in record.message]
+    block(two, 1, lambda: bool(blocked(caplog)))
+    block(two, 2, for_so_long(0.2))
+    (record,) = blocked(caplog)
     assert record.message.startswith("policy blocks:v1.0.0 of API orders-v1 blocks the event loop at /")
-    assert "blocks.py:20: one step has taken 0." in record.message
+    assert re.search(r"blocks\.py:2[23]: one step has taken [0-9.]+ s so far", record.message)
     trace = str(record.trace)  # type: ignore[attr-defined]
-    assert re.search(r"blocks\.py\", line 15, in on_request\n.*\n  File .*line 20, in wait\n    time\.sleep", trace)
+    assert re.search(r"blocks\.py\", line 16, in on_request\n.*\n  File .*line 2[23], in wait\n", trace)
     assert "gatewright_executor" not in trace
     assert "asyncio" not in trace
 
 
-def test_who_blocks_again_and_again_gets_a_loop_of_its_own(two: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    block_until_it_moves(two, caplog)
-    two.send(block(100, 5))
-    two.wait(lambda: two.health().oldest_execution_policy == "blocks:v1.0.0")
-    for number in range(200, 210):  # while that one blocks, and long before it ends
-        shared = two.execute(request_execution(number, 2)).immediate_response.headers
-    assert 100 not in {action.id for action in two.actions}
+def test_who_blocks_again_and_again_gets_a_loop_of_its_own(
+    two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    block_until_it_moves(two, block, caplog)
+
+    def others_go_on() -> bool:
+        """While it blocks."""
+        two.wait(lambda: two.health().oldest_execution_policy == "blocks:v1.0.0")
+        for number in range(200, 210):
+            two.execute(request_execution(number, 2))
+        return True
+
+    block(two, 100, others_go_on)
+    shared = two.action(209).immediate_response.headers
     first, second = (note for note in seen(two, 300) if note[0] == "prepared on")
     assert first[1] != second[1]
     assert shared == f"x-thread\0{first[1]}\0".encode()
@@ -102,31 +135,31 @@ def test_who_blocks_again_and_again_gets_a_loop_of_its_own(two: Engine, caplog: 
     assert ["closed on", second[1]] not in seen(two, 300)
 
 
-def test_who_has_blocked_in_prepare_still_gets_one(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
+def test_who_has_blocked_in_prepare_still_gets_one(
+    engine: Start, block: Blocks, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     """What it did then does not count for a move: there was nothing yet that could be replaced."""
-    steps = loop_watchdog.STRIKES + 2
-    source = f"""
-        import asyncio, time
-        async def prepare(params):
-            for _ in range({steps}):
-                time.sleep(0.2)
-                await asyncio.sleep(0)
-        async def on_request(ctx, params): time.sleep(0.2)
-    """
-    one = engine(blocks=source, waits="import asyncio\nasync def on_request(ctx, params): await asyncio.sleep(9)")
+    noticed = tmp_path / "noticed"
+    source = BLOCKS.replace("async def prepare(params):", f"""async def prepare(params):
+        wait(Path({str(noticed)!r}))
+        await asyncio.sleep(0)
+        for _ in range({loop_watchdog.STRIKES + 1}):
+            time.sleep(0.2)
+            await asyncio.sleep(0)""")  # fmt: skip
+    one = engine(blocks=source, waits="import asyncio\nasync def on_request(ctx, params): await asyncio.sleep(30)")
     one.configure(2, "waits:v1.0.0")
     one.send(request_execution(100, 2))
-    one.configure(1, "blocks:v1.0.0")
-    assert "policy blocks:v1.0.0 blocks the event loop" in caplog.text
-    for number in range(30):
-        one.execute(request_execution(number))
-        if "has an event loop of its own" in caplog.text:
-            return
-    raise AssertionError(caplog.text)
+    wanted = configuration(1, "blocks:v1.0.0", prepare_timeout_ms=60_000)
+    wanted.api_name = "orders-v1"
+    one.send(configure=[wanted])
+    assert eventually(lambda: bool(blocked(caplog)))
+    noticed.touch()
+    assert not one.wait(lambda: one.statuses.get(1)).HasField("failure")
+    block_until_it_moves(one, block, caplog)
 
 
-def test_its_own_loop_ends_with_the_instance(two: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    block_until_it_moves(two, caplog)
+def test_its_own_loop_ends_with_the_instance(two: Engine, block: Blocks, caplog: pytest.LogCaptureFixture) -> None:
+    block_until_it_moves(two, block, caplog)
     two.execute(request_execution(50))
     finished = two.health().executions_finished
     second = seen(two, 100)[1][1]
@@ -141,24 +174,24 @@ def names() -> list[str]:
     return [thread.name for thread in threading.enumerate()]
 
 
-def test_a_background_task_is_caught_too(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
-    source = """
-        import asyncio, time
+def test_a_background_task_is_caught_too(engine: Start, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    noticed = tmp_path / "noticed"
+    source = f"""
+        import asyncio, pathlib, time
         async def poll():
-            while True:
-                await asyncio.sleep(0.01)
-                time.sleep(0.2)
+            await asyncio.sleep(0.01)
+            while not pathlib.Path({str(noticed)!r}).exists():
+                time.sleep(0.01)
         async def prepare(params):
             return asyncio.create_task(poll())
         async def on_request(ctx, params): pass
     """
     one = engine(polls=source)
     one.configure(1, "polls:v1.0.0")
-    for number in range(100):
-        if "polls:v1.0.0 blocks the event loop" in caplog.text:
-            break
-        one.execute(request_execution(number))
-    assert "policy polls:v1.0.0 blocks the event loop" in caplog.text
+    one.send(request_execution(1))  # while nothing waits for the loop, nobody looks
+    assert eventually(lambda: "policy polls:v1.0.0 blocks the event loop" in caplog.text)
+    noticed.touch()
+    assert not one.action(1).HasField("failure")
 
 
 def test_what_awaits_blocks_nobody(engine: Start, caplog: pytest.LogCaptureFixture) -> None:

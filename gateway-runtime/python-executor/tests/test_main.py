@@ -179,7 +179,7 @@ def test_only_processes_that_the_file_names_are_heard(start: Start, tmp_path: Pa
 def test_a_killed_one_leaves_a_socket_that_the_next_one_replaces(start: Start, tmp_path: Path) -> None:
     first = start()
     first.kill()
-    first.wait(10)
+    first.wait(30)
     assert (tmp_path / "s.sock").exists()
     second = start()
     with Engine(tmp_path / "s.sock") as one:

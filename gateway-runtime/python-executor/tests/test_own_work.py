@@ -169,7 +169,7 @@ def test_waiting_for_a_chunk_is_not_its_own_work(
         engine.wait(lambda sent=sent: len(engine.yielded(1)) == sent)  # type: ignore[misc]
     engine.send(pieces=[piece(1, last=True)])
     assert engine.action(1) == pb.Action(id=1), "180 s in all, and each within its time"
-    assert engine.work_us[1] == 180_000_000
+    assert round(engine.work_us[1] / 1e6) == 180
 
 
 def test_waiting_for_credit_is_not_its_own_work(
@@ -182,7 +182,7 @@ def test_waiting_for_credit_is_not_its_own_work(
     pass_time(engine)
     engine.send(credit={1: 20 * PIECE_BYTES})
     assert engine.action(1) == pb.Action(id=1)
-    assert engine.work_us[1] == 1_200_000_000
+    assert round(engine.work_us[1] / 1e6) == 1200
 
 
 def test_an_idle_stream_is_not_looked_at(one: Callable[..., Engine], clock: Clock, pass_time: Any) -> None:

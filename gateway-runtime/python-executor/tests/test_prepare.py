@@ -36,7 +36,7 @@ def test_executions_wait_until_it_is_done(engine: Start) -> None:
         import threading
         gate = threading.Event()
         def prepare(params):
-            assert gate.wait(10)
+            assert gate.wait(30)
             return "x"
         def on_request(ctx, params):
             assert ctx.prepared == "x"
@@ -60,7 +60,7 @@ def test_executions_wait_until_it_is_done(engine: Start) -> None:
         ("raise SystemExit(2)", pb.FAILURE_CLASS_EXCEPTION, "SystemExit: 2 ("),
         ("params['a'] = 1", pb.FAILURE_CLASS_EXCEPTION, "this dict is read-only"),
         (
-            "threading.Event().wait(5)",
+            "threading.Event().wait(30)",
             pb.FAILURE_CLASS_TIMEOUT,
             "expected prepare to return within 0.02 s, it still runs",
         ),
@@ -71,7 +71,8 @@ def test_executions_of_an_instance_that_fails_to_prepare_are_not_started(
 ) -> None:
     source = f"import threading\ndef prepare(params):\n    {prepare}\ndef on_request(ctx, params): pass"
     one = engine(fails=source)
-    one.send(request_execution(1), configure=[configuration(1, "fails:v1.0.0", prepare_timeout_ms=20)])
+    limit = 20 if failure_class == pb.FAILURE_CLASS_TIMEOUT else 60_000
+    one.send(request_execution(1), configure=[configuration(1, "fails:v1.0.0", prepare_timeout_ms=limit)])
     failure = one.wait(lambda: one.statuses.get(1)).failure
     assert (failure.failure_class, failure.policy, failure.hook) == (failure_class, "fails:v1.0.0", "prepare")
     assert sentence in failure.message

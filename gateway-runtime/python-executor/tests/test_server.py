@@ -34,7 +34,7 @@ GATE = """
 
     def on_request(ctx, params):
         started.release()
-        assert gate.wait(10)
+        assert gate.wait(30)
 """
 
 
@@ -59,7 +59,7 @@ class Gate:
 
     def wait_started(self, count: int = 1) -> None:
         for _ in range(count):
-            assert self.started.acquire(timeout=10)
+            assert self.started.acquire(timeout=30)
 
     def open(self) -> None:
         self.event.set()

@@ -1,6 +1,5 @@
 """Policies that use the engine's store, in a real executor: who waits, and what becomes of those who wait."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -109,18 +108,16 @@ def test_a_quick_policy_that_asks_the_store_holds_up_nobody(engine: Start) -> No
     """The thread that reads runs it: another one reads on before it waits, else no result would ever come."""
     one = engine(count=COUNT, passes=PASSES)
     for number, policy in ((1, "count:v1.0.0"), (2, "passes:v1.0.0")):
-        one.configure(number, policy, {"unless": True} if number == 1 else {})
+        one.configure(number, policy, {"unless": True, "timeout": 60} if number == 1 else {})
         for execution in range(10 * RUN):
             one.execute(request_execution(number * 10_000 + execution, instance=number))
     asks = [("x-count", "")]
-    began = time.monotonic()
     one.send(request_execution(1, instance=1, headers=asks), request_execution(2, instance=2))
     one.send(request_execution(3, instance=2))
     assert one.action(2) == pb.Action(id=2)
     assert one.action(3) == pb.Action(id=3)
     answer(one, 1)
-    assert one.action(1).set_headers == COUNTED
-    assert time.monotonic() - began < 9, "nobody waited for a timeout"
+    assert one.action(1).set_headers == COUNTED, "its time was over before the others were answered"
     one.send(*(request_execution(number, instance=1, headers=asks) for number in range(10, 14)))
     for call in range(2, 6):
         answer(one, call)
@@ -168,14 +165,12 @@ def test_results_are_read_though_nothing_is_acknowledged(engine: Start, monkeypa
 @pytest.mark.parametrize("source", [COUNT, COUNT_ASYNC])
 def test_where_the_stream_ends_who_waits_goes_on_at_once(serve: Callable[..., Path], source: str) -> None:
     socket = serve(count=source)
-    began = time.monotonic()
     with Engine(socket) as one:
         one.configure(1, "count:v1.0.0", {"timeout": 60})
         one.send(request_execution(1, seconds=60))
         one.store_call(1)
     with Engine(socket) as other:
         assert eventually(lambda: other.health().executions_finished == 1)
-    assert time.monotonic() - began < 30
 
 
 def test_a_half_closed_stream_has_no_results_any_more(engine: Start) -> None:

@@ -2,13 +2,26 @@
 
 import logging
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from gatewright.policy import PolicyMetadata
 from gatewright_executor.policies import source_paths
-from gatewright_executor.running import timeout_log
-from gatewright_executor.testing import Engine, configuration, eventually, request_execution, response_execution
+from gatewright_executor.running.instance import Instance
+from gatewright_executor.running.loops import Loops
+from gatewright_executor.running.timeout_log import COUNTED_SECONDS, TimeoutLog
+from gatewright_executor.testing import (
+    SECONDS,
+    Clock,
+    Engine,
+    configuration,
+    eventually,
+    request_execution,
+    response_execution,
+    timed_out,
+)
 
 Start = Callable[..., Engine]
 FETCHES = """
@@ -19,19 +32,26 @@ FETCHES = """
         {wait}fetch("key")
 
     {start} fetch(name):
-        {wait}{slowly}
+        threading.begun.set(); {wait}{slowly}
 
     {start} on_response(ctx, params):
         gate.set()
 """
-SYNC = {"start": "def", "wait": "", "slowly": "gate.wait(10)"}
-ASYNC = {"start": "async def", "wait": "await ", "slowly": "asyncio.sleep(10)"}
+SYNC = {"start": "def", "wait": "", "slowly": "gate.wait(30)"}
+ASYNC = {"start": "async def", "wait": "await ", "slowly": "asyncio.sleep(30)"}
 
 
 @pytest.fixture(autouse=True)
 def _authors(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test's policies lie elsewhere than a build's."""
     monkeypatch.setattr(source_paths, "is_authors", lambda file: file.endswith("fetches.py"))
+
+
+@pytest.fixture(autouse=True)
+def begun(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """It is set once a policy fetches."""
+    monkeypatch.setattr(threading, "begun", begun := threading.Event(), raising=False)
+    return begun
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
@@ -45,6 +65,7 @@ def one_line(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
 
 
 def started(one: Engine) -> None:
+    """One execution, with a time of 2 s."""
     wanted = configuration(1, "fetches:v1.0.0")
     wanted.api_name = "orders-v1"
     one.send(configure=[wanted])
@@ -54,12 +75,16 @@ def started(one: Engine) -> None:
 
 
 @pytest.mark.parametrize("form", [SYNC, ASYNC], ids=["sync", "async"])
-def test_the_line_where_it_waits(engine: Start, form: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
-    one = engine(fetches=FETCHES.format(**form))
+def test_the_line_where_it_waits(
+    engine: Start, clock: Clock, form: dict[str, str], caplog: pytest.LogCaptureFixture, begun: threading.Event
+) -> None:
+    one = engine(clock=clock, fetches=FETCHES.format(**form))
     started(one)
+    assert begun.wait(SECONDS)
+    clock.move(2.5)
     one.send(late=[request_execution(1, seconds=2)])
     record = one_line(caplog)
-    assert re.match(r"on_request timed out: no answer after 2\.000 s of 2\.000 s; it is at ", record.message)
+    assert re.match(r"on_request timed out: no answer after 2\.500 s of 2\.000 s; it is at ", record.message)
     assert record.message.endswith("fetches.py:9")
     assert record.fields == {"api": "orders-v1", "operation": "GET /orders/{id}"}  # type: ignore[attr-defined]
     trace = str(record.trace)  # type: ignore[attr-defined]
@@ -70,9 +95,11 @@ def test_the_line_where_it_waits(engine: Start, form: dict[str, str], caplog: py
 
 @pytest.mark.parametrize("form", [SYNC, ASYNC], ids=["sync", "async"])
 def test_one_that_ended_at_the_last_moment(
-    engine: Start, form: dict[str, str], caplog: pytest.LogCaptureFixture
+    engine: Start, clock: Clock, form: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    one = engine(fetches=FETCHES.format(**{**form, "slowly": "None" if form is SYNC else "asyncio.sleep(0)"}))
+    one = engine(
+        clock=clock, fetches=FETCHES.format(**{**form, "slowly": "None" if form is SYNC else "asyncio.sleep(0)"})
+    )
     started(one)
     one.action(1)
     one.send(late=[request_execution(1, seconds=2)])
@@ -88,26 +115,29 @@ def test_one_that_had_not_begun(engine: Start, caplog: pytest.LogCaptureFixture)
     assert "of 30.000 s; it had not begun, and waited for its turn" in one_line(caplog).message
 
 
-def test_of_many_the_first_is_said_and_the_others_are_counted(
-    engine: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(timeout_log, "COUNTED_SECONDS", 0.3)
-    one = engine(fetches=FETCHES.format(**ASYNC))
-    one.configure(1, "fetches:v1.0.0")
-    calls = [request_execution(number) for number in range(20)]
-    one.send(*calls)
-    one.wait(lambda: one.health().executions_started == 20)
-    one.send(late=calls)
-    assert eventually(lambda: len(lines(caplog)) == 2)
-    assert lines(caplog)[1].message == "19 more executions of policy fetches:v1.0.0 timed out in 0.3 s"
-    one.send(request_execution(50))
-    one.wait(lambda: one.health().executions_started == 21)
-    one.send(late=[request_execution(50)])
-    assert eventually(lambda: len(lines(caplog)) == 3)
+def test_of_many_the_first_is_said_and_the_others_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    later: list[tuple[float, Callable[[], object]]] = []
+
+    def schedule(seconds: float, function: Callable[[], object]) -> None:
+        later.append((seconds, function))
+
+    timeouts = TimeoutLog(list, Loops(lambda _execution: None), Clock(), schedule)
+    instances = [Instance(PolicyMetadata(name, "v1.0.0"), {}) for name in ("fetches", "reads")]
+    for instance in instances:
+        for number in range(20):
+            timeouts.record(timed_out(request_execution(number)), instance, None)
+    assert len(lines(caplog)) == 2, "of each instance one"
+    assert [seconds for seconds, _ in later] == [COUNTED_SECONDS] * 2
+    later.pop(0)[1]()
+    assert lines(caplog)[2].message == "19 more executions of policy fetches:v1.0.0 timed out in 10 s"
+    timeouts.record(timed_out(request_execution(50)), instances[0], None)
+    assert len(lines(caplog)) == 4, "the next one is said again"
+    later.pop()[1]()
+    assert len(lines(caplog)) == 4, "there were no others"
 
 
-def test_who_is_cancelled_in_time_is_not_said(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
-    one = engine(fetches=FETCHES.format(**ASYNC))
+def test_who_is_cancelled_in_time_is_not_said(engine: Start, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    one = engine(clock=clock, fetches=FETCHES.format(**ASYNC))
     started(one)
     one.send(cancel=[1])
     assert eventually(lambda: one.health().executions_finished == 1)
@@ -126,7 +156,7 @@ def test_a_victim_names_who_blocked_its_loop(engine: Start, caplog: pytest.LogCa
     one = engine(blocks=blocks, fetches=FETCHES.format(**ASYNC))
     one.configure(1, "fetches:v1.0.0")
     one.configure(2, "blocks:v1.0.0")
-    victim = request_execution(1, seconds=5)
+    victim = request_execution(1)
     one.send(victim, request_execution(2, 2))
     assert eventually(lambda: "policy blocks:v1.0.0 blocks the event loop" in caplog.text)
     noticed.touch()

@@ -1,5 +1,6 @@
 """Slow executions are told from those that had to wait for a core."""
 
+import math
 import os
 import subprocess
 import sys
@@ -24,21 +25,35 @@ class Nobody:
     def abort(self) -> None: ...
 
 
-def slow(run: Callable[[], None], before: Callable[[], object] = lambda: None) -> bool:
-    """Whether the execution `run` counts as slow; `before` was another one of the same batch."""
-    instance = Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {})
-    worker = Worker()
+class Clock:
+    """Of a worker: seconds that pass as a test says."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def slow(run: Callable[[], object], took: float, before: float = 0.0) -> bool:
+    """Whether the execution `run`, which took so long by the clock, counts as slow. before: CPU seconds, and as many by
+    the clock, of another one of the same batch."""
+    worker = Worker(clock := Clock())
     worker.measure_from_here()
-    before()
-    began = time.monotonic()
-    execution = Execution(request_execution(1), instance, began + 1, Nobody())
-    worker.note_start(execution, began)
+    compute(before)
+    clock.now = before
+    execution = Execution(request_execution(1), instance(), math.inf, Nobody())
+    worker.note_start(execution, clock.now)
     assert worker.execution is execution
     run()
+    clock.now += took
     worker.note_end(execution)
     assert worker.execution is None
     assert worker.finished == 1
     return worker.was_slow
+
+
+def instance() -> Instance:
+    return Instance(PolicyMetadata("p", "v1.0.0", "orders", "v1.0"), {})
 
 
 def compute(seconds: float) -> None:
@@ -48,42 +63,62 @@ def compute(seconds: float) -> None:
 
 
 def test_who_waits_is_slow() -> None:
-    assert slow(lambda: time.sleep(2 * QUICK_SECONDS))
+    assert slow(lambda: time.sleep(0.001), took=QUICK_SECONDS)
 
 
 def test_who_computes_is_slow() -> None:
-    assert slow(lambda: compute(3 * QUICK_SECONDS))
+    assert slow(lambda: compute(2 * QUICK_SECONDS), took=2 * QUICK_SECONDS)
 
 
 def test_who_is_soon_done_is_not() -> None:
-    assert not any(slow(lambda: None, before=lambda: compute(3 * QUICK_SECONDS)) for _ in range(20))
+    assert not slow(lambda: time.sleep(0.001), took=QUICK_SECONDS / 2)
+
+
+def test_what_one_before_has_computed_is_not_counted() -> None:
+    """In a process of its own, whose other threads do not hold it up: for that it would have to wait."""
+    run_alone("follow_one_that_computes")
+
+
+def follow_one_that_computes() -> None:
+    assert not slow(lambda: None, took=5 * QUICK_SECONDS, before=20 * QUICK_SECONDS), "others had the core"
+
+
+def run_alone(function: str) -> None:
+    done = subprocess.run(
+        [sys.executable, __file__, function], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_who_has_to_share_the_core_is_not_slow() -> None:
     """In a process of its own: other threads of this one would hold it up too, by the GIL."""
-    done = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    run_alone("share_the_core")
 
 
 def share_the_core() -> None:
-    """A child computes on the same core, so executions of half a quick one take much longer now and then."""
+    """A child computes on the same core, so executions of a tenth of a quick one take much longer now and then."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     child = os.fork()
     if child == 0:
         compute(60)
         os._exit(0)
     try:
-        held_up, taken_for_slow, until = 0, 0, time.monotonic() + 30
+        held_up, taken_for_slow = 0, 0
         while held_up < 50:
-            assert time.monotonic() < until, "nothing was held up, so nothing was tested"
-            began = time.monotonic()
-            taken_for_slow += slow(lambda: compute(QUICK_SECONDS / 2))
-            held_up += time.monotonic() - began >= QUICK_SECONDS
-        assert taken_for_slow <= 5  # a machine that is itself a guest counts time as computed that its host took
+            worker, execution = Worker(), Execution(request_execution(1), instance(), math.inf, Nobody())
+            worker.measure_from_here()
+            worker.note_start(execution, time.monotonic())
+            compute(QUICK_SECONDS / 10)
+            worker.note_end(execution)
+            if worker.ended - execution.started >= QUICK_SECONDS:
+                held_up += 1
+                taken_for_slow += worker.was_slow
+        # A machine that is itself a guest counts time as computed that its host took.
+        assert taken_for_slow <= held_up / 2, f"{taken_for_slow} of {held_up}"
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
 
 
 if __name__ == "__main__":
-    share_the_core()
+    globals()[sys.argv[1]]()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 FIRST_SECONDS = 2.0
@@ -19,15 +20,21 @@ log = logging.getLogger(__name__)
 class ImportProgress:
     """Use it around the imports; `start_import` says which one is next."""
 
-    def __init__(self, policies: int, first: float = FIRST_SECONDS, every: float = EVERY_SECONDS) -> None:
-        self._policies, self._first, self._every = policies, first, every
-        self._number, self._policy, self._began = 0, "", time.monotonic()
+    def __init__(
+        self,
+        policies: int,
+        first: float = FIRST_SECONDS,
+        every: float = EVERY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._policies, self._first, self._every, self._clock = policies, first, every, clock
+        self._number, self._policy, self._began = 0, "", clock()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="import-progress", daemon=True)
 
     def start_import(self, policy: str) -> None:
         """The import of "name:version" begins."""
-        self._number, self._policy, self._began = self._number + 1, policy, time.monotonic()
+        self._number, self._policy, self._began = self._number + 1, policy, self._clock()
 
     def __enter__(self) -> ImportProgress:
         self._thread.start()
@@ -43,7 +50,7 @@ class ImportProgress:
         wait = self._first
         while not self._done.wait(wait):
             wait = self._every
-            seconds = time.monotonic() - self._began
+            seconds = self._clock() - self._began
             if seconds < LIMIT_SECONDS:
                 log.info(
                     "importing policy %s (%d of %d), for %.0f s", self._policy, self._number, self._policies, seconds

@@ -12,18 +12,22 @@ from gatewright_executor.critical_thread import CriticalThread
 
 
 class DelayedCalls:
-    """Its thread starts with the first use. Functions are called in it, and are to be quick."""
+    """Its thread starts with the first use. Functions are called in it, and are to be quick.
 
-    def __init__(self) -> None:
+    clock: by which they are due; it is looked at when the time is over, and when another one is scheduled.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._changed = threading.Condition()
-        self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap, by time.monotonic()
+        self._waiting: list[tuple[float, int, Callable[[], object]]] = []  # a heap, by when they are due
         self._numbers = itertools.count()
         self._has_thread = False
 
     def schedule(self, seconds: float, function: Callable[[], object]) -> None:
         """Calls `function` in so many seconds."""
         with self._changed:
-            heapq.heappush(self._waiting, (time.monotonic() + seconds, next(self._numbers), function))
+            heapq.heappush(self._waiting, (self._clock() + seconds, next(self._numbers), function))
             self._changed.notify()
             if self._has_thread:
                 return
@@ -38,7 +42,7 @@ class DelayedCalls:
         """Waits until the first is due."""
         with self._changed:
             while True:
-                left = self._waiting[0][0] - time.monotonic() if self._waiting else None
+                left = self._waiting[0][0] - self._clock() if self._waiting else None
                 if left is not None and left <= 0:
                     return heapq.heappop(self._waiting)[2]
                 self._changed.wait(left)

@@ -32,13 +32,22 @@ log = logging.getLogger(__name__)
 
 
 class TimeoutLog:
-    """`workers` are all threads that run executions. clock: by which these are late."""
+    """`workers` are all threads that run executions. clock: by which these are late.
 
-    def __init__(self, workers: Callable[[], Iterable[Worker]], loops: Loops, clock: Callable[[], float]) -> None:
+    `schedule` calls a function in so many seconds.
+    """
+
+    def __init__(
+        self,
+        workers: Callable[[], Iterable[Worker]],
+        loops: Loops,
+        clock: Callable[[], float],
+        schedule: Callable[[float, Callable[[], object]], None] | None = None,
+    ) -> None:
         self._clock = clock
+        self._schedule = schedule or DelayedCalls().schedule
         self._workers = workers
         self._loops = loops
-        self._delayed = DelayedCalls()
         self._counted: dict[Instance, int] = {}
         self._lock = threading.Lock()
 
@@ -49,7 +58,7 @@ class TimeoutLog:
                 self._counted[instance] += 1
                 return
             self._counted[instance] = 0
-        self._delayed.schedule(COUNTED_SECONDS, lambda: self._log_count(instance))
+        self._schedule(COUNTED_SECONDS, lambda: self._log_count(instance))
         Context().run(self._log_late, late, instance, execution)
 
     def where(self, execution: Execution) -> Where:
