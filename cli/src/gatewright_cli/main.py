@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -66,10 +67,13 @@ for command in (
     cli.add_command(command)
 
 
-def main() -> None:
-    """The entry point: what the user can cure is one sentence a mistake, on stderr, and exit status 1."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: what the user can cure is one sentence a mistake, on stderr, and exit status 1.
+
+    arguments: those of the process by default.
+    """
     try:
-        cli(prog_name="gatewright")
+        cli(arguments, prog_name="gatewright")
     except PreflightError as error:
         for mistake in error.mistakes:
             click.echo(f"error: {mistake}", err=True)

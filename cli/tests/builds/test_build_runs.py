@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.builds import build_process
 from gatewright_cli.builds.build_runs import BuildRefusedError, BuildRuns
 
 if TYPE_CHECKING:
@@ -127,11 +129,18 @@ def test_a_process_that_was_killed_takes_its_build_with_it_and_is_started_again(
     bench.run(live())
 
 
-def test_the_process_of_builds_forgets_what_none_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    others = {"GATEWRIGHT_CONTROLLER_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_KEY"}
-    for name in (*others, "GITHUB_TOKEN", "UV_DEFAULT_INDEX"):
-        monkeypatch.setenv(name, "s3cr3t-t0ken")
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    build_process.keep_builder_environment()
-    assert {"PATH", "GITHUB_TOKEN", "UV_DEFAULT_INDEX"} <= os.environ.keys()
-    assert not others & os.environ.keys()
+FORGETS = """
+import json, os
+from gatewright_cli.builds import build_process
+build_process.keep_builder_environment()
+print(json.dumps(dict(os.environ)))
+"""
+
+
+def test_the_process_of_builds_forgets_what_none_needs() -> None:
+    others = ("GATEWRIGHT_CONTROLLER_TOKEN", "AWS_SECRET_ACCESS_KEY", "GOOGLE_KEY")
+    given = os.environ | dict.fromkeys((*others, "GITHUB_TOKEN", "UV_DEFAULT_INDEX"), "s3cr3t-t0ken")
+    said = subprocess.run([sys.executable, "-c", FORGETS], env=given, capture_output=True, check=True).stdout
+    kept = json.loads(said)
+    assert {"PATH", "GITHUB_TOKEN", "UV_DEFAULT_INDEX"} <= kept.keys()
+    assert not kept.keys() & set(others)

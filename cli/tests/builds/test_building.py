@@ -9,36 +9,26 @@ import sys
 from pathlib import Path
 
 import pytest
-from gatewright_builder import (
-    BuildError,
-    BuildOptions,
-    BuildResult,
-    BuiltPolicy,
-    Download,
-    Mistake,
-    Note,
-    Step,
-    Waiting,
-)
+from gatewright_builder import BuildResult, BuiltPolicy, Download, Note, Step, Waiting
 from gatewright_cli.builds import building
+from gatewright_cli.commands import build_command
 from gatewright_cli.main import main
 
 BAD = sorted((Path(__file__).parents[3] / "gateway-builder" / "tests" / "testdata").glob("*.bad"))
 
 
-def status_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
-    monkeypatch.setattr(sys, "argv", ["gatewright", "build", *arguments])
+def status_of(*arguments: str) -> object:
     with pytest.raises(SystemExit) as ended:
-        main()
+        main(["build", *arguments])
     return ended.value.code
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.stem)
 def test_bad_input_is_sentences_and_exit_status_1(
-    case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--manifest", str(case / "build.yaml"), "--output", str(tmp_path / "out"))
-    assert status_of(monkeypatch, *arguments) == 1
+    assert status_of(*arguments) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     lines = printed.err.splitlines()
@@ -48,35 +38,32 @@ def test_bad_input_is_sentences_and_exit_status_1(
     assert not (tmp_path / "out").exists()
 
 
-def test_as_json_each_mistake_is_an_event(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_as_json_each_mistake_is_an_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = next(case for case in BAD if case.stem == "other-name")
-    assert status_of(monkeypatch, "--json", "--manifest", str(case / "build.yaml"), "--output", str(tmp_path)) == 1
+    assert status_of("--json", "--manifest", str(case / "build.yaml"), "--output", str(tmp_path)) == 1
     (mistake,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (mistake["event"], mistake["file"], mistake["line"]) == ("mistake", "policy/policy-definition.yaml", 1)
     assert {"expected", "got", "cure"} <= mistake.keys()
 
 
-def builder(options: BuildOptions) -> BuildResult:
-    """Stands in for the builder, which needs an engine: what it says is what is tested here."""
-    options.say(Step("fetching limit"))
-    options.say(Waiting("fetching limit", 4.04))
-    options.say(Note("policy.py:4: on_response of limit:v1.2.0 is never called" + 20 * " in one line"))
-    options.say(Download("limit", 5, 10))
-    options.say(Download("limit", 10, 10, done=True))
-    if options.locked:
-        raise BuildError([Mistake.in_file("build.lock", "it", "none", "make one")])
-    path = options.output
+EVENTS = (
+    Step("fetching limit"),
+    Waiting("fetching limit", 4.04),
+    Note("policy.py:4: on_response of limit:v1.2.0 is never called" + 20 * " in one line"),
+    Download("limit", 5, 10),
+    Download("limit", 10, 10, done=True),
+)
+
+
+def result(path: Path) -> BuildResult:
     policies = (BuiltPolicy("limit", "v1.2.0", "go", ""), BuiltPolicy("greet", "v1.0.0", "python", "slow"))
     return BuildResult(path, path, path, path, None, {}, ("bin",), {"read": 0.12345}, policies, is_stock=False)
 
 
-def test_as_json_what_goes_on_is_events(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(building, "run_builder", builder)
-    assert status_of(monkeypatch, "--json", "--output", str(tmp_path)) == 0
+def test_as_json_what_goes_on_is_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for event in EVENTS:
+        building.say_as_json(event)
+    building.say_built_as_json(result(tmp_path))
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
         {"event": "step", "text": "fetching limit"},
         {"event": "waiting", "text": "fetching limit", "seconds": 4.04},
@@ -90,12 +77,8 @@ def test_as_json_what_goes_on_is_events(
     ]  # fmt: skip
 
 
-def test_a_person_is_told_what_was_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(building, "run_builder", builder)
-    assert status_of(monkeypatch, "--output", str(tmp_path)) == 0
-    assert capsys.readouterr().out.splitlines() == [
+def test_a_person_is_told_what_was_built(tmp_path: Path) -> None:
+    assert build_command.summary(result(tmp_path)).splitlines() == [
         f"built {tmp_path} in 0.1 s",
         "  limit v1.2.0   go",
         "  greet v1.0.0   python, group slow",
@@ -105,10 +88,10 @@ def test_a_person_is_told_what_was_built(
 
 @pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x"])
 def test_an_output_that_cannot_be_written_is_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     (tmp_path / "build.yaml").write_text("version: v1\npolicies: []\n")
-    assert status_of(monkeypatch, "--manifest", str(tmp_path / "build.yaml"), "--output", place) == 1
+    assert status_of("--manifest", str(tmp_path / "build.yaml"), "--output", place) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"error: {place}: expected an output folder that can be written, got /"), said
     assert said.count("\n") == 1
@@ -132,29 +115,20 @@ def test_ctrl_c_while_it_is_still_importing_is_no_traceback(tmp_path: Path) -> N
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-def test_a_person_reads_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(building, "run_builder", builder)
-    assert status_of(monkeypatch, "--locked") == 1
+def test_a_person_reads_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with building.shown() as show:
+        for event in EVENTS:
+            show.say(event)
     assert capsys.readouterr().err.splitlines() == [
         "build: fetching limit",
         "build: fetching limit … 4 s",
         "note: policy.py:4: on_response of limit:v1.2.0 is never called" + 20 * " in one line",
         "build: limit: 10 bytes",
-        "error: build.lock: expected it, got none; make one",
     ]
 
 
-@pytest.mark.parametrize("as_json", [(), ("--json",)])
-def test_an_import_is_given_as_long_as_was_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: tuple[str, ...]
-) -> None:
-    asked: list[float] = []
-
-    def notes(options: BuildOptions) -> BuildResult:
-        asked.append(options.import_seconds)
-        return builder(options)
-
-    monkeypatch.setattr(building, "run_builder", notes)
-    assert status_of(monkeypatch, "--output", str(tmp_path), "--import-limit", "5m", *as_json) == 0
-    assert status_of(monkeypatch, "--output", str(tmp_path), *as_json) == 0
-    assert asked == [300.0, 60.0]
+@pytest.mark.parametrize(("arguments", "seconds"), [((), 60.0), (("--import-limit", "5m"), 300.0)])
+def test_an_import_is_given_as_long_as_was_asked_for(arguments: tuple[str, ...], seconds: float) -> None:
+    params = build_command.build.make_context("build", list(arguments)).params
+    assert params.pop("as_json") is False
+    assert build_command.build_options(**params).import_seconds == seconds

@@ -198,21 +198,16 @@ def test_a_manifest_that_cannot_be_read_is_refused(empty: Path, text: str, says:
     assert says in refused("limit")
 
 
-@pytest.mark.usefixtures("empty")
-def test_a_manifest_with_no_simple_place_is_left_to_its_author(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(new_policy, "with_item", lambda *_: None)
+def test_a_manifest_with_no_simple_place_is_left_to_its_author(empty: Path) -> None:
+    (empty / "build.yaml").write_text("version: v1\npolicies: &all []\n")
     said = refused("limit")
     assert said.startswith("build.yaml: expected a list of policies that one more can be put behind; say --no-add")
     assert said.endswith("write {name: limit, filePath: policies/limit} into it")
 
 
-@pytest.mark.usefixtures("empty")
-def test_an_installation_without_go_sources_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(new_policy, "find_sources", lambda: Sources(tmp_path / "product"))
-    said = refused("limit", "--go")
-    assert said.startswith(
-        "--go: expected a checkout of Gatewright, which Go policies are built in, got an installation"
-    )
+def test_an_installation_without_go_sources_says_so(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match=r"--go: expected a checkout of Gatewright, .*, got an installation"):
+        new_policy.go_sdk(Sources(tmp_path / "product"))
 
 
 @pytest.mark.usefixtures("empty")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import struct
@@ -17,11 +18,12 @@ from pathlib import Path
 import pytest
 from gatewright_cli.builds.build_output import Access, BuildOutput, Group
 from gatewright_cli.isolation import kernel_probe, landlock, seccomp
-from gatewright_cli.isolation import levels as isolation
 from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationError, missing_capabilities
 from gatewright_cli.isolation.levels import Isolation, Kernel, Level, Limits
 from gatewright_cli.supervision.launch_plan import launched
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder
+
+from cli.tests.conftest import NO_MORE_THAN_A_USER
 
 WHOLE = Kernel(7, os.uname().machine, True)
 SYSTEM_PYTHON = Path("/usr/bin/python3")  # one that every user can read, as those in a home folder cannot be
@@ -472,10 +474,14 @@ def test_users_differ_by_group_and_stay_the_same() -> None:
         few.uid("three")
 
 
-def test_root_is_nobody_to_run_as_others_without_its_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "missing_capabilities", lambda: ["CAP_SETUID"])
-    assert isolation.obstacles("landlock") == []
-    assert "without CAP_SETUID: start it as root" in isolation.obstacles("user")[0]
+OBSTACLES = "from gatewright_cli.isolation.levels import obstacles; print(obstacles('landlock'), obstacles('user'))"
+
+
+def test_root_is_nobody_to_run_as_others_without_its_capabilities() -> None:
+    command = [*NO_MORE_THAN_A_USER, sys.executable, "-c", OBSTACLES]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("[] ['--isolation user: expected a supervisor that may run processes as other users")
+    assert re.search(r"without .*CAP_SETUID.*: start it as root", said)
 
 
 @pytest.mark.parametrize(("kernel", "level", "lacks"), [

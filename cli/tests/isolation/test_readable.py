@@ -66,16 +66,16 @@ def test_what_the_executors_variables_name_is_read(tmp_path: Path, group: Group)
 
 
 def test_the_folder_of_a_resolver_that_replaces_its_file_is_read_unless_others_are_in_it(
-    tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, group: Group
 ) -> None:
     link, folder = tmp_path / "resolv.conf", tmp_path / "resolve"
-    link.symlink_to(folder / "stub-resolv.conf")
-    monkeypatch.setattr(readable, "REPLACED_BY_ITS_OWNER", (str(link),))
-    build = BuildOutput(tmp_path, (group,))
-    assert str(folder) in readable.readable(build, group, {})
-    link.unlink()
-    link.symlink_to("/run/resolv.conf")
-    assert not {"/run", "/"} & set(readable.readable(build, group, {}))
-    link.unlink()
-    link.symlink_to("/etc/resolv.conf.head")
-    assert "/etc" not in readable.readable(build, group, {})
+    for target, read in (
+        (folder / "stub-resolv.conf", [str(folder)]),
+        (Path("/run/resolv.conf"), []),
+        (Path("/etc/resolv.conf.head"), []),
+    ):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        assert [*readable.replaced_in([str(link)])] == read
+    machine = readable.replaced_in(["/etc/resolv.conf"])
+    assert set(machine) <= set(readable.readable(BuildOutput(tmp_path, (group,)), group, {}))

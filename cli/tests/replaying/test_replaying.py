@@ -14,9 +14,9 @@ import pytest
 from gatewright_cli.exchanges.paint import Paint
 from gatewright_cli.exchanges.recorded import read
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.replaying import child_process, report
+from gatewright_cli.replaying import report
 from gatewright_cli.replaying.candidate import Candidate, of_build, of_folder
-from gatewright_cli.replaying.child_process import Job, Replayed, replay
+from gatewright_cli.replaying.child_process import GRACE_SECONDS, Job, Replayed, replay
 from gatewright_cli.replaying.inputs import Input, read_inputs
 from gatewright_cli.replaying.parameters import Parameters, read_api, read_params
 
@@ -59,8 +59,10 @@ def candidate(folder: Path, source: str = TAGGING) -> Candidate:
     return Candidate(DEFINITION, folder.resolve(), Path(sys.executable), SDK)
 
 
-def replayed(folder: Path, source: str, count: int = 3, seconds: float = 10.0) -> list[Replayed]:
-    job = Job(candidate(folder, source), {"headers": {}}, seconds)
+def replayed(
+    folder: Path, source: str, count: int = 3, seconds: float = 10.0, grace_seconds: float = GRACE_SECONDS
+) -> list[Replayed]:
+    job = Job(candidate(folder, source), {"headers": {}}, seconds, grace_seconds=grace_seconds)
     return list(replay(job, [(given(exchange(number)), [{"tag": "gold"}]) for number in range(count)]))
 
 
@@ -181,13 +183,12 @@ def test_a_process_that_ends_takes_one_exchange_with_it(tmp_path: Path) -> None:
     assert errors == {"id-0": "", "id-1": "crashed: the policy ended its process, exit code 7", "id-2": ""}
 
 
-def test_what_holds_the_interpreter_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_holds_the_interpreter_is_killed(tmp_path: Path) -> None:
     """A regular expression that never ends lets no other thread run, the process's own watch included."""
-    monkeypatch.setattr(child_process, "GRACE_SECONDS", 1.0)
     hanging = "import re\n" + TAGGING.replace(
         "    return", "    if ctx.path == '/shop/0':\n        re.match('(a+)+$', 'a' * 99 + 'b')\n    return"
     )
-    errors = [one.error for one in replayed(tmp_path, hanging, 2, 2.0)]
+    errors = [one.error for one in replayed(tmp_path, hanging, 2, 2.0, grace_seconds=1.0)]
     assert sorted(errors) == ["", "timeout: no end after 2 s"]
 
 

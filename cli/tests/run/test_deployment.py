@@ -12,8 +12,7 @@ import pytest
 from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, load, read
 from gatewright_cli.node.management import DeployError, Management, NoAnswerError, Status, StoredApi
 from gatewright_cli.node.processes import controller
-from gatewright_cli.run import deployment
-from gatewright_cli.run.deployment import Deployment
+from gatewright_cli.run.deployment import Deployment, Rests
 from gatewright_cli.supervision.managed_process import ManagedProcess
 
 from cli.tests.node.test_management import API, SECRETS, run_dir_with_secrets, settings, with_controller, written
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
     from cli.tests.conftest import Bench
 
 
-@pytest.fixture(autouse=True)
-def short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deployment, "UNSETTLED_SECONDS", 0.01)
+SHORT = Rests(poll_seconds=0.0, unsettled_seconds=0.01)
 
 
 class Scripted(Management):
@@ -41,10 +38,9 @@ class Scripted(Management):
         return {"one": StoredApi(Status("deployed"), {"name": "one"})}
 
 
-def test_a_start_asks_again_until_the_controller_has_answered(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deployment, "POLL_SECONDS", 0.0)
+def test_a_start_asks_again_until_the_controller_has_answered(bench: Bench) -> None:
     management = Scripted()
-    found = Deployment(management, ApiFiles(), read, bench.output)
+    found = Deployment(management, ApiFiles(), read, bench.output, rests=SHORT)
     bench.run(found.start(time.monotonic() + 3600.0))
     first, *others = management.waits
     assert first == 0.0
@@ -54,7 +50,7 @@ def test_a_start_asks_again_until_the_controller_has_answered(bench: Bench, monk
 
 def test_a_start_ends_in_time_without_an_answer(bench: Bench) -> None:
     management = Scripted()
-    bench.run(Deployment(management, ApiFiles(), read, bench.output).start(time.monotonic()))
+    bench.run(Deployment(management, ApiFiles(), read, bench.output, rests=SHORT).start(time.monotonic()))
     assert management.waits == [0.0]
 
 
@@ -66,7 +62,7 @@ def test_a_start_names_what_does_not_serve_and_goes_on(bench: Bench) -> None:
     written(folder, "yaml", "{")
 
     async def work(management: Management) -> None:
-        found = Deployment(management, load(folder), read, bench.output)
+        found = Deployment(management, load(folder), read, bench.output, rests=SHORT)
         await found.start(time.monotonic())
         await found.log_undeployed()
         assert found.serving() == (0, 3)
@@ -95,7 +91,7 @@ def test_a_refused_file_is_tried_again_when_it_is_saved(bench: Bench) -> None:
     path = written(bench.folder, "wrong", "{")
 
     async def work(management: Management) -> None:
-        found = Deployment(management, load(path), read, bench.output)
+        found = Deployment(management, load(path), read, bench.output, rests=SHORT)
         await found.start(time.monotonic())
         following = asyncio.create_task(found.follow())
         written(bench.folder, "wrong", API.replace("GET", "get"))
@@ -119,7 +115,7 @@ def test_a_refused_file_is_tried_again_when_there_are_other_policies(bench: Benc
 
     async def work(management: Management) -> None:
         files = ApiFiles((replace(load(path).apis[0], content=b"kind: Api"),))
-        found = Deployment(management, files, read_again, bench.output)
+        found = Deployment(management, files, read_again, bench.output, rests=SHORT)
         await found.start(time.monotonic())
         following = asyncio.create_task(found.follow())
         assert reads == []
@@ -139,7 +135,7 @@ def test_a_file_with_the_name_of_another_ones_api_stays_refused_until_it_has_its
     second.write_text(API.replace("NAME", "first").replace("/first/", "/another/"))
 
     async def work(management: Management) -> None:
-        found = Deployment(management, load(folder), read, bench.output)
+        found = Deployment(management, load(folder), read, bench.output, rests=SHORT)
         await found.start(time.monotonic())
         following = asyncio.create_task(found.follow())
         tried = bench.output.text().count("API file refused")
@@ -158,7 +154,7 @@ def test_a_refused_file_that_is_taken_away_is_forgotten(bench: Bench) -> None:
     path = written(bench.folder, "wrong", "{")
 
     async def work(management: Management) -> None:
-        found = Deployment(management, load(path), read, bench.output)
+        found = Deployment(management, load(path), read, bench.output, rests=SHORT)
         await found.start(time.monotonic())
         path.unlink()
         following = asyncio.create_task(found.follow())
@@ -177,7 +173,7 @@ def test_what_a_file_overwrites_and_what_has_no_file_is_said(bench: Bench) -> No
             await management.write(load(bench.folder / f"{name}.yaml").apis[0])
         (bench.folder / "left.yaml").unlink()
         written(bench.folder, "changed", API.replace("GET", "POST"))
-        await Deployment(management, load(bench.folder), read, bench.output).start(time.monotonic())
+        await Deployment(management, load(bench.folder), read, bench.output, rests=SHORT).start(time.monotonic())
 
     with_controller(bench, work)
     said = [line for line in bench.output.text().splitlines() if line.startswith("supervisor")]
@@ -194,7 +190,7 @@ def test_a_controller_that_is_away_at_the_start_gets_the_apis_later(bench: Bench
 
     async def live() -> None:
         management = Management(f"http://{node.controller}", SECRETS.token)
-        found = Deployment(management, load(path), read, bench.output)
+        found = Deployment(management, load(path), read, bench.output, rests=SHORT)
         await found.start(time.monotonic())
         assert found.serving() == (0, 1)
         assert [(file["api"], file["state"]) for file in found.refused_files()] == [("late", "pending")]

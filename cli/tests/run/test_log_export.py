@@ -4,10 +4,8 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 
-import pytest
 from gatewright_cli.node.engine_admin import EngineAdmin, LogSettings
 from gatewright_cli.node.line_redaction import SecretNames
-from gatewright_cli.run import log_export
 from gatewright_cli.run.log_export import LogExport
 from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.log_output import LogOutput
@@ -34,11 +32,11 @@ class Engine(EngineAdmin):
 Steps = Callable[[LogExport, Engine, LogOutput], Coroutine[None, None, None]]
 
 
-def live(steps: Steps) -> None:
+def live(steps: Steps, **limits: int) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     output, engine = LogOutput(null), Engine()
     try:
-        asyncio.run(steps(LogExport(output, engine, SecretNames(fields=("password",))), engine, output))
+        asyncio.run(steps(LogExport(output, engine, SecretNames(fields=("password",)), **limits), engine, output))
     finally:
         output.close()
         os.close(null)
@@ -77,9 +75,7 @@ def test_nothing_is_kept_where_nobody_is_to_have_it() -> None:
     live(steps)
 
 
-def test_what_does_not_fit_is_counted_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_export, "MOST_BYTES", 1000)
-
+def test_what_does_not_fit_is_counted_and_said() -> None:
     async def steps(export: LogExport, engine: Engine, _: LogOutput) -> None:
         export.take(b"x" * 900 + b"\n", 1)
         export.take(b"y" * 200 + b"\n", 7)
@@ -90,7 +86,7 @@ def test_what_does_not_fit_is_counted_and_said(monkeypatch: pytest.MonkeyPatch) 
         assert b'"lines":7' in engine.lines[1]
         assert len(engine.lines) == 2
 
-    live(steps)
+    live(steps, most_bytes=1000)
 
 
 def test_an_engine_that_goes_away_loses_nothing() -> None:

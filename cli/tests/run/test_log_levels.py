@@ -35,10 +35,12 @@ class Processes:
         self.told.set()
 
 
-def live(bench: Bench, steps: Callable[[LogLevels, Processes], Coroutine[None, None, None]]) -> None:
+def live(
+    bench: Bench, steps: Callable[[LogLevels, Processes], Coroutine[None, None, None]], again_seconds: float = 1.0
+) -> None:
     async def run() -> None:
         processes = Processes()
-        levels = LogLevels(STARTED, processes.apply, bench.output)
+        levels = LogLevels(STARTED, processes.apply, bench.output, again_seconds)
         await steps(levels, processes)
         levels.close()
 
@@ -108,9 +110,7 @@ def test_one_that_does_not_answer_keeps_its_level_and_says_why(bench: Bench) -> 
     live(bench, steps)
 
 
-def test_one_that_is_away_when_the_time_is_over_is_asked_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_cli.run.log_levels.AGAIN_SECONDS", 0.001)
-
+def test_one_that_is_away_when_the_time_is_over_is_asked_again(bench: Bench) -> None:
     async def steps(levels: LogLevels, processes: Processes) -> None:
         await levels.change({"envoy": "debug"}, 0.001)
         processes.away, before = {"envoy"}, processes.tries
@@ -122,7 +122,7 @@ def test_one_that_is_away_when_the_time_is_over_is_asked_again(bench: Bench, mon
         await processes.told.wait()
         assert processes.levels["envoy"]["envoy"] == "warning"
 
-    live(bench, steps)
+    live(bench, steps, again_seconds=0.001)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ import os
 import signal
 import sys
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from gatewright_cli.supervision import managed_process
 from gatewright_cli.supervision.handed_socket import HandedSocket
 from gatewright_cli.supervision.managed_process import ManagedProcess, StartError, State
 from gatewright_cli.supervision.probes import Speaks
@@ -47,8 +46,8 @@ class Recorded:
             raise self.error
 
 
-def keep(bench: Bench, spec: ProcessSpec, **settings: float) -> ManagedProcess:
-    return ManagedProcess(spec, bench.output, SOON, **settings)  # type: ignore[arg-type]
+def keep(bench: Bench, spec: ProcessSpec, **settings: Any) -> ManagedProcess:
+    return ManagedProcess(spec, bench.output, SOON, **settings)
 
 
 def test_ready_means_that_the_probe_has_passed(bench: Bench) -> None:
@@ -163,13 +162,12 @@ class Paced:
         return "not yet"
 
 
-def test_with_progress_it_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_progress_it_is_waited_for(bench: Bench) -> None:
     paced = Paced(bench)
-    monkeypatch.setattr(managed_process, "time", paced)
 
     async def live() -> None:
         spec = ProcessSpec("a", (sys.executable, "-c", LOGS_WHEN_TOLD, str(paced.fifo)), paced)
-        process = keep(bench, spec, stall_seconds=0.5)
+        process = keep(bench, spec, stall_seconds=0.5, clock=paced.monotonic)
         await process.start()
         assert paced.monotonic() > 0.5
         await process.stop()

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import cyclonedx.output.json  # noqa: F401 - a build needs it late, and would take a quarter of a second to load it
+from gatewright_builder import BuildOptions
 from gatewright_builder.tool_environment import for_builder
 
 from gatewright_cli.builds.building import build_as_json
@@ -75,7 +76,7 @@ def _build_here(manifest: Path, output: Path, import_seconds: float) -> int:
     """The exit status of the build."""
     os.setpgid(0, 0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    return build_as_json(manifest, output, import_seconds=import_seconds)
+    return build_as_json(BuildOptions(manifest, output, import_seconds=import_seconds))
 
 
 if __name__ == "__main__":

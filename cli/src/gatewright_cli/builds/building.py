@@ -6,38 +6,29 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 
 import click
 from gatewright_builder import BuildError, BuildOptions, BuildResult, Download, Event, Note, Step, Waiting
 from gatewright_builder import build as run_builder
-from gatewright_builder.import_check import LIMIT_SECONDS
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from gatewright_cli.mistakes import PreflightError
 
 NOTE = "note: "
-IMPORT_SECONDS = LIMIT_SECONDS
 
 
-def build(
-    manifest: Path, output: Path, locked: bool = False, import_seconds: float = IMPORT_SECONDS, engine: bool = True
-) -> BuildResult:
-    """Builds. import_seconds: for the import of one policy. engine: False makes none, for who runs policies alone.
-
-    Raises PreflightError with a sentence for each mistake.
-    """
+def build(options: BuildOptions) -> BuildResult:
+    """Builds, and shows what goes on. Raises PreflightError with a sentence for each mistake."""
     try:
-        with _shown() as show:
-            options = BuildOptions(manifest, output, show.say, locked, import_seconds=import_seconds, engine=engine)
-            return run_builder(options)
+        with shown() as show:
+            return run_builder(replace(options, say=show.say))
     except BuildError as error:
         raise PreflightError([str(mistake) for mistake in error.mistakes] or [str(error)]) from error
 
 
-def build_as_json(manifest: Path, output: Path, locked: bool = False, import_seconds: float = IMPORT_SECONDS) -> int:
+def build_as_json(options: BuildOptions) -> int:
     """Builds and says so on stdout, a JSON object a line; returns the exit status.
 
     {"event": "step", "text"}, {"event": "waiting", "text", "seconds"} for one that takes long,
@@ -46,19 +37,25 @@ def build_as_json(manifest: Path, output: Path, locked: bool = False, import_sec
     "file", "line", "field", "expected", "got", "cure", "text"}, text being all of it as one sentence.
     """
     try:
-        result = run_builder(BuildOptions(manifest, output, _say_json, locked, import_seconds=import_seconds))
+        result = run_builder(replace(options, say=say_as_json))
     except BuildError as error:
         for mistake in error.mistakes:
             parts = {"expected": mistake.expected, "got": mistake.got, "cure": mistake.cure, "text": str(mistake)}
             _line("mistake", file=mistake.file, line=mistake.line or None, field=mistake.field, **parts)
         return 1
-    seconds = {step: round(spent, 3) for step, spent in result.seconds.items()}
-    policies, engine = [asdict(policy) for policy in result.policies], "stock" if result.is_stock else "compiled"
-    _line("built", output=str(result.output), changed=result.changed, seconds=seconds, policies=policies, engine=engine)
+    say_built_as_json(result)
     return 0
 
 
-def _say_json(event: Event) -> None:
+def say_built_as_json(result: BuildResult) -> None:
+    """The last line of a build."""
+    seconds = {step: round(spent, 3) for step, spent in result.seconds.items()}
+    policies, engine = [asdict(policy) for policy in result.policies], "stock" if result.is_stock else "compiled"
+    _line("built", output=str(result.output), changed=result.changed, seconds=seconds, policies=policies, engine=engine)
+
+
+def say_as_json(event: Event) -> None:
+    """A line for what goes on."""
     _line(type(event).__name__.lower(), **asdict(event))
 
 
@@ -66,7 +63,7 @@ def _line(event: str, **fields: object) -> None:
     click.echo(json.dumps({"event": event, **fields}, ensure_ascii=False))
 
 
-class _ProgressDisplay:
+class ProgressDisplay:
     """Steps as lines; below them, where stderr is a terminal, what is under way with its time and a bar for each
     download. Elsewhere a line for what takes long, and one for the end of each download."""
 
@@ -76,6 +73,7 @@ class _ProgressDisplay:
         self._step: TaskID | None = None
 
     def say(self, event: Event) -> None:
+        """Shows what goes on."""
         match event:
             case Step(text):
                 self._print(text)
@@ -112,9 +110,10 @@ class _ProgressDisplay:
 
 
 @contextmanager
-def _shown() -> Iterator[_ProgressDisplay]:
+def shown() -> Iterator[ProgressDisplay]:
+    """On stderr, until the end of the block."""
     console, live = Console(stderr=True, highlight=False), sys.stderr.isatty()
     described = TextColumn("build: {task.description}", markup=False)
     columns = described, BarColumn(), TextColumn("{task.fields[amount]}", markup=False), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not live) as progress:
-        yield _ProgressDisplay(progress, live)
+        yield ProgressDisplay(progress, live)

@@ -10,7 +10,7 @@ import click
 from gatewright_cli.commands.options import A_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT
 
 if TYPE_CHECKING:
-    from gatewright_builder import BuildResult
+    from gatewright_builder import BuildOptions, BuildResult
 
 
 @click.command()
@@ -26,9 +26,17 @@ def build(
     """Build a policy engine and an executor from build.yaml."""
     from gatewright_cli.builds import building
 
+    options = build_options(manifest, output, locked, import_limit)
     if as_json:
-        context.exit(building.build_as_json(manifest, output, locked, import_limit))
-    click.echo(summary(building.build(manifest, output, locked, import_limit)))
+        context.exit(building.build_as_json(options))
+    click.echo(summary(building.build(options)))
+
+
+def build_options(manifest: Path, output: Path, locked: bool, import_limit: float) -> BuildOptions:
+    """What the command's options are to the builder."""
+    from gatewright_builder import BuildOptions
+
+    return BuildOptions(manifest, output, locked=locked, import_seconds=import_limit)
 
 
 def summary(result: BuildResult) -> str:

@@ -119,21 +119,21 @@ def _texts(name: str, form: Form, place: Path) -> dict[PurePosixPath, str]:
         OWN["package"]: f"{package}policy" if package in GO_WORDS else package,
     }
     if form == "go":
-        words[OWN["sdk"]] = os.path.relpath(_go_sources().go_sdk, place)
+        words[OWN["sdk"]] = os.path.relpath(go_sdk(find_sources()), place)
     pattern = re.compile("|".join(words))
     texts = template_texts(TEMPLATES[form])
     return {path: pattern.sub(lambda found: words[found[0]], text) for path, text in texts.items()}
 
 
-def _go_sources() -> Sources:
-    sources = find_sources()
+def go_sdk(sources: Sources) -> Path:
+    """Where they have it. Raises PreflightError where they have none."""
     if not sources.has_go:
         got = "an installation that cannot compile one"
         cure = "write it in Python, or use the command of a checkout (make setup)"
         raise PreflightError(
             [f"--go: expected a checkout of Gatewright, which Go policies are built in, got {got}; {cure}"]
         )
-    return sources
+    return sources.go_sdk
 
 
 def _read(manifest: Path) -> str:

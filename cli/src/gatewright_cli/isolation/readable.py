@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gatewright_cli.builds.build_output import BuildOutput, Group
@@ -53,15 +53,16 @@ def readable(build: BuildOutput, group: Group, environment: Mapping[str, str]) -
         *needed(build, group),
         *PROGRAMS,
         *NETWORK,
-        *_replaced(),
+        *replaced_in(REPLACED_BY_ITS_OWNER),
         *NAMES,
         *MACHINE,
         *_named(environment),
     )
 
 
-def _replaced() -> Iterator[str]:
-    for path in REPLACED_BY_ITS_OWNER:
+def replaced_in(paths: Iterable[str]) -> Iterator[str]:
+    """The folders in which files that these link to are made anew."""
+    for path in paths:
         folder = os.path.dirname(os.path.realpath(path))  # noqa: PTH120 - as a text, like the others
         if Path(path).is_symlink() and folder.count("/") > 1:
             yield folder

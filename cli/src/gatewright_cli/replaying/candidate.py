@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from gatewright.definition import Runtime
+from gatewright_builder import BuildOptions
 from gatewright_builder.fetching.cache import user_cache
 from gatewright_documents.document import read_file
 from gatewright_documents.mistake import Unreadable
@@ -61,7 +62,8 @@ def of_folder(folder: Path, import_seconds: float) -> Candidate:
     entry = {"name": definition["name"], "filePath": str(folder.resolve())}
     manifest.write_bytes(msgspec.json.encode({"version": "v1", "policies": [entry]}))
     try:
-        result = building.build(manifest, place / "output", import_seconds=import_seconds, engine=False)
+        options = BuildOptions(manifest, place / "output", import_seconds=import_seconds, engine=False)
+        result = building.build(options)
     except PreflightError as error:
         far, near = os.path.relpath(folder.resolve(), place.resolve()), str(folder)
         raise PreflightError([mistake.replace(far, near) for mistake in error.mistakes]) from error

@@ -72,13 +72,16 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Job:
-    """A policy, and what each process is told. seconds: that one exchange may take, import_seconds: the import."""
+    """A policy, and what each process is told. seconds: that one exchange may take, import_seconds: the import;
+    grace_seconds: how long after these the process may take to end itself.
+    """
 
     candidate: Candidate
     supplied: Mapping[str, object]
     seconds: float
     system_params: Mapping[str, object] = field(default_factory=dict)
     import_seconds: float = 60.0
+    grace_seconds: float = GRACE_SECONDS
 
     def encoded(self, exchanges: list[JsonObject]) -> bytes:
         """What a process reads."""
@@ -134,8 +137,8 @@ class _Process:
     def _limit(self) -> float:
         """How long it may say nothing: what is under way ends itself before."""
         if self._began is None:
-            return max(self._job.seconds, self._job.import_seconds) + GRACE_SECONDS + START_SECONDS
-        return self._job.seconds + GRACE_SECONDS
+            return max(self._job.seconds, self._job.import_seconds) + self._job.grace_seconds + START_SECONDS
+        return self._job.seconds + self._job.grace_seconds
 
     def _told(self, line: _Line) -> _Line | None:
         if line.import_:

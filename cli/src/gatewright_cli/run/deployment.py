@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from gatewright_documents.mistake import Mistake
@@ -28,10 +29,19 @@ from gatewright_cli.supervision.log_output import LogOutput
 
 START_WAIT_SECONDS = 10.0
 """How long a start waits for APIs that no node has said anything of yet: as long as one `prepare` may take."""
-POLL_SECONDS = 0.05
-UNSETTLED_SECONDS = 1.0
 SETTLED_SECONDS = 10.0
 LEAST_REST = 50.0  # times what a refresh has taken: with thousands of APIs that is long
+
+
+@dataclass(frozen=True)
+class Rests:
+    """How long it is until the controller is asked again."""
+
+    poll_seconds: float = 0.05
+    """Where it gave no answer at a start."""
+    unsettled_seconds: float = 1.0
+    """Where something does not serve, or was pending."""
+
 
 Reader = Callable[[Path], list[ApiFile | RefusedFile]]
 Document = tuple[Path, int]
@@ -52,7 +62,9 @@ class Deployment:
         read: Reader,
         output: LogOutput,
         on_change: Callable[[], None] = lambda: None,
+        rests: Rests = Rests(),
     ) -> None:
+        self._rests = rests
         self._management, self._files, self._read, self._output = management, files, read, output
         self._on_change = on_change
         self._file_of = {api.name: api.path for api in files.apis}
@@ -122,7 +134,7 @@ class Deployment:
             await self._write(api, before.get(api.name))
         self._warn_of_apis_without_file(before)
         while (left := end - time.monotonic()) > 0 and not await self.refresh(left):
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._rests.poll_seconds)
 
     async def log_undeployed(self) -> None:
         """Logs each API that is not deployed, after a last refresh."""
@@ -148,7 +160,7 @@ class Deployment:
                 self._output.event(f"APIs are not followed, by a fault of Gatewright's own: {error!r}", "error")
             rest = LEAST_REST * (time.monotonic() - began)
             settled = not (self.shortcomings() or self._newly_pending)
-            await asyncio.sleep(max(SETTLED_SECONDS if settled else UNSETTLED_SECONDS, rest))
+            await asyncio.sleep(max(SETTLED_SECONDS if settled else self._rests.unsettled_seconds, rest))
 
     async def refresh(self, wait: float = 0.0) -> bool:
         """Asks the controller how the APIs are, waiting so long for what nodes have yet to say. Whether it answered."""

@@ -25,11 +25,13 @@ ASK_SECONDS = 3.0
 class LogExport:
     """Takes lines from an output while it runs. `run` it; `flush` before the engine stops.
 
-    names: what is secret, until the engine says so.
+    names: what is secret, until the engine says so. most_bytes: of lines that wait; others are counted.
     """
 
-    def __init__(self, output: LogOutput, engine: EngineAdmin, names: SecretNames | None) -> None:
-        self._output, self._engine = output, engine
+    def __init__(
+        self, output: LogOutput, engine: EngineAdmin, names: SecretNames | None, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._output, self._engine, self._most_bytes = output, engine, most_bytes
         self._waiting: deque[tuple[bytes, int]] = deque()
         self._bytes = self._dropped = 0
         self._lock = threading.Lock()
@@ -40,7 +42,7 @@ class LogExport:
     def take(self, lines: bytes, count: int) -> None:
         """JSON lines, each with its end. From any thread; never blocks, never raises."""
         with self._lock:
-            if self._bytes + len(lines) > MOST_BYTES:
+            if self._bytes + len(lines) > self._most_bytes:
                 self._dropped += count
                 return
             self._waiting.append((lines, count))

@@ -47,11 +47,15 @@ class _Timed:
 
 
 class LogLevels:
-    """started: what each component was started with, parts of Envoy as "envoy.http". Close it before the processes are
-    stopped."""
+    """started: what each component was started with, parts of Envoy as "envoy.http". again_seconds: until a process
+    that gave no answer is asked again to go back. Close it before the processes are stopped.
+    """
 
-    def __init__(self, started: Mapping[str, str], apply: Apply, output: LogOutput) -> None:
+    def __init__(
+        self, started: Mapping[str, str], apply: Apply, output: LogOutput, again_seconds: float = AGAIN_SECONDS
+    ) -> None:
         self._started, self._apply, self._output = dict(started), apply, output
+        self._again_seconds = again_seconds
         self._set: dict[str, str] = {}
         self._timed: dict[str, _Timed] = {}
         self._one_change = asyncio.Lock()
@@ -140,7 +144,7 @@ class LogLevels:
                     to = self._counting().get(target, DEFAULT)
                     self._output.event("log level changed", of=target, to=to, because="its time is over")
                     return
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(self._again_seconds)
 
 
 def _component(target: str) -> str:

@@ -140,10 +140,12 @@ def build(options: Options, spent: PhaseTimes) -> None:
 
 
 def _mistakes_ofbuild(options: Options) -> list[str]:
+    from gatewright_builder import BuildOptions
+
     from gatewright_cli.builds import building  # here, because an image runs a build without holding the builder
 
     try:
-        building.build(options.manifest, options.output, import_seconds=options.import_limit)
+        building.build(BuildOptions(options.manifest, options.output, import_seconds=options.import_limit))
     except PreflightError as error:
         return error.mistakes
     return []

@@ -76,6 +76,7 @@ class ManagedProcess:
         on_pid: OnPid = lambda *_: None,
         stall_seconds: float = STALL_SECONDS,
         started_with: StartedWith = lambda spec: spec,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spec = spec
         self._started_with = started_with
@@ -86,7 +87,7 @@ class ManagedProcess:
         self.restarted_at: deque[str] = deque(maxlen=RESTARTS_KEPT)
         self._output = output
         self._on_change, self._on_pid = on_change, on_pid
-        self._stall_seconds = stall_seconds
+        self._stall_seconds, self._clock = stall_seconds, clock
         self._child: Child | None = None
         self._first_ready: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -235,9 +236,9 @@ class ManagedProcess:
 
     async def _probe(self, child: Child) -> str | None:
         """None once the process is ready; the obstacle, once it has stalled."""
-        progress, pause, report_at = Progress(time.monotonic()), POLL_SECONDS / 4, REPORT_SECONDS
+        progress, pause, report_at = Progress(self._clock()), POLL_SECONDS / 4, REPORT_SECONDS
         while obstacle := await self.spec.ready.obstacle():
-            now = time.monotonic()
+            now = self._clock()
             snapshot = Snapshot(obstacle, child.lines_read, child.cpu_seconds())
             if progress.stalled_for(snapshot, now) >= self._stall_seconds:
                 return obstacle

@@ -6,9 +6,10 @@ A wake-up of an idle process costs several times what is then done, for its memo
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 
-def until_next_tick(period: float) -> float:
+def until_next_tick(period: float, clock: Callable[[], float] = time.monotonic) -> float:
     """Seconds until the clock next passes a multiple of `period`; from half of it to one and a half."""
-    left = period - time.monotonic() % period
+    left = period - clock() % period
     return left if left >= period / 2 else left + period
