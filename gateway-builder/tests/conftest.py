@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from gatewright_builder.discovery import discover_policy
 from gatewright_builder.fetching.location import locate
+from gatewright_builder.fetching.source_request import FetchLimits
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.origin import Kind, Origin, Pin
@@ -210,22 +211,29 @@ def servers() -> Iterator[Callable[[], Server]]:
 
 @pytest.fixture
 def github(servers: Callable[[], Server], monkeypatch: pytest.MonkeyPatch) -> Server:
-    """What stands in for GitHub; it is asked without a token, and without long pauses."""
+    """What stands in for GitHub; it is asked without a token."""
     server = servers()
     monkeypatch.setenv("GATEWRIGHT_GITHUB_URL", server.url)
     for name in ("GATEWRIGHT_GITHUB_TOKEN", "GITHUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("gatewright_builder.fetching.retry.PAUSES", (0.01, 0.01, 0.01))
     return server
 
 
 @pytest.fixture
-def find() -> Find:
+def fetch_limits() -> FetchLimits:
+    """Those of `find`, without long pauses; tests that are about one parametrize it."""
+    return FetchLimits(pauses=(0.01, 0.01, 0.01))
+
+
+@pytest.fixture
+def find(fetch_limits: FetchLimits) -> Find:
     """Looks for the sources of one entry of a build.yaml in a folder."""
 
     def found(folder: Path, kind: Kind, source: str, pin: Pin | None = None, **more: str) -> Origin:
         entry = Entry(more.pop("name", "sample"), kind, source, 3, **more)
-        located = locate(Manifest(folder / "build.yaml", (entry,)), {entry.key: pin} if pin else {})
+        located = locate(
+            Manifest(folder / "build.yaml", (entry,)), {entry.key: pin} if pin else {}, limits=fetch_limits
+        )
         refuse_if_any(located.mistakes)
         return located.origins[0][1]
 

@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import threading
 
-import pytest
-from gatewright_builder import events
 from gatewright_builder.events import Event, Step, Waiting, step
 
 
-def test_a_step_that_takes_long_says_what_goes_on_and_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "FIRST_SECONDS", 0.01)
+def test_a_step_that_takes_long_says_what_goes_on_and_for_how_long() -> None:
     said, enough = list[Event](), threading.Event()
     part = "the first part"
 
@@ -19,7 +16,7 @@ def test_a_step_that_takes_long_says_what_goes_on_and_for_how_long(monkeypatch: 
         if len(said) == 4:
             enough.set()
 
-    with step(say, "a step", lambda: part):
+    with step(say, "a step", lambda: part, first_seconds=0.01):
         assert enough.wait(20)
     assert said[0] == Step("a step")
     waited = [event for event in said[1:4] if isinstance(event, Waiting)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from gatewright_builder import BuildError, BuildOptions, BuildResult, Step, build, stock_engine
-from gatewright_builder.sources import Sources
+from gatewright_builder.fetching.go_command import find_go
 from gatewright_builder.tree import write_tree
 
 TESTDATA = Path(__file__).parent / "testdata"
@@ -51,9 +52,19 @@ def shown(result: BuildResult) -> str:
     return subprocess.run([result.engine], capture_output=True, text=True, check=True, timeout=30).stdout
 
 
-def without_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_builder.fetching.go_command.find_go", lambda: None)
-    monkeypatch.setattr("gatewright_builder.engine_compilation.find_go", lambda: None)
+def without_go(monkeypatch: pytest.MonkeyPatch, scratch: Path) -> None:
+    """PATH as it is, but for Go: links stand for the other programs of the folders that have it."""
+    folders = []
+    for number, folder in enumerate(os.environ["PATH"].split(os.pathsep)):
+        folders.append(Path(folder))
+        if (Path(folder) / "go").exists():
+            folders[-1] = scratch / f"bin-{number}"
+            folders[-1].mkdir(parents=True)
+            for program in Path(folder).iterdir():
+                if program.name != "go":
+                    (folders[-1] / program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", os.pathsep.join(map(str, folders)))
+    assert find_go() is None
 
 
 def test_the_stock_engine_is_compiled_once_and_serves_all_that_it_has(
@@ -61,7 +72,7 @@ def test_the_stock_engine_is_compiled_once_and_serves_all_that_it_has(
 ) -> None:
     first = place.build("first", STOCK_ONLY)
     assert place.said == ["compiling the stock policy engine, once for all builds on this machine (may take minutes)"]
-    without_go(monkeypatch)
+    without_go(monkeypatch, place.folder / "path")
     second = place.build("second", PYTHON_ONLY)
     third = place.build("third", PYTHON_ONLY, STOCK_ONLY)
     assert place.said == []
@@ -76,7 +87,7 @@ def test_other_sources_of_a_policy_that_ships_get_an_engine_of_their_own(
     result = place.build("own", STOCK_ONLY)
     assert place.said == ["compiling the policy engine, for the stock one lacks Go policies of this build"]
     assert shown(result) == SHOWN.replace("old words", "mine")
-    without_go(monkeypatch)
+    without_go(monkeypatch, place.folder / "path")
     assert place.build("own", STOCK_ONLY).changed == (), "what is there needs no Go"
     with pytest.raises(BuildError, match="go: expected the Go toolchain on PATH, got none; install Go"):
         place.build("own", ANOTHER)
@@ -116,7 +127,7 @@ def installed(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     for folder in ("gateway-runtime/policy-engine", "sdk/go", "policies"):
         shutil.rmtree(place.product / folder)
     shutil.rmtree(place.folder / "cache")
-    without_go(monkeypatch)
+    without_go(monkeypatch, place.folder / "path")
     return place
 
 
@@ -136,7 +147,6 @@ def test_a_wheel_compiles_nothing_in(installed: Place) -> None:
     )
 
 
-def test_the_command_for_wheels_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
-    monkeypatch.setattr(stock_engine, "find_sources", lambda: Sources(place.product))
-    stock_engine.main(str(tmp_path / "for-wheel"))
+def test_the_command_for_wheels_writes_it(tmp_path: Path, place: Place) -> None:
+    stock_engine.main(str(tmp_path / "for-wheel"), str(place.product))
     assert sorted(path.name for path in (tmp_path / "for-wheel").iterdir()) == ["policy-engine", "policy-engine.json"]

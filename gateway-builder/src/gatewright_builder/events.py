@@ -53,14 +53,18 @@ def say_nothing(_: Event) -> None:
 
 
 @contextmanager
-def step(say: Say, text: str, part: Callable[[], str] | None = None) -> Iterator[None]:
+def step(
+    say: Say, text: str, part: Callable[[], str] | None = None, first_seconds: float = FIRST_SECONDS
+) -> Iterator[None]:
     """A Step, and as long as the body runs a Waiting after 2 s, 4 s, 8 s, 16 s, then every 30 s.
 
     part: names what of the step is under way at that moment; by default the step itself.
     """
     say(Step(text))
     over = threading.Event()
-    teller = threading.Thread(target=_tell, args=(say, part or (lambda: text), over), name="progress", daemon=True)
+    teller = threading.Thread(
+        target=_tell, args=(say, part or (lambda: text), over, first_seconds), name="progress", daemon=True
+    )
     teller.start()
     try:
         yield
@@ -69,8 +73,8 @@ def step(say: Say, text: str, part: Callable[[], str] | None = None) -> Iterator
         teller.join()
 
 
-def _tell(say: Say, part: Callable[[], str], over: threading.Event) -> None:
-    began, pause = time.monotonic(), FIRST_SECONDS
+def _tell(say: Say, part: Callable[[], str], over: threading.Event, first_seconds: float) -> None:
+    began, pause = time.monotonic(), first_seconds
     while not over.wait(pause):
         seconds = time.monotonic() - began
         say(Waiting(part(), seconds))

@@ -1,6 +1,6 @@
 """The stock engine: the policies that ship, compiled in. It serves any Python policy, so most builds need no Go.
 
-python -m gatewright_builder.stock_engine FOLDER     writes it into FOLDER: how a wheel gets the one that it ships
+python -m gatewright_builder.stock_engine FOLDER [CHECKOUT]     writes it into FOLDER: how a wheel gets its own
 """
 
 from __future__ import annotations
@@ -122,10 +122,11 @@ def stock_policies(sources: Sources) -> tuple[Policy, ...]:
     return of_runtime(validate(discover(located)), Runtime.GO)
 
 
-def main(folder: str) -> None:
-    """Writes the stock engine of the sources around this package into a folder."""
+def main(folder: str, checkout: str = "") -> None:
+    """Writes the stock engine of a checkout into a folder; by default of the one around this package."""
     try:
-        engine = find_stock_engine((), find_sources(), user_cache(), user_records())
+        sources = find_sources(Path(checkout) if checkout else None)
+        engine = find_stock_engine((), sources, user_cache(), user_records())
         if engine is None:
             sys.exit("expected the engine's Go sources, got a wheel without them; run this in a checkout")
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def server(servers: Callable[[], Server], monkeypatch: pytest.MonkeyPatch) -> Server:
-    monkeypatch.setattr("gatewright_builder.fetching.retry.PAUSES", (0.0, 0.0, 0.0))
+def server(servers: Callable[[], Server]) -> Server:
     return servers()
 
 
 def fetch(url: str, said: list[Event] | None = None, limit: int = 1 << 20, **headers: str) -> bytes:
     file = io.BytesIO(b"")
-    download(url, file, "it", (said if said is not None else []).append, headers=headers, limit=limit)
+    download(
+        url, file, "it", (said if said is not None else []).append, headers=headers, limit=limit, pauses=(0.0, 0.0, 0.0)
+    )
     return file.getvalue()
 
 
@@ -77,7 +78,6 @@ def test_redirects_end(server: Server) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://host/a", "http://[/a"])
-def test_no_such_address_is_a_permanent_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_builder.fetching.retry.PAUSES", (0.0, 0.0, 0.0))
+def test_no_such_address_is_a_permanent_error(url: str) -> None:
     with pytest.raises((PermanentError, TransientError)):
         fetch(url)

@@ -78,7 +78,6 @@ def test_a_version_that_is_not_there_is_said(module: Find) -> None:
 
 
 def test_a_proxys_password_stays_out_of_the_message(module: Find, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_builder.fetching.retry.PAUSES", (0.01,))
     monkeypatch.setenv("GOPROXY", "http://robot:s3cretw0rd@127.0.0.1:1/go")
     said = refused(module, "v7.0.0")
     assert "127.0.0.1:1" in said

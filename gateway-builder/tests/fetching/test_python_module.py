@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_builder.fetching import archive
 from gatewright_builder.fetching.archive import Limits
+from gatewright_builder.fetching.source_request import FetchLimits
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Kind, Origin, Pin
 from gatewright_builder.tree import Tree, read_tree
@@ -123,8 +123,8 @@ def test_a_token_reaches_its_own_server_and_no_other_and_no_message(
     assert "t0psecret" not in said
 
 
-def test_what_is_too_big_is_cut(module: Find, github: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "LIMITS", Limits(packed=1000))
+@pytest.mark.parametrize("fetch_limits", [FetchLimits(archive=Limits(packed=1000))])
+def test_what_is_too_big_is_cut(module: Find, github: Server) -> None:
     github.answer(PATH, bytes(5000))
     assert f"expected an archive of {SOURCE}, got more than 1,000 bytes" in refused(module)
 

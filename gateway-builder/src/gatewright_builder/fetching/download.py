@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
 import httpx
 
 from gatewright_builder.events import Download, Say
-from gatewright_builder.fetching.retry import PermanentError, TransientError, retry
+from gatewright_builder.fetching.retry import PAUSES, PermanentError, TransientError, retry
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 MAX_REDIRECTS = 5
 TELL_EVERY = 1 << 18
 
 
-def download(url: str, file: BinaryIO, what: str, say: Say, *, headers: Mapping[str, str], limit: int) -> None:
+def download(
+    url: str,
+    file: BinaryIO,
+    what: str,
+    say: Say,
+    *,
+    headers: Mapping[str, str],
+    limit: int,
+    pauses: Sequence[float] = PAUSES,
+) -> None:
     """Writes what url has, at most `limit` bytes, into an empty file. Raises PermanentError, or TransientError at last.
 
     Credentials in headers reach url's own server only: a redirect to another one goes without.
     """
     with httpx.Client(timeout=TIMEOUT, headers=headers, follow_redirects=True, max_redirects=MAX_REDIRECTS) as client:
-        retry(lambda: _attempt(client, url, file, what, say, limit))
+        retry(lambda: _attempt(client, url, file, what, say, limit), pauses)
 
 
 def _attempt(client: httpx.Client, url: str, file: BinaryIO, what: str, say: Say, limit: int) -> None:

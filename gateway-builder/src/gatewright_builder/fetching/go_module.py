@@ -52,7 +52,7 @@ def _module(request: SourceRequest) -> Module:
     if not request.pin:
         request.say(Step(f"fetching {request.name}"))
     try:
-        return retry(lambda: _download(request, f"{path}@{version}"))
+        return retry(lambda: _download(request, f"{path}@{version}"), request.limits.pauses)
     except TransientError as error:
         raise request.error(f"the module {request.name}", str(error), CURE) from error
 

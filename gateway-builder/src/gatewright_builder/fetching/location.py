@@ -14,7 +14,7 @@ from gatewright_builder.fetching.go_module import find_go_module
 from gatewright_builder.fetching.licence import licence_of_folder
 from gatewright_builder.fetching.pip_package import find_pip_package
 from gatewright_builder.fetching.python_module import find_python_module
-from gatewright_builder.fetching.source_request import SourceRequest
+from gatewright_builder.fetching.source_request import USUAL, FetchLimits, SourceRequest
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import Mistakes
 from gatewright_builder.origin import NAMED, Kind, Origin, Pin
@@ -40,6 +40,7 @@ def locate(
     pins: Mapping[str, Pin] | None = None,
     say: Say = say_nothing,
     product: Sources | None = None,
+    limits: FetchLimits = USUAL,
 ) -> Located:
     """Finds every policy's sources. With a pin, none but the very same.
 
@@ -50,7 +51,7 @@ def locate(
     mistakes, cache = Mistakes(list(manifest.mistakes)), user_cache()
     for entry in manifest.entries:
         with mistakes.gather():
-            request = SourceRequest(manifest, entry, (pins or {}).get(entry.key), cache, say, product)
+            request = SourceRequest(manifest, entry, (pins or {}).get(entry.key), cache, say, product, limits)
             origins.append((entry, FINDERS[entry.kind](request)))
     return Located(manifest, tuple(origins), tuple(mistakes.found))
 

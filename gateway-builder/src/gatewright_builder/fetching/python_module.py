@@ -8,8 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gatewright_builder.events import Step
-from gatewright_builder.fetching import archive
-from gatewright_builder.fetching.archive import ArchiveError, read_archive
+from gatewright_builder.fetching.archive import Archive, ArchiveError, read_archive
 from gatewright_builder.fetching.licence import licence_of_folder
 from gatewright_builder.fetching.retry import PermanentError, TransientError
 from gatewright_builder.fetching.source_request import SourceRequest
@@ -69,16 +68,18 @@ def _fetched(request: SourceRequest) -> tuple[Path, Pin]:
     return request.cache.keep(found.tree), pin
 
 
-def _fetch(request: SourceRequest, wanted: Reference) -> archive.Archive:
+def _fetch(request: SourceRequest, wanted: Reference) -> Archive:
     from gatewright_builder.fetching.download import (
         download,  # here, because an HTTP client takes longer than a small build
     )
 
+    limits = request.limits
     with request.cache.scratch() as folder, (Path(folder) / "archive.tar.gz").open("w+b") as file:
         try:
-            download(wanted.url, file, request.name, request.say, headers=_headers(), limit=archive.LIMITS.packed)
+            most, pauses = limits.archive.packed, limits.pauses
+            download(wanted.url, file, request.name, request.say, headers=_headers(), limit=most, pauses=pauses)
             file.seek(0)
-            return read_archive(file, wanted.folder or ".", archive.LIMITS)
+            return read_archive(file, wanted.folder or ".", limits.archive)
         except PermanentError as error:
             raise request.error(f"an archive of {request.name}", str(error), _cure(error)) from error
         except ArchiveError as error:

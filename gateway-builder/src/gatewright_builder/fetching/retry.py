@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 PAUSES = (0.5, 1.5, 4.0)  # seconds
@@ -22,11 +22,11 @@ class PermanentError(Exception):
         self.status = status
 
 
-def retry(attempt: Callable[[], T]) -> T:
+def retry(attempt: Callable[[], T], pauses: Sequence[float] = PAUSES, sleep: Callable[[float], None] = time.sleep) -> T:
     """What attempt answers; TransientError is raised only after the last try."""
-    for pause in PAUSES:
+    for pause in pauses:
         try:
             return attempt()
         except TransientError:
-            time.sleep(pause)
+            sleep(pause)
     return attempt()

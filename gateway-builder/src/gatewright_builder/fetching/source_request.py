@@ -5,13 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatewright_builder.events import Say
+from gatewright_builder.fetching.archive import LIMITS, Limits
 from gatewright_builder.fetching.cache import Cache
+from gatewright_builder.fetching.retry import PAUSES
 from gatewright_builder.manifest import Entry, Manifest
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.origin import Pin
 from gatewright_builder.sources import Sources
 
 CHANGED = "if that is meant to be so, take its entry out of build.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """pauses: in seconds, before what has failed by accident is tried again. archive: what one may have."""
+
+    pauses: tuple[float, ...] = PAUSES
+    archive: Limits = LIMITS
+
+
+USUAL = FetchLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +40,7 @@ class SourceRequest:
     cache: Cache
     say: Say
     product: Sources
+    limits: FetchLimits = USUAL
 
     @property
     def name(self) -> str:
