@@ -1,0 +1,38 @@
+package certificates
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
+)
+
+// TestFilesThatDoNotFitAreSaidAtTheSecondLook: at the first one of them may not be written yet.
+func TestFilesThatDoNotFitAreSaidAtTheSecondLook(t *testing.T) {
+	ca, folder := certificatestest.NewAuthority(t, "ca"), t.TempDir()
+	first, next := ca.Issue("first.example"), ca.Issue("next.example")
+	paths := certificatestest.Write(t, folder, map[string][]byte{"chain": first.Chain, "key": first.Key})
+	sources := Sources{Certificates: map[string]Certificate{"web": {File: paths["chain"], KeyFile: paths["key"]}}}
+	held, err := Load(sources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	w := &watch{sources: sources, held: held, marks: map[string]mark{}, log: slog.New(slog.NewTextHandler(&text, nil))}
+	looks := func(when string, said int, changed bool) {
+		t.Helper()
+		if got := w.look(time.Now()); got != changed || strings.Count(text.String(), "cannot be used") != said {
+			t.Fatalf("%s: expected %d mistakes to be said, and changed %t, got %t:\n%s", when, said, changed, got, &text)
+		}
+	}
+	looks("before", 0, false)
+	certificatestest.Write(t, folder, map[string][]byte{"chain": next.Chain})
+	looks("with a key of before", 0, false)
+	looks("still so", 1, false)
+	looks("and still", 1, false)
+	certificatestest.Write(t, folder, map[string][]byte{"key": next.Key})
+	looks("with both", 1, true)
+}
