@@ -30,11 +30,28 @@ type Issued struct{ Chain, Key []byte }
 // NewAuthority makes an authority with a key of its own.
 func NewAuthority(t testing.TB, name string) *Authority {
 	t.Helper()
+	return newAuthority(t, name, nil)
+}
+
+// NewAuthority makes an authority that this one has signed.
+func (a *Authority) NewAuthority(name string) *Authority {
+	a.t.Helper()
+	return newAuthority(a.t, name, a)
+}
+
+// newAuthority makes one that signer has signed; nil: itself.
+func newAuthority(t testing.TB, name string, signer *Authority) *Authority {
+	t.Helper()
 	key := Key(t, elliptic.P256())
 	template := &x509.Certificate{SerialNumber: serial(t), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
 		NotAfter: time.Now().Add(90 * 24 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
-	a := &Authority{t: t, key: key}
-	der := a.sign(template, template, key.Public())
+	a, parent := &Authority{t: t, key: key}, template
+	if signer == nil {
+		signer = a
+	} else {
+		parent = signer.certificate
+	}
+	der := signer.sign(template, parent, key.Public())
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
 		t.Fatal(err)
