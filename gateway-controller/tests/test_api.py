@@ -17,7 +17,7 @@ from gatewright_controller.translate import EdgeSettings
 from gatewright_controller.versions import attachments
 from gatewright_documents.values import JsonObject
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 PROBLEM = "application/problem+json"
 Connect = Callable[[Controller], Node]
 

@@ -21,7 +21,7 @@ from gatewright_documents.values import JsonObject
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 KEYED = b"""
 name: keyed
@@ -100,7 +100,7 @@ async def test_mistakes_of_a_dry_run_have_their_lines(client: httpx.AsyncClient)
 
 async def test_a_dry_run_asks_no_node(client: httpx.AsyncClient, orders: JsonObject) -> None:
     """No node is connected, for which a write would wait."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await client.post("/v1/apis?dry_run=true&wait=300", json=orders)).status_code == 200
 
 

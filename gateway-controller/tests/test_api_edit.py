@@ -10,7 +10,7 @@ from gatewright_controller.accept import prefers_yaml
 from gatewright_controller.controller import Controller
 from gatewright_documents.values import JsonObject
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 YAML = {"accept": "application/yaml"}
 YAML_BODY = {"content-type": "application/yaml"}
 

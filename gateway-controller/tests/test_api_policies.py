@@ -13,7 +13,7 @@ from gatewright_controller.deployment import Node
 from gatewright_controller.translate import EdgeSettings
 from gatewright_documents.values import JsonObject
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 Connect = Callable[[Controller], Node]
 
 

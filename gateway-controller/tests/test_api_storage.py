@@ -12,7 +12,7 @@ from gatewright_controller.deployment import Node
 from gatewright_controller.store import SqliteStore
 from gatewright_documents.values import JsonObject
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 PROBLEM = "application/problem+json"
 
 

@@ -113,7 +113,7 @@ async def test_what_becomes_of_it_on_nodes_is_told(controller: Controller) -> No
 async def test_a_write_waits_for_nodes(controller: Controller) -> None:
     async with api(controller, None) as client:
         node = connected(controller.deployment)
-        writing = asyncio.create_task(client.put("/v1/gateway?wait=5", json=written()))
+        writing = asyncio.create_task(client.put("/v1/gateway?wait=60", json=written()))
         while not (sent := controller.deployment.next_update(node).gateway).digest:
             await asyncio.sleep(0.01)
         assert not writing.done()

@@ -18,7 +18,7 @@ from gatewright_controller.node_server import start_node_server
 from gatewright_controller.observations import Observations
 from grpc import aio
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 ALL = tuple(node_documents.DOCUMENTS.values())
 ClientWith = Callable[[ApiLimits], httpx.AsyncClient]
 TEXT = "text/plain; version=1.0.0; charset=utf-8"
@@ -31,7 +31,7 @@ async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:  # noqa: AR
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -53,7 +53,7 @@ class ConnectedNode:
         await self._observe.write(node_pb2.Observed(node_id=self.id, documents=documents))  # type: ignore[arg-type]
 
     async def asked(self) -> node_pb2.Observation:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             message = await self._observe.read()
         assert isinstance(message, node_pb2.Observation), message
         return message

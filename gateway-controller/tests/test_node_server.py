@@ -18,7 +18,7 @@ from gatewright_controller.observations import Observations
 from gatewright_controller.translate import Bundle
 from grpc import aio
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 def bundle(api: str, digest: str) -> Bundle:
@@ -104,7 +104,7 @@ async def node(deployment: Deployment, address: str) -> AsyncIterator[NodeStream
 
 
 async def until(deployment: Deployment, condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await deployment.wait_for_change()
 

@@ -10,7 +10,7 @@ import pytest
 from gatewright_controller.peers import PeerCheck, Rule
 from gatewright_controller.private_socket import PrivateSocket, Serve
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 MUCH = bytes(16 * 1024 * 1024)
 """More than the kernel and a stream take for a reader that does not read."""
 

@@ -11,7 +11,7 @@ import pytest
 from gatewright_controller.peers import PeerCheck, Rule
 from gatewright_controller.relay import Relay, Unnamed
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 async def echo(path: Path, greeting: bytes = b"") -> asyncio.Server:

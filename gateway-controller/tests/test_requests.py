@@ -27,7 +27,7 @@ from gatewright_controller.request_recording import RecordingTimes
 from gatewright_controller.request_sending import AnswerLimits
 from gatewright_documents.values import JsonObject
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 ClientWith = Callable[[ApiLimits], httpx.AsyncClient]
 UNRECORDED = {"record": False, "path": "/x"}
@@ -42,11 +42,13 @@ class Listener:
         self.port = 0
         self.received = self.body = b""
         self.clients: list[str] = []
+        self.writers: list[asyncio.StreamWriter] = []
         self.ended = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = writer.get_extra_info("peername")
         self.clients.append(f"{host}:{port}")
+        self.writers.append(writer)
         self.received = await reader.readuntil(b"\r\n\r\n")
         if length := re.search(rb"content-length: (\d+)", self.received):
             self.body = await reader.readexactly(int(length[1]))
@@ -275,7 +277,7 @@ async def test_a_body_without_end_is_not_read_on(listening: Listener, client_wit
     assert answer["error"] == "more than 1000000 bytes came; the rest was not read"
     assert answer["body"]["text"] == "xxxx"
     assert 1_000_000 < answer["body"]["size"] < 2_000_000
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await listening.ended.wait()
 
 
@@ -289,8 +291,8 @@ async def test_an_answer_that_does_not_end_in_time_is_told_as_far_as_it_came(
     client: httpx.AsyncClient, listening: Listener
 ) -> None:
     listening.answers, listening.holds = [b"HTTP/1.1 200 OK\r\n\r\nthe beginning"], True
-    answer = await sent(client, seconds=1)
-    assert answer["error"] == "the answer had not ended after 1 s"
+    answer = await sent(client, seconds=3)  # by when it has begun
+    assert answer["error"] == "the answer had not ended after 3 s"
     assert answer["body"] == {"size": 13, "text": "the beginning", "truncated": True}
 
 
@@ -380,13 +382,14 @@ async def test_a_listener_that_is_away_is_named_with_a_command(client: httpx.Asy
 async def test_a_few_at_once_and_no_more(listening: Listener, client_with: ClientWith) -> None:
     client = client_with(limited(most_at_once=1))
     listening.answers, listening.holds = [], True
-    first = asyncio.create_task(client.post("/v1/requests", json={**UNRECORDED, "seconds": 2}))
-    async with asyncio.timeout(20):
+    first = asyncio.create_task(client.post("/v1/requests", json=UNRECORDED))
+    async with asyncio.timeout(60):
         while not listening.clients:
             await asyncio.sleep(0.005)
     answer = await client.post("/v1/requests", json=UNRECORDED)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert (await first).status_code == 504
+    listening.writers[0].write(OK)
+    assert (await first).json()["status"] == 200
     listening.answers, listening.holds = [OK], False
     assert (await sent(client))["status"] == 200
 
@@ -428,7 +431,7 @@ async def test_a_node_that_is_about_to_tell_is_waited_for(
     """It has come, and its stream for observations has yet to: as after the start of either."""
     observations.nodes_changed()
     asked = asyncio.create_task(sent(client, record=True))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not listening.clients:
             await asyncio.sleep(0.005)
     for _ in range(200):  # turns in which it would have been sent

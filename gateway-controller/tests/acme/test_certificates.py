@@ -68,7 +68,7 @@ async def kept(
 
 
 async def until(what: object) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not what():  # type: ignore[operator]
             await asyncio.sleep(0.01)
 

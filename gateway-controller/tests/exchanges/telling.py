@@ -40,7 +40,7 @@ class TellingNode:
         """The next thing that the controller asks for. begins: where exchanges are to be told as they end, it says that
         they will be, as an engine does.
         """
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             message = await self._call.read()
         assert isinstance(message, node_pb2.Observation), message
         if begins and not (message.kept or message.untold or message.stop):
@@ -68,7 +68,7 @@ class Stream:
 
     async def next(self, *, settled: bool = True) -> tuple[str, Any]:
         """settled: but for nodes that are about to tell."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (line := await anext(self.lines)):
                 pass
         ((event, data),) = json.loads(line).items()
@@ -115,6 +115,6 @@ class Served:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)

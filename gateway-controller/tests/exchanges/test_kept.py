@@ -14,7 +14,7 @@ from gatewright_controller.exchange_api import ExchangeTimes
 
 from .telling import TELLS, Served, TellingNode, exchange
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 async def answer_kept(node: TellingNode, *exchanges: bytes) -> node_pb2.Observation:

