@@ -19,7 +19,7 @@ from gatewright_builder import BuildError, BuildOptions, BuildResult, Event, Ste
 from gatewright_builder.tree import read_tree, write_tree
 
 TESTDATA = Path(__file__).parent / "testdata"
-pytestmark = [pytest.mark.compiles, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.compiles, pytest.mark.timeout(180)]
 
 
 @dataclass

@@ -24,7 +24,7 @@ HANGS = {
         "policy.py:4 in wait < policy.py:6 in <module>",
     ),
 }
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture
@@ -61,17 +61,14 @@ def test_an_import_that_never_ends_is_cut_and_its_place_is_named(
     "source",
     [
         b"import threading\nthreading.Thread(target=threading.Event().wait).start()\n",
-        b"import os, time\nif os.fork() == 0:\n    time.sleep(30)\n    os._exit(0)\n",
+        b"import os, time\nif os.fork() == 0:\n    time.sleep(3600)\n    os._exit(0)\n",
     ],
     ids=["a thread", "a process"],
 )
 def test_what_a_policy_leaves_running_at_import_holds_nothing_up(
     tmp_path: Path, made: Callable[[bytes], Policy], source: bytes
 ) -> None:
-    policy = made(source)
-    began = time.monotonic()
-    ImportCheck(Path(sys.executable), tmp_path / "executor", (policy,)).run()
-    assert time.monotonic() - began < 20
+    ImportCheck(Path(sys.executable), tmp_path / "executor", (made(source),), limit=3600.0).run()
 
 
 def test_a_check_that_is_stopped_before_it_runs_ends_at_once(tmp_path: Path, made: Callable[[bytes], Policy]) -> None:
@@ -125,7 +122,7 @@ def _has_ended(pidfd: int) -> bool:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

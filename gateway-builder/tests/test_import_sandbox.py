@@ -15,7 +15,7 @@ from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import below, write_tree
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 DEFINITION = b"name: sample\nversion: v1.0.0\nruntime: python\nprocessingMode:\n  requestHeaderMode: PROCESS\n"
 SECRET = "s3cr3t-t0ken"  # noqa: S105
 Import = Callable[..., str]

@@ -13,7 +13,7 @@ import pytest
 from gatewright_builder import BuildError, BuildOptions, BuildResult, Note, build
 from gatewright_builder.tree import write_tree
 
-pytestmark = [pytest.mark.compiles, pytest.mark.timeout(120), pytest.mark.usefixtures("fresh_cache")]
+pytestmark = [pytest.mark.compiles, pytest.mark.timeout(180), pytest.mark.usefixtures("fresh_cache")]
 SECRETS = ("GITHUB_TOKEN", "GATEWRIGHT_GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "CI_JOB_TOKEN", "UV_PUBLISH_TOKEN")
 DEFINITION = "name: sample\nversion: v1.0.0\nruntime: python\nprocessingMode:\n  requestHeaderMode: PROCESS\n"
 POLICY = "def on_request(ctx, params): ...\n"

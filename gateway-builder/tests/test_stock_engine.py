@@ -14,7 +14,7 @@ from gatewright_builder.fetching.go_command import find_go
 from gatewright_builder.tree import write_tree
 
 TESTDATA = Path(__file__).parent / "testdata"
-pytestmark = [pytest.mark.compiles, pytest.mark.timeout(120), pytest.mark.usefixtures("fresh_cache", "packages")]
+pytestmark = [pytest.mark.compiles, pytest.mark.timeout(180), pytest.mark.usefixtures("fresh_cache", "packages")]
 STOCK_ONLY = "{name: add-headers, filePath: policies/add-headers}"
 PYTHON_ONLY = "{name: paint, filePath: policies/paint}"
 ANOTHER = "{name: add-headers, filePath: policies/add-headers-next}"

@@ -15,7 +15,7 @@ from gatewright_builder.records import Records, contents_of
 from gatewright_builder.tree import write_tree
 
 TESTDATA = Path(__file__).parent / "testdata"
-pytestmark = [pytest.mark.compiles, pytest.mark.timeout(120), pytest.mark.usefixtures("packages")]
+pytestmark = [pytest.mark.compiles, pytest.mark.timeout(180), pytest.mark.usefixtures("packages")]
 PAINT = "{name: paint, filePath: policies/paint}"
 ADD_HEADERS = "{name: add-headers, filePath: policies/add-headers}"
 EVIL = b"#!/bin/sh\necho evil\n"

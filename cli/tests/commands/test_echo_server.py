@@ -24,7 +24,7 @@ def port() -> Iterator[int]:
         process.terminate()
         assert process.stderr is not None
         assert json.loads(process.stderr.read())["address"] == f"127.0.0.1:{port}"
-        assert process.wait(20) in (0, -15)
+        assert process.wait(60) in (0, -15)
 
 
 def wait_until_it_listens(port: int) -> None:

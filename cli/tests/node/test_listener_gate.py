@@ -27,7 +27,7 @@ def listening(host: str, port: int, count: int) -> Iterator[list[socket.socket]]
 
 
 def connected(host: str, port: int) -> socket.socket:
-    return socket.create_connection((host, port), timeout=2.0)
+    return socket.create_connection((host, port), timeout=60.0)
 
 
 def is_turned_away(host: str, port: int) -> bool:
@@ -89,13 +89,13 @@ def test_it_waits_for_the_queue_and_for_the_listeners() -> None:
             assert not waiting.done()
             for each in theirs:
                 serve(each)
-            await asyncio.wait_for(waiting, 2.0)
+            await asyncio.wait_for(waiting, 60.0)
             waiting = asyncio.create_task(gate.until_gone())
             await asyncio.wait({waiting}, timeout=0.1)
             assert not waiting.done()
             for each in theirs:
                 each.close()
-            await asyncio.wait_for(waiting, 2.0)
+            await asyncio.wait_for(waiting, 60.0)
             gate.close()
             client.close()
 

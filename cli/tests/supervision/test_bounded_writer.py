@@ -36,7 +36,7 @@ def test_what_is_written_comes_out_whole_and_in_order(pipe: tuple[int, int]) -> 
     writer = BoundedWriter(pipe[1], lost, threading.Lock())
     for number in range(100):
         writer.write(b"%d\n" % number, 1)
-    writer.close(10.0)
+    writer.close(60.0)
     os.close(pipe[1])
     assert read_all(pipe[0]) == b"".join(b"%d\n" % number for number in range(100))
 
@@ -59,9 +59,9 @@ def test_where_nobody_reads_it_drops_and_says_how_many_lines_once_there_is_room(
 
     reading = threading.Thread(target=read)
     reading.start()
-    writer.close(10.0)
+    writer.close(60.0)
     os.close(pipe[1])
-    reading.join(10.0)
+    reading.join(60.0)
     lines = found[0].split(b"\n")[:-1]
     assert lines.count(LINE[:-1]) == written
     assert [line for line in lines if line != LINE[:-1]] == [b"lost 5"]
@@ -71,6 +71,6 @@ def test_a_reader_that_has_gone_is_no_failure(pipe: tuple[int, int]) -> None:
     writer = BoundedWriter(pipe[1], lost, threading.Lock())
     os.close(pipe[0])
     writer.write(LINE, 1)
-    writer.close(10.0)
+    writer.close(60.0)
     assert writer.is_full
     writer.write(LINE, 1)

@@ -30,7 +30,7 @@ def written(output: LogOutput, read_end: int, *write_ends: int) -> list[bytes]:
     found: list[bytes] = []
     reader = threading.Thread(target=lambda: found.append(read_all(read_end)))
     reader.start()
-    output.close(seconds=20.0)
+    output.close(seconds=60.0)
     for write_end in write_ends:
         os.close(write_end)
     reader.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import time
 from pathlib import PurePosixPath
 
 import pytest
@@ -148,19 +149,18 @@ def test_headers_that_announce_headers_without_end_are_refused() -> None:
         read_archive(raw(*[header("repo/p/a", b"0", tarfile.XHDTYPE)] * 2_000), "p", Limits())
 
 
-@pytest.mark.timeout(20)
 def test_a_path_without_end_is_refused() -> None:
     with pytest.raises(ArchiveError, match="expected paths of at most 1,024 characters, got 10,008"):
         read_archive(packed(member("repo/p/" + "a/" * 5_000 + "b")), "p")
 
 
-@pytest.mark.timeout(20)
 def test_many_files_take_a_time_that_grows_with_their_number() -> None:
-    many = [member(f"repo/p/{number % 100}/{number}", b"") for number in range(19_000)]
-    assert len(read_archive(packed(*many), "p").tree) == 19_000
+    many = packed(*(member(f"repo/p/{number % 100}/{number}", b"") for number in range(19_000)))
+    began = time.process_time()
+    assert len(read_archive(many, "p").tree) == 19_000
+    assert time.process_time() - began < 20
 
 
-@pytest.mark.timeout(60)
 def test_ten_gigabytes_of_nothing_stop_at_the_limit() -> None:
     info = tarfile.TarInfo("repo/p/zeros")
     info.size = 10 << 30

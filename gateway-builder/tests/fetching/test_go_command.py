@@ -12,7 +12,7 @@ from gatewright_builder import BuildError, BuildOptions, BuildResult, Note, buil
 from gatewright_builder.fetching.go_command import go, toolchain
 
 TESTDATA = Path(__file__).parent.parent / "testdata"
-pytestmark = [pytest.mark.compiles, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.compiles, pytest.mark.timeout(180)]
 LIBRARY = "example.com/words"
 
 

@@ -11,7 +11,7 @@ from gatewright_builder.origin import Kind, Origin, Pin
 from gatewright_builder.tree import read_tree, write_tree
 
 Find = Callable[..., Origin]
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 MODULE = "example.com/policies/stamp"
 FILES = {
     "policy-definition.yaml": b"name: stamp\nversion: v1.0.0\nruntime: go\n",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from conftest import Server
 
 Find = Callable[..., Origin]
-pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("fresh_cache")]
+pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("fresh_cache")]
 SOURCE = "acme-limit>=1,<2"
 
 

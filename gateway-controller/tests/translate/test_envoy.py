@@ -38,7 +38,7 @@ from gatewright_documents.yaml_reader import parse_yaml
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 TESTDATA = Path(__file__).parent.parent / "testdata"
 SETTINGS = EdgeSettings(trusted_ca=str(TESTDATA / "ca.pem"))
 

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 
 from .goldens import check, difference, differences
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 GOLDEN = Path(__file__).parent.parent / "testdata" / "gateways" / "golden"
 DEFAULT, HTTPS = GOLDEN / "default.in.yaml", GOLDEN / "https.in.yaml"
 INPUTS = sorted(GOLDEN.glob("*.in.yaml"))
