@@ -30,7 +30,7 @@ def test_a_process_is_scheduled_as_asked_for_and_the_bench_as_before(tmp_path: P
 def test_a_server_that_never_answers_is_an_error_with_its_last_lines(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with processes.running([sys.executable, "-c", "import sys; sys.exit('no such port')"], log) as process:
-        process.wait(10)
+        process.wait(60)
         with pytest.raises(BenchError, match=r"(?s)expected 200 from .*refused.*│ no such port"):
             processes.await_answer(processes.free_port(), "/plain", process, log)
 
