@@ -18,6 +18,7 @@ import (
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/admin"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
@@ -141,7 +142,7 @@ func TestAStopLetsExchangesEnd(t *testing.T) {
 	}()
 	<-gate.entered
 	engine.stop()
-	eventually(t, "no longer ready", func() bool {
+	await.Until(t, "no longer ready", func() bool {
 		return engine.status("/ready") == http.StatusServiceUnavailable
 	})
 	close(gate.open)
@@ -263,13 +264,9 @@ func TestOnlyAManifestWithPythonPoliciesConnectsToExecutors(t *testing.T) {
 		engine := startEngine(t, directory, c.manifest, registerMark, withController(address),
 			func(o *Options) { o.Executors = map[string][]string{"default": {"unix:" + directory + "/py"}} })
 		if c.connects {
-			select {
-			case <-connected:
-			case <-time.After(10 * time.Second):
-				t.Error("expected the engine to connect to the executor")
-			}
+			await.Receive(t, connected, "a connection of the engine to the executor")
 		}
-		eventually(t, "a hello", func() bool { return controller.helloPolicies() == 1 })
+		await.Until(t, "a hello", func() bool { return controller.helloPolicies() == 1 })
 		_ = engine.end()
 		_ = executor.Close()
 		if !c.connects && len(connected) > 0 {
@@ -325,7 +322,7 @@ func TestTheAdminListenerComesWithTheGateway(t *testing.T) {
 		c.send(t, &nodev1.Update{Revision: revision, Gateway: &nodev1.Gateway{Digest: fmt.Sprint(revision), Telemetry: telemetry}})
 	}
 	send(1, &nodev1.Telemetry{Admin: &nodev1.Admin{Address: "127.0.0.1"}})
-	eventually(t, "it listens", func() bool { return ask[admin.Stats](engine, "/stats").Listener != "" })
+	await.Until(t, "it listens", func() bool { return ask[admin.Stats](engine, "/stats").Listener != "" })
 	at := "http://" + ask[admin.Stats](engine, "/stats").Listener
 	for path, want := range map[string]string{"/metrics": "gatewright_build_info{", "/healthz": `"ok"`, "/ready": `"ready"`, "/stats": "404"} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at+path, http.NoBody)
@@ -344,5 +341,5 @@ func TestTheAdminListenerComesWithTheGateway(t *testing.T) {
 		}
 	}
 	send(2, &nodev1.Telemetry{Admin: &nodev1.Admin{Disabled: true}})
-	eventually(t, "it has ended", func() bool { return ask[admin.Stats](engine, "/stats").Listener == "" })
+	await.Until(t, "it has ended", func() bool { return ask[admin.Stats](engine, "/stats").Listener == "" })
 }

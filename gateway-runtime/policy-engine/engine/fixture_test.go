@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,6 +24,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/await"
+	"gatewright.dev/policy-engine/internal/logtest"
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -72,29 +73,11 @@ func markFactory(gate *gate) v1alpha.Factory {
 const markManifest = `{"version":1,"policies":[{"name":"mark","version":"v1.0.0","runtime":"go","definitionDigest":"d",
 	"definition":{"name":"mark","version":"v1.0.0","runtime":"go","processingMode":{"requestHeaderMode":"PROCESS"}}}]}`
 
-// lines collects a log and can be read while it is written.
-type lines struct {
-	mutex sync.Mutex
-	text  bytes.Buffer
-}
-
-func (l *lines) Write(line []byte) (int, error) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *lines) String() string {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.text.String()
-}
-
 // testEngine is an engine that runs in the tests' process.
 type testEngine struct {
 	t         *testing.T
 	directory string
-	log       *lines
+	log       *logtest.Log
 	stop      context.CancelFunc
 	engine    *Engine
 	admin     *http.Client
@@ -113,7 +96,7 @@ func optionsIn(t *testing.T, directory, manifest string) Options {
 // startEngine starts an engine that serves once this returns, and that the test's end stops.
 func startEngine(t *testing.T, directory, manifest string, register func(*Registry), change ...func(*Options)) *testEngine {
 	t.Helper()
-	e := &testEngine{t: t, directory: directory, log: &lines{}, admin: socketClient(directory + "/engine")}
+	e := &testEngine{t: t, directory: directory, log: &logtest.Log{}, admin: socketClient(directory + "/engine")}
 	options := optionsIn(t, directory, manifest)
 	options.Register, options.Log = register, newLogger(e.log, slog.LevelInfo)
 	for _, change := range change {
@@ -142,7 +125,7 @@ func withController(address string) func(*Options) {
 // runProgram runs the program, which is to stop by itself, and returns its exit code and its log.
 func runProgram(t *testing.T, directory, manifest string, register func(*Registry), more ...string) (int, string) {
 	t.Helper()
-	var log lines
+	var log logtest.Log
 	code := run(t.Context(), append(programArguments(t, directory, manifest), more...), &log, register, func(*slog.Logger, *commandLine) {})
 	return code, log.String()
 }
@@ -165,8 +148,8 @@ func (e *testEngine) end() error {
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(20 * time.Second):
-		e.t.Error("the engine did not stop in 20 s")
+	case <-time.After(await.Limit):
+		e.t.Errorf("expected the engine to stop within %s", await.Limit)
 		return nil
 	}
 }
@@ -190,18 +173,9 @@ func (e *testEngine) status(path string) int {
 	return response.StatusCode
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 15 s: %s", what)
-		}
-	}
-}
-
 func socketClient(path string) *http.Client {
 	dialer := net.Dialer{}
-	return &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: await.Limit, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }}}
 }
 
@@ -281,8 +255,8 @@ func (c *controller) send(t *testing.T, update *nodev1.Update) {
 	t.Helper()
 	select {
 	case c.updates <- update:
-	case <-time.After(10 * time.Second):
-		t.Fatal("no node took the update in 10 s")
+	case <-time.After(await.Limit):
+		t.Fatalf("expected a node to take the update within %s", await.Limit)
 	}
 }
 
@@ -290,7 +264,7 @@ func (c *controller) send(t *testing.T, update *nodev1.Update) {
 func (c *controller) until(t *testing.T, api, digest string, state nodev1.ApiStatus_State) string {
 	t.Helper()
 	var last *nodev1.ApiStatus
-	eventually(t, fmt.Sprintf("%s %s is %s", api, digest, state), func() bool {
+	await.Until(t, fmt.Sprintf("%s %s is %s", api, digest, state), func() bool {
 		c.mutex.Lock()
 		defer c.mutex.Unlock()
 		last = c.states[api]

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"gatewright.dev/policy-engine/internal/await"
+	"gatewright.dev/policy-engine/internal/logtest"
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
@@ -79,7 +81,7 @@ func TestAnOrderlyStopEndsTheProgramWithZero(t *testing.T) {
 			directory := envoytest.Directory(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			var log lines
+			var log logtest.Log
 			code := make(chan int, 1)
 			if !ready {
 				cancel()
@@ -88,7 +90,7 @@ func TestAnOrderlyStopEndsTheProgramWithZero(t *testing.T) {
 				code <- run(ctx, programArguments(t, directory, markManifest), &log, registerMark, func(*slog.Logger, *commandLine) {})
 			}()
 			if ready {
-				eventually(t, "it is ready", func() bool { return strings.Contains(log.String(), `"message":"ready"`) })
+				await.Until(t, "it is ready", func() bool { return strings.Contains(log.String(), `"message":"ready"`) })
 				cancel()
 			}
 			if got := <-code; got != 0 || !strings.Contains(log.String(), `"message":"stopped"`) {

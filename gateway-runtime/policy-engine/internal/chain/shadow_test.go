@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -474,9 +475,7 @@ func TestAShadowKeepsItsChainUntilItHasEnded(t *testing.T) {
 	}
 	close(policy.let)
 	x.looks.waitForShadows(t)
-	for c.Active() != 0 { // at once after the watcher was told
-		time.Sleep(time.Millisecond)
-	}
+	await.Until(t, "the chain is left, at once after the watcher was told", func() bool { return c.Active() == 0 })
 }
 
 func TestShadowsThatCannotBe(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -480,12 +480,9 @@ func TestOneStreamIsOnePlace(t *testing.T) {
 			return wraps(ctx, t, name, tr, chunks)
 		}, func(s *chain.Settings) { s.MaxConcurrency = 1 })
 		_ = x.run(t, instance, x.streams(kind, "two", "S", wraps))
-		deadline := time.Now().Add(10 * time.Second)
-		for instance.Active() != 0 && time.Now().Before(deadline) {
-			time.Sleep(time.Millisecond)
-		}
-		if instance.Active() != 0 || !strings.Contains(strings.Join(x.lines, "\n"), "1 under way") {
-			t.Errorf("%d active; %v", instance.Active(), x.lines)
+		await.Until(t, "no execution under way", func() bool { return instance.Active() == 0 })
+		if !strings.Contains(strings.Join(x.lines, "\n"), "1 under way") {
+			t.Errorf("expected one under way, got %v", x.lines)
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/condition"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -333,11 +334,8 @@ func FuzzCondition(f *testing.F) {
 // waitFor has the garbage collector run until it is so.
 func waitFor(t *testing.T, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !so(); {
-		if time.Now().After(deadline) {
-			t.Fatal("it never came to be so")
-		}
+	await.Until(t, "the garbage collector has what the test left", func() bool {
 		runtime.GC()
-		runtime.Gosched()
-	}
+		return so()
+	})
 }

@@ -8,6 +8,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"gatewright.dev/policy-engine/internal/await"
 )
 
 // bytesCodec has messages as they are: *[]byte.
@@ -45,7 +47,7 @@ func open(t tester, client *grpc.ClientConn, options ...grpc.CallOption) call {
 
 func openAt(t tester, client *grpc.ClientConn, method string, options ...grpc.CallOption) call {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
 	t.Cleanup(cancel)
 	stream, err := start(ctx, client, method, options...)
 	if err != nil {
@@ -60,7 +62,7 @@ func start(ctx context.Context, client *grpc.ClientConn, method string, options 
 
 // opening is why a stream cannot be opened.
 func opening(ctx context.Context, client *grpc.ClientConn, method string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, await.Limit)
 	defer cancel()
 	_, err := start(ctx, client, method)
 	return err

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
@@ -35,11 +36,7 @@ func FuzzConversation(f *testing.F) {
 		said := speech(script)
 		answer := h.hears(t, said, len(script)%2 == 0)
 		judge(t, bytes.Join(said, nil), answer)
-		for until := time.Now().Add(patience); running.Load() > 0; time.Sleep(time.Millisecond) {
-			if time.Now().After(until) {
-				t.Fatal("a handler has outlived its connection")
-			}
-		}
+		await.Until(t, "no handler outlives its connection", func() bool { return running.Load() == 0 })
 	})
 }
 
@@ -50,7 +47,7 @@ func (h *host) hears(t *testing.T, pieces [][]byte, slow bool) []byte {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(await.Limit))
 	var saying sync.WaitGroup
 	saying.Go(func() {
 		for _, piece := range pieces {

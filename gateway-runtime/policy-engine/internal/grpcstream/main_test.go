@@ -7,20 +7,17 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
 // method is that of all servers here.
 const method = "/test.Service/Call"
-
-// patience bounds the wait for what has to come.
-const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler)) // violations of the rules are logged, and made here on purpose
@@ -57,14 +54,9 @@ func listen(t testing.TB, path string) net.Listener {
 }
 
 // next waits for what a channel has to bring.
-func next[T any](t tester, from <-chan T) (value T) {
+func next[T any](t tester, from <-chan T) T {
 	t.Helper()
-	select {
-	case value = <-from:
-	case <-time.After(patience):
-		t.Fatalf("nothing came")
-	}
-	return value
+	return await.Receive(t, from, "a value of the channel")
 }
 
 // still fails if a channel has brought something already.
@@ -118,8 +110,8 @@ func idle(stream *grpcstream.Stream) error {
 	return stream.Context().Err()
 }
 
-// await waits until a handler may go on, or its stream is cut off.
-func await(stream *grpcstream.Stream, may <-chan struct{}) {
+// holdUntil waits until a handler may go on, or its stream is cut off.
+func holdUntil(stream *grpcstream.Stream, may <-chan struct{}) {
 	select {
 	case <-may:
 	case <-stream.Context().Done():

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"pgregory.net/rapid"
+
+	"gatewright.dev/policy-engine/internal/await"
 )
 
 // tester is what testing.T and rapid.T have in common.
@@ -61,7 +63,7 @@ func (h *host) connect(t tester) *peer {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	p := &peer{Framer: http2.NewFramer(conn, conn), t: t, conn: conn, ours: newWindows(), theirs: newWindows(), answers: map[uint32]*answer{}}
-	p.check(conn.SetDeadline(time.Now().Add(patience)))
+	p.check(conn.SetDeadline(time.Now().Add(await.Limit)))
 	p.AllowIllegalWrites = true
 	p.SetMaxReadFrameSize(frameLimit)
 	p.encoder, p.decoder = hpack.NewEncoder(&p.encoded), hpack.NewDecoder(4<<10, nil)

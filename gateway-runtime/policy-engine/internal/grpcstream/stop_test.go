@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
@@ -263,7 +264,7 @@ func TestConnectionThatComesTooLate(t *testing.T) {
 	if err := server.Serve(&lateListener{stop: server.Stop, conn: theirs}); err != nil {
 		t.Errorf("expected nil, got %v", err)
 	}
-	_ = ours.SetDeadline(time.Now().Add(patience))
+	_ = ours.SetDeadline(time.Now().Add(await.Limit))
 	if _, err := ours.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("expected the connection to be closed, got %v", err)
 	}

@@ -188,7 +188,7 @@ func TestUnreadStreamHoldsNoOtherUp(t *testing.T) {
 		if first, err := stream.Receive(stream.Context()); err != nil || string(first) != "wait" {
 			return sink(stream)
 		}
-		await(stream, read)
+		holdUntil(stream, read)
 		return sink(stream)
 	}).dial(t)
 	p.open(1)
@@ -248,7 +248,7 @@ func TestNothingIsSentAfterAReset(t *testing.T) {
 func TestNoCreditIsGivenAfterTheEnd(t *testing.T) {
 	read := make(chan struct{})
 	p := serve(t, func(stream *grpcstream.Stream) error {
-		await(stream, read)
+		holdUntil(stream, read)
 		return sink(stream)
 	}).dial(t)
 	p.open(1)

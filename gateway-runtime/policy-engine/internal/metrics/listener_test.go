@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"gatewright.dev/policy-engine/internal/logtest"
 	"gatewright.dev/policy-engine/internal/metrics"
 )
 
@@ -33,9 +34,9 @@ func take(t *testing.T) net.Listener {
 	return listener
 }
 
-func newListener(t *testing.T) (*metrics.Listener, *lines) {
+func newListener(t *testing.T) (*metrics.Listener, *logtest.Log) {
 	t.Helper()
-	log := &lines{}
+	log := &logtest.Log{}
 	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("here")) })
 	listener := metrics.NewListener(handler, slog.New(slog.NewTextHandler(log, nil)))
 	t.Cleanup(listener.Close)

@@ -21,6 +21,7 @@ import (
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/logtest"
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
@@ -28,33 +29,15 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// lines is a log that is read while it is written.
-type lines struct {
-	mutex sync.Mutex
-	text  strings.Builder
-}
-
-func (l *lines) Write(line []byte) (int, error) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *lines) String() string {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	return l.text.String()
-}
-
 // told are metrics, the counters behind them, and the log.
 type told struct {
 	*metrics.Metrics
 	counters *exchange.Counters
-	log      *lines
+	log      *logtest.Log
 }
 
 func newTold(sources ...metrics.Source) told {
-	log := &lines{}
+	log := &logtest.Log{}
 	counters := exchange.NewCounters(slog.New(slog.DiscardHandler))
 	return told{metrics.New(metrics.Options{
 		Counters: counters, Sources: sources, Log: slog.New(slog.NewTextHandler(log, nil)),

@@ -110,12 +110,7 @@ func TestASourceThatDoesNotAnswerIsLeftOut(t *testing.T) {
 		source(t, "garbled", says("no metrics { at all\n")),
 		source(t, "good", says("gatewright_reloads_total 1\n")),
 	)
-	begin := time.Now()
-	got := m.values(t)
-	if took := time.Since(begin); took < time.Second || took > 20*time.Second {
-		t.Errorf("expected it to wait for a second, got %v", took)
-	}
-	expect(t, got, map[string]string{
+	expect(t, m.values(t), map[string]string{
 		`gatewright_metrics_source_up{source="nobody"}`:  "0",
 		`gatewright_metrics_source_up{source="silent"}`:  "0",
 		`gatewright_metrics_source_up{source="broken"}`:  "0",

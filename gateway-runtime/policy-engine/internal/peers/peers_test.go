@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,11 +12,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"gatewright.dev/policy-engine/internal/await"
+	"gatewright.dev/policy-engine/internal/logtest"
 )
 
 func TestMain(m *testing.M) {
@@ -48,25 +49,8 @@ func connect(path string) int {
 type socket struct {
 	t          *testing.T
 	path, file string
-	log        *record
+	log        *logtest.Log
 	guard      *guardedListener
-}
-
-type record struct {
-	sync.Mutex
-	bytes.Buffer
-}
-
-func (r *record) Write(line []byte) (int, error) {
-	r.Lock()
-	defer r.Unlock()
-	return r.Buffer.Write(line)
-}
-
-func (r *record) text() string {
-	r.Lock()
-	defer r.Unlock()
-	return r.String()
 }
 
 // serve greets whoever is let in, and soon gives up on others.
@@ -76,7 +60,7 @@ func serve(t *testing.T, roles []string, outside bool) *socket {
 
 func serveRetrying(t *testing.T, roles []string, outside bool, retryFor time.Duration) *socket {
 	folder := t.TempDir()
-	s := &socket{t: t, path: filepath.Join(folder, "s"), file: filepath.Join(folder, "peers.json"), log: &record{}}
+	s := &socket{t: t, path: filepath.Join(folder, "s"), file: filepath.Join(folder, "peers.json"), log: &logtest.Log{}}
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", s.path)
 	if err != nil {
 		t.Fatal(err)
@@ -103,11 +87,7 @@ func serveRetrying(t *testing.T, roles []string, outside bool, retryFor time.Dur
 
 // awaitRetry returns once a connection was not admitted, and is checked again.
 func (s *socket) awaitRetry() {
-	for deadline := time.Now().Add(10 * time.Second); len(s.guard.retrying) == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatal("expected a connection to be checked again within 10 s")
-		}
-	}
+	await.Until(s.t, "a connection is checked again", func() bool { return len(s.guard.retrying) > 0 })
 }
 
 func (s *socket) known(pids map[string]int) {
@@ -146,12 +126,12 @@ func TestOnlyAProcessWithTheRoleIsLetIn(t *testing.T) {
 	s := serve(t, []string{Envoy}, false)
 	s.known(map[string]int{Supervisor: os.Getppid(), Envoy: os.Getpid()})
 	if said := s.here(); said != "hello" {
-		t.Errorf("expected to be let in, got %q and %s", said, s.log.text())
+		t.Errorf("expected to be let in, got %q and %s", said, s.log.String())
 	}
 	if said := s.hears(); said != "" {
 		t.Errorf("expected another process to be refused, got %q", said)
 	}
-	if log := s.log.text(); strings.Count(log, "connection refused") != 1 || !strings.Contains(log, s.path) {
+	if log := s.log.String(); strings.Count(log, "connection refused") != 1 || !strings.Contains(log, s.path) {
 		t.Errorf("expected one warning that names the socket, got %s", log)
 	}
 }
@@ -164,7 +144,7 @@ func TestAProcessMayBeNewerThanTheFileThatNamesIt(t *testing.T) {
 	s.awaitRetry()
 	s.known(map[string]int{Envoy: os.Getpid()})
 	if said := <-told; said != "hello" {
-		t.Errorf("expected to be let in then, got %q and %s", said, s.log.text())
+		t.Errorf("expected to be let in then, got %q and %s", said, s.log.String())
 	}
 }
 
@@ -198,7 +178,7 @@ func TestWhatTheSupervisorHasNotStartedIsLetInFromOutside(t *testing.T) {
 		s.known(map[string]int{Supervisor: c.supervisor})
 		for _, more := range [][]string{nil, {"BELOW=1"}} {
 			if said := s.hears(more...); said != c.told {
-				t.Errorf("%s %v: expected %q, got %q and %s", c.name, more, c.told, said, s.log.text())
+				t.Errorf("%s %v: expected %q, got %q and %s", c.name, more, c.told, said, s.log.String())
 			}
 		}
 	}
@@ -216,7 +196,7 @@ func TestWhoHasEndedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = listener.Close() }()
-	s := &socket{t: t, path: path, file: path + ".json", log: &record{}}
+	s := &socket{t: t, path: path, file: path + ".json", log: &logtest.Log{}}
 	s.known(map[string]int{Supervisor: 1 << 30})
 	rule := Rule{File: s.file, Outside: true}
 	for _, c := range []struct{ leaves, why string }{{"LEAVES=1", "has ended"}, {"STAYS=1", ""}} {
@@ -249,8 +229,8 @@ func TestWhoHasEndedIsRefused(t *testing.T) {
 
 func TestWithoutTheFileNobodyIsLetIn(t *testing.T) {
 	s := serve(t, []string{Supervisor}, true)
-	if said := s.here(); said != "" || !strings.Contains(s.log.text(), "peers.json") {
-		t.Errorf("expected a refusal that names the file, got %q and %s", said, s.log.text())
+	if said := s.here(); said != "" || !strings.Contains(s.log.String(), "peers.json") {
+		t.Errorf("expected a refusal that names the file, got %q and %s", said, s.log.String())
 	}
 }
 

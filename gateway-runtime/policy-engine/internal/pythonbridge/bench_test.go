@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -94,7 +95,7 @@ func processThatPlays(b testing.TB, variable string) *Groups {
 // benchmarkInFlight is executions in an executor that does nothing. cpu-µs/op is what this side of it takes.
 func benchmarkInFlight(b *testing.B, inFlight int) {
 	groups := echoProcess(b)
-	result := receive(b, build(groups), "the policy")
+	result := await.Receive(b, build(groups), "the policy")
 	must(result.err)
 	b.SetParallelism(max(inFlight/runtime.GOMAXPROCS(0), 1))
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the engine does

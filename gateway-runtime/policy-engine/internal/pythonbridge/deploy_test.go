@@ -7,6 +7,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -25,7 +26,7 @@ func deploy(t testing.TB, groups *Groups, generation uint64, executors ...*scrip
 
 func wantRefusal(t testing.TB, done <-chan error, reason string) {
 	t.Helper()
-	if err := receive(t, done, "the refusal"); err == nil || !strings.Contains(err.Error(), reason) {
+	if err := await.Receive(t, done, "the refusal"); err == nil || !strings.Contains(err.Error(), reason) {
 		t.Fatalf("expected a refusal that says %q, got %v", reason, err)
 	}
 }
@@ -41,7 +42,7 @@ func one(t *testing.T, opts Options) (*Groups, *scriptedExecutor, *conversation,
 func answerNext(t *testing.T, c *conversation, waiting <-chan returned) {
 	t.Helper()
 	c.answer(&executorv1.Action{Id: c.nextFrame().GetExecutions()[0].GetId()})
-	if result := receive(t, waiting, "the answer"); result.err != nil {
+	if result := await.Receive(t, waiting, "the answer"); result.err != nil {
 		t.Fatal(result.err)
 	}
 }
@@ -70,7 +71,7 @@ func TestDeployGivesNewExchangesToTheNewGeneration(t *testing.T) {
 	answerNext(t, old, callIn(t, policy, meanwhile)) // not ready yet: nothing goes there
 	meanwhile.End()
 	fresh.reportInstance(configure[0].GetInstance(), nil)
-	if err := receive(t, done, "the switch"); err != nil {
+	if err := await.Receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
 	if groups.Generation() != 2 {
@@ -83,7 +84,7 @@ func TestDeployGivesNewExchangesToTheNewGeneration(t *testing.T) {
 	}
 	held.End()
 	old.broken()
-	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+	await.Until(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
 }
 
 func TestWhatIsSupersededStaysWithTheProcessesThatLeaveUntilItIsClosed(t *testing.T) {
@@ -101,7 +102,7 @@ func TestWhatIsSupersededStaysWithTheProcessesThatLeaveUntilItIsClosed(t *testin
 				Superseded: []string{"add-python-header:v1.0.0"}})
 		}()
 		fresh := y.greet(t)
-		if err := receive(t, done, "the switch"); err != nil {
+		if err := await.Receive(t, done, "the switch"); err != nil {
 			t.Fatal(err)
 		}
 		fresh.wantNoFrame() // the old instance is not configured by the new code
@@ -115,7 +116,7 @@ func TestWhatIsSupersededStaysWithTheProcessesThatLeaveUntilItIsClosed(t *testin
 		if err := policy.Close(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+		await.Until(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
 		answerNext(t, fresh, callIn(t, next, &v1alpha.ExchangeMetadata{}))
 	})
 }
@@ -133,7 +134,7 @@ func TestWhatNoProcessHasAnyMoreIsNotReady(t *testing.T) {
 			Superseded: []string{"add-python-header:v1.0.0"}}); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+		await.Until(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
 		if err := policy.(*PythonBridge).Standing(); err == nil {
 			t.Error("expected the policy to say that nobody runs it, got nothing")
 		}
@@ -153,22 +154,22 @@ func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 	}()
 	fresh := y.greet(t)
 	fresh.configureOne()
-	if err := receive(t, done, "the switch"); err != nil {
+	if err := await.Receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
 	for calls := 2; calls <= 3; calls++ { // whoever has less to do, but never the one that leaves
 		callWith(t, patience, policy)
-		eventually(t, "the call counted where it goes", func() bool { return loadOf(groups) == calls })
+		await.Until(t, "the call counted where it goes", func() bool { return loadOf(groups) == calls })
 	}
 	if a, b := len(fresh.nextFrame().GetExecutions()), len(second.nextFrame().GetExecutions()); a != 1 || b != 1 {
 		t.Fatalf("expected one each in the new and in the other process, got %d and %d", a, b)
 	}
 	first.answer(&executorv1.Action{Id: underWay.GetId()})
-	if result := receive(t, held, "the answer of the process that leaves"); result.err != nil {
+	if result := await.Receive(t, held, "the answer of the process that leaves"); result.err != nil {
 		t.Fatal(result.err)
 	}
 	first.broken()
-	eventually(t, "the replaced process gone", func() bool { return len(groups.Stats()) == 2 })
+	await.Until(t, "the replaced process gone", func() bool { return len(groups.Stats()) == 2 })
 }
 
 // loadOf is how many executions wait or are sent, in all processes.
@@ -236,7 +237,7 @@ func TestDeployRefusesRostersThatCannotBe(t *testing.T) {
 	y := startExecutor(t)
 	done := deploy(t, groups, 4, y)
 	y.greet(t).configureOne()
-	if err := receive(t, done, "the switch"); err != nil {
+	if err := await.Receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
 	wantRefusal(t, deploy(t, groups, 5, x), "expected a new address for a new process, got "+x.address+", which belongs to a process of generation 3 that is leaving")
@@ -271,11 +272,11 @@ func TestAProcessThatLeavesIsCutOffInTheEnd(t *testing.T) {
 		y := startExecutor(t)
 		done := deploy(t, groups, 2, y)
 		y.greet(t).configureOne()
-		if err := receive(t, done, "the switch"); err != nil {
+		if err := await.Receive(t, done, "the switch"); err != nil {
 			t.Fatal(err)
 		}
-		wantClass(t, receive(t, held, "the crash").err, v1alpha.ClassCrashed)
-		eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
+		wantClass(t, await.Receive(t, held, "the crash").err, v1alpha.ClassCrashed)
+		await.Until(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
 	})
 }
 
@@ -313,7 +314,7 @@ func TestDeployLeavesAGroupAloneWhoseProcessIsNamedAgain(t *testing.T) {
 	}()
 	fresh := y.greet(t)
 	fresh.configureOne()
-	if err := receive(t, done, "the switch"); err != nil {
+	if err := await.Receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
 	began := &v1alpha.ExchangeMetadata{}
@@ -329,5 +330,5 @@ func TestDeployLeavesAGroupAloneWhoseProcessIsNamedAgain(t *testing.T) {
 	}
 	held.End()
 	old.broken()
-	eventually(t, "the old process gone", func() bool { return len(groups.Stats()) == 2 })
+	await.Until(t, "the old process gone", func() bool { return len(groups.Stats()) == 2 })
 }

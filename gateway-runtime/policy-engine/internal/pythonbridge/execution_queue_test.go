@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -168,7 +169,7 @@ func TestWhatWaitsForAClosedInstanceEnds(t *testing.T) {
 	if q.fillFrame(frame, 0, 1, time.Unix(0, 0)); len(frame.Executions) != 0 || q.load() != 0 {
 		t.Fatalf("expected nothing to be sent and nothing to be left, got %d and %d", len(frame.Executions), q.load())
 	}
-	wantClass(t, receive(t, e.answers, "the refusal").err, v1alpha.ClassUnavailable)
+	wantClass(t, await.Receive(t, e.answers, "the refusal").err, v1alpha.ClassUnavailable)
 }
 
 func TestTheLongestTimeoutIsBounded(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -70,7 +71,7 @@ func startStreaming(t testing.TB) (*realExecutor, *Groups, *PythonBridge) {
 	x := newReal(t, streamingPolicy)
 	x.start(t)
 	groups := x.connect(t)
-	built := receive(t, build(groups), "the policy")
+	built := await.Receive(t, build(groups), "the policy")
 	must(built.err)
 	return x, groups, built.policy.(*PythonBridge)
 }
@@ -150,7 +151,7 @@ func TestRealExecutorStreams(t *testing.T) {
 			must(err)
 			break
 		}
-		eventually(t, "its finally to have run", func() bool {
+		await.Until(t, "its finally to have run", func() bool {
 			_, err := os.Stat(filepath.Join(x.folder, "closed"))
 			return err == nil
 		})
@@ -185,7 +186,7 @@ func realGenerators(t *testing.T, policy *PythonBridge) {
 		if cancel(); string(got) != "had one" {
 			t.Errorf("expected what it yields at the first chunk, got %q", got)
 		}
-		receive(t, body.left, "the end of asking for chunks")
+		await.Receive(t, body.left, "the end of asking for chunks")
 	})
 	t.Run("a rejection", func(t *testing.T) {
 		_, err := through(t, policy, realRequest("/reject"), chunksOf("good"))
@@ -206,7 +207,7 @@ func manyRealStreams(t *testing.T, groups *Groups) {
 	t.Helper()
 	patient := metadata
 	patient.Timeout = 3 * patience // 200 streams at once: time is not the subject
-	built := receive(t, buildAs(groups, patient), "the policy")
+	built := await.Receive(t, buildAs(groups, patient), "the policy")
 	must(built.err)
 	policy := built.policy.(*PythonBridge)
 	var all sync.WaitGroup
@@ -244,7 +245,7 @@ func manyRealStreams(t *testing.T, groups *Groups) {
 		})
 	}
 	all.Wait()
-	eventually(t, "nothing under way", func() bool { return statsOf(groups, 0).UnderWay+statsOf(groups, 0).Queued == 0 })
+	await.Until(t, "nothing under way", func() bool { return statsOf(groups, 0).UnderWay+statsOf(groups, 0).Queued == 0 })
 }
 
 // BenchmarkRealExecutorUpload is 64 MiB through a generator that passes it on.

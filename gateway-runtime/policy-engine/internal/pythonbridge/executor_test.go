@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -117,7 +118,7 @@ func onRequest(t testing.TB, policy v1alpha.Policy, req *v1alpha.RequestContext)
 func TestRealExecutor(t *testing.T) {
 	x := startReal(t)
 	groups := x.connect(t)
-	built := receive(t, build(groups), "the policy")
+	built := await.Receive(t, build(groups), "the policy")
 	must(built.err)
 	policy := built.policy
 
@@ -180,7 +181,7 @@ func TestRealExecutor(t *testing.T) {
 func TestRealExecutorKilledAndStartedAgain(t *testing.T) {
 	x := startReal(t)
 	groups := x.connect(t)
-	built := receive(t, build(groups), "the policy")
+	built := await.Receive(t, build(groups), "the policy")
 	must(built.err)
 	_, err := onRequest(t, built.policy, realRequest("/kill"))
 	wantLost(t, err, "the executor process ended while it ran")
@@ -198,22 +199,22 @@ func TestRealExecutorKilledAndStartedAgain(t *testing.T) {
 func TestRealExecutorStopsInOrder(t *testing.T) {
 	x := startReal(t)
 	groups := x.connect(t)
-	built := receive(t, build(groups), "the policy")
+	built := await.Receive(t, build(groups), "the policy")
 	must(built.err)
 	answer := make(chan error, 1)
 	go func() {
 		_, err := onRequest(t, built.policy, realRequest("/sleep"))
 		answer <- err
 	}()
-	eventually(t, "the policy under way", func() bool {
+	await.Until(t, "the policy under way", func() bool {
 		_, err := os.Stat(filepath.Join(x.folder, "started"))
 		return err == nil
 	})
 	must(x.process.Process.Signal(syscall.SIGTERM))
-	eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
+	await.Until(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
 	_, err := onRequest(t, built.policy, realRequest("/orders"))
 	wantClass(t, err, v1alpha.ClassUnavailable)
-	if err := receive(t, answer, "the answer"); err != nil {
+	if err := await.Receive(t, answer, "the answer"); err != nil {
 		t.Errorf("expected what was under way to finish, got %v", err)
 	}
 	if err := x.process.Wait(); err != nil {
@@ -225,7 +226,7 @@ func TestRealExecutorStopsInOrder(t *testing.T) {
 func BenchmarkRealExecutor64InFlight(b *testing.B) {
 	x := startReal(b)
 	groups := x.connect(b)
-	built := receive(b, build(groups), "the policy")
+	built := await.Receive(b, build(groups), "the policy")
 	must(built.err)
 	b.SetParallelism(32)
 	b.ResetTimer()

@@ -2,12 +2,14 @@ package pythonbridge
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/quarantine"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -127,7 +129,7 @@ func TestPastItsDeadlineNothingIsSent(t *testing.T) {
 	if m.fillFrame(&executorv1.RequestFrame{}, e.deadline) {
 		t.Fatal("expected no frame for an execution whose time is up")
 	}
-	result := receive(t, e.answers, "the timeout")
+	result := await.Receive(t, e.answers, "the timeout")
 	wantClass(t, result.err, v1alpha.ClassTimeout)
 	if m.load.Load() != 0 {
 		t.Fatalf("expected nothing under way, got %d", m.load.Load())
@@ -229,13 +231,9 @@ func TestResultsThatAreNotReadAreBounded(t *testing.T) {
 
 func awaitResults(t *testing.T, m *StreamManager, count int) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	await.Until(t, fmt.Sprintf("%d results", count), func() bool {
 		m.mu.Lock()
-		there := len(m.calls.results)
-		m.mu.Unlock()
-		if there == count {
-			return
-		}
-	}
-	t.Fatalf("expected %d results", count)
+		defer m.mu.Unlock()
+		return len(m.calls.results) == count
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -41,18 +42,18 @@ func TestQueuedMoveToAnotherProcess(t *testing.T) {
 	other := callWith(t, patience, policy)
 	second.nextFrameUnacknowledged()
 	queued := []<-chan returned{callWith(t, patience, policy), callWith(t, patience, policy)}
-	eventually(t, "one queued in each", func() bool { return statsOf(groups, 0).Queued == 1 && statsOf(groups, 1).Queued == 1 })
+	await.Until(t, "one queued in each", func() bool { return statsOf(groups, 0).Queued == 1 && statsOf(groups, 1).Queued == 1 })
 	first.breakStream()
-	wantClass(t, receive(t, sent, "the crash").err, v1alpha.ClassCrashed)
-	eventually(t, "both queued in the second", func() bool { return statsOf(groups, 1).Queued == 2 })
+	wantClass(t, await.Receive(t, sent, "the crash").err, v1alpha.ClassCrashed)
+	await.Until(t, "both queued in the second", func() bool { return statsOf(groups, 1).Queued == 2 })
 	second.answer(&executorv1.Action{Id: 1})
-	receive(t, other, "the answer of the second")
+	await.Receive(t, other, "the answer of the second")
 	second.ack(1)
 	for _, execution := range second.nextFrame().GetExecutions() {
 		second.answer(&executorv1.Action{Id: execution.GetId()})
 	}
 	for _, answer := range queued {
-		if result := receive(t, answer, "an answer"); result.err != nil {
+		if result := await.Receive(t, answer, "an answer"); result.err != nil {
 			t.Fatalf("expected the moved execution to succeed, got %v", result.err)
 		}
 	}
@@ -70,7 +71,7 @@ func TestReadyProcessIsPreferredToOneThatConfigures(t *testing.T) {
 	for range 4 {
 		answer := callWith(t, patience, policy)
 		second.answer(&executorv1.Action{Id: second.nextFrame().GetExecutions()[0].GetId()})
-		receive(t, answer, "the answer of the ready process")
+		await.Receive(t, answer, "the answer of the ready process")
 	}
 }
 
@@ -84,7 +85,7 @@ func TestFactoryReturnsTheReason(t *testing.T) {
 		FailureClass: executorv1.FailureClass_FAILURE_CLASS_EXCEPTION, Policy: "add-python-header:v1.0.0", Hook: "import",
 		Message: "SyntaxError in policy.py, line 3",
 	})
-	err := receive(t, done, "the refusal").err
+	err := await.Receive(t, done, "the refusal").err
 	wantClass(t, err, v1alpha.ClassException)
 	if !strings.Contains(err.Error(), "add-python-header:v1.0.0 import: SyntaxError in policy.py, line 3") {
 		t.Fatalf("expected the executor's reason, got %v", err)
@@ -105,13 +106,13 @@ func TestFactoryRefusesWhenOneOfTwoProcessesFails(t *testing.T) {
 	done := build(groups)
 	first.configureOne()
 	second.reportInstance(second.nextFrame().GetConfigure()[0].GetInstance(), &executorv1.Failure{Message: "no memory"})
-	wantClass(t, receive(t, done, "the refusal").err, v1alpha.ClassException)
+	wantClass(t, await.Receive(t, done, "the refusal").err, v1alpha.ClassException)
 }
 
 func TestFactoryGivesUpOnAnExecutorThatIsAway(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		groups := connect(t, Options{ConnectTimeout: 20 * time.Millisecond}, newExecutor(t))
-		err := receive(t, build(groups), "the refusal").err
+		err := await.Receive(t, build(groups), "the refusal").err
 		wantClass(t, err, v1alpha.ClassUnavailable)
 		if !strings.Contains(err.Error(), groups.Stats()[0].Address) {
 			t.Fatalf("expected the address in the error, got %v", err)
@@ -125,7 +126,7 @@ func TestFactoryWaitsForAnExecutorThatStarts(t *testing.T) {
 	done := build(groups)
 	x.start(t)
 	x.greet(t).configureOne()
-	if result := receive(t, done, "the policy"); result.err != nil {
+	if result := await.Receive(t, done, "the policy"); result.err != nil {
 		t.Fatal(result.err)
 	}
 }
@@ -137,7 +138,7 @@ func TestFactoryGivesUpOnASlowPrepare(t *testing.T) {
 		c := x.greet(t)
 		done := build(groups)
 		number := c.nextFrame().GetConfigure()[0].GetInstance()
-		wantClass(t, receive(t, done, "the refusal").err, v1alpha.ClassTimeout)
+		wantClass(t, await.Receive(t, done, "the refusal").err, v1alpha.ClassTimeout)
 		if frame := c.nextFrame(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
 			t.Fatalf("expected the instance to be closed, got %v", frame)
 		}
@@ -163,7 +164,7 @@ func TestFactoryGivesUpOnAnInstanceThatKillsItsProcess(t *testing.T) {
 			t.Fatalf("expected a second try, got %v", frame)
 		}
 		c.breakStream()
-		err := receive(t, done, "the refusal").err
+		err := await.Receive(t, done, "the refusal").err
 		wantClass(t, err, v1alpha.ClassCrashed)
 		c = x.greet(t)
 		ready(t, groups)
@@ -201,13 +202,13 @@ func TestCloseEndsWhatIsUnderWay(t *testing.T) {
 	sent := callWith(t, patience, policy)
 	c.nextFrameUnacknowledged()
 	queued := callWith(t, patience, policy)
-	eventually(t, "one queued", func() bool { return statsOf(groups, 0).Queued == 1 })
+	await.Until(t, "one queued", func() bool { return statsOf(groups, 0).Queued == 1 })
 	building := build(groups)
-	eventually(t, "a second instance", func() bool { return statsOf(groups, 0).Instances == 2 })
+	await.Until(t, "a second instance", func() bool { return statsOf(groups, 0).Instances == 2 })
 	groups.Close()
-	wantClass(t, receive(t, sent, "the crash").err, v1alpha.ClassCrashed)
-	wantClass(t, receive(t, queued, "the refusal").err, v1alpha.ClassUnavailable)
-	if receive(t, building, "the end of the factory").err == nil {
+	wantClass(t, await.Receive(t, sent, "the crash").err, v1alpha.ClassCrashed)
+	wantClass(t, await.Receive(t, queued, "the refusal").err, v1alpha.ClassUnavailable)
+	if await.Receive(t, building, "the end of the factory").err == nil {
 		t.Fatal("expected the factory to fail")
 	}
 	if err := groups.Ready(context.Background()); err == nil {
@@ -228,7 +229,7 @@ func TestWhatAProcessDidNotStartGoesToAnother(t *testing.T) {
 	execution := second.nextFrame().GetExecutions()[0]
 	wantBytes(t, "request id", execution.GetRequestId(), "r-1")
 	second.answer(&executorv1.Action{Id: execution.GetId()})
-	if result := receive(t, answer, "the answer"); result.err != nil {
+	if result := await.Receive(t, answer, "the answer"); result.err != nil {
 		t.Fatal(result.err)
 	}
 	if got := statsOf(groups, 0).UnderWay; got != 0 {
@@ -241,7 +242,7 @@ func TestWhatNoProcessStartsIsUnavailable(t *testing.T) {
 	answer := callWith(t, patience, policy)
 	first.answer(refusal(first.nextFrame().GetExecutions()[0].GetId()))
 	second.answer(refusal(second.nextFrame().GetExecutions()[0].GetId()))
-	wantClass(t, receive(t, answer, "the refusal").err, v1alpha.ClassUnavailable)
+	wantClass(t, await.Receive(t, answer, "the refusal").err, v1alpha.ClassUnavailable)
 }
 
 func TestOrderlyEndReroutesWhatWasNotAcknowledged(t *testing.T) {
@@ -253,11 +254,11 @@ func TestOrderlyEndReroutesWhatWasNotAcknowledged(t *testing.T) {
 	late := callWith(t, patience, policy)
 	execution := first.nextFrameUnacknowledged().GetExecutions()[0]
 	first.end <- nil
-	wantClass(t, receive(t, acknowledged, "the crash").err, v1alpha.ClassCrashed)
+	wantClass(t, await.Receive(t, acknowledged, "the crash").err, v1alpha.ClassCrashed)
 	moved := second.nextFrame().GetExecutions()[0]
 	second.answer(&executorv1.Action{Id: moved.GetId()}, &executorv1.Action{Id: moved.GetId() - 1})
 	for _, answer := range []<-chan returned{late, other} {
-		if result := receive(t, answer, "the answer"); result.err != nil {
+		if result := await.Receive(t, answer, "the answer"); result.err != nil {
 			t.Fatalf("expected the second process to answer %s, got %v", execution.GetRequestId(), result.err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -18,7 +19,7 @@ func TestFailedHealthChecksBreakTheStream(t *testing.T) {
 		answer := callWith(t, patience, policy)
 		c.nextFrame()
 		x.setHealth(func() (*executorv1.HealthCheckResponse, error) { return nil, errors.New("script says no") })
-		wantClass(t, receive(t, answer, "the crash").err, v1alpha.ClassCrashed)
+		wantClass(t, await.Receive(t, answer, "the crash").err, v1alpha.ClassCrashed)
 		c.broken()
 		x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: true}))
 		x.greet(t)
@@ -32,11 +33,11 @@ func TestStalledProcessIsLeftUntilItMoves(t *testing.T) {
 		groups := connect(t, Options{StallAfter: time.Second}, x)
 		c := x.greet(t)
 		policy := bridgeOn(t, groups, c)
-		wantClass(t, receive(t, callWith(t, time.Second, policy), "the timeout").err, v1alpha.ClassTimeout)
+		wantClass(t, await.Receive(t, callWith(t, time.Second, policy), "the timeout").err, v1alpha.ClassTimeout)
 		stalled := &executorv1.HealthCheckResponse{Serving: true, Workers: 4, WorkersBusy: 4, OldestExecutionMs: 5000, OldestExecutionPolicy: "p:v1.0.0"}
 		x.setHealth(healthy(stalled))
 		c.broken()
-		wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
+		wantClass(t, await.Receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
 		if !statsOf(groups, 0).Stalled {
 			t.Fatal("expected the process to be said to be stalled")
 		}
@@ -85,10 +86,10 @@ func TestProcessThatStopsServingGetsNoNewExecutions(t *testing.T) {
 		answer := callWith(t, patience, policy)
 		execution := c.nextFrame().GetExecutions()[0]
 		x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: false}))
-		eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
-		wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
+		await.Until(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
+		wantClass(t, await.Receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
 		c.answer(&executorv1.Action{Id: execution.GetId()})
-		if result := receive(t, answer, "the answer"); result.err != nil {
+		if result := await.Receive(t, answer, "the answer"); result.err != nil {
 			t.Fatalf("expected what was under way to finish, got %v", result.err)
 		}
 	})
@@ -119,16 +120,16 @@ func TestProcessThatStopsMayFinishWhatItHas(t *testing.T) {
 			x.server.GracefulStop()
 			close(stopped)
 		}()
-		eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
-		wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
+		await.Until(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
+		wantClass(t, await.Receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
 		time.Sleep(30 * time.Second) // many more health checks than it takes to be given up
 		c.answer(&executorv1.Action{Id: execution.GetId()})
-		if result := receive(t, answer, "the answer"); result.err != nil {
+		if result := await.Receive(t, answer, "the answer"); result.err != nil {
 			t.Fatalf("expected what was under way to finish, got %v", result.err)
 		}
 		c.end <- nil
-		receive(t, stopped, "the end of the executor")
-		eventually(t, "the end of the stream noticed", func() bool { return !statsOf(groups, 0).Connected })
+		await.Receive(t, stopped, "the end of the executor")
+		await.Until(t, "the end of the stream noticed", func() bool { return !statsOf(groups, 0).Connected })
 	})
 }
 
@@ -139,7 +140,7 @@ func TestProcessThatStopsAndNeverEndsIsCutOff(t *testing.T) {
 		c := x.greet(t)
 		ready(t, groups)
 		go x.server.GracefulStop()
-		eventually(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
+		await.Until(t, "it noticed", func() bool { return !statsOf(groups, 0).Serving })
 		began, limit := time.Now(), Options{}.withDefaults().leaveTimeout()
 		<-c.ended
 		if took := time.Since(began); took < limit-time.Second || took > limit+time.Second {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -66,7 +67,7 @@ func TestWhatIsToldOfAnExecutionWhoseProcessIsLost(t *testing.T) {
 				answer := callWith(t, time.Hour, bridgeOn(t, groups, c))
 				c.nextFrame()
 				loss.lose(x, c)
-				err := receive(t, answer, "the crash").err
+				err := await.Receive(t, answer, "the crash").err
 				wantLost(t, err, loss.words)
 				if got := v1alpha.AsFailure(err).Cause.Error(); !strings.Contains(got, loss.cause) || !strings.Contains(got, x.address) {
 					t.Errorf("expected the log to be told of %s and %q, got %q", x.address, loss.cause, got)

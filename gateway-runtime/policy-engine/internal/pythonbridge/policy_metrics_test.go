@@ -7,6 +7,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 )
 
 // counting has an executor with the policy p:v1.0.0 say what it has counted. A test sets what that is.
@@ -56,7 +57,7 @@ func counted(policy, name string, value float64) *executorv1.PolicyMetric {
 // wantCounted waits until the sum of the counter is this one.
 func wantCounted(t *testing.T, groups *Groups, value float64) {
 	t.Helper()
-	eventually(t, "another sum", func() bool {
+	await.Until(t, "another sum", func() bool {
 		all := groups.PolicyMetrics()
 		return len(all) == 1 && all[0].Name == "seen_total" && all[0].Policy == "p:v1.0.0" && all[0].Samples[0].Value == value
 	})
@@ -104,10 +105,10 @@ func TestAProcessThatLeavesIsAskedOnceMore(t *testing.T) {
 	deployed := deploy(t, groups, 2, y.scriptedExecutor)
 	y.hello(t)
 	x.set(1, 2, counted("p:v1.0.0", "seen_total", 50)) // since it was asked last, and for the last time
-	if err := receive(t, deployed, "the deployment"); err != nil {
+	if err := await.Receive(t, deployed, "the deployment"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the process to go", func() bool { return len(groups.Stats()) == 1 })
+	await.Until(t, "the process to go", func() bool { return len(groups.Stats()) == 1 })
 	wantCounted(t, groups, 50)
 }
 
@@ -119,10 +120,10 @@ func TestWhatNoProcessHasAnyMoreIsForgotten(t *testing.T) {
 	wantCounted(t, groups, 3)
 	deployed := deploy(t, groups, 2, y)
 	y.greet(t) // without policies
-	if err := receive(t, deployed, "the deployment"); err != nil {
+	if err := await.Receive(t, deployed, "the deployment"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "nothing to be told", func() bool { return len(groups.PolicyMetrics()) == 0 })
+	await.Until(t, "nothing to be told", func() bool { return len(groups.PolicyMetrics()) == 0 })
 }
 
 func TestAProcessCannotTellWhatThereMayNotBe(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/quarantine"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -18,7 +19,7 @@ func dieOf(t *testing.T, c *conversation, policy v1alpha.Policy) error {
 	waiting := callWith(t, patience, policy)
 	c.nextFrameUnacknowledged()
 	c.end <- status.Error(codes.Unavailable, "the process is gone")
-	return receive(t, waiting, "the crash").err
+	return await.Receive(t, waiting, "the crash").err
 }
 
 func TestAPolicyThatKillsIsAnsweredWithoutBeingSentAndTriedAgain(t *testing.T) {
@@ -31,14 +32,14 @@ func TestAPolicyThatKillsIsAnsweredWithoutBeingSentAndTriedAgain(t *testing.T) {
 			wantClass(t, dieOf(t, c, policy), v1alpha.ClassCrashed)
 			c = x.greet(t)
 			c.configureOne()
-			eventually(t, "the process is back", func() bool { return statsOf(groups, 0).Connected })
+			await.Until(t, "the process is back", func() bool { return statsOf(groups, 0).Connected })
 		}
-		wantClass(t, receive(t, callWith(t, patience, policy), "a refusal").err, v1alpha.ClassCrashed)
+		wantClass(t, await.Receive(t, callWith(t, patience, policy), "a refusal").err, v1alpha.ClassCrashed)
 		got := groups.Quarantined()
 		if len(got) != 1 || got[0].Policy != "add-python-header:v1.0.0" || got[0].API != "orders-v1" || got[0].Instance != "i1" || got[0].Deaths != 3 {
 			t.Fatalf("expected the instance with 3 deaths, got %+v", got)
 		}
-		eventually(t, "the time is up", func() bool { return groups.Quarantined()[0].LeftMs == 0 })
+		await.Until(t, "the time is up", func() bool { return groups.Quarantined()[0].LeftMs == 0 })
 		answerNext(t, c, callWith(t, patience, policy))
 		if got := groups.Quarantined(); len(got) != 0 {
 			t.Fatalf("expected the instance to be free, got %+v", got)
@@ -53,9 +54,9 @@ func TestWhatIsAbandonedMayStillBringTheProcessDown(t *testing.T) {
 		groups := connect(t, Options{QuarantineDeaths: 1}, x)
 		c := x.greet(t)
 		policy := bridgeOn(t, groups, c)
-		wantClass(t, receive(t, callWith(t, 20*time.Millisecond, policy), "a timeout").err, v1alpha.ClassTimeout)
+		wantClass(t, await.Receive(t, callWith(t, 20*time.Millisecond, policy), "a timeout").err, v1alpha.ClassTimeout)
 		c.end <- status.Error(codes.Unavailable, "out of memory")
-		eventually(t, "the instance under quarantine", func() bool { return len(groups.Quarantined()) == 1 })
+		await.Until(t, "the instance under quarantine", func() bool { return len(groups.Quarantined()) == 1 })
 	})
 }
 
@@ -75,7 +76,7 @@ func TestWhatIsReroutedIsHeldToTheQuarantine(t *testing.T) {
 			w.group.reroute(e)
 			return e
 		}
-		wantClass(t, receive(t, reroute(culprit, nil).answers, "the refusal").err, v1alpha.ClassCrashed)
+		wantClass(t, await.Receive(t, reroute(culprit, nil).answers, "the refusal").err, v1alpha.ClassCrashed)
 		for _, e := range []*execution{reroute(culprit, probe), reroute(w.instances[1], nil)} {
 			if e.ended.Load() || e.home.Load() == nil {
 				t.Fatal("expected the probe, and what is of another instance, to find another process")

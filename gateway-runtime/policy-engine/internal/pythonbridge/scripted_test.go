@@ -19,11 +19,12 @@ import (
 	"google.golang.org/grpc/status"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// patience bounds every wait of a test; none is meant to last that long.
-const patience = 10 * time.Second
+// patience is the deadline of executions that no test means to be late.
+const patience = await.Limit
 
 func TestMain(m *testing.M) {
 	must(flag.Set("rapid.checks", "3000")) // 100 take 5 ms here; the command line still decides
@@ -156,7 +157,7 @@ func (x *scriptedExecutor) ExecuteStream(stream executorv1.PythonExecutorService
 // accept returns the next stream, before hello.
 func (x *scriptedExecutor) accept(t testing.TB) *conversation {
 	t.Helper()
-	c := receive(t, x.streams, "a stream")
+	c := await.Receive(t, x.streams, "a stream")
 	c.t = t
 	return c
 }
@@ -180,7 +181,7 @@ func (c *conversation) breakStream() { c.end <- status.Error(codes.Aborted, "scr
 // nextFrameUnacknowledged returns the next frame, and gives no credit for another one.
 func (c *conversation) nextFrameUnacknowledged() *executorv1.RequestFrame {
 	c.t.Helper()
-	return receive(c.t, c.frames, "a frame")
+	return await.Receive(c.t, c.frames, "a frame")
 }
 
 // nextFrame returns the next frame and acknowledges it.
@@ -231,29 +232,7 @@ func (c *conversation) wantNoFrame() {
 // broken waits until the engine has ended the stream.
 func (c *conversation) broken() {
 	c.t.Helper()
-	receive(c.t, c.ended, "the end of the stream")
-}
-
-func receive[T any](t testing.TB, from <-chan T, what string) T {
-	t.Helper()
-	select {
-	case value := <-from:
-		return value
-	case <-time.After(patience):
-		t.Fatalf("expected %s within %s, got nothing", what, patience)
-		panic("unreachable")
-	}
-}
-
-// eventually asks until the answer is yes.
-func eventually(t testing.TB, what string, check func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if check() {
-			return
-		}
-	}
-	t.Fatalf("expected %s within %s", what, patience)
+	await.Receive(c.t, c.ended, "the end of the stream")
 }
 
 var quiet = slog.New(slog.NewJSONHandler(io.Discard, nil))
@@ -312,7 +291,7 @@ func bridgeIn(t testing.TB, groups *Groups, group string, conversations ...*conv
 	for _, c := range conversations {
 		c.configureOne()
 	}
-	result := receive(t, done, "the policy")
+	result := await.Receive(t, done, "the policy")
 	if result.err != nil {
 		t.Fatal(result.err)
 	}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -160,7 +161,7 @@ func TestARealExecutorSendsTheSpansOfItsPolicies(t *testing.T) {
 	groups := NewGroups(map[string][]string{"default": {x.address}}, Options{Spans: got.add(t)}, quiet)
 	t.Cleanup(groups.Close)
 	ready(t, groups)
-	built := receive(t, build(groups), "the policy")
+	built := await.Receive(t, build(groups), "the policy")
 	must(built.err)
 	policy := built.policy
 
@@ -176,7 +177,7 @@ func TestARealExecutorSendsTheSpansOfItsPolicies(t *testing.T) {
 		}
 	}
 	for got.count() < 4 {
-		receive(t, got.news, "spans")
+		await.Receive(t, got.news, "spans")
 	}
 	of := traceID + " " + spanID
 	for _, name := range []string{"request", "response", "chunk"} {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/store"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -23,7 +24,7 @@ func withStore(t *testing.T) (*conversation, v1alpha.Policy, v1alpha.Store) {
 	about.Store = entries.Of(about.PolicyName, about.APIName)
 	done := buildAs(groups, about)
 	c.configureOne()
-	result := receive(t, done, "the policy")
+	result := await.Receive(t, done, "the policy")
 	if result.err != nil {
 		t.Fatal(result.err)
 	}
@@ -90,11 +91,11 @@ func TestResultsNeedNoCredit(t *testing.T) {
 	}
 	c.replies <- &executorv1.ReplyFrame{FramesAcknowledged: c.acknowledged + 2, Actions: []*executorv1.Action{{Id: id}}}
 	c.acknowledged += 2
-	if result := receive(t, answer, "the answer"); result.err != nil {
+	if result := await.Receive(t, answer, "the answer"); result.err != nil {
 		t.Fatal(result.err)
 	}
 	c.answer(&executorv1.Action{Id: c.nextFrame().GetExecutions()[0].GetId()})
-	if result := receive(t, waiting, "the answer"); result.err != nil {
+	if result := await.Receive(t, waiting, "the answer"); result.err != nil {
 		t.Fatal(result.err)
 	}
 }
@@ -105,7 +106,7 @@ func TestWhatWasStartedAndFoundTheStoreAwayIsNotTriedAgain(t *testing.T) {
 	action := refusal(first.nextFrame().GetExecutions()[0].GetId())
 	action.Failure.Hook = "on_request"
 	first.answer(action)
-	wantClass(t, receive(t, answer, "the failure").err, v1alpha.ClassUnavailable)
+	wantClass(t, await.Receive(t, answer, "the failure").err, v1alpha.ClassUnavailable)
 	select {
 	case frame := <-second.frames:
 		t.Fatalf("expected the other process to be left alone, it got %v", frame)

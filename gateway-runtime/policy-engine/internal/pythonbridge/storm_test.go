@@ -10,6 +10,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -24,7 +25,7 @@ func TestStorm(t *testing.T) {
 		scripts.Go(func() { misbehave(executor, stop) })
 	}
 	ready(t, groups)
-	result := receive(t, build(groups), "the policy")
+	result := await.Receive(t, build(groups), "the policy")
 	if result.err != nil {
 		t.Fatal(result.err)
 	}
@@ -36,7 +37,7 @@ func TestStorm(t *testing.T) {
 	callers.Wait()
 	close(stop)
 	scripts.Wait()
-	eventually(t, "nothing under way", func() bool {
+	await.Until(t, "nothing under way", func() bool {
 		return statsOf(groups, 0).UnderWay+statsOf(groups, 0).Queued+statsOf(groups, 1).UnderWay+statsOf(groups, 1).Queued == 0
 	})
 	if ends[0].Load() == 0 || ends[1].Load() == 0 {

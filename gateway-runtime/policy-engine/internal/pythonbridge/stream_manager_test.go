@@ -8,6 +8,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -22,7 +23,7 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 		got.GetOperation() != "GET /{id}" || got.GetPrepareTimeoutMs() != 1 {
 		t.Fatalf("the instance was configured with %v", got)
 	}
-	policy := receive(t, done, "the policy").policy
+	policy := await.Receive(t, done, "the policy").policy
 	for range 3 {
 		answer := callWith(t, patience, policy)
 		frame := c.nextFrame()
@@ -30,7 +31,7 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 			t.Fatalf("expected one execution of instance %d and no configuration, got %v", got.GetInstance(), frame)
 		}
 		c.answer(&executorv1.Action{Id: frame.GetExecutions()[0].GetId()})
-		if result := receive(t, answer, "the answer"); result.action != nil || result.err != nil {
+		if result := await.Receive(t, answer, "the answer"); result.action != nil || result.err != nil {
 			t.Fatalf("expected to pass on unchanged, got %v, %v", result.action, result.err)
 		}
 	}
@@ -52,7 +53,7 @@ func TestWhatPrepareMayTakeIsAddedToTheWait(t *testing.T) {
 		}
 		quick := metadata
 		quick.PrepareTimeout = 0
-		if err := receive(t, buildAs(groups, quick), "the refusal").err; err == nil || !strings.Contains(err.Error(), "not configured within 1ms") {
+		if err := await.Receive(t, buildAs(groups, quick), "the refusal").err; err == nil || !strings.Contains(err.Error(), "not configured within 1ms") {
 			t.Fatalf("expected a timeout, got %v", err)
 		}
 	})
@@ -74,9 +75,9 @@ func TestCreditHoldsFramesBackAndCoalesces(t *testing.T) {
 		for range 5 {
 			answers = append(answers, callWith(t, patience, policy))
 		}
-		eventually(t, "five queued", func() bool { return statsOf(groups, 0).Queued == 5 })
+		await.Until(t, "five queued", func() bool { return statsOf(groups, 0).Queued == 5 })
 		c.answer(&executorv1.Action{Id: 1}) // an answer is not an acknowledgement
-		receive(t, answers[0], "the first answer")
+		await.Receive(t, answers[0], "the first answer")
 		c.wantNoFrame()
 		c.ack(1)
 		frame := c.nextFrameUnacknowledged()
@@ -87,7 +88,7 @@ func TestCreditHoldsFramesBackAndCoalesces(t *testing.T) {
 			c.answer(&executorv1.Action{Id: id})
 		}
 		for _, answer := range answers[1:] {
-			if result := receive(t, answer, "an answer"); result.err != nil {
+			if result := await.Receive(t, answer, "an answer"); result.err != nil {
 				t.Fatal(result.err)
 			}
 		}
@@ -104,8 +105,8 @@ func TestFullQueueIsOverloadedAtOnce(t *testing.T) {
 	for range 3 {
 		callWith(t, patience, policy)
 	}
-	eventually(t, "a full queue", func() bool { return statsOf(groups, 0).Queued == 3 })
-	result := receive(t, callWith(t, patience, policy), "the refusal")
+	await.Until(t, "a full queue", func() bool { return statsOf(groups, 0).Queued == 3 })
+	result := await.Receive(t, callWith(t, patience, policy), "the refusal")
 	wantClass(t, result.err, v1alpha.ClassOverloaded)
 }
 
@@ -117,7 +118,7 @@ func TestDeadlineCountsTheTimeInTheQueue(t *testing.T) {
 		policy := bridgeOn(t, groups, c)
 		first := callWith(t, patience, policy)
 		c.nextFrameUnacknowledged()
-		queued := receive(t, callWith(t, 20*time.Millisecond, policy), "the timeout")
+		queued := await.Receive(t, callWith(t, 20*time.Millisecond, policy), "the timeout")
 		wantClass(t, queued.err, v1alpha.ClassTimeout)
 		if !errors.Is(queued.err, context.DeadlineExceeded) {
 			t.Fatalf("expected it to wrap the context's error, got %v", queued.err)
@@ -127,7 +128,7 @@ func TestDeadlineCountsTheTimeInTheQueue(t *testing.T) {
 		}
 		c.ack(1)
 		c.answer(&executorv1.Action{Id: 1})
-		receive(t, first, "the first answer")
+		await.Receive(t, first, "the first answer")
 		c.wantNoFrame() // what was never sent needs no cancel
 	})
 }
@@ -143,7 +144,7 @@ func TestTimeoutCancelsAndDropsTheLateAnswer(t *testing.T) {
 		if left := execution.GetTimeoutUs(); left == 0 || left > 300_000 {
 			t.Fatalf("expected timeout_us within (0, 300000], got %d", left)
 		}
-		err := receive(t, answer, "the timeout").err
+		err := await.Receive(t, answer, "the timeout").err
 		wantClass(t, err, v1alpha.ClassTimeout)
 		if !v1alpha.AsFailure(err).Logged {
 			t.Fatal("expected the executor to say where it is, since it answers its health checks")
@@ -159,7 +160,7 @@ func TestTimeoutCancelsAndDropsTheLateAnswer(t *testing.T) {
 			t.Fatalf("expected it to be told as timed out, as it was sent, got %v", late)
 		}
 		c.answer(&executorv1.Action{Id: execution.GetId()}, &executorv1.Action{Id: 9999})
-		eventually(t, "the late and the unknown answer counted", func() bool { return statsOf(groups, 0).DroppedAnswers == 2 })
+		await.Until(t, "the late and the unknown answer counted", func() bool { return statsOf(groups, 0).DroppedAnswers == 2 })
 		if !statsOf(groups, 0).Connected {
 			t.Fatal("expected the stream to stay up")
 		}
@@ -175,7 +176,7 @@ func TestTimeoutInAProcessThatDoesNotAnswerIsForTheEngineToLog(t *testing.T) {
 		policy.(*PythonBridge).instance.placements()[0].home.silent.Store(true)
 		answer := callWith(t, 50*time.Millisecond, policy)
 		c.nextFrame()
-		if v1alpha.AsFailure(receive(t, answer, "the timeout").err).Logged {
+		if v1alpha.AsFailure(await.Receive(t, answer, "the timeout").err).Logged {
 			t.Fatal("expected the engine to log it")
 		}
 	})
@@ -190,7 +191,7 @@ func TestClientThatGoesAwayCancels(t *testing.T) {
 	answer := call(ctx, policy, request())
 	execution := c.nextFrame().GetExecutions()[0]
 	leave()
-	err := receive(t, answer, "the failure").err
+	err := await.Receive(t, answer, "the failure").err
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("expected context.Canceled, got %v", err)
 	}
@@ -198,7 +199,7 @@ func TestClientThatGoesAwayCancels(t *testing.T) {
 	if frame := c.nextFrame(); len(frame.GetCancel()) != 1 || frame.GetCancel()[0] != execution.GetId() || len(frame.GetTimedOut()) != 0 {
 		t.Fatalf("expected a frame that cancels %d, got %v", execution.GetId(), frame)
 	}
-	wantClass(t, receive(t, call(ctx, policy, request()), "a refusal").err, v1alpha.ClassTimeout)
+	wantClass(t, await.Receive(t, call(ctx, policy, request()), "a refusal").err, v1alpha.ClassTimeout)
 }
 
 func TestBreakCrashesTheSentAndFailsTheQueued(t *testing.T) {
@@ -209,14 +210,14 @@ func TestBreakCrashesTheSentAndFailsTheQueued(t *testing.T) {
 	sent := callWith(t, patience, policy)
 	c.nextFrameUnacknowledged()
 	queued := callWith(t, patience, policy)
-	eventually(t, "one queued", func() bool { return statsOf(groups, 0).Queued == 1 })
+	await.Until(t, "one queued", func() bool { return statsOf(groups, 0).Queued == 1 })
 	c.breakStream()
-	wantClass(t, receive(t, sent, "the crash").err, v1alpha.ClassCrashed)
-	wantClass(t, receive(t, queued, "the refusal").err, v1alpha.ClassUnavailable)
+	wantClass(t, await.Receive(t, sent, "the crash").err, v1alpha.ClassCrashed)
+	wantClass(t, await.Receive(t, queued, "the refusal").err, v1alpha.ClassUnavailable)
 	if got := statsOf(groups, 0); got.Queued != 0 || got.UnderWay != 0 {
 		t.Fatalf("expected nothing under way, got %+v", got)
 	}
-	wantClass(t, receive(t, callWith(t, patience, policy), "a refusal").err, v1alpha.ClassUnavailable)
+	wantClass(t, await.Receive(t, callWith(t, patience, policy), "a refusal").err, v1alpha.ClassUnavailable)
 }
 
 func TestReconnectConfiguresAgainBeforeItExecutes(t *testing.T) {
@@ -226,7 +227,7 @@ func TestReconnectConfiguresAgainBeforeItExecutes(t *testing.T) {
 		c := x.greet(t)
 		policy := bridgeOn(t, groups, c)
 		x.server.Stop()
-		eventually(t, "the loss noticed", func() bool { return !statsOf(groups, 0).Connected })
+		await.Until(t, "the loss noticed", func() bool { return !statsOf(groups, 0).Connected })
 		x.start(t)
 		c = x.greet(t)
 		ready(t, groups)
@@ -239,7 +240,7 @@ func TestReconnectConfiguresAgainBeforeItExecutes(t *testing.T) {
 		c.reportInstance(frame.GetConfigure()[0].GetInstance(), nil)
 		frame = c.nextFrame()
 		c.answer(&executorv1.Action{Id: frame.GetExecutions()[0].GetId()})
-		if result := receive(t, answer, "the answer"); result.err != nil {
+		if result := await.Receive(t, answer, "the answer"); result.err != nil {
 			t.Fatal(result.err)
 		}
 		if got := statsOf(groups, 0).Reconnects; got != 1 {
@@ -258,10 +259,10 @@ func TestInstanceThatFailsAfterAReconnectIsUnavailableUntilItWorks(t *testing.T)
 		c = x.greet(t)
 		ready(t, groups)
 		parked := callWith(t, patience, policy)
-		eventually(t, "one parked", func() bool { return statsOf(groups, 0).Queued == 1 })
+		await.Until(t, "one parked", func() bool { return statsOf(groups, 0).Queued == 1 })
 		number := c.nextFrame().GetConfigure()[0].GetInstance()
 		c.reportInstance(number, &executorv1.Failure{FailureClass: executorv1.FailureClass_FAILURE_CLASS_EXCEPTION, Message: "no such host", Hook: "prepare"})
-		failed := receive(t, parked, "the failure").err
+		failed := await.Receive(t, parked, "the failure").err
 		wantClass(t, failed, v1alpha.ClassUnavailable)
 		if !strings.Contains(failed.Error(), "prepare: no such host") {
 			t.Fatalf("expected the executor's reason, got %v", failed)
@@ -273,9 +274,9 @@ func TestInstanceThatFailsAfterAReconnectIsUnavailableUntilItWorks(t *testing.T)
 		if len(again.GetConfigure()) != 1 || again.GetConfigure()[0].GetInstance() == number || len(again.GetClose()) != 1 || again.GetClose()[0] != number {
 			t.Fatalf("expected %d closed and its instance configured under a new number, got %v", number, again)
 		}
-		wantClass(t, receive(t, callWith(t, patience, policy), "the failure").err, v1alpha.ClassUnavailable)
+		wantClass(t, await.Receive(t, callWith(t, patience, policy), "the failure").err, v1alpha.ClassUnavailable)
 		c.reportInstance(again.GetConfigure()[0].GetInstance(), nil)
-		eventually(t, "the instance ready", func() bool {
+		await.Until(t, "the instance ready", func() bool {
 			return policy.(*PythonBridge).instance.placements()[0].is(stateReady)
 		})
 		if standing := policy.(*PythonBridge).Standing(); standing != nil {
@@ -283,7 +284,7 @@ func TestInstanceThatFailsAfterAReconnectIsUnavailableUntilItWorks(t *testing.T)
 		}
 		answer := callWith(t, patience, policy)
 		c.answer(&executorv1.Action{Id: c.nextFrame().GetExecutions()[0].GetId()})
-		if result := receive(t, answer, "the answer"); result.err != nil {
+		if result := await.Receive(t, answer, "the answer"); result.err != nil {
 			t.Fatal(result.err)
 		}
 	})
@@ -304,7 +305,7 @@ func TestCloseTellsTheExecutor(t *testing.T) {
 		if frame := c.nextFrame(); len(frame.GetClose()) != 1 || frame.GetClose()[0] != number {
 			t.Fatalf("expected a frame that closes %d once, got %v", number, frame)
 		}
-		wantClass(t, receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
+		wantClass(t, await.Receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
 		c.breakStream()
 		c = x.greet(t)
 		ready(t, groups)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -35,7 +36,7 @@ func idleStreams(t testing.TB, groups *Groups, policy v1alpha.Policy, count int)
 		}()
 	}
 	first.Wait()
-	eventually(t, "all idle", func() bool { return statsOf(groups, 0).Streams == count })
+	await.Until(t, "all idle", func() bool { return statsOf(groups, 0).Streams == count })
 	return func() {
 		cancel()
 		readers.Wait()
@@ -62,7 +63,7 @@ func TestAnIdleStreamIsSmall(t *testing.T) {
 	groups := generatorProcess(t)
 	about := metadata
 	about.Timeout = patience // 2,000 at once take long on a machine that is busy, and a stream that fails is waited for
-	result := receive(t, buildAs(groups, about), "the policy")
+	result := await.Receive(t, buildAs(groups, about), "the policy")
 	must(result.err)
 	idleStreams(t, groups, result.policy, 16)() // what is made once
 	before := memoryInUse()
@@ -78,7 +79,7 @@ func TestAnIdleStreamIsSmall(t *testing.T) {
 // BenchmarkStream is a stream of 20 chunks of 100 bytes through an executor that yields what it is given.
 func BenchmarkStream(b *testing.B) {
 	groups := generatorProcess(b)
-	result := receive(b, build(groups), "the policy")
+	result := await.Receive(b, build(groups), "the policy")
 	must(result.err)
 	chunk := make([]byte, 100)
 	b.SetParallelism(8)
@@ -110,7 +111,7 @@ func BenchmarkStream(b *testing.B) {
 func BenchmarkUpload(b *testing.B) {
 	const size = 64 << 20
 	groups := generatorProcess(b)
-	result := receive(b, build(groups), "the policy")
+	result := await.Receive(b, build(groups), "the policy")
 	must(result.err)
 	b.SetBytes(size)
 	b.ReportAllocs()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -218,7 +219,7 @@ func TestAnExecutionIsSentWithTheNextFrameBesideAnUpload(t *testing.T) {
 			c.give(id, len(frame.GetPieces())*maxPieceBytes)
 			c.acknowledged++
 			c.answer(&executorv1.Action{Id: frame.GetExecutions()[0].GetId()})
-			if err := receive(t, answer, "the answer").err; err != nil {
+			if err := await.Receive(t, answer, "the answer").err; err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -167,7 +168,7 @@ func TestAStreamThatCannotBeStartedTakesNothing(t *testing.T) {
 	t.Run("no process", func(t *testing.T) {
 		withStreams(t, Options{}, func(t *testing.T, groups *Groups, c *conversation, policy v1alpha.Policy) {
 			c.breakStream()
-			eventually(t, "the loss", func() bool { return !statsOf(groups, 0).Connected })
+			await.Until(t, "the loss", func() bool { return !statsOf(groups, 0).Connected })
 			body := newUpload()
 			wantClass(t, stream(t, policy, body).wantError(), v1alpha.ClassUnavailable)
 			body.wantUntouched(t)
@@ -366,7 +367,7 @@ func TestAProcessThatLeavesGoesOnWithItsStreams(t *testing.T) {
 		g.sweep(time.Now().Add(2 * time.Minute))
 		wantClass(t, r.wantError(), v1alpha.ClassCrashed) // its time is over
 		r.cancel()
-		receive(t, body.left, "the end of asking for chunks")
+		await.Receive(t, body.left, "the end of asking for chunks")
 	})
 }
 
@@ -402,7 +403,7 @@ func TestPiecesForWhatIsNoStreamAreDropped(t *testing.T) {
 		c.yield(77, "x")
 		c.reply(&executorv1.ReplyFrame{Credit: []*executorv1.Credit{{Id: id, Bytes: 1}, {Id: 77, Bytes: 1}}})
 		c.answer(&executorv1.Action{Id: id})
-		if err := receive(t, answer, "the answer").err; err != nil {
+		if err := await.Receive(t, answer, "the answer").err; err != nil {
 			t.Fatal(err)
 		}
 		if got := statsOf(groups, 0); !got.Connected || got.PiecesReceived != 0 {

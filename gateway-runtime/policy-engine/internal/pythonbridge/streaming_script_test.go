@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -201,6 +202,6 @@ func wantNothingLeft(t *testing.T, groups *Groups, body *upload) {
 		t.Fatalf("expected nothing under way, got %+v", got)
 	}
 	if len(body.asked) > 0 {
-		receive(t, body.left, "the end of asking for chunks")
+		await.Receive(t, body.left, "the end of asking for chunks")
 	}
 }

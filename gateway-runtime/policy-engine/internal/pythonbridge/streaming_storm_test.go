@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -166,7 +167,7 @@ func TestStormOfStreams(t *testing.T) {
 		scripts.Go(func() { playGenerators(executor, stop, uint64(n)) })
 	}
 	ready(t, groups)
-	result := receive(t, build(groups), "the policy")
+	result := await.Receive(t, build(groups), "the policy")
 	must(result.err)
 	var whole, failed atomic.Int64
 	var callers sync.WaitGroup
@@ -185,7 +186,7 @@ func TestStormOfStreams(t *testing.T) {
 	callers.Wait()
 	close(stop)
 	scripts.Wait()
-	eventually(t, "nothing under way", func() bool {
+	await.Until(t, "nothing under way", func() bool {
 		return statsOf(groups, 0).UnderWay+statsOf(groups, 0).Queued+statsOf(groups, 1).UnderWay+statsOf(groups, 1).Queued == 0
 	})
 	if whole.Load() == 0 || failed.Load() == 0 {

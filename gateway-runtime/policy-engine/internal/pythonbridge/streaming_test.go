@@ -7,6 +7,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -62,7 +63,7 @@ func TestAResponseStreamAndItsTimeout(t *testing.T) {
 		slow.Timeout = 3 * time.Second
 		done := buildAs(groups, slow)
 		c.configureOne()
-		policy := receive(t, done, "the policy").policy.(v1alpha.ResponseStreamer)
+		policy := await.Receive(t, done, "the policy").policy.(v1alpha.ResponseStreamer)
 		ctx, body := t.Context(), given("x")
 		res := &v1alpha.ResponseContext{Request: request(), StatusCode: 201, Headers: v1alpha.Headers{{Name: "a", Value: "b"}},
 			Trailers: body.trailers, Metadata: &v1alpha.ExchangeMetadata{}}

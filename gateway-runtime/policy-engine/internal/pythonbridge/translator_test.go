@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -64,7 +65,7 @@ func TestRequestTravels(t *testing.T) {
 		AppendHeaders: []byte("via\x00gw\x00"), Body: []byte("new"), Path: []byte("/orders/v1.0/8"), Query: []byte(""), Method: []byte("PUT"),
 		Authority: []byte("b.example"), Upstream: []byte("main"), AnalyticsMetadata: []byte(`{"tier":"gold"}`), MetadataSet: []byte(`{"n":2}`), MetadataRemoved: []string{"old"},
 	})
-	result := receive(t, done, "the action")
+	result := await.Receive(t, done, "the action")
 	body, path, query, method, authority, upstream := []byte("new"), "/orders/v1.0/8", "", "PUT", "b.example", "main"
 	want := &v1alpha.UpstreamRequestModifications{
 		Headers: v1alpha.HeaderModifications{
@@ -108,7 +109,7 @@ func TestResponseTravelsWithTheRequestAgain(t *testing.T) {
 		t.Errorf("expected status 201, the response phase and no request body, got %v", got)
 	}
 	c.answer(&executorv1.Action{Id: got.GetId(), StatusCode: 418, SetHeaders: []byte("x-a\x001\x00")})
-	result := receive(t, done, "the action")
+	result := await.Receive(t, done, "the action")
 	want := &v1alpha.UpstreamResponseModifications{StatusCode: 418, Headers: v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: "x-a", Value: "1"}}}}
 	if result.err != nil || !reflect.DeepEqual(result.action, want) {
 		t.Fatalf("expected %+v, got %+v, %v", want, result.action, result.err)

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -62,7 +63,7 @@ func TestUndecodableReplyBreaksTheStream(t *testing.T) {
 	t.Cleanup(server.Stop)
 	groups := connect(t, Options{}, x)
 	ready(t, groups)
-	refused := receive(t, build(groups), "the refusal").err // the stream broke twice while it configured
+	refused := await.Receive(t, build(groups), "the refusal").err // the stream broke twice while it configured
 	wantClass(t, refused, v1alpha.ClassCrashed)
-	eventually(t, "it to connect again", func() bool { return statsOf(groups, 0).Reconnects >= 2 })
+	await.Until(t, "it to connect again", func() bool { return statsOf(groups, 0).Reconnects >= 2 })
 }

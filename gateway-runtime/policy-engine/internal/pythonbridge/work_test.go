@@ -7,6 +7,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -24,7 +25,7 @@ func TestWorkIsTold(t *testing.T) {
 			waiting := call(bridge.WithWork(ctx, &work), policy, request())
 			action.Id = c.nextFrame().GetExecutions()[0].GetId()
 			c.answer(action)
-			receive(t, waiting, "the answer")
+			await.Receive(t, waiting, "the answer")
 			if cancel(); work != 1500*time.Microsecond {
 				t.Errorf("%s: expected 1.5ms, got %v", name, work)
 			}

@@ -11,13 +11,13 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/recording"
 )
 
@@ -111,13 +111,7 @@ func TestExchangesAreFollowedOverHTTP(t *testing.T) {
 // untilNone waits until no recording is under way.
 func untilNone(t *testing.T, g *gateway) {
 	t.Helper()
-	for len(g.recorder.Stats().Recordings) > 0 {
-		select {
-		case <-t.Context().Done():
-			t.Fatal("expected the recording to end")
-		case <-time.After(time.Millisecond):
-		}
-	}
+	await.Until(t, "no recording under way", func() bool { return len(g.recorder.Stats().Recordings) == 0 })
 }
 
 func TestFollowingForATime(t *testing.T) {
@@ -242,13 +236,7 @@ func want(t *testing.T, stream nodev1.NodeService_ObserveServer, observation *no
 // untilRecording waits until so many recordings are under way.
 func (g *gateway) untilRecording(t *testing.T, count int) {
 	t.Helper()
-	for len(g.recorder.Stats().Recordings) != count {
-		select {
-		case <-t.Context().Done():
-			t.Fatal("expected a recording")
-		case <-time.After(time.Millisecond):
-		}
-	}
+	await.Until(t, "the recordings have begun", func() bool { return len(g.recorder.Stats().Recordings) == count })
 }
 
 func TestAControllerObserves(t *testing.T) {

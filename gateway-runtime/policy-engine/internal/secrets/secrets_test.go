@@ -8,42 +8,23 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"gatewright.dev/policy-engine/internal/await"
+	"gatewright.dev/policy-engine/internal/logtest"
 	"gatewright.dev/policy-engine/internal/property"
 	"gatewright.dev/policy-engine/internal/secrets"
 )
 
-const soon = 10 * time.Second
-
 var orders = secrets.Ref{API: "orders-v1", Name: "key"}
 
-// journal is a log that may be read while it is written.
-type journal struct {
-	mutex sync.Mutex
-	lines bytes.Buffer
-}
-
-func (j *journal) Write(line []byte) (int, error) {
-	j.mutex.Lock()
-	defer j.mutex.Unlock()
-	return j.lines.Write(line)
-}
-
-func (j *journal) String() string {
-	j.mutex.Lock()
-	defer j.mutex.Unlock()
-	return j.lines.String()
-}
-
-func open(t *testing.T, folder string) (*secrets.Store, *journal) {
+func open(t *testing.T, folder string) (*secrets.Store, *logtest.Log) {
 	t.Helper()
-	log := &journal{}
+	log := &logtest.Log{}
 	store := secrets.NewStore(folder, 2*time.Millisecond, slog.New(slog.NewTextHandler(log, nil)))
 	t.Cleanup(store.Close)
 	return store, log
@@ -74,15 +55,10 @@ func link(t *testing.T, to string, path ...string) {
 
 func becomes(t *testing.T, store *secrets.Store, ref secrets.Ref, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(soon); ; time.Sleep(time.Millisecond) {
+	await.Until(t, fmt.Sprintf("the secret %s is %q", ref.Name, want), func() bool {
 		got, err := store.Get(ref)
-		if err == nil && got == want {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("expected %q, got %q, %v", want, got, err)
-		}
-	}
+		return err == nil && got == want
+	})
 }
 
 func TestOneNewlineAtTheEndIsNotTheSecrets(t *testing.T) {
@@ -150,11 +126,7 @@ func TestWithoutAFolderOrBeforeThereIsOne(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	put(t, "there", folder, "key")
-	select {
-	case <-later.Changes():
-	case <-time.After(soon):
-		t.Fatal("expected a change")
-	}
+	await.Receive(t, later.Changes(), "a change")
 	becomes(t, later, orders, "there")
 }
 
@@ -180,27 +152,26 @@ func TestAFolderThatIsReplacedAsKubernetesDoes(t *testing.T) {
 }
 
 func TestAFileThatGoesLeavesItsValueAndIsSaidOnce(t *testing.T) {
-	folder := t.TempDir()
+	folder, other := t.TempDir(), secrets.Ref{API: "orders-v1", Name: "other"}
 	file := put(t, "first", folder, "key")
+	put(t, "first", folder, "other")
 	store, log := open(t, folder)
 	becomes(t, store, orders, "first")
+	becomes(t, store, other, "first")
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	said := func() int { return strings.Count(log.String(), "the value that it had stays in use") }
-	for deadline := time.Now().Add(soon); said() == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("expected a line")
-		}
-	}
-	time.Sleep(20 * time.Millisecond)
-	if said() != 1 || store.Stats() != (secrets.Stats{InUse: 1, Failing: 1}) {
-		t.Errorf("%d lines, %+v", said(), store.Stats())
+	const kept = "the value that it had stays in use"
+	await.Until(t, "a line that the value stays", func() bool { return log.Count(kept) > 0 })
+	put(t, "second", folder, "other")
+	becomes(t, store, other, "second") // which takes two more looks at all files
+	if log.Count(kept) != 1 || store.Stats() != (secrets.Stats{InUse: 2, Failing: 1}) {
+		t.Errorf("expected one line and one of two secrets to fail, got %+v and %s", store.Stats(), log)
 	}
 	becomes(t, store, orders, "first")
 	put(t, "second", folder, "key")
 	becomes(t, store, orders, "second")
-	if store.Stats() != (secrets.Stats{InUse: 1}) {
+	if store.Stats() != (secrets.Stats{InUse: 2}) {
 		t.Errorf("%+v", store.Stats())
 	}
 	store.Keep(nil)

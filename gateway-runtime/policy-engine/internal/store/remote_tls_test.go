@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,11 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/await"
+	"gatewright.dev/policy-engine/internal/logtest"
 )
 
 // authority signs the certificates of a test's servers.
@@ -91,28 +91,10 @@ func (s *server) secure(t *testing.T, by *authority, names ...string) {
 	}
 }
 
-// lines are what a store has logged.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(text []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(text)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // logged is a store with these settings, and what it logs.
-func logged(t *testing.T, settings *nodev1.ValkeyStore) (*Store, *lines) {
+func logged(t *testing.T, settings *nodev1.ValkeyStore) (*Store, *logtest.Log) {
 	t.Helper()
-	log := &lines{}
+	log := &logtest.Log{}
 	s := New(slog.New(slog.NewTextHandler(log, nil)))
 	t.Cleanup(s.Close)
 	s.Apply(&nodev1.Store{Valkey: settings})
@@ -162,15 +144,15 @@ func TestTLS(t *testing.T) {
 			t.Parallel()
 			s, log := logged(t, one.settings)
 			if one.says == "" {
-				eventually(t, "it is connected", func() bool { return s.Standing() == nil })
+				await.Until(t, "it is connected", func() bool { return s.Standing() == nil })
 				fill(t, s.Of("p", name), "k", 1)
 				return
 			}
-			eventually(t, "it says "+one.says, says(s, one.says))
+			await.Until(t, "it says "+one.says, says(s, one.says))
 			if _, _, err := s.Of("p", "a").Get(t.Context(), "k"); !unavailable(err) {
 				t.Errorf("expected a failure of class unavailable, got %v", err)
 			}
-			eventually(t, "the log says so", func() bool { return strings.Contains(log.String(), "cause=") })
+			await.Until(t, "the log says so", func() bool { return strings.Contains(log.String(), "cause=") })
 			if text := log.String(); strings.Count(text, "calls fail until it does") != 1 {
 				t.Errorf("expected one line that says that it does not answer, got %s", text)
 			}
@@ -187,8 +169,8 @@ func TestAnotherAuthorityIsReadWhenItConnectsAnew(t *testing.T) {
 	server.kill()
 	server.secure(t, after)
 	server.start(t)
-	eventually(t, "it is not trusted", says(s, "signed by unknown authority"))
+	await.Until(t, "it is not trusted", says(s, "signed by unknown authority"))
 	after.trustedIn(t, file)
-	eventually(t, "it is trusted", func() bool { return s.Standing() == nil })
+	await.Until(t, "it is trusted", func() bool { return s.Standing() == nil })
 	fill(t, s.Of("p", "a"), "k", 1)
 }

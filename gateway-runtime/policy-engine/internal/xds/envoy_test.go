@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
@@ -45,11 +46,7 @@ func within(t *testing.T, limit time.Duration) context.Context {
 
 func waitConnected(t *testing.T, server *xds.Server) {
 	t.Helper()
-	select {
-	case <-server.Connected():
-	case <-time.After(20 * time.Second):
-		t.Fatal("Envoy did not connect in 20 s")
-	}
+	await.Receive(t, server.Connected(), "a connection of Envoy's")
 }
 
 func TestEnvoyRoutesByTheLongestContextOnSegmentBoundaries(t *testing.T) {
@@ -60,7 +57,7 @@ func TestEnvoyRoutesByTheLongestContextOnSegmentBoundaries(t *testing.T) {
 	_ = server.SetRoutes(t.Context(), config)
 	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
-	if err := server.SetRoutes(within(t, 20*time.Second), config); err != nil {
+	if err := server.SetRoutes(within(t, await.Limit), config); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ host, path, api string }{
@@ -87,17 +84,17 @@ func TestEnvoyAcknowledgesStagedClustersAndRoutes(t *testing.T) {
 	api := bundle(t, &nodev1.ApiBundle{Api: "a", Context: "/a",
 		Routes:   [][]byte{route(t, `{"name":"a|GET /|","match":{"prefix":"/a"},"route":{"cluster":"a|1"}}`)},
 		Clusters: [][]byte{staticCluster(t, "a|1", upstream)}})
-	if err := server.SetClusters(within(t, 20*time.Second), xds.Clusters([]*xds.Bundle{api})); err != nil {
+	if err := server.SetClusters(within(t, await.Limit), xds.Clusters([]*xds.Bundle{api})); err != nil {
 		t.Fatal(err)
 	}
-	if err := server.SetRoutes(within(t, 20*time.Second), compose(t, api)); err != nil {
+	if err := server.SetRoutes(within(t, await.Limit), compose(t, api)); err != nil {
 		t.Fatal(err)
 	}
 	envoy.Until("h", "/a", "upstream")
-	if err := server.SetRoutes(within(t, 20*time.Second), compose(t)); err != nil {
+	if err := server.SetRoutes(within(t, await.Limit), compose(t)); err != nil {
 		t.Fatal(err)
 	}
-	if err := server.SetClusters(within(t, 20*time.Second), xds.Resources{}); err != nil {
+	if err := server.SetClusters(within(t, await.Limit), xds.Resources{}); err != nil {
 		t.Fatal(err)
 	}
 	envoy.Until("h", "/a", "")
@@ -108,19 +105,19 @@ func TestEnvoyRefusalIsReportedAndTheLastGoodRoutesStay(t *testing.T) {
 	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
 	good := answering(t, "good", "/good")
-	if err := server.SetRoutes(within(t, 20*time.Second), compose(t, good)); err != nil {
+	if err := server.SetRoutes(within(t, await.Limit), compose(t, good)); err != nil {
 		t.Fatal(err)
 	}
 	// A per-filter configuration of a filter type that Envoy does not have: no validator of ours can know.
 	bad := bundle(t, &nodev1.ApiBundle{Api: "bad", Context: "/bad", Routes: [][]byte{route(t,
 		`{"name":"bad|GET /|","match":{"prefix":"/"},"directResponse":{"status":200},"typedPerFilterConfig":{"x":{"@type":"type.googleapis.com/google.protobuf.Duration","value":"1s"}}}`)}})
-	err := server.SetRoutes(within(t, 20*time.Second), compose(t, good, bad))
+	err := server.SetRoutes(within(t, await.Limit), compose(t, good, bad))
 	var refused *xds.RefusedError
 	if !errors.As(err, &refused) || refused.Reason == "" || refused.TypeURL != xds.RouteType {
 		t.Fatalf("expected a refusal with Envoy's reason, got %v", err)
 	}
 	envoy.Until("h", "/good", "good")
-	if err := server.SetRoutes(within(t, 20*time.Second), compose(t, good)); err != nil {
+	if err := server.SetRoutes(within(t, await.Limit), compose(t, good)); err != nil {
 		t.Fatalf("going back to what was good: %v", err)
 	}
 }
@@ -130,7 +127,7 @@ func TestUnresolvedUpstreamHoldsBackClustersUntilItIsTakenAway(t *testing.T) {
 	server, directory := startServer(t)
 	envoytest.Start(t, directory)
 	waitConnected(t, server)
-	if err := server.SetClusters(within(t, 20*time.Second), xds.Resources{}); err != nil {
+	if err := server.SetClusters(within(t, await.Limit), xds.Resources{}); err != nil {
 		t.Fatal(err)
 	}
 	silent := envoytest.SilentDNS(t)
@@ -147,7 +144,7 @@ func TestUnresolvedUpstreamHoldsBackClustersUntilItIsTakenAway(t *testing.T) {
 		t.Fatalf("expected no answer while the name does not resolve, got %v", err)
 	}
 	delete(both, "held|1")
-	if err := server.SetClusters(within(t, 5*time.Second), both); err != nil {
+	if err := server.SetClusters(within(t, await.Limit), both); err != nil {
 		t.Fatalf("without the cluster that holds back: %v", err)
 	}
 }
@@ -158,27 +155,16 @@ func TestRestartedEnvoyIsServedWhatWasSet(t *testing.T) {
 	_ = server.SetRoutes(t.Context(), config)
 	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)
-	if err := server.SetRoutes(within(t, 20*time.Second), config); err != nil {
+	if err := server.SetRoutes(within(t, await.Limit), config); err != nil {
 		t.Fatal(err)
 	}
 	envoy.Until("h", "/a", "a")
 	envoy.Stop()
-	if err := waitGone(server); err != nil {
-		t.Fatal(err)
-	}
+	await.Until(t, "the server knows that Envoy has gone", func() bool { return !server.Stats().EnvoyConnected })
 	second := envoytest.Start(t, directory)
 	waitConnected(t, server)
-	if err := server.SetRoutes(within(t, 20*time.Second), config); err != nil {
+	if err := server.SetRoutes(within(t, await.Limit), config); err != nil {
 		t.Fatal(err)
 	}
 	second.Until("h", "/a", "a")
-}
-
-func waitGone(server *xds.Server) error {
-	for deadline := time.Now().Add(10 * time.Second); server.Stats().EnvoyConnected; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return errors.New("the server still believes in an Envoy")
-		}
-	}
-	return nil
 }

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -101,15 +102,10 @@ func shown(t *testing.T, port int, config *tls.Config) (string, error) {
 
 func showsUntil(t *testing.T, port int, name string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		got, err := shown(t, port, &tls.Config{})
-		if got == name {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("expected the certificate of %q, got %q, %v", name, got, err)
-		}
-	}
+	await.Until(t, "the certificate of "+name, func() bool {
+		got, _ := shown(t, port, &tls.Config{})
+		return got == name
+	})
 }
 
 func must(t *testing.T, err error) {
@@ -129,10 +125,10 @@ func TestEnvoyServesListenersAndTheirCertificatesAndNewOnesWithoutANewListener(t
 	_ = server.SetRoutes(t.Context(), config)
 	envoy := envoytest.StartWithoutListener(t, directory, plain)
 	waitConnected(t, server)
-	must(t, server.SetRoutes(within(t, 20*time.Second), config))
+	must(t, server.SetRoutes(within(t, await.Limit), config))
 	envoy.Until("h", "/a", "a")
 	showsUntil(t, port, "first.example")
-	must(t, server.SetSecrets(within(t, 20*time.Second), secretsOf(t, web(ca.Issue("second.example")))))
+	must(t, server.SetSecrets(within(t, await.Limit), secretsOf(t, web(ca.Issue("second.example")))))
 	if got, err := shown(t, port, &tls.Config{}); got != "second.example" {
 		t.Errorf("what is acknowledged is not served: %q, %v", got, err)
 	}
@@ -150,14 +146,14 @@ func TestEnvoyOpensAListenerOnceItsSecretIsThere(t *testing.T) {
 	must(t, ignoreNobody(server.SetListeners(t.Context(), listenersOf(t, listener(t, "http", plain, "")))))
 	envoy := envoytest.StartWithoutListener(t, directory, plain)
 	waitConnected(t, server)
-	must(t, server.SetRoutes(within(t, 20*time.Second), config))
+	must(t, server.SetRoutes(within(t, await.Limit), config))
 	both := listenersOf(t, listener(t, "http", plain, ""), listener(t, "https", port, withTLS("", "certificate/web")))
-	must(t, server.SetListeners(within(t, 20*time.Second), both))
+	must(t, server.SetListeners(within(t, await.Limit), both))
 	envoy.Until("h", "/a", "a")
 	if got, err := shown(t, port, &tls.Config{}); err == nil {
 		t.Fatalf("a listener without its certificate is open, and shows %q", got)
 	}
-	must(t, server.SetSecrets(within(t, 20*time.Second), secretsOf(t, web(certificatestest.NewAuthority(t, "ca").Issue("late.example")))))
+	must(t, server.SetSecrets(within(t, await.Limit), secretsOf(t, web(certificatestest.NewAuthority(t, "ca").Issue("late.example")))))
 	showsUntil(t, port, "late.example")
 }
 
@@ -179,24 +175,21 @@ func TestEnvoyRefusesOneListenerAndTakesTheOthers(t *testing.T) {
 	_ = server.SetListeners(t.Context(), before)
 	envoy := envoytest.StartWithoutListener(t, directory, first)
 	waitConnected(t, server)
-	must(t, server.SetRoutes(within(t, 20*time.Second), config))
+	must(t, server.SetRoutes(within(t, await.Limit), config))
 	envoy.Until("h", "/a", "a")
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	defer func() { _ = taken.Close() }()
-	err = server.SetListeners(within(t, 20*time.Second), listenersOf(t, listener(t, "http", second, ""),
+	err = server.SetListeners(within(t, await.Limit), listenersOf(t, listener(t, "http", second, ""),
 		listener(t, "taken", taken.Addr().(*net.TCPAddr).Port, "")))
 	var refused *xds.RefusedError
 	if !errors.As(err, &refused) || refused.TypeURL != xds.ListenerType || !strings.Contains(refused.Reason, "taken") {
 		t.Fatalf("expected a refusal that names the listener, got %v", err)
 	}
-	must(t, server.SetListeners(within(t, 20*time.Second), before))
+	must(t, server.SetListeners(within(t, await.Limit), before))
 	envoy.Until("h", "/a", "a")
-	for deadline := time.Now().Add(20 * time.Second); isOpen(t, second); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) { // Envoy acknowledges before its workers have closed it
-			t.Fatal("the port of the Gateway that was refused is open")
-		}
-	}
+	// Envoy acknowledges before its workers have closed it.
+	await.Until(t, "the port of the Gateway that was refused is closed", func() bool { return !isOpen(t, second) })
 }
 
 func isOpen(t *testing.T, port int) bool {
@@ -211,9 +204,9 @@ func TestRoutesAndSecretsAreNotWaitedForWhereNoListenerAsks(t *testing.T) {
 	server, directory := startServer(t)
 	envoytest.StartWithoutListener(t, directory, 0)
 	waitConnected(t, server)
-	must(t, server.SetClusters(within(t, 20*time.Second), xds.Resources{}))
-	must(t, server.SetSecrets(within(t, 20*time.Second), secretsOf(t, web(certificatestest.NewAuthority(t, "ca").Issue("web.example")))))
-	must(t, server.SetRoutes(within(t, 20*time.Second), compose(t, answering(t, "a", "/a"))))
+	must(t, server.SetClusters(within(t, await.Limit), xds.Resources{}))
+	must(t, server.SetSecrets(within(t, await.Limit), secretsOf(t, web(certificatestest.NewAuthority(t, "ca").Issue("web.example")))))
+	must(t, server.SetRoutes(within(t, await.Limit), compose(t, answering(t, "a", "/a"))))
 }
 
 // A request that is under way when its listener changes ends well, and the connection with it.
@@ -234,7 +227,7 @@ func TestAChangedListenerCutsNoRequest(t *testing.T) {
 	_ = server.SetListeners(t.Context(), listenersOf(t, listener(t, "http", port, "")))
 	envoy := envoytest.StartWithoutListener(t, directory, port)
 	waitConnected(t, server)
-	must(t, server.SetRoutes(within(t, 20*time.Second), compose(t, api)))
+	must(t, server.SetRoutes(within(t, await.Limit), compose(t, api)))
 	envoy.Get("h", "/nothing")
 	answer := make(chan string, 1)
 	go func() {
@@ -243,7 +236,7 @@ func TestAChangedListenerCutsNoRequest(t *testing.T) {
 	}()
 	<-arrived
 	changed := listenerWith(t, "http", port, "", `"streamIdleTimeout":"77s","rds":{"routeConfigName":"gatewright","configSource":`+ads+`}`)
-	must(t, server.SetListeners(within(t, 20*time.Second), listenersOf(t, changed)))
+	must(t, server.SetListeners(within(t, await.Limit), listenersOf(t, changed)))
 	if status, _ := envoy.Get("h", "/nothing"); status != http.StatusNotFound {
 		t.Errorf("beside it: %d", status)
 	}
@@ -261,8 +254,8 @@ func TestRoutesThatNoListenerAsksForAreNotWaitedFor(t *testing.T) {
 	_ = server.SetListeners(t.Context(), listeners)
 	envoytest.StartWithoutListener(t, directory, port)
 	waitConnected(t, server)
-	must(t, server.SetListeners(within(t, 20*time.Second), listeners))
-	must(t, server.SetRoutes(within(t, 20*time.Second), compose(t, answering(t, "a", "/a"))))
+	must(t, server.SetListeners(within(t, await.Limit), listeners))
+	must(t, server.SetRoutes(within(t, await.Limit), compose(t, answering(t, "a", "/a"))))
 	if stats := server.Stats(); stats.RoutesConfirmed != stats.RouteGeneration {
 		t.Errorf("expected nothing to be open, got %+v", stats)
 	}
@@ -279,7 +272,7 @@ func TestClientsAreVerifiedByTheAuthorityAndItsRevocationList(t *testing.T) {
 	_ = server.SetListeners(t.Context(), listenersOf(t, listener(t, "https", port, withTLS("authority/clients", "certificate/web"))))
 	envoytest.StartWithoutListener(t, directory, port)
 	waitConnected(t, server)
-	must(t, server.SetListeners(within(t, 20*time.Second), listenersOf(t, listener(t, "https", port, withTLS("authority/clients", "certificate/web")))))
+	must(t, server.SetListeners(within(t, await.Limit), listenersOf(t, listener(t, "https", port, withTLS("authority/clients", "certificate/web")))))
 	asks := func(issued ...certificatestest.Issued) bool {
 		config := &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12} // with 1.3 a refusal comes after the handshake
 		for _, one := range issued {
@@ -290,11 +283,7 @@ func TestClientsAreVerifiedByTheAuthorityAndItsRevocationList(t *testing.T) {
 		_, err := shown(t, port, config)
 		return err == nil
 	}
-	for deadline := time.Now().Add(10 * time.Second); !asks(good); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("a good certificate is refused")
-		}
-	}
+	await.Until(t, "a good certificate is taken", func() bool { return asks(good) })
 	if asks() || asks(revoked) || asks(other.Issue("stranger.example")) {
 		t.Error("expected nobody else to be connected")
 	}
@@ -319,7 +308,7 @@ func TestKindsOfKeysThatEnvoyTakes(t *testing.T) {
 	for name, key := range map[string]crypto.Signer{"rsa1024": small, "rsa2048": usual, "ed25519": edwards, "p224": certificatestest.Key(t, elliptic.P224()),
 		"p256": certificatestest.Key(t, elliptic.P256()), "p384": certificatestest.Key(t, elliptic.P384()), "p521": certificatestest.Key(t, elliptic.P521())} {
 		issued := ca.IssueFor(name+".example", key, time.Now().Add(time.Hour))
-		err := server.SetSecrets(within(t, 20*time.Second), secretsOf(t, web(issued)))
+		err := server.SetSecrets(within(t, await.Limit), secretsOf(t, web(issued)))
 		if err == nil {
 			var got string
 			if got, err = shown(t, port, &tls.Config{}); err == nil && got != name+".example" {

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gatewright.dev/policy-engine/internal/await"
 )
 
 // NodeID is the node id in the bootstrap.
@@ -95,7 +97,7 @@ func run(t *testing.T, directory string, port int, listeners string) *Envoy {
 		t.Fatal(err)
 	}
 	envoy := &Envoy{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", port), log: &bytes.Buffer{},
-		client: &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}}
+		client: &http.Client{Transport: &http.Transport{}, Timeout: await.Limit}}
 	envoy.process = exec.CommandContext(context.Background(), binary, "-c", path, "--concurrency", "1", "--use-dynamic-base-id", "-l", "warning")
 	envoy.process.Stderr = envoy.log
 	envoy.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -119,16 +121,14 @@ func (e *Envoy) Stop() {
 // Get returns the status and body of a request, once Envoy listens.
 func (e *Envoy) Get(host, path string) (int, string) {
 	e.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		status, body, err := e.Try(host, path)
-		if err == nil {
-			return status, body
-		}
-		if time.Now().After(deadline) {
-			e.t.Fatalf("Envoy does not answer: %v", err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	var status int
+	var body string
+	await.Until(e.t, "an answer of Envoy's", func() bool {
+		var err error
+		status, body, err = e.Try(host, path)
+		return err == nil
+	})
+	return status, body
 }
 
 // Try makes one request. The path goes out as it is.
@@ -156,16 +156,10 @@ func (e *Envoy) Ask(host, path string) (int, http.Header, string, error) {
 // Until repeats a request, since an acknowledgement comes before every worker has switched.
 func (e *Envoy) Until(host, path, body string) {
 	e.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	await.Until(e.t, fmt.Sprintf("%s%s is answered with %q", host, path, body), func() bool {
 		status, got := e.Get(host, path)
-		if got == body || (body == "" && status == http.StatusNotFound) {
-			return
-		}
-		if time.Now().After(deadline) {
-			e.t.Fatalf("%s%s: expected %q, got %d %q", host, path, body, status, got)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return got == body || (body == "" && status == http.StatusNotFound)
+	})
 }
 
 // SilentDNS is the port of a DNS server that never answers.
