@@ -24,6 +24,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/extproc"
@@ -32,7 +33,7 @@ import (
 
 // world is a real Envoy between a client and an upstream, with a chain for each route.
 type world struct {
-	listeners map[string]string // http1, http2 (the protocol to the upstream) → host:port
+	listeners map[string]string // by name: host:port
 	admin     string            // URL of Envoy's admin interface
 	accessLog string
 	counters  *exchange.Counters
@@ -43,7 +44,15 @@ type world struct {
 // the is made once for all tests: an Envoy takes a second to start.
 var the *world
 
-var protocols = []string{"http1", "http2"}
+type listener struct{ Name, Upstream, RequestTimeout string }
+
+// listeners are named after the protocol to the upstream; hurried is for requests that take too long.
+var listeners = []listener{{"http1", "http1", patience}, {"http2", "http2", patience}, {hurried, "http1", "2s"}}
+
+const hurried = "hurried"
+
+// patience is what Envoy waits for in all other tests: a busy machine must not reach it.
+var patience = fmt.Sprintf("%.0fs", await.Limit.Seconds())
 
 func TestMain(m *testing.M) {
 	if _, err := exec.LookPath("envoy"); err != nil {
@@ -78,7 +87,7 @@ func build(directory string) (*world, []func()) {
 	engine, stopEngine := w.startEngine(filepath.Join(directory, "engine.sock"))
 	port, stopUpstream := w.upstream.start()
 	stopEnvoy := w.startEnvoy(directory, map[string]any{
-		"Protocols": protocols, "Routes": routes(), "EngineSocket": engine, "UpstreamPort": port, "AccessLog": w.accessLog,
+		"Listeners": listeners, "Patience": patience, "Routes": routes(), "EngineSocket": engine, "UpstreamPort": port, "AccessLog": w.accessLog,
 	})
 	return w, []func(){stopEnvoy, stopUpstream, stopEngine}
 }
@@ -154,18 +163,18 @@ func (w *world) startEnvoy(directory string, values map[string]any) func() {
 
 // awaitListeners waits until Envoy is ready, and learns the ports it has chosen. admin is a file that has its address.
 func (w *world) awaitListeners(admin string) {
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(await.Limit)
 	for time.Now().Before(deadline) {
 		address, err := os.ReadFile(admin)
 		if w.admin = "http://" + string(address); err == nil {
 			w.listeners, err = listenersOf(w.admin)
 		}
-		if err == nil && len(w.listeners) == len(protocols) {
+		if err == nil && len(w.listeners) == len(listeners) {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	panic("Envoy was not ready within 30 s")
+	panic(fmt.Sprintf("expected Envoy to be ready within %s", await.Limit))
 }
 
 // timedOut is how many requests have taken longer than Envoy's request_timeout.
@@ -197,16 +206,16 @@ func listenersOf(admin string) (map[string]string, error) {
 		} `json:"listener_statuses"`
 	}
 	err = json.Unmarshal(text, &status)
-	listeners := map[string]string{}
+	found := map[string]string{}
 	for _, l := range status.Listeners {
-		listeners[l.Name] = fmt.Sprintf("127.0.0.1:%d", l.Local.Socket.Port)
+		found[l.Name] = fmt.Sprintf("127.0.0.1:%d", l.Local.Socket.Port)
 	}
-	return listeners, err
+	return found, err
 }
 
 // get is the body of a 200 answer.
 func get(url string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Limit)
 	defer cancel()
 	answer, err := http.DefaultClient.Do(must(http.NewRequestWithContext(ctx, http.MethodGet, url, nil)))
 	if err != nil {
@@ -222,18 +231,18 @@ func get(url string) ([]byte, error) {
 // accessLine waits for the access log's line of path.
 func (w *world) accessLine(t *testing.T, path string) map[string]any {
 	t.Helper()
-	for range 1000 {
+	var entry map[string]any
+	await.Until(t, "a line for "+path+" in the access log", func() bool {
 		text, _ := os.ReadFile(w.accessLog)
 		for line := range strings.Lines(string(text)) {
-			var entry map[string]any
+			entry = nil
 			if json.Unmarshal([]byte(line), &entry) == nil && entry["path"] == path {
-				return entry
+				return true
 			}
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatalf("no line for %s in the access log", path)
-	return nil
+		return false
+	})
+	return entry
 }
 
 // ---------------------------------------------------------------- upstream
@@ -330,7 +339,7 @@ var requests atomic.Int64
 func do(t *testing.T, protocol string, h2c bool, change func(*http.Request), method, path string, body io.Reader) (*reply, *arrival) {
 	t.Helper()
 	needEnvoy(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
 	defer cancel()
 	request := must(http.NewRequestWithContext(ctx, method, "http://"+the.listeners[protocol]+path, body))
 	test := strconv.FormatInt(requests.Add(1), 10)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -209,9 +210,16 @@ func ends(err error) streams {
 			if !yield(chunk, failed) {
 				return
 			}
+			select {
+			case passed <- struct{}{}:
+			default:
+			}
 		}
 	}
 }
+
+// passed holds a token once a policy that ends has passed a chunk.
+var passed = make(chan struct{}, 1)
 
 // setsTrailers changes the first, removes X-Gone, and adds X-New.
 func setsTrailers(trailers *v1alpha.Trailers, chunks v1alpha.Chunks, yield func([]byte, error) bool) {
@@ -321,8 +329,8 @@ var scenarios = map[string][]*chain.Instance{
 	"analytics-answer": {policy("counts", onRequest, requestDoes(func(*v1alpha.RequestContext) v1alpha.RequestAction {
 		return &v1alpha.ImmediateResponse{StatusCode: 403, AnalyticsMetadata: map[string]any{"why": []string{"no", "way"}}}
 	}))},
-	"gone":             {policy("gone", onRequest|onResponse, gone, lasting(15*time.Second))},
-	"late":             {policy("late", onRequest|onResponse, late, lasting(15*time.Second))},
+	"gone":             {policy("gone", onRequest|onResponse, gone, lasting(await.Limit))},
+	"late":             {policy("late", onRequest|onResponse, late, lasting(await.Limit))},
 	"nowhere":          {policy("outer", onRequest|onResponse, mark("outer"))},
 	"nowhere-body":     {policy("shout", onRequest|onRequestBody|onResponse|onResponseBody, shout)},
 	"waits-for-body":   {policy("outer", onRequest|onResponse, mark("outer")), policy("sees", onRequestBody|onResponseBody, seesBody)},

@@ -3,12 +3,15 @@ package extproc_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"gatewright.dev/policy-engine/internal/await"
 )
 
 func TestOrderAndUnwinding(t *testing.T) {
@@ -193,13 +196,16 @@ func TestEnvoysOwnAnswersMeetTheResponsePolicies(t *testing.T) {
 
 func TestRequestThatTimesOutWhileItsBodyIsAwaited(t *testing.T) {
 	for _, h2c := range []bool{false, true} {
-		body, writer := io.Pipe()
-		go func() { _, _ = writer.Write([]byte("part")) }()
-		reply, arrived := do(t, "http1", h2c, nil, "POST", "/waits-for-body/x", body)
-		_ = body.Close()
-		if reply.StatusCode != 408 || reply.Header.Get("X-Order") != "outer" || reply.body != "request timeout" || arrived != nil {
-			t.Errorf("got %d %v %q; arrived %v", reply.StatusCode, reply.Header, reply.body, arrived != nil)
-		}
+		t.Run(fmt.Sprint("HTTP/2: ", h2c), func(t *testing.T) {
+			t.Parallel()
+			body, writer := io.Pipe()
+			go func() { _, _ = writer.Write([]byte("part")) }()
+			reply, arrived := do(t, hurried, h2c, nil, "POST", "/waits-for-body/x", body)
+			_ = body.Close()
+			if reply.StatusCode != 408 || reply.Header.Get("X-Order") != "outer" || reply.body != "request timeout" || arrived != nil {
+				t.Errorf("got %d %v %q; arrived %v", reply.StatusCode, reply.Header, reply.body, arrived != nil)
+			}
+		})
 	}
 }
 
@@ -220,7 +226,7 @@ func TestRequestThatTimesOutWhileAPolicyRuns(t *testing.T) {
 		late.release <- struct{}{}
 		<-late.ended
 	}()
-	reply, arrived := do(t, "http1", false, nil, "POST", "/late/x", body)
+	reply, arrived := do(t, hurried, false, nil, "POST", "/late/x", body)
 	<-released
 	if reply.StatusCode != 408 || reply.body != "request timeout" || arrived != nil {
 		t.Errorf("got %d %q; arrived %v", reply.StatusCode, reply.body, arrived != nil)
@@ -246,19 +252,10 @@ func TestClientThatGoesAwayCancelsThePolicy(t *testing.T) {
 		}()
 		<-gone.started
 		cancel()
-		select {
-		case <-gone.ended:
-		case <-time.After(5 * time.Second): // a third of the policy's timeout
-			t.Error("the policy was not cancelled")
-		}
+		await.Receive(t, gone.ended, "the end of the policy, which was cancelled")
 		<-over
 		transport.CloseIdleConnections()
-		for range 500 {
-			if the.counters.Stats().Active == before.Active {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		await.Until(t, "the exchange has ended", func() bool { return the.counters.Stats().Active == before.Active })
 		if after := the.counters.Stats(); after.Cancelled != before.Cancelled+1 || after.Failed != before.Failed {
 			t.Errorf("counted %+v after %+v", after, before)
 		}

@@ -9,7 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
+
+	"gatewright.dev/policy-engine/internal/await"
 )
 
 // converse is an upstream that answers while the request comes: each line by itself, "again: " before it. It ends with the
@@ -46,7 +47,7 @@ type talk struct {
 func begin(t *testing.T, w wire, path, first string, change func(*http.Request)) *talk {
 	t.Helper()
 	needEnvoy(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
 	t.Cleanup(cancel)
 	reader, writer := io.Pipe()
 	request := must(http.NewRequestWithContext(ctx, "POST", "http://"+the.listeners[w.upstream]+path, reader))
@@ -78,9 +79,6 @@ func (c *talk) hear(t *testing.T, want string) {
 
 func TestStreamsOfAnyShape(t *testing.T) {
 	everyShape(t, func(t *testing.T, w wire, s shape) {
-		if s.size > 2<<20 {
-			t.Skip("many times the window already; larger ones are for bodies that are gathered")
-		}
 		body := strings.Repeat("x", max(s.size, 0))
 		for chain, want := range map[string][2]string{
 			"stream-shout":  {strings.ToUpper(body), strings.ToUpper(body)},
@@ -141,7 +139,11 @@ func TestAResponseThatEndsBeforeItsRequest(t *testing.T) {
 func TestARejectWhileTheRequestStreams(t *testing.T) {
 	everyWire(t, func(t *testing.T, w wire) {
 		for _, chain := range []string{"stream-rejects-request", "stream-rejects-alone"} {
-			body := io.MultiReader(strings.NewReader("fine"), &pausing{t: t, until: 10 * time.Millisecond}, strings.NewReader("no!"))
+			select {
+			case <-passed: // by another test
+			default:
+			}
+			body := io.MultiReader(strings.NewReader("fine"), &pausing{t}, strings.NewReader("no!"))
 			reply, _ := do(t, w.upstream, w.h2c, nil, "POST", "/"+chain+"/x", body)
 			if reply.StatusCode != http.StatusTeapot || reply.body != "teapot" {
 				t.Errorf("%s: got %d %s", chain, reply.StatusCode, reply.body)
@@ -153,14 +155,11 @@ func TestARejectWhileTheRequestStreams(t *testing.T) {
 	})
 }
 
-// pausing is a reader of nothing, which takes its time, so that what stands before it goes out alone.
-type pausing struct {
-	t     *testing.T
-	until time.Duration
-}
+// pausing is a reader of nothing, which waits until the policy has passed what stands before it.
+type pausing struct{ t *testing.T }
 
 func (p *pausing) Read([]byte) (int, error) {
-	time.Sleep(p.until)
+	await.Receive(p.t, passed, "a chunk that the policy has passed")
 	return 0, io.EOF
 }
 
@@ -248,11 +247,8 @@ func TestAClientThatGoesEndsItsStreams(t *testing.T) {
 		c.hear(t, "AGAIN: ONE\n")
 		_ = c.body.CloseWithError(fmt.Errorf("gone"))
 		_ = c.Body.Close()
-		deadline := time.Now().Add(10 * time.Second)
-		for the.counters.Stats().Active > 0 && time.Now().Before(deadline) {
-			time.Sleep(5 * time.Millisecond)
-		}
-		if after := the.counters.Stats(); after.Active != 0 || after.Cancelled == before.Cancelled {
+		await.Until(t, "no exchange under way", func() bool { return the.counters.Stats().Active == 0 })
+		if after := the.counters.Stats(); after.Cancelled == before.Cancelled {
 			t.Errorf("got %+v", after)
 		}
 	})
