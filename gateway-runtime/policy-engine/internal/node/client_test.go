@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/await"
 )
 
 // controller plays a controller: it hands each stream to the test.
@@ -58,14 +58,9 @@ func startController(t *testing.T, address string) (*controller, *grpc.Server) {
 
 func (c *controller) accept(t *testing.T) *conversation {
 	t.Helper()
-	select {
-	case talk := <-c.streams:
-		talk.t = t
-		return talk
-	case <-time.After(10 * time.Second):
-		t.Fatal("the node did not open a stream in 10 s")
-		return nil
-	}
+	talk := await.Receive(t, c.streams, "a stream of the node")
+	talk.t = t
+	return talk
 }
 
 func (c *conversation) hears() *nodev1.NodeMessage {
@@ -76,16 +71,11 @@ func (c *conversation) hears() *nodev1.NodeMessage {
 	}
 	done := make(chan heard, 1)
 	go func() { message, err := c.stream.Recv(); done <- heard{message, err} }()
-	select {
-	case h := <-done:
-		if h.err != nil {
-			c.t.Fatal(h.err)
-		}
-		return h.message
-	case <-time.After(10 * time.Second):
-		c.t.Fatal("the node said nothing in 10 s")
-		return nil
+	h := await.Receive(c.t, done, "a message of the node")
+	if h.err != nil {
+		c.t.Fatal(h.err)
 	}
+	return h.message
 }
 
 func (c *conversation) hearsHello(bundles ...string) *nodev1.Hello {

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -314,7 +315,7 @@ type bench struct {
 	policies []Policy // nil: the shelf's
 }
 
-const grace = 40 * time.Millisecond
+const grace = 30 * time.Second // as it is unless something else is said
 
 func newBench(t *testing.T, envoy *scriptedEnvoy, directory string) *bench {
 	t.Helper()
@@ -327,8 +328,7 @@ func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	if b.policies == nil {
 		b.policies = b.shelf.policies()
 	}
-	node, err := New(Options{Secrets: b.secrets, NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet,
-		Timing: Timing{Grace: grace, Held: time.Millisecond, Retry: 20 * time.Millisecond, RetryMost: 40 * time.Millisecond, Gather: 200 * time.Millisecond, LastGood: time.Second, Examine: 5 * time.Millisecond, Watch: 5 * time.Millisecond}})
+	node, err := New(Options{Secrets: b.secrets, NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,11 +370,7 @@ func (b *bench) reported() []string {
 
 func (b *bench) eventually(what string, holds func() bool) {
 	b.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.t.Fatalf("not within 10 s: %s", what)
-		}
-	}
+	await.Until(b.t, what, holds)
 }
 
 func equal(t *testing.T, what string, got []string, want ...string) {

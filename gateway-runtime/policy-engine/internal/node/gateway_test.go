@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -85,309 +86,345 @@ func (b *bench) listens() string {
 }
 
 func TestAGatewayTakesThePlaceOfTheOneBefore(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, gatewayWith("one", "http"))
-	equal(t, "first", b.toldOfGateway(), "1 one APPLIED")
-	b.gateway(2, gatewayWith("two", "http", "other"))
-	equal(t, "second", b.toldOfGateway(), "2 two APPLIED")
-	b.gateway(3, gatewayWith("two", "http", "other"))
-	equal(t, "the same again", b.toldOfGateway(), "3 two APPLIED")
-	if got := b.node.hello().GetGatewayDigest(); got != "two" || b.listens() != "http other" {
-		t.Errorf("hello: %q, listeners: %q", got, b.listens())
-	}
-	b.node.Close()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.gateway(1, gatewayWith("one", "http"))
+		equal(t, "first", b.toldOfGateway(), "1 one APPLIED")
+		b.gateway(2, gatewayWith("two", "http", "other"))
+		equal(t, "second", b.toldOfGateway(), "2 two APPLIED")
+		b.gateway(3, gatewayWith("two", "http", "other"))
+		equal(t, "the same again", b.toldOfGateway(), "3 two APPLIED")
+		if got := b.node.hello().GetGatewayDigest(); got != "two" || b.listens() != "http other" {
+			t.Errorf("hello: %q, listeners: %q", got, b.listens())
+		}
+		b.node.Close()
+	})
 }
 
 func TestChallengesAreAnsweredWhileTheGatewaySaysSo(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	answered := func() bool { return strings.Contains(b.envoy.routed, "|challenges|") }
-	b.gateway(1, gatewayWith("one", "http"), bundle("a", "1"))
-	if answered() {
-		t.Error("expected no challenges without a Gateway that says so")
-	}
-	asking := gatewayWith("two", "http")
-	asking.AnswersChallenges = true
-	b.gateway(2, asking)
-	if !answered() {
-		t.Error("expected challenges to be answered, although no API has changed")
-	}
-	b.gateway(3, asking, bundle("b", "1"))
-	if !answered() {
-		t.Error("expected challenges to be answered still, with another API")
-	}
-	b.gateway(4, gatewayWith("three", "http"))
-	if answered() {
-		t.Error("expected no challenges any more")
-	}
-	b.node.Close()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		answered := func() bool { return strings.Contains(b.envoy.routed, "|challenges|") }
+		b.gateway(1, gatewayWith("one", "http"), bundle("a", "1"))
+		if answered() {
+			t.Error("expected no challenges without a Gateway that says so")
+		}
+		asking := gatewayWith("two", "http")
+		asking.AnswersChallenges = true
+		b.gateway(2, asking)
+		if !answered() {
+			t.Error("expected challenges to be answered, although no API has changed")
+		}
+		b.gateway(3, asking, bundle("b", "1"))
+		if !answered() {
+			t.Error("expected challenges to be answered still, with another API")
+		}
+		b.gateway(4, gatewayWith("three", "http"))
+		if answered() {
+			t.Error("expected no challenges any more")
+		}
+		b.node.Close()
+	})
 }
 
 func TestAGatewayThatEnvoyRefusesLeavesTheOneBefore(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, gatewayWith("one", "http"))
-	b.envoy.bad["bad"] = true
-	b.envoy.said()
-	b.toldOfGateway()
-	b.gateway(2, gatewayWith("two", "http", "bad"))
-	equal(t, "told", b.toldOfGateway(), "2 two REJECTED refused by Envoy: a bad route")
-	equal(t, "Envoy", b.envoy.said(), "listeners bad http: no", "listeners http: yes")
-	if got := b.node.hello().GetGatewayDigest(); got != "one" || b.listens() != "http" {
-		t.Errorf("hello: %q, listeners: %q", got, b.listens())
-	}
-	if stats := b.node.Stats().Gateway; stats.Digest != "one" || stats.State != "rejected" || stats.Reason == "" {
-		t.Errorf("%+v", stats)
-	}
-	b.node.Close()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.gateway(1, gatewayWith("one", "http"))
+		b.envoy.bad["bad"] = true
+		b.envoy.said()
+		b.toldOfGateway()
+		b.gateway(2, gatewayWith("two", "http", "bad"))
+		equal(t, "told", b.toldOfGateway(), "2 two REJECTED refused by Envoy: a bad route")
+		equal(t, "Envoy", b.envoy.said(), "listeners bad http: no", "listeners http: yes")
+		if got := b.node.hello().GetGatewayDigest(); got != "one" || b.listens() != "http" {
+			t.Errorf("hello: %q, listeners: %q", got, b.listens())
+		}
+		if stats := b.node.Stats().Gateway; stats.Digest != "one" || stats.State != "rejected" || stats.Reason == "" {
+			t.Errorf("%+v", stats)
+		}
+		b.node.Close()
+	})
 }
 
 func TestAGatewayThatCannotBeReadIsRejectedWithItsMistakes(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, gatewayWith("one", "a-tls", "a-tls"))
-	told := b.toldOfGateway()
-	if len(told) != 1 || !strings.HasPrefix(told[0], "1 one REJECTED") || !strings.Contains(told[0], `"certificate/web"`) {
-		t.Errorf("got %q", told)
-	}
-	b.node.Close()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.gateway(1, gatewayWith("one", "a-tls", "a-tls"))
+		told := b.toldOfGateway()
+		if len(told) != 1 || !strings.HasPrefix(told[0], "1 one REJECTED") || !strings.Contains(told[0], `"certificate/web"`) {
+			t.Errorf("got %q", told)
+		}
+		b.node.Close()
+	})
 }
 
 func TestSecretsGoBeforeListenersAndAreReadAgain(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	folder := t.TempDir()
-	b.envoy.said()
-	b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
-	equal(t, "Envoy", b.envoy.said(), "secrets certificate/web: yes", "listeners a-tls: yes")
-	b.run()
-	issue(t, folder)
-	b.eventually("new secrets", func() bool { return strings.Contains(fmt.Sprint(b.envoy.said()), "secrets certificate/web: yes") })
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		folder := t.TempDir()
+		b.envoy.said()
+		b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
+		equal(t, "Envoy", b.envoy.said(), "secrets certificate/web: yes", "listeners a-tls: yes")
+		b.run()
+		issue(t, folder)
+		b.eventually("new secrets", func() bool { return strings.Contains(fmt.Sprint(b.envoy.said()), "secrets certificate/web: yes") })
+	})
 }
 
 func TestAGatewayWaitsForFilesThatAreNotThere(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	folder := t.TempDir()
-	paths := map[string]string{"chain": filepath.Join(folder, "chain"), "key": filepath.Join(folder, "key")}
-	b.gateway(1, gatewayWith("one", "http"))
-	b.toldOfGateway()
-	b.gateway(2, withCertificate(gatewayWith("two", "a-tls"), paths))
-	told := b.toldOfGateway()
-	if len(told) != 1 || !strings.HasPrefix(told[0], "2 two PENDING certificate web: "+paths["chain"]+": expected a PEM file, got none") {
-		t.Fatalf("got %q", told)
-	}
-	b.run()
-	if b.listens() != "http" {
-		t.Errorf("listeners: %q", b.listens())
-	}
-	issue(t, folder)
-	b.eventually("applied", func() bool { return b.listens() == "a-tls" })
-	b.eventually("told", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two APPLIED") })
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		folder := t.TempDir()
+		paths := map[string]string{"chain": filepath.Join(folder, "chain"), "key": filepath.Join(folder, "key")}
+		b.gateway(1, gatewayWith("one", "http"))
+		b.toldOfGateway()
+		b.gateway(2, withCertificate(gatewayWith("two", "a-tls"), paths))
+		told := b.toldOfGateway()
+		if len(told) != 1 || !strings.HasPrefix(told[0], "2 two PENDING certificate web: "+paths["chain"]+": expected a PEM file, got none") {
+			t.Fatalf("got %q", told)
+		}
+		b.run()
+		if b.listens() != "http" {
+			t.Errorf("listeners: %q", b.listens())
+		}
+		issue(t, folder)
+		b.eventually("applied", func() bool { return b.listens() == "a-tls" })
+		b.eventually("told", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two APPLIED") })
+	})
 }
 
 func TestTheFilesGatewayIsServedFromTheStartAndAnothersStaysOnlyWhileTheFileIsTheSame(t *testing.T) {
-	directory := t.TempDir()
-	begin := func(file string) *bench {
-		b := &bench{t: t, envoy: newScriptedEnvoy(false), shelf: &shelf{}, gatewayFile: gatewayWith(file, file)}
-		return newBenchWith(t, b, directory)
-	}
-	first := begin("file-one")
-	if first.listens() != "file-one" {
-		t.Fatalf("listeners: %q", first.listens())
-	}
-	first.run()
-	first.envoy.connect()
-	first.eventually("the file's is served", func() bool { return first.node.hello().GetGatewayDigest() == "file-one" })
-	first.node.inbox.add(&nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")})
-	first.eventually("the controller's is served", func() bool { return first.node.hello().GetGatewayDigest() == "controllers" })
-	if again := begin("file-one"); again.listens() != "controllers" {
-		t.Errorf("the same file: %q", again.listens())
-	}
-	if other := begin("file-two"); other.listens() != "file-two" {
-		t.Errorf("another file: %q", other.listens())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		directory := t.TempDir()
+		begin := func(file string) *bench {
+			b := &bench{t: t, envoy: newScriptedEnvoy(false), shelf: &shelf{}, gatewayFile: gatewayWith(file, file)}
+			return newBenchWith(t, b, directory)
+		}
+		first := begin("file-one")
+		if first.listens() != "file-one" {
+			t.Fatalf("listeners: %q", first.listens())
+		}
+		first.run()
+		first.envoy.connect()
+		first.eventually("the file's is served", func() bool { return first.node.hello().GetGatewayDigest() == "file-one" })
+		first.node.inbox.add(&nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")})
+		first.eventually("the controller's is served", func() bool { return first.node.hello().GetGatewayDigest() == "controllers" })
+		if again := begin("file-one"); again.listens() != "controllers" {
+			t.Errorf("the same file: %q", again.listens())
+		}
+		if other := begin("file-two"); other.listens() != "file-two" {
+			t.Errorf("another file: %q", other.listens())
+		}
+	})
 }
 
 func TestANodeThatKeepsItsGatewayTakesNoOtherOfAControllerAndTakesItsFiles(t *testing.T) {
-	b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("own", "own"), keeps: true}
-	newBenchWith(t, b, t.TempDir()).run()
-	if !b.node.hello().GetKeepsGateway() {
-		t.Error("the hello does not say so")
-	}
-	update := &nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")}
-	b.node.receive(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Update{Update: update}})
-	if err := b.node.ReplaceGateway(t.Context(), gatewayWith("changed", "changed")); err != nil {
-		t.Fatal(err)
-	}
-	if b.listens() != "changed" {
-		t.Errorf("listeners: %q", b.listens())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("own", "own"), keeps: true}
+		newBenchWith(t, b, t.TempDir()).run()
+		if !b.node.hello().GetKeepsGateway() {
+			t.Error("the hello does not say so")
+		}
+		update := &nodev1.Update{Revision: 1, Gateway: gatewayWith("controllers", "controllers")}
+		b.node.receive(&nodev1.ControllerMessage{Message: &nodev1.ControllerMessage_Update{Update: update}})
+		if err := b.node.ReplaceGateway(t.Context(), gatewayWith("changed", "changed")); err != nil {
+			t.Fatal(err)
+		}
+		if b.listens() != "changed" {
+			t.Errorf("listeners: %q", b.listens())
+		}
+	})
 }
 
 func TestAFileThatWasReloadedAndThenTakenBackWhileTheNodeWasDownCounts(t *testing.T) {
-	directory, file := t.TempDir(), "file-one"
-	begin := func() *bench {
-		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith(file, file), fileNow: func() string { return file }}
-		return newBenchWith(t, b, directory)
-	}
-	first := begin()
-	file = "file-two"
-	first.gateway(1, gatewayWith("file-two", "file-two"))
-	first.node.Close()
-	file = "file-one"
-	if again := begin(); again.listens() != "file-one" {
-		t.Errorf("expected what the file says, got %q", again.listens())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		directory, file := t.TempDir(), "file-one"
+		begin := func() *bench {
+			b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith(file, file), fileNow: func() string { return file }}
+			return newBenchWith(t, b, directory)
+		}
+		first := begin()
+		file = "file-two"
+		first.gateway(1, gatewayWith("file-two", "file-two"))
+		first.node.Close()
+		file = "file-one"
+		if again := begin(); again.listens() != "file-one" {
+			t.Errorf("expected what the file says, got %q", again.listens())
+		}
+	})
 }
 
 func TestTheSameGatewayAgainDoesNotEndItsRetries(t *testing.T) {
-	b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
-	b.envoy.bad["http"] = true // its port is another's for a while
-	newBenchWith(t, b, t.TempDir())
-	b.node.confirmGateway(t.Context())
-	equal(t, "told", b.toldOfGateway(), "0 one PENDING refused by Envoy: a bad route")
-	b.gateway(7, gatewayWith("one", "http"))
-	b.node.retryGateway(t.Context())
-	equal(t, "told anew", b.toldOfGateway(), "7 one PENDING refused by Envoy: a bad route")
-	b.envoy.bad["http"] = false
-	b.run()
-	b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "7 one APPLIED") })
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
+		b.envoy.bad["http"] = true // its port is another's for a while
+		newBenchWith(t, b, t.TempDir())
+		b.node.confirmGateway(t.Context())
+		equal(t, "told", b.toldOfGateway(), "0 one PENDING refused by Envoy: a bad route")
+		b.gateway(7, gatewayWith("one", "http"))
+		b.node.retryGateway(t.Context())
+		equal(t, "told anew", b.toldOfGateway(), "7 one PENDING refused by Envoy: a bad route")
+		b.envoy.bad["http"] = false
+		b.run()
+		b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "7 one APPLIED") })
+	})
 }
 
 func TestNobodysSilenceIsNoAcknowledgementOfAGateway(t *testing.T) {
-	b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
-	b.envoy.bad["http"] = true
-	newBenchWith(t, b, t.TempDir())
-	b.node.confirmGateway(t.Context())
-	b.toldOfGateway()
-	b.envoy.present = false
-	b.node.listening.queued.retryAt = time.Now()
-	b.node.retryGateway(t.Context())
-	equal(t, "told", b.toldOfGateway())
-	if digest := b.node.hello().GetGatewayDigest(); digest != "" {
-		t.Errorf("expected none that an Envoy has taken, got %q", digest)
-	}
-	b.node.Close()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
+		b.envoy.bad["http"] = true
+		newBenchWith(t, b, t.TempDir())
+		b.node.confirmGateway(t.Context())
+		b.toldOfGateway()
+		b.envoy.present = false
+		b.node.listening.queued.retryAt = time.Now()
+		b.node.retryGateway(t.Context())
+		equal(t, "told", b.toldOfGateway())
+		if digest := b.node.hello().GetGatewayDigest(); digest != "" {
+			t.Errorf("expected none that an Envoy has taken, got %q", digest)
+		}
+		b.node.Close()
+	})
 }
 
 func TestAGatewayThatAnEnvoyLeavesUnansweredAsItConnectsIsTriedAgain(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, gatewayWith("one", "http"))
-	b.envoy.present = false
-	b.gateway(2, gatewayWith("two", "slow"))
-	b.toldOfGateway()
-	b.envoy.present, b.envoy.held["slow"] = true, true
-	b.node.confirmGateway(t.Context())
-	told := b.toldOfGateway()
-	if len(told) != 1 || !strings.HasPrefix(told[0], "2 two PENDING") || b.listens() != "http" {
-		t.Fatalf("told: %q, listeners: %q", told, b.listens())
-	}
-	b.envoy.held["slow"] = false
-	b.run()
-	b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two APPLIED") })
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.gateway(1, gatewayWith("one", "http"))
+		b.envoy.present = false
+		b.gateway(2, gatewayWith("two", "slow"))
+		b.toldOfGateway()
+		b.envoy.present, b.envoy.held["slow"] = true, true
+		b.node.confirmGateway(t.Context())
+		told := b.toldOfGateway()
+		if len(told) != 1 || !strings.HasPrefix(told[0], "2 two PENDING") || b.listens() != "http" {
+			t.Fatalf("told: %q, listeners: %q", told, b.listens())
+		}
+		b.envoy.held["slow"] = false
+		b.run()
+		b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two APPLIED") })
+	})
 }
 
 func TestCertificatesThatEnvoyRefusesAreNotKept(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	folder := t.TempDir()
-	b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
-	good := b.envoy.secretsNow["certificate/web"].Version
-	issue(t, folder)
-	contents, err := certificates.Load(b.node.listening.current.gateway.Sources)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.envoy.bad["secrets"] = true
-	b.node.replaceCertificates(t.Context(), contents)
-	b.envoy.bad["secrets"] = false
-	b.node.confirmGateway(t.Context()) // of an Envoy that has nothing from before
-	if got := b.envoy.secretsNow["certificate/web"].Version; got != good {
-		t.Errorf("expected the one that Envoy took, got another one")
-	}
-	b.node.Close()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		folder := t.TempDir()
+		b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
+		good := b.envoy.secretsNow["certificate/web"].Version
+		issue(t, folder)
+		contents, err := certificates.Load(b.node.listening.current.gateway.Sources)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.envoy.bad["secrets"] = true
+		b.node.replaceCertificates(t.Context(), contents)
+		b.envoy.bad["secrets"] = false
+		b.node.confirmGateway(t.Context()) // of an Envoy that has nothing from before
+		if got := b.envoy.secretsNow["certificate/web"].Version; got != good {
+			t.Errorf("expected the one that Envoy took, got another one")
+		}
+		b.node.Close()
+	})
 }
 
 func TestACertificateThatGoesWhileAnAPIThatNamesItIsBuilt(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.shelf.slow = make(chan struct{})
-	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())))
-	slow := namingWeb()
-	slow.Chains[0].Attachments[0].Parameters = []byte(`{"slow":true}`)
-	b.gateway(2, nil, slow)
-	b.gateway(3, gatewayWith("two", "http"))
-	b.toldOfGateway()
-	b.run()
-	close(b.shelf.slow)
-	b.eventually("it is rejected", func() bool { return slices.Contains(b.reported(), "2 orders 1 REJECTED") })
-	if clusters, _ := b.envoy.serves(); len(clusters) > 0 {
-		t.Errorf("expected no cluster that would wait for what nobody has, got %q", clusters)
-	}
-	b.eventually("what was built is closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.shelf.slow = make(chan struct{})
+		b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())))
+		slow := namingWeb()
+		slow.Chains[0].Attachments[0].Parameters = []byte(`{"slow":true}`)
+		b.gateway(2, nil, slow)
+		b.gateway(3, gatewayWith("two", "http"))
+		b.toldOfGateway()
+		b.run()
+		close(b.shelf.slow)
+		b.eventually("it is rejected", func() bool { return slices.Contains(b.reported(), "2 orders 1 REJECTED") })
+		if clusters, _ := b.envoy.serves(); len(clusters) > 0 {
+			t.Errorf("expected no cluster that would wait for what nobody has, got %q", clusters)
+		}
+		b.eventually("what was built is closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
+	})
 }
 
 func TestAGatewayWaitsForWhatAVersionNamesThatMayComeBack(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
-	b.envoy.present = false
-	b.gateway(2, nil, bundle("orders", "2"))
-	b.toldOfGateway()
-	b.gateway(3, gatewayWith("two", "other"))
-	if told := b.toldOfGateway(); len(told) != 1 || !strings.Contains(told[0], `3 two PENDING expected "certificate/web"`) {
-		t.Errorf("got %q", told)
-	}
-	b.node.Close()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
+		b.envoy.present = false
+		b.gateway(2, nil, bundle("orders", "2"))
+		b.toldOfGateway()
+		b.gateway(3, gatewayWith("two", "other"))
+		if told := b.toldOfGateway(); len(told) != 1 || !strings.Contains(told[0], `3 two PENDING expected "certificate/web"`) {
+			t.Errorf("got %q", told)
+		}
+		b.node.Close()
+	})
 }
 
 func TestADamagedGatewayIsIgnored(t *testing.T) {
-	directory := t.TempDir()
-	b := newBench(t, newScriptedEnvoy(true), directory)
-	b.gateway(1, gatewayWith("one", "http"))
-	b.node.Close()
-	path := filepath.Join(directory, gatewayFile)
-	content, err := os.ReadFile(path)
-	if err == nil {
-		err = os.WriteFile(path, content[:len(content)-1], 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	again := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: nil}, directory)
-	if again.listens() != "" {
-		t.Errorf("listeners: %q", again.listens())
-	}
-	again.node.Close()
+	synctest.Test(t, func(t *testing.T) {
+		directory := t.TempDir()
+		b := newBench(t, newScriptedEnvoy(true), directory)
+		b.gateway(1, gatewayWith("one", "http"))
+		b.node.Close()
+		path := filepath.Join(directory, gatewayFile)
+		content, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, content[:len(content)-1], 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: nil}, directory)
+		if again.listens() != "" {
+			t.Errorf("listeners: %q", again.listens())
+		}
+		again.node.Close()
+	})
 }
 
 func TestAListenerWithoutItsCertificateKeepsNoOtherClosedAtAStart(t *testing.T) {
-	folder := t.TempDir()
-	paths := map[string]string{"chain": filepath.Join(folder, "chain"), "key": filepath.Join(folder, "key")}
-	b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{},
-		gatewayFile: withCertificate(gatewayWith("file", "a-tls", "http"), paths)}, t.TempDir())
-	if b.listens() != "http" {
-		t.Fatalf("listeners: %q", b.listens())
-	}
-	b.run()
-	issue(t, folder)
-	b.eventually("the other is open", func() bool { return b.listens() == "a-tls http" })
+	synctest.Test(t, func(t *testing.T) {
+		folder := t.TempDir()
+		paths := map[string]string{"chain": filepath.Join(folder, "chain"), "key": filepath.Join(folder, "key")}
+		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{},
+			gatewayFile: withCertificate(gatewayWith("file", "a-tls", "http"), paths)}, t.TempDir())
+		if b.listens() != "http" {
+			t.Fatalf("listeners: %q", b.listens())
+		}
+		b.run()
+		issue(t, folder)
+		b.eventually("the other is open", func() bool { return b.listens() == "a-tls http" })
+	})
 }
 
 func TestWhatAnEnvoyThatConnectsRefusesIsTheOneBeforeOrIsTriedAgain(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, gatewayWith("one", "http"))
-	b.envoy.present = false
-	b.gateway(2, gatewayWith("two", "bad"))
-	equal(t, "nobody has said anything", b.toldOfGateway()[1:])
-	b.envoy.bad["bad"] = true
-	b.run()
-	b.envoy.connect()
-	b.eventually("the one before is back", func() bool { return b.listens() == "http" })
-	b.eventually("told", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two REJECTED") })
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.gateway(1, gatewayWith("one", "http"))
+		b.envoy.present = false
+		b.gateway(2, gatewayWith("two", "bad"))
+		equal(t, "nobody has said anything", b.toldOfGateway()[1:])
+		b.envoy.bad["bad"] = true
+		b.run()
+		b.envoy.connect()
+		b.eventually("the one before is back", func() bool { return b.listens() == "http" })
+		b.eventually("told", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "2 two REJECTED") })
 
-	b.envoy.mutex.Lock()
-	b.envoy.bad["http"] = true // its port, say, is another's for a while
-	b.envoy.mutex.Unlock()
-	b.envoy.connect()
-	b.eventually("pending", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "1 one PENDING") })
-	b.envoy.mutex.Lock()
-	b.envoy.bad["http"] = false
-	b.envoy.mutex.Unlock()
-	b.eventually("applied again", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "1 one APPLIED") })
+		b.envoy.mutex.Lock()
+		b.envoy.bad["http"] = true // its port, say, is another's for a while
+		b.envoy.mutex.Unlock()
+		b.envoy.connect()
+		b.eventually("pending", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "1 one PENDING") })
+		b.envoy.mutex.Lock()
+		b.envoy.bad["http"] = false
+		b.envoy.mutex.Unlock()
+		b.eventually("applied again", func() bool { return strings.Contains(fmt.Sprint(b.toldOfGateway()), "1 one APPLIED") })
+	})
 }
 
 // namingWeb is the first bundle of the API orders, whose upstream names the certificate "web".
@@ -399,46 +436,52 @@ func namingWeb() *nodev1.ApiBundle {
 }
 
 func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, gatewayWith("one", "http"))
-	b.toldOfGateway()
-	b.gateway(2, nil, namingWeb())
-	equal(t, "refused", b.reported(), "2 orders 1 REJECTED")
-	if reason := b.node.queue["orders"].reason; !strings.Contains(reason, `expected a certificate or an authority that the Gateway has, got "certificate/web"`) {
-		t.Errorf("got %q", reason)
-	}
-	b.run()
-	b.node.inbox.add(&nodev1.Update{Revision: 3, Gateway: withCertificate(gatewayWith("two", "http"), issue(t, t.TempDir()))})
-	b.eventually("it is served", func() bool {
-		return len(b.node.hello().GetBundles()) == 1 && b.node.hello().GetBundles()[0].GetDigest() == "1"
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.gateway(1, gatewayWith("one", "http"))
+		b.toldOfGateway()
+		b.gateway(2, nil, namingWeb())
+		equal(t, "refused", b.reported(), "2 orders 1 REJECTED")
+		if reason := b.node.queue["orders"].reason; !strings.Contains(reason, `expected a certificate or an authority that the Gateway has, got "certificate/web"`) {
+			t.Errorf("got %q", reason)
+		}
+		b.run()
+		b.node.inbox.add(&nodev1.Update{Revision: 3, Gateway: withCertificate(gatewayWith("two", "http"), issue(t, t.TempDir()))})
+		b.eventually("it is served", func() bool {
+			return len(b.node.hello().GetBundles()) == 1 && b.node.hello().GetBundles()[0].GetDigest() == "1"
+		})
 	})
 }
 
 func TestAGatewayWithoutWhatAnUpstreamNamesWaitsUntilItDoesNoMore(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
-	b.toldOfGateway()
-	b.gateway(2, gatewayWith("two", "other"), bundle("orders", "2"))
-	told := b.toldOfGateway()
-	if len(told) != 1 || !strings.Contains(told[0], `2 two PENDING expected "certificate/web", which the upstream of API orders names`) {
-		t.Fatalf("got %q", told)
-	}
-	b.run()
-	b.eventually("it is served", func() bool { return b.listens() == "other" })
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
+		b.toldOfGateway()
+		b.gateway(2, gatewayWith("two", "other"), bundle("orders", "2"))
+		told := b.toldOfGateway()
+		if len(told) != 1 || !strings.Contains(told[0], `2 two PENDING expected "certificate/web", which the upstream of API orders names`) {
+			t.Fatalf("got %q", told)
+		}
+		b.run()
+		b.eventually("it is served", func() bool { return b.listens() == "other" })
+	})
 }
 
 func TestAGatewayIsReplacedWithoutAController(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.run()
-	b.envoy.mutex.Lock()
-	b.envoy.bad["bad"] = true
-	b.envoy.mutex.Unlock()
-	for range 2 {
-		if err := b.node.ReplaceGateway(t.Context(), gatewayWith("one", "http")); err != nil || b.listens() != "http" {
-			t.Errorf("%v, listeners: %q", err, b.listens())
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		b.run()
+		b.envoy.mutex.Lock()
+		b.envoy.bad["bad"] = true
+		b.envoy.mutex.Unlock()
+		for range 2 {
+			if err := b.node.ReplaceGateway(t.Context(), gatewayWith("one", "http")); err != nil || b.listens() != "http" {
+				t.Errorf("%v, listeners: %q", err, b.listens())
+			}
+			if err := b.node.ReplaceGateway(t.Context(), gatewayWith("two", "bad")); err == nil || err.Error() != "refused by Envoy: a bad route" {
+				t.Errorf("expected Envoy's reason, got %v", err)
+			}
 		}
-		if err := b.node.ReplaceGateway(t.Context(), gatewayWith("two", "bad")); err == nil || err.Error() != "refused by Envoy: a bad route" {
-			t.Errorf("expected Envoy's reason, got %v", err)
-		}
-	}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -58,34 +59,38 @@ func toward(host, api, digest string) *nodev1.ApiBundle {
 }
 
 func TestAnUpstreamWhoseNameDoesNotResolveWaitsUntilItDoes(t *testing.T) {
-	resolver := &nameServer{known: map[string]bool{"there.example": true}}
-	b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
-	b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(toward("nowhere.example", "a", "1"),
-		toward("there.example", "b", "1"), bundle("c", "1"))}, time.Second)
-	w := b.node.queue["a"]
-	if w == nil || w.reason != "upstream: the name nowhere.example does not resolve: no such host" {
-		t.Fatalf("expected the reason to name the host, got %+v", w)
-	}
-	equal(t, "report", b.reported(), "1 a 1 PENDING", "1 b 1 APPLIED", "1 c 1 APPLIED")
-	equal(t, "answers 503 for", b.envoy.answersFor(), "a")
-	b.run()
-	resolver.learn("nowhere.example", true)
-	b.eventually("it comes up", func() bool { _, routes := b.envoy.serves(); return strings.Join(routes, " ") == "a|1 b|1 c|1" })
+	synctest.Test(t, func(t *testing.T) {
+		resolver := &nameServer{known: map[string]bool{"there.example": true}}
+		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
+		b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(toward("nowhere.example", "a", "1"),
+			toward("there.example", "b", "1"), bundle("c", "1"))}, time.Second)
+		w := b.node.queue["a"]
+		if w == nil || w.reason != "upstream: the name nowhere.example does not resolve: no such host" {
+			t.Fatalf("expected the reason to name the host, got %+v", w)
+		}
+		equal(t, "report", b.reported(), "1 a 1 PENDING", "1 b 1 APPLIED", "1 c 1 APPLIED")
+		equal(t, "answers 503 for", b.envoy.answersFor(), "a")
+		b.run()
+		resolver.learn("nowhere.example", true)
+		b.eventually("it comes up", func() bool { _, routes := b.envoy.serves(); return strings.Join(routes, " ") == "a|1 b|1 c|1" })
+	})
 }
 
 func TestANameThatEnvoyHasIsNotAskedForAgain(t *testing.T) {
-	directory := t.TempDir()
-	resolver := &nameServer{known: map[string]bool{"there.example": true}}
-	b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, directory)
-	b.apply(1, some(toward("there.example", "a", "1")))
-	resolver.learn("there.example", false) // a name server that is out of order takes nothing off line
-	equal(t, "another version", b.apply(2, some(toward("there.example", "a", "2"))), "2 a 2 APPLIED")
-	b.node.Close()
-	b = newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(false), shelf: &shelf{}, resolver: resolver}, directory)
-	_, routes := b.envoy.serves()
-	equal(t, "after a restart", routes, "a|2")
-	if asked := resolver.questions(); asked != "" {
-		t.Errorf("expected nobody to be asked, got %q", asked)
-	}
-	b.node.Close()
+	synctest.Test(t, func(t *testing.T) {
+		directory := t.TempDir()
+		resolver := &nameServer{known: map[string]bool{"there.example": true}}
+		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, directory)
+		b.apply(1, some(toward("there.example", "a", "1")))
+		resolver.learn("there.example", false) // a name server that is out of order takes nothing off line
+		equal(t, "another version", b.apply(2, some(toward("there.example", "a", "2"))), "2 a 2 APPLIED")
+		b.node.Close()
+		b = newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(false), shelf: &shelf{}, resolver: resolver}, directory)
+		_, routes := b.envoy.serves()
+		equal(t, "after a restart", routes, "a|2")
+		if asked := resolver.questions(); asked != "" {
+			t.Errorf("expected nobody to be asked, got %q", asked)
+		}
+		b.node.Close()
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -122,41 +123,43 @@ func (b *secretBench) become(keys ...string) {
 }
 
 func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(t *testing.T) {
-	b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
-	equal(t, "report", b.apply(1, some(namingBundle("a", "1"))), "1 a 1 APPLIED")
-	equal(t, "instances", b.keyed.keys(), "first-value×1")
-	b.envoy.said()
-	held, ok := b.table.Acquire(chainID("a1"))
-	if !ok {
-		t.Fatal("no chain")
-	}
-	b.run()
-	b.write(t, "upstream-key", "second-value")
-	b.become("first-value×1", "second-value×1")
-	b.eventually("new exchanges find the new chain", func() bool {
-		now, ok := b.table.Acquire(chainID("a1"))
+	synctest.Test(t, func(t *testing.T) {
+		b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
+		equal(t, "report", b.apply(1, some(namingBundle("a", "1"))), "1 a 1 APPLIED")
+		equal(t, "instances", b.keyed.keys(), "first-value×1")
+		b.envoy.said()
+		held, ok := b.table.Acquire(chainID("a1"))
 		if !ok {
 			t.Fatal("no chain")
 		}
-		defer now.Release()
-		return now != held
+		b.run()
+		b.write(t, "upstream-key", "second-value")
+		b.become("first-value×1", "second-value×1")
+		b.eventually("new exchanges find the new chain", func() bool {
+			now, ok := b.table.Acquire(chainID("a1"))
+			if !ok {
+				t.Fatal("no chain")
+			}
+			defer now.Release()
+			return now != held
+		})
+		time.Sleep(3 * grace)
+		equal(t, "instances while an exchange is in the old one", b.keyed.keys(), "first-value×1", "second-value×1")
+		held.Release()
+		b.become("second-value×1")
+		b.write(t, "upstream-key", "third-value")
+		b.become("third-value×1")
+		if said := b.envoy.said(); len(said) > 0 {
+			t.Errorf("Envoy was told %q", said)
+		}
+		b.keyed.mutex.Lock()
+		ids := len(b.keyed.ids)
+		b.keyed.mutex.Unlock()
+		if ids != 3 {
+			t.Errorf("expected an id for each value, got %d", ids)
+		}
+		b.nothingOnDisk(t, "first-value", "second-value", "third-value")
 	})
-	time.Sleep(3 * grace)
-	equal(t, "instances while an exchange is in the old one", b.keyed.keys(), "first-value×1", "second-value×1")
-	held.Release()
-	b.become("second-value×1")
-	b.write(t, "upstream-key", "third-value")
-	b.become("third-value×1")
-	if said := b.envoy.said(); len(said) > 0 {
-		t.Errorf("Envoy was told %q", said)
-	}
-	b.keyed.mutex.Lock()
-	ids := len(b.keyed.ids)
-	b.keyed.mutex.Unlock()
-	if ids != 3 {
-		t.Errorf("expected an id for each value, got %d", ids)
-	}
-	b.nothingOnDisk(t, "first-value", "second-value", "third-value")
 }
 
 func (b *secretBench) nothingOnDisk(t *testing.T, values ...string) {
@@ -179,73 +182,83 @@ func (b *secretBench) nothingOnDisk(t *testing.T, values ...string) {
 }
 
 func TestASecretThatIsMissingKeepsItsAPIPendingUntilItComes(t *testing.T) {
-	b := newSecretBench(t, nil)
-	equal(t, "report", b.apply(1, some(namingBundle("a", "1"), bundle("b", "1"))), "1 a 1 PENDING", "1 b 1 APPLIED")
-	for _, expected := range []string{"secret upstream-key: expected a file", filepath.Join(b.folder, "a", "upstream-key"), filepath.Join(b.folder, "upstream-key"), "put it there"} {
-		if reason := b.node.queue["a"].reason; !strings.Contains(reason, expected) {
-			t.Errorf("expected %q in %q", expected, reason)
+	synctest.Test(t, func(t *testing.T) {
+		b := newSecretBench(t, nil)
+		equal(t, "report", b.apply(1, some(namingBundle("a", "1"), bundle("b", "1"))), "1 a 1 PENDING", "1 b 1 APPLIED")
+		for _, expected := range []string{"secret upstream-key: expected a file", filepath.Join(b.folder, "a", "upstream-key"), filepath.Join(b.folder, "upstream-key"), "put it there"} {
+			if reason := b.node.queue["a"].reason; !strings.Contains(reason, expected) {
+				t.Errorf("expected %q in %q", expected, reason)
+			}
 		}
-	}
-	if stats := b.node.Stats().Secrets; stats != (SecretStats{InUse: 1, FailingFiles: 1}) {
-		t.Errorf("stats %+v", stats)
-	}
-	b.run()
-	b.write(t, "upstream-key", "value")
-	b.become("value×1", "×1")
-	b.eventually("no file fails", func() bool { return b.node.Stats().Secrets == SecretStats{InUse: 1} })
+		if stats := b.node.Stats().Secrets; stats != (SecretStats{InUse: 1, FailingFiles: 1}) {
+			t.Errorf("stats %+v", stats)
+		}
+		b.run()
+		b.write(t, "upstream-key", "value")
+		b.become("value×1", "×1")
+		b.eventually("no file fails", func() bool { return b.node.Stats().Secrets == SecretStats{InUse: 1} })
+	})
 }
 
 func TestAnAPIsOwnSecretGoesFirst(t *testing.T) {
-	b := newSecretBench(t, map[string]string{"upstream-key": "of-all", "a/upstream-key": "of-a"})
-	b.apply(1, some(namingBundle("a", "1"), namingBundle("b", "1")))
-	equal(t, "instances", b.keyed.keys(), "of-all×1", "of-a×1")
-	b.run()
-	b.write(t, "b/upstream-key", "of-b")
-	b.become("of-a×1", "of-b×1")
-	if err := os.Remove(filepath.Join(b.folder, "a", "upstream-key")); err != nil {
-		t.Fatal(err)
-	}
-	b.become("of-all×1", "of-b×1")
+	synctest.Test(t, func(t *testing.T) {
+		b := newSecretBench(t, map[string]string{"upstream-key": "of-all", "a/upstream-key": "of-a"})
+		b.apply(1, some(namingBundle("a", "1"), namingBundle("b", "1")))
+		equal(t, "instances", b.keyed.keys(), "of-all×1", "of-a×1")
+		b.run()
+		b.write(t, "b/upstream-key", "of-b")
+		b.become("of-a×1", "of-b×1")
+		if err := os.Remove(filepath.Join(b.folder, "a", "upstream-key")); err != nil {
+			t.Fatal(err)
+		}
+		b.become("of-all×1", "of-b×1")
+	})
 }
 
 func TestASecretThatIsGoneOrNotTakenLeavesTheOneBefore(t *testing.T) {
-	b := newSecretBench(t, map[string]string{"upstream-key": "first-value"})
-	b.keyed.fail["refused-value"] = true
-	b.apply(1, some(namingBundle("a", "1")))
-	b.run()
-	if err := os.Remove(filepath.Join(b.folder, "upstream-key")); err != nil {
-		t.Fatal(err)
-	}
-	b.eventually("the file's failure is counted", func() bool { return b.node.Stats().Secrets.FailingFiles == 1 })
-	b.write(t, "upstream-key", "refused-value")
-	b.eventually("the refusal is counted", func() bool { return b.node.Stats().Secrets == SecretStats{InUse: 1, FailingAPIs: 1} })
-	equal(t, "instances", b.keyed.keys(), "first-value×1")
-	b.write(t, "upstream-key", "good-value")
-	b.become("good-value×1")
-	b.eventually("nothing fails", func() bool { return b.node.Stats().Secrets == SecretStats{InUse: 1} })
+	synctest.Test(t, func(t *testing.T) {
+		b := newSecretBench(t, map[string]string{"upstream-key": "first-value"})
+		b.keyed.fail["refused-value"] = true
+		b.apply(1, some(namingBundle("a", "1")))
+		b.run()
+		if err := os.Remove(filepath.Join(b.folder, "upstream-key")); err != nil {
+			t.Fatal(err)
+		}
+		b.eventually("the file's failure is counted", func() bool { return b.node.Stats().Secrets.FailingFiles == 1 })
+		b.write(t, "upstream-key", "refused-value")
+		b.eventually("the refusal is counted", func() bool { return b.node.Stats().Secrets == SecretStats{InUse: 1, FailingAPIs: 1} })
+		equal(t, "instances", b.keyed.keys(), "first-value×1")
+		b.write(t, "upstream-key", "good-value")
+		b.become("good-value×1")
+		b.eventually("nothing fails", func() bool { return b.node.Stats().Secrets == SecretStats{InUse: 1} })
+	})
 }
 
 func TestWhatAPolicySaysOfItsSecretIsHidden(t *testing.T) {
-	b := newSecretBench(t, map[string]string{"upstream-key": "refused-value"})
-	b.keyed.fail["refused-value"] = true
-	equal(t, "report", b.apply(1, some(namingBundle("a", "1"))), "1 a 1 PENDING")
-	if reason := b.node.queue["a"].reason; !strings.Contains(reason, "cannot use the key [secret]") {
-		t.Errorf("got %q", reason)
-	}
-	b.run() // so that it is closed
+	synctest.Test(t, func(t *testing.T) {
+		b := newSecretBench(t, map[string]string{"upstream-key": "refused-value"})
+		b.keyed.fail["refused-value"] = true
+		equal(t, "report", b.apply(1, some(namingBundle("a", "1"))), "1 a 1 PENDING")
+		if reason := b.node.queue["a"].reason; !strings.Contains(reason, "cannot use the key [secret]") {
+			t.Errorf("got %q", reason)
+		}
+		b.run() // so that it is closed
+	})
 }
 
 func TestOneInstanceOfSeveralChainsIsRotatedOnce(t *testing.T) {
-	b := newSecretBench(t, map[string]string{"upstream-key": "first-value"})
-	made, other := namingBundle("a", "1"), namingBundle("a", "2")
-	made.Chains, made.Routes = append(made.Chains, other.Chains...), append(made.Routes, other.Routes...)
-	made.Clusters = append(made.Clusters, other.Clusters...)
-	b.apply(1, some(made))
-	equal(t, "instances", b.keyed.keys(), "first-value×1")
-	b.run()
-	b.write(t, "upstream-key", "second-value")
-	b.become("second-value×1")
-	b.node.inbox.add(&nodev1.Update{Revision: 2, RemovedApis: []string{"a"}})
-	b.become()
-	b.eventually("its secret is forgotten", func() bool { return b.node.Stats().Secrets == SecretStats{} })
+	synctest.Test(t, func(t *testing.T) {
+		b := newSecretBench(t, map[string]string{"upstream-key": "first-value"})
+		made, other := namingBundle("a", "1"), namingBundle("a", "2")
+		made.Chains, made.Routes = append(made.Chains, other.Chains...), append(made.Routes, other.Routes...)
+		made.Clusters = append(made.Clusters, other.Clusters...)
+		b.apply(1, some(made))
+		equal(t, "instances", b.keyed.keys(), "first-value×1")
+		b.run()
+		b.write(t, "upstream-key", "second-value")
+		b.become("second-value×1")
+		b.node.inbox.add(&nodev1.Update{Revision: 2, RemovedApis: []string{"a"}})
+		b.become()
+		b.eventually("its secret is forgotten", func() bool { return b.node.Stats().Secrets == SecretStats{} })
+	})
 }

@@ -51,50 +51,56 @@ func testSharedCluster(t *testing.T) {
 }
 
 func TestAnUpstreamIsNamedOnceHoweverManyShareIt(t *testing.T) {
-	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	var group []*version
-	for _, api := range []string{"a", "b", "c"} {
-		b.apply(1, some(sharing("orders|1", api, "1")))
-		group = append(group, b.node.running[api])
-	}
-	equal(t, "names", []string{names(group)}, "orders|1")
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		var group []*version
+		for _, api := range []string{"a", "b", "c"} {
+			b.apply(1, some(sharing("orders|1", api, "1")))
+			group = append(group, b.node.running[api])
+		}
+		equal(t, "names", []string{names(group)}, "orders|1")
+	})
 }
 
 func TestOneNameOfAPoolThatResolvesIsEnough(t *testing.T) {
-	resolver := &nameServer{known: map[string]bool{"there.example": true}}
-	b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
-	pool := func(api string, hosts ...string) *nodev1.ApiBundle {
-		made := toward(hosts[0], api, "1")
-		cluster := &clusterv3.Cluster{}
-		unwire(t, made.Clusters[0], cluster)
-		for _, host := range hosts[1:] {
-			other := &clusterv3.Cluster{}
-			unwire(t, toward(host, api, "1").Clusters[0], other)
-			cluster.LoadAssignment.Endpoints = append(cluster.LoadAssignment.Endpoints, other.LoadAssignment.Endpoints...)
+	synctest.Test(t, func(t *testing.T) {
+		resolver := &nameServer{known: map[string]bool{"there.example": true}}
+		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
+		pool := func(api string, hosts ...string) *nodev1.ApiBundle {
+			made := toward(hosts[0], api, "1")
+			cluster := &clusterv3.Cluster{}
+			unwire(t, made.Clusters[0], cluster)
+			for _, host := range hosts[1:] {
+				other := &clusterv3.Cluster{}
+				unwire(t, toward(host, api, "1").Clusters[0], other)
+				cluster.LoadAssignment.Endpoints = append(cluster.LoadAssignment.Endpoints, other.LoadAssignment.Endpoints...)
+			}
+			made.Clusters = [][]byte{wire(cluster)}
+			return made
 		}
-		made.Clusters = [][]byte{wire(cluster)}
-		return made
-	}
-	b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(pool("a", "nowhere.example", "there.example"),
-		pool("b", "nowhere.example", "neither.example"))}, time.Second)
-	equal(t, "report", b.reported(), "1 a 1 APPLIED", "1 b 1 PENDING")
-	for _, name := range []string{"neither.example", "nowhere.example"} {
-		if reason := b.node.queue["b"].reason; !strings.Contains(reason, "the name "+name+" does not resolve") {
-			t.Errorf("expected the reason to name %s, got %q", name, reason)
+		b.node.apply(t.Context(), &nodev1.Update{Revision: 1, Bundles: some(pool("a", "nowhere.example", "there.example"),
+			pool("b", "nowhere.example", "neither.example"))}, time.Second)
+		equal(t, "report", b.reported(), "1 a 1 APPLIED", "1 b 1 PENDING")
+		for _, name := range []string{"neither.example", "nowhere.example"} {
+			if reason := b.node.queue["b"].reason; !strings.Contains(reason, "the name "+name+" does not resolve") {
+				t.Errorf("expected the reason to name %s, got %q", name, reason)
+			}
 		}
-	}
+	})
 }
 
 func TestANameThatAnotherAPIHasInEnvoyIsNotAskedFor(t *testing.T) {
-	resolver := &nameServer{known: map[string]bool{"there.example": true}}
-	b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
-	first := toward("there.example", "a", "1")
-	b.apply(1, some(first))
-	resolver.learn("there.example", false)
-	second := bundle("b", "1")
-	second.Clusters = first.Clusters
-	equal(t, "report", b.apply(2, some(second)), "2 b 1 APPLIED")
-	if asked := resolver.questions(); asked != "" {
-		t.Errorf("expected nobody to be asked, got %q", asked)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		resolver := &nameServer{known: map[string]bool{"there.example": true}}
+		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
+		first := toward("there.example", "a", "1")
+		b.apply(1, some(first))
+		resolver.learn("there.example", false)
+		second := bundle("b", "1")
+		second.Clusters = first.Clusters
+		equal(t, "report", b.apply(2, some(second)), "2 b 1 APPLIED")
+		if asked := resolver.questions(); asked != "" {
+			t.Errorf("expected nobody to be asked, got %q", asked)
+		}
+	})
 }
