@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gatewright.dev/policy-engine/internal/chain"
@@ -103,20 +104,23 @@ func TestAnAnswerIsRecorded(t *testing.T) {
 }
 
 func TestFailuresAreRecorded(t *testing.T) {
-	slow := policyWith("slow", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-		time.Sleep(50 * time.Millisecond)
-		return nil, nil
-	}}, chain.Settings{Mode: modes("h"), Timeout: time.Millisecond, OnError: chain.OnError{Default: chain.Continue}})
-	panics := policy("panics", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) { panic("oh") }})
-	e := newGateway(t, enough, slow, panics).record(t, get("/orders/7"))
-	expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Outcome, " ", e.Response.Status), "failure policy_exception completed 500")
-	first, second := e.Executions[0], e.Executions[1]
-	if first.Outcome != "continued" || first.Failure.Class != v1alpha.ClassTimeout {
-		t.Errorf("got %+v, %+v", first, first.Failure)
-	}
-	if second.Outcome != "failed" || second.Failure.Class != v1alpha.ClassException || second.Failure.File != "recording_test.go" || second.Failure.Line == 0 {
-		t.Errorf("got %+v, %+v", second, second.Failure)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Second) // until the slow policy has returned
+		slow := policyWith("slow", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+			time.Sleep(50 * time.Millisecond)
+			return nil, nil
+		}}, chain.Settings{Mode: modes("h"), Timeout: time.Millisecond, OnError: chain.OnError{Default: chain.Continue}})
+		panics := policy("panics", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) { panic("oh") }})
+		e := newGateway(t, enough, slow, panics).record(t, get("/orders/7"))
+		expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Outcome, " ", e.Response.Status), "failure policy_exception completed 500")
+		first, second := e.Executions[0], e.Executions[1]
+		if first.Outcome != "continued" || first.Failure.Class != v1alpha.ClassTimeout {
+			t.Errorf("got %+v, %+v", first, first.Failure)
+		}
+		if second.Outcome != "failed" || second.Failure.Class != v1alpha.ClassException || second.Failure.File != "recording_test.go" || second.Failure.Line == 0 {
+			t.Errorf("got %+v, %+v", second, second.Failure)
+		}
+	})
 }
 
 func TestHowExchangesEnd(t *testing.T) {

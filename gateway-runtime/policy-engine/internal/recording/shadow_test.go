@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -35,42 +37,40 @@ func setting(name, value string) does {
 
 // TestAShadowIsRecordedWithItsExchange, though it ends after that; the exchange's duration has nothing of it.
 func TestAShadowIsRecordedWithItsExchange(t *testing.T) {
-	let := make(chan struct{})
-	g := newGateway(t, enough, sets("mark", "x-mark", "one"), beside("mark:v2.0.0", waits{setting("x-mark", "two"), let}))
-	follower, err := g.recorder.Follow(recording.Filter{}, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer follower.Close()
-	if err := g.server.Serve(t.Context(), get("/orders/7")); err != nil {
-		t.Fatal(err)
-	}
-	if kept := g.recorder.Stats(); kept.Recorded != 0 || kept.UsedBytes == 0 {
-		t.Errorf("expected it to wait for its shadow, got %+v", kept)
-	}
-	time.Sleep(20 * time.Millisecond) // which is none of the exchange's
-	close(let)
-	texts, _, err := follower.Next(t.Context())
-	if err != nil || len(texts) != 1 {
-		t.Fatalf("expected one exchange, got %d, %v", len(texts), err)
-	}
-	e := read(t, texts[0])
-	if len(e.Executions) != 2 || e.DurationMs >= e.Executions[1].DurationMs {
-		t.Fatalf("expected an exchange that was over before its shadow, got %s", texts[0])
-	}
-	shadow := e.Executions[1]
-	shadow.StartedMs, shadow.DurationMs, shadow.WorkMs = 0, 0, nil
-	expect(t, "shadow", asJSON(t, shadow), `{"index":1,"policy":"mark:v2.0.0","phase":"request","startedMs":0,"durationMs":0,"outcome":"changed",`+
-		`"changes":[{"what":"header","name":"x-mark","after":["two"]}],"shadow":true,"comparison":"different","comparedWith":0}`)
-	if applied := e.Executions[0]; applied.Shadow || applied.Comparison != "" {
-		t.Errorf("expected the other one to be applied, got %+v", applied)
-	}
-	expect(t, "forwarded", fmt.Sprint(e.Forwarded.Headers), "[[x-request-id id-1] [x-mark one]]")
-	for end := time.Now().Add(10 * time.Second); g.recorder.Stats().UsedBytes != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("expected all memory to be given back, got %d", g.recorder.Stats().UsedBytes)
+	synctest.Test(t, func(t *testing.T) {
+		let := make(chan struct{})
+		g := newGateway(t, enough, sets("mark", "x-mark", "one"), beside("mark:v2.0.0", waits{setting("x-mark", "two"), let}))
+		follower, err := g.recorder.Follow(recording.Filter{}, 0)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
+		defer follower.Close()
+		if err := g.server.Serve(t.Context(), get("/orders/7")); err != nil {
+			t.Fatal(err)
+		}
+		if kept := g.recorder.Stats(); kept.Recorded != 0 || kept.UsedBytes == 0 {
+			t.Errorf("expected it to wait for its shadow, got %+v", kept)
+		}
+		time.Sleep(20 * time.Millisecond) // which is none of the exchange's
+		close(let)
+		texts, _, err := follower.Next(t.Context())
+		if err != nil || len(texts) != 1 {
+			t.Fatalf("expected one exchange, got %d, %v", len(texts), err)
+		}
+		e := read(t, texts[0])
+		if len(e.Executions) != 2 || e.DurationMs >= e.Executions[1].DurationMs {
+			t.Fatalf("expected an exchange that was over before its shadow, got %s", texts[0])
+		}
+		shadow := e.Executions[1]
+		shadow.StartedMs, shadow.DurationMs, shadow.WorkMs = 0, 0, nil
+		expect(t, "shadow", asJSON(t, shadow), `{"index":1,"policy":"mark:v2.0.0","phase":"request","startedMs":0,"durationMs":0,"outcome":"changed",`+
+			`"changes":[{"what":"header","name":"x-mark","after":["two"]}],"shadow":true,"comparison":"different","comparedWith":0}`)
+		if applied := e.Executions[0]; applied.Shadow || applied.Comparison != "" {
+			t.Errorf("expected the other one to be applied, got %+v", applied)
+		}
+		expect(t, "forwarded", fmt.Sprint(e.Forwarded.Headers), "[[x-request-id id-1] [x-mark one]]")
+		await.Until(t, "all memory is given back", func() bool { return g.recorder.Stats().UsedBytes == 0 })
+	})
 }
 
 func TestShadowsAreFoundByTheirOutcome(t *testing.T) {
