@@ -174,7 +174,7 @@ func TestStormOfStreams(t *testing.T) {
 	for n := range 24 {
 		callers.Go(func() {
 			dice := rand.New(rand.NewPCG(3, uint64(n)))
-			for range 40 {
+			for range 20 {
 				if err := download(t, result.policy.(v1alpha.RequestStreamer), dice); err == nil {
 					whole.Add(1)
 				} else {
