@@ -35,17 +35,17 @@ class Finished:
 
 def run_pytest(name: str, components: Sequence[Component], seed: int, *options: str) -> Finished:
     """The tests of several components in one pool of processes, whose output goes to ours."""
-    ledger, junit = RESULTS / f"{name}.jsonl", RESULTS / f"{name}.xml"
-    ledger.unlink(missing_ok=True)
+    costs, junit = RESULTS / f"{name}.jsonl", RESULTS / f"{name}.xml"
+    costs.unlink(missing_ok=True)
     command = [
-        sys.executable, "-m", "pytest", "-q", "--timeout", str(TIMEOUT_SECONDS), "-p", "suite.pytest_ledger",
-        "--ledger", str(ledger), "--junitxml", str(junit), f"--randomly-seed={seed}",
+        sys.executable, "-m", "pytest", "-q", "--timeout", str(TIMEOUT_SECONDS), "-p", "suite.pytest_costs",
+        "--costs", str(costs), "--junitxml", str(junit), f"--randomly-seed={seed}",
         *options, *(path for component in components for path in component.tests),
     ]  # fmt: skip
     paths = [str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     code, seconds, cpu = _run(command, environment)
-    outcomes = tuple(read_pytest(ledger))
+    outcomes = tuple(read_pytest(costs))
     empty = {NO_TESTS} if "-m" in options else set()
     ran = code in {0, *empty} or (code == FAILED_TESTS and any(outcome.outcome == "failed" for outcome in outcomes))
     return Finished(name, seconds, cpu, outcomes, mistake="" if ran else f"pytest ended with {code}: see above")

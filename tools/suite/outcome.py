@@ -32,9 +32,9 @@ class Outcome:
     reads: tuple[str, ...] = ()
 
 
-def read_pytest(ledger: Path) -> Iterator[Outcome]:
-    """The lines that suite.pytest_ledger writes."""
-    for line in _lines(ledger):
+def read_pytest(costs: Path) -> Iterator[Outcome]:
+    """The lines that suite.pytest_costs writes."""
+    for line in _lines(costs):
         test = line["test"]
         yield Outcome(
             test,

@@ -1,6 +1,6 @@
 """A pytest plugin that writes a line of JSON for each test, with its seconds and its CPU seconds, and orders the files.
 
-    PYTHONPATH=tools pytest -p suite.pytest_ledger --ledger build/tests/units.jsonl …
+    PYTHONPATH=tools pytest -p suite.pytest_costs --costs build/tests/units.jsonl …
 
 The CPU seconds of a test are those of the process that runs it and of the children that ended meanwhile. The files that
 took longest in the recorded run come first: begun last, one of them would run alone at the end.
@@ -25,7 +25,7 @@ CPU, READS, SLOW = "cpu seconds", "reads", "slow"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--ledger", metavar="FILE", help="write a line of JSON for each test that was run")
+    parser.addoption("--costs", metavar="FILE", help="write a line of JSON for each test that was run")
 
 
 @pytest.hookimpl(trylast=True)
@@ -73,14 +73,14 @@ def cpu_seconds() -> float:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Of several processes only the one that reports writes: a worker of xdist has `workerinput`."""
-    if not (path := config.getoption("--ledger")):
+    if not (path := config.getoption("--costs")):
         return
     config.pluginmanager.register(Meter())
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Ledger(path))
+        config.pluginmanager.register(CostWriter(path))
 
 
-class Ledger:
+class CostWriter:
     """Collects the reports of a test's three phases, and writes the test's line when it is torn down."""
 
     def __init__(self, path: str) -> None:
