@@ -7,26 +7,23 @@ import (
 	"io"
 	"maps"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
+	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/backoff"
 )
 
-// The waits between two streams to the controller: doubled from the first to the last, with up to a quarter of jitter.
-const (
-	firstPause = 100 * time.Millisecond
-	lastPause  = 800 * time.Millisecond
+// reconnect is the wait between two streams to the controller.
+var reconnect = backoff.Doubling{First: 100 * time.Millisecond, Longest: 800 * time.Millisecond, More: 0.25}
 
-	observeAgain = 30 * time.Second // after a controller that does not know Observe
-)
+const observeAgain = 30 * time.Second // after a controller that does not know Observe
 
 // runClient keeps a stream to the controller until ctx ends.
 func (n *Node) runClient(ctx context.Context) {
@@ -47,19 +44,16 @@ func (n *Node) runClient(ctx context.Context) {
 		n.runObserve(ctx, nodev1.NewNodeServiceClient(connection))
 	}()
 	defer func() { <-observing }()
-	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, lastPause) {
+	for failures := 0; ctx.Err() == nil; failures++ {
 		answered, err := n.syncStream(ctx, nodev1.NewNodeServiceClient(connection))
 		if ctx.Err() != nil {
 			return
 		}
 		if answered {
-			pause = firstPause
+			failures = 0
 			n.log.Warn("connection to the controller lost", "error", status.Convert(err).Message())
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause + rand.N(pause/4)):
-		}
+		backoff.Sleep(ctx, reconnect.Wait(failures))
 	}
 }
 
@@ -70,15 +64,12 @@ func (n *Node) runObserve(ctx context.Context, client nodev1.NodeServiceClient) 
 		return
 	}
 	for ctx.Err() == nil {
-		pause := lastPause
+		pause := reconnect.Longest
 		err := n.options.Observe(ctx, client)
 		if status.Code(err) == codes.Unimplemented {
 			pause = observeAgain
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause + rand.N(pause/4)):
-		}
+		backoff.Sleep(ctx, reconnect.Jitter(pause))
 	}
 }
 
@@ -87,7 +78,7 @@ func dial(target string) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.WaitForReady(true)),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: firstPause, Multiplier: 2, Jitter: 0.2, MaxDelay: lastPause},
+			Backoff:           grpcbackoff.Config{BaseDelay: reconnect.First, Multiplier: 2, Jitter: 0.2, MaxDelay: reconnect.Longest},
 			MinConnectTimeout: time.Second,
 		}))
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/backoff"
 	"gatewright.dev/policy-engine/internal/secrets"
 	"gatewright.dev/policy-engine/internal/xds"
 )
@@ -130,7 +131,7 @@ func (n *Node) reject(q *queuedAPI, err error, outcomes outcomes) {
 
 // backOff is how long to wait after a number of tries that have failed, this one not counted.
 func (t Timing) backOff(tries int) time.Duration {
-	return min(t.Retry<<min(tries, 20), max(t.Retry, t.RetryMost))
+	return backoff.Doubling{First: t.Retry, Longest: t.RetryMost}.Wait(tries)
 }
 
 // nextRetry returns when to try again what is due first.

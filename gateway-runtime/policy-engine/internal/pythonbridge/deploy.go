@@ -9,6 +9,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/backoff"
 )
 
 // Roster is which executor processes are to serve, of all groups: addresses, "unix:/path", by group. A process that
@@ -171,7 +172,7 @@ const sweepInterval = 50 * time.Millisecond
 
 // sweep goes on until no process is leaving.
 func (g *Groups) sweep() {
-	for left := true; left && sleep(g.lifetime, sweepInterval); {
+	for left := true; left && backoff.Sleep(g.lifetime, sweepInterval); {
 		left = g.sweepOnce(time.Now())
 	}
 	g.forgetPolicies()

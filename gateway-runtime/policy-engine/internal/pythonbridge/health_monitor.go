@@ -6,6 +6,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/backoff"
 )
 
 // leaveTimeout is how long a process may take to end its stream once it is leaving: longer than any execution takes that is
@@ -59,7 +60,7 @@ func (h *healthMonitor) watch(ctx context.Context, leaving <-chan struct{}) erro
 
 func (h *healthMonitor) awaitEnd(ctx context.Context) error {
 	limit := h.process.options.leaveTimeout()
-	if !sleep(ctx, limit) {
+	if !backoff.Sleep(ctx, limit) {
 		return context.Cause(ctx)
 	}
 	return fmt.Errorf("expected the executor process at %s to end its stream within %s of beginning to stop", h.process.address, limit)

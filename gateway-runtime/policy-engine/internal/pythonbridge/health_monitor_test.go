@@ -95,18 +95,6 @@ func TestProcessThatStopsServingGetsNoNewExecutions(t *testing.T) {
 	})
 }
 
-func TestBackoffDoublesUpToItsMaximum(t *testing.T) {
-	wait := backoff{min: 20 * time.Millisecond, max: 500 * time.Millisecond}
-	for range 2 {
-		for _, want := range []time.Duration{20, 40, 80, 160, 320, 500, 500} {
-			if got := wait.next(); got < want*time.Millisecond/2 || got > want*time.Millisecond {
-				t.Fatalf("expected %d ms less at most half, got %s", want, got)
-			}
-		}
-		wait.reset()
-	}
-}
-
 func TestProcessThatStopsMayFinishWhatItHas(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		x := startExecutor(t)

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"gatewright.dev/policy-engine/internal/backoff"
 	"gatewright.dev/policy-engine/internal/policymetrics"
 	"gatewright.dev/policy-engine/internal/quarantine"
 )
@@ -89,7 +90,7 @@ func (o Options) withDefaults() Options {
 }
 
 func (o Options) retryAfter(tries int) time.Duration {
-	return min(o.RetryConfigure<<min(tries, 20), max(o.RetryConfigure, o.RetryMost))
+	return backoff.Doubling{First: o.RetryConfigure, Longest: o.RetryMost}.Wait(tries)
 }
 
 func (o Options) quarantine() quarantine.Options {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/backoff"
 	"gatewright.dev/policy-engine/internal/policymetrics"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -43,7 +44,7 @@ func (s *session) collectMetrics(ctx context.Context) {
 		if err := s.process.collectMetrics(ctx, s); status.Code(err) == codes.Unimplemented {
 			return
 		}
-		if !sleep(ctx, pauseAfter(time.Since(began))) {
+		if !backoff.Sleep(ctx, pauseAfter(time.Since(began))) {
 			return
 		}
 	}

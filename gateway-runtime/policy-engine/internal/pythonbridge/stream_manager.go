@@ -10,6 +10,7 @@ import (
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/backoff"
 	"gatewright.dev/policy-engine/internal/policymetrics"
 	"gatewright.dev/policy-engine/internal/quarantine"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -114,9 +115,9 @@ func (m *StreamManager) unlock() {
 
 // run keeps a session up until ctx is done.
 func (m *StreamManager) run(ctx context.Context) {
-	wait := backoff{min: m.options.BackoffMin, max: m.options.BackoffMax}
+	reconnect := backoff.Doubling{First: m.options.BackoffMin, Longest: m.options.BackoffMax, Less: 0.5}
 	logged := false
-	for {
+	for failures := 0; ; failures++ {
 		started := time.Now()
 		attached, err := runSession(ctx, m)
 		if ctx.Err() != nil {
@@ -131,9 +132,9 @@ func (m *StreamManager) run(ctx context.Context) {
 		}
 		logged = true
 		if time.Since(started) > m.options.BackoffMax {
-			wait.reset()
+			failures = 0
 		}
-		if !sleep(ctx, wait.next()) {
+		if !backoff.Sleep(ctx, reconnect.Wait(failures)) {
 			return
 		}
 	}

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gatewright.dev/policy-engine/internal/backoff"
 )
 
 const (
@@ -87,9 +89,9 @@ type record struct {
 	instance Instance
 	crashes  []crash // within the window, the latest last
 	total    int
-	duration time.Duration // of the last quarantine
-	end      time.Time     // of the last quarantine
-	current  *quarantine   // nil: executions are sent
+	repeats  int         // quarantines before the last one that it was too soon after
+	end      time.Time   // of the last quarantine
+	current  *quarantine // nil: executions are sent
 }
 
 type crash struct {
@@ -308,13 +310,13 @@ func (r *record) alone() (count int) {
 // quarantine begins one: twice as long as the last, if that was not long ago.
 func (t *CrashTracker) quarantine(r *record, now time.Time) {
 	afresh := now.Sub(r.end) > windowsToStartAfresh*t.options.Window
-	r.duration = min(2*r.duration, t.options.Max)
-	if r.duration == 0 || afresh {
-		r.duration = t.options.Min
+	if r.repeats++; r.end.IsZero() || afresh {
+		r.repeats = 0
 	}
-	r.end = now.Add(r.duration)
+	duration := backoff.Doubling{First: t.options.Min, Longest: t.options.Max}.Wait(r.repeats)
+	r.end = now.Add(duration)
 	r.current = &quarantine{id: r.instance.ID, until: r.end, crashes: r.total}
 	t.publish()
 	t.log.Error("policy under quarantine: executor processes die while it runs", "policy", r.instance.Policy,
-		"api", r.instance.API, "instance", r.instance.Name, "deaths", r.total, "for", r.duration.String())
+		"api", r.instance.API, "instance", r.instance.Name, "deaths", r.total, "for", duration.String())
 }

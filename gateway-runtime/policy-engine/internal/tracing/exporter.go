@@ -12,6 +12,8 @@ import (
 	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"gatewright.dev/policy-engine/internal/backoff"
 )
 
 const (
@@ -22,9 +24,10 @@ const (
 	flushAfter     = time.Second
 	closeWait      = 3 * time.Second // for what waits when it is closed
 
-	firstPause, longestPause = 500 * time.Millisecond, 5 * time.Second // between tries
-	maxTries                 = 20                                      // of one message: a minute and a half; then it is dropped
+	maxTries = 20 // of one message: a minute and a half; then it is dropped
 )
+
+var retry = backoff.Doubling{First: 500 * time.Millisecond, Longest: 5 * time.Second}
 
 // exporter sends spans to a receiver, in batches, from one goroutine. Who adds waits for nothing.
 type exporter struct {
@@ -143,8 +146,7 @@ func (e *exporter) run(ctx context.Context) {
 // send sends one message, as often as it takes, and returns whether the receiver fails now. Each change of that is logged
 // once.
 func (e *exporter) send(ctx context.Context, message []*tracev1.ResourceSpans, count int, failing bool) bool {
-	pause := firstPause
-	for range maxTries {
+	for failures := range maxTries {
 		err := e.client.UploadTraces(ctx, message)
 		if err == nil {
 			e.counters.exported.Add(uint64(count)) //nolint:gosec // a length
@@ -160,11 +162,7 @@ func (e *exporter) send(ctx context.Context, message []*tracev1.ResourceSpans, c
 			e.log.Warn("traces are not exported", "reason", err.Error())
 		}
 		failing = true
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-		pause = min(2*pause, longestPause)
+		backoff.Sleep(ctx, retry.Wait(failures))
 	}
 	e.counters.dropped.Add(uint64(count)) //nolint:gosec // a length
 	return true
