@@ -48,6 +48,18 @@ def test_the_end_of_its_time_breaks_no_target(said: str, ended: bool) -> None:
     assert ended_by_time(said) == ended
 
 
+def test_each_test_whose_input_is_drawn_is_a_target_and_those_of_parsers_get_all_of_the_time() -> None:
+    shares = {target.name: target.share for target in fuzz["find"]()}
+    for name in ("documents/a_body_is_a_document_or_has_mistakes", "extproc/FuzzDecode"):
+        assert shares[name] == 1
+    for name in (
+        "documents/json_comes_back_as_it_was",
+        "xml-json/there_and_back_is_the_same",
+        "gateway-controller/TestStore",
+    ):
+        assert 0 < shares[name] < 0.5
+
+
 PROPERTY = """
 import pathlib
 from hypothesis import given, settings
