@@ -38,7 +38,8 @@ class Reads:
 
     def take(self, test_file: str) -> list[str]:
         """What the file has read since this was asked last."""
-        return sorted(self._found.pop(test_file, ()))
+        found = sorted(self._found.pop(test_file, ()))
+        return [name.encode("utf-8", "replace").decode() for name in found]  # xdist carries no other text
 
     def _note(self, event: str, arguments: tuple[object, ...]) -> None:
         if self._current is None:
@@ -47,7 +48,8 @@ class Reads:
             self._add(arguments[0], imported=MODULES)
         elif event == "subprocess.Popen" and isinstance(arguments[1], list | tuple):
             for argument in arguments[1]:
-                self._add(argument, imported=())
+                if str(argument).startswith(PREFIX):  # a word may be a file's name by chance
+                    self._add(argument, imported=())
 
     def _add(self, path: object, imported: tuple[str, ...]) -> None:
         if not isinstance(path, str | os.PathLike):
