@@ -21,7 +21,8 @@ func TestFilesThatDoNotFitAreSaidAtTheSecondLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text bytes.Buffer
-	w := &watch{sources: sources, held: held, marks: map[string]mark{}, log: slog.New(slog.NewTextHandler(&text, nil))}
+	log := slog.New(slog.NewTextHandler(&text, nil))
+	w := &watch{sources: sources, held: held, marks: map[string]mark{}, log: log, expiry: &expiry{}}
 	looks := func(when string, said int, changed bool) {
 		t.Helper()
 		if got := w.look(time.Now()); got != changed || strings.Count(text.String(), "cannot be used") != said {
