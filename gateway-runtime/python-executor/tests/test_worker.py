@@ -35,12 +35,12 @@ class Clock:
 
 
 def slow(run: Callable[[], object], took: float, before: float = 0.0) -> bool:
-    """Whether the execution `run`, which took so long by the clock, counts as slow. before: CPU seconds, and as many by
-    the clock, of another one of the same batch."""
+    """Whether the execution `run`, which took so long by the clock, counts as slow. before: CPU seconds of another one of
+    the same batch, which took twice as long by the clock: what the machine adds to the CPU time counts for neither."""
     worker = Worker(clock := Clock())
     worker.measure_from_here()
     compute(before)
-    clock.now = before
+    clock.now = 2 * before
     execution = Execution(request_execution(1), instance(), math.inf, Nobody())
     worker.note_start(execution, clock.now)
     assert worker.execution is execution
