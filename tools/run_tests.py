@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from suite import commands, components, record, report
+from suite import commands, components, record, report, second_try
 from suite.commands import RESULTS, Finished
 from suite.components import ROOT, Component
 
@@ -42,6 +42,8 @@ def main() -> int:
     _print_plan(selected, reasons, seed)
     RESULTS.mkdir(parents=True, exist_ok=True)
     finished = _run(selected, seed, arguments)
+    if arguments.second_try:
+        finished = second_try.run(finished, seed)
     _keep(selected, finished, digests, arguments.record)
     text = report.render(known, finished, reasons, time.monotonic() - begun, seed)
     (RESULTS / "report.txt").write_text(text + "\n")
@@ -55,6 +57,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--part", help="a component, or the folder of one or several")
     parser.add_argument("--workers", type=int, default=3, help="processes side by side (default: 3)")
     parser.add_argument("--seed", type=int, help="of the order in which tests run (default: random)")
+    parser.add_argument("--second-try", action="store_true", help="run what failed once more, alone, and list it")
     parser.add_argument("--record", action="store_true", help="write tools/suite/recorded.json, to be committed")
     parser.add_argument("--list", action="store_true", help="print the components")
     return parser.parse_args()
@@ -97,15 +100,17 @@ def _find_left_out(wanted: tuple[Component, ...], digests: dict[str, str]) -> di
 def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) -> list[Finished]:
     """Units of all languages side by side, then end to end, then what wants the machine to itself."""
     pool = ("--numprocesses", str(arguments.workers), "--dist", "loadfile", "--no-loadscope-reorder")
-    units = [component for component in selected if component.kind == "pytest" and not component.is_end_to_end]
+    modules = _paths_of(component for component in selected if component.kind == "go")
+    units = _paths_of(component for component in selected if component.kind == "pytest" and not component.is_end_to_end)
     through_envoy = [component for component in selected if component.is_end_to_end and component.kind == "pytest"]
     _prepare(component for component in selected if not component.is_end_to_end)
     finished = []
     with ThreadPoolExecutor() as threads:
         prepared = threads.submit(_prepare, through_envoy)
         running = []
-        if modules := [component for component in selected if component.kind == "go"]:
-            running.append(threads.submit(commands.run_go, modules, seed if arguments.all else None))
+        if modules:
+            packages = [f"./{module}/..." for module in modules]
+            running.append(threads.submit(commands.run_go, "go", packages, seed if arguments.all else None))
         if units:
             running.append(threads.submit(commands.run_pytest, "units", units, seed, *pool))
         running += [threads.submit(commands.run_node, component) for component in selected if component.kind == "node"]
@@ -113,9 +118,13 @@ def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) ->
         prepared.result()
     if through_envoy:
         options = (*pool, "-m", f"not {ON_ITS_OWN}")
-        finished.append(commands.run_pytest("e2e", through_envoy, seed, *options))
-        finished.append(commands.run_pytest(ON_ITS_OWN, through_envoy, seed, "-m", ON_ITS_OWN))
+        finished.append(commands.run_pytest("e2e", _paths_of(through_envoy), seed, *options))
+        finished.append(commands.run_pytest(ON_ITS_OWN, _paths_of(through_envoy), seed, "-m", ON_ITS_OWN))
     return finished
+
+
+def _paths_of(wanted: Iterable[Component]) -> list[str]:
+    return [path for component in wanted for path in component.tests]
 
 
 def _prepare(wanted: Iterable[Component]) -> None:

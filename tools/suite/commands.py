@@ -33,14 +33,14 @@ class Finished:
     mistake: str = ""
 
 
-def run_pytest(name: str, components: Sequence[Component], seed: int, *options: str) -> Finished:
-    """The tests of several components in one pool of processes, whose output goes to ours."""
+def run_pytest(name: str, tests: Sequence[str], seed: int, *options: str) -> Finished:
+    """Files, folders or single tests, in one pool of processes, whose output goes to ours."""
     costs, junit = RESULTS / f"{name}.jsonl", RESULTS / f"{name}.xml"
     costs.unlink(missing_ok=True)
     command = [
         sys.executable, "-m", "pytest", "-q", "--timeout", str(TIMEOUT_SECONDS), "-p", "suite.pytest_costs",
         "--costs", str(costs), "--junitxml", str(junit), f"--randomly-seed={seed}",
-        *options, *(path for component in components for path in component.tests),
+        *options, *tests,
     ]  # fmt: skip
     paths = [str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -51,11 +51,9 @@ def run_pytest(name: str, components: Sequence[Component], seed: int, *options: 
     return Finished(name, seconds, cpu, outcomes, mistake="" if ran else f"pytest ended with {code}: see above")
 
 
-def run_go(components: Sequence[Component], seed: int | None) -> Finished:
+def run_go(name: str, packages: Sequence[str], seed: int | None) -> Finished:
     """Go's own cache decides what has to run again; with a seed, tests run in random order, and none are cached."""
-    modules = [path for component in components for path in component.tests]
-    packages = [f"./{module}/..." for module in modules]
-    events = RESULTS / "go.jsonl"
+    events = RESULTS / f"{name}.jsonl"
     shuffled = [] if seed is None else [f"-shuffle={seed}"]
     command = ["go", "test", "-race", "-timeout", GO_TIMEOUT, "-json", *shuffled, *packages]
     with events.open("w") as output:
@@ -64,7 +62,7 @@ def run_go(components: Sequence[Component], seed: int | None) -> Finished:
     _print_failed_go(events)
     ran = code == 0 or any(outcome.outcome == "failed" for outcome in outcomes)
     mistake = "" if ran else f"go test ended with {code}: see {events.relative_to(ROOT)}"
-    return Finished("go", seconds, cpu, outcomes, tuple(_cached_packages(events)), mistake)
+    return Finished(name, seconds, cpu, outcomes, tuple(_cached_packages(events)), mistake)
 
 
 def run_node(component: Component) -> Finished:

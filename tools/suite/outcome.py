@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+UNSTABLE = "unstable"
+"""The outcome of a test that failed, and passed at a second try."""
+
 
 @dataclass(frozen=True)
 class Outcome:
     """One test of one run.
 
-    test: as its runner names it. outcome: passed, failed or skipped. seconds: with its fixtures. call: without them.
-    slow: the reason that it gives for taking long. repeat: the command that runs this test alone. reads: files of the
-    repository that it was the first of its file to open.
+    test: as its runner names it. outcome: passed, failed, skipped or unstable. seconds: with its fixtures. call: those
+    of the test without them. slow: the reason that it gives for taking long. repeat: the command that runs it alone.
+    reads: files of the repository that it was the first of its file to open.
     """
 
     test: str

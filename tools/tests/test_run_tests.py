@@ -35,6 +35,15 @@ tests = ["e2e/pages"]
 depends = ["pages", "@all"]
 nightly = true
 """
+TRIES = """
+from pathlib import Path
+
+def test_now_and_then():
+    tries = Path("build/tries")
+    tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
+    assert tries.read_text() == "xx"
+"""
+TEMPLATES = "cli/src/gatewright_cli/"  # tests that `gatewright new` and `gatewright init` write
 CONFTEST = """
 def pytest_configure(config):
     config.addinivalue_line("markers", "alone: last")
@@ -73,7 +82,7 @@ class Project:
         (self.folder / name).write_text(text)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "tools/run_tests.py", "--workers", "1", *arguments]
+        command = [sys.executable, "tools/run_tests.py", "--workers", "0", *arguments]
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -115,6 +124,20 @@ def test_a_failure_keeps_nothing_from_running_and_is_repeated_by_the_command_at_
     assert project.run().stdout.startswith("tests: sums, words (SEED="), "what failed runs again"
 
 
+def test_a_second_try_is_of_what_failed_alone_and_is_listed(project: Project) -> None:
+    project.write("words/tests/test_tries.py", TRIES)
+    project.write("sums/src/data.txt", "wrong")
+    done = project.run("--second-try")
+    assert done.returncode == 1
+    assert done.stdout.endswith("tests: 3 passed, 1 failed, 0 skipped\n")
+    assert "mend them:\n  pytest 'words/tests/test_tries.py::test_now_and_then'\n" in done.stdout
+    project.write("sums/src/data.txt", "right")
+    project.write("build/tries", "")
+    done = project.run("--second-try")
+    assert done.returncode == 0
+    assert project.run("--second-try").stdout.startswith("tests: words (SEED="), "what is unstable has not passed"
+
+
 def test_a_run_that_did_not_come_to_its_tests_has_failed(project: Project) -> None:
     project.write("conftest.py", "raise RuntimeError('no')\n")
     done = project.run("--part", "sums")
@@ -149,7 +172,9 @@ def test_an_unknown_component_is_answered_with_those_that_there_are(project: Pro
 def test_every_file_of_tests_belongs_to_a_component() -> None:
     known = components.read_components()
     places = [path for component in known for path in component.tests]
-    files = [name for name in components.repository_files() if is_run_by_name(Path(name).name)]
+    files = [
+        name for name in components.repository_files() if is_run_by_name(Path(name).name) and TEMPLATES not in name
+    ]
     assert [name for name in files if not components.lies_in(name, places)] == []
     assert [path for path in places if not (ROOT / path).exists()] == []
     unknown = [
@@ -159,5 +184,7 @@ def test_every_file_of_tests_belongs_to_a_component() -> None:
 
 
 def is_run_by_name(name: str) -> bool:
-    """The files that pytest, go test and node --test look for."""
-    return (name.startswith("test_") and name.endswith(".py")) or name.endswith(("_test.go", ".test.js"))
+    """Whether pytest, go test or node --test look for a file of this name."""
+    file = Path(name).name
+    runs = (file.startswith("test_") and file.endswith(".py")) or file.endswith(("_test.go", ".test.js"))
+    return runs and not name.startswith(TEMPLATES)
