@@ -35,8 +35,8 @@ class Clock:
 
 
 def slow(run: Callable[[], object], took: float, before: float = 0.0) -> bool:
-    """Whether the execution `run`, which took so long by the clock, counts as slow. before: CPU seconds of another one of
-    the same batch, which took twice as long by the clock: what the machine adds to the CPU time counts for neither."""
+    """Whether the execution `run`, which took so long by the clock, counts as slow. before: CPU seconds of another one
+    of the same batch. By the clock it took twice as long: what the machine adds to its CPU time is nobody's doing."""
     worker = Worker(clock := Clock())
     worker.measure_from_here()
     compute(before)

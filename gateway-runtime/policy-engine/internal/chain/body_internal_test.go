@@ -49,7 +49,7 @@ func TestABodyIsWhatCame(t *testing.T) {
 
 // TestABodyThatIsTakenPieceByPieceGivesBackEach: a stream lasts, and what has gone on of it is no longer held.
 func TestABodyThatIsTakenPieceByPieceGivesBackEach(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		budget := NewBudget(64 << 20)
 		held := body{budget: budget}
 		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, 70_000)), 1, 20).Draw(t, "pieces")
