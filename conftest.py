@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
@@ -24,3 +25,12 @@ if "GATEWRIGHT_FUZZ_DRAWS" not in os.environ:
     settings.load_profile("tests")
     no_constants = Constants()
     providers._get_local_constants = lambda: no_constants  # else it draws what the modules have that others loaded
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file run in random order, unless the file says by `in_order(REASON)` why they do not."""
+    places = [place for place, item in enumerate(items) if item.get_closest_marker("in_order")]
+    ordered = sorted((items[place] for place in places), key=lambda item: (item.path, item.location[1] or 0))
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item

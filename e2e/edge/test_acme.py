@@ -27,7 +27,10 @@ from e2e.kit.places import ROOT
 from e2e.kit.raw_http import RefusedError, connected, request
 from e2e.kit.upstream import Upstream
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [
+    pytest.mark.timeout(120),
+    pytest.mark.in_order("one authority and one gateway, which the last tests stop: another of each costs a minute"),
+]
 PAGE = ROOT / "docs" / "how-to" / "certificates.md"
 HOSTS = ("example.com", "www.example.com")
 LIFETIME = 18  # seconds; renewed at two thirds
