@@ -191,6 +191,8 @@ def test_a_new_policy_and_a_new_version_can_be_attached_after_a_reload(
     assert "API fresh: spec.policies[0].name: expected a policy of this build, got 'fresh'" in refused.stderr
     assert word(f"{changing.url}/fresh/x") == "fresh"
     project.write_policy("fresh", STAMP, words_py=words("fresh"))
+    for name in ("newer", "exact", "fresh"):
+        changing.remove(name)
 
 
 def test_an_engine_that_is_killed_comes_back_with_the_present_generation(
