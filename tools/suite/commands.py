@@ -39,7 +39,7 @@ def run_pytest(name: str, tests: Sequence[str], seed: int, *options: str) -> Fin
     costs.unlink(missing_ok=True)
     command = [
         sys.executable, "-m", "pytest", "-q", "--timeout", str(TIMEOUT_SECONDS), "-p", "suite.pytest_costs",
-        "--costs", str(costs), "--junitxml", str(junit), f"--randomly-seed={seed}",
+        "--continue-on-collection-errors", "--costs", str(costs), "--junitxml", str(junit), f"--randomly-seed={seed}",
         *options, *tests,
     ]  # fmt: skip
     paths = [str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")]

@@ -45,9 +45,16 @@ def note_passed(digests: dict[str, str], failed: Iterable[str]) -> None:
 
 
 def write_recorded(outcomes: list[Outcome], digests: dict[str, str]) -> None:
-    """digests: those of the components that passed as a whole."""
-    seconds = {name: round(took, 1) for name, took in file_seconds(outcomes).items() if took >= LEAST_SECONDS}
-    content = {"passed": digests, "seconds": dict(sorted(seconds.items()))}
+    """What this run has shown, beside what is recorded of files that it left out. digests: those of the components
+    that passed as a whole.
+    """
+    recorded = _read(RECORDED)
+    seconds: dict[str, float] = {**recorded.get("seconds", {}), **file_seconds(outcomes)}
+    long = {name: round(took, 1) for name, took in sorted(seconds.items()) if took >= LEAST_SECONDS}
+    content = {
+        "passed": {**recorded.get("passed", {}), **digests},
+        "seconds": {name: took for name, took in long.items() if (ROOT / name).exists()},
+    }
     RECORDED.write_text(json.dumps(content, indent=1) + "\n")
 
 
