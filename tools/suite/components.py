@@ -54,7 +54,7 @@ class Component:
     def _depends_on(self, name: str) -> bool:
         if lies_in(name, self.tests):
             return True
-        return (not self.depends or lies_in(name, self.depends)) and not is_test(name)
+        return not self.depends or (lies_in(name, self.depends) and not is_test(name))
 
 
 def lies_in(name: str, places: Iterable[str]) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from suite.commands import Finished
-from suite.components import Component, lies_in
+from suite.components import Component, lies_in, repository_files
 from suite.outcome import UNSTABLE, Outcome
 
 SLOWEST = 10
@@ -87,12 +87,17 @@ def _render_left_out(left_out: dict[str, str], finished: Sequence[Finished]) -> 
 def find_undeclared(components: Sequence[Component], outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
     """By component, the files that its tests open, and that are not among what it depends on."""
     by_name = {component.name: component for component in components}
+    known = frozenset(repository_files())
     undeclared: dict[str, set[str]] = {}
     for outcome in outcomes:
         component = by_name.get(component_of(outcome, components))
         if component is None or not component.depends or component.is_end_to_end:
             continue
-        unknown = [name for name in outcome.reads if not lies_in(name, (*component.tests, *component.depends))]
+        unknown = [
+            name
+            for name in outcome.reads
+            if name in known and not lies_in(name, (*component.tests, *component.depends))
+        ]
         if unknown:
             undeclared.setdefault(component.name, set()).update(unknown)
     return {name: sorted(files) for name, files in undeclared.items()}
