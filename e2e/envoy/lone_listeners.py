@@ -15,6 +15,7 @@ import httpx
 import yaml
 
 from e2e.kit.gateway import Json, eventually
+from e2e.kit.listening import accepts
 from e2e.kit.lone_envoy import BOOTSTRAP, cluster
 
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
@@ -44,10 +45,7 @@ class LoneListeners:
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, "Envoy has ended: see its words above"
-        try:
-            return self._admin.exists() and self.admin("/ready").status_code == 200
-        except httpx.TransportError:
-            return False
+        return accepts(self._admin) and self.admin("/ready").status_code == 200
 
     def stat(self, name: str) -> int:
         lines = self.admin(f"/stats?filter={name}").text.splitlines()

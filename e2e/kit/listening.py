@@ -17,6 +17,13 @@ def free_port(host: str = "127.0.0.1") -> int:
         return port
 
 
+def accepts(path: Path) -> bool:
+    """Whether a server takes connections at this Unix socket. httpcore does not close one that is refused, and what is
+    not closed is an error of whichever test runs when it is collected."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 def write(file: Path, *listeners: Json, **spec: object) -> Path:
     document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": list(listeners), **spec}}
     file.write_text(yaml.safe_dump(document))
