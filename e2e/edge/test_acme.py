@@ -217,10 +217,13 @@ def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining:
 
 
 def test_a_restart_obtains_nothing_anew(site: Site, obtaining: Gateway, build: Path) -> None:
+    site.pebble.stop()
+    site.pebble.issue_for(3600)  # longer than a restart takes, on any machine
+    site.pebble.start()
+    before = another(site, site.pebble.trust())
     trust, issued = site.pebble.trust(), site.pebble.issued
-    before = another(site, trust, another(site, trust))  # has just been renewed
     obtaining.stop()
     with site.running(build) as again:
         assert served(site, HOSTS[0], trust) == before
-        assert site.pebble.issued == issued + 1
+        assert site.pebble.issued == issued
         assert certificate(again)["obtained"]

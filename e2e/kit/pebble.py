@@ -32,7 +32,7 @@ class Pebble:
         self._own = authority(folder, "directory")
         chain, key = self._own.signed("pebble", "localhost", "127.0.0.1")
         self._config, self._log = folder / "pebble.json", folder / "pebble.log"
-        config = {
+        self._settings = {
             "listenAddress": f"127.0.0.1:{self._port}",
             "managementListenAddress": f"127.0.0.1:{self._management}",
             "certificate": str(chain),
@@ -42,10 +42,14 @@ class Pebble:
             "ocspResponderURL": "",
             "externalAccountBindingRequired": False,
             "retryAfter": {"authz": 1, "order": 1},
-            "profiles": {"default": {"description": "short", "validityPeriod": seconds}},
         }
-        self._config.write_text(json.dumps({"pebble": config}))
+        self.issue_for(seconds)
         self._process: subprocess.Popen[bytes] | None = None
+
+    def issue_for(self, seconds: int) -> None:
+        """Certificates are valid that long from the next start on."""
+        profiles = {"default": {"description": "of the test", "validityPeriod": seconds}}
+        self._config.write_text(json.dumps({"pebble": {**self._settings, "profiles": profiles}}))
 
     @property
     def directory(self) -> str:
