@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/go:$(PATH)
 export GOTOOLCHAIN := local
+# Each start of a gateway or of pytest would else compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 8080
 WORKERS ?= 3
 # BROWSER_REQUIRED=1: without a browser, the tests of pages fail; else they are skipped. VALKEY_REQUIRED=1: so for the store's.
