@@ -48,11 +48,11 @@ check-others: setup
 	buf lint proto && buf format --exit-code -d proto
 	python tools/generate.py --check
 	python tools/dashboard.py --check
-	python tools/golangci.py $(GO_MODULES)
+	$$(python tools/go_tool.py golangci-lint) run $(patsubst %,./%/...,$(GO_MODULES))
 	python tools/javascript.py
 	hadolint gateway-runtime/Dockerfile
 	shellcheck gateway-runtime/docker-entrypoint.sh .ci/run
-	python tools/actionlint.py
+	$$(python tools/go_tool.py actionlint) -no-color
 	pre-commit validate-config
 	python tools/fragments.py
 	python tools/words.py

@@ -13,10 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from go_tool import PROTOC_GEN_GO, PROTOC_GEN_GO_GRPC
+from go_tool import binary
 
 ROOT = Path(__file__).resolve().parent.parent
-PLUGINS = (PROTOC_GEN_GO, PROTOC_GEN_GO_GRPC)
+PLUGINS = ("protoc-gen-go", "protoc-gen-go-grpc")
 PYTHON = {  # package source root, package, proto folder
     "gateway-runtime/python-executor/src": ("gatewright_executor/_gen", "proto/gatewright/executor/v1"),
     "gateway-controller/src": ("gatewright_controller/_gen", "proto/gatewright/node/v1"),
@@ -53,7 +53,7 @@ def generate_go(out: Path, module: str, protos: Path) -> None:
     ):  # protoc-gen-go takes a package at a time
         protoc(
             f"-I{protos}",
-            *(f"--plugin={plugin.name}={plugin.binary()}" for plugin in PLUGINS),
+            *(f"--plugin={plugin}={binary(plugin)}" for plugin in PLUGINS),
             *(f"--{name}_out={out}" for name in ("go", "go-grpc")),
             *(f"--{name}_opt=module={module}" for name in ("go", "go-grpc")),
             *(str(proto) for proto in sorted(folder.glob("*.proto"))),

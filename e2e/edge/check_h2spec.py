@@ -6,7 +6,6 @@ Not named test_*.py: it builds h2spec from the Go module proxy, and takes some m
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ import pytest
 from e2e.kit.gateway import Gateway, api, attach, eventually
 from e2e.kit.listening import free_port
 from e2e.kit.lone_envoy import cluster
+from e2e.kit.pebble import program
 from e2e.kit.places import ROOT
 from e2e.kit.secured import Secured, secured
 from e2e.kit.upstream import Upstream
@@ -34,17 +34,9 @@ KNOWN = ROOT / "e2e" / "edge" / "testdata" / "h2spec-envoy-1.40.txt"
 
 
 @pytest.fixture(scope="module")
-def h2spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def h2spec() -> Path:
     """The program, of the versions in e2e/kit/programs/h2spec/go.sum."""
-    made = tmp_path_factory.mktemp("h2spec") / "h2spec"
-    command = ["go", "build", "-o", str(made), "github.com/summerwind/h2spec/cmd/h2spec"]
-    environment = os.environ | {"GOWORK": "off", "CGO_ENABLED": "0"}
-    module = ROOT / "e2e" / "kit" / "programs" / "h2spec"
-    done = subprocess.run(
-        command, cwd=module, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, f"h2spec cannot be built, and nothing was tested: {done.stderr}"
-    return made
+    return Path(program("h2spec"))
 
 
 @pytest.fixture(scope="module")

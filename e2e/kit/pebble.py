@@ -112,4 +112,4 @@ class Pebble:
 def program(name: str) -> str:
     """Its path; built once, from the Go module proxy."""
     command = [sys.executable, str(ROOT / "tools" / "go_tool.py"), name]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()  # stderr says why not

@@ -2,7 +2,7 @@ module gatewright.dev/h2spec
 
 go 1.26.0
 
-require github.com/summerwind/h2spec v2.2.1+incompatible
+require github.com/summerwind/h2spec v2.2.1+incompatible // indirect
 
 require (
 	github.com/fatih/color v1.19.0 // indirect
@@ -15,3 +15,5 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )
+
+tool github.com/summerwind/h2spec/cmd/h2spec

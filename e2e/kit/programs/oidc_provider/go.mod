@@ -1,4 +1,4 @@
-module gatewright.dev/e2e/oidcprovider
+module gatewright.dev/e2e/oidc_provider
 
 go 1.26.0
 
@@ -26,3 +26,5 @@ require (
 	golang.org/x/oauth2 v0.38.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )
+
+tool gatewright.dev/e2e/oidc_provider

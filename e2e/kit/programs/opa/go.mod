@@ -55,3 +55,5 @@ require (
 	gopkg.in/ini.v1 v1.67.3 // indirect
 	oras.land/oras-go/v2 v2.7.0 // indirect
 )
+
+tool gatewright.dev/e2e/opa
