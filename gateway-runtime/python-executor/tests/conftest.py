@@ -8,11 +8,14 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.policies import policy_loader
+from gatewright_executor.policies import policy_loader, source_paths
 from gatewright_executor.policies.policy_loader import LoadedPolicy
+from gatewright_executor.replacement import ReplacementNeeded, replacement_needed
+from gatewright_executor.running.limits import LIMITS, Limits
 from gatewright_executor.server import Server
 from gatewright_executor.testing import Clock, Engine, request_stream
 
@@ -59,27 +62,56 @@ def pass_time(clock: Clock) -> PassTime:
 
 
 @pytest.fixture
-def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, LoadedPolicy]]:
-    """load(name=source, …) → the policies "name:v1.0.0", imported from files in a folder of their own."""
-
-    def load(**sources: str) -> dict[str, LoadedPolicy]:
-        folder = f"policies_{next(FOLDERS)}"
-        (tmp_path / folder).mkdir()
-        for name, source in sources.items():
-            (tmp_path / folder / f"{name}.py").write_text(textwrap.dedent(source))
-        monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-        return policy_loader.load_all({f"{name}:v1.0.0": f"{folder}.{name}" for name in sources})
-
-    return load
+def of_test(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """What a test sets in it, its policies find there: `import of_test`."""
+    module = ModuleType("of_test")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
 
 
 @pytest.fixture
-def serve(load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path) -> Iterator[Callable[..., Path]]:
+def needed() -> Iterator[ReplacementNeeded]:
+    """That of the process, of this test alone."""
+    yield replacement_needed
+    replacement_needed.memory_exhausted = replacement_needed.thread_failed = False
+
+
+@pytest.fixture
+def limits() -> Limits:
+    """Those of `serve` and `engine`; tests that are about one parametrize it."""
+    return LIMITS
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, LoadedPolicy]]]:
+    """load(name=source, …) → the policies "name:v1.0.0", imported from files in a folder of their own, where a build
+    would have copied them to.
+    """
+    copies, known = tmp_path / "policies", dict[str, str]()
+
+    def load(**sources: str) -> dict[str, LoadedPolicy]:
+        folder = f"policies_{next(FOLDERS)}"
+        (copies / folder).mkdir(parents=True)
+        for name, source in sources.items():
+            (copies / folder / f"{name}.py").write_text(textwrap.dedent(source))
+        monkeypatch.syspath_prepend(copies)
+        known[folder] = folder
+        source_paths.learn(known)
+        return policy_loader.load_all({f"{name}:v1.0.0": f"{folder}.{name}" for name in sources})
+
+    yield load
+    source_paths.learn({})
+
+
+@pytest.fixture
+def serve(
+    load: Callable[..., dict[str, LoadedPolicy]], limits: Limits, tmp_path: Path
+) -> Iterator[Callable[..., Path]]:
     """serve(name=source, …) → the socket of a running executor; `workers=N` is how many it has (4), `clock` its own."""
     servers: list[Server] = []
 
     def serve(workers: int = 4, clock: Callable[[], float] = time.monotonic, **sources: str) -> Path:
-        server = Server(load(**sources), workers, clock=clock)
+        server = Server(load(**sources), workers, clock=clock, limits=limits)
         socket = tmp_path / f"{len(servers)}.sock"
         server.start(socket)
         servers.append(server)

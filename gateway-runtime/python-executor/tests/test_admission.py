@@ -6,8 +6,9 @@ import random
 import pytest
 from gatewright.policy import PolicyMetadata
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.running.admission import MAX_WAITING, RECOVERY_SECONDS, AdmissionQueue
+from gatewright_executor.running.admission import RECOVERY_SECONDS, AdmissionQueue
 from gatewright_executor.running.instance import Execution, Instance
+from gatewright_executor.running.limits import LIMITS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,8 +150,9 @@ def test_a_while_after_the_load_a_burst_may_wait_again() -> None:
 
 def test_before_it_is_ready_only_the_number_counts() -> None:
     queue: AdmissionQueue[Execution] = AdmissionQueue()
-    assert [queue.offer(execution(n, 100.0), 0, float(n % 50)) for n in range(MAX_WAITING)] == [None] * MAX_WAITING
-    assert "expected at most" in str(queue.offer(execution(MAX_WAITING, 100.0), 0, 50.0))
+    most = LIMITS.max_waiting
+    assert [queue.offer(execution(n, 100.0), 0, float(n % 50)) for n in range(most)] == [None] * most
+    assert "expected at most" in str(queue.offer(execution(most, 100.0), 0, 50.0))
 
 
 @given(st.lists(st.sampled_from(["offer", "take", "forget"]), max_size=200), st.data())

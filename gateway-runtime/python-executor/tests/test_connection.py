@@ -10,7 +10,7 @@ import grpc
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.grpc.connection import Connection, ResponseWriter
-from gatewright_executor.replacement import replacement_needed
+from gatewright_executor.replacement import ReplacementNeeded
 from gatewright_executor.running.dispatch import Dispatcher
 from gatewright_executor.running.inline_runner import InlineRunner
 from gatewright_executor.server import MAX_MESSAGE_BYTES, SERVICE
@@ -46,7 +46,7 @@ class Quiet:
 class Talk:
     """A connection with one call on it, and its client."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Connection] = Connection) -> None:
         ours, self.socket = socket.socketpair(socket.AF_UNIX)
         calls, begun, self.left = list[Quiet](), threading.Event(), threading.Event()
 
@@ -54,7 +54,7 @@ class Talk:
             calls.append(Quiet(writer, begun))
             return calls[0]
 
-        self.connection = Connection(ours, 1 << 20, lambda _: self.left.set())
+        self.connection = kind(ours, 1 << 20, lambda _: self.left.set())
         self.connection.open()
         loop = ReadingLoop(self.connection, {"/p.Service/Method": serve}, Dispatcher(1))
         threading.Thread(target=loop.run, daemon=True).start()
@@ -124,23 +124,24 @@ def test_a_client_that_asks_and_never_reads_is_cut_off() -> None:
 
 
 @pytest.mark.parametrize("sent_at_once", [True, False])
-def test_a_connection_on_which_a_part_could_not_be_sent_ends(
-    monkeypatch: pytest.MonkeyPatch, sent_at_once: bool
-) -> None:
-    talk, here = Talk(), threading.current_thread()
-    monkeypatch.setattr(replacement_needed, "thread_failed", False)
+def test_a_connection_on_which_a_part_could_not_be_sent_ends(needed: ReplacementNeeded, sent_at_once: bool) -> None:
+    here, fails = threading.current_thread(), threading.Event()
 
-    def send(_connection: Connection, _data: bytes) -> int:
-        if sent_at_once or threading.current_thread() is not here:
-            raise MemoryError
-        return 0  # the socket is full: another thread drains
+    class Failing(Connection):
+        def _send_now(self, data: bytes) -> int:
+            if not fails.is_set():
+                return super()._send_now(data)
+            if sent_at_once or threading.current_thread() is not here:
+                raise MemoryError
+            return 0  # the socket is full: another thread drains
 
-    monkeypatch.setattr(Connection, "_send_now", send)
+    talk = Talk(Failing)
+    fails.set()
     with pytest.raises(MemoryError) if sent_at_once else contextlib.nullcontext():
         talk.call.writer.send(b"x")
     assert talk.left.wait(30)
     assert talk.call.gone.wait(30)
-    assert sent_at_once or eventually(lambda: replacement_needed.thread_failed)
+    assert sent_at_once or eventually(lambda: needed.thread_failed)
     talk.socket.close()
 
 

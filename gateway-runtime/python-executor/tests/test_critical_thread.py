@@ -7,22 +7,16 @@ from pathlib import Path
 import pytest
 from gatewright_executor.critical_thread import CriticalThread
 from gatewright_executor.grpc.protocol import GrpcConnection
-from gatewright_executor.replacement import ReplacementNeeded, replacement_needed
+from gatewright_executor.replacement import ReplacementNeeded
 from gatewright_executor.running.flusher import Flusher
 from gatewright_executor.running.instance import Execution
 from gatewright_executor.testing import Engine, eventually, request_execution
 
+pytestmark = pytest.mark.usefixtures("needed")
 ADD = """
     def on_request(ctx, params):
         pass
 """
-
-
-@pytest.fixture(autouse=True)
-def needed(monkeypatch: pytest.MonkeyPatch) -> ReplacementNeeded:
-    """Of this test alone."""
-    monkeypatch.setattr(replacement_needed, "thread_failed", False)
-    return replacement_needed
 
 
 class Greedy:

@@ -1,5 +1,6 @@
 import logging
 import threading
+from collections.abc import Iterator
 
 import pytest
 from gatewright_executor.policies import import_progress
@@ -29,11 +30,12 @@ class Heard(logging.Handler):
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[Heard]:
     handler = Heard()
-    monkeypatch.setattr(import_progress.log, "handlers", [handler])
-    monkeypatch.setattr(import_progress.log, "level", logging.INFO)
-    return handler
+    caplog.set_level(logging.INFO, import_progress.log.name)
+    import_progress.log.addHandler(handler)
+    yield handler
+    import_progress.log.removeHandler(handler)
 
 
 def test_a_long_import_is_told_of_again_and_again(heard: Heard) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright import background
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.running import prepare
+from gatewright_executor.running.limits import Limits
 from gatewright_executor.server import Server
 from gatewright_executor.testing import Engine, configuration, eventually, request_execution, response_execution
 
@@ -238,10 +237,8 @@ def test_a_close_that_fails_is_logged_once(engine: Start, start: str, caplog: py
     assert caplog.text.count("close failed") == 1
 
 
-def test_a_close_that_hangs_is_left_to_itself(
-    engine: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(prepare, "CLOSE_SECONDS", 1.0)  # by when it has begun
+@pytest.mark.parametrize("limits", [Limits(close_seconds=1.0)])  # by when it has begun
+def test_a_close_that_hangs_is_left_to_itself(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
     source = """
         import asyncio
         seen = []
@@ -423,10 +420,7 @@ REPEATED = """
 
 
 @pytest.mark.parametrize("form", REPEATS)
-def test_what_is_repeated_ends_with_its_instance(
-    engine: Start, form: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(background, "FIRST_RETRY_SECONDS", 0.001)
+def test_what_is_repeated_ends_with_its_instance(engine: Start, form: str, caplog: pytest.LogCaptureFixture) -> None:
     one = engine(policy=REPEATED + REPEATS[form])
     one.configure(1, "policy:v1.0.0", {"name": "one"})
     one.configure(2, "policy:v1.0.0", {"name": "two"})

@@ -19,20 +19,21 @@ Lines: TypeAlias = Callable[[], list[dict[str, str]]]
 
 
 @pytest.fixture
-def set_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Lines]]:
+def set_up() -> Iterator[Callable[[], Lines]]:
     """Sets the log up as the executor does, and gives a function that reads it. To be called in the test: only then
     pytest has put its own sys.stdout in place."""
     root = logging.getLogger()
     handlers, level, stream = root.handlers, root.level, io.StringIO()
+    before: dict[str, object] = {}
 
     def set_up() -> Lines:
         root.handlers = []
-        for name in ("stdout", "stderr"):
-            monkeypatch.setattr(sys, name, None)
+        before.update(stdout=sys.stdout, stderr=sys.stderr)
         logs.set_up("info", stream)
         return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
 
     yield set_up
+    vars(sys).update(before)
     logging.captureWarnings(False)
     root.handlers = handlers
     root.setLevel(level)

@@ -106,7 +106,7 @@ def test_who_blocks_is_named_once_with_its_line(two: Engine, block: Blocks, capl
     block(two, 1, lambda: bool(blocked(caplog)))
     block(two, 2, for_so_long(0.2))
     (record,) = blocked(caplog)
-    assert record.message.startswith("policy blocks:v1.0.0 of API orders-v1 blocks the event loop at /")
+    assert record.message.startswith("policy blocks:v1.0.0 of API orders-v1 blocks the event loop at policies_")
     assert re.search(r"blocks\.py:2[23]: one step has taken [0-9.]+ s so far", record.message)
     trace = str(record.trace)  # type: ignore[attr-defined]
     assert re.search(r"blocks\.py\", line 16, in on_request\n.*\n  File .*line 2[23], in wait\n", trace)

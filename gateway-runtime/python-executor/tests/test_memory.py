@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 from gatewright.params import JsonValue
-from gatewright_executor.replacement import replacement_needed
 from gatewright_executor.testing import Engine, request_execution
 
 HOGS = """
@@ -67,11 +66,11 @@ GREEDY = """
 """
 
 
+@pytest.mark.usefixtures("needed")
 @pytest.mark.parametrize(("parameters", "exhausted"), [({"greedy": True}, True), ({}, False)])
 def test_after_an_allocation_that_failed_the_process_asks_to_be_replaced(
-    engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, parameters: dict[str, JsonValue], exhausted: bool
+    engine: Callable[..., Engine], parameters: dict[str, JsonValue], exhausted: bool
 ) -> None:
-    monkeypatch.setattr(replacement_needed, "memory_exhausted", False)
     one = engine(greedy=GREEDY)
     one.configure(1, "greedy:v1.0.0", parameters)
     one.send(request_execution(1))

@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
-from gatewright_executor.policies import source_paths
 from gatewright_executor.policies.policy_loader import LoadedPolicy
 from gatewright_executor.running.hung import HUNG_SECONDS
 from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
@@ -24,14 +24,14 @@ PASSES = """
             yield chunk
 """
 BLOCKS = """
-    import threading
+    import of_test, threading
 
     gate = threading.Event()
 
     async def on_request_stream(ctx, chunks, params):
         async for chunk in chunks:
             yield chunk
-            threading.begun.set()
+            of_test.begun.set()
             gate.wait(30)
 
     def on_response(ctx, params):
@@ -58,11 +58,8 @@ TIMEOUT, BAD_ACTION = pb.FAILURE_CLASS_TIMEOUT, pb.FAILURE_CLASS_BAD_ACTION
 
 
 @pytest.fixture
-def one(
-    load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Engine]]:
+def one(load: Callable[..., dict[str, LoadedPolicy]], tmp_path: Path) -> Iterator[Callable[..., Engine]]:
     """one(name=source, …): an engine of an executor whose policies are instances 1, 2, …; `clock` is the executor's."""
-    monkeypatch.setattr(source_paths, "is_authors", lambda file: "/policies_" in file)
     servers: list[tuple[Server, Engine]] = []
 
     def one(clock: Callable[[], float] = time.monotonic, **sources: str) -> Engine:
@@ -112,9 +109,9 @@ def test_one_that_awaits_for_ever_is_late_and_cancelled(
 
 
 def test_one_that_blocks_the_event_loop_is_late_all_the_same(
-    one: Callable[..., Engine], clock: Clock, monkeypatch: pytest.MonkeyPatch
+    one: Callable[..., Engine], clock: Clock, of_test: ModuleType
 ) -> None:
-    monkeypatch.setattr(threading, "begun", begun := threading.Event(), raising=False)
+    of_test.begun = begun = threading.Event()  # type: ignore[attr-defined]
     engine = one(clock, blocks=BLOCKS, passes=PASSES)
     engine.send(request_stream(1, seconds=0.1), pieces=[piece(1, b"a")])
     assert begun.wait(30)
@@ -140,27 +137,27 @@ def test_one_that_blocks_the_event_loop_is_late_all_the_same(
 
 
 WORKS = """
-    import threading
+    import of_test
 
     async def on_request_stream(ctx, chunks, params):
         async for chunk in chunks:
             assert ctx.time_remaining() == 100
-            threading.clock.move(60)
+            of_test.clock.move(60)
             assert round(ctx.time_remaining(), 6) == 40
             yield chunk
 
     async def on_response_stream(ctx, chunks, params):
         for _ in range(20):
             assert ctx.time_remaining() == 100
-            threading.clock.move(60)
+            of_test.clock.move(60)
             yield bytes(65536)
 """
 
 
 def test_waiting_for_a_chunk_is_not_its_own_work(
-    one: Callable[..., Engine], clock: Clock, pass_time: Any, monkeypatch: pytest.MonkeyPatch
+    one: Callable[..., Engine], clock: Clock, pass_time: Any, of_test: ModuleType
 ) -> None:
-    monkeypatch.setattr(threading, "clock", clock, raising=False)
+    of_test.clock = clock  # type: ignore[attr-defined]
     engine = one(clock, works=WORKS, late=pass_time.policy)
     engine.send(request_stream(1, seconds=100))
     for sent in range(1, 4):
@@ -173,9 +170,9 @@ def test_waiting_for_a_chunk_is_not_its_own_work(
 
 
 def test_waiting_for_credit_is_not_its_own_work(
-    one: Callable[..., Engine], clock: Clock, pass_time: Any, monkeypatch: pytest.MonkeyPatch
+    one: Callable[..., Engine], clock: Clock, pass_time: Any, of_test: ModuleType
 ) -> None:
-    monkeypatch.setattr(threading, "clock", clock, raising=False)
+    of_test.clock = clock  # type: ignore[attr-defined]
     engine = one(clock, works=WORKS, late=pass_time.policy)
     engine.send(response_stream(1, seconds=100))
     engine.wait(lambda: len(engine.yielded(1)) == WINDOW_BYTES)
@@ -278,10 +275,10 @@ def test_one_that_swallows_its_cancellation_gives_its_slot_back_and_is_hung(
     assert 1 not in {action.id for action in engine.actions}
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Python's own, when it is collected
 def test_one_that_yields_after_generator_exit_is_said_so_once(
-    one: Callable[..., Engine], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    one: Callable[..., Engine], caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("sys.unraisablehook", lambda _: None)  # Python's own line, when it is collected
     source = """
         async def on_request_stream(ctx, chunks, params):
             try:

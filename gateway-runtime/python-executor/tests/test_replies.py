@@ -2,6 +2,7 @@
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.grpc.protocol import Status
+from gatewright_executor.running.limits import LIMITS
 from gatewright_executor.session import replies as module
 from gatewright_executor.session.replies import MAX_FRAME_BYTES, Replies
 
@@ -71,7 +72,7 @@ def test_a_batch_of_spans_has_a_frame_of_its_own_or_shares_it_with_no_other_one(
 
 def test_frames_are_not_acknowledged_while_too_many_executions_wait() -> None:
     sent = Sent()
-    sent.backlog = module.MAX_BACKLOG + 1
+    sent.backlog = LIMITS.max_backlog + 1
     for _ in range(2):
         sent.replies.acknowledge()
         sent.replies.flush()
@@ -79,7 +80,7 @@ def test_frames_are_not_acknowledged_while_too_many_executions_wait() -> None:
     sent.replies.put_action(action(1))
     sent.replies.flush()
     assert [frame.frames_acknowledged for frame in sent.frames] == [0]
-    sent.backlog = module.MAX_BACKLOG
+    sent.backlog = LIMITS.max_backlog
     sent.replies.flush()
     assert [frame.frames_acknowledged for frame in sent.frames] == [0, 2]
 

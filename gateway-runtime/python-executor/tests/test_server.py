@@ -13,6 +13,7 @@ import grpc
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.grpc.listener import SocketError
+from gatewright_executor.running.limits import Limits
 from gatewright_executor.server import SERVICE, Server
 from gatewright_executor.testing import Engine, configuration, request_execution, response_execution
 
@@ -167,8 +168,8 @@ def test_no_policy_takes_all_workers(engine: Start) -> None:
     one.wait(lambda: len(one.actions) == 11)
 
 
-def test_a_long_backlog_holds_the_acknowledgement_back(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_executor.session.replies.MAX_BACKLOG", 0)
+@pytest.mark.parametrize("limits", [Limits(max_backlog=0)])
+def test_a_long_backlog_holds_the_acknowledgement_back(engine: Start) -> None:
     one = engine(workers=1, gate=GATE, add=ADD)
     one.configure(1, "gate:v1.0.0")
     one.configure(2, "gate:v1.0.0")
@@ -185,8 +186,8 @@ def test_a_long_backlog_holds_the_acknowledgement_back(engine: Start, monkeypatc
     one.wait(lambda: one.acknowledged == 7)
 
 
-def test_a_full_queue_fails_fast(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_executor.running.admission.MAX_WAITING", 3)
+@pytest.mark.parametrize("limits", [Limits(max_waiting=3)])
+def test_a_full_queue_fails_fast(engine: Start) -> None:
     one = engine(gate=GATE)
     one.configure(1, "gate:v1.0.0", max_concurrency=1)
     gate = Gate()

@@ -1,5 +1,6 @@
 """setup(): what the instances of a policy share in a process, from before the first of them to after the last."""
 
+import itertools
 import json
 import logging
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.running.limits import Limits
 from gatewright_executor.testing import Engine, configuration, eventually, request_execution, response_execution
 
 Start = Callable[..., Engine]
@@ -35,9 +37,10 @@ def on_response(ctx, params):
 """
 
 
-def made(one: Engine, instance: int, number: int) -> object:
+def made(one: Engine, instance: int, number: int) -> list[object]:
     """What has been made and closed, as an instance says."""
-    return json.loads(one.execute(response_execution(number, instance)).metadata_set)["made"]
+    found: list[object] = json.loads(one.execute(response_execution(number, instance)).metadata_set)["made"]
+    return found
 
 
 def status(one: Engine, instance: int) -> pb.InstanceStatus:
@@ -59,8 +62,16 @@ def test_it_is_made_once_for_all_instances_and_closed_after_the_last(engine: Sta
     assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == [1, "instance", "instance"])
     one.send(close=[3])
     assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == [1, *["instance"] * 3, *closed])
-    one.configure(4, "shares:v1.0.0")
-    assert made(one, 4, 99) == [1, *["instance"] * 3, *closed, 1]
+    numbers = itertools.count(20)
+
+    def begins_anew() -> bool:
+        """One that comes while the last one is still being closed shares with that."""
+        number = next(numbers)
+        one.configure(number, "shares:v1.0.0")
+        one.send(close=[number])
+        return made(one, 9, 1000 + number).count(1) == 2
+
+    assert eventually(begins_anew)
 
 
 def test_instances_that_come_at_once_wait_for_one_setup(engine: Start) -> None:
@@ -135,8 +146,8 @@ def test_its_time_is_that_of_prepare(engine: Start, start: str, wait: str) -> No
     one.configure(8, "opens:v1.0.0")
     one.execute(request_execution(1, 8))  # it may go on now
     ended = ["closed"] if start == "def" else []  # an async one is cancelled before its yield
-    runs = len([each for each in made(one, 9, 2) if each == "late"])  # type: ignore[attr-defined]
-    assert eventually(lambda: made(one, 9, 100 + len(one.frames)).count("closed") == runs * len(ended))  # type: ignore[attr-defined]
+    runs = len([each for each in made(one, 9, 2) if each == "late"])
+    assert eventually(lambda: made(one, 9, 100 + len(one.frames)).count("closed") == runs * len(ended))
 
 
 def test_a_prepare_that_fails_leaves_what_is_shared_to_the_others(engine: Start) -> None:
@@ -223,11 +234,9 @@ def test_tasks_of_a_setup_that_fails_end(engine: Start) -> None:
     assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == ["task ended"])
 
 
+@pytest.mark.parametrize("limits", [Limits(last_seconds=0.01)])
 @pytest.mark.parametrize("start", ["def", "async def"])
-def test_an_instance_that_is_closed_long_before_it_is_ready(
-    engine: Start, start: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gatewright_executor.running.prepare.LAST_SECONDS", 0.01)
+def test_an_instance_that_is_closed_long_before_it_is_ready(engine: Start, start: str) -> None:
     wait = "gate.wait(30)" if start == "def" else "while not gate.is_set(): await asyncio.sleep(0.01)"
     source = HOOKS + (
         f"import threading\ngate = threading.Event()\n{start} setup():\n    made.append('begun')\n    {wait}\n"
@@ -242,7 +251,7 @@ def test_an_instance_that_is_closed_long_before_it_is_ready(
     assert eventually(lambda: made(one, 9, 100 + len(one.frames)) == ["begun"])
     one.send(close=[1])
     one.send(configure=[configuration(2, "shares:v1.0.0", prepare_timeout_ms=60_000)])
-    time.sleep(0.2)  # many times LAST_SECONDS
+    time.sleep(0.2)  # many times `last_seconds`
     one.execute(request_execution(1, 8))  # it may go on now
     assert not status(one, 2).HasField("failure")
     one.send(close=[2])

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from gatewright_executor.running import stall_watchdog
 from gatewright_executor.running.stall_watchdog import RESTING_LOOKS, StallWatchdog
 from gatewright_executor.running.worker import Worker
 from gatewright_executor.testing import eventually
@@ -21,9 +20,8 @@ class Looked:
 
 
 @pytest.fixture
-def watchdog(monkeypatch: pytest.MonkeyPatch) -> Iterator[StallWatchdog]:
-    monkeypatch.setattr(stall_watchdog, "LOOK_SECONDS", 0.0001)
-    watchdog = StallWatchdog()
+def watchdog() -> Iterator[StallWatchdog]:
+    watchdog = StallWatchdog(look_seconds=0.0001)
     watchdog.start()
     yield watchdog
     watchdog.stop()

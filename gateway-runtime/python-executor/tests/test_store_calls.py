@@ -7,7 +7,7 @@ import pytest
 from gatewright import store
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.running.latency import RUN
-from gatewright_executor.session import replies
+from gatewright_executor.running.limits import Limits
 from gatewright_executor.session.store_calls import store_of_running_instance
 from gatewright_executor.testing import Engine, configuration, eventually, request_execution
 
@@ -144,9 +144,9 @@ def test_a_policy_that_asks_only_in_prepare_may_be_quick(engine: Start) -> None:
     assert eventually(lambda: b"worker" not in one.execute(request_execution(next(ids))).set_headers)
 
 
-def test_results_are_read_though_nothing_is_acknowledged(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("limits", [Limits(max_backlog=2)])
+def test_results_are_read_though_nothing_is_acknowledged(engine: Start) -> None:
     """All workers wait for results, and so many executions for a worker that no frame is acknowledged."""
-    monkeypatch.setattr(replies, "MAX_BACKLOG", 2)
     one = engine(count=COUNT)
     instances = range(1, 11)
     for instance in instances:

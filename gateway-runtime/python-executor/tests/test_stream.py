@@ -17,6 +17,7 @@ from gatewright_executor.running import latency
 from gatewright_executor.running.dispatch import Dispatcher
 from gatewright_executor.running.inline_runner import InlineRunner
 from gatewright_executor.running.instance import Instance
+from gatewright_executor.running.loops import Loops
 from gatewright_executor.running.prepare import Preparer
 from gatewright_executor.session.instances import Process
 from gatewright_executor.session.stream import Stream
@@ -237,9 +238,19 @@ def converse(process: Process, frames: list[pb.RequestFrame], configured: int) -
     return engine.replies
 
 
-def test_what_was_accepted_before_its_instance_was_replaced_runs_before_that_one_is_closed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+class NotedPreparer(Preparer):
+    """Knows what it was to retire."""
+
+    def __init__(self, loops: Loops) -> None:
+        super().__init__(loops)
+        self.retired: list[Instance] = []
+
+    def retire(self, instance: Instance) -> None:
+        self.retired.append(instance)
+        super().retire(instance)
+
+
+def test_what_was_accepted_before_its_instance_was_replaced_runs_before_that_one_is_closed() -> None:
     """An instance gets a loop of its own while one of its executions is accepted and has not begun."""
     dispatcher = Dispatcher(WORKERS)
     dispatcher.pool.start()  # and no watchdog: no other thread takes over in the middle of a frame
@@ -260,14 +271,8 @@ def test_what_was_accepted_before_its_instance_was_replaced_runs_before_that_one
         LoadedPolicy("replaces", "v1", Hook("on_request", replaces)),
         LoadedPolicy("lives", "v1", Hook("on_request", notes), prepare=Hook("prepare", lives)),
     ]
-    preparer, retired = Preparer(dispatcher.loops), list[Instance]()
-    retire = preparer.retire
-
-    def note_and_retire(instance: Instance) -> None:
-        retired.append(instance)
-        retire(instance)
-
-    monkeypatch.setattr(preparer, "retire", note_and_retire)
+    preparer = NotedPreparer(dispatcher.loops)
+    retired = preparer.retired
     process = Process({one.key: one for one in policies}, dispatcher, preparer, pb.Hello())
     engine = Engine(process, [], 2)
     stream = engine.stream

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
+from gatewright_executor.running.limits import Limits
 from gatewright_executor.running.stream_execution import PIECE_BYTES, WINDOW_BYTES
 from gatewright_executor.testing import (
     Engine,
@@ -171,8 +172,8 @@ def test_a_stream_that_was_accepted_is_finished_when_the_call_drains(engine: Sta
     assert [action.id for action in one.actions] == [1]
 
 
-def test_an_instance_is_closed_after_its_last_stream(engine: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatewright_executor.running.prepare.LAST_SECONDS", 0.01)
+@pytest.mark.parametrize("limits", [Limits(last_seconds=0.01)])
+def test_an_instance_is_closed_after_its_last_stream(engine: Start) -> None:
     source = """
         closed = []
 
@@ -188,7 +189,7 @@ def test_an_instance_is_closed_after_its_last_stream(engine: Start, monkeypatch:
     one.send(request_stream(1), pieces=[piece(1, b"a")])
     one.wait(lambda: one.yielded(1) == b"mine []")
     one.send(close=[1])
-    one.configure(2, "lives:v1.0.0")  # long after LAST_SECONDS
+    one.configure(2, "lives:v1.0.0")  # long after `last_seconds`
     for number in range(10, 20):
         one.send(request_stream(number, 2), pieces=[piece(number, b"a", last=True)])
         one.action(number)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.running.stream_execution import WINDOW_BYTES, StreamExecution
 from gatewright_executor.running.streams import Streams
-from gatewright_executor.running.timeout_log import TimeoutLog
 from gatewright_executor.session.stream import Stream
 from gatewright_executor.testing import Clock, Engine, eventually, piece, request_stream, response_stream
 
@@ -216,36 +216,37 @@ def test_tasks_that_ask_for_a_chunk_after_the_end_get_none(engine: Start) -> Non
 
 @pytest.mark.parametrize("goes_on", ["yield b''", "await anext(chunks)"])
 def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
-    engine: Start, clock: Clock, monkeypatch: pytest.MonkeyPatch, goes_on: str
+    engine: Start, clock: Clock, of_test: ModuleType, goes_on: str
 ) -> None:
-    """It learns that it is late where it yields or asks, before the cancellation comes."""
-    begun, late, closing = threading.Event(), threading.Event(), threading.Event()
-    monkeypatch.setattr(threading, "begun", begun, raising=False)
-    monkeypatch.setattr(threading, "late", late, raising=False)
-    monkeypatch.setattr(threading, "closing", closing, raising=False)
-
-    def record(*_: object) -> None:
-        late.set()
-        closing.wait(30)
-
-    monkeypatch.setattr(TimeoutLog, "record", record)
+    """It learns that it is late where it yields or asks, before the cancellation comes: the line about it waits."""
+    of_test.begun = begun = threading.Event()  # type: ignore[attr-defined]
     source = f"""
-        import asyncio, threading
+        import asyncio, logging, of_test, threading
 
         seen = []
+        late, closing = threading.Event(), threading.Event()
+
+        class Waits(logging.Handler):
+            def emit(self, record):
+                late.set()
+                closing.wait(30)
+
+        waits = Waits()
+        logging.getLogger("gatewright_executor.running.timeout_log").addHandler(waits)
 
         async def on_request_stream(ctx, chunks, params):
             try:
-                threading.begun.set()
-                threading.late.wait(30)
+                of_test.begun.set()
+                late.wait(30)
                 {goes_on}
                 yield b""
             finally:
-                threading.closing.set()
+                closing.set()
                 await asyncio.sleep(0.1)
                 seen.append("whole")
 
         async def on_response_stream(ctx, chunks, params):
+            logging.getLogger("gatewright_executor.running.timeout_log").removeHandler(waits)
             yield str(seen)
     """
     one = started(partial(engine, clock=clock), cleans=source)
@@ -253,7 +254,6 @@ def test_the_finally_of_a_late_one_is_not_cancelled_by_the_news_of_it(
     assert begun.wait(30)
     clock.move(2)
     assert one.action(1).failure.failure_class == pb.FAILURE_CLASS_TIMEOUT
-    assert closing.wait(30)
     assert eventually(lambda: seen(one) == b"['whole']")
 
 

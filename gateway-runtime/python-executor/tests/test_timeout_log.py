@@ -5,10 +5,10 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from gatewright.policy import PolicyMetadata
-from gatewright_executor.policies import source_paths
 from gatewright_executor.running.instance import Instance
 from gatewright_executor.running.loops import Loops
 from gatewright_executor.running.timeout_log import COUNTED_SECONDS, TimeoutLog
@@ -25,14 +25,14 @@ from gatewright_executor.testing import (
 
 Start = Callable[..., Engine]
 FETCHES = """
-    import asyncio, threading
+    import asyncio, of_test, threading
     gate = threading.Event()
 
     {start} on_request(ctx, params):
         {wait}fetch("key")
 
     {start} fetch(name):
-        threading.begun.set(); {wait}{slowly}
+        of_test.begun.set(); {wait}{slowly}
 
     {start} on_response(ctx, params):
         gate.set()
@@ -42,15 +42,9 @@ ASYNC = {"start": "async def", "wait": "await ", "slowly": "asyncio.sleep(30)"}
 
 
 @pytest.fixture(autouse=True)
-def _authors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test's policies lie elsewhere than a build's."""
-    monkeypatch.setattr(source_paths, "is_authors", lambda file: file.endswith("fetches.py"))
-
-
-@pytest.fixture(autouse=True)
-def begun(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+def begun(of_test: ModuleType) -> threading.Event:
     """It is set once a policy fetches."""
-    monkeypatch.setattr(threading, "begun", begun := threading.Event(), raising=False)
+    of_test.begun = begun = threading.Event()  # type: ignore[attr-defined]
     return begun
 
 

@@ -2,12 +2,11 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from gatewright.policy import PolicyMetadata
-from gatewright_executor.critical_thread import CriticalThread
 from gatewright_executor.running.instance import Execution, Instance
 from gatewright_executor.running.worker import Worker
 from gatewright_executor.running.worker_pool import WorkerPool
@@ -113,17 +112,26 @@ def test_there_come_as_many_threads_as_are_needed_and_no_more_than_may_be() -> N
         assert eventually(lambda: len(work.ran) == 10)
 
 
-def test_where_the_system_allows_no_more_threads_it_goes_on_with_those_it_has(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def refused(_thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+@pytest.fixture
+def no_more_threads() -> Iterator[Callable[[], None]]:
+    """From its call on no thread can be started: each would need a stack larger than there are addresses."""
+    before = threading.stack_size()
 
+    def refuse() -> None:
+        threading.stack_size(1 << 47)
+
+    yield refuse
+    threading.stack_size(before)
+
+
+def test_where_the_system_allows_no_more_threads_it_goes_on_with_those_it_has(
+    no_more_threads: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
     with working(1, most=4) as (pool, work):
         for number in range(3):
             pool.submit(execution_of(WAITS + number))
         assert eventually(lambda: len(work.begun) == 1)
-        monkeypatch.setattr(CriticalThread, "start", refused)
+        no_more_threads()
         pool.grow()
         pool.grow()
         assert (pool.grown, pool.is_short) == (0, False)

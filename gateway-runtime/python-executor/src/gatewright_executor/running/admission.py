@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Generic, Protocol, TypeVar
 
-MAX_WAITING = 1024
+from gatewright_executor.running.limits import LIMITS
+
 BURST_SECONDS = 0.3
 SOON_SECONDS = 1.0  # a queue that will be gone by then, as it shrinks, does not stand
 RECOVERY_SECONDS = 2.0  # since the last refusal: a break before that is a stall, not the end of the load
@@ -38,6 +39,7 @@ class AdmissionQueue(Generic[W]):
         "_began",
         "_held",
         "_last_popped",
+        "_max_waiting",
         "_measured_from",
         "_peak",
         "_peaked",
@@ -51,7 +53,8 @@ class AdmissionQueue(Generic[W]):
         "slots_grow",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, max_waiting: int = LIMITS.max_waiting) -> None:
+        self._max_waiting = max_waiting
         self._waiting: OrderedDict[int, W] = OrderedDict()
         self._since = self._seen = -BURST_SECONDS  # there is a queue, with short breaks; somebody was last seen in it
         self._measured_from = self._last_popped = 0.0
@@ -131,8 +134,8 @@ class AdmissionQueue(Generic[W]):
 
     def _refusal(self, waiter: W, slots: int, now: float) -> str | None:
         count = len(self._waiting)
-        if count >= MAX_WAITING:
-            return f"expected at most {MAX_WAITING} executions to wait for this policy instance, got more"
+        if count >= self._max_waiting:
+            return f"expected at most {self._max_waiting} executions to wait for this policy instance, got more"
         if not slots:
             return None
         wait, left = self._expected_wait(count + 1, now), waiter.deadline - now

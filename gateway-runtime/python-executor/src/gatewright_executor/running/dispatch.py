@@ -22,6 +22,7 @@ from gatewright_executor.running.flusher import Flusher
 from gatewright_executor.running.growth import Growth
 from gatewright_executor.running.hung import HUNG_SECONDS, HungExecutions, by_instance, hung_executions
 from gatewright_executor.running.instance import Admission, Concurrency, Execution, Instance, concurrency
+from gatewright_executor.running.limits import LIMITS, Limits
 from gatewright_executor.running.loops import Loops
 from gatewright_executor.running.own_work import OwnWork
 from gatewright_executor.running.stall_watchdog import StallWatchdog
@@ -62,7 +63,9 @@ class Dispatcher:
         max_workers: int = 0,
         hung_seconds: float = HUNG_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        limits: Limits = LIMITS,
     ) -> None:
+        self.limits = limits
         self.clock = clock
         self.workers = workers
         self.max_workers = max(workers, max_workers)

@@ -25,6 +25,7 @@ from gatewright_executor.policies.hidden_secrets import hide
 from gatewright_executor.policies.policy_loader import Hook
 from gatewright_executor.running.admission import AdmissionQueue
 from gatewright_executor.running.latency import LatencyClass
+from gatewright_executor.running.limits import LIMITS
 
 COROUTINE_CONCURRENCY = 1000
 STREAM_CONCURRENCY = 10_000
@@ -85,7 +86,13 @@ class Instance:
         "replace_on_own_loop", "shared", "store", "tasks",
     )  # fmt: skip
 
-    def __init__(self, about: PolicyMetadata, params: dict[str, Any], instance_id: str = "") -> None:
+    def __init__(
+        self,
+        about: PolicyMetadata,
+        params: dict[str, Any],
+        instance_id: str = "",
+        max_waiting: int = LIMITS.max_waiting,
+    ) -> None:
         self.about = about
         self.replace_on_own_loop: Callable[[], None] = _nothing  # asks for a successor on an event loop of its own
         self.id = instance_id  # the attachment's, for people
@@ -102,14 +109,14 @@ class Instance:
         self._close: Callable[[], None] | None = None  # to be called once, when it is idle
         self._retired = False
         self._lock = threading.Lock()
-        self._waiting: AdmissionQueue[Execution] = AdmissionQueue()
+        self._waiting: AdmissionQueue[Execution] = AdmissionQueue(max_waiting)
         self._running = 0
         self.concurrency = Concurrency(0, 0, 0)  # nothing runs before it is ready
         self._limit = 0  # between the two
         self._room = sys.maxsize  # what streams leave of those that may be under way together
         self._streams = 0  # under way
         self._stream_limit = 0
-        self._streams_waiting: AdmissionQueue[Execution] = AdmissionQueue()
+        self._streams_waiting: AdmissionQueue[Execution] = AdmissionQueue(max_waiting)
         self._ended = 0  # executions in time, while others waited, since it last grew
 
     def without_secrets(self, text: str) -> str:

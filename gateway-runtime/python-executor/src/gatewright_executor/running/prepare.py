@@ -25,12 +25,11 @@ from gatewright_executor.running.coroutines import Coroutines
 from gatewright_executor.running.delayed_calls import DelayedCalls
 from gatewright_executor.running.instance import Instance, Lifetime, PreparationOrigin
 from gatewright_executor.running.lifetimes import lifetime_of
+from gatewright_executor.running.limits import LIMITS, Limits
 from gatewright_executor.running.loops import Loops
 from gatewright_executor.running.setups import Setups, Shared
 
 DEFAULT_SECONDS = 10.0
-CLOSE_SECONDS = 5.0  # that closing an instance may take; and all of them, when the process stops
-LAST_SECONDS = 10.0  # that a closed instance's last execution may go on before what it uses is closed
 AT_ONCE = 4  # preparations, and closings; the others wait, and their time limits begin when they start
 
 Hooks: TypeAlias = dict[int, Hook]
@@ -53,8 +52,8 @@ Settle: TypeAlias = Callable[[Prepared | Failure], None]
 class Preparer:
     """Prepares instances, and closes them, a few at a time."""
 
-    def __init__(self, loops: Loops) -> None:
-        self._loops = loops
+    def __init__(self, loops: Loops, limits: Limits = LIMITS) -> None:
+        self._loops, self._limits = loops, limits
         self._preparations = _TaskQueue("prepare")
         self._closings = _TaskQueue("close")
         self._delayed = DelayedCalls()
@@ -73,7 +72,7 @@ class Preparer:
         self._preparations.submit(lambda: settle(self._prepare(instance, policy, seconds)))
 
     def retire(self, instance: Instance) -> None:
-        """No execution comes for it any more: closes it after its last one, or LAST_SECONDS from now.
+        """No execution comes for it any more: closes it after its last one, or `last_seconds` from now.
 
         Streams that are under way then are finished, however long that takes: the engine bounds it. So is preparing it,
         which has a time limit of its own: what it makes, and what it shares, is closed after it.
@@ -84,23 +83,24 @@ class Preparer:
                 self._closings.submit(lambda: self._close(instance))
 
         if not instance.retire(close):
-            self._delayed.schedule(LAST_SECONDS, lambda: self._close_late(instance))
+            self._delayed.schedule(self._limits.last_seconds, lambda: self._close_late(instance))
 
     def _close_late(self, instance: Instance) -> None:
         if instance.has_streams or not instance.is_settled:
-            self._delayed.schedule(LAST_SECONDS, lambda: self._close_late(instance))
+            self._delayed.schedule(self._limits.last_seconds, lambda: self._close_late(instance))
         else:
             instance.close_now()
 
     def stop(self) -> None:
-        """Closes all instances, whatever they still do, and waits for that: for CLOSE_SECONDS at most."""
+        """Closes all instances, whatever they still do, and waits for that: for `close_seconds` at most."""
         for instance in self._open.copy():
             self.retire(instance)
             instance.close_now()
+        seconds = self._limits.close_seconds
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._open, CLOSE_SECONDS):
+            if not self._changed.wait_for(lambda: not self._open, seconds):
                 left = ", ".join(sorted({instance.key for instance in self._open.copy()}))
-                log.error("not closed within %g s, and the process ends: %s", CLOSE_SECONDS, left)
+                log.error("not closed within %g s, and the process ends: %s", seconds, left)
 
     # -------------------------------------------------------------- in threads of their own
 
@@ -170,11 +170,10 @@ class Preparer:
             self._end_lifetime(instance, loop)
             return True
 
-        if not _within(CLOSE_SECONDS, f"close {instance.key}", close) and instance.lifetime is not None:
+        seconds = self._limits.close_seconds
+        if not _within(seconds, f"close {instance.key}", close) and instance.lifetime is not None:
             instance.lifetime.abandon()
-            log.error(
-                "expected %s to be closed within %g s, it still runs; left to itself", instance.key, CLOSE_SECONDS
-            )
+            log.error("expected %s to be closed within %g s, it still runs; left to itself", instance.key, seconds)
 
     def _forget(self, instance: Instance) -> None:
         """It is closed."""
@@ -194,8 +193,9 @@ class Preparer:
             except BaseException as error:
                 message, trace = map(instance.without_secrets, (describe(error), policy_traceback(error)))
                 log.error("close failed: %s", message, extra={"trace": trace})
-        if not loop.end_tasks(instance, CLOSE_SECONDS):
-            log.error("expected its tasks to end when they are cancelled, some go on after %g s", CLOSE_SECONDS)
+        seconds = self._limits.close_seconds
+        if not loop.end_tasks(instance, seconds):
+            log.error("expected its tasks to end when they are cancelled, some go on after %g s", seconds)
         logs.flush_partial(origin)
 
 

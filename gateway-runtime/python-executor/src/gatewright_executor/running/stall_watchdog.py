@@ -32,9 +32,13 @@ class Runner(Protocol):
 
 
 class StallWatchdog(WokenThread):
-    """Looks at all runners, as long as there is something to see. Each batch that begins wakes it."""
+    """Looks at all runners, as long as there is something to see. Each batch that begins wakes it.
 
-    def __init__(self) -> None:
+    look_seconds: between two looks.
+    """
+
+    def __init__(self, look_seconds: float = LOOK_SECONDS) -> None:
+        self._look_seconds = look_seconds
         self._runners: set[Runner] = set()
         self._stalled: set[Worker] = set()  # of threads whose last execution has stalled and has not ended
         self._gone = Worker()  # what threads have done that are gone
@@ -85,7 +89,7 @@ class StallWatchdog(WokenThread):
     def _look_until_all_rest(self) -> None:
         before, resting = -1, 0
         while resting < RESTING_LOOKS and not self._stopped:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(self._look_seconds)
             runners = self._look()
             ran = _started(self.workers)
             resting = resting + 1 if ran == before and not any(runner.is_running for runner in runners) else 0

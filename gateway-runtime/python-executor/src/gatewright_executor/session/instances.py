@@ -62,7 +62,7 @@ class Instances:
         """
         policy = self._policy(configure)
         try:
-            instance = _instance(configure)
+            instance = _instance(configure, self._dispatcher.limits.max_waiting)
         except ValueError as error:
             instance = Instance(_about(configure, {}), {}, configure.instance_id)
             policy = Failure(FailureClass.EXCEPTION, str(error), instance.key)
@@ -141,7 +141,7 @@ class Instances:
         policy = self._policy(configure)
         if isinstance(policy, LoadedPolicy) and instance.limit:
             instance.replace_on_own_loop = _is_replaced_already
-            successor = _instance(configure)
+            successor = _instance(configure, self._dispatcher.limits.max_waiting)
             successor.store = InstanceStore(self._store_calls, successor, configure.instance)
             self._dispatcher.loops.give_own(successor)
             self._prepare(
@@ -183,10 +183,10 @@ def _about(configure: pb.ConfigureInstance, system_params: dict[str, Any]) -> Po
     )
 
 
-def _instance(configure: pb.ConfigureInstance) -> Instance:
+def _instance(configure: pb.ConfigureInstance, max_waiting: int) -> Instance:
     system_params = freeze(_object("system parameters", configure.system_parameters))
     params = _object("parameters", configure.parameters)
-    return Instance(_about(configure, system_params), params, configure.instance_id)
+    return Instance(_about(configure, system_params), params, configure.instance_id, max_waiting)
 
 
 def _object(where: str, text: bytes) -> dict[str, Any]:

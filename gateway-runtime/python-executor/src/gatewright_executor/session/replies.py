@@ -10,10 +10,10 @@ from typing import Protocol
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.convert import wire
 from gatewright_executor.grpc.protocol import Status
+from gatewright_executor.running.limits import LIMITS
 
 MAX_FRAME_BYTES = 1 << 20  # a frame ends with the answer that passes it
 MAX_SPANS = 8  # batches of spans that wait for a frame
-MAX_BACKLOG = 1024  # executions that wait for a worker; beyond it, frames are not acknowledged: the engine waits
 
 _REPLY = wire.keys(pb.ReplyFrame)
 _PIECE = wire.keys(pb.Piece)
@@ -33,11 +33,18 @@ class Writer(Protocol):
 class Replies:
     """Filled from any thread, and sent by those that filled it; what comes while one of them sends, that one sends too.
 
-    backlog: how many executions wait for a worker. ended: called after the last frame.
+    backlog: how many executions wait for a worker. ended: called after the last frame. max_backlog: see Limits.
     """
 
-    def __init__(self, writer: Writer, backlog: Callable[[], int], ended: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        backlog: Callable[[], int],
+        ended: Callable[[], None] = lambda: None,
+        max_backlog: int = LIMITS.max_backlog,
+    ) -> None:
         self._writer = writer
+        self._max_backlog = max_backlog
         self._ended = ended
         self._fields: deque[bytes] = deque()  # of ReplyFrame
         self._spans: deque[bytes] = deque()  # as well, but one of them a frame: the engine bounds these
@@ -107,7 +114,7 @@ class Replies:
 
     @property
     def _owes_acknowledgement(self) -> bool:
-        return self._received != self._acknowledged and self._backlog() <= MAX_BACKLOG
+        return self._received != self._acknowledged and self._backlog() <= self._max_backlog
 
     def _send(self) -> None:
         done = self._done()  # before it is seen what there is

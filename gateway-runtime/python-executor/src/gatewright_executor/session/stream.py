@@ -37,7 +37,8 @@ class Stream:
         self._writer = writer
         self._runner = runner
         self._ended = ended
-        self._replies = Replies(writer, lambda: process.dispatcher.backlog, self._close)
+        max_backlog = process.dispatcher.limits.max_backlog
+        self._replies = Replies(writer, lambda: process.dispatcher.backlog, self._close, max_backlog)
         self._store_calls = StoreCalls(self._replies, runner)
         self.instances = Instances(process, self._replies, self._store_calls)
         self._bodies = Bodies()
