@@ -345,6 +345,7 @@ class Gate:
     place: Place
     params: Mapping[str, Any]
     claims: Mapping[str, frozenset[str]]  # that are required: values as JSON, none for any
+    max_verified: int = MAX_VERIFIED
     _verified: dict[bytes, Verified] = field(default_factory=dict)
     _verified_before: dict[bytes, Verified] = field(default_factory=dict)
 
@@ -356,7 +357,7 @@ class Gate:
         known = self._verified.get(digest) or self._verified_before.get(digest)
         if known is None or known.keys is not known.issuer.keys.current():
             known = self._verify(token)
-            if len(self._verified) >= MAX_VERIFIED:
+            if len(self._verified) >= self.max_verified:
                 self._verified, self._verified_before = {}, self._verified
             self._verified[digest] = known
         check_time(known.times, self.params["clockSkewSeconds"])

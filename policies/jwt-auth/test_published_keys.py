@@ -132,7 +132,6 @@ def test_a_token_that_was_good_ends_with_its_key_and_with_its_time() -> None:
 
 
 def test_what_is_remembered_is_bounded_and_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy, "MAX_VERIFIED", 2)
     verified: list[str] = []
     verify = policy.verify
 
@@ -147,6 +146,7 @@ def test_what_is_remembered_is_bounded_and_verified_once(monkeypatch: pytest.Mon
     async def run() -> None:
         given = params(issuer("inline", jwks={"keys": [jwk(KEY)]}))
         async with testing.prepared(policy, given) as gate:
+            gate.max_verified = 2
             for text in (*tokens, tokens[4], tokens[3], tokens[0], bad, bad):
                 status(gate, given, text)
                 assert len(gate._verified) + len(gate._verified_before) <= 4

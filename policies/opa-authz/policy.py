@@ -56,7 +56,7 @@ class Opa:
         self._session = session
         self._url = f"{params['url'].rstrip('/')}/v1/data/{params['path']}"
         self._seconds = params["timeoutMilliseconds"] / 1000
-        self._cache_seconds = params["cacheSeconds"]
+        self._cache_seconds, self.max_cached = params["cacheSeconds"], MAX_CACHED
         self._may_set = {name.lower() for name in params["upstreamHeaders"]}
         self._cached: OrderedDict[bytes, tuple[float, Decision]] = OrderedDict()
 
@@ -72,7 +72,7 @@ class Opa:
         if self._cache_seconds:
             self._cached[key] = (clock.monotonic() + self._cache_seconds, decision)
             self._cached.move_to_end(key)
-            if len(self._cached) > MAX_CACHED:
+            if len(self._cached) > self.max_cached:
                 self._cached.popitem(last=False)
         return decision
 

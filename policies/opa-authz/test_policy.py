@@ -338,12 +338,11 @@ def test_a_decision_is_believed_for_the_very_same_input_alone() -> None:
     assert asyncio.run(run()) == ["GET a", "GET b", "POST a", "GET a"]
 
 
-def test_what_was_no_decision_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy, "MAX_CACHED", 2)
-
+def test_what_was_no_decision_is_not_believed_and_only_so_many_are_kept() -> None:
     async def run() -> tuple[list[int], list[str]]:
         opa = Opa(says({}, status=500))
         async with opa.prepared(cacheSeconds=10) as made:
+            made[0].max_cached = 2
             first = status((await ask(made))[0])
             opa.answer = says({"result": False})
             second = status((await ask(made))[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,11 +64,16 @@ def test_what_is_changed_or_cut_is_not_there(data: st.DataObject) -> None:
     assert in_store.decoded("k", bytes(value)) is None
 
 
-def test_what_another_version_or_another_key_has_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def of_version(version: bytes, rest: bytes) -> bytes:
+    """As one of this version would have written it for the key `k`."""
+    return zlib.crc32(rest, zlib.crc32(version + b"k")).to_bytes(4, "big") + rest
+
+
+def test_what_another_version_or_another_key_has_is_not_there() -> None:
     value = in_store.encoded("k", answer())
     assert in_store.decoded("l", value) is None
-    monkeypatch.setattr(in_store, "FORMAT", b"0")
-    assert in_store.decoded("k", value) is None
+    assert in_store.decoded("k", of_version(in_store.FORMAT, value[4:])) is not None
+    assert in_store.decoded("k", of_version(b"0", value[4:])) is None
 
 
 @pytest.mark.parametrize("headers", [

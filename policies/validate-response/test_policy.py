@@ -125,7 +125,24 @@ def test_report_lets_it_pass_and_notes_it() -> None:
     assert testing.metric(policy, "invalid_responses_total").value(reason="schema") == 1
 
 
-def test_the_code_is_that_of_validate_request() -> None:
-    """Links, so that there is one text of it; a build copies what they lead to."""
-    for path in (Path(__file__).parent / "validation").glob("*.py"):
-        assert path.resolve().parent == Path(__file__).parent.parent / "validate-request" / "validation"
+NESTED = {"type": "object", "properties": {"tags": {"items": {"format": "uuid"}}}, "required": ["tags"]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"tags": []}', b'{"tags": ["no", 1, "67e55044-10b1-426f-9247-bb680e5fe0c8"]}', b"{}", b"[]", b"{", b"\xff",
+        b'{"tags": 1, "tags": 2}', b'{"tags": NaN}', b"[" * 1000,
+    ],
+)  # fmt: skip
+def test_it_finds_what_validate_request_finds(body: bytes) -> None:
+    """Both check with one code, so that what a gateway takes in and what it gives out are held to the same."""
+    _, noted = answered(body, schema=NESTED, onInvalid="report")
+    given = testing.params({**DEFAULTS, "schema": NESTED, "onInvalid": "report", "bodyRequired": True})
+    about = PolicyMetadata("validate-request", "v1.0.0")
+    other = testing.load_policy(str(Path(__file__).parent.parent / "validate-request" / "policy.py"))
+    with testing.prepared(other, given, about) as made:
+        sent = {"content-type": "application/json"}
+        ctx = testing.request("POST", "/", headers=sent, body=body, prepared=made, policy=about)
+        assert other.on_request(ctx, given) is None
+    assert ctx.metadata.to_dict().get("validate-request") == noted.get("validate-response")
