@@ -1,4 +1,6 @@
-"""The commands of docs/how-to/inspector.md and docs/reference/requests-api.md, run as they stand there."""
+"""What README, the quickstart, and the pages of the Inspector and of requests show of requests that pass, run as it
+stands there, in what `gatewright init` makes.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +11,23 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from e2e.kit.gateway import Gateway, running
 from e2e.kit.markdown import blocks, commands, page, section
+from e2e.kit.scraping import address
 
 pytestmark = pytest.mark.timeout(120)
 HOW_TO, REFERENCE = page("docs/how-to/inspector.md"), page("docs/reference/requests-api.md")
 OPEN, PRINT, SEND = blocks(HOW_TO, "sh")
+README = section(page("README.md"), "See what it does").partition("```sh\n")[2].splitlines()
+ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway of what `gatewright init` writes."""
-    folder = tmp_path_factory.mktemp("inspector")
+    folder = tmp_path_factory.mktemp("quickstart")
     subprocess.run(["gatewright", "init", str(folder)], check=True, capture_output=True)
     echo = ["--with-echo", "--echo-port", "0"]  # its own: that of another run may end
     manifest = ["--manifest", str(folder / "build.yaml"), "--output", str(folder / "build"), *echo]
@@ -31,10 +36,13 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def shell(gateway: Gateway, script: str, **environment: str) -> str:
-    """What it prints, with this gateway's controller and directory."""
-    address = gateway.status()["controller"].removeprefix("http://")
-    script = script.replace("127.0.0.1:9090", address).replace("RUN/", f"{gateway.run_dir}/")
-    script = re.sub(r"^gatewright [a-z]+", rf"\g<0> --run-dir {gateway.run_dir}", script, flags=re.MULTILINE)
+    """What it prints, with this gateway's ports and directory."""
+    controller = gateway.status()["controller"].removeprefix("http://")
+    places = {"127.0.0.1:8080": f"127.0.0.1:{gateway.port}", "127.0.0.1:9901": address(gateway)}
+    places |= {"127.0.0.1:9090": controller, "RUN/": f"{gateway.run_dir}/"}
+    for shown, here in places.items():
+        script = script.replace(shown, here)
+    script = re.sub(r"(^|\$\()gatewright [a-z]+", rf"\g<0> --run-dir {gateway.run_dir}", script, flags=re.MULTILINE)
     env = {**os.environ, **environment}
     command = ["bash", "-euo", "pipefail", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env)
@@ -42,9 +50,32 @@ def shell(gateway: Gateway, script: str, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    "command", [OPEN, section(page("README.md"), "See what it does").partition("```sh\n")[2].splitlines()[0]]
-)
+def executions(metrics: str) -> int:
+    """Of greet, on the way to the upstream, that let the request pass."""
+    line = r'^gatewright_executions_total\{api="hello",.*,outcome="ok",phase="request",policy="greet:v1.0.0"\} (\d+)$'
+    found = re.search(line, metrics, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def test_a_request_is_recorded_explained_and_counted(started: Gateway) -> None:
+    text = section(page("docs/tutorial/quickstart.md"), "See what became of a request")
+    record, inspect, count = blocks(text, "sh")
+    before = executions(httpx.get(f"http://{address(started)}/metrics").text)
+    said = shell(started, record)
+    (beginning,) = re.findall(r"begins with `(.*)`, and goes on", text)
+    assert f"GET /hello/there: {beginning}; " in said
+    (line,) = re.findall(rf"^.*  400 .*  greet:v1.0.0 answered  ({ID})$", said, re.MULTILINE)
+    assert f"request id  {line}" in said
+    assert executions(shell(started, count)) == before + 1
+    assert "#token=" in shell(started, inspect)
+    inspector, watch, explain, scrape = README[:4]
+    assert inspector.startswith("gatewright inspector --open ")  # executed below
+    assert shell(started, watch.replace("--errors", "--errors --kept")) == ""
+    assert shell(started, explain.replace("REQUEST_ID", line)) in said
+    assert "gatewright_executions_total{" in shell(started, scrape)
+
+
+@pytest.mark.parametrize("command", [OPEN, README[0]])
 def test_it_is_opened(started: Gateway, tmp_path: Path, command: str) -> None:
     (tmp_path / "browser").write_text(f'#!/bin/sh\necho "$1" > {tmp_path / "opened"}\n')
     (tmp_path / "browser").chmod(0o700)
