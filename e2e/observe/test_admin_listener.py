@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
-from e2e.kit.gateway import eventually, running
+from e2e.kit.gateway import Gateway, eventually, running
 from e2e.kit.listening import free_port, write
 from e2e.kit.markdown import blocks, page
 from e2e.kit.scraping import address, status
@@ -26,42 +28,61 @@ def answers(at: str, path: str = "/metrics") -> bool:
         return False
 
 
-def test_it_moves_with_the_gateway_and_status_names_it(build: Path, tmp_path: Path) -> None:
-    first, second = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    file = tmp_path / "gateway.yaml"
-    write(file, HTTP, admin={"port": int(first.split(":")[1])})
-    with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
-        assert address(gateway) == first
-        assert all(answers(first, path) for path in ("/metrics", "/healthz", "/ready"))
-        assert not answers(first, "/stats"), "the admin socket's own answers are private"
-        assert httpx.post(f"http://{first}/executors").status_code == 404
-        assert status(gateway.run_dir)["metrics"] == f"http://{first}/metrics"
-        command = ["gatewright", "status", "--run-dir", str(gateway.run_dir)]
-        shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        assert f"metrics http://{first}/metrics\n" in shown
+@dataclass(frozen=True)
+class Node:
+    """A gateway with a gateway.yaml of its own, which tests write anew."""
 
-        write(file, HTTP, admin={"port": int(second.split(":")[1])})
-        assert gateway.reload().returncode == 0
-        eventually("it has moved", lambda: address(gateway) == second)
-        assert answers(second)
-        assert not answers(first)
+    gateway: Gateway
+    file: Path
 
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            write(file, HTTP, admin={"port": taken.getsockname()[1]})
-            assert gateway.reload().returncode == 0
-            eventually("it is said", lambda: gateway.logged(component="policy-engine", level="error"))
-        (said,) = gateway.logged(component="policy-engine", level="error")
-        assert "choose another spec.admin.port" in said["message"]
-        assert address(gateway) == second
-        assert answers(second)
+    def listen(self, **admin: object) -> str:
+        """Where it answers once it has taken over another `spec.admin`, "" for nowhere."""
+        write(self.file, HTTP, admin=admin)
+        assert self.gateway.reload().returncode == 0
+        port = str(admin.get("port", ""))
+        eventually(f"it is at {port or 'no port'}", lambda: address(self.gateway).rpartition(":")[2] == port)
+        return f"127.0.0.1:{port}" if port else ""
 
-        write(file, HTTP, admin={"enabled": False})
-        assert gateway.reload().returncode == 0
-        eventually("there is none", lambda: address(gateway) == "")
-        assert not answers(second)
-        assert status(gateway.run_dir)["metrics"] == ""
+
+@pytest.fixture(scope="module")
+def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("node")
+    file = write(folder / "gateway.yaml", HTTP, admin={"port": free_port()})
+    with running(build, folder / "state", "--gateway", str(file)) as gateway:
+        yield Node(gateway, file)
+
+
+def test_it_moves_with_the_gateway_and_status_names_it(node: Node) -> None:
+    first = node.listen(port=free_port())
+    assert all(answers(first, path) for path in ("/metrics", "/healthz", "/ready"))
+    assert not answers(first, "/stats"), "the admin socket's own answers are private"
+    assert httpx.post(f"http://{first}/executors").status_code == 404
+    assert status(node.gateway.run_dir)["metrics"] == f"http://{first}/metrics"
+    command = ["gatewright", "status", "--run-dir", str(node.gateway.run_dir)]
+    shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert f"metrics http://{first}/metrics\n" in shown
+
+    second = node.listen(port=free_port())
+    assert answers(second)
+    assert not answers(first)
+
+    assert node.listen(enabled=False) == ""
+    assert not answers(second)
+    assert status(node.gateway.run_dir)["metrics"] == ""
+
+
+def test_a_port_that_is_taken_is_said_and_it_stays_where_it_was(node: Node) -> None:
+    before = node.listen(port=free_port())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        write(node.file, HTTP, admin={"port": taken.getsockname()[1]})
+        assert node.gateway.reload().returncode == 0
+        eventually("it is said", lambda: node.gateway.logged(component="policy-engine", level="error"))
+    (said,) = node.gateway.logged(component="policy-engine", level="error")
+    assert "choose another spec.admin.port" in said["message"]
+    assert address(node.gateway) == before
+    assert answers(before)
 
 
 def test_an_option_goes_over_the_gateway(build: Path, tmp_path: Path) -> None:
@@ -71,36 +92,33 @@ def test_an_option_goes_over_the_gateway(build: Path, tmp_path: Path) -> None:
         assert address(gateway) == f"127.0.0.1:{port}"
 
 
-def test_two_nodes_of_a_machine_have_one_each(build: Path, tmp_path: Path) -> None:
-    with running(build, tmp_path / "one") as one, running(build, tmp_path / "two") as two:
-        assert address(one) != address(two)
-        assert answers(address(one))
-        assert answers(address(two))
+def test_nodes_of_a_machine_have_one_each_of_their_own_choice(build: Path, gateway: Gateway, tmp_path: Path) -> None:
+    """None of the two was told where."""
+    with running(build, tmp_path / "another") as another:
+        assert address(gateway) != address(another)
+        assert answers(address(gateway))
+        assert answers(address(another))
 
 
-def test_who_can_be_reached_from_elsewhere_is_warned(build: Path, tmp_path: Path) -> None:
+def test_who_can_be_reached_from_elsewhere_is_warned(node: Node) -> None:
     port = free_port("0.0.0.0")  # noqa: S104
-    file = write(tmp_path / "gateway.yaml", HTTP, admin={"address": "0.0.0.0", "port": port})  # noqa: S104
-    with running(build, tmp_path / "state", "--gateway", str(file), "--no-controller") as gateway:
-        assert answers(f"127.0.0.1:{port}")
-        (warning,) = gateway.logged(component="policy-engine", level="warning")
-        assert "other machines" in warning["message"]
+    node.listen(address="0.0.0.0", port=port)  # noqa: S104
+    assert answers(f"127.0.0.1:{port}")
+    warnings = node.gateway.logged(component="policy-engine", level="warning")
+    assert [one for one in warnings if "other machines" in one["message"]]
 
 
-def test_the_page_about_it_is_true(build: Path, tmp_path: Path) -> None:
+def test_the_page_about_it_is_true(node: Node) -> None:
     """Its command prints the address, and its Gateways are served."""
     text = page("docs/how-to/metrics.md")
     (command,) = blocks(text, "sh")
-    port = free_port()
     gateways = [yaml.safe_load(block) for block in blocks(text, "yaml") if "kind: Gateway" in block]
     assert len(gateways) == 2
-    file = tmp_path / "gateway.yaml"
-    first, second = (write(file, HTTP, **one["spec"]).read_text() for one in gateways)
-    file.write_text(first.replace("9901", str(port)))
-    with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
-        command = command.replace("status", f"status --run-dir {gateway.run_dir}")
-        printed = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=True).stdout
-        assert printed == f"http://127.0.0.1:{port}/metrics\n"
-        assert printed.replace(str(port), "9901").strip() in text
-        file.write_text(second)
-        assert gateway.reload().returncode == 0
+    (admin, metrics) = (one["spec"] for one in gateways)
+    here = node.listen(**{**admin["admin"], "port": free_port()})
+    command = command.replace("status", f"status --run-dir {node.gateway.run_dir}")
+    printed = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert printed == f"http://{here}/metrics\n"
+    assert printed.replace(here, f"127.0.0.1:{admin['admin']['port']}").strip() in text
+    write(node.file, HTTP, **metrics)
+    assert node.gateway.reload().returncode == 0
