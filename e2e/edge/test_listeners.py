@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import ssl
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -12,7 +14,7 @@ import pytest
 
 from e2e.kit import clients
 from e2e.kit.certificates import Authority, authority
-from e2e.kit.gateway import Json, api, attach, eventually, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.listening import free_port, write
 from e2e.kit.traffic import traffic
 from e2e.kit.upstream import Upstream
@@ -26,10 +28,53 @@ def certificates(chain: Path, key: Path) -> Json:
     return {"web": {"certificateFile": str(chain), "keyFile": str(key)}}
 
 
+@dataclass(frozen=True)
+class Node:
+    """A gateway with a gateway.yaml of its own, which tests write anew. http: its listener, at a port that stays."""
+
+    gateway: Gateway
+    file: Path
+    http: Json
+
+    @property
+    def port(self) -> int:
+        port: int = self.http["port"]
+        return port
+
+    def listen(self, *listeners: Json, **spec: object) -> str:
+        """What the reload prints that takes over other listeners."""
+        write(self.file, *listeners, **spec)
+        done = self.gateway.reload()
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def refuse(self, *listeners: Json, **spec: object) -> str:
+        """What the reload says that does not."""
+        write(self.file, *listeners, **spec)
+        done = self.gateway.reload()
+        assert done.returncode == 1, done.stdout
+        return done.stderr
+
+
+@pytest.fixture(scope="module")
+def started(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder, http = tmp_path_factory.mktemp("node"), {"name": "http", "port": free_port()}
+    file = write(folder / "gateway.yaml", http)
+    options = ("--gateway", str(file), "--port", str(http["port"]))
+    with running(build, folder / "state", *options) as gateway:
+        yield Node(gateway, file, http)
+
+
 @pytest.fixture
-def ca(tmp_path: Path) -> Authority:
-    (tmp_path / "tls").mkdir()
-    return authority(tmp_path / "tls")
+def node(started: Node) -> Iterator[Node]:
+    """With one listener, to begin and to end with."""
+    yield started
+    started.listen(started.http)
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
@@ -56,63 +101,48 @@ def shown(port: int, trust: ssl.SSLContext) -> bytes:
 
 
 def test_a_broken_certificate_leaves_the_one_before_and_keys_stand_nowhere(
-    build: Path, tmp_path: Path, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
+    node: Node, ca: Authority, trust: ssl.SSLContext
 ) -> None:
     """That certificates change without a failed request is in test_live_changes.py."""
+    gateway, port = node.gateway, free_port()
     chain, key = ca.signed("web", "127.0.0.1")
-    port = free_port()
-    file = write(tmp_path / "gateway.yaml", https(port), certificates=certificates(chain, key))
-    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway:
-        gateway.deploy(api("kept", upstream.url))
-        ca.signed("web", "127.0.0.1")
-        wanted = ssl.PEM_cert_to_DER_cert(chain.read_text())
-        eventually("the new one is shown", lambda: shown(port, trust) == wanted)
-        chain.write_text("-----BEGIN CERTIFICATE-----\n")
-        broken = "certificate files cannot be used; what they held before goes on being served"
-        eventually("a broken file is said", lambda: gateway.logged(message=broken))
-        assert str(chain) in gateway.logged(message=broken)[0]["reason"]
-        assert shown(port, trust) == wanted, "expected the old one to stay"
-        gateway.kill("envoy")
-        eventually("a new Envoy shows it too", lambda: shown(port, trust) == wanted, 30)
-        keys = key.read_text().splitlines()[1]
-        assert not [line for line in gateway.log if keys in line]
-        assert keys.encode() not in b"".join(
-            each.read_bytes() for each in (tmp_path / "state").rglob("*") if each.is_file()
-        )
+    node.listen(node.http, https(port), certificates=certificates(chain, key))
+    ca.signed("web", "127.0.0.1")
+    wanted = ssl.PEM_cert_to_DER_cert(chain.read_text())
+    eventually("the new one is shown", lambda: shown(port, trust) == wanted)
+    chain.write_text("-----BEGIN CERTIFICATE-----\n")
+    broken = "certificate files cannot be used; what they held before goes on being served"
+    eventually("a broken file is said", lambda: gateway.logged(message=broken))
+    assert str(chain) in gateway.logged(message=broken)[0]["reason"]
+    assert shown(port, trust) == wanted, "expected the old one to stay"
+    gateway.kill("envoy")
+    eventually("a new Envoy shows it too", lambda: shown(port, trust) == wanted, 30)
+    keys = key.read_text().splitlines()[1]
+    assert not [line for line in gateway.log if keys in line]
+    state = node.file.parent / "state"
+    assert keys.encode() not in b"".join(each.read_bytes() for each in state.rglob("*") if each.is_file())
 
 
 def test_listeners_change_without_a_failed_request(
-    build: Path, tmp_path: Path, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
+    node: Node, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
 ) -> None:
     web = certificates(*ca.signed("web", "127.0.0.1"))
-    first, second = free_port(), free_port()
-    http: Json = {"name": "http", "port": first}
-    file = write(tmp_path / "gateway.yaml", http)
-    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(first)) as gateway:
-        gateway.deploy(
-            api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
-        )
-
-        def reload() -> str:
-            done = gateway.reload()
-            assert done.returncode == 0, done.stderr
-            return done.stdout
-
-        with traffic(f"http://127.0.0.1:{first}/changing/x", clients=4, pause=0.01) as (flow,):
-            write(file, http, https(second), certificates=web)
-            assert "listeners: as the Gateway says now" in reload()
-            secure = f"https://127.0.0.1:{second}"
-            assert httpx.get(f"{secure}/changing/x", verify=trust).status_code == 200
-            assert [each["url"] for each in gateway.status()["listeners"]] == [gateway.url, secure]
-            for idle in ("40s", "41s", "42s"):  # the listener that is under load
-                write(file, http, https(second), certificates=web, timeouts={"connectionIdle": idle})
-                reload()
-            write(file, http)
-            reload()
-            eventually("the port is closed", lambda: _is_closed(second))
-            assert "nothing to reload" in reload()
-            eventually("steady", flow.is_steady)
-        assert set(flow.counts()) == {200}, flow.problems[:3]
+    gateway, http, second = node.gateway, node.http, free_port()
+    gateway.deploy(
+        api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
+    )
+    with traffic(f"{gateway.url}/changing/x", clients=4, pause=0.01) as (flow,):
+        assert "listeners: as the Gateway says now" in node.listen(http, https(second), certificates=web)
+        secure = f"https://127.0.0.1:{second}"
+        assert httpx.get(f"{secure}/changing/x", verify=trust).status_code == 200
+        assert [each["url"] for each in gateway.status()["listeners"]] == [gateway.url, secure]
+        for idle in ("40s", "41s", "42s"):  # the listener that is under load
+            node.listen(http, https(second), certificates=web, timeouts={"connectionIdle": idle})
+        node.listen(http)
+        eventually("the port is closed", lambda: _is_closed(second))
+        assert "nothing to reload" in node.listen(http)
+        eventually("steady", flow.is_steady)
+    assert set(flow.counts()) == {200}, flow.problems[:3]
 
 
 def _is_closed(port: int) -> bool:
@@ -123,33 +153,25 @@ def _is_closed(port: int) -> bool:
     return False
 
 
-def test_what_is_wrong_with_a_reload_leaves_the_listeners(build: Path, tmp_path: Path, upstream: Upstream) -> None:
-    port = free_port()
-    http: Json = {"name": "http", "port": port}
-    file = write(tmp_path / "gateway.yaml", http)
-    with (
-        running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway,
-        socket.create_server(("127.0.0.1", 0)) as taken,
-    ):
-        gateway.deploy(api("stays", upstream.url))
+def test_what_is_wrong_with_a_reload_leaves_the_listeners(node: Node, tmp_path: Path, upstream: Upstream) -> None:
+    http = node.http
+    node.gateway.deploy(api("stays", upstream.url))
 
-        def refused(*listeners: Json, **spec: object) -> str:
-            write(file, *listeners, **spec)
-            done = gateway.reload()
-            assert done.returncode == 1
-            assert httpx.get(f"{gateway.url}/stays/x").status_code == 200
-            return done.stderr
+    def refused(*listeners: Json, **spec: object) -> str:
+        said = node.refuse(*listeners, **spec)
+        assert httpx.get(f"{node.gateway.url}/stays/x").status_code == 200
+        return said
 
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         other = taken.getsockname()[1]
         said = refused(http, {"name": "other", "port": other})
-        assert f"port {other} on 127.0.0.1 is taken (by " in said
-        assert f"choose another in {file}, listener other" in said
-        assert f"{file}:" in refused(http, {"name": "other", "port": "x"})
-        missing = tmp_path / "none.pem"
-        said = refused(http, https(free_port()), certificates=certificates(missing, missing))
-        assert f"certificate web: {missing}: expected a file that can be read, got: No such file" in said
-        write(file, http)
-        assert "nothing to reload" in gateway.reload().stdout
+    assert f"port {other} on 127.0.0.1 is taken (by " in said
+    assert f"choose another in {node.file}, listener other" in said
+    assert f"{node.file}:" in refused(http, {"name": "other", "port": "x"})
+    missing = tmp_path / "none.pem"
+    said = refused(http, https(free_port()), certificates=certificates(missing, missing))
+    assert f"certificate web: {missing}: expected a file that can be read, got: No such file" in said
+    assert "nothing to reload" in node.listen(http)
 
 
 def test_what_envoy_refuses_is_said_and_the_listeners_stay(build: Path, tmp_path: Path, upstream: Upstream) -> None:
@@ -257,30 +279,26 @@ def file_with(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_listener_gets_another_address_or_name_on_its_port(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_listener_gets_another_address_or_name_on_its_port(node: Node, upstream: Upstream) -> None:
     """Without a failed request where it listens on before and after."""
-    port, other = free_port(), free_port()
-    file = write(tmp_path / "gateway.yaml", {"name": "http", "port": port})
-    with running(build, tmp_path / "state", "--gateway", str(file), "--port", str(port)) as gateway:
-        gateway.deploy(api("stays", upstream.url))
+    port, other = node.port, free_port()
+    node.gateway.deploy(api("stays", upstream.url))
 
-        def listening(*listeners: Json) -> None:
-            write(file, *listeners)
-            done = gateway.reload()
-            assert done.returncode == 0, done.stderr
-            for one in listeners:
-                eventually(
-                    f"{one} is there",
-                    lambda one=one: _status_of(f"http://127.0.0.1:{one['port']}/stays/x") == 200,  # type: ignore[misc]
-                )
+    def listening(*listeners: Json) -> None:
+        node.listen(*listeners)
+        for one in listeners:
+            eventually(
+                f"{one} is there",
+                lambda one=one: _status_of(f"http://127.0.0.1:{one['port']}/stays/x") == 200,  # type: ignore[misc]
+            )
 
-        with traffic(f"http://127.0.0.1:{port}/stays/x", clients=4, pause=0.01) as (flow,):
-            listening({"name": "http", "port": port, "address": "0.0.0.0"})  # noqa: S104
-            listening({"name": "http", "port": port})
-            listening({"name": "renamed", "port": port})
-            listening({"name": "renamed", "port": port}, {"name": "second", "port": other})
-            # Two that change places are refused by Envoy: they go by way of a third port.
-            write(file, {"name": "second", "port": port}, {"name": "renamed", "port": other})
-            assert "duplicate address" in gateway.reload().stderr
-            eventually("steady", flow.is_steady)
-        assert set(flow.counts()) == {200}, flow.problems[:3]
+    with traffic(f"http://127.0.0.1:{port}/stays/x", clients=4, pause=0.01) as (flow,):
+        listening({"name": "http", "port": port, "address": "0.0.0.0"})  # noqa: S104
+        listening({"name": "http", "port": port})
+        listening({"name": "renamed", "port": port})
+        listening({"name": "renamed", "port": port}, {"name": "second", "port": other})
+        # Two that change places are refused by Envoy: they go by way of a third port.
+        said = node.refuse({"name": "second", "port": port}, {"name": "renamed", "port": other})
+        assert "duplicate address" in said
+        eventually("steady", flow.is_steady)
+    assert set(flow.counts()) == {200}, flow.problems[:3]
