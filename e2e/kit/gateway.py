@@ -22,12 +22,20 @@ READY_SECONDS, BUILD_SECONDS = 120.0, 600.0
 """Bounds of what never takes so long: of a start, and of one that builds first, with a compilation in it."""
 
 
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.2
+"""Between two looks at what is waited for."""
+
+
 def eventually(what: str, condition: Callable[[], object], seconds: float = 30.0) -> None:
-    """Waits until the condition holds; fails with `what` when it does not within the bound."""
-    end = time.monotonic() + seconds
+    """Waits until the condition holds; fails with `what` when it does not within the bound.
+
+    The longer it has waited, the less often it looks: most looks are requests, which take CPU from what is waited for.
+    """
+    end, pause = time.monotonic() + seconds, SHORTEST_PAUSE
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(pause * 1.3, LONGEST_PAUSE)
 
 
 def credentials(run_dir: Path) -> dict[str, str]:

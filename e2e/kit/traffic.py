@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import operator
+import select
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-
-import httpx
+from urllib.parse import urlsplit
 
 from e2e.kit.gateway import eventually
 
@@ -50,22 +51,29 @@ class Traffic:
 
     def run(self, number: int, ended: threading.Event, pause: float) -> None:
         """The client of this number."""
-        with httpx.Client(timeout=10) as client:
+        split = urlsplit(self.url)
+        connection = http.client.HTTPConnection(str(split.hostname), split.port, timeout=10)
+        with closing(connection):
             while not ended.is_set():
-                self._one(client)
+                self._one(connection, split.path)
                 self.asked[number] += 1
                 ended.wait(pause)
 
-    def _one(self, client: httpx.Client) -> None:
+    def _one(self, connection: http.client.HTTPConnection, path: str) -> None:
+        if connection.sock and select.select([connection.sock], [], [], 0)[0]:  # nothing but its end can come now
+            connection.close()
         try:
-            answer = client.get(self.url, headers={"host": self.host} if self.host else None)
-        except httpx.HTTPError as error:
+            connection.request("GET", path, headers={"host": self.host} if self.host else {})
+            answer = connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
             self.answers.append("error")
             self.problems.append(repr(error))
             return
-        self.answers.append(answer.status_code)
-        if answer.status_code != 200:
-            self.problems.append(f"{answer.headers.get('content-type')} {answer.text}")
+        self.answers.append(answer.status)
+        if answer.status != 200:
+            self.problems.append(f"{answer.getheader('content-type')} {body.decode(errors='replace')}")
 
 
 @contextmanager
