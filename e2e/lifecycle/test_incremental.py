@@ -15,7 +15,6 @@ import pytest
 from e2e.kit.gateway import Json
 from e2e.kit.policy_project import PolicyProject
 
-SECONDS = 10.0  # 2 s on a machine of its own
 SOURCE = "def on_request(ctx, params):\n    return {}\n\ndef on_response(ctx, params):\n    return None\n"
 RECORDING_GO = """#!/bin/sh
 echo "$1" >> "{calls}"
@@ -62,4 +61,3 @@ def test_python_policies_change_and_come_without_go_and_without_an_installation(
     for one in (changed, added):
         assert one.steps == ["importing the Python policies"]
         assert one.go <= {"env"}, "Go may be asked for its version, and no more"
-        assert sum(one.built["seconds"].values()) < SECONDS, one.built
