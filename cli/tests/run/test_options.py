@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
 from pathlib import Path
 
@@ -22,9 +23,22 @@ def free() -> int:
     return free_port("127.0.0.1")
 
 
-def starter(folder: Path, upstream: str) -> tuple[str, str]:
-    """A starter whose API has this upstream; answers the option that names its manifest."""
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `gatewright init` writes, to be copied."""
+    folder = tmp_path_factory.mktemp("starter")
     write_starter(folder)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, written: Path) -> Path:
+    """A starter of the test's own."""
+    return shutil.copytree(written, tmp_path / "project")
+
+
+def starter(folder: Path, upstream: str) -> tuple[str, str]:
+    """Gives the starter's API this upstream; answers the option that names its manifest."""
     api = folder / "apis" / "hello.yaml"
     text = api.read_text()
     assert "http://127.0.0.1:9091" in text
@@ -32,9 +46,9 @@ def starter(folder: Path, upstream: str) -> tuple[str, str]:
     return "--manifest", str(folder / "build.yaml")
 
 
-def test_a_starters_apis_go_without_saying_and_its_echo_unless_somebody_has_the_port(tmp_path: Path) -> None:
-    manifest = starter(tmp_path, f"http://127.0.0.1:{ECHO_PORT}")
-    assert with_defaults(options(*manifest)).apis == tmp_path / "apis"
+def test_a_starters_apis_go_without_saying_and_its_echo_unless_somebody_has_the_port(project: Path) -> None:
+    manifest = starter(project, f"http://127.0.0.1:{ECHO_PORT}")
+    assert with_defaults(options(*manifest)).apis == project / "apis"
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # then another run on this machine has it
             stack.enter_context(socket.create_server(("127.0.0.1", ECHO_PORT)))
@@ -42,8 +56,8 @@ def test_a_starters_apis_go_without_saying_and_its_echo_unless_somebody_has_the_
 
 
 @pytest.mark.parametrize("upstream", ["http://127.0.0.1:PORT", "http://localhost:PORT", "http://127.0.0.1:PORT/base"])
-def test_the_echo_starts_at_whatever_port_it_is_given(tmp_path: Path, free: int, upstream: str) -> None:
-    manifest = starter(tmp_path, upstream.replace("PORT", str(free)))
+def test_the_echo_starts_at_whatever_port_it_is_given(project: Path, free: int, upstream: str) -> None:
+    manifest = starter(project, upstream.replace("PORT", str(free)))
     assert with_defaults(options(*manifest, "--echo-port", str(free))).with_echo is True
     with socket.create_server(("127.0.0.1", free)):
         assert with_defaults(options(*manifest, "--echo-port", str(free))).with_echo is False
@@ -52,51 +66,49 @@ def test_the_echo_starts_at_whatever_port_it_is_given(tmp_path: Path, free: int,
 @pytest.mark.parametrize(
     "upstream", ["http://orders.internal", "http://orders.internal:PORT", "https://127.0.0.1:PORT", "http://127.0.0.1"]
 )
-def test_an_upstream_of_ones_own_needs_no_echo(tmp_path: Path, free: int, upstream: str) -> None:
-    manifest = starter(tmp_path, upstream.replace("PORT", str(free)))
+def test_an_upstream_of_ones_own_needs_no_echo(project: Path, free: int, upstream: str) -> None:
+    manifest = starter(project, upstream.replace("PORT", str(free)))
     found = with_defaults(options(*manifest, "--echo-port", str(free)))
-    assert (found.apis, found.with_echo) == (tmp_path / "apis", False)
+    assert (found.apis, found.with_echo) == (project / "apis", False)
 
 
-def test_a_longer_port_is_another_one(tmp_path: Path) -> None:
-    manifest = starter(tmp_path, "http://127.0.0.1:19091")
+def test_a_longer_port_is_another_one(project: Path) -> None:
+    manifest = starter(project, "http://127.0.0.1:19091")
     assert with_defaults(options(*manifest)).with_echo is False
 
 
-def test_files_that_name_the_echo_mean_the_port_that_it_has(tmp_path: Path, free: int) -> None:
-    starter(tmp_path, f"http://127.0.0.1:{ECHO_PORT}")
+def test_files_that_name_the_echo_mean_the_port_that_it_has(project: Path, free: int) -> None:
+    starter(project, f"http://127.0.0.1:{ECHO_PORT}")
     found = options("--with-echo", "--echo-port", str(free))
-    (read,) = read_again(found, tmp_path / "apis" / "hello.yaml")
+    (read,) = read_again(found, project / "apis" / "hello.yaml")
     assert isinstance(read, ApiFile)
     assert read.upstreams == (f"http://127.0.0.1:{free}",)
-    (tmp_path / "bad.yaml").write_text("{")
-    (bad,) = read_again(found, tmp_path / "bad.yaml")
+    (project / "bad.yaml").write_text("{")
+    (bad,) = read_again(found, project / "bad.yaml")
     assert isinstance(bad, RefusedFile)
 
 
 @pytest.mark.parametrize("more", [("--no-controller",), ("--build", "build/x")])
-def test_what_has_no_use_for_the_apis_leaves_them_alone(tmp_path: Path, more: tuple[str, ...]) -> None:
-    write_starter(tmp_path)
-    found = with_defaults(options("--manifest", str(tmp_path / "build.yaml"), *more))
+def test_what_has_no_use_for_the_apis_leaves_them_alone(project: Path, more: tuple[str, ...]) -> None:
+    found = with_defaults(options("--manifest", str(project / "build.yaml"), *more))
     assert (found.apis, found.with_echo) == (None, False)
 
 
-def test_what_is_said_counts(tmp_path: Path) -> None:
-    write_starter(tmp_path)
-    (tmp_path / "others").mkdir()
-    said = ("--apis", str(tmp_path / "others"), "--with-echo")
-    found = with_defaults(options("--manifest", str(tmp_path / "build.yaml"), *said))
-    assert (found.apis, found.with_echo) == (tmp_path / "others", True)
+def test_what_is_said_counts(project: Path) -> None:
+    (project / "others").mkdir()
+    said = ("--apis", str(project / "others"), "--with-echo")
+    found = with_defaults(options("--manifest", str(project / "build.yaml"), *said))
+    assert (found.apis, found.with_echo) == (project / "others", True)
 
 
-def test_a_file_that_cannot_be_read_keeps_no_echo_away(tmp_path: Path, free: int) -> None:
-    manifest = starter(tmp_path, f"http://127.0.0.1:{free}")
-    (tmp_path / "apis" / "bad.yaml").write_text("[")
+def test_a_file_that_cannot_be_read_keeps_no_echo_away(project: Path, free: int) -> None:
+    manifest = starter(project, f"http://127.0.0.1:{free}")
+    (project / "apis" / "bad.yaml").write_text("[")
     assert with_defaults(options(*manifest, "--echo-port", str(free))).with_echo is True
 
 
-def test_secrets_are_beside_the_manifest_or_where_it_is_said(tmp_path: Path) -> None:
-    manifest = ("--manifest", str(tmp_path / "build.yaml"))
-    assert secrets_place(options(*manifest)) == tmp_path / "secrets", "expected a place even before the folder is there"
-    assert secrets_place(options(*manifest, "--secrets", str(tmp_path / "other"))) == tmp_path / "other"
-    assert secrets_place(options("--build", str(tmp_path))) is None
+def test_secrets_are_beside_the_manifest_or_where_it_is_said(project: Path) -> None:
+    manifest = ("--manifest", str(project / "build.yaml"))
+    assert secrets_place(options(*manifest)) == project / "secrets", "expected a place even before the folder is there"
+    assert secrets_place(options(*manifest, "--secrets", str(project / "other"))) == project / "other"
+    assert secrets_place(options("--build", str(project))) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -48,50 +48,48 @@ class KnownPolicy:
 
 
 def known_policies(build: Path | None = None) -> list[KnownPolicy]:
-    """Those that ship, or all of a build output, by name, the newest version of each first.
+    """Those that ship, or all of a build output, by name, the newest version of each first; without their examples.
 
     Raises PreflightError: no build output, or a definition in it that is none.
     """
-    shipped = _shipped()
     if build is None:
-        return shipped
+        return _read_all([folder / DEFINITION_FILE for folder in _shipped_folders()])
     paths = sorted((build / DEFINITIONS).glob("*.yaml"))
     if not paths:
         cure = "name the folder that `gatewright build` has written, or leave --build out for the policies that ship"
         raise PreflightError([f"--build {build}: expected a build output with {DEFINITIONS} in it, got none; {cure}"])
-    examples = {(each.name, each.version): each for each in shipped}
-    found = _read_all(paths)
-    found = [_with_examples(each, examples.get((each.name, each.version))) for each in found]
-    return sorted(found, key=lambda each: (each.name, [-number for number in _numbers(each.version)]))
+    return sorted(_read_all(paths), key=lambda each: (each.name, [-number for number in _numbers(each.version)]))
 
 
 def find_policy(wanted: str, build: Path | None = None) -> tuple[KnownPolicy, list[str]]:
-    """NAME, NAME:v1 or NAME:v1.0.0: the newest that it names, and all versions that there are of it.
+    """NAME, NAME:v1 or NAME:v1.0.0: the newest that it names, with its examples, and all versions that there are of it.
 
     Raises PreflightError, with what was meant where a name is alike.
     """
-    known = known_policies(build)
     name, _, version = wanted.partition(":")
-    versions = [each for each in known if each.name == name]
+    versions = _shipped(name) if build is None else [each for each in known_policies(build) if each.name == name]
     if not versions:
-        raise PreflightError([_unknown(name, {each.name for each in known}, build)])
+        raise PreflightError([_unknown(name, {each.name for each in known_policies(build)}, build)])
     there = [each.version for each in versions]
     fitting = [each for each in versions if not version or f"{each.version}.".startswith(f"{version}.")]
     if not fitting:
         said = f"expected a version of {name}, {listed(there)}, got {version!r}"
         raise PreflightError([f"NAME: {said}; write {name}:{there[0]}, or {name} alone for the newest"])
-    return fitting[0], there
+    return (fitting[0] if build is None else _with_examples(fitting[0])), there
 
 
-def _shipped() -> list[KnownPolicy]:
+def _shipped_folders() -> tuple[Path, ...]:
     try:
-        folders = find_sources().shipped_policies
+        return find_sources().shipped_policies
     except BuildError as error:
         raise PreflightError([str(one) for one in error.mistakes]) from error
-    return [
-        KnownPolicy(each.definition, each.content, _examples(folder))
-        for folder, each in zip(folders, _read_all([folder / DEFINITION_FILE for folder in folders]), strict=True)
-    ]
+
+
+def _shipped(name: str) -> list[KnownPolicy]:
+    """The policy of this name that ships, with its examples. Its folder has its name, so that no other is read."""
+    folders = [folder for folder in _shipped_folders() if folder.name == name]
+    found = _read_all([folder / DEFINITION_FILE for folder in folders])
+    return [replace(each, examples=_examples(folder)) for folder, each in zip(folders, found, strict=True)]
 
 
 def _read_all(paths: Sequence[Path]) -> list[KnownPolicy]:
@@ -113,11 +111,10 @@ def _examples(folder: Path) -> tuple[JsonObject, ...]:
     return tuple(read_file(path, str(path)).value) if path.is_file() else ()
 
 
-def _with_examples(found: KnownPolicy, shipped: KnownPolicy | None) -> KnownPolicy:
-    """Those of the policy that ships, where this is the same."""
-    if shipped is None or shipped.content != found.content:
-        return found
-    return shipped
+def _with_examples(found: KnownPolicy) -> KnownPolicy:
+    """With those of the policy that ships, where this is the same."""
+    same = [each for each in _shipped(found.name) if each.content == found.content]
+    return same[0] if same else found
 
 
 def _unknown(name: str, known: Iterable[str], build: Path | None) -> str:
