@@ -44,7 +44,8 @@ def run(project: Path, *command: str) -> str:
 
 
 def module(project: Path, *command: str) -> str:
-    return run(project, sys.executable, "-m", *command)
+    """-B: Python leaves nothing in the folders, which other tests list."""
+    return run(project, sys.executable, "-B", "-m", *command)
 
 
 @pytest.mark.parametrize("form", FORMS)
