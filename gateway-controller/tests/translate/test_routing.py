@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -145,22 +146,37 @@ def without_mistakes(document: JsonObject) -> JsonObject:
     return document
 
 
-def engine_accepts(bundles: list[node_pb2.ApiBundle]) -> None:
-    """By the engine's own checks: internal/xds/controller_test.go reads the folder."""
-    with tempfile.TemporaryDirectory() as folder:
+EngineAccepts = Callable[[list[node_pb2.ApiBundle]], None]
+
+
+@pytest.fixture(scope="module")
+def engine_accepts(tmp_path_factory: pytest.TempPathFactory) -> EngineAccepts:
+    """By the engine's own checks: internal/xds/controller_test.go reads the folder. They are compiled once."""
+    program = tmp_path_factory.mktemp("engine") / "xds.test"
+    run(["go", "test", "-c", "-ldflags=-s -w", "-o", str(program), "./internal/xds"], ENGINE)
+
+    def engine_accepts(bundles: list[node_pb2.ApiBundle]) -> None:
+        folder = tmp_path_factory.mktemp("bundles")
         for index, bundle in enumerate(bundles):
-            (Path(folder) / f"{index}.bundle").write_bytes(bundle.SerializeToString())
-        command = ["go", "test", "-count=1", "-run", "TestBundlesOfTheControllerAreTaken", "./internal/xds"]
-        environment = os.environ | {"GATEWRIGHT_BUNDLES": folder}
-        done = subprocess.run(
-            command, cwd=ENGINE, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+            (folder / f"{index}.bundle").write_bytes(bundle.SerializeToString())
+        command = [str(program), "-test.v", "-test.run", "^TestBundlesOfTheControllerAreTaken$"]
+        said = run(command, ENGINE / "internal" / "xds", GATEWRIGHT_BUNDLES=str(folder))
+        assert "--- PASS: TestBundlesOfTheControllerAreTaken" in said
+
+    return engine_accepts
+
+
+def run(command: list[str], folder: Path, **environment: str) -> str:
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not shutil.which("go"), reason="the engine's checks are in Go")
-def test_envoy_and_the_engine_accept_any_valid_api(definitions: Definitions) -> None:
+def test_envoy_and_the_engine_accept_any_valid_api(definitions: Definitions, engine_accepts: EngineAccepts) -> None:
     """Many at once: both take longer to start than to look at an API."""
     found: list[node_pb2.ApiBundle] = []
 
@@ -183,7 +199,7 @@ def test_envoy_and_the_engine_accept_any_valid_api(definitions: Definitions) -> 
 
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not shutil.which("go"), reason="the engine's checks are in Go")
-def test_the_engine_accepts_all_that_we_render(definitions: Definitions) -> None:
+def test_the_engine_accepts_all_that_we_render(definitions: Definitions, engine_accepts: EngineAccepts) -> None:
     documents = [parse_yaml(path.read_bytes()) for path in sorted(GOLDEN.glob("*.in.yaml"))]
     engine_accepts([translate(validate(one, definitions, {}), definitions, SETTINGS).message for one in documents])
 
