@@ -34,6 +34,7 @@ FIELDS = [
     ("content-type", "application/grpc"),
 ]
 BLOCK = hpack.Encoder().encode(FIELDS)
+OF_NO_METHOD = hpack.Encoder().encode(FIELDS[1:])
 
 
 def frame(kind: int, flags: int = 0, number: int = 0, payload: bytes = b"") -> bytes:
@@ -145,7 +146,7 @@ VIOLATIONS = {
     "more settings than are answered": (CALM, 20_000 * frame(SETTINGS)),
     "more refused calls than are answered": (
         CALM,
-        b"".join(frame(HEADERS, WHOLE, number, hpack.Encoder().encode(FIELDS[1:])) for number in range(3, 40_003, 2)),
+        b"".join(frame(HEADERS, WHOLE, number, OF_NO_METHOD) for number in range(3, 40_003, 2)),
     ),
     "frames of no size": (PROTOCOL, setting(5, 0)),
     "frames of any size": (PROTOCOL, setting(5, 1 << 24)),
