@@ -9,7 +9,7 @@ from gatewright_cli.exchanges.line import duration
 from gatewright_cli.exchanges.paint import Paint, folded, safe, wrapped
 from gatewright_cli.exchanges.recorded import Change, Exchange, Execution, Failure
 from gatewright_cli.exchanges.source_lines import NO_SOURCES, Sources
-from gatewright_cli.exchanges.verdict import verdict
+from gatewright_cli.exchanges.verdict import comparison, verdict
 
 LABEL_WIDTH = 10
 
@@ -69,8 +69,9 @@ def _facts(exchange: Exchange) -> Iterator[tuple[str, str]]:
 
 
 def _execution(exchange: Exchange, execution: Execution, paint: Paint, sources: Sources) -> Iterator[str]:
-    shadow = f", shadow: nothing of it was applied{_comparison(exchange, execution)}" if execution.shadow else ""
-    heading = f"{execution.policy}, {execution.phase.replace('_', ' ')}: {execution.outcome}{shadow}"
+    shadow = ", shadow: nothing of it was applied" if execution.shadow else ""
+    compared = "; ".join(filter(None, [shadow, comparison(exchange, execution)]))
+    heading = f"{execution.policy}, {execution.phase.replace('_', ' ')}: {execution.outcome}{compared}"
     yield from (paint.bold(line) for line in wrapped(safe(heading), paint.width))
     if execution.reason:
         yield from (f"  {line}" for line in wrapped(safe(execution.reason), paint.width - 2))
@@ -89,17 +90,6 @@ def change_lines(change: Change, paint: Paint) -> Iterator[str]:
     yield from (f"  {line}" for line in folded(safe(differences.heading(change)), paint.width - 2))
     for line in differences.lines(change):
         yield from _difference(line, paint)
-
-
-def _comparison(exchange: Exchange, execution: Execution) -> str:
-    """What it is compared with."""
-    at, said = execution.compared_with, execution.comparison
-    if not said:
-        return ""
-    other = exchange.policies[at] if at is not None and at < len(exchange.policies) else ""
-    if not other:
-        return "; the same as no change" if said == "same" else "; it would change the exchange"
-    return f"; the same as {other}" if said == "same" else f"; it differs from {other}"
 
 
 def _difference(line: str, paint: Paint) -> Iterator[str]:

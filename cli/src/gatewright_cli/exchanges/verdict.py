@@ -1,89 +1,65 @@
-"""What became of an exchange, and because of whom, in words."""
+"""What became of an exchange, and because of whom: in the sentences of the Inspector's sentences.json."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from importlib import resources
 
-from gatewright_cli.exchanges.recorded import ANSWERED, CONTINUED, FAILED, Exchange, Execution
+from gatewright_cli.exchanges.recorded import ANSWERED, FAILED, Exchange, Execution, Failure
 
-SAID = {FAILED: "failed", CONTINUED: "failed and was passed over", ANSWERED: "answered"}
-
-ANSWERERS = {"proxy": "Envoy", "gateway": "the gateway"}
-
-
-def notes(exchange: Exchange) -> list[str]:
-    """In a few words each, once: the policies that failed or answered, and what else is out of the ordinary."""
-    return list(dict.fromkeys(_notes(exchange)))
-
-
-def _notes(exchange: Exchange) -> Iterator[str]:
-    for execution in exchange.executions:
-        said = SAID.get(execution.outcome)
-        if execution.shadow:
-            yield from _shadow_notes(execution)
-        elif said:
-            kind = f": {execution.failure.kind}" if execution.failure else ""
-            yield f"{execution.policy} {said}{kind}"
-    if who := ANSWERERS.get(exchange.answered_by):
-        yield f"{who} answered: {exchange.details}" if exchange.details else f"{who} answered"
-    if exchange.outcome == "cancelled":
-        yield "the client went away"
-    elif exchange.outcome == "failed":
-        yield f"failed: {exchange.error}" if exchange.error else "failed"
-
-
-def _shadow_notes(execution: Execution) -> Iterator[str]:
-    if execution.comparison == "different":
-        yield f"{execution.policy} in shadow: different"
-    elif execution.outcome == FAILED:
-        kind = f": {execution.failure.kind}" if execution.failure else ""
-        yield f"{execution.policy} in shadow: failed{kind}"
+TABLE = resources.files("gatewright_controller") / "inspector/static/lib/exchange/sentences.json"
+SENTENCES: dict[str, dict[str, list[str]]] = json.loads(TABLE.read_bytes())
+NAME = re.compile(r"\{(\w+)\}")
+CAUSES = {"policy": ANSWERED, "failure": FAILED}
 
 
 def verdict(exchange: Exchange) -> str:
     """One sentence: who answered what, and why."""
     if exchange.response is None:
-        return _unanswered(exchange)
-    return f"answered {exchange.response.status} by {_by(exchange)}"
+        return _sentence("unanswered", exchange.outcome, error=exchange.error)
+    cause = last_with(exchange, CAUSES.get(exchange.answered_by, ""))
+    facts = _facts(cause) if cause else {}
+    facts |= {"status": str(exchange.response.status), "answeredBy": exchange.answered_by, "details": exchange.details}
+    return _sentence("answered", exchange.answered_by, **facts)
 
 
-def _unanswered(exchange: Exchange) -> str:
-    reason = f": {exchange.error}" if exchange.error else ""
-    if exchange.outcome == "completed":
-        return "passed on; no policy looks at the response, so that the engine is not shown it"
-    if exchange.outcome == "cancelled":
-        return f"not answered, for the client went away{reason}"
-    return f"not answered{reason}"
+def notes(exchange: Exchange) -> list[str]:
+    """In a few words each, once: the policies that failed or answered, and what else is out of the ordinary."""
+    found = [_note(execution) for execution in exchange.executions]
+    found.append(_sentence("answerers", exchange.answered_by, details=exchange.details))
+    found.append(_sentence("outcomes", exchange.outcome, error=exchange.error))
+    return [note for note in dict.fromkeys(found) if note]
 
 
-def _by(exchange: Exchange) -> str:
-    match exchange.answered_by:
-        case "policy":
-            execution = last_with(exchange, ANSWERED)
-            return f"{execution.policy} in its {_phase(execution)} phase" if execution else "a policy"
-        case "failure":
-            execution = last_with(exchange, FAILED)
-            return _failing(execution) if execution else f"the gateway ({exchange.details})"
-        case "proxy":
-            return f"Envoy ({exchange.details})" if exchange.details else "Envoy"
-        case "gateway":
-            return f"the gateway ({exchange.details})"
-        case "upstream":
-            return "the upstream"
-    return exchange.answered_by or "nobody that is known"
-
-
-def _failing(execution: Execution) -> str:
-    failure = execution.failure
-    said = f": {failure.kind}: {failure.message}" if failure else ""
-    return f"the gateway, for {execution.policy} failed in its {_phase(execution)} phase{said}"
-
-
-def _phase(execution: Execution) -> str:
-    return execution.phase.replace("_", " ")
+def comparison(exchange: Exchange, execution: Execution) -> str:
+    """What a shadow attachment came to, beside what it is compared with."""
+    at = execution.compared_with
+    other = exchange.policies[at] if at is not None and at < len(exchange.policies) else ""
+    return _sentence("comparisons", execution.comparison, policy=other)
 
 
 def last_with(exchange: Exchange, outcome: str) -> Execution | None:
     """The last execution that came out like this and counted."""
     found = [one for one in exchange.executions if one.outcome == outcome and not one.shadow]
     return found[-1] if found else None
+
+
+def _note(execution: Execution) -> str:
+    if not execution.shadow:
+        return _sentence("executions", execution.outcome, **_facts(execution))
+    differs = execution.comparison == "different"
+    return _sentence("shadows", execution.comparison if differs else execution.outcome, **_facts(execution))
+
+
+def _facts(execution: Execution) -> dict[str, str]:
+    failure = execution.failure or Failure()
+    phase = execution.phase.replace("_", " ")
+    return {"policy": execution.policy, "phase": phase, "class": failure.kind, "message": failure.message}
+
+
+def _sentence(table: str, key: str, **facts: str) -> str:
+    """The first of the table's sentences for `key` all of whose names are known; "" where there is none."""
+    sentences = SENTENCES[table].get(key, SENTENCES[table].get("other", []))
+    known = (text for text in sentences if all(facts.get(name) for name in NAME.findall(text)))
+    return NAME.sub(lambda match: facts[match[1]], next(known, ""))

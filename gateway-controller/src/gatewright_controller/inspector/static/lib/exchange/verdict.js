@@ -1,17 +1,26 @@
-/** What became of an exchange, and because of whom, in the words of `gatewright explain` and `gatewright tail`. */
+/** What became of an exchange, and because of whom: in the sentences of sentences.json, as `gatewright explain` does. */
 
-import { ANSWERED, CANCELLED, CONTINUED, FAILED, phaseOf } from "./recorded.js";
+import { ANSWERED, FAILED, phaseOf } from "./recorded.js";
+import SENTENCES from "./sentences.json" with { type: "json" };
 
 /**
  * @typedef {import("./recorded.js").Exchange} Exchange
  * @typedef {import("./recorded.js").Execution} Execution
+ * @typedef {Record<string, string | undefined>} Facts  by the names that sentences have
  */
 
+const NAME = /\{(\w+)\}/g;
 /** @type {Record<string, string>} */
-const SAID = { [FAILED]: "failed", [CONTINUED]: "failed and was passed over", [ANSWERED]: "answered" };
+const CAUSES = { policy: ANSWERED, failure: FAILED };
 
-/** @type {Record<string, string>} */
-const ANSWERERS = { proxy: "Envoy", gateway: "the gateway" };
+/** One sentence: who answered what, and why. @param {Exchange} exchange */
+export function verdict(exchange) {
+  const { response, answeredBy = "", details, outcome, error } = exchange;
+  if (!response) return sentence(SENTENCES.unanswered, outcome, { error });
+  const cause = lastWith(exchange, CAUSES[answeredBy]);
+  const facts = { status: String(response.status ?? 0), answeredBy, details, ...(cause && factsOf(cause)) };
+  return sentence(SENTENCES.answered, answeredBy, facts);
+}
 
 /**
  * In a few words each: the policies that failed or answered, and what else is out of the ordinary.
@@ -19,73 +28,41 @@ const ANSWERERS = { proxy: "Envoy", gateway: "the gateway" };
  * @param {Exchange} exchange
  * @returns {string[]}
  */
-export function notes(exchange) {
-  const found = exchange.executions.map(noteOf).filter((note) => note !== "");
-  const who = ANSWERERS[exchange.answeredBy ?? ""];
-  if (who) found.push(exchange.details ? `${who} answered: ${exchange.details}` : `${who} answered`);
-  if (exchange.outcome === CANCELLED) found.push("the client went away");
-  if (exchange.outcome === FAILED) found.push(exchange.error ? `failed: ${exchange.error}` : "failed");
-  return [...new Set(found)];
+export function notes({ executions, answeredBy = "", details, outcome, error }) {
+  const found = executions.map(noteOf);
+  found.push(sentence(SENTENCES.answerers, answeredBy, { details }), sentence(SENTENCES.outcomes, outcome, { error }));
+  return [...new Set(found)].filter((note) => note !== "");
 }
 
 /** @param {Execution} execution */
-function noteOf({ policy, outcome, failure, shadow, comparison }) {
-  const kind = failure ? `: ${failure.class}` : "";
-  if (!shadow) return SAID[outcome] ? `${policy} ${SAID[outcome]}${kind}` : "";
-  if (comparison === "different") return `${policy} in shadow: different`;
-  return outcome === FAILED ? `${policy} in shadow: failed${kind}` : "";
+function noteOf(execution) {
+  const { shadow, comparison, outcome } = execution;
+  if (!shadow) return sentence(SENTENCES.executions, outcome, factsOf(execution));
+  return sentence(SENTENCES.shadows, comparison === "different" ? comparison : outcome, factsOf(execution));
 }
 
 /** What a shadow attachment came to, beside what it is compared with. @param {Exchange} exchange @param {Execution} execution */
 export function comparison({ policies = [] }, { comparison = "", comparedWith = -1 }) {
-  const other = policies[comparedWith];
-  if (!comparison) return "";
-  if (!other) return comparison === "same" ? "the same as no change" : "it would change the exchange";
-  return comparison === "same" ? `the same as ${other}` : `it differs from ${other}`;
+  return sentence(SENTENCES.comparisons, comparison, { policy: policies[comparedWith] });
 }
 
-/** One sentence: who answered what, and why. @param {Exchange} exchange */
-export function verdict(exchange) {
-  if (!exchange.response) return unanswered(exchange);
-  return `answered ${exchange.response.status ?? 0} by ${by(exchange)}`;
-}
-
-/** @param {Exchange} exchange */
-function unanswered({ outcome, error }) {
-  const reason = error ? `: ${error}` : "";
-  if (outcome === "completed") {
-    return "passed on; no policy looks at the response, so that the engine is not shown it";
-  }
-  return outcome === CANCELLED ? `not answered, for the client went away${reason}` : `not answered${reason}`;
-}
-
-/** @param {Exchange} exchange */
-function by(exchange) {
-  const { answeredBy = "", details = "" } = exchange;
-  switch (answeredBy) {
-    case "policy": {
-      const execution = lastWith(exchange, ANSWERED);
-      return execution ? `${execution.policy} in its ${phaseOf(execution)} phase` : "a policy";
-    }
-    case "failure": {
-      const execution = lastWith(exchange, FAILED);
-      return execution ? failing(execution) : `the gateway (${details})`;
-    }
-    case "proxy":
-      return details ? `Envoy (${details})` : "Envoy";
-    case "gateway":
-      return `the gateway (${details})`;
-    case "upstream":
-      return "the upstream";
-  }
-  return answeredBy || "nobody that is known";
-}
-
-/** @param {Execution} execution */
-function failing(execution) {
+/** @param {Execution} execution @returns {Facts} */
+function factsOf(execution) {
   const { policy, failure } = execution;
-  const said = failure ? `: ${failure.class}: ${failure.message}` : "";
-  return `the gateway, for ${policy} failed in its ${phaseOf(execution)} phase${said}`;
+  return { policy, phase: phaseOf(execution), class: failure?.class, message: failure?.message };
+}
+
+/**
+ * The first of the table's sentences for `key` all of whose names are known; "" where there is none.
+ *
+ * @param {Record<string, string[]>} table
+ * @param {string} key
+ * @param {Facts} facts
+ */
+function sentence(table, key, facts) {
+  const sentences = Object.hasOwn(table, key) ? table[key] : (table.other ?? []);
+  const found = sentences.find((text) => [...text.matchAll(NAME)].every(([, name]) => facts[name]));
+  return found?.replace(NAME, (_, name) => facts[name] ?? "") ?? "";
 }
 
 /**
