@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, WebError, sync_playwright
 
 from e2e.kit.places import ROOT
 
@@ -24,6 +24,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    "--process-per-site",  # a page of a shared context runs in the process of the one before it
     "--font-render-hinting=none",  # or letters' widths depend on what draws them
     "--force-color-profile=srgb",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
@@ -72,6 +73,54 @@ def browsing() -> Iterator[Browser]:
 @contextmanager
 def opened(browser: Browser, look: Look, origin: str, faults: Faults) -> Iterator[Page]:
     """A page in a context of its own, at no address yet."""
+    context = _new_context(browser, look, origin)
+    try:
+        with faults.watching(context, origin), _opened_in(context, look) as page:
+            yield page
+    finally:
+        context.close()
+
+
+class SharedContexts:
+    """One context for each look and origin, for pages that come one after the other.
+
+    A page finds its files in the cache, and what the browser has compiled of them in the process of a page that stays
+    open: it costs half of one in a new context. It finds no storage, no cookies and no permissions.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: dict[tuple[Look, str], BrowserContext] = {}
+
+    @contextmanager
+    def opened(self, look: Look, origin: str, faults: Faults) -> Iterator[Page]:
+        """A page at no address yet."""
+        if (look, origin) not in self._contexts:
+            self._contexts[look, origin] = _new_context(self._browser, look, origin)
+            _open_empty_page(self._contexts[look, origin], origin)
+        context = self._contexts[look, origin]
+        with faults.watching(context, origin), _opened_in(context, look) as page:
+            session = context.new_cdp_session(page)
+            session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+            session.detach()
+            yield page
+        context.clear_cookies()
+        context.clear_permissions()
+
+    def close(self) -> None:
+        for context in self._contexts.values():
+            context.close()
+
+
+def _open_empty_page(context: BrowserContext, origin: str) -> None:
+    """A page of the origin that asks its server for nothing, not even an icon."""
+    page = context.new_page()
+    page.route("**", lambda route: route.fulfill(content_type="text/html", body='<link rel="icon" href="data:,">'))
+    page.goto(origin)
+    page.unroute_all()
+
+
+def _new_context(browser: Browser, look: Look, origin: str) -> BrowserContext:
     context = browser.new_context(
         viewport={"width": look.width, "height": look.height},
         color_scheme="dark" if look.dark else "light",
@@ -83,14 +132,20 @@ def opened(browser: Browser, look: Look, origin: str, faults: Faults) -> Iterato
     )
     context.add_init_script(TELLS_VIOLATIONS)
     context.set_default_timeout(15_000)
-    faults.watch(context, origin)
+    return context
+
+
+@contextmanager
+def _opened_in(context: BrowserContext, look: Look) -> Iterator[Page]:
+    before = context.pages
     page = context.new_page()
     looks[page] = look
     try:
         yield page
     finally:
         del looks[page]
-        context.close()
+        for new in set(context.pages) - set(before):
+            new.close()
 
 
 looks: dict[Page, Look] = {}
@@ -109,7 +164,8 @@ class Faults:
         """Errors with this pattern (of `re`) are part of the test."""
         self._allowed.append(re.compile(pattern))
 
-    def watch(self, context: BrowserContext, origin: str) -> None:
+    @contextmanager
+    def watching(self, context: BrowserContext, origin: str) -> Iterator[None]:
         """All pages of the context, and their workers."""
 
         def leaves(request: Request) -> None:
@@ -117,9 +173,18 @@ class Faults:
             if address.scheme not in {"data", "blob"} and f"{address.scheme}://{address.netloc}" != origin:
                 self.found.append(f"a request that leaves {origin}: {request.method} {request.url}")
 
+        def uncaught(error: WebError) -> None:
+            self.found.append(f"an exception that nobody caught: {error.error}")
+
         context.on("request", leaves)
         context.on("console", self._console)
-        context.on("weberror", lambda error: self.found.append(f"an exception that nobody caught: {error.error}"))
+        context.on("weberror", uncaught)
+        try:
+            yield
+        finally:
+            context.remove_listener("request", leaves)
+            context.remove_listener("console", self._console)
+            context.remove_listener("weberror", uncaught)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":

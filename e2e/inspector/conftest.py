@@ -1,7 +1,7 @@
 """A gateway that only the Inspector's tests look at, and a browser that is signed in at its controller.
 
 `page` is wide and light; `narrow` and `dark` are what they say; `view` is each of the three in turn.
-Each has a context of its own, and fails the test if the page did what none may do (`Faults`).
+Each is a new page, and fails the test if it did what none may do (`Faults`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from e2e.inspector.chromium import DARK, LOOKS, NARROW, WIDE, Faults, Look, browsing, opened
+from e2e.inspector.chromium import DARK, LOOKS, NARROW, WIDE, Faults, Look, SharedContexts, browsing, opened
 from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import inspector_of, management_token, sign_in
 from e2e.inspector.pretended_node import PretendedNode
@@ -30,6 +30,7 @@ expect.set_options(timeout=20_000)  # on a busy machine
 PRETENDED_TOKEN = "the-token-of-a-controller-with-a-pretended-node"  # noqa: S105
 PretendedPage = tuple[Page, PretendedNode]
 Pretended = Callable[..., PretendedPage]
+KeptNode = tuple[str, PretendedNode]
 Documents = Mapping[str, str]
 Looking = Callable[[Look, Documents], Page]
 Open = Callable[[Look, str], Page]
@@ -54,6 +55,13 @@ def chromium() -> Iterator[Browser]:
     """One for all tests of this folder, and not of the session: others call asyncio.run in the same thread."""
     with browsing() as browser:
         yield browser
+
+
+@pytest.fixture(scope="package")
+def contexts(chromium: Browser) -> Iterator[SharedContexts]:
+    shared = SharedContexts(chromium)
+    yield shared
+    shared.close()
 
 
 @pytest.fixture(scope="package")
@@ -109,9 +117,18 @@ def open_page(
     faults: Faults,
     lone_controller: LoneController,  # noqa: ARG001 - pages are closed before it stops
 ) -> Iterator[Open]:
-    """`open_page(look, origin)` opens a page that is at no address yet, for tests that sign in by themselves."""
+    """`open_page(look, origin)` opens a page that is at no address yet, in a context of its own: for tests that sign in
+    by themselves, or whose controller is their own.
+    """
     with contextlib.ExitStack() as pages:
         yield lambda look, origin: pages.enter_context(opened(chromium, look, origin, faults))
+
+
+@pytest.fixture
+def next_page(contexts: SharedContexts, faults: Faults) -> Iterator[Open]:
+    """The same in a context that tests share, one after the other."""
+    with contextlib.ExitStack() as pages:
+        yield lambda look, origin: pages.enter_context(contexts.opened(look, origin, faults))
 
 
 @pytest.fixture
@@ -145,7 +162,7 @@ def with_samples(controller: LoneController, documents: Documents, rejects: Mapp
 
 
 @pytest.fixture(scope="module")
-def kept_node(inspected_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, PretendedNode]]:
+def kept_node(inspected_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeptNode]:
     """A node that tests of a file share, and its controller's origin."""
     controller = LoneController(inspected_build / "policy-definitions", tmp_path_factory.mktemp("kept"))
     try:
@@ -157,38 +174,38 @@ def kept_node(inspected_build: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def looking(kept_node: tuple[str, PretendedNode], open_page: Open) -> Looking:
+def looking(kept_node: KeptNode, next_page: Open) -> Looking:
     """`looking(look, documents)` is a page of `pretended`, for tests that only look: they share a controller."""
     origin, node = kept_node
 
     def made(look: Look, documents: Documents) -> Page:
         node.documents = dict(documents)
-        return sign_in(open_page(look, origin), origin, PRETENDED_TOKEN)
+        return sign_in(next_page(look, origin), origin, PRETENDED_TOKEN)
 
     return made
 
 
 @pytest.fixture
-def page(open_page: Open, inspected: Gateway) -> Page:
+def page(next_page: Open, inspected: Gateway) -> Page:
     """1280×800, light, signed in, at `#/`."""
-    return signed_in(open_page, WIDE, inspected)
+    return signed_in(next_page, WIDE, inspected)
 
 
 @pytest.fixture
-def narrow(open_page: Open, inspected: Gateway) -> Page:
+def narrow(next_page: Open, inspected: Gateway) -> Page:
     """360×740."""
-    return signed_in(open_page, NARROW, inspected)
+    return signed_in(next_page, NARROW, inspected)
 
 
 @pytest.fixture
-def dark(open_page: Open, inspected: Gateway) -> Page:
-    return signed_in(open_page, DARK, inspected)
+def dark(next_page: Open, inspected: Gateway) -> Page:
+    return signed_in(next_page, DARK, inspected)
 
 
 @pytest.fixture(params=LOOKS, ids=lambda look: look.name)
-def view(request: pytest.FixtureRequest, open_page: Open, inspected: Gateway) -> Page:
+def view(request: pytest.FixtureRequest, next_page: Open, inspected: Gateway) -> Page:
     """Wide, narrow and dark, one after the other: a test of this is three."""
-    return signed_in(open_page, request.param, inspected)
+    return signed_in(next_page, request.param, inspected)
 
 
 def signed_in(open_page: Open, look: Look, gateway: Gateway) -> Page:

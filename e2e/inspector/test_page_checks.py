@@ -20,8 +20,8 @@ GOOD = """<!doctype html><html lang="en"><title>Good</title><body><main><h1>Good
 
 
 @pytest.fixture
-def blank(open_page: Open) -> Page:
-    return open_page(WIDE, "http://127.0.0.1:1")
+def blank(next_page: Open) -> Page:
+    return next_page(WIDE, "http://127.0.0.1:1")
 
 
 def shows(page: Page, html: str) -> Page:

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 
 from e2e.inspector.accessibility import axe, keyboard, reflow
 from e2e.inspector.chromium import LOOKS, WIDE, Look
-from e2e.inspector.conftest import Looking, Pretended
+from e2e.inspector.conftest import KeptNode, Looking
 from e2e.inspector.pages import show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.sample_documents import metrics, well
@@ -190,9 +190,10 @@ def test_they_are_for_everybody(
     screenshot(page, name, mask=[page.locator(".horizontal")])
 
 
-def test_a_chart_says_its_values_in_three_ways(pretended: Pretended) -> None:
+def test_a_chart_says_its_values_in_three_ways(looking: Looking, kept_node: KeptNode) -> None:
     """As lines, to who goes through its times by keyboard, and as a table."""
-    steady, node = pretended(WIDE, well())
+    _, node = kept_node
+    steady = looking(WIDE, well())
     executions = iter(range(100, 100_000, 60))
 
     def more(asked: Request) -> None:
