@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -79,12 +80,20 @@ def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
 
 
 def read_junit(file: Path, folder: str) -> Iterator[Outcome]:
-    """What Node's reporter `junit` writes."""
+    """What Node's reporter `junit` writes. A file that cannot be loaded counts as a test of its own path."""
     for case in ElementTree.parse(file).getroot().iter("testcase"):  # noqa: S314 - our own runner wrote it
-        name, seconds = case.get("name", ""), float(case.get("time", 0))
-        outcome = "failed" if case.find("failure") is not None else "passed"
-        repeat = f"python tools/javascript.py --test --test-name-pattern '{re.escape(name)}'"
-        yield Outcome(f"{folder} {name}", outcome, seconds, seconds, 0.0, folder, repeat)
+        name = case.get("name", "").replace("&quot;", '"')  # the reporter escapes quotes twice
+        seconds = float(case.get("time", 0))
+        is_file = name.endswith(".test.js") and Path(name).is_absolute()
+        alone = [name] if is_file else ["--test-name-pattern", f"^{re.escape(name)}$"]
+        repeat = shlex.join(["python", "tools/javascript.py", "--test", *alone])
+        yield Outcome(f"{folder} {name}", _outcome_of_case(case), seconds, seconds, 0.0, folder, repeat)
+
+
+def _outcome_of_case(case: ElementTree.Element) -> str:
+    if case.find("failure") is not None:
+        return "failed"
+    return "passed" if case.find("skipped") is None else "skipped"
 
 
 def file_seconds(outcomes: Iterable[Outcome]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,21 @@ name = "e2e/pages"
 tests = ["e2e/pages"]
 depends = ["pages", "@all"]
 nightly = true
+"""
+OF_SCRIPTS = """
+[[component]]
+name = "scripts"
+tests = ["gateway-controller/tests/inspector/*.js"]
+depends = ["gateway-controller/src"]
+"""
+SCRIPT = """
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import test from "node:test";
+test('it says "right"', () => {
+  assert.equal(readFileSync(new URL("../../src/data.txt", import.meta.url), "utf8"), "right");
+});
+test("this one never runs", { skip: "it has a reason" }, () => {});
 """
 TRIES = """
 from pathlib import Path
@@ -141,6 +157,27 @@ def test_a_second_try_is_of_what_failed_alone_and_is_listed(project: Project) ->
     done = project.run("--second-try")
     assert done.returncode == 0
     assert project.run("--second-try").stdout.startswith("tests: words (SEED="), "what is unstable has not passed"
+
+
+def test_tests_of_javascript_run_in_node_and_are_left_out_and_repeated_as_others_are(project: Project) -> None:
+    shutil.copy(ROOT / "tools" / "javascript.py", project.folder / "tools")
+    project.write("tools/suite/components.toml", TABLE + OF_SCRIPTS)
+    project.write("gateway-controller/package.json", '{"type": "module"}')
+    project.write("gateway-controller/src/data.txt", "wrong")
+    project.write("gateway-controller/tests/inspector/says.test.js", SCRIPT)
+    project.write("gateway-controller/tests/inspector/broken.test.js", "import 'node:no-such-module';\n")
+    done = project.run("--part", "scripts")
+    assert done.stdout.endswith("tests: 0 passed, 2 failed, 1 skipped\n"), done.stdout + done.stderr
+    commands = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("  python tools/javascript")]
+    broken, says = sorted(commands, key=lambda command: "--test-name-pattern" in command)
+    assert broken[-1] == str(project.folder / "gateway-controller/tests/inspector/broken.test.js")
+    again = subprocess.run([sys.executable, *says[1:]], cwd=project.folder, capture_output=True, text=True, check=False)
+    assert 'it says "right"' in again.stdout
+    (project.folder / "gateway-controller/tests/inspector/broken.test.js").unlink()
+    project.write("gateway-controller/tests/inspector/says.test.js", SCRIPT.replace("skip:", "timeout: 9000, x:"))
+    project.write("gateway-controller/src/data.txt", "right")
+    assert project.run("--part", "scripts").stdout.endswith("tests: 2 passed, 0 failed, 0 skipped\n")
+    assert "tests: scripts is left out: it passed in this checkout" in project.run().stdout
 
 
 def test_a_run_that_did_not_come_to_its_tests_has_failed(project: Project) -> None:
