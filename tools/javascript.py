@@ -30,10 +30,10 @@ PROJECT = ROOT / "gateway-controller"
 """Where tsconfig.json and biome.jsonc are, which editors read too."""
 TESTS = "tests/inspector"
 """Has a tsconfig.json of its own, for the tests may use what Node.js has, and the pages may not."""
-OLDEST_NPM = 7
+OLDEST_NPM = (7,)
 """The first that reads this form of lock."""
-OLDEST_NODE = 20
-"""The first with all that the Inspector's modules use."""
+OLDEST_NODE = (20, 10)
+"""The first that loads what the Inspector's modules import as JSON."""
 
 
 def main() -> int:
@@ -122,21 +122,20 @@ def install(home: Path) -> None:
 
 def npm() -> tuple[str, ...]:
     own = shutil.which("npm")
-    if own and shutil.which("node") and major_version(own) >= OLDEST_NPM:
+    if own and shutil.which("node") and version(own) >= OLDEST_NPM:
         return (own,)
     return (str(of_wheel("npm")),)
 
 
 def node() -> Path:
     own = shutil.which("node")
-    return Path(own) if own and major_version(own) >= OLDEST_NODE else of_wheel("node")
+    return Path(own) if own and version(own) >= OLDEST_NODE else of_wheel("node")
 
 
-def major_version(program: str) -> int:
-    """0 where it does not say."""
+def version(program: str) -> tuple[int, ...]:
+    """() where it does not say."""
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    major = said.removeprefix("v").partition(".")[0]
-    return int(major) if major.isdigit() else 0
+    return tuple(int(number) for number in re.findall(r"\d+", said)[:3])
 
 
 def of_wheel(name: str) -> Path:
