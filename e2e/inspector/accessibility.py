@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,40 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from e2e.inspector.chromium import WIDE, looks
+from e2e.inspector.chromium import DARK, NARROW, WIDE, Look, looks, put_on
 
 HERE = Path(__file__).resolve().parent
-OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+CONTRAST = "color-contrast"
+OPTIONS: dict[Look, dict[str, Any]] = {
+    WIDE: {"rules": {"target-size": {"enabled": True}}},
+    NARROW: {"rules": {"target-size": {"enabled": True}, CONTRAST: {"enabled": False}}},
+    DARK: {"runOnly": [CONTRAST]},
+}
+"""By the page's look: narrow, the colours are those of the wide look; dark, nothing but colours is another."""
 IMPACTS = {"serious", "critical"}
 MOST_STOPS = 400
 
 
+def check_looks(page: Page, screenshot: Callable[[], None]) -> list[str]:
+    """All checks of this file of a page that is wide, then those that another look may fail in the narrow look and the
+    dark one, and a screenshot in each. Returns what Tab stopped at; the page is wide again.
+    """
+    axe(page)
+    stops = keyboard(page)
+    reflow(page)
+    screenshot()
+    for look in (NARROW, DARK):
+        put_on(page, look)
+        axe(page)
+        screenshot()
+    put_on(page, WIDE)
+    return stops
+
+
 def axe(page: Page) -> None:
     """Fails with what axe-core finds of impact serious or critical, and all that breaks WCAG's levels A and AA."""
-    found: list[dict[str, Any]] = Axe().run(page, options=OPTIONS).response["violations"]
+    options = {"resultTypes": ["violations"], **OPTIONS[looks.get(page, WIDE)]}
+    found: list[dict[str, Any]] = Axe().run(page, options=options).response["violations"]
     wrong = [each for each in found if each["impact"] in IMPACTS or any(tag[:4] == "wcag" for tag in each["tags"])]
     assert not wrong, f"axe-core, at {page.url}:\n" + "\n".join(_told(each) for each in wrong)
 
@@ -40,14 +63,12 @@ def _told(violation: dict[str, Any]) -> str:
 STOPS = (HERE / "keyboard.js").read_text()
 
 
-def keyboard(page: Page) -> list[str] | None:
-    """Goes through the page by Tab, and answers what it stopped at, in order.
+def keyboard(page: Page) -> list[str]:
+    """Goes through the page by Tab, from its top, and answers what it stopped at, in order.
 
     Fails where something interactive is not reached, where the focus is not to be seen or hidden behind something, and
-    where it is caught. In the wide look alone, for the others have the same stops: there it answers None.
+    where it is caught.
     """
-    if looks.get(page, WIDE) != WIDE:
-        return None
     page.evaluate(STOPS)
     stops, wrong = [], []
     for _ in range(MOST_STOPS):
@@ -71,10 +92,7 @@ WIDER = (HERE / "reflow.js").read_text()
 
 def reflow(page: Page) -> None:
     """Fails where the page has to be scrolled sideways: at a width of 320 px (400 % zoom), at 200 % zoom, and with
-    letters of twice the size. The page has its size again when this returns. In the wide look alone: the sizes are
-    those that it sets."""
-    if looks.get(page, WIDE) != WIDE:
-        return
+    letters of twice the size. The page has its size again when this returns."""
     for what, width, height, text in (
         ("320 px wide", 320, 640, "100%"), ("at 200 % zoom", 640, 400, "100%"), ("with large text", 1280, 800, "200%"),
     ):  # fmt: skip

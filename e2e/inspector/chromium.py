@@ -46,7 +46,6 @@ class Look:
 
 
 WIDE, NARROW, DARK = Look("wide"), Look("narrow", 360, 740), Look("dark", dark=True)
-LOOKS = (WIDE, NARROW, DARK)
 
 
 def program() -> str:
@@ -150,6 +149,14 @@ def _opened_in(context: BrowserContext, look: Look) -> Iterator[Page]:
 
 looks: dict[Page, Look] = {}
 """Of the pages that are open."""
+
+
+def put_on(page: Page, look: Look) -> None:
+    """Gives the page another look, and returns once it is drawn."""
+    page.set_viewport_size({"width": look.width, "height": look.height})
+    page.emulate_media(color_scheme="dark" if look.dark else "light")
+    page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+    looks[page] = look
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """A gateway that only the Inspector's tests look at, and a browser that is signed in at its controller.
 
-`page` is wide and light; `narrow` and `dark` are what they say; `view` is each of the three in turn.
+`page` is wide and light; `narrow` is what it says; `accessibility.check_looks` gives a page each look in turn.
 Each is a new page, and fails the test if it did what none may do (`Faults`).
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from e2e.inspector.chromium import DARK, LOOKS, NARROW, WIDE, Faults, Look, SharedContexts, browsing, opened
+from e2e.inspector.chromium import NARROW, WIDE, Faults, Look, SharedContexts, browsing, opened
 from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import inspector_of, management_token, sign_in
 from e2e.inspector.pretended_node import PretendedNode
@@ -195,17 +195,6 @@ def page(next_page: Open, inspected: Gateway) -> Page:
 def narrow(next_page: Open, inspected: Gateway) -> Page:
     """360×740."""
     return signed_in(next_page, NARROW, inspected)
-
-
-@pytest.fixture
-def dark(next_page: Open, inspected: Gateway) -> Page:
-    return signed_in(next_page, DARK, inspected)
-
-
-@pytest.fixture(params=LOOKS, ids=lambda look: look.name)
-def view(request: pytest.FixtureRequest, next_page: Open, inspected: Gateway) -> Page:
-    """Wide, narrow and dark, one after the other: a test of this is three."""
-    return signed_in(next_page, request.param, inspected)
 
 
 def signed_in(open_page: Open, look: Look, gateway: Gateway) -> Page:

@@ -1,10 +1,11 @@
-"""Ways about the Inspector: its address, signing in, going to a page."""
+"""Ways about the Inspector: its address, signing in, going to a page, what stands there by name."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from e2e.kit.gateway import Gateway
 
@@ -16,6 +17,12 @@ def inspector_of(gateway: Gateway) -> str:
 
 def management_token(gateway: Gateway) -> str:
     return (gateway.run_dir / "management-token").read_text().strip()
+
+
+def definitions_of(gateway: Gateway) -> Path:
+    """The folder that the controller reads definitions of policies from."""
+    arguments = Path(f"/proc/{gateway.pid('controller')}/cmdline").read_text().split("\0")
+    return Path(arguments[arguments.index("--definitions") + 1])
 
 
 def sign_in(page: Page, origin: str, token: str) -> Page:
@@ -40,3 +47,15 @@ def show(page: Page, fragment: str) -> Page:
     )
     expect(page.locator("main h1:not([data-before])").first).to_be_visible()
     return page
+
+
+def figure(page: Page, name: str) -> Locator:
+    return page.locator(".figures > div").filter(has=page.get_by_text(name, exact=True)).locator("dd")
+
+
+def table(page: Page, name: str) -> Locator:
+    return page.get_by_role("region", name=name, exact=True)
+
+
+def trouble_titles(page: Page) -> list[str]:
+    return page.locator(".troubles h3").all_inner_texts()

@@ -19,7 +19,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 from PIL.PngImagePlugin import PngInfo
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import FloatRect, Locator, Page
 
 from e2e.inspector.chromium import looks
 from e2e.kit.places import ROOT
@@ -31,7 +31,7 @@ COLOURS = 16
 STRICT = bool(os.environ.get("STRICT_SCREENSHOTS"))
 SECONDS = 10.0
 """How long a page may take to come to rest."""
-HIGHEST = 1600
+WIDEST, HIGHEST = 10_000, 1600
 """Pixels of a page that are compared."""
 
 STRICT_LEVEL, STRICT_SHARE = 48, 0.0005
@@ -89,9 +89,13 @@ class Screenshots:
 def _taken(page: Page, mask: Sequence[Locator], of: Locator | None) -> Image.Image:
     page.evaluate(STEADY)
     how: dict[str, Any] = {"animations": "disabled", "caret": "hide", "scale": "css", "mask_color": "#808080"}
-    data = of.screenshot(mask=list(mask), **how) if of else page.screenshot(full_page=True, mask=list(mask), **how)
-    image = Image.open(io.BytesIO(data)).convert("RGB")
-    return image.crop((0, 0, image.width, min(image.height, HIGHEST)))
+    clip: FloatRect = {"x": 0, "y": 0, "width": WIDEST, "height": HIGHEST}  # what is outside of the page is cut off
+    data = (
+        of.screenshot(mask=list(mask), **how)
+        if of
+        else page.screenshot(full_page=True, clip=clip, mask=list(mask), **how)
+    )
+    return Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def _at_rest(take: functools.partial[Image.Image]) -> Image.Image:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from e2e.inspector.accessibility import axe, keyboard, reflow
+from e2e.inspector.accessibility import axe, check_looks
 from e2e.inspector.chromium import Faults
-from e2e.inspector.pages import show
+from e2e.inspector.pages import definitions_of, show
 from e2e.inspector.sample import sample_apis
 from e2e.inspector.screenshots import Screenshots
 from e2e.kit.gateway import Gateway, Json, api, attach
@@ -45,13 +44,10 @@ def names(page: Page) -> list[str]:
     return rows(page).locator("th a").all_inner_texts()
 
 
-def test_all_apis(view: Page, screenshot: Screenshots) -> None:
-    show(view, "#/apis")
-    expect(rows(view)).to_have_count(len(SAMPLES))
-    axe(view)
-    keyboard(view)
-    reflow(view)
-    screenshot(view, "apis")
+def test_all_apis(page: Page, screenshot: Screenshots) -> None:
+    show(page, "#/apis")
+    expect(rows(page)).to_have_count(len(SAMPLES))
+    check_looks(page, lambda: screenshot(page, "apis"))
 
 
 def test_apis_are_found_by_what_they_are_called_and_by_their_state(page: Page) -> None:
@@ -84,16 +80,21 @@ def test_the_list_follows_what_happens_and_the_focus_stays(
     expect(page.get_by_role("link", name="plain", exact=True)).to_be_focused()
 
 
-def test_one_api(view: Page, screenshot: Screenshots) -> None:
-    show(view, "#/apis/orders")
-    expect(view.get_by_role("region", name="Nodes")).to_be_visible()
-    view.get_by_text("As YAML").click()
-    expect(view.get_by_label("The API as YAML")).to_contain_text("kind: Api")
-    axe(view)
-    keyboard(view)
-    reflow(view)
-    view.get_by_text("As YAML").click()
-    screenshot(view, "api")
+def test_one_api(page: Page, screenshot: Screenshots) -> None:
+    show(page, "#/apis/orders")
+    expect(page.get_by_role("region", name="Nodes")).to_be_visible()
+
+    def turn_yaml() -> None:
+        page.get_by_text("As YAML").click()
+
+    def shot() -> None:
+        turn_yaml()
+        screenshot(page, "api")
+        turn_yaml()
+
+    turn_yaml()
+    expect(page.get_by_label("The API as YAML")).to_contain_text("kind: Api")
+    check_looks(page, shot)
 
 
 def test_an_api_shows_the_chains_of_its_operations_at_their_versions(
@@ -163,12 +164,6 @@ def test_what_a_node_says_of_an_api_is_shown(page: Page, gateway: Gateway, added
             for name in added:
                 client.delete(f"/v1/apis/{name}", params={"wait": "15"})
             assert client.post("/v1/policies/reload").is_success
-
-
-def definitions_of(gateway: Gateway) -> Path:
-    """The folder that the controller reads definitions from."""
-    arguments = Path(f"/proc/{gateway.pid('controller')}/cmdline").read_text().split("\0")
-    return Path(arguments[arguments.index("--definitions") + 1])
 
 
 def test_an_api_is_deleted_by_who_writes_its_name(

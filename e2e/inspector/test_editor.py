@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Dialog, Locator, Page, expect
 
-from e2e.inspector.accessibility import axe, keyboard, reflow
+from e2e.inspector.accessibility import axe, check_looks
 from e2e.inspector.chromium import Faults
 from e2e.inspector.pages import management_token, show
 from e2e.inspector.screenshots import Screenshots
@@ -339,19 +339,13 @@ def test_keys_leave_the_text_and_move_its_lines(page: Page, still: str) -> None:
     assert area.input_value() == before, "all of it can be undone"
 
 
-def test_the_editor_is_for_everybody(view: Page, still: str, screenshot: Screenshots, faults: Faults) -> None:
+def test_the_editor_is_for_everybody(page: Page, still: str, screenshot: Screenshots, faults: Faults) -> None:
     faults.allow("status of 422")
-    editor(view, still)
-    change(view, "headerValue: before", "headerValue: after")
-    expect(said(view)).to_have_text(re.compile("^Valid. 1 line"))
-    axe(view)
-    keyboard(view)
-    reflow(view)
-    screenshot(view, "editor")
-    change(view, "version: v1.0", "version: 1.0")
-    change(view, "path: /items/{id}", "path: items/{id}")
-    expect(said(view)).to_have_text(re.compile("^2 mistakes"))
-    axe(view)
-    keyboard(view)
-    reflow(view)
-    screenshot(view, "editor-mistakes")
+    editor(page, still)
+    change(page, "headerValue: before", "headerValue: after")
+    expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
+    check_looks(page, lambda: screenshot(page, "editor"))
+    change(page, "version: v1.0", "version: 1.0")
+    change(page, "path: /items/{id}", "path: items/{id}")
+    expect(said(page)).to_have_text(re.compile("^2 mistakes"))
+    check_looks(page, lambda: screenshot(page, "editor-mistakes"))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from e2e.inspector.accessibility import axe, keyboard, reflow
+from e2e.inspector.accessibility import axe, check_looks, reflow
 from e2e.inspector.chromium import WIDE, Faults
 from e2e.inspector.conftest import Open, signed_in
 from e2e.inspector.exchanges import asked, keeping, last_id, passed, rows, watch, watching
@@ -34,19 +34,15 @@ def get(gateway: Gateway, path: str, **headers: str) -> int:
     return httpx.get(f"{gateway.url}{path}", headers=headers, timeout=30).status_code
 
 
-def test_the_list_is_for_everybody(view: Page, gateway: Gateway, screenshot: Screenshots) -> None:
+def test_the_list_is_for_everybody(page: Page, gateway: Gateway, screenshot: Screenshots) -> None:
     forget(gateway)
-    watch(view)
+    watch(page)
     ask_each(gateway)
-    passed(view, OF_POLICIES)
-    expect(rows(view)).to_have_count(OF_POLICIES)
-    axe(view)
-    reflow(view)
-    view.reload()  # Tab begins at the top
-    expect(rows(view)).to_have_count(OF_POLICIES)
-    keyboard(view)
-    view.get_by_text("Recordings", exact=True).click()
-    screenshot(view, "exchanges", mask=[view.locator(".counts")])
+    passed(page, OF_POLICIES)
+    page.reload()
+    expect(rows(page)).to_have_count(OF_POLICIES)
+    page.get_by_text("Recordings", exact=True).click()
+    check_looks(page, lambda: screenshot(page, "exchanges", mask=[page.locator(".counts")]))
 
 
 def test_what_ends_is_shown_with_who_answered(page: Page, gateway: Gateway) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,16 +11,12 @@ import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
-from e2e.inspector.chromium import WIDE
-from e2e.inspector.conftest import Open
-from e2e.inspector.lone_controller import LoneController
-from e2e.inspector.pages import show, sign_in
+from e2e.inspector.pages import definitions_of, show
 from e2e.kit.gateway import Gateway, api, attach
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
 NAME = "hostile-text"
 MARKUP = """<img src=x onerror="globalThis.ran = true">'"`{{7*7}}</td></script><script>globalThis.ran = true</script>"""
-TOKEN = "the-token-of-these-tests"  # noqa: S105
 
 
 def check(page: Page) -> None:
@@ -79,20 +73,26 @@ def hostile_reply(_: Recorded) -> Reply:
     return Reply(200, [("content-type", "text/html"), ("x-markup", MARKUP)], MARKUP.encode())
 
 
-def test_what_a_policys_author_says(open_page: Open, lone_controller: LoneController, tmp_path: Path) -> None:
-    """Of a definition: its names, its descriptions, its schema."""
-    folder = tmp_path / "definitions"
-    shutil.copytree(lone_controller.definitions, folder)
-    file = next(folder.glob("raise-error-*.yaml"))
-    definition = yaml.safe_load(file.read_text())
-    definition |= {"displayName": MARKUP, "description": MARKUP}
+@pytest.fixture
+def hostile_policy(gateway: Gateway) -> Iterator[str]:
+    """The name of a policy whose author writes markup wherever free text is taken; no node has it."""
+    folder = definitions_of(gateway)
+    definition = yaml.safe_load(next(folder.glob("raise-error-*.yaml")).read_text())
+    definition |= {"name": NAME, "displayName": MARKUP, "description": MARKUP}
     definition["parameters"]["properties"]["message"] |= {"description": MARKUP, "default": MARKUP}
+    file = folder / f"{NAME}-v1.0.0.yaml"
     file.write_text(json.dumps(definition))
-    lone_controller.definitions = folder
-    lone_controller.start(TOKEN)
-    page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
-    for fragment in ("#/policies", "#/policies/raise-error/v1.0.0"):
+    with gateway.controller() as client:
+        assert client.post("/v1/policies/reload").is_success
+        yield NAME
+        file.unlink()
+        assert client.post("/v1/policies/reload").is_success
+
+
+def test_what_a_policys_author_says(page: Page, hostile_policy: str) -> None:
+    """Of a definition: its names, its descriptions, its schema."""
+    for fragment in ("#/policies", f"#/policies/{hostile_policy}/v1.0.0"):
         show(page, fragment)
-        expect(page.locator("main")).to_contain_text("raise-error")
+        expect(page.locator("main")).to_contain_text(hostile_policy)
         expect(page.locator("main")).to_contain_text("globalThis.ran")
         check(page)

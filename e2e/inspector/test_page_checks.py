@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page
 
 from e2e.inspector import screenshots
-from e2e.inspector.accessibility import axe, keyboard, reflow
-from e2e.inspector.chromium import WIDE, Faults
+from e2e.inspector.accessibility import axe, check_looks, keyboard, reflow
+from e2e.inspector.chromium import DARK, NARROW, WIDE, Faults, Look, looks, put_on
 from e2e.inspector.conftest import Open
 
 MOST_BYTES = 2_000_000
@@ -36,39 +36,67 @@ def test_what_is_right_is_left(blank: Page) -> None:
     reflow(blank)
 
 
-@pytest.mark.parametrize(
-    ("instead", "of", "found"),
-    [
-        ("<input>", "<label>Name <input></label>", "label (critical)"),
-        ("<button style='color: #999; background: #fff'>Save</button>", SAVE, "color-contrast (serious)"),
-        ("<button aria-pressed='perhaps'>Save</button>", SAVE, "aria-valid-attr-value (critical)"),
-        ("<html>", '<html lang="en">', "html-has-lang (serious)"),
-        ("<a href='#x' style='font: 3px a; display: block; width: 4px'>E</a><a href='#y' style='font: 3px a'>F</a>",
-         '<a href="#x">Elsewhere</a>', "target-size (serious)"),
-    ],
-)  # fmt: skip
-def test_axe_finds(blank: Page, instead: str, of: str, found: str) -> None:
-    assert of in GOOD
-    with pytest.raises(AssertionError) as caught:
-        axe(shows(blank, GOOD.replace(of, instead)))
-    assert f"  {found}: " in str(caught.value)
+AXE = {
+    "label (critical)": ("<label>Name <input></label>", "<input>"),
+    "color-contrast (serious)": (SAVE, "<button style='color: #999; background: #fff'>Save</button>"),
+    "aria-valid-attr-value (critical)": (SAVE, "<button aria-pressed='perhaps'>Save</button>"),
+    "html-has-lang (serious)": ('<html lang="en">', "<html>"),
+    "target-size (serious)": (
+        '<a href="#x">Elsewhere</a>',
+        "<a href='#x' style='font: 3px a; display: block; width: 4px'>E</a><a href='#y' style='font: 3px a'>F</a>",
+    ),
+}
+
+
+@pytest.mark.parametrize("look", [WIDE, NARROW, DARK], ids=lambda look: look.name)
+def test_axe_finds(blank: Page, look: Look) -> None:
+    """In each look what may be another there: narrow all but the colours, dark the colours alone."""
+    put_on(blank, look)
+    for found, (part, instead) in AXE.items():
+        assert part in GOOD
+        shows(blank, GOOD.replace(part, instead))
+        if look == WIDE or (look == DARK) == found.startswith("color-contrast"):
+            with pytest.raises(AssertionError) as caught:
+                axe(blank)
+            assert f"  {found}: " in str(caught.value)
+        else:
+            axe(blank)
 
 
 @pytest.mark.parametrize(
-    ("instead", "found"),
+    ("condition", "style", "found"),
     [
-        ("<style>button { outline: none }</style><button>Save</button>", "“Save”: nothing shows that it has the focus"),
-        ("<button style='position: absolute; left: -999px'>Save</button>", "“Save”: it is outside of what is shown"),
-        (f"{SAVE}<p style='position: fixed; inset: 0; margin: 0; background: red'>All</p>", "it is behind <p> “All”"),
-        ("<button onfocus='this.blur()'>Save</button>", "“Save”: Tab does not reach it"),
-        ("<button onkeydown='if (event.key === `Tab`) event.preventDefault()'>Save</button>",
-         "“Elsewhere”: Tab does not reach it"),
+        ("max-width: 40rem", "font: 3px a; display: block; width: 4px", "target-size"),
+        ("prefers-color-scheme: dark", "color: #555; background: #444", "color-contrast"),
     ],
-)  # fmt: skip
-def test_the_keyboard_finds(blank: Page, instead: str, found: str) -> None:
-    with pytest.raises(AssertionError) as caught:
-        keyboard(shows(blank, GOOD.replace(SAVE, instead)))
-    assert found in str(caught.value)
+    ids=["narrow", "dark"],
+)
+def test_what_is_wrong_in_one_look_alone_is_found(blank: Page, condition: str, style: str, found: str) -> None:
+    rule = f"<style>@media ({condition}) {{ p a {{ {style} }} }}</style>"
+    links = '<p><a href="#y">One</a> <a href="#z" style="margin-left: 20px">Other</a></p>'
+    shows(blank, GOOD.replace(SAVE, f"{rule}{SAVE}{links}"))
+    taken: list[Look] = []
+    with pytest.raises(AssertionError, match=found):
+        check_looks(blank, lambda: taken.append(looks[blank]))
+    assert WIDE in taken
+
+
+KEYBOARD = {
+    "“Save”: nothing shows that it has the focus": f"<style>button {{ outline: none }}</style>{SAVE}",
+    "“Save”: it is outside of what is shown": "<button style='position: absolute; left: -999px'>Save</button>",
+    "it is behind <p> “All”": f"{SAVE}<p style='position: fixed; inset: 0; margin: 0; background: red'>All</p>",
+    "“Save”: Tab does not reach it": "<button onfocus='this.blur()'>Save</button>",
+    "“Elsewhere”: Tab does not reach it": (
+        "<button onkeydown='if (event.key === `Tab`) event.preventDefault()'>Save</button>"
+    ),
+}
+
+
+def test_the_keyboard_finds(blank: Page) -> None:
+    for found, instead in KEYBOARD.items():
+        with pytest.raises(AssertionError) as caught:
+            keyboard(shows(blank, GOOD.replace(SAVE, instead)))
+        assert found in str(caught.value)
 
 
 def test_the_focus_may_be_shown_around_what_has_it(blank: Page) -> None:
@@ -76,17 +104,18 @@ def test_the_focus_may_be_shown_around_what_has_it(blank: Page) -> None:
     assert "<button> “Save”" in (keyboard(shows(blank, GOOD.replace(SAVE, around))) or ())
 
 
-@pytest.mark.parametrize(
-    ("style", "where"),
-    [("width: 330px", "320 px wide"), ("min-width: 25rem", "320 px wide"), ("max-width: 100%", "")],
-)  # fmt: skip
-def test_reflow_finds(blank: Page, style: str, where: str) -> None:
-    shows(blank, GOOD.replace("<h1>", f"<h1 style='{style}'>"))
-    if not where:
-        return reflow(blank)
-    with pytest.raises(AssertionError, match=rf"{where}.*\n.*<h1 .*“Good”"):
-        reflow(blank)
-    return None
+def test_reflow_finds(blank: Page) -> None:
+    for style, where in {
+        "width: 330px": "320 px wide",
+        "min-width: 25rem": "320 px wide",
+        "max-width: 100%": "",
+    }.items():
+        shows(blank, GOOD.replace("<h1>", f"<h1 style='{style}'>"))
+        if not where:
+            reflow(blank)
+            continue
+        with pytest.raises(AssertionError, match=rf"{where}.*\n.*<h1 .*“Good”"):
+            reflow(blank)
 
 
 def test_faults_are_found(blank: Page, faults: Faults) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import re
 from collections.abc import Iterator
 
@@ -10,10 +11,10 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
-from e2e.inspector.accessibility import axe, keyboard, reflow
-from e2e.inspector.chromium import LOOKS, WIDE, Look
+from e2e.inspector.accessibility import check_looks
+from e2e.inspector.chromium import WIDE
 from e2e.inspector.conftest import KeptNode, Looking
-from e2e.inspector.pages import show
+from e2e.inspector.pages import figure, show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.sample_documents import metrics, well
 from e2e.inspector.screenshots import Screenshots
@@ -39,10 +40,6 @@ def cells(page: Page, name: str) -> list[str]:
 def milliseconds(text: str) -> float:
     value, unit = text.split()
     return float(value) * UNITS[unit]
-
-
-def figure(page: Page, name: str) -> Locator:
-    return page.locator(".figures > div").filter(has=page.get_by_text(name, exact=True)).locator("dd")
 
 
 def settled(gateway: Gateway) -> Scrape:
@@ -170,24 +167,15 @@ def drawn(page: Page) -> None:
         expect(slider).not_to_have_attribute("aria-valuetext", "nothing is measured yet")
 
 
-@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
-@pytest.mark.parametrize(
-    ("fragment", "name"),
-    [("#/policies", "policies"), ("#/policies/add-headers/v1.0.0", "policy")],
-    ids=["list", "one"],
-)
-def test_they_are_for_everybody(
-    look: Look, looking: Looking, screenshot: Screenshots, fragment: str, name: str
-) -> None:
-    page = looking(look, well())
-    show(page, fragment)
-    expect(page.locator("table:visible").first).to_be_visible()
-    drawn(page)
-    axe(page)
-    stops = keyboard(page)
-    assert stops is None or any("“Work”" in stop for stop in stops) is (name == "policy")
-    reflow(page)
-    screenshot(page, name, mask=[page.locator(".horizontal")])
+def test_they_are_for_everybody(looking: Looking, screenshot: Screenshots) -> None:
+    page = looking(WIDE, well())
+    for fragment, name in (("#/policies", "policies"), ("#/policies/add-headers/v1.0.0", "policy")):
+        show(page, fragment)
+        expect(page.locator("table:visible").first).to_be_visible()
+        drawn(page)
+        shot = functools.partial(screenshot, page, name, mask=[page.locator(".horizontal")])
+        stops = check_looks(page, shot)
+        assert any("“Work”" in stop for stop in stops) is (name == "policy")
 
 
 def test_a_chart_says_its_values_in_three_ways(looking: Looking, kept_node: KeptNode) -> None:

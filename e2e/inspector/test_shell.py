@@ -8,8 +8,8 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
-from e2e.inspector.accessibility import axe, keyboard, reflow
-from e2e.inspector.chromium import LOOKS, WIDE, Faults, Look
+from e2e.inspector.accessibility import axe, check_looks, keyboard, reflow
+from e2e.inspector.chromium import WIDE, Faults
 from e2e.inspector.conftest import Open
 from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import inspector_of, management_token, show, sign_in
@@ -37,34 +37,34 @@ def heading(page: Page, text: str) -> Locator:
     return page.get_by_role("heading", level=1, name=text)
 
 
-def test_the_frame_is_for_everybody(view: Page) -> None:
-    axe(view)
-    stops = keyboard(view)
-    assert stops is None or stops[:3] == ["<a> “Skip to the content”", "<a> “Gatewright”", "<a> “Overview”"]
-    reflow(view)
+def test_the_frame_is_for_everybody(page: Page) -> None:
+    """The frame around a page that has nothing; those that have something are looked at where they are tested."""
+    show(page, "#/nothing/here")
+    expect(heading(page, "There is no such page")).to_be_visible()
+    expect(page).to_have_title(re.compile("^No such page"))
+    axe(page)
+    assert keyboard(page)[:3] == ["<a> “Skip to the content”", "<a> “Gatewright”", "<a> “Overview”"]
+    reflow(page)
 
 
 # ---------------------------------------------------------------- signing in
 
 
-@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.name)
 def test_who_is_not_signed_in_is_asked_for_the_token(
-    look: Look, open_page: Open, gateway: Gateway, faults: Faults, screenshot: Screenshots
+    next_page: Open, gateway: Gateway, faults: Faults, screenshot: Screenshots
 ) -> None:
     faults.allow(REFUSED)
-    page = open_page(look, inspector_of(gateway))
+    page = next_page(WIDE, inspector_of(gateway))
     page.goto("/")
     expect(dialog(page)).to_be_visible()
     expect(page.get_by_label("Management token")).to_be_focused()
     axe(page)
-    stops = keyboard(page)
-    wanted = ["<input id=token> “token”", "<button> “Sign in”"]
-    assert stops is None or stops == wanted, "expected nothing behind the dialog"
-    reflow(page)
+    fill_in(page, "clé")
+    expect(dialog(page).get_by_role("alert")).to_contain_text("printable ASCII")
     fill_in(page, "no-such-token")
     expect(dialog(page).get_by_role("alert")).to_have_text("The controller does not take this token.")
-    axe(page)
-    screenshot(page, "sign-in", of=dialog(page))
+    stops = check_looks(page, lambda: screenshot(page, "sign-in", of=dialog(page)))
+    assert stops == ["<input id=token> “token”", "<button> “Sign in”"], "expected nothing behind the dialog"
     page.keyboard.press("Escape")
     expect(dialog(page)).to_be_visible()
     fill_in(page, management_token(gateway))
@@ -72,14 +72,6 @@ def test_who_is_not_signed_in_is_asked_for_the_token(
     expect(dialog(page)).to_be_hidden()
     page.reload()
     expect(heading(page, "Overview")).to_be_visible()
-
-
-def test_a_token_that_no_header_holds_is_refused_by_the_page(open_page: Open, gateway: Gateway, faults: Faults) -> None:
-    faults.allow(REFUSED)
-    page = open_page(WIDE, inspector_of(gateway))
-    page.goto("/")
-    fill_in(page, "clé")
-    expect(dialog(page).get_by_role("alert")).to_contain_text("printable ASCII")
 
 
 def test_the_token_of_the_address_is_kept_for_the_tab_and_nowhere_else(
@@ -108,15 +100,11 @@ def test_the_token_of_the_address_is_kept_for_the_tab_and_nowhere_else(
     assert TOKEN not in lone_controller.log()
 
 
-def test_another_tab_is_not_signed_in(page: Page, faults: Faults) -> None:
+def test_signing_in_is_of_one_tab_and_ends_with_signing_out(page: Page, faults: Faults) -> None:
     faults.allow(REFUSED)
     other = page.context.new_page()
     other.goto("/")
     expect(dialog(other)).to_be_visible()
-
-
-def test_who_signs_out_is_asked_again(page: Page, faults: Faults) -> None:
-    faults.allow(REFUSED)
     page.get_by_role("button", name="Sign out").click()
     expect(dialog(page)).to_be_visible()
     assert page.evaluate("() => sessionStorage.length") == 0
@@ -166,13 +154,6 @@ def test_the_first_tab_leads_past_the_menu(page: Page) -> None:
     assert page.evaluate("() => document.querySelector('main').contains(document.activeElement)")
 
 
-def test_an_address_that_is_no_page_says_so(page: Page) -> None:
-    show(page, "#/nothing/here")
-    expect(heading(page, "There is no such page")).to_be_visible()
-    expect(page).to_have_title(re.compile("^No such page"))
-    axe(page)
-
-
 # ---------------------------------------------------------------- colours
 
 
@@ -202,12 +183,14 @@ def test_colours_are_the_systems_until_somebody_chooses(page: Page) -> None:
 # ---------------------------------------------------------------- the controller goes away, or is another one
 
 
-def test_a_controller_that_does_not_answer_is_waited_for(
+def test_a_controller_that_goes_away_is_waited_for(
     open_page: Open, lone_controller: LoneController, faults: Faults
 ) -> None:
-    faults.allow(AWAY)
+    """By a page that is shown, by one that is asked for meanwhile, and where the token is another one afterwards."""
+    faults.allow(f"{REFUSED}|{AWAY}")
     lone_controller.start(TOKEN)
     page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
+    page.evaluate("() => { globalThis.sameDocument = true; }")
     lone_controller.stop()
     told = page.get_by_role("status").filter(has_text="The controller does not answer")
     expect(told).to_be_visible()
@@ -217,13 +200,6 @@ def test_a_controller_that_does_not_answer_is_waited_for(
     expect(heading(page, "Overview")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
 
-
-def test_who_comes_while_it_is_away_sees_the_page_once_it_is_there(
-    open_page: Open, lone_controller: LoneController, faults: Faults
-) -> None:
-    faults.allow(AWAY)
-    lone_controller.start(TOKEN)
-    page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
     show(page, "#/nothing/here")
     lone_controller.stop()
     page.get_by_role("link", name="Overview").click()
@@ -232,14 +208,6 @@ def test_who_comes_while_it_is_away_sees_the_page_once_it_is_there(
     expect(heading(page, "Overview")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
 
-
-def test_a_token_that_is_taken_no_more_is_asked_for_over_the_same_page(
-    open_page: Open, lone_controller: LoneController, faults: Faults
-) -> None:
-    faults.allow(f"{REFUSED}|{AWAY}")
-    lone_controller.start(TOKEN)
-    page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
-    page.evaluate("() => { globalThis.sameDocument = true; }")
     lone_controller.stop()
     lone_controller.start(OTHER)
     expect(dialog(page)).to_be_visible()
@@ -287,15 +255,3 @@ def test_the_policy_holds_in_this_browser(page: Page, faults: Faults) -> None:
         with pytest.raises(AssertionError, match="content security policy"):
             faults.check()
         faults.found.clear()
-
-
-def test_nothing_is_asked_of_anybody_else(page: Page) -> None:
-    """There is no network for this browser but its own machine; and the page asks nobody else there either."""
-    origin = page.url.partition("/#")[0]
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.reload()
-    for fragment in MENU.values():
-        show(page, fragment)
-    assert len(asked) > 10
-    assert [each for each in asked if not each.startswith(f"{origin}/")] == []

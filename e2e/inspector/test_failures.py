@@ -1,10 +1,11 @@
-"""What pages of exchanges say where something dies, or keeps silent; and what they never say.
+"""What pages say where something dies, hangs or keeps silent; and what they never say.
 
 On a gateway of their own: its processes are killed.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -30,10 +31,12 @@ from e2e.inspector.exchanges import (
     watch,
     watching,
 )
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
+from e2e.inspector.pages import figure, show, table, trouble_titles
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
 from e2e.kit.recorded import admin, forget, recorded, recording
 from e2e.kit.upstream import Upstream
 
+pytestmark = pytest.mark.timeout(240)
 PLANTED = {
     name: f"planted{number}Zq8Rt5Wx2"
     for number, name in enumerate(["bearer", "cookie", "query", "parameter", "body", "answer"])
@@ -47,7 +50,8 @@ TRIES_AGAIN = """() => document.querySelector(".counts").dataset.state === "wait
 
 @pytest.fixture(scope="module")
 def gateway(chromium: Browser, build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:  # noqa: ARG001 - see conftest
-    with running(build, tmp_path_factory.mktemp("failing")) as gateway:
+    options = ("--py.hung-seconds", "1", "--pe.quarantine-deaths", "2", "--node-id", "wounded")
+    with running(build, tmp_path_factory.mktemp("failing"), *options) as gateway:
         yield gateway
 
 
@@ -176,3 +180,50 @@ def test_a_client_that_goes_away(page: Page, gateway: Gateway, upstream: Upstrea
     expect(rows(page).locator(".badge")).to_have_text(["none", "cancelled"])
     rows(page).first.click()
     expect(page.locator(".verdict")).to_contain_text("Not answered, for the client went away")
+
+
+def test_a_policy_that_hangs_is_named_everywhere(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    gateway.deploy(api("hangs", upstream.url, [attach("sleep", {"seconds": 45}, timeout="100ms")]))
+    assert httpx.get(f"{gateway.url}/hangs/x").status_code == 504
+    said = re.compile(r"^sleep:v1\.0\.0 hangs in executor default \(pid \d+\) on wounded$")
+    for fragment in ("#/", "#/nodes", "#/nodes/wounded"):
+        show(page, fragment)
+        expect(page.locator(".troubles").get_by_role("heading", name=said)).to_be_visible(timeout=30_000)
+    row = table(page, "Hung executions").get_by_role("row").nth(1)
+    expect(row).to_contain_text(re.compile(r"sleep:v1\.0\.0.*hangs.*1"))
+    page.locator(".troubles").get_by_role("link", name=said).click()
+    expect(page).to_have_url(re.compile("#/policies/sleep/v1.0.0$"))
+    expect(page.get_by_role("alert")).to_contain_text("for API hangs on wounded: 1 execution runs on")
+
+
+def test_a_crash_is_a_restart_and_several_are_a_quarantine(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    name = fresh("crashes")
+    gateway.deploy(api(name, upstream.url, [attach("faulty", {"how": "exit"})]))
+    show(page, "#/nodes/wounded")
+    restarts = figure(page, "Restarts")
+    expect(restarts).to_contain_text(re.compile(r"^\d"))
+    before = int(re.findall(r"\d+", restarts.inner_text())[0])
+    assert httpx.get(f"{gateway.url}/{name}/x").status_code == 503
+    expect(restarts).to_contain_text(re.compile(rf"^{before + 1}\D"), timeout=30_000)
+    row = table(page, "Processes").get_by_role("row").filter(has_text="python-executor")
+    expect(row.locator("td").last).to_have_text(re.compile("^[1-9]"))
+    expect(page.locator(".troubles")).to_contain_text("python-executor was restarted")
+
+    def quarantined() -> bool:
+        httpx.get(f"{gateway.url}/{name}/x")
+        page.wait_for_timeout(100)
+        told = json.loads(gateway.admin("engine", "/stats"))["quarantined"]
+        return [each["deaths"] for each in told if each["api"] == name] == [2]
+
+    eventually("it is quarantined", quarantined, 60)
+    said = f"faulty:v1.0.0 of API {name} is quarantined on wounded"
+    expect(page.locator(".troubles").get_by_role("heading", name=said)).to_be_visible(timeout=30_000)
+    row = table(page, "Quarantined policy instances").get_by_role("row").filter(has_text=name)
+    expect(row).to_contain_text(re.compile(rf"faulty:v1\.0\.0.*{name}.*default.*2.*in .* at \d\d:\d\d:\d\d"))
+    show(page, "#/")
+    expect(figure(page, "Quarantined")).to_contain_text(re.compile(r"^[1-9]"))
+    assert said in trouble_titles(page)
+    page.get_by_role("link", name=said).click()
+    expect(page.get_by_role("alert").first).to_contain_text("2 executor processes crashed while it ran")
+    classes = table(page, "Failures by class")
+    expect(classes.get_by_role("row").filter(has_text="crashed")).to_contain_text("quarantined")
