@@ -71,7 +71,7 @@ def run_node(component: Component) -> Finished:
     junit.unlink(missing_ok=True)
     command = [sys.executable, "tools/javascript.py", "--test", "--junit", str(junit)]
     code, seconds, cpu = _run(command, dict(os.environ))
-    outcomes = tuple(read_junit(junit, component.tests[0])) if junit.exists() else ()
+    outcomes = tuple(read_junit(junit, component.tests)) if junit.exists() else ()
     ran = bool(outcomes) and (code == 0 or any(outcome.outcome == "failed" for outcome in outcomes))
     return Finished("node", seconds, cpu, outcomes, mistake="" if ran else f"node --test ended with {code}: see above")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,15 +80,19 @@ def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
             yield Outcome(f"{folder} {test}", outcome, seconds, seconds, 0.0, folder, repeat)
 
 
-def read_junit(file: Path, folder: str) -> Iterator[Outcome]:
-    """What Node's reporter `junit` writes. A file that cannot be loaded counts as a test of its own path."""
+def read_junit(file: Path, tests: Sequence[str]) -> Iterator[Outcome]:
+    """What Node's reporter `junit` writes: a case's name, and not its file, which is the first of `tests` here.
+
+    A file that cannot be loaded counts as a test of its own path.
+    """
+    folder = os.path.commonpath([str(Path(test).parent) for test in tests])
     for case in ElementTree.parse(file).getroot().iter("testcase"):  # noqa: S314 - our own runner wrote it
         name = case.get("name", "").replace("&quot;", '"')  # the reporter escapes quotes twice
         seconds = float(case.get("time", 0))
         is_file = name.endswith(".test.js") and Path(name).is_absolute()
         alone = [name] if is_file else ["--test-name-pattern", f"^{re.escape(name)}$"]
         repeat = shlex.join(["python", "tools/javascript.py", "--test", *alone])
-        yield Outcome(f"{folder} {name}", _outcome_of_case(case), seconds, seconds, 0.0, folder, repeat)
+        yield Outcome(f"{folder} {name}", _outcome_of_case(case), seconds, seconds, 0.0, tests[0], repeat)
 
 
 def _outcome_of_case(case: ElementTree.Element) -> str:
