@@ -38,6 +38,8 @@ depends = ["pages", "@all"]
 nightly = true
 """
 OF_SCRIPTS = """
+[groups]
+
 [[component]]
 name = "scripts"
 tests = ["gateway-controller/tests/inspector/*.js"]
@@ -161,7 +163,7 @@ def test_a_second_try_is_of_what_failed_alone_and_is_listed(project: Project) ->
 
 def test_tests_of_javascript_run_in_node_and_are_left_out_and_repeated_as_others_are(project: Project) -> None:
     shutil.copy(ROOT / "tools" / "javascript.py", project.folder / "tools")
-    project.write("tools/suite/components.toml", UNITS + OF_SCRIPTS)
+    project.write("tools/suite/components.toml", OF_SCRIPTS)
     project.write("gateway-controller/package.json", '{"type": "module"}')
     project.write("gateway-controller/src/data.txt", "wrong")
     project.write("gateway-controller/tests/inspector/says.test.js", SCRIPT)
