@@ -70,35 +70,6 @@ export async function request(method, path, body, options) {
   return response;
 }
 
-/**
- * The lines of a stream of JSON values, as they come, until it ends or `signal` is aborted.
- * @param {string} path
- * @param {{signal?: AbortSignal}} options
- * @returns {AsyncGenerator<any>}
- */
-export async function* lines(path, options) {
-  const response = await request("GET", path, undefined, { ...options, accept: "application/x-ndjson" });
-  if (!response.body) return;
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      const found = (rest + value).split("\n");
-      rest = found.pop() ?? "";
-      for (const line of found) if (line.trim()) yield JSON.parse(line);
-    }
-  } catch (error) {
-    options.signal?.throwIfAborted();
-    if (error instanceof SyntaxError) throw error;
-    told(0);
-    throw new Problem(0, "the controller has stopped telling");
-  } finally {
-    reader.cancel().catch(() => {});
-  }
-}
-
 /** @param {number} status */
 function told(status) {
   answers.dispatchEvent(new CustomEvent("answer", { detail: status }));
