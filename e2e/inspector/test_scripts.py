@@ -35,26 +35,3 @@ def test_a_patch_leaves_alone_what_is_the_same(page: Page) -> None:
     assert page.evaluate(script) == [
         True, "two", "twomoretwoac", True, "written", "threemorethree", "<h2>other</h2>",
     ]  # fmt: skip
-
-
-def test_lines_of_a_stream_come_whole_however_it_is_cut(page: Page) -> None:
-    """In the middle of a line, of a character, behind a line and before it; a line that has no end is none."""
-    text = '{"a": "ä€😀"}\n\n{"b": 2}\n{"c": 3}\n{"d"'
-    script = """(async () => {
-      const bytes = new TextEncoder().encode(given);
-      const found = [];
-      for (let size = 1; size <= bytes.length; size += 1) {
-        const stream = new ReadableStream({
-          start(controller) {
-            for (let at = 0; at < bytes.length; at += size) controller.enqueue(bytes.slice(at, at + size));
-            controller.close();
-          },
-        });
-        const lines = [];
-        for await (const batch of m.lineBatches(stream)) lines.push(...batch);
-        found.push(lines);
-      }
-      return found;
-    })()"""
-    found = call(page, "exchange/line_batches", script, text)
-    assert found == [['{"a": "ä€😀"}', '{"b": 2}', '{"c": 3}']] * len(text.encode())
