@@ -4,10 +4,11 @@ from itertools import chain
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from bench import plot
 from bench.__main__ import described
 from bench.rows import ROWS
-from bench.sample import Sample
 from bench.settings import README, parse
 from bench.tests.samples import sample
 
@@ -18,15 +19,21 @@ RECORDED = [
 ]
 
 
-def drawn(samples: list[Sample], file: Path) -> list[str]:
-    """The texts of the plot."""
-    plot.write(samples, ROWS, file)
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plot of RECORDED."""
+    file = tmp_path_factory.mktemp("recorded") / "bench.svg"
+    plot.write(RECORDED, ROWS, file)
+    return file
+
+
+def texts_of(file: Path) -> list[str]:
     root = ElementTree.parse(file).getroot()  # noqa: S314 it is our own
     return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
-def test_each_row_is_drawn_with_its_figures(tmp_path: Path) -> None:
-    texts = drawn(RECORDED, tmp_path / "bench.svg")
+def test_each_row_is_drawn_with_its_figures(recorded: Path) -> None:
+    texts = texts_of(recorded)
     wanted = [(number, row.title) for number, row in enumerate(ROWS, 1) if not row.events]
     assert [text for text in texts if text in {row.title for row in ROWS}] == [title for _, title in wanted]
     medians = chain.from_iterable((f"{1000 * number + 1:,}", f"{61 + number}") for number, _ in wanted)
@@ -35,16 +42,16 @@ def test_each_row_is_drawn_with_its_figures(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
     other = sample("go", connections=16)
-    texts = drawn([*RECORDED[:3], other], tmp_path / "bench.svg")
+    plot.write([*RECORDED[:3], other], ROWS, tmp_path / "bench.svg")
+    texts = texts_of(tmp_path / "bench.svg")
     assert [text for text in texts if text in {row.title for row in ROWS}] == ["plain Envoy"]
 
 
-def test_the_same_figures_are_the_same_bytes_on_any_background(tmp_path: Path) -> None:
-    one, two = tmp_path / "one.svg", tmp_path / "two.svg"
-    drawn(RECORDED, one)
-    drawn(RECORDED, two)
-    assert one.read_bytes() == two.read_bytes()
-    assert "#ffffff" not in one.read_text()
+def test_the_same_figures_are_the_same_bytes_on_any_background(recorded: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.svg"
+    plot.write(RECORDED, ROWS, again)
+    assert again.read_bytes() == recorded.read_bytes()
+    assert "#ffffff" not in again.read_text()
 
 
 def test_a_run_shows_what_it_draws() -> None:
