@@ -16,7 +16,13 @@ pytestmark = pytest.mark.anyio
 STATIC = Path(inspector.__file__).parent / "static"
 FILES = sorted(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file())
 TOKEN = "s3cret"  # noqa: S105 - of these tests alone
-TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+TYPES = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".html": "text/html",
+    ".json": "application/json",
+}
 
 
 async def get(path: str, token: str = TOKEN, method: str = "GET", **headers: str) -> httpx.Response:

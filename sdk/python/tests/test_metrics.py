@@ -322,6 +322,8 @@ def test_a_policy_that_is_loaded_anew_counts_from_0_and_may_have_other_labels(tm
     (tmp_path / "policy.py").write_text(POLICY.replace('["method"]', '["verb"]').replace("method=", "verb="))
     again = testing.load_policy(str(tmp_path / "test_policy.py"))
     assert again.SEEN.value(verb="GET") == 0
+    again.SEEN.inc(verb="GET")
+    assert testing.metric(first, "seen_total").value(method="GET") == 1, "expected that of a test file's own module"
 
 
 def test_policies_of_one_build_that_are_imported_without_a_gateway_do_not_meet(

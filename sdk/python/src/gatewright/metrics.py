@@ -502,11 +502,6 @@ class Registry:
             found = [metric for (owner, _), metric in self._metrics.items() if _is_within(owner, policy)]
         return iter(found)
 
-    def forget(self, policy: str) -> None:
-        """The policy is imported anew: its metrics begin at 0, as others."""
-        with self._lock:
-            self._metrics = {key: metric for key, metric in self._metrics.items() if not _is_within(key[0], policy)}
-
     def _owner(self, name: str) -> str:
         if self._policy is None:
             return _calling_package()

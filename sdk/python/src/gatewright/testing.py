@@ -42,6 +42,7 @@ import asyncio
 import functools
 import importlib
 import inspect
+import itertools
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -114,16 +115,16 @@ def load_policy(file: str) -> ModuleType:
     """The module policy.py in the folder of `file` (a test gives its `__file__`) or in the one above it.
 
     It is loaded anew, as a module of its own, wherever pytest runs; the modules beside it import as `from . import x`.
+    Two test files that load one policy have a module each, with metrics of its own.
     What its functions return and yield is checked as the gateway does: ActionError (gatewright.action) where the
     gateway would answer `badAction`.
     """
     folders = [folder for folder in Path(file).resolve().parents[:2] if (folder / "policy.py").is_file()]
     if not folders:
         raise FileNotFoundError(f"expected policy.py beside {file}, or in the folder above, found none")
-    name = "policy_of_" + "".join(char if char.isalnum() else "_" for char in folders[0].name)
-    for stale in [module for module in sys.modules if module == name or module.startswith(f"{name}.")]:
-        del sys.modules[stale]
-    registry.forget(name)
+    named = "policy_of_" + "".join(char if char.isalnum() else "_" for char in folders[0].name)
+    numbered = (f"{named}_{number}" for number in itertools.count(2))
+    name = next(one for one in itertools.chain([named], numbered) if one not in sys.modules)
     package = sys.modules[name] = ModuleType(name)
     package.__path__ = [str(folders[0])]
     module = importlib.import_module(f"{name}.policy")
