@@ -69,9 +69,10 @@ def of_test(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def needed() -> Iterator[ReplacementNeeded]:
-    """That of the process, of this test alone."""
+    """That of the process, of this test alone: policies of many tests raise MemoryError."""
+    replacement_needed.memory_exhausted = replacement_needed.thread_failed = False
     yield replacement_needed
     replacement_needed.memory_exhausted = replacement_needed.thread_failed = False
 

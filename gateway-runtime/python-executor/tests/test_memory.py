@@ -66,7 +66,6 @@ GREEDY = """
 """
 
 
-@pytest.mark.usefixtures("needed")
 @pytest.mark.parametrize(("parameters", "exhausted"), [({"greedy": True}, True), ({}, False)])
 def test_after_an_allocation_that_failed_the_process_asks_to_be_replaced(
     engine: Callable[..., Engine], parameters: dict[str, JsonValue], exhausted: bool
