@@ -47,7 +47,7 @@ class Target:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run(self._close())
+        self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -90,23 +90,40 @@ class Target:
             writer.transport.abort()
         await asyncio.sleep(0)
 
+    async def _end(self) -> None:
+        """A connection that came as the last others went ends too: what is left open fails whichever test is next."""
+        await self._close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0)
+
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            first = True
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                if first and head == b"\r\n\r\n":  # the signature of the PROXY protocol's version 2
-                    head += await reader.readuntil(b"\r\n\r\n")
-                if first:
-                    self.first.append(head)
-                first = False
-                await self._answer(head, writer)
-        self._writers.discard(writer)
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await self._serve_requests(reader, writer)
+            writer.close()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
+        finally:
+            self._writers.discard(writer)
+
+    async def _serve_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = True
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if first and head == b"\r\n\r\n":  # the signature of the PROXY protocol's version 2
+                head += await reader.readuntil(b"\r\n\r\n")
+            if first:
+                self.first.append(head)
+            first = False
+            await self._answer(head, writer)
 
     async def _answer(self, head: bytes, writer: asyncio.StreamWriter) -> None:
         path = head[head.index(b"GET ") :].split(b" ")[1].decode()
