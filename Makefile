@@ -1,12 +1,12 @@
 # One command surface. `make` alone lists it.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/go:$(PATH)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export GOTOOLCHAIN := local
 # Each start of a gateway or of pytest would else compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 PORT ?= 8080
-WORKERS ?= 3
+WORKERS ?= 4
 # BROWSER_REQUIRED=1: without a browser, the tests of pages fail; else they are skipped. VALKEY_REQUIRED=1: so for the store's.
 # Checkouts share what mypy and ruff know of files that are the same in them.
 export MYPY_CACHE_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gatewright/mypy
@@ -29,7 +29,7 @@ run: setup ## build the stock build.yaml and run it with the sample API (PORT=80
 build: setup ## build build.yaml into build/stock
 	@gatewright build --manifest build.yaml --output build/stock
 
-test: setup ## all tests that could have another outcome than before (ALL=1: all tests; PART=cli: one component's; SEED=N: in that order; WORKERS=3)
+test: setup ## all tests that could have another outcome than before (ALL=1: all tests; PART=cli: one component's; SEED=N: in that order; WORKERS=4)
 	@python tools/run_tests.py --workers $(WORKERS) $(if $(ALL),--all) $(if $(RECORD),--record) $(if $(SECOND_TRY),--second-try) $(addprefix --part ,$(PART)) $(addprefix --seed ,$(SEED))
 
 e2e: setup ## the end-to-end tests alone (ARGS="-k name")

@@ -2,20 +2,22 @@
 
     python tools/go_tool.py pebble promtool
 
-Each is a tool of a module of this repository: go.mod says which, and go.sum what it is built of. Go finds out by itself
-what is up to date.
+Each is a tool of a module of this repository: go.mod says which, and go.sum what it is built of. Checkouts share what
+they have built of the same files: linking all of them takes more than a minute of CPU.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HOME = ROOT / ".tools" / "go"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gatewright" / "go"
 MODULES = {
     "actionlint": "tools/go",
     "collector": "e2e/kit/programs/collector",
@@ -34,19 +36,36 @@ WITHOUT_DISCOVERY = "remove_all_sd"  # of Prometheus' targets in clouds, which i
 
 
 def binary(name: str) -> Path:
-    """The program's path. Where it is not up to date, all tools of its module are built."""
+    """The program's path. Where it is not there, all tools of its module are built."""
     module = ROOT / MODULES[name]
-    HOME.mkdir(parents=True, exist_ok=True)
-    with (HOME / f"{module.name}.lock").open("w") as lock:
+    home = CACHE / f"{module.name}-{digest_of(module)}"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (HOME / name).exists():
+        if not (home / name).exists():
             print(f"{name}: building (minutes, once) …", file=sys.stderr, flush=True)
-        command = ["go", "build", "-buildvcs=false", "-tags", WITHOUT_DISCOVERY, "-o", f"{HOME}/", "tool"]
-        environment = os.environ | {"GOWORK": "off", "CGO_ENABLED": "0"}
+            build(module, home)
+    return home / name
+
+
+def digest_of(module: Path) -> str:
+    """Of what its tools are built of."""
+    digest = hashlib.sha256()
+    for file in sorted([*module.glob("*.go"), module / "go.mod", module / "go.sum"]):
+        digest.update(f"{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def build(module: Path, home: Path) -> None:
+    """Into a folder aside first: who is interrupted leaves no half of a program."""
+    environment = os.environ | {"GOWORK": "off", "CGO_ENABLED": "0"}
+    with tempfile.TemporaryDirectory(dir=home) as aside:
+        command = ["go", "build", "-buildvcs=false", "-tags", WITHOUT_DISCOVERY, "-o", f"{aside}/", "tool"]
         done = subprocess.run(command, cwd=module, env=environment, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{name}: failed in {MODULES[name]}: {' '.join(command)}\n{done.stderr}")
-    return HOME / name
+        if done.returncode != 0:
+            raise SystemExit(f"{module.name}: failed in {module}: {' '.join(command)}\n{done.stderr}")
+        for program in Path(aside).iterdir():
+            program.replace(home / program.name)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="leave nothing out")
     parser.add_argument("--part", help="a component, or the folder of one or several")
-    parser.add_argument("--workers", type=int, default=3, help="processes side by side (default: 3)")
+    parser.add_argument("--workers", type=int, default=4, help="processes side by side (default: 4)")
     parser.add_argument("--seed", type=int, help="of the order in which tests run (default: random)")
     parser.add_argument("--second-try", action="store_true", help="run what failed once more, alone, and list it")
     parser.add_argument("--record", action="store_true", help="write tools/suite/recorded.json, to be committed")

