@@ -23,7 +23,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 def test_make_passes_on_what_is_to_be_tested() -> None:
     done = run("make", "-n", "test", "PART=cli", "SEED=7", "ALL=1")
-    assert done.stdout.splitlines()[-1] == "python tools/run_tests.py --workers 3 --all   --part cli --seed 7"
+    assert done.stdout.splitlines()[-1] == "python tools/run_tests.py --workers 4 --all   --part cli --seed 7"
 
 
 @pytest.mark.parametrize(
