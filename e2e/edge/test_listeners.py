@@ -286,11 +286,9 @@ def test_a_listener_gets_another_address_or_name_on_its_port(node: Node, upstrea
 
     def listening(*listeners: Json) -> None:
         node.listen(*listeners)
-        for one in listeners:
-            eventually(
-                f"{one} is there",
-                lambda one=one: _status_of(f"http://127.0.0.1:{one['port']}/stays/x") == 200,  # type: ignore[misc]
-            )
+        for listener in listeners:
+            url = f"http://127.0.0.1:{listener['port']}/stays/x"
+            eventually(f"{listener} is there", lambda url=url: _status_of(url) == 200)  # type: ignore[misc]
 
     with traffic(f"http://127.0.0.1:{port}/stays/x", clients=4, pause=0.01) as (flow,):
         listening({"name": "http", "port": port, "address": "0.0.0.0"})  # noqa: S104

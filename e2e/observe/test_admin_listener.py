@@ -105,7 +105,7 @@ def test_who_can_be_reached_from_elsewhere_is_warned(node: Node) -> None:
     node.listen(address="0.0.0.0", port=port)  # noqa: S104
     assert answers(f"127.0.0.1:{port}")
     warnings = node.gateway.logged(component="policy-engine", level="warning")
-    assert [one for one in warnings if "other machines" in one["message"]]
+    assert any("other machines" in warning["message"] for warning in warnings)
 
 
 def test_the_page_about_it_is_true(node: Node) -> None:
@@ -114,11 +114,11 @@ def test_the_page_about_it_is_true(node: Node) -> None:
     (command,) = blocks(text, "sh")
     gateways = [yaml.safe_load(block) for block in blocks(text, "yaml") if "kind: Gateway" in block]
     assert len(gateways) == 2
-    (admin, metrics) = (one["spec"] for one in gateways)
-    here = node.listen(**{**admin["admin"], "port": free_port()})
+    admin, metrics = gateways[0]["spec"]["admin"], gateways[1]["spec"]
+    here = node.listen(**{**admin, "port": free_port()})
     command = command.replace("status", f"status --run-dir {node.gateway.run_dir}")
     printed = subprocess.run(["sh", "-c", command], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert printed == f"http://{here}/metrics\n"
-    assert printed.replace(here, f"127.0.0.1:{admin['admin']['port']}").strip() in text
+    assert printed.replace(here, f"127.0.0.1:{admin['port']}").strip() in text
     write(node.file, HTTP, **metrics)
     assert node.gateway.reload().returncode == 0

@@ -124,7 +124,7 @@ def load_policy(file: str) -> ModuleType:
         raise FileNotFoundError(f"expected policy.py beside {file}, or in the folder above, found none")
     named = "policy_of_" + "".join(char if char.isalnum() else "_" for char in folders[0].name)
     numbered = (f"{named}_{number}" for number in itertools.count(2))
-    name = next(one for one in itertools.chain([named], numbered) if one not in sys.modules)
+    name = next(name for name in itertools.chain([named], numbered) if name not in sys.modules)
     package = sys.modules[name] = ModuleType(name)
     package.__path__ = [str(folders[0])]
     module = importlib.import_module(f"{name}.policy")
