@@ -55,7 +55,7 @@ def run_go(name: str, packages: Sequence[str], seed: int | None) -> Finished:
     """Go's own cache decides what has to run again; with a seed, tests run in random order, and none are cached."""
     events = RESULTS / f"{name}.jsonl"
     shuffled = [] if seed is None else [f"-shuffle={seed}"]
-    command = ["go", "test", "-race", "-timeout", GO_TIMEOUT, "-json", *shuffled, *packages]
+    command = ["go", "test", "-race", "-trimpath", "-timeout", GO_TIMEOUT, "-json", *shuffled, *packages]
     with events.open("w") as output:
         code, seconds, cpu = _run(command, dict(os.environ), output.fileno())
     outcomes = tuple(read_go(events, _folders_of_packages(packages)))
