@@ -154,6 +154,17 @@ def test_bytecode_beside_the_executor_is_not_left_there(place: Place) -> None:
     assert not planted.exists()
 
 
+def test_nor_is_changed_bytecode_of_the_executor(place: Place) -> None:
+    result = place.build()
+    assert result.executor is not None
+    own = next(result.executor.parent.glob("gatewright_executor/__pycache__/*.pyc"))
+    honest = own.read_bytes()
+    overwrite(own, honest[:16] + b"evil")
+    assert place.build().changed == ("python-executor",)
+    assert own.read_bytes() == honest
+    assert place.build().changed == ()
+
+
 def test_a_changed_bill_of_materials_is_made_anew(place: Place) -> None:
     place.build()
     bill = place.folder / "output" / "sbom.cdx.json"

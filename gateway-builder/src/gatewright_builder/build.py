@@ -12,6 +12,7 @@ from pathlib import Path
 from gatewright.definition import Runtime
 
 from gatewright_builder import environment
+from gatewright_builder.bytecode import compile_modules
 from gatewright_builder.discovery import discover
 from gatewright_builder.engine_choice import BIN, EnginePart, make_engine
 from gatewright_builder.engine_record import ENGINE, read_record
@@ -50,9 +51,11 @@ from gatewright_builder.requirements import executor_requirements
 from gatewright_builder.resolution import Group, resolve
 from gatewright_builder.sbom import SBOM, Materials, generate_sbom, installed_packages, is_of
 from gatewright_builder.sources import Sources, find_sources
+from gatewright_builder.tree import Tree, read_tree
 from gatewright_builder.validation import validate
 
 IMPORTS_AT_ONCE = 2
+EXECUTOR = "python-executor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,18 +211,23 @@ def _unused_sdists(manifest: Manifest, groups: tuple[Group, ...]) -> Iterator[st
 
 
 def _generate(options: BuildOptions, output: Path, staging: Path, plan: _Plan) -> _Work:
-    policies, sources = plan.policies, plan.sources
+    policies, sources, records = plan.policies, plan.sources, user_records()
     executor = generate_python_executor(policies, sources)
     for part, tree in {
         "policy-engine": generate_engine(policies, sources),
         "policy-definitions": generate_definitions(policies),
-        "python-executor": executor,
+        EXECUTOR: executor | compile_modules(executor, _intact(output / EXECUTOR, records)),
         **({REQUIREMENTS: generate_requirements(plan.groups)} if plan.groups else {}),
     }.items():
         stage(staging, output, part, tree)
     digests = {group.name: group_digest(executor, group, policies) for group in plan.groups}
     stage_file(staging, output, MANIFEST, build_manifest(policies, digests))
-    return _Work(output, staging, plan, options.say, options.import_seconds, digests, user_records())
+    return _Work(output, staging, plan, options.say, options.import_seconds, digests, records)
+
+
+def _intact(part: Path, records: Records) -> Tree:
+    """What is in a part of an output; nothing where that is not known to be as a build left it."""
+    return read_tree(part, lambda _: False) if records.differences(part) == [] else {}
 
 
 def _make_environments(work: _Work, mistakes: Mistakes) -> list[Group]:
@@ -244,7 +252,7 @@ def _check_imports(work: _Work, ready: list[Group]) -> None:
         for group in ready
         if checked.get(group.name) != work.digests[group.name] or parts[group.name].is_relative_to(work.staging)
     ]
-    executor = work.newest("python-executor")
+    executor = work.newest(EXECUTOR)
     checks = [
         ImportCheck(parts[group.name] / "bin" / "python", executor, group.policies, work.import_seconds)
         for group in new
@@ -287,13 +295,15 @@ def _stage_sbom(work: _Work) -> None:
 
 def _read_what_was_made(work: _Work) -> None:
     """An environment was read when it was installed: policies have been imported in it since."""
-    for part in (BIN, SBOM):
+    for part in (BIN, SBOM, EXECUTOR):
         if (work.staging / part).exists():
             work.made[part] = contents_of(work.staging / part)
+    if EXECUTOR not in work.made and work.records.read(work.output / EXECUTOR) is None:
+        work.made[EXECUTOR] = contents_of(work.output / EXECUTOR)  # the very same as it would be
 
 
 def _result(work: _Work, changed: tuple[str, ...], seconds: dict[str, float], is_stock: bool) -> BuildResult:
-    output, executor = work.output, work.output / "python-executor"
+    output, executor = work.output, work.output / EXECUTOR
     return BuildResult(
         output=output,
         manifest=output / MANIFEST,
