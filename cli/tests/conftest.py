@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 LIMIT_SECONDS = 60.0
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 NO_MORE_THAN_A_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
 """Words before a command: root without capabilities may to other processes what any user may to his own."""
 
@@ -85,6 +86,29 @@ class Bench:
     def run(work: Coroutine[Any, Any, None]) -> None:
         """Runs a test's coroutine, bounded."""
         asyncio.run(asyncio.wait_for(work, LIMIT_SECONDS))
+
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def serving(path: Path, talk: Talk) -> AsyncIterator[None]:
+        """A server on a Unix socket. At its end all connections that it has accepted are closed."""
+        conversations = set[asyncio.Task[None]]()
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            conversations.add(task)
+            try:
+                with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):  # the client went away
+                    await talk(reader, writer)
+            finally:
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+
+        async with await asyncio.start_unix_server(accept, path):
+            yield
+        if conversations:
+            await asyncio.wait(conversations)
 
     @staticmethod
     async def until(condition: Callable[[], object]) -> None:

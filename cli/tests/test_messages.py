@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def test_what_is_read_is_there(name: str, kind: type[msgspec.Struct]) -> None:
     assert within(read, message), read
 
 
-async def listen(path: Path, asked: list[bytes]) -> asyncio.Server:
+def listen(bench: Bench, asked: list[bytes]) -> AbstractAsyncContextManager[None]:
     """An engine that takes what it is told; `asked` gets the bodies."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -65,9 +66,8 @@ async def listen(path: Path, asked: list[bytes]) -> asyncio.Server:
         asked.append(await reader.readexactly(length))
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         await writer.drain()
-        writer.close()
 
-    return await asyncio.start_unix_server(answer, str(path))
+    return bench.serving(bench.folder / engine_admin.ENGINE_SOCKET, answer)
 
 
 def test_what_the_engine_is_told_to_deploy(bench: Bench) -> None:
@@ -75,10 +75,10 @@ def test_what_the_engine_is_told_to_deploy(bench: Bench) -> None:
     asked: list[bytes] = []
 
     async def ask() -> None:
-        socket = bench.folder / engine_admin.ENGINE_SOCKET
-        async with await listen(socket, asked):
+        engine = EngineAdmin(bench.folder / engine_admin.ENGINE_SOCKET)
+        async with listen(bench, asked):
             executors = {"default": ["unix:/r/executor-default-0.2.sock"]}
-            await EngineAdmin(socket).deploy(2, Path("/b/2/manifest.json"), executors, ["greet:v1.0.0"])
+            await engine.deploy(2, Path("/b/2/manifest.json"), executors, ["greet:v1.0.0"])
 
     bench.run(ask())
     assert json.loads(asked[0]) == golden("engine-deployment.json")

@@ -73,6 +73,10 @@ async def listener() -> AsyncIterator[Listener]:
     listener.port = server.sockets[0].getsockname()[1]
     yield listener
     server.close()
+    for writer in listener.writers:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 Serve = Callable[..., Any]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,18 +30,15 @@ PROCESS = {
 QUARANTINED = {"group": "default", "policy": "p:v1", "api": "a", "instance": "i", "deaths": 3, "leftMs": 500}
 
 
-@asynccontextmanager
-async def engine(path: Path, status: int, body: str, asked: list[str]) -> AsyncIterator[None]:
+def engine(bench: Bench, status: int, body: str, asked: list[str]) -> AbstractAsyncContextManager[None]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = next((int(line[15:]) for line in head.lower().splitlines() if line.startswith("content-length:")), 0)
         asked.append(head.splitlines()[0] + " " + (await reader.readexactly(length)).decode())
         writer.write(f"HTTP/1.1 {status} X\r\ncontent-length: {len(body.encode())}\r\n\r\n{body}".encode())
         await writer.drain()
-        writer.close()
 
-    async with await asyncio.start_unix_server(answer, path):
-        yield
+    return bench.serving(bench.folder / "admin", answer)
 
 
 def ask(bench: Bench, status: int, body: Any, work: Coroutine[Any, Any, Any]) -> tuple[Any, list[str]]:
@@ -50,7 +47,7 @@ def ask(bench: Bench, status: int, body: Any, work: Coroutine[Any, Any, Any]) ->
     asked: list[str] = []
 
     async def live() -> None:
-        async with engine(bench.folder / "admin", status, body if isinstance(body, str) else json.dumps(body), asked):
+        async with engine(bench, status, body if isinstance(body, str) else json.dumps(body), asked):
             found.append(await work)
 
     bench.run(live())

@@ -28,10 +28,9 @@ def asked(bench: Bench, reply: bytes, ask: Ask, pieces: int = 1) -> tuple[Answer
             writer.write(reply[start : start + step])
             await writer.drain()
             await asyncio.sleep(0)
-        writer.close()
 
     async def live() -> None:
-        async with await asyncio.start_unix_server(serve, path):
+        async with bench.serving(path, serve):
             answers.append(await ask(LocalClient(path, "http://process", 2.0)))
 
     bench.run(live())
@@ -81,17 +80,14 @@ def test_what_is_no_answer(bench: Bench, reply: bytes, said: str) -> None:
 
 def test_nobody_answers_in_time_or_listens(bench: Bench) -> None:
     async def live() -> None:
-        path, gone = bench.folder / "s", asyncio.Event()
+        path = bench.folder / "s"
 
-        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
             await reader.read()  # until the client has gone
-            writer.close()
-            gone.set()
 
-        async with await asyncio.start_unix_server(silent, path):
+        async with bench.serving(path, silent):
             with pytest.raises(LocalHttpError, match="TimeoutError"):
                 await LocalClient(path, "http://process", 0.05).get("/")
-            await gone.wait()
         with pytest.raises(LocalHttpError, match=r"ConnectionRefused|FileNotFound"):
             await LocalClient(path, "http://process", 1.0).get("/")
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,21 +23,20 @@ HTTP = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnecti
 ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 
 
-async def answering(reply: bytes, path: Path) -> asyncio.Server:
+def answering(bench: Bench, reply: bytes) -> AbstractAsyncContextManager[None]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(reply)
         await writer.drain()
-        writer.close()
 
-    return await asyncio.start_unix_server(answer, path)
+    return bench.serving(bench.folder / "s", answer)
 
 
 def test_a_socket_that_accepts(bench: Bench) -> None:
     async def live() -> None:
         path = bench.folder / "s"
         assert await Accepts(path=path).obstacle() == f"{path}: FileNotFoundError"
-        async with await answering(b"", path):
+        async with answering(bench, b""):
             assert await Accepts(path=path).obstacle() is None
         port = free_port("127.0.0.1")
         assert await Accepts(address=f"127.0.0.1:{port}").obstacle() == f"127.0.0.1:{port}: ConnectionRefusedError"
@@ -77,9 +77,8 @@ def test_a_socket_that_is_served(bench: Bench) -> None:
 )
 def test_an_answer(bench: Bench, reply: bytes, obstacle: str | None) -> None:
     async def live() -> None:
-        path = bench.folder / "s"
-        async with await answering(reply, path):
-            assert await Answers("/ready", socket=path).obstacle() == obstacle
+        async with answering(bench, reply):
+            assert await Answers("/ready", socket=bench.folder / "s").obstacle() == obstacle
 
     bench.run(live())
 
@@ -130,10 +129,9 @@ def test_envoy_is_drained_of_the_requests_under_way(bench: Bench) -> None:
             await release.wait()
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate")
             await writer.drain()
-            writer.close()
 
         port, upstream = free_port("127.0.0.1"), bench.folder / "up"
-        async with await asyncio.start_unix_server(held, upstream):
+        async with bench.serving(upstream, held):
             process = ManagedProcess(small_envoy(bench, port, upstream), bench.output)
             await process.start()
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
