@@ -94,14 +94,14 @@ def durations(gateway: Gateway, paths: list[str]) -> list[float]:
 
 
 @pytest.mark.alone
-def test_quantiles_are_those_of_the_clients(own: Gateway, upstream: Upstream) -> None:
+def test_quantiles_are_those_of_the_clients(gateway: Gateway, upstream: Upstream) -> None:
     """In the bucket of the clients' one, or beside it: a client sees its connection, too."""
     operations = [{"method": "GET", "path": "/fast"}, {"method": "GET", "path": "/slow"}]
     operations[1]["policies"] = [attach("sleep", {"seconds": 0.15})]  # type: ignore[assignment]
     name = fresh("quantiles")
-    own.deploy(api(name, upstream.url, [GO, PYTHON], operations))
-    took = durations(own, [f"/{name}/{'slow' if number % 10 == 0 else 'fast'}" for number in range(300)])
-    found = ended(own, name, len(took))
+    gateway.deploy(api(name, upstream.url, [GO, PYTHON], operations))
+    took = durations(gateway, [f"/{name}/{'slow' if number % 10 == 0 else 'fast'}" for number in range(300)])
+    found = ended(gateway, name, len(took))
     histogram = "gatewright_exchange_duration_seconds"
     bounds = found.bounds(histogram)
     assert len(bounds) == 15

@@ -15,7 +15,7 @@ from bench.transfers import Counts, byte_upstream
 from e2e.kit.gateway import Gateway, api, attach, eventually, running
 from e2e.kit.processes import resident
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 MIB = 1 << 20
 WHOLE = 64 * MIB
 GROWTH = 64_000_000
@@ -119,20 +119,21 @@ def test_a_policy_that_sleeps_stops_the_client(own_gateway: Gateway, counted: Co
         assert counted.taken < ON_THE_WAY
 
 
-def test_many_streams_side_by_side_come_in_time(own_gateway: Gateway, tool: Path, tmp_path: Path) -> None:
+@pytest.mark.alone
+def test_many_streams_side_by_side_come_in_time(gateway: Gateway, tool: Path, tmp_path: Path) -> None:
     """The short form of `make bench ARGS=streams`, which has 2,000 on a quiet machine."""
     (tmp_path / "expect.json").write_text('{"/events": {}}')
     with load_tool.upstream(tool, tmp_path / "expect.json", tmp_path) as (_, address):
-        own_gateway.deploy(api("events", f"http://{address}/events", [attach("mark-stream")]))
-        url = f"{own_gateway.url}/events/x?events=1000000&every=1s"
+        gateway.deploy(api("events", f"http://{address}/events", [attach("mark-stream")]))
+        url = f"{gateway.url}/events/x?events=1000000&every=1s"
         command = [str(tool), "streams", "-url", url, "-end", "#", "-streams", str(STREAMS), "-open", "1s"]
-        before = resident(own_gateway)
+        before = resident(gateway)
         during = dict[str, int]()
         result = load_tool.drive(
             [*command, "-settle", "1s", "-duration", "4s"],
             6.0,
             tmp_path,
-            lambda _: during.update(resident(own_gateway)),
+            lambda _: during.update(resident(gateway)),
             lambda _: None,
         )
     assert result.failures == 0, result.first_failure

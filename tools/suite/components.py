@@ -22,6 +22,7 @@ class Component:
 
     tests: folders and files with its tests, from the repository's root; a folder with a go.mod is a Go module.
     depends: folders and files that these tests depend on, beside the tests. Empty: the whole repository.
+    excepted: what of that they do not depend on.
     nightly: the tests run only where something that they depend on differs from the recorded run, and every night.
     prepare: commands of Python that make what the tests ask for, before any test runs.
     """
@@ -29,6 +30,7 @@ class Component:
     name: str
     tests: tuple[str, ...]
     depends: tuple[str, ...] = ()
+    excepted: tuple[str, ...] = ()
     nightly: bool = False
     prepare: tuple[str, ...] = ()
 
@@ -54,6 +56,8 @@ class Component:
     def _depends_on(self, name: str) -> bool:
         if lies_in(name, self.tests):
             return True
+        if lies_in(name, self.excepted):
+            return False
         return not self.depends or (lies_in(name, self.depends) and not is_test(name))
 
 
@@ -87,11 +91,12 @@ def read_components(table: Path = TABLE) -> tuple[Component, ...]:
     groups: dict[str, list[str]] = content["groups"]
     return tuple(
         Component(
-            entry["name"],
-            tuple(_expand_globs(entry["tests"])),
-            tuple(dict.fromkeys(_expand_groups(entry.get("depends", []), groups, entry["name"]))),
-            entry.get("nightly", False),
-            tuple(entry.get("prepare", ())),
+            name=entry["name"],
+            tests=tuple(_expand_globs(entry["tests"])),
+            depends=tuple(dict.fromkeys(_expand_groups(entry.get("depends", []), groups, entry["name"]))),
+            excepted=tuple(entry.get("except", ())),
+            nightly=entry.get("nightly", False),
+            prepare=tuple(entry.get("prepare", ())),
         )
         for entry in content["component"]
     )

@@ -96,7 +96,8 @@ def find_undeclared(components: Sequence[Component], outcomes: Iterable[Outcome]
         unknown = [
             name
             for name in outcome.reads
-            if name in known and not lies_in(name, (*component.tests, *component.depends))
+            if name in known
+            and (not lies_in(name, (*component.tests, *component.depends)) or lies_in(name, component.excepted))
         ]
         if unknown:
             undeclared.setdefault(component.name, set()).update(unknown)

@@ -35,6 +35,7 @@ THROUGH_ENVOY = """
 name = "e2e/pages"
 tests = ["e2e/pages"]
 depends = ["pages", "@all"]
+except = ["pages/drafts"]
 nightly = true
 """
 OF_SCRIPTS = """
@@ -198,6 +199,8 @@ def test_a_nightly_component_is_left_out_where_the_recorded_run_has_passed_it(pr
     fresh = project.run()
     assert fresh.stdout.startswith("tests: sums, words (SEED=")
     assert "e2e/pages is left out: it passed in the recorded run" in fresh.stdout
+    project.write("pages/drafts/data.txt", "of no other page")
+    assert "e2e/pages is left out: it passed in" in project.run().stdout
     project.write("pages/data.txt", "wrong")
     assert project.run().returncode == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -59,10 +60,13 @@ def _run(given: dict[str, Any]) -> int:
 
 
 def _serve(settings: Settings) -> int:
+    gc.disable()  # what is imported stays: a collection would go over all of it and find nothing
     from gatewright_controller.node_server import ListenError  # here, for what only prints does without a server
     from gatewright_controller.server import serve
     from gatewright_controller.store import StoreError
 
+    gc.freeze()
+    gc.enable()
     try:
         asyncio.run(serve(settings))
     except (ListenError, StoreError) as error:
