@@ -22,8 +22,8 @@ READY_SECONDS, BUILD_SECONDS = 120.0, 600.0
 """Bounds of what never takes so long: of a start, and of one that builds first, with a compilation in it."""
 
 
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.2
-"""Between two looks at what is waited for."""
+SHORTEST_PAUSE, LONGEST_PAUSE, LONGER = 0.01, 1.0, 1.2
+"""Between two looks at what is waited for: the second is a sixth of the time that was waited already."""
 
 
 def eventually(what: str, condition: Callable[[], object], seconds: float = 30.0) -> None:
@@ -35,7 +35,7 @@ def eventually(what: str, condition: Callable[[], object], seconds: float = 30.0
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         time.sleep(pause)
-        pause = min(pause * 1.3, LONGEST_PAUSE)
+        pause = min(pause * LONGER, LONGEST_PAUSE)
 
 
 def credentials(run_dir: Path) -> dict[str, str]:

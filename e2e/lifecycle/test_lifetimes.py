@@ -67,6 +67,7 @@ def now_running(gateway: Gateway) -> list[str]:
     return httpx.get(f"{gateway.url}/watching/item").headers.get_list("x-running")
 
 
+@pytest.mark.slow("the instances before are kept for half a minute")
 def test_after_twenty_puts_one_task_runs_and_after_a_delete_none(
     gateway: Gateway, upstream: Upstream, project: PolicyProject
 ) -> None:

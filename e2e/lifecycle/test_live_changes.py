@@ -141,6 +141,7 @@ def by_link(site: Site, chain: bytes, key: bytes) -> None:
     new.rename(site.folder / "live")
 
 
+@pytest.mark.slow("each of many changes is waited for under requests")
 def test_certificates_change_without_a_failed_request(site: Site, upstream: Upstream) -> None:
     """Requests without a pause while the files are replaced in each way, with pairs in between that cannot be used."""
     site.gateway.deploy(api("rotated", upstream.url))

@@ -70,6 +70,7 @@ def import_each(python: Path, folder: Path, modules: list[str], cwd: Path, **env
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow("a process for each module")
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
 def test_every_module_imports_alone_from_anywhere(source: Path, tmp_path: Path) -> None:
     folder = source / "src"

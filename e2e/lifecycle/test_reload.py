@@ -117,6 +117,7 @@ def word(url: str) -> str:
     return answer.headers["x-response-word"]
 
 
+@pytest.mark.slow("four reloads under load, each of two processes")
 def test_reloads_under_load_fail_nothing_and_no_exchange_crosses(
     changing: Gateway, project: PolicyProject, stamped: str
 ) -> None:
@@ -225,6 +226,7 @@ def on_response(ctx, params):
 """
 
 
+@pytest.mark.slow("five reloads, and an old generation is kept for half a minute")
 def test_a_group_that_has_not_changed_keeps_its_processes_and_their_state(tmp_path: Path, upstream: Upstream) -> None:
     """Files of the generation that it began in stay as long, for a process that crashes is started from them again."""
     upstream.reply = show_word

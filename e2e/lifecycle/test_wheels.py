@@ -39,6 +39,7 @@ def test_nothing_of_this_machine_is_in_them(wheels: dict[str, Path]) -> None:
         assert [name for name in wheel.namelist() if root in wheel.read(name)] == []
 
 
+@pytest.mark.slow("builds two wheels, and installs them with pip")
 def test_install_init_run(wheels: dict[str, Path], tmp_path: Path) -> None:
     installed = Installation(tmp_path / "venv", tmp_path / "cache")
     installed.run("python3", "-m", "venv", "--without-pip", str(installed.folder), cwd=tmp_path)

@@ -237,6 +237,7 @@ def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
         assert scrape(gateway).value("gatewright_metrics_source_up", source="envoy") == 1
 
 
+@pytest.mark.slow("the chains before are kept for half a minute")
 def test_an_api_takes_its_series_along(own: Gateway, upstream: Upstream) -> None:
     own.deploy(api("goes", upstream.url, [GO]))
     assert httpx.get(f"{own.url}/goes/x").status_code == 200

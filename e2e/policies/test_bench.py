@@ -10,6 +10,7 @@ import pytest
 from e2e.kit.places import ROOT
 
 
+@pytest.mark.slow("measures rows of the bench")
 @pytest.mark.alone
 @pytest.mark.timeout(600)  # it builds a gateway and the load tool, where they are not there yet
 def test_nothing_costs_far_more_than_it_did() -> None:

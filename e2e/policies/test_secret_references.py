@@ -164,6 +164,7 @@ def test_an_api_waits_for_its_secret_and_its_own_goes_first(node: Node, signed: 
     assert node.key(other) == of_all
 
 
+@pytest.mark.slow("what a deployment used is kept for half a minute")
 def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node: Node, signed: Upstream) -> None:
     name, secret, value = fresh("keeps"), fresh("key"), fresh("planted-kept")
     node.put(secret, value)

@@ -57,6 +57,7 @@ async def load(url: str, method: str = "GET") -> Counter[int]:
         return Counter(await asyncio.gather(*(one(number) for number in range(RATE * SECONDS))))
 
 
+@pytest.mark.slow("a target that is slow is waited for, again and again")
 @pytest.mark.parametrize("failure", ["503", "reset", "refused", "slow"])
 def test_no_client_sees_that_one_of_two_targets_fails(gateway: Gateway, pair: list[Target], failure: str) -> None:
     good, bad = pair

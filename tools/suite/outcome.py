@@ -54,6 +54,7 @@ def read_pytest(costs: Path) -> Iterator[Outcome]:
         )
 
 
+SLOW_IN_GO = re.compile(r"_test\.go:\d+: slow: (?P<reason>.+)")
 GO_OUTCOMES = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 
 
@@ -63,7 +64,10 @@ def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
     A package that does not compile, or fails without a test that does, counts as a test of its own name.
     """
     failed_in: set[str] = set()
+    reasons: dict[tuple[str, str], str] = {}
     for event in _lines(events):
+        if said := SLOW_IN_GO.search(event.get("Output", "")):
+            reasons[event["Package"], event["Test"].partition("/")[0]] = said["reason"]
         outcome = GO_OUTCOMES.get(event["Action"])
         if outcome is None or "Package" not in event:
             continue
@@ -77,7 +81,8 @@ def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
             failed_in.add(package)
         if "/" not in test:  # those of a table are counted with the function that they stand in
             repeat = f"go test -race ./{folder} -run '^{test}$'"
-            yield Outcome(f"{folder} {test}", outcome, seconds, seconds, 0.0, folder, repeat)
+            slow = reasons.get((package, test), "")
+            yield Outcome(f"{folder} {test}", outcome, seconds, seconds, 0.0, folder, repeat, slow)
 
 
 def read_junit(file: Path, tests: Sequence[str]) -> Iterator[Outcome]:

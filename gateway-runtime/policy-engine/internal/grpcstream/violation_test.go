@@ -174,6 +174,7 @@ func TestViolationsEndTheConnection(t *testing.T) {
 
 // TestAsksAndNeverReads: a peer that has answers made and reads none of them is cut off, before they take memory.
 func TestAsksAndNeverReads(t *testing.T) {
+	t.Log("slow: writes until all buffers of the way are full, once for each kind of frame")
 	for what, ask := range map[string]func(p *peer, round uint32) error{
 		"pings":    func(p *peer, _ uint32) error { return p.WritePing(false, [8]byte{}) },
 		"settings": func(p *peer, _ uint32) error { return p.WriteSettings() },
