@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 import ssl
 import subprocess
@@ -247,6 +249,78 @@ def test_a_stop_loses_no_request_on_any_listener(build: Path, tmp_path: Path, up
     assert "could not be drained" not in "".join(gateway.log)
 
 
+def statuses(gateway: Gateway) -> tuple[int, list[str]]:
+    """Of `gatewright status`: the exit status, and what falls short."""
+    command = ["gatewright", "status", "--json", "--run-dir", str(gateway.run_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, json.loads(done.stdout)["shortcomings"]
+
+
+def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
+    build: Path, tmp_path: Path, ca: Authority, upstream: Upstream
+) -> None:
+    """At a start, while it runs, and after the engine was started again."""
+    (good, good_key), (bad, bad_key) = ca.signed("good", "127.0.0.1"), ca.signed("bad", "127.0.0.1")
+    named = {
+        "good": {"certificateFile": str(good), "keyFile": str(good_key)},
+        "bad": {"certificateFile": str(bad), "keyFile": str(bad_key)},
+    }
+    mended = bad.read_text()
+    bad.write_text("hello")
+    both, lone, admin = (free_port() for _ in range(3))
+    listeners = [
+        {"name": "http", "port": free_port()},
+        {"name": "both", "port": both, "protocol": "https", "tls": {"certificates": ["good", "bad"]}},
+        {"name": "lone", "port": lone, "protocol": "https", "tls": {"certificates": ["bad"]}},
+    ]
+    file = write(tmp_path / "gateway.yaml", *listeners, certificates=named, admin={"port": admin})
+    trusting = ssl.create_default_context(cafile=str(ca.file))
+    with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
+        gateway.deploy(api("files", upstream.url))
+
+        def answered(port: int) -> int:
+            return httpx.get(f"https://127.0.0.1:{port}/files/x", verify=trusting).status_code
+
+        def is_open(port: int) -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                return answered(port) == 200
+            return False
+
+        reason = f"{bad}: expected a PEM block CERTIFICATE"
+        assert "  closed   the listener lone" in gateway.printed
+        assert any(reason in line for line in gateway.printed)
+        assert answered(both) == 200
+        code, said = statuses(gateway)
+        assert (code, said[0]) == (3, "the listener is closed: lone")
+        assert reason in said[1]
+        ready = httpx.get(f"http://127.0.0.1:{admin}/ready")
+        assert ready.status_code == 503
+        assert reason in ready.json()["reason"]
+        bad.write_text(mended)
+        eventually("all are open", lambda: is_open(lone) and is_open(both))
+        assert statuses(gateway) == (0, [])
+        assert httpx.get(f"http://127.0.0.1:{admin}/ready").status_code == 200
+        good.write_text("hello")
+        eventually("it is said", lambda: statuses(gateway)[0] == 3)
+        assert is_open(both), "by what the file held before"
+        gateway.kill("engine")
+        eventually("the engine is back", lambda: "restarted" in " ".join(statuses(gateway)[1]))
+        eventually("by the certificate that is left", lambda: is_open(both) and is_open(lone))
+        assert any("the files of the certificate good cannot be used" in each for each in statuses(gateway)[1])
+
+
+def test_a_gateway_without_a_listener_that_opens_does_not_start(build: Path, tmp_path: Path, ca: Authority) -> None:
+    chain, key = ca.signed("gone", "127.0.0.1")
+    chain.unlink()
+    file = write(tmp_path / "gateway.yaml", https(free_port()), certificates=certificates(chain, key))
+    command = ["gatewright", "run", "--gateway", str(file), "--build", str(build), "--controller-port", "0"]
+    command += ["--state-dir", str(tmp_path / "state"), "--run-dir", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "no listener can be opened: the files of the certificate web cannot be used" in done.stderr
+    assert f"{chain}: expected a PEM file, got none" in done.stderr
+
+
 def test_what_cannot_be_used_is_said_before_anything_is_built(tmp_path: Path, ca: Authority) -> None:
     chain, key = ca.signed("web", "127.0.0.1")
     _, others = ca.signed("other", "127.0.0.1")
@@ -261,7 +335,7 @@ def test_what_cannot_be_used_is_said_before_anything_is_built(tmp_path: Path, ca
         authorities={"text": {"file": str(file_with(tmp_path / "text", "hello"))}},
     )  # fmt: skip
     done = subprocess.run(
-        ["gatewright", "run", "--gateway", str(file), "--build", str(tmp_path / "nothing"), "--controller-port", "0"],
+        ["gatewright", "run", "--strict", "--gateway", str(file), "--build", str(tmp_path / "nothing")],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1

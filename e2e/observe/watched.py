@@ -165,6 +165,7 @@ class Faults:
             self.unserved,
             self.refused_listener,
             self.many_series,
+            self.certificate_files,
             self.controller_away,
         )
         for fault in faults:
@@ -291,6 +292,18 @@ class Faults:
             for operation in operations:
                 client.get(f"/many{operation['path']}")
         self.fires("GatewrightSeriesLimit")
+
+    def certificate_files(self) -> None:
+        """Those of the only certificate of a listener: at first what they held is served, and then nothing is."""
+        files = gateway_document(self.gateway)["spec"]["certificates"][CERTIFICATE]
+        chain = Path(files["certificateFile"])
+        kept = chain.read_text()
+        chain.write_text("hello")
+        self.fires("GatewrightCertificateFilesFail")
+        self.gateway.kill("engine")
+        self.fires("GatewrightListenerClosed")
+        chain.write_text(kept)
+        eventually("it is open", lambda: not self.prometheus.query("gatewright_listener_closed == 1"), 60)
 
     def controller_away(self) -> None:
         """It ends, and does not get ready without its token."""

@@ -83,6 +83,10 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
          ["the store at valkey:6379 does not answer"]),
         (status(acme=[obtained()]), Health.HEALTHY, []),
         (status(acme=[obtained(3)]), Health.DEGRADED, ["1 certificate not obtained or renewed"]),
+        (status(closedListeners=["https"], failingFiles=[{"kind": "certificate", "name": "b", "reason": "b.pem: …"}]),
+         Health.DEGRADED,
+         ["the listener is closed: https",
+          "the files of the certificate b cannot be used (b.pem: …)"]),
         (status(certificates=[certificate("web", 3)]), Health.HEALTHY, []),
         (status(certificates=[certificate("web", -1)]), Health.DEGRADED, ["certificate web has expired"]),
         (status(certificates=[certificate("a", -1), certificate("b", -9)]), Health.DEGRADED,
@@ -145,10 +149,13 @@ def test_a_table_where_nobody_looks_is_plain_text() -> None:
 def test_listeners_and_certificates_have_tables() -> None:
     out = io.StringIO()
     listeners = [{"name": "http", "url": "http://127.0.0.1:80"}, {"name": "https", "url": "https://127.0.0.1:443"}]
-    status_table.write(status(listeners=listeners, certificates=[certificate("web", 3), certificate("old", -2)]), out)
+    certificates = [certificate("web", 3), certificate("old", -2)]
+    found = status(listeners=listeners, closedListeners=["partners"], certificates=certificates)
+    status_table.write(found, out)
     rows = [line.split() for line in out.getvalue().splitlines()]
     assert ["LISTENER", "URL"] in rows
     assert ["https", "https://127.0.0.1:443"] in rows
+    assert ["partners", "closed"] in rows
     assert ["web", "certificate", "2026-11-27T15:09:37Z", "3"] in rows
     assert ["old", "certificate", "2026-11-27T15:09:37Z", "expired"] in rows
 

@@ -20,7 +20,7 @@ function well() {
   return {
     gateway: { state: "deployed", reason: "" },
     stats: {
-      node: { unserved: 0, stateErrors: 0, certificates: { web: "2027-08-01T00:00:00Z" } },
+      node: { unserved: 0, stateErrors: 0, certificates: { web: "2027-08-01T00:00:00Z" }, gateway: /** @type {object} */ ({}) },
       xds: { envoyConnected: true },
       bodies: { limitBytes: 1000, heldBytes: 0 },
       executors: [{ ...EXECUTOR }],
@@ -64,6 +64,7 @@ const TROUBLES = [
   ["answer:v1.0.0 of API answered is quarantined on n1", "bad", ({ stats }) => { stats.quarantined = [QUARANTINED]; },
     /^2 executor processes crashed .* in 30 s\.$/, "#/policies/answer/v1.0.0"],
   ["Certificate web has expired on n1", "bad", ({ stats }) => { stats.node.certificates.web = "2026-12-31T00:00:00Z"; }],
+  ["The listener https is closed on n1", "bad", ({ stats }) => { stats.node.gateway = { closed: ["https"] }; }],
   ["No process of envoy is ready on n1", "bad", counted('up{component="envoy"} 1', 'up{component="envoy"} 0')],
   ["Envoy is overloaded on n1", "bad", counted("_active 0", "_active 1"), /: envoy overload actions stop accepting requests\.$/],
   ["The Gateway is rejected on n1", "bad", ({ gateway }) => Object.assign(gateway, { state: "rejected", reason: "the port is taken" }),
@@ -72,6 +73,8 @@ const TROUBLES = [
   ["The state directory cannot be written to on n1", "warn", ({ stats }) => { stats.node.stateErrors = 2; }, /^2 writes failed/],
   ["Memory for bodies is nearly full on n1", "warn", ({ stats }) => { stats.bodies.heldBytes = 801; }],
   ["All workers of executor default (pid 4711) on n1 are busy", "warn", executor({ workersBusy: 32, queued: 9 }), /9 are queued/],
+  ["The files of the certificate b cannot be used on n1", "warn",
+    ({ stats }) => { stats.node.gateway = { failingFiles: [{ kind: "certificate", name: "b", reason: "b.pem: expected a PEM file" }] }; }, /^b\.pem: expected/],
   ["Certificate web ends in 5 days on n1", "warn", ({ stats }) => { stats.node.certificates.web = "2027-01-06T12:00:00Z"; }],
   ["envoy does not tell its metrics on n1", "warn", counted('source_up{source="envoy"} 1', 'source_up{source="envoy"} 0')],
   ["Node n1 does not tell how it is", "warn", (told) => { told.problem = "it cannot be asked"; }, /^it cannot be asked\.$/],

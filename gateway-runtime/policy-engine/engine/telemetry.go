@@ -54,8 +54,16 @@ func (e *Engine) makeMetrics() {
 	e.metrics.Add(e.storeMetrics())
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", e.metrics.Handler())
-	admin.HandleHealth(mux, e.ready.Load)
+	admin.HandleHealth(mux, e.obstacle)
 	e.adminListener = metrics.NewListener(mux, e.options.Log)
+}
+
+// obstacle says why clients are not served as the Gateway says; "": they are.
+func (e *Engine) obstacle() string {
+	if !e.ready.Load() {
+		return admin.NotReady
+	}
+	return e.node.Stats().Gateway.Obstacle()
 }
 
 // shownAnalytics are what the access log is told of what policies have left.

@@ -188,7 +188,11 @@ PORT = click.IntRange(0, 65535)
     show_default=True,
     help="Processes and threads that an executor may have. Enforced with --isolation user.",
 )
-@click.option("--strict", is_flag=True, help="Fail where not all APIs are deployed. [default: the others serve]")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Fail where an API is not deployed, or a certificate cannot be used. [default: the others serve]",
+)
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
     "--log-level",

@@ -57,6 +57,16 @@ def _shortcomings(status: RunStatus, now: datetime) -> Iterator[str]:
         yield f"{quarantined} policy {'instance' if quarantined == 1 else 'instances'} under quarantine"
     if (store := status.get("store", {})).get("away"):
         yield f"the store at {store['valkey']} does not answer"
+    yield from _of_certificates(status)
+
+
+def _of_certificates(status: RunStatus) -> Iterator[str]:
+    """And of authorities, and of the listeners that wait for them."""
+    if closed := status.get("closedListeners", []):
+        are = "the listener is" if len(closed) == 1 else "the listeners are"
+        yield f"{are} closed: {', '.join(closed)}"
+    for one in status.get("failingFiles", []):
+        yield f"the files of the {one['kind']} {one['name']} cannot be used ({one['reason']})"
     expired = [f"{one['kind']} {one['name']}" for one in status.get("certificates", []) if one["daysLeft"] < 0]
     if expired:
         yield f"{' and '.join(expired)} {'has' if len(expired) == 1 else 'have'} expired"

@@ -9,7 +9,14 @@ import msgspec
 
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
 from gatewright_cli.node import envoy_listeners, inspector_page, upstreams
-from gatewright_cli.node.engine_admin import ENGINE_SOCKET, admin_listener, clusters, quarantined, store
+from gatewright_cli.node.engine_admin import (
+    ENGINE_SOCKET,
+    admin_listener,
+    clusters,
+    gateway,
+    quarantined,
+    store,
+)
 from gatewright_cli.run import control
 
 
@@ -21,12 +28,16 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     `metrics` is the URL that Prometheus scrapes, "" where there is none.
     `inspector` is the address of the controller's web page, "" where there is no controller.
     `listeners` are what Envoy has, where it says so: the management API may have changed them.
+    `closedListeners` are names of those that wait for a certificate or an authority whose files can be used;
+    `failingFiles` are all of these that cannot be: `kind`, `name`, `reason`.
     """
     found = control.status(run_dir) or written
     noted = upstreams.notes(run_dir / upstreams.ENVOY_SOCKET, clusters(run_dir / ENGINE_SOCKET))
     apis = [api | {"note": noted[api["name"]]} if api["name"] in noted else api for api in found["apis"]]
     found = found | {"apis": apis, "quarantined": quarantined(run_dir / ENGINE_SOCKET)}
     found |= {"store": msgspec.to_builtins(store(run_dir / ENGINE_SOCKET))}
+    report = gateway(run_dir / ENGINE_SOCKET)
+    found |= {"closedListeners": list(report.closed), "failingFiles": msgspec.to_builtins(report.failing_files)}
     listening = admin_listener(run_dir / ENGINE_SOCKET)
     found |= {"metrics": f"http://{listening}/metrics" if listening else ""}
     found |= {"inspector": inspector_page.address(found["controller"]) if found["controller"] else ""}

@@ -75,7 +75,8 @@ def _isolation(found: dict[str, Any] | None) -> str:
 
 
 def _listeners(status: RunStatus) -> list[list[object]]:
-    return [[one["name"], one["url"]] for one in status.get("listeners", [])]
+    served = [[one["name"], one["url"]] for one in status.get("listeners", [])]
+    return served + [[name, "closed"] for name in status.get("closedListeners", [])]
 
 
 def _certificates(status: RunStatus) -> list[list[object]]:

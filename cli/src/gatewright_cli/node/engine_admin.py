@@ -87,15 +87,40 @@ class _Xds(msgspec.Struct, rename="camel"):
     routes_confirmed: int
 
 
-class _Gateway(msgspec.Struct, frozen=True):
-    """What became of the newest Gateway: state is "" where nothing has been said of any yet."""
+class FailingFile(msgspec.Struct, frozen=True):
+    """A certificate or an authority (kind) whose files cannot be used: what they held before is served, if anything."""
+
+    kind: str
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the files of the {self.kind} {self.name} cannot be used: {self.reason}"
+
+
+class GatewayReport(msgspec.Struct, frozen=True, rename="camel"):
+    """What became of the newest Gateway: state is "" where nothing has been said of any yet.
+
+    closed: listeners that wait for files that can be used.
+    """
 
     state: str = ""
     reason: str = ""
+    closed: Sequence[str] = ()
+    failing_files: Sequence[FailingFile] = ()
+
+    @property
+    def refusal(self) -> str:
+        """Why the newest Gateway is not served; "" where it is, or nothing is known of it yet."""
+        return self.reason if self.state in ("rejected", "pending") else ""
 
 
 class _Node(msgspec.Struct, frozen=True):
-    gateway: _Gateway = _Gateway()
+    gateway: GatewayReport = GatewayReport()
+
+
+class _HasNode(msgspec.Struct, frozen=True):
+    node: _Node = _Node()
 
 
 class _Stats(msgspec.Struct):
@@ -156,15 +181,14 @@ class EngineAdmin:
         wanted = (xds.cluster_generation, xds.listener_generation, xds.route_generation)
         return xds.envoy_connected and acknowledged == wanted
 
-    async def gateway_refusal(self) -> str:
-        """Why the newest Gateway is not served; "" where it is, or nothing is known of it yet."""
+    async def gateway(self) -> GatewayReport:
+        """As of a Gateway that nothing is known of, where the engine gives no answer."""
         try:
             answer = await self._client.get("/stats")
             answer.raise_for_status()
-        except LocalHttpError:
-            return ""
-        found = msgspec.json.decode(answer.content, type=_Stats).node.gateway
-        return found.reason if found.state in ("rejected", "pending") else ""
+            return msgspec.json.decode(answer.content, type=_HasNode).node.gateway
+        except (LocalHttpError, msgspec.DecodeError):
+            return GatewayReport()
 
     async def reload_gateway(self) -> None:
         """Has the engine read the Gateway's file again. Raises EngineRefusedError; then it listens as before."""
@@ -242,6 +266,11 @@ def admin_listener(socket: Path) -> str:
         return msgspec.json.decode(answer.content, type=_Listening).listener
     except (LocalHttpError, msgspec.DecodeError):
         return ""
+
+
+def gateway(socket: Path) -> GatewayReport:
+    """What the engine makes of its Gateway."""
+    return asyncio.run(EngineAdmin(socket).gateway())
 
 
 class Store(msgspec.Struct, frozen=True):

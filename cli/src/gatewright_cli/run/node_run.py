@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from gatewright_controller.relay import Relay, Unnamed
 
 from gatewright_cli.node import environment, inspector_page, log_level_options, ports
 from gatewright_cli.node.api_files import ApiFiles, Sample
-from gatewright_cli.node.engine_admin import EngineAdmin
-from gatewright_cli.node.gateway import write_rendered
+from gatewright_cli.node.engine_admin import EngineAdmin, GatewayReport
+from gatewright_cli.node.gateway import Listener, write_rendered
 from gatewright_cli.node.log_level_changes import NOT_APPLIED, LogLevelChanges
 from gatewright_cli.node.management import DeployError, Management, NoAnswerError
 from gatewright_cli.node.operator_secrets import TOKEN_FILE
@@ -184,8 +184,12 @@ class NodeRun:
             await self._deployment.log_undeployed()
             if self._strict:
                 self._deployment.require_all_deployed()
+            report = await self._engine.gateway()
+            open_listeners = [one for one in self._settings.gateway.listeners if one.name not in report.closed]
+            if not open_listeners:
+                raise DeployError(f"no listener can be opened: {'; '.join(map(str, report.failing_files))}")
             self._set_state("running")
-            self._announce_ready()
+            self._announce_ready(open_listeners, report)
             await self._deployment.follow()
 
     async def _write_gateway(self) -> None:
@@ -199,32 +203,35 @@ class NodeRun:
         before any connection that is made later.
         """
         while not (confirmed := await self._engine.envoy_acknowledged_all()) and time.monotonic() < end:
-            if refused := await self._engine.gateway_refusal():
+            if refused := (await self._engine.gateway()).refusal:
                 raise DeployError(f"Envoy does not listen as the Gateway says: {refused}")
             await asyncio.sleep(POLL_SECONDS)
         if not confirmed:
             self._output.event("Envoy has not acknowledged all that the engine gave it", "warning")
 
-    def _announce_ready(self) -> None:
+    def _announce_ready(self, listeners: Sequence[Listener], report: GatewayReport) -> None:
+        """listeners: those that are open, of a Gateway of which the engine says what is not as it should be."""
         parts = {what: f"{seconds:.2f}s" for what, seconds in self._spent.seconds.items()}
         settings, (serving, apis) = self._settings, self._deployment.serving()
         total = f"{sum(self._spent.seconds.values()):.2f}s"
         self._output.event("ready", total=total, **parts, serving=serving, apis=apis)
         with contextlib.suppress(OSError):  # nobody wants to know; the node runs all the same
-            click.echo(f"ready {settings.url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))
-            for listener in settings.gateway.listeners[1:]:
+            click.echo(f"ready {listeners[0].url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))
+            for listener in listeners[1:]:
                 click.echo(f"also {listener.url} (listener {listener.name})")
-            for listener in settings.gateway.listeners:
+            for listener in listeners:
                 if listener.http3:
                     click.echo(f"HTTP/3 on {listener.url} (listener {listener.name})")
             if settings.controller:
                 url = ports.url(settings.controller)
                 click.echo(f"management API {url}, token in {self._token_file}")
                 click.echo(f"Inspector {inspector_page.address(url)} (`gatewright inspector --open` signs in)")
-            for state, said in self._deployment.shortcomings():
+            closed = [("closed", f"the listener {name}") for name in report.closed]
+            failing = [("failing", str(one)) for one in report.failing_files]
+            for state, said in (*closed, *failing, *self._deployment.shortcomings()):
                 click.echo(f"  {state:<8} {said}")
             if (sample := self._sample()) is not None:
-                click.echo(sample.command(settings.url))
+                click.echo(sample.command(listeners[0].url))
 
     def _sample(self) -> Sample | None:
         """A request for people to try, at the echo where an API has it. It is printed, and never sent from here."""

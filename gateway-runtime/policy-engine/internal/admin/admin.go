@@ -122,7 +122,12 @@ type Instance struct {
 // Handler serves these paths.
 func Handler(sources Sources) http.Handler {
 	mux := http.NewServeMux()
-	HandleHealth(mux, sources.Ready)
+	HandleHealth(mux, func() string {
+		if sources.Ready() {
+			return ""
+		}
+		return NotReady
+	})
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Stats()) })
 	mux.HandleFunc("GET /chains", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Chains()) })
 	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Clusters()) })
@@ -142,14 +147,17 @@ func Handler(sources Sources) http.Handler {
 	return mux
 }
 
-// HandleHealth serves /healthz and /ready.
-func HandleHealth(mux *http.ServeMux, ready func() bool) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, state{"ok"}) })
+// NotReady is the obstacle of what has not come up yet.
+const NotReady = "it has not come up yet"
+
+// HandleHealth serves /healthz and /ready. obstacle says why requests are not served as they should be; "": they are.
+func HandleHealth(mux *http.ServeMux, obstacle func() string) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, state{State: "ok"}) })
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
-		if ready() {
-			answer(w, http.StatusOK, state{"ready"})
+		if reason := obstacle(); reason != "" {
+			answer(w, http.StatusServiceUnavailable, state{"not ready", reason})
 		} else {
-			answer(w, http.StatusServiceUnavailable, state{"not ready"})
+			answer(w, http.StatusOK, state{State: "ready"})
 		}
 	})
 }
@@ -188,7 +196,7 @@ func (s Sources) setLogLevel(w http.ResponseWriter, r *http.Request) {
 func (s Sources) whenReady(found func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !s.Ready() {
-			answer(w, http.StatusServiceUnavailable, state{"not ready"})
+			answer(w, http.StatusServiceUnavailable, state{"not ready", NotReady})
 			return
 		}
 		value, err := found(r)
@@ -244,7 +252,8 @@ func Server(sources Sources) *http.Server {
 }
 
 type state struct {
-	State string `json:"state"`
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
 }
 
 func answer[T any](w http.ResponseWriter, status int, value T) {

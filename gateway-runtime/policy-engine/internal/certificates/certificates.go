@@ -3,6 +3,7 @@
 package certificates
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -40,28 +42,53 @@ type Contents struct {
 	Authorities  map[string]Trust
 }
 
-// Load reads and checks all files. What it returns is what could be read; the error names each source that could not,
-// with the file, what was expected, what it got, and the cure.
-func Load(sources Sources) (Contents, error) {
-	contents := Contents{Certificates: map[string]Pair{}, Authorities: map[string]Trust{}}
+// Failures are the sources whose files cannot be used, each with the reason: the file, what was expected, what it got, and
+// the cure.
+type Failures map[Source]string
+
+// Source is one of Sources.
+type Source struct {
+	Kind string // Kind of a certificate, or of an authority
+	Name string
+}
+
+// The kinds of a source.
+const (
+	KindCertificate = "certificate"
+	KindAuthority   = "authority"
+)
+
+// Err is nil where all can be used.
+func (f Failures) Err() error {
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(sources.Certificates)) {
-		pair, err := sources.Certificates[name].load()
-		if err != nil {
-			errs = append(errs, fmt.Errorf("certificate %s: %w", name, err))
-			continue
-		}
-		contents.Certificates[name] = pair
+	for _, source := range slices.SortedFunc(maps.Keys(f), Source.compare) {
+		errs = append(errs, fmt.Errorf("%s %s: %s", source.Kind, source.Name, f[source]))
 	}
-	for _, name := range slices.Sorted(maps.Keys(sources.Authorities)) {
-		trust, err := sources.Authorities[name].load()
-		if err != nil {
-			errs = append(errs, fmt.Errorf("authority %s: %w", name, err))
-			continue
+	return errors.Join(errs...)
+}
+
+func (s Source) compare(other Source) int {
+	return cmp.Or(-strings.Compare(s.Kind, other.Kind), strings.Compare(s.Name, other.Name)) // certificates first
+}
+
+// Load reads and checks all files. What it returns is what could be read, and what could not.
+func Load(sources Sources) (Contents, Failures) {
+	contents, failures := Contents{Certificates: map[string]Pair{}, Authorities: map[string]Trust{}}, Failures{}
+	for name, certificate := range sources.Certificates {
+		if pair, err := certificate.load(); err != nil {
+			failures[Source{KindCertificate, name}] = err.Error()
+		} else {
+			contents.Certificates[name] = pair
 		}
-		contents.Authorities[name] = trust
 	}
-	return contents, errors.Join(errs...)
+	for name, authority := range sources.Authorities {
+		if trust, err := authority.load(); err != nil {
+			failures[Source{KindAuthority, name}] = err.Error()
+		} else {
+			contents.Authorities[name] = trust
+		}
+	}
+	return contents, failures
 }
 
 func (c Certificate) files() []string { return []string{c.File, c.KeyFile} }

@@ -33,9 +33,9 @@ func TestWhatIsGoodIsRead(t *testing.T) {
 	ca := certificatestest.NewAuthority(t, "ca")
 	issued := ca.Issue("web.example")
 	paths := write(t, map[string][]byte{"chain": append(bytes.Clone(issued.Chain), ca.PEM...), "key": issued.Key, "ca": ca.PEM, "crl": ca.Revoke(issued)})
-	contents, err := certificates.Load(certificates.Sources{
+	contents, failures := certificates.Load(certificates.Sources{
 		Certificates: oneCertificate(paths["chain"], paths["key"]).Certificates, Authorities: oneAuthority(paths["ca"], paths["crl"]).Authorities})
-	if err != nil {
+	if err := failures.Err(); err != nil {
 		t.Fatal(err)
 	}
 	if pair := contents.Certificates["web"]; !bytes.Contains(pair.Chain, ca.PEM) || !bytes.Equal(pair.Key, issued.Key) || pair.Expires.Before(time.Now()) {
@@ -49,8 +49,8 @@ func TestWhatIsGoodIsRead(t *testing.T) {
 func TestAnAuthorityWithoutAListAmongOthersWithOne(t *testing.T) {
 	ca, other := certificatestest.NewAuthority(t, "ca"), certificatestest.NewAuthority(t, "other")
 	paths := write(t, map[string][]byte{"ca": append(bytes.Clone(ca.PEM), other.PEM...), "crl": ca.Revoke()})
-	contents, err := certificates.Load(oneAuthority(paths["ca"], paths["crl"]))
-	if err != nil || contents.Authorities["clients"].EachHasList {
+	contents, failures := certificates.Load(oneAuthority(paths["ca"], paths["crl"]))
+	if err := failures.Err(); err != nil || contents.Authorities["clients"].EachHasList {
 		t.Errorf("%v %+v", err, contents.Authorities["clients"])
 	}
 }
@@ -95,7 +95,8 @@ func TestWhatCannotBeUsedIsSaidWithFileAndCure(t *testing.T) {
 		{oneAuthority(paths["ca"], paths["text"]), []string{paths["text"] + ": expected a PEM block X509 CRL, got none"}},
 		{oneAuthority(paths["ca"], paths["otherCRL"]), []string{"expected one that an authority of the file beside it has signed, got one of CN=other"}},
 	} {
-		_, err := certificates.Load(c.sources)
+		_, failures := certificates.Load(c.sources)
+		err := failures.Err()
 		for _, expected := range c.expected {
 			if err == nil || !strings.Contains(err.Error(), expected) {
 				t.Errorf("expected %q, got %v", expected, err)
@@ -119,7 +120,8 @@ func TestAFileThatIsTooLargeIsNotRead(t *testing.T) {
 		t.Skip(err)
 	}
 	_ = file.Close()
-	if _, err := certificates.Load(oneAuthority(path, "")); err == nil || !strings.Contains(err.Error(), "of at most") {
+	_, failures := certificates.Load(oneAuthority(path, ""))
+	if err := failures.Err(); err == nil || !strings.Contains(err.Error(), "of at most") {
 		t.Errorf("got %v", err)
 	}
 }

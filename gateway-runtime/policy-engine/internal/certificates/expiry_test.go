@@ -80,11 +80,11 @@ func (e *ending) issue(left time.Duration) {
 func (e *ending) watch() {
 	e.t.Helper()
 	sources := oneCertificate(filepath.Join(e.folder, "chain"), filepath.Join(e.folder, "key"))
-	held, err := certificates.Load(sources)
-	if err != nil {
+	held, failures := certificates.Load(sources)
+	if err := failures.Err(); err != nil {
 		e.t.Fatal(err)
 	}
-	e.watcher.Watch(sources, held)
+	e.watcher.Watch(sources, held, failures)
 	synctest.Wait()
 }
 
@@ -130,7 +130,7 @@ func TestAGatewayThatIsAppliedAgainLogsNoEndAgain(t *testing.T) {
 		e.watch()
 		e.pass(lookEvery)
 		e.logged()
-		e.watcher.Watch(certificates.Sources{}, certificates.Contents{})
+		e.watcher.Watch(certificates.Sources{}, certificates.Contents{}, nil)
 		e.watch()
 		e.logged()
 	})

@@ -56,11 +56,11 @@ func watch(t *testing.T, folder string) *watched {
 func (w *watched) begin() {
 	w.t.Helper()
 	sources := oneCertificate(filepath.Join(w.folder, "chain"), filepath.Join(w.folder, "key"))
-	held, err := certificates.Load(sources)
-	if err != nil {
+	held, failures := certificates.Load(sources)
+	if err := failures.Err(); err != nil {
 		w.t.Fatal(err)
 	}
-	w.watcher.Watch(sources, held)
+	w.watcher.Watch(sources, held, failures)
 }
 
 func (w *watched) write(folder string, issued certificatestest.Issued) {
@@ -71,8 +71,9 @@ func (w *watched) becomes(issued certificatestest.Issued) {
 	w.t.Helper()
 	for {
 		select {
-		case contents := <-w.watcher.Changes():
-			if pair := contents.Certificates["web"]; bytes.Equal(pair.Chain, issued.Chain) && bytes.Equal(pair.Key, issued.Key) {
+		case change := <-w.watcher.Changes():
+			pair := change.Contents.Certificates["web"]
+			if bytes.Equal(pair.Chain, issued.Chain) && bytes.Equal(pair.Key, issued.Key) && len(change.Failures) == 0 {
 				return
 			}
 		case <-time.After(10 * time.Second):
@@ -84,9 +85,23 @@ func (w *watched) becomes(issued certificatestest.Issued) {
 func (w *watched) staysFor(limit time.Duration) {
 	w.t.Helper()
 	select {
-	case contents := <-w.watcher.Changes():
-		w.t.Fatalf("expected what was before to stay, got a certificate that ends %s", contents.Certificates["web"].Expires)
+	case change := <-w.watcher.Changes():
+		w.t.Fatalf("expected what was before to stay, got %+v", change)
 	case <-time.After(limit):
+	}
+}
+
+// fails waits until it is told that the files cannot be used, for such a reason, beside what they held before.
+func (w *watched) fails(before certificatestest.Issued, reason string) {
+	w.t.Helper()
+	select {
+	case change := <-w.watcher.Changes():
+		said := change.Failures[certificates.Source{Kind: certificates.KindCertificate, Name: "web"}]
+		if held := change.Contents.Certificates["web"]; !bytes.Equal(held.Chain, before.Chain) || !strings.Contains(said, reason) {
+			w.t.Fatalf("expected the one before and %q, got %q beside a certificate that ends %s", reason, said, held.Expires)
+		}
+	case <-time.After(10 * time.Second):
+		w.t.Fatal("nothing was told within 10 s")
 	}
 }
 
@@ -169,11 +184,12 @@ func TestAKubernetesSecretThatChanges(t *testing.T) {
 
 func TestAPairThatIsWrittenHalfIsNotServedAndNotComplainedOfAtOnce(t *testing.T) {
 	w := watch(t, t.TempDir())
-	w.write(w.folder, w.ca.Issue("first.example"))
+	first := w.ca.Issue("first.example")
+	w.write(w.folder, first)
 	w.begin()
 	next := w.ca.Issue("next.example")
 	certificatestest.Write(t, w.folder, map[string][]byte{"chain": next.Chain})
-	w.eventually("it is said once", func() bool { return w.log.count("cannot be used") == 1 })
+	w.fails(first, filepath.Join(w.folder, "key"))
 	w.staysFor(200 * time.Millisecond)
 	if said := w.log.count("cannot be used"); said != 1 {
 		t.Errorf("expected it to be said once, got %d times:\n%s", said, &w.log.text)
@@ -185,21 +201,26 @@ func TestAPairThatIsWrittenHalfIsNotServedAndNotComplainedOfAtOnce(t *testing.T)
 	w.becomes(next)
 }
 
-func TestWhatIsGoodAgainAndTheSameIsNoChange(t *testing.T) {
+func TestWhatIsGoodAgainAndTheSameIsTold(t *testing.T) {
 	w := watch(t, t.TempDir())
 	first := w.ca.Issue("first.example")
 	w.write(w.folder, first)
 	w.begin()
 	certificatestest.Write(t, w.folder, map[string][]byte{"chain": []byte("not yet")})
-	w.eventually("it is said", func() bool { return w.log.count("cannot be used") == 1 })
+	w.fails(first, filepath.Join(w.folder, "chain"))
 	w.write(w.folder, first)
-	w.eventually("it is said that it is good", func() bool { return w.log.count("can be used again") == 1 })
+	w.becomes(first)
+	if w.log.count("cannot be used") != 1 || w.log.count("can be used again") != 1 {
+		t.Errorf("got\n%s", &w.log.text)
+	}
 	w.staysFor(50 * time.Millisecond)
 }
 
 func TestAFileThatWasNotThereIsServedOnceItIs(t *testing.T) {
 	w := watch(t, t.TempDir())
-	w.watcher.Watch(oneCertificate(filepath.Join(w.folder, "chain"), filepath.Join(w.folder, "key")), certificates.Contents{})
+	sources := oneCertificate(filepath.Join(w.folder, "chain"), filepath.Join(w.folder, "key"))
+	held, failures := certificates.Load(sources)
+	w.watcher.Watch(sources, held, failures)
 	w.staysFor(50 * time.Millisecond)
 	late := w.ca.Issue("late.example")
 	w.write(w.folder, late)
@@ -210,7 +231,7 @@ func TestWhatIsWatchedNoMoreIsLetGo(t *testing.T) {
 	w := watch(t, t.TempDir())
 	w.write(w.folder, w.ca.Issue("first.example"))
 	w.begin()
-	w.watcher.Watch(certificates.Sources{}, certificates.Contents{})
+	w.watcher.Watch(certificates.Sources{}, certificates.Contents{}, nil)
 	w.write(w.folder, w.ca.Issue("second.example"))
 	w.staysFor(100 * time.Millisecond)
 }

@@ -57,7 +57,8 @@ func newTold(sources ...metrics.Source) told {
 			Generation: func() uint64 { return 3 },
 			Node: func() node.Stats {
 				return node.Stats{ControllerConnected: true, Revision: 8, APIs: 2, Pending: 1, Applied: 5, Rejected: 1,
-					Certificates: map[string]time.Time{"main": time.Unix(1000, 0)}}
+					Certificates: map[string]time.Time{"main": time.Unix(1000, 0)},
+					Gateway:      node.GatewayStats{Closed: []string{"https"}, FailingFiles: []node.FailingFile{{Kind: "authority", Name: "clients", Reason: "…"}}}}
 			},
 			XDS: func() xds.Stats {
 				return xds.Stats{Updates: map[string]xds.UpdateStats{"routes": {Acknowledged: 4, Refused: 1}}}
@@ -145,6 +146,8 @@ func TestWhatANodeTells(t *testing.T) {
 		`gatewright_xds_updates_total{result="acknowledged",type="routes"}`:      "4",
 		`gatewright_xds_updates_total{result="refused",type="routes"}`:           "1",
 		`gatewright_certificate_expiry_timestamp_seconds{name="main"}`:           "1000",
+		`gatewright_certificate_files_failing{kind="authority",name="clients"}`:  "1",
+		`gatewright_listener_closed{name="https"}`:                               "1",
 		`gatewright_unknown_chain_total`:                                         "0",
 		`gatewright_exchanges_active`:                                            "0",
 	})

@@ -49,6 +49,8 @@ var (
 	secretsInUse   = desc("secrets_in_use", "Secrets that the node's APIs name.")
 	secretsFailing = desc("secrets_failing", "What cannot be used of them: a file that is not there or cannot be read, or an API of which a policy does not take a secret that has changed.", "what")
 	certificateEnd = desc("certificate_expiry_timestamp_seconds", "When a certificate of the Gateway ends.", "name")
+	filesFailing   = desc("certificate_files_failing", "1 for each certificate and authority of the Gateway whose files cannot be used: what they held before, if anything, is served.", "kind", "name")
+	listenerClosed = desc("listener_closed", "1 for each listener of the Gateway that is closed, since it needs a certificate or an authority whose files cannot be used.", "name")
 )
 
 // nodeCollector tells what the node knows at the moment of a scrape.
@@ -62,7 +64,7 @@ func (nodeCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, one := range []*prometheus.Desc{
 		buildInfo, exchangesActive, unknownChain, bodiesHeld, bodiesLimit, bodiesRefused, executorProcesses, executorWorkers, executorBusy,
 		executorHungWorker, executorQueue, executorActive, executorStreams, executorHung, quarantined, generation, nodeConnected, nodeRevision, nodeAPIs,
-		nodeUpdates, xdsUpdates, certificateEnd, secretsInUse, secretsFailing,
+		nodeUpdates, xdsUpdates, certificateEnd, filesFailing, listenerClosed, secretsInUse, secretsFailing,
 	} {
 		to <- one
 	}
@@ -159,6 +161,12 @@ func (t teller) node(stats node.Stats) {
 	t.gauge(secretsFailing, float64(stats.Secrets.FailingAPIs), "api")
 	for name, end := range stats.Certificates {
 		t.gauge(certificateEnd, float64(end.Unix()), name)
+	}
+	for _, one := range stats.Gateway.FailingFiles {
+		t.gauge(filesFailing, 1, one.Kind, one.Name)
+	}
+	for _, name := range stats.Gateway.Closed {
+		t.gauge(listenerClosed, 1, name)
 	}
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ type gatewayVersion struct {
 	message      *nodev1.Gateway
 	gateway      *xds.Gateway
 	contents     certificates.Contents // of its files, as they were read last
+	failures     certificates.Failures // files that cannot be used now: of these, contents are what they held before
 	secrets      xds.Resources         // the same for Envoy
 	revision     uint64                // of the update that brought it; 0: it is the file's
 	acknowledged bool                  // an Envoy has taken it
@@ -139,21 +141,22 @@ func (n *Node) readGateway(message *nodev1.Gateway, revision uint64) (*gatewayVe
 	if err := n.checkInUse(gateway); err != nil {
 		return nil, err
 	}
-	contents, err := certificates.Load(gateway.Sources)
-	if err != nil {
+	contents, failures := certificates.Load(gateway.Sources)
+	if err := failures.Err(); err != nil {
 		return nil, transientError{err}
 	}
-	return newGatewayVersion(message, gateway, contents, revision)
+	v := &gatewayVersion{message: message, gateway: gateway, revision: revision}
+	return v, v.hold(certificates.Change{Contents: contents, Failures: failures})
 }
 
-func newGatewayVersion(
-	message *nodev1.Gateway, gateway *xds.Gateway, contents certificates.Contents, revision uint64,
-) (*gatewayVersion, error) {
-	secrets, err := xds.Secrets(contents)
+// hold makes what files hold the version's.
+func (v *gatewayVersion) hold(files certificates.Change) error {
+	secrets, err := xds.Secrets(files.Contents)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &gatewayVersion{message: message, gateway: gateway, contents: contents, secrets: secrets, revision: revision}, nil
+	v.contents, v.failures, v.secrets = files.Contents, files.Failures, secrets
+	return nil
 }
 
 // checkInUse refuses a Gateway without what the upstreams of APIs that run name. They may go on without it in a moment, by
@@ -195,7 +198,7 @@ func (n *Node) restoreGateway(ctx context.Context) {
 // commitGateway makes a version the current one. APIs that were refused for want of a certificate are tried again.
 func (n *Node) commitGateway(v *gatewayVersion) {
 	n.listening.current, n.listening.queued = v, nil
-	n.certificates.Watch(v.gateway.Sources, v.contents)
+	n.certificates.Watch(v.gateway.Sources, v.contents, v.failures)
 	if tell := n.options.Telemetry; tell != nil {
 		tell(v.message.GetTelemetry())
 	}
@@ -255,11 +258,16 @@ func (n *Node) restoredGateway(message *nodev1.Gateway) (*gatewayVersion, error)
 	if err != nil {
 		return nil, err
 	}
-	contents, err := certificates.Load(gateway.Sources)
-	if err != nil {
-		n.log.Error("certificate files cannot be used; listeners that name them are closed until they can", "reason", err.Error())
+	contents, failures := certificates.Load(gateway.Sources)
+	v := &gatewayVersion{message: message, gateway: gateway}
+	if err := v.hold(certificates.Change{Contents: contents, Failures: failures}); err != nil {
+		return nil, err
 	}
-	return newGatewayVersion(message, gateway, contents, 0)
+	if err := failures.Err(); err != nil {
+		n.log.Error("certificate files cannot be used: listeners go without these certificates, and those that need them are closed, until they can",
+			"closed", gateway.ClosedWith(v.secrets), "reason", err.Error())
+	}
+	return v, nil
 }
 
 // confirmGateway waits for the acknowledgement of an Envoy that has just connected. If it refuses, and another one had not
@@ -336,34 +344,61 @@ func (n *Node) retryCurrent(ctx context.Context, q *queuedGateway, current *gate
 
 // replaceCertificates serves what certificate files hold now, and opens the listeners that waited for it. What Envoy
 // refuses is not kept: another Envoy, which has nothing from before, is given what the last one took.
-func (n *Node) replaceCertificates(ctx context.Context, contents certificates.Contents) {
+func (n *Node) replaceCertificates(ctx context.Context, files certificates.Change) {
 	v := n.listening.current
-	before, heldBefore := v.secrets, v.contents
-	secrets, err := xds.Secrets(contents)
+	before := certificates.Change{Contents: v.contents, Failures: files.Failures}
+	err := v.hold(files)
 	if err == nil {
-		v.contents, v.secrets = contents, secrets
 		err = n.setGateway(ctx, v)
 	}
 	if _, refused := errors.AsType[*xds.RefusedError](err); refused {
-		v.contents, v.secrets = heldBefore, before
+		err = errors.Join(err, v.hold(before))
 		n.restoreGateway(ctx)
 	}
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) && ctx.Err() == nil {
 		n.log.Error("Envoy has not taken what the certificate files hold now; it goes on with what they held before", "reason", err.Error())
 	}
-	n.publishExpiries()
+	n.publishCertificates()
 	n.retryAll()
 }
 
-// publishExpiries says when the certificates end, for Stats.
-func (n *Node) publishExpiries() {
-	ends := map[string]time.Time{}
+// publishCertificates says when the certificates end, which files cannot be used, and which listeners are closed for it.
+func (n *Node) publishCertificates() {
+	ends, troubles := map[string]time.Time{}, listeningTroubles{}
 	if current := n.listening.current; current != nil {
 		for name, pair := range current.contents.Certificates {
 			ends[name] = pair.Expires
 		}
+		troubles.closed = current.gateway.ClosedWith(current.secrets)
+		for source, reason := range current.failures {
+			troubles.failing = append(troubles.failing, FailingFile{source.Kind, source.Name, reason})
+		}
+		slices.SortFunc(troubles.failing, FailingFile.compare)
 	}
 	n.expiries.Store(&ends)
+	n.troubles.Store(&troubles)
+}
+
+// Obstacle says which listeners are closed, and why; "": none is.
+func (s GatewayStats) Obstacle() string {
+	if len(s.Closed) == 0 {
+		return ""
+	}
+	reasons := make([]string, 0, len(s.FailingFiles))
+	for _, one := range s.FailingFiles {
+		reasons = append(reasons, fmt.Sprintf("%s %s: %s", one.Kind, one.Name, one.Reason))
+	}
+	return fmt.Sprintf("closed until their certificates can be used: the listeners %s; %s", strings.Join(s.Closed, ", "), strings.Join(reasons, "; "))
+}
+
+// listeningTroubles are what of the current Gateway is not as it says.
+type listeningTroubles struct {
+	closed  []string
+	failing []FailingFile
+}
+
+func (f FailingFile) compare(other FailingFile) int {
+	return cmp.Or(cmp.Compare(f.Kind, other.Kind), cmp.Compare(f.Name, other.Name))
 }
 
 // missingSecrets says what a bundle's clusters name and the node does not have. Envoy would wait for it, and hold back all
@@ -399,7 +434,8 @@ func (n *Node) reportGateway(v *gatewayVersion, state nodev1.ApiStatus_State, re
 }
 
 func (n *Node) gatewayStats() GatewayStats {
-	stats := GatewayStats{Digest: *n.gatewayDigest.Load()}
+	troubles := n.troubles.Load()
+	stats := GatewayStats{Digest: *n.gatewayDigest.Load(), Closed: troubles.closed, FailingFiles: troubles.failing}
 	if status := n.gatewayStatus.Load(); status != nil {
 		stats.State = strings.ToLower(strings.TrimPrefix(status.GetState().String(), "STATE_"))
 		stats.Reason = status.GetReason()

@@ -194,6 +194,33 @@ func TestAGatewayWaitsForFilesThatAreNotThere(t *testing.T) {
 	})
 }
 
+func TestAfterARestartAFileThatCannotBeUsedIsSaidUntilItCan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folder := t.TempDir()
+		file := withCertificate(gatewayWith("one", "a-tls", "http"), issue(t, folder))
+		certificatestest.Write(t, folder, map[string][]byte{"chain": []byte("hello")})
+		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: file}, t.TempDir())
+		b.run()
+		stats := b.node.Stats().Gateway
+		if fmt.Sprint(stats.Closed) != "[a-tls]" || len(stats.FailingFiles) != 1 {
+			t.Fatalf("got %+v", stats)
+		}
+		if one := stats.FailingFiles[0]; one.Kind != "certificate" || one.Name != "web" || !strings.Contains(one.Reason, "expected a PEM block CERTIFICATE") {
+			t.Errorf("got %+v", one)
+		}
+		issue(t, folder)
+		b.eventually("all is well", func() bool {
+			now := b.node.Stats().Gateway
+			return len(now.Closed)+len(now.FailingFiles) == 0 && b.listens() == "a-tls http"
+		})
+		certificatestest.Write(t, folder, map[string][]byte{"key": []byte("hello")})
+		b.eventually("what was held goes on, and is said", func() bool {
+			now := b.node.Stats().Gateway
+			return len(now.Closed) == 0 && len(now.FailingFiles) == 1
+		})
+	})
+}
+
 func TestTheFilesGatewayIsServedFromTheStartAndAnothersStaysOnlyWhileTheFileIsTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
@@ -315,12 +342,12 @@ func TestCertificatesThatEnvoyRefusesAreNotKept(t *testing.T) {
 		b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
 		good := b.envoy.secretsNow["certificate/web"].Version
 		issue(t, folder)
-		contents, err := certificates.Load(b.node.listening.current.gateway.Sources)
-		if err != nil {
+		contents, failures := certificates.Load(b.node.listening.current.gateway.Sources)
+		if err := failures.Err(); err != nil {
 			t.Fatal(err)
 		}
 		b.envoy.bad["secrets"] = true
-		b.node.replaceCertificates(t.Context(), contents)
+		b.node.replaceCertificates(t.Context(), certificates.Change{Contents: contents})
 		b.envoy.bad["secrets"] = false
 		b.node.confirmGateway(t.Context()) // of an Envoy that has nothing from before
 		if got := b.envoy.secretsNow["certificate/web"].Version; got != good {

@@ -137,6 +137,7 @@ type Node struct {
 	down           atomic.Int64
 	unrotated      atomic.Int64                         // APIs that cannot use a secret that has changed, for Stats
 	expiries       atomic.Pointer[map[string]time.Time] // of certificates, for Stats
+	troubles       atomic.Pointer[listeningTroubles]    // of the current Gateway, for Stats
 	notReadyReport atomic.Pointer[nodev1.Report]        // of notReady; nil: nothing is wrong
 	clustersInUse  atomic.Pointer[[]*xds.Bundle]        // for Clusters
 	stats          counters
@@ -208,8 +209,8 @@ func (n *Node) Run(ctx context.Context) {
 			n.confirm(ctx)
 			n.confirmGateway(ctx)
 			n.setFallbackRoutes(ctx)
-		case contents := <-n.certificates.Changes():
-			n.replaceCertificates(ctx, contents)
+		case files := <-n.certificates.Changes():
+			n.replaceCertificates(ctx, files)
 		case <-n.secrets.Changes():
 			n.secretsChanged(time.Now())
 		case done := <-n.rotated:
@@ -278,7 +279,7 @@ func (n *Node) publish() {
 	n.served.Store(int64(served))
 	n.pending.Store(int64(len(n.queue)))
 	n.down.Store(int64(len(n.unserved)))
-	n.publishExpiries()
+	n.publishCertificates()
 }
 
 type counters struct {
@@ -316,6 +317,16 @@ type GatewayStats struct {
 	Digest string `json:"digest"` // of the one that is served; "": none is
 	State  string `json:"state"`  // applied, rejected or pending: what became of the newest one; "": nothing was said of any yet
 	Reason string `json:"reason"` // for rejected and pending
+
+	Closed       []string      `json:"closed,omitempty"`       // listeners that need a certificate or an authority whose files cannot be used
+	FailingFiles []FailingFile `json:"failingFiles,omitempty"` // certificates and authorities whose files cannot be used now
+}
+
+// FailingFile is a certificate or an authority whose files cannot be used: what they held before, if anything, is served.
+type FailingFile struct {
+	Kind   string `json:"kind"`
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
 }
 
 // Stats returns the counters as they are now.

@@ -9,6 +9,7 @@ import (
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
@@ -54,13 +55,63 @@ func (g *Gateway) HasSecret(name string) bool {
 	return certificate || authority
 }
 
-// ListenersWith are the listeners all of whose secrets are there: the others would hold up the start of an Envoy.
+// ListenersWith are the listeners that can be opened with these secrets: Envoy would wait for one that is not there, and
+// hold up all others. Of several certificates a listener is opened with those that are there.
 func (g *Gateway) ListenersWith(secrets Resources) Resources {
-	complete := maps.Clone(g.Listeners)
-	maps.DeleteFunc(complete, func(name string, _ Resource) bool {
-		return slices.ContainsFunc(g.needs[name], func(secret string) bool { return secrets[secret].Name == "" })
+	isMissing := func(secret string) bool { return secrets[secret].Name == "" }
+	open := Resources{}
+	for name, listener := range g.Listeners {
+		if !slices.ContainsFunc(g.needs[name], isMissing) {
+			open[name] = listener
+		} else if trimmed, err := withoutCertificates(listener, isMissing); err == nil {
+			open[name] = trimmed
+		}
+	}
+	return open
+}
+
+// ClosedWith are the names of the listeners that cannot be opened with these secrets, sorted.
+func (g *Gateway) ClosedWith(secrets Resources) []string {
+	open := g.ListenersWith(secrets)
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(g.Listeners)), func(name string) bool { return open[name].Name != "" })
+}
+
+// withoutCertificates is a listener without the certificates that are missing. An error where it needs one of them: for a
+// chain that has no other, or where what is missing is the authority of its clients, without which it would let in anybody.
+func withoutCertificates(listener Resource, isMissing func(string) bool) (Resource, error) {
+	message := &listenerv3.Listener{}
+	if err := parse(listener.Body.GetValue(), message); err != nil {
+		return Resource{}, err
+	}
+	if err := change(message, func(inner proto.Message) {
+		if tls, ok := inner.(*tlsv3.CommonTlsContext); ok {
+			dropMissing(tls, isMissing)
+		}
+	}); err != nil {
+		return Resource{}, err
+	}
+	needed, err := secretsIn(message)
+	if err != nil {
+		return Resource{}, err
+	}
+	if slices.ContainsFunc(needed, isMissing) {
+		return Resource{}, errors.New("a secret that it needs is missing")
+	}
+	text, err := marshal(message)
+	if err != nil {
+		return Resource{}, err
+	}
+	return newResource(listener.Name, ListenerType, text), nil
+}
+
+// dropMissing leaves the certificates as they are where none is there.
+func dropMissing(tls *tlsv3.CommonTlsContext, isMissing func(string) bool) {
+	left := slices.DeleteFunc(slices.Clone(tls.GetTlsCertificateSdsSecretConfigs()), func(one *tlsv3.SdsSecretConfig) bool {
+		return isMissing(one.GetName())
 	})
-	return complete
+	if len(left) > 0 {
+		tls.TlsCertificateSdsSecretConfigs = left
+	}
 }
 
 func (g *Gateway) addListener(listener *listenerv3.Listener, text []byte) error {

@@ -316,8 +316,8 @@ func TestKindsOfKeysThatEnvoyTakes(t *testing.T) {
 			}
 		}
 		paths := certificatestest.Write(t, t.TempDir(), map[string][]byte{"chain": issued.Chain, "key": issued.Key})
-		_, ours := certificates.Load(certificates.Sources{Certificates: map[string]certificates.Certificate{"web": {File: paths["chain"], KeyFile: paths["key"]}}})
-		if (err == nil) != (ours == nil) {
+		_, failures := certificates.Load(certificates.Sources{Certificates: map[string]certificates.Certificate{"web": {File: paths["chain"], KeyFile: paths["key"]}}})
+		if ours := failures.Err(); (err == nil) != (ours == nil) {
 			t.Errorf("%s: Envoy: %v, we: %v", name, err, ours)
 		}
 	}
@@ -376,6 +376,28 @@ func TestAListenerIsHeldBackUntilItsSecretsAreThere(t *testing.T) {
 	secrets := secretsOf(t, web(certificatestest.NewAuthority(t, "ca").Issue("web.example")))
 	if without, with := gateway.ListenersWith(xds.Resources{}), gateway.ListenersWith(secrets); len(without) != 1 || len(with) != 2 {
 		t.Errorf("expected one listener without the certificate and two with it, got %d and %d", len(without), len(with))
+	}
+}
+
+func TestAListenerIsOpenedWithTheCertificatesThatAreThere(t *testing.T) {
+	gateway, err := xds.ParseGateway(&nodev1.Gateway{
+		Listeners: [][]byte{listener(t, "two", 1, withTLS("", "certificate/web", "certificate/gone")),
+			listener(t, "clients", 2, withTLS("authority/clients", "certificate/web", "certificate/gone")),
+			listener(t, "none", 3, withTLS("", "certificate/gone"))},
+		Certificates: []*nodev1.Certificate{{Name: "web", CertificateFile: "/c", KeyFile: "/k"}, {Name: "gone", CertificateFile: "/g", KeyFile: "/l"}},
+		Authorities:  []*nodev1.CertificateAuthority{{Name: "clients", File: "/a"}}})
+	must(t, err)
+	ca := certificatestest.NewAuthority(t, "ca")
+	one := secretsOf(t, web(ca.Issue("web.example")))
+	if closed := fmt.Sprint(gateway.ClosedWith(one)); closed != "[clients none]" {
+		t.Errorf("expected those closed that have no certificate, or not the authority of their clients, got %s", closed)
+	}
+	opened := gateway.ListenersWith(one)["two"]
+	if text := string(opened.Body.GetValue()); !strings.Contains(text, "certificate/web") || strings.Contains(text, "certificate/gone") {
+		t.Errorf("expected the certificate that is there alone, got %q", text)
+	}
+	if opened.Version == gateway.Listeners["two"].Version {
+		t.Error("expected another version")
 	}
 }
 

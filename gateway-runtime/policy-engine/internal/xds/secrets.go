@@ -103,6 +103,30 @@ func checkInline(source *corev3.DataSource) error {
 	return fmt.Errorf("expected what is inline or named by SDS, got the file or variable %q", source.GetFilename()+source.GetEnvironmentVariable())
 }
 
+// change calls visit as walk does, and keeps what it has changed inside of Any too.
+func change(message proto.Message, visit func(proto.Message)) error {
+	var errs []error
+	visit(message)
+	eachInside(message.ProtoReflect(), func(reflected protoreflect.Message) {
+		inner := reflected.Interface()
+		packed, ok := inner.(*anypb.Any)
+		if !ok {
+			errs = append(errs, change(inner, visit))
+			return
+		}
+		unpacked, err := packed.UnmarshalNew()
+		if err != nil {
+			return // a type that is not linked in stays closed
+		}
+		err = change(unpacked, visit)
+		if err == nil {
+			packed.Value, err = marshal(unpacked)
+		}
+		errs = append(errs, err)
+	})
+	return errors.Join(errs...)
+}
+
 // walk calls visit for a message and all messages in it, inside of Any too; types that are not linked in stay closed.
 func walk(message proto.Message, visit func(proto.Message)) {
 	if packed, ok := message.(*anypb.Any); ok {

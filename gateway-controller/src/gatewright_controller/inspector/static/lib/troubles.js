@@ -54,7 +54,7 @@ export function ofNode(told, now = Date.now()) {
   const on = ` on ${node.id}`;
   const found = [...ofGateway(node)];
   if (problem) found.push(warn(`Node ${node.id} does not tell how it is`, `${problem}.`, "What is shown of it may be missing."));
-  if (stats) found.push(...ofEngine(stats, on), ...ofExecutors(stats, on), ...ofQuarantine(stats, on), ...ofCertificates(stats, on, now));
+  if (stats) found.push(...ofEngine(stats, on), ...ofExecutors(stats, on), ...ofQuarantine(stats, on), ...ofCertificateFiles(stats, on), ...ofCertificates(stats, on, now));
   if (metrics) found.push(...ofProcesses(metrics, on), ...ofEnvoy(metrics, on));
   return found.map((one) => ({ ...one, to: one.to || href(["nodes", node.id]) }));
 }
@@ -114,6 +114,15 @@ function ofQuarantine({ quarantined }, on) {
       policyLink(one.policy),
     ),
   );
+}
+
+/** @param {any} stats @param {string} on @returns {Trouble[]} */
+function ofCertificateFiles({ node }, on) {
+  const { closed = [], failingFiles = [] } = node.gateway ?? {};
+  return [
+    ...closed.map((/** @type {string} */ name) => bad(`The listener ${name} is closed${on}`, "It needs a certificate or an authority whose files cannot be used: nobody can connect to it.", "Mend the files; the node takes them at once.")),
+    ...failingFiles.map((/** @type {any} */ one) => warn(`The files of the ${one.kind} ${one.name} cannot be used${on}`, `${one.reason}.`, "What they held before, if anything, is served until the engine is started again. Mend them; the node takes them at once.")),
+  ];
 }
 
 /** @param {any} stats @param {string} on @param {number} now @returns {Trouble[]} */
