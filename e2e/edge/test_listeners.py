@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -314,8 +315,9 @@ def test_a_gateway_without_a_listener_that_opens_does_not_start(build: Path, tmp
     chain.unlink()
     file = write(tmp_path / "gateway.yaml", https(free_port()), certificates=certificates(chain, key))
     command = ["gatewright", "run", "--gateway", str(file), "--build", str(build), "--controller-port", "0"]
-    command += ["--state-dir", str(tmp_path / "state"), "--run-dir", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    with tempfile.TemporaryDirectory(prefix="gw-") as run_dir:  # pytest's own paths are too long for sockets
+        command += ["--state-dir", str(tmp_path / "state"), "--run-dir", run_dir]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert "no listener can be opened: the files of the certificate web cannot be used" in done.stderr
     assert f"{chain}: expected a PEM file, got none" in done.stderr
