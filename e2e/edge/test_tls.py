@@ -386,6 +386,22 @@ def test_a_session_of_one_listener_opens_no_other(door: Door, version: ssl.TLSVe
         first_byte(door, "partners", context, had)
 
 
+@VERSIONS
+@pytest.mark.parametrize("name", ["partners", "guests"])
+def test_no_session_goes_on_where_clients_have_certificates(door: Door, name: str, version: ssl.TLSVersion) -> None:
+    """Nothing would look at the certificate again: one that has expired since would be let in."""
+    context = client_tls(door.signer, client_certificate(door.partners, "alice"))
+    context.minimum_version = context.maximum_version = version
+    with connected(door.ports[name], context, WWW) as first:
+        assert isinstance(first, ssl.SSLSocket)
+        first.sendall(f"GET /tls/x HTTP/1.1\r\nhost: {WWW}\r\n\r\n".encode())
+        assert first.recv(15) == b"HTTP/1.1 200 OK"
+        had = first.session
+    with connected(door.ports[name], context, WWW, session=had) as again:
+        assert isinstance(again, ssl.SSLSocket)
+        assert not again.session_reused
+
+
 def first_byte(door: Door, name: str, context: ssl.SSLContext, had: ssl.SSLSession) -> None:
     """Of an answer: in TLS 1.3, a client whose certificate is missing is told behind its handshake."""
     with connected(door.ports[name], context, WWW, session=had) as connection:

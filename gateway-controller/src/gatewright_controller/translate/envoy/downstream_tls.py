@@ -20,8 +20,8 @@ def downstream_tls(tls: ListenerTls) -> JsonObject:
         "envoy.transport_sockets.tls",
         CONTEXT,
         **_context(tls, tls_params=parameters, alpn_protocols=ALPN),
-        disable_stateless_session_resumption=not tls.session_resumption,
-        disable_stateful_session_resumption=not tls.session_resumption,
+        disable_stateless_session_resumption=not _resumes(tls),
+        disable_stateful_session_resumption=not _resumes(tls),
     )
 
 
@@ -29,15 +29,21 @@ def downstream_quic(tls: ListenerTls) -> JsonObject:
     """A transport socket, of UDP. QUIC has TLS 1.3, whose ciphers nobody chooses.
 
     Without early data: what a client sends with it, whoever recorded that may send again (RFC 8446, 8), and no policy
-    sees the difference. Without sessions that go on where clients have certificates: nothing looks at these again.
+    sees the difference.
     """
     return extension(
         "envoy.transport_sockets.quic",
         "extensions.transport_sockets.quic.v3.QuicDownstreamTransport",
         downstream_tls_context=_context(tls, alpn_protocols=["h3"]),
         enable_early_data=False,
-        enable_resumption=tls.session_resumption and not tls.client_certificates,
+        enable_resumption=_resumes(tls),
     )
+
+
+def _resumes(tls: ListenerTls) -> bool:
+    """Whether sessions go on. Not where clients have certificates: nothing would look at these again, neither at their
+    end nor at lists of what was revoked."""
+    return tls.session_resumption and not tls.client_certificates
 
 
 def _context(tls: ListenerTls, **common: JsonValue) -> JsonObject:
