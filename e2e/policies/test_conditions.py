@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from e2e.kit.commands import explained
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, refused
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, refused, running
+from e2e.kit.listening import write
 from e2e.kit.markdown import blocks, page
 from e2e.kit.places import ROOT
 from e2e.kit.recorded import executions, recorded, recording
@@ -257,3 +258,17 @@ def sent(line: str) -> str:
     """What a command of the page prints."""
     words = shlex.split(line, comments=True)
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_a_clients_address_has_one_form(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+    """A proxy that listens on both families names a client of IPv4 as one of IPv6."""
+    file = write(tmp_path / "gateway.yaml", {"name": "http"}, trustedProxies={"hops": 1})
+    inside = 'cidr("198.51.100.0/24").containsIP(request.client_ip) && request.client_ip == "198.51.100.7"'
+    with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
+        gateway.deploy(api("addresses", upstream.url, [attach("mark", {"name": "inside"}, when=inside)]))
+        for said, applies in (("198.51.100.7", True), ("::ffff:198.51.100.7", True), ("::ffff:192.0.2.1", False)):
+            upstream.reset()
+            answer = httpx.get(f"{gateway.url}/addresses/x", headers={"x-forwarded-for": said})
+            assert answer.status_code == 200, answer.text
+            (request,) = upstream.received
+            assert marked(answer, request) == (applies, applies), said

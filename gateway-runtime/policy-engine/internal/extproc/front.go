@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 
@@ -66,6 +67,19 @@ func (f *front) unexpected(want string) error {
 	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.message.kind)
 }
 
+// plainAddress is ip:port of a client as everybody compares it: proxies that listen on both families name one of IPv4 as
+// ::ffff:192.0.2.1, and what stands behind % is a zone of the machine that wrote it.
+func plainAddress(address string) string {
+	if !strings.HasPrefix(address, "[") {
+		return address
+	}
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return address
+	}
+	return netip.AddrPortFrom(at.Addr().Unmap().WithZone(""), at.Port()).String()
+}
+
 // ---------------------------------------------------------------- exchange.FrontEnd
 
 // Open waits for the request headers. Where Envoy refused a request before its filters saw it (an upgrade), the refusal
@@ -85,7 +99,7 @@ func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 		return exchange.Opening{}, f.unexpected("request headers first")
 	}
 	f.head = f.message.head
-	f.head.ClientAddress = f.message.client
+	f.head.ClientAddress = plainAddress(f.message.client)
 	if f.message.certificate != "" {
 		if f.head.Peer, err = f.peers.Read(f.message.certificate); err != nil {
 			return exchange.Opening{}, fmt.Errorf("ext_proc: %w", err)
