@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -54,18 +55,43 @@ func New(operation string, parts []Part, names ...string) Key {
 }
 
 // Of is the hash of a request. Each part stands behind its length, so that no value of one reads as parts of another; a
-// part that is not there is none that is empty. An error: the request has no client's address that can be read.
+// part that is not there is none that is empty. Requests with several values of a header or a parameter are counted
+// together, whatever these are: upstream may go by any of them. An error: the request has no client's address that can be
+// read.
 func (k Key) Of(req *v1alpha.RequestContext) (Hash, error) {
 	text := append(make([]byte, 0, 256), k.begin...)
 	for _, one := range k.parts {
-		value, there, err := one.of(req)
+		values, err := one.of(req)
 		if err != nil {
 			return Hash{}, err
 		}
-		text = appendPart(text, value, there)
+		text = values.appendTo(text)
 	}
 	sum := sha256.Sum256(text)
 	return Hash(sum[:16]), nil
+}
+
+// values are what a request has of a part: the one, none (count 0), or several, of which the first says nothing.
+type values struct {
+	one   string
+	count int
+}
+
+func single(value string) values { return values{value, 1} }
+
+func (v values) appendTo(text []byte) []byte {
+	switch v.count {
+	case 0, 1:
+		return appendPart(text, v.one, v.count == 1)
+	default:
+		return binary.AppendUvarint(text, math.MaxUint64) // no value is so long
+	}
+}
+
+func (v *values) add(value string) {
+	if v.count++; v.count == 1 {
+		v.one = value
+	}
 }
 
 func appendPart(text []byte, value string, there bool) []byte {
@@ -76,29 +102,31 @@ func appendPart(text []byte, value string, there bool) []byte {
 	return append(binary.AppendUvarint(text, length), value...)
 }
 
-func (p Part) of(req *v1alpha.RequestContext) (value string, there bool, err error) {
+func (p Part) of(req *v1alpha.RequestContext) (values, error) {
 	switch p.From {
 	case "client":
-		value, err = network(req.ClientAddress)
-		return value, true, err
+		value, err := network(req.ClientAddress)
+		return single(value), err
 	case "identity":
-		value, there = identity(req)
+		return identity(req), nil
 	case "header":
-		value, there = header(req.Headers, p.Name)
+		return header(req.Headers, p.Name), nil
 	case "query":
-		value, there = query(req.Query, p.Name)
+		return query(req.Query, p.Name), nil
 	case "path":
-		return req.Path, true, nil
+		return single(req.Path), nil
 	case "pathParameter":
-		return req.PathParams.Get(p.Name), req.PathParams.Has(p.Name), nil
+		if !req.PathParams.Has(p.Name) {
+			return values{}, nil
+		}
+		return single(req.PathParams.Get(p.Name)), nil
 	case "method":
-		return req.Method, true, nil
+		return single(req.Method), nil
 	case "operation":
-		return req.Operation, true, nil
+		return single(req.Operation), nil
 	default:
-		return p.Value, true, nil
+		return single(p.Value), nil
 	}
-	return value, there, nil
 }
 
 func network(client string) (string, error) {
@@ -118,37 +146,39 @@ func network(client string) (string, error) {
 }
 
 // identity is what a policy before has found: ctx.identity in Python.
-func identity(req *v1alpha.RequestContext) (string, bool) {
+func identity(req *v1alpha.RequestContext) values {
 	said, _ := req.Metadata.Get(v1alpha.IdentityKey)
 	members, ok := said.(map[string]any)
 	if !ok {
-		return "", false
+		return values{}
 	}
 	subject, ok := members["subject"].(string)
+	if !ok {
+		return values{}
+	}
 	issuer, _ := members["issuer"].(string)
-	return string(appendPart(appendPart(nil, issuer, true), subject, true)), ok
+	return single(string(appendPart(appendPart(nil, issuer, true), subject, true)))
 }
 
-func header(headers v1alpha.Headers, name string) (string, bool) {
+func header(headers v1alpha.Headers, name string) (found values) {
 	for _, one := range headers {
 		if one.Name == name {
-			return one.Value, true
+			found.add(one.Value)
 		}
 	}
-	return "", false
+	return found
 }
 
-// query is the first value of a name. What cannot be decoded is taken as it is written.
-func query(text, name string) (string, bool) {
+// query has the values of a name. What cannot be decoded is taken as it is written.
+func query(text, name string) (found values) {
 	for text != "" {
 		var one string
 		one, text, _ = strings.Cut(text, "&")
-		key, value, _ := strings.Cut(one, "=")
-		if decoded(key) == name {
-			return decoded(value), true
+		if key, value, _ := strings.Cut(one, "="); decoded(key) == name {
+			found.add(decoded(value))
 		}
 	}
-	return "", false
+	return found
 }
 
 func decoded(text string) string {

@@ -1,6 +1,7 @@
 package requestkey_test
 
 import (
+	"strings"
 	"testing"
 
 	"gatewright.dev/sdk/policy/requestkey"
@@ -45,6 +46,37 @@ func TestNoKeyHasTheHashesOfAnother(t *testing.T) {
 		seen[hash] = what
 		if again, _ := key.Of(req); again != hash || len(hash.String()) != 32 {
 			t.Errorf("%s: expected the same hash again, got %s and %s", what, hash, again)
+		}
+	}
+}
+
+// TestTwoValuesAreCountedTogether: upstream may go by either of them, and whoever adds a new one each time is no new client.
+func TestTwoValuesAreCountedTogether(t *testing.T) {
+	for from, request := range map[string]func(values ...string) *v1alpha.RequestContext{
+		"query": func(values ...string) *v1alpha.RequestContext {
+			return &v1alpha.RequestContext{Query: "z=&%61=" + strings.Join(values, "&b=1&a=")}
+		},
+		"header": func(values ...string) *v1alpha.RequestContext {
+			req := &v1alpha.RequestContext{}
+			for _, value := range values {
+				req.Headers = append(req.Headers, v1alpha.Header{Name: "a", Value: value})
+			}
+			return req
+		},
+	} {
+		key := requestkey.New("", []requestkey.Part{{From: from, Name: "a"}})
+		of := func(values ...string) requestkey.Hash {
+			hash, err := key.Of(request(values...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return hash
+		}
+		if of("x", "v") != of("y", "v") || of("v", "v") != of("v", "x", "y") {
+			t.Errorf("%s: expected one hash for all that have several values", from)
+		}
+		if several := of("x", "v"); several == of("v") || several == of("x") || several == of("") {
+			t.Errorf("%s: expected another one than of a single value", from)
 		}
 	}
 }
