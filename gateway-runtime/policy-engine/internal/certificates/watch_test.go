@@ -105,15 +105,6 @@ func (w *watched) fails(before certificatestest.Issued, reason string) {
 	}
 }
 
-func (w *watched) eventually(what string, holds func() bool) {
-	w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("not within 10 s: %s\n%s", what, &w.log.text)
-		}
-	}
-}
-
 func TestFilesMayBeReplacedInAnyWay(t *testing.T) {
 	for name, replace := range map[string]func(w *watched, next certificatestest.Issued){
 		"written in place": func(w *watched, next certificatestest.Issued) { w.write(w.folder, next) },
