@@ -410,6 +410,10 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         "A request's token": ("token", "raw_token", "only", "json_object"),
         "A request that does not pass": ("RefusedError", "missing", "ErrorCode"),
     },
+    "gatewright.charsets": {
+        "A body's text": ("decode", "detect", "detect_stream", "needs_more", "XML_BEGINNING"),
+        "Names": ("of_content_type", "encoding", "CHARSETS", "CharsetError"),
+    },
     "gatewright.cookies": {"A cookie of a response": ("set_cookie",)},
     "gatewright.secrets": {"A secret": ("Secret",)},
     "gatewright.clock": {"The time": ("now", "monotonic"), "For tests": ("use", "Source")},

@@ -220,6 +220,20 @@ def test_the_policy_that_says_who_the_request_is_from(tmp_path: Path) -> None:
     assert policy.on_request(testing.request(), params) == ImmediateResponse(401)
 
 
+def test_the_policy_that_reads_the_text_of_a_body(tmp_path: Path) -> None:
+    (tmp_path / "policy.py").write_text(python_with("charsets.decode"))
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+
+    def status(body: bytes, content_type: str) -> int | None:
+        action = policy.on_request(testing.request("POST", headers={"content-type": content_type}, body=body), {})
+        return None if action is None else action.status_code
+
+    assert status(b"a secret", "text/plain") == 403
+    assert status("a secret".encode("utf-16"), "text/plain; charset=utf-16") == 403
+    assert status(b"another", "text/plain; charset=iso-8859-1") is None
+    assert status(b"a secret", "text/plain; charset=utf-7") == 415
+
+
 def test_the_policy_that_reads_bearer_tokens(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("bearer.token"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))

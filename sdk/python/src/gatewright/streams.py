@@ -80,6 +80,7 @@ async def parse(chunks: AsyncIterable[In], parser: Parser[In, Out]) -> AsyncIter
 class TextDecoder:
     """Bytes to text: characters whose bytes came in several pieces are put together.
 
+    encoding: one of Python's, which the policy names; of one that a message names, what `charsets.detect` makes of it.
     errors: as for bytes.decode; "replace" makes U+FFFD of what is not valid, "strict" raises UnicodeDecodeError.
     """
 
