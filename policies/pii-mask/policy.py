@@ -5,9 +5,10 @@ as if it were whole. Documents of JSON are gathered, up to `maxBytes`, and refus
 lines each goes on by itself. Forms, values of the query, and headers that are named are masked too.
 
 Know its limits. It finds what its patterns describe, in ASCII digits and letters; of JSON in strings, not in names of
-members and numbers; of XML not behind entities. Several parts (multipart) and what is neither text, JSON, XML nor a
-form passes as it is. A JSON document in which something is masked is written anew, so that blanks and the notation of
-numbers may differ. Path and trailers are not looked at.
+members and numbers; of XML not behind entities. Several parts (multipart), and what is neither text, JSON, XML, events
+nor a form, are refused, or pass as they are, as `otherTypes` says. Text is read by its byte order mark, its charset or
+what XML declares, and refused where that is not one of `sdk.charsets`. A JSON document in which something is masked is
+written anew, so that blanks and the notation of numbers may differ. Path and trailers are not looked at.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sdk.metrics import Counter
 from sdk.policy import (
@@ -35,6 +36,8 @@ from sdk.policy import (
 )
 from sdk.streams import StreamError
 
+from sdk import charsets
+
 if TYPE_CHECKING:  # the folder's name is none of a package's
     from masking import bodies
     from masking.detectors import OURS, Detector, custom
@@ -47,21 +50,33 @@ else:
     from .masking.replacing import Masking, Replace, fixed, hashed, keep_last, masking
 
 Json = dict[str, Any]
+Kind = Literal["json", "lines", "form", "events", "xml", "text", "other"]
 MASKED = Counter("pii_masked_total", "What has been masked.", ["direction", "detector"])
 LINES = {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 TEXT = {
     "",
-    "application/xml",
     "application/javascript",
     "application/ecmascript",
     "application/yaml",
     "application/sql",
 }
-"""Beside text/*; "" is a body whose type nobody says."""
+"""Beside text/* and XML; "" is a body whose type nobody says."""
 FORM = "application/x-www-form-urlencoded"
 EVENTS = "text/event-stream"
 LEAST_KEY = 16
 """Characters, which the schema does not count where the key is named."""
+
+
+class OtherTypeError(Exception):
+    """A body is of a kind that is not masked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Statuses of the answers to a body that cannot be read, and to one of a kind that is not masked."""
+
+    unreadable: int
+    other_type: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +159,20 @@ def masked_headers(headers: Headers, names: list[str], masked: Callable[[str], s
 
 
 async def on_request_stream(ctx: RequestStreamContext, chunks: Chunks, params: Json) -> Chunks:
-    async for chunk in masked_body(ctx.headers, chunks, ctx.prepared.request, ctx.prepared.places, params, 400):
+    refusals = Refusals(unreadable=400, other_type=415)
+    async for chunk in masked_body(ctx.headers, chunks, ctx.prepared.request, ctx.prepared.places, params, refusals):
         yield chunk
 
 
 async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: Json) -> Chunks:
-    async for chunk in masked_body(ctx.headers, chunks, ctx.prepared.response, ctx.prepared.places, params, 502):
+    refusals = Refusals(unreadable=502, other_type=502)
+    async for chunk in masked_body(ctx.headers, chunks, ctx.prepared.response, ctx.prepared.places, params, refusals):
         yield chunk
 
 
 async def masked_body(
-    headers: Headers, chunks: Chunks, of: Masking | None, places: bodies.Places, params: Json, status: int
+    headers: Headers, chunks: Chunks, of: Masking | None, places: bodies.Places, params: Json, refusals: Refusals
 ) -> Chunks:
-    """status: of the answer where a body cannot be read."""
     if of is None:
         async for chunk in chunks:
             yield chunk
@@ -167,37 +183,58 @@ async def masked_body(
             raise bodies.UnreadableError("expected one content-type")
         async for chunk in _masked("".join(lines), chunks, of, places, params):
             yield chunk
-    except (bodies.UnreadableError, StreamError) as error:
-        raise Reject(problem(status, f"the body cannot be masked: {error}")) from None
+    except OtherTypeError as error:
+        raise Reject(problem(refusals.other_type, f"the body cannot be masked: {error}")) from None
+    except (bodies.UnreadableError, charsets.CharsetError, StreamError) as error:
+        raise Reject(problem(refusals.unreadable, f"the body cannot be masked: {error}")) from None
 
 
 async def _masked(content_type: str, chunks: Chunks, of: Masking, places: bodies.Places, params: Json) -> Chunks:
-    media_type, _, parameters = content_type.lower().partition(";")
-    media_type = media_type.strip()
-    limit = params["maxBytes"]
-    if media_type == EVENTS:
-        made = masked_events(chunks, of, places, limit)
-    elif media_type in LINES:
-        made = bodies.masked_lines(chunks, of, places, limit)
-    elif media_type.endswith(("/json", "+json")):
-        yield await bodies.masked_json(chunks, of, places, limit)
-        return
-    elif media_type == FORM:
-        yield await bodies.masked_form(chunks, of, limit)
-        return
-    elif media_type in TEXT or media_type.startswith("text/") or media_type.endswith(("/xml", "+xml")):
-        made = bodies.masked_text(chunks, of, _charset(parameters))
+    kind = kind_of(content_type.partition(";")[0].strip().lower())
+    if kind == "other":
+        made = unmasked(chunks, params["otherTypes"])
     else:
-        made = chunks
+        body = await bodies.begin_body(chunks, content_type, xml=kind == "xml")
+        made = masked_kind(kind, body, of, places, params["maxBytes"])
     async for chunk in made:
         yield chunk
+
+
+async def unmasked(chunks: Chunks, other_types: str) -> Chunks:
+    async for chunk in chunks:
+        if chunk and other_types == "refuse":
+            raise OtherTypeError("expected text, JSON, XML, events or a form")
+        yield chunk
+
+
+def masked_kind(kind: Kind, body: bodies.Body, of: Masking, places: bodies.Places, limit: int) -> Chunks:
+    match kind:
+        case "json":
+            return bodies.masked_json(body, of, places, limit)
+        case "form":
+            return bodies.masked_form(body.in_ascii(), of, limit)
+        case "lines":
+            return bodies.masked_lines(body.in_ascii(), of, places, limit)
+        case "events":
+            return masked_events(body.in_ascii().chunks, of, places, limit)
+        case _:
+            return bodies.masked_text(body, of)
+
+
+def kind_of(media_type: str) -> Kind:
+    if media_type == EVENTS:
+        return "events"
+    if media_type in LINES:
+        return "lines"
+    if media_type.endswith(("/json", "+json")):
+        return "json"
+    if media_type == FORM:
+        return "form"
+    if media_type.endswith(("/xml", "+xml")):
+        return "xml"
+    return "text" if media_type in TEXT or media_type.startswith("text/") else "other"
 
 
 def problem(status: int, detail: str) -> ImmediateResponse:
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     return ImmediateResponse(status, {"content-type": "application/problem+json"}, json.dumps(body))
-
-
-def _charset(parameters: str) -> str:
-    pairs = (each.partition("=") for each in parameters.split(";"))
-    return next((value.strip(' "') for name, _, value in pairs if name.strip() == "charset"), "")

@@ -1,4 +1,5 @@
 import asyncio
+import encodings
 import json
 import time
 from random import Random
@@ -25,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "exclude": [],
     "headers": [],
     "query": False,
+    "otherTypes": "refuse",
     "maxBytes": 1 << 20,
 }
 CARD = "4111 1111 1111 1111"
@@ -162,7 +164,7 @@ def test_json_in_which_nothing_is_masked_stays_as_it_is() -> None:
 def test_a_secret_may_be_written_with_escapes_or_hide_behind_a_name_that_stands_twice() -> None:
     assert masked(b'"ada\\u0040example.org"', "application/json") == '"***"'
     assert masked(b'{"a": "ada@example.org", "a": 1}', "application/json") == '{"a":1}'
-    assert masked('{"a": "ada@example.org"}'.encode("utf-16"), "application/json") == '{"a":"***"}'
+    assert run('{"a": "ada@example.org"}'.encode("utf-16"), "application/json").body == '{"a":"***"}'.encode("utf-16")
 
 
 def test_places_in_json() -> None:
@@ -211,11 +213,108 @@ def test_two_content_types_are_refused() -> None:
 
 
 def test_text_in_any_encoding() -> None:
-    assert run(b"\xff\xfe ada@example.org", "text/plain", 3).body == b"\xff\xfe ***"
+    assert run(b"\xff\xff ada@example.org", "text/plain", 3).body == b"\xff\xff ***"
     assert run("é ada@example.org".encode("latin-1"), "text/html; charset=ISO-8859-1", 3).body == b"\xe9 ***"
     assert run("é ada@example.org".encode("utf-16"), 'text/csv;charset="UTF-16"', 3).body.decode("utf-16") == "é ***"
     assert masked(b"<to>ada@example.org</to>", "application/soap+xml") == "<to>***</to>"
     assert masked(b"ada@example.org", None) == "***"
+
+
+TYPES = ["text/plain", "application/json", "application/xml", "text/event-stream", "application/x-ndjson",
+         "application/x-www-form-urlencoded", ""]  # fmt: skip
+MAIL = '"ada@example.org"'
+
+
+@pytest.mark.parametrize("media_type", TYPES)
+@pytest.mark.parametrize(
+    ("body", "charset"),
+    [
+        (f"data: {MAIL}\n\n".encode(), "idna"),
+        (MAIL.encode(), "undefined"),
+        (MAIL.encode(), "punycode"),
+        (MAIL.encode(), "utf-7"),
+        (MAIL.encode(), "utf-16-le"),
+        (MAIL.encode(), "\udcff"),
+        (MAIL.encode(), "utf-8; charset=iso-8859-1"),
+        (MAIL.encode(), "x" * 50_000),
+        (MAIL.encode("utf-16-le"), ""),
+        (MAIL.encode("utf-16-be"), "utf-8"),
+        (MAIL.encode("utf-32"), ""),
+        (MAIL.encode(), "utf-16"),
+    ],
+)
+def test_what_a_charset_hides_goes_no_further(media_type: str, body: bytes, charset: str) -> None:
+    content_type = f"{media_type}; charset={charset}" if charset else media_type or None
+    for direction, status in (("request", 400), ("response", 502)):
+        for sizes in ((), 1):
+            result = run(body, content_type, sizes, direction)
+            assert (result.body, result.rejected and result.rejected.status_code) == (b"", status)
+            assert len(result.rejected.body) < 400
+
+
+@pytest.mark.parametrize(
+    "declared", ["utf-7", "klingon", "cp037", "utf-16", "utf-16le", "UTF-8' encoding='", "x" * 50_000]
+)
+def test_what_xml_declares_hides_nothing_either(declared: str) -> None:
+    xml = f"<?xml version='1.0' encoding='{declared}'?><a>ada@example.org</a>".encode()
+    for content_type in ("application/xml", "text/xml", "application/soap+xml"):
+        result = run(xml, content_type, 7)
+        assert (result.body, result.rejected.status_code) == (b"", 502)
+
+
+@pytest.mark.parametrize("sizes", [(), 1, 3])
+def test_a_byte_order_mark_counts_before_the_charset(sizes: Any) -> None:
+    for content_type in ("text/plain", "text/plain; charset=utf-8", "application/json", "application/xml"):
+        for codec in ("utf-16", "utf-8-sig"):
+            result = run(MAIL.encode(codec), content_type, sizes)
+            assert (result.rejected, result.body.decode(codec)) == (None, '"***"')
+        assert run(b"\xfe\xff" + MAIL.encode("utf-16-be"), content_type, sizes).body.decode("utf-16") == '"***"'
+    for content_type in ("text/event-stream", "application/x-ndjson", "application/x-www-form-urlencoded"):
+        assert run(MAIL.encode("utf-16"), content_type, sizes).rejected.status_code == 502
+
+
+def test_json_is_written_in_the_charset_that_it_came_in() -> None:
+    body = '{"name": "José", "mail": "ada@example.org"}'.encode("latin-1")
+    assert run(body, "application/json; charset=iso-8859-1").body == b'{"name":"Jos\\u00e9","mail":"***"}'
+    assert run(body, "application/x-ndjson; charset=latin1", 2).body == b'{"name":"Jos\\u00e9","mail":"***"}\n'
+    assert run(body, "application/json").rejected.status_code == 502
+    xml = '<?xml version="1.0" encoding="windows-1252"?><a>€ ada@example.org</a>'
+    assert run(xml.encode("cp1252"), "text/xml", 5).body.decode("cp1252") == xml.replace("ada@example.org", "***")
+
+
+def test_a_body_that_is_empty_has_no_charset_to_be_wrong() -> None:
+    for content_type in ("text/plain; charset=klingon", "text/plain; charset=utf-16", "image/png", "application/json"):
+        result = run(b"", content_type)
+        assert (result.body, result.rejected) == (b"", None)
+
+
+def test_half_of_a_surrogate_pair_is_masked_around() -> None:
+    body = rb'{"a": "\ud83d ada@example.org", "\ud83d": "ada@example.org"}'
+    assert masked(body, "application/json") == r'{"a":"\ud83d ***","\ud83d":"***"}'
+    assert masked(body + b"\n", "application/x-ndjson") == r'{"a":"\ud83d ***","\ud83d":"***"}' + "\n"
+
+
+def test_events_that_begin_with_a_comment_go_on_at_once() -> None:
+    result = run(b":\n\ndata: ada@example.org\n\n", "text/event-stream", [3, 100])
+    assert result.chunks[0] == b":\n\n"
+    assert "".join(event.data or "" for event in SseParser().feed(result.body)) == "***"
+
+
+def test_names_of_charsets_take_no_memory() -> None:
+    chance = Random(28)  # noqa: S311 — no secret
+    names = [f"x-{chance.getrandbits(64):x}" for _ in range(5_000)]
+    run(b"a", "text/plain; charset=iso-8859-1")
+    before = len(encodings._cache)
+    with testing.prepared(policy, testing.params(DEFAULTS)) as made:
+        for name in names:
+            for content_type, body in (
+                (f"text/plain; charset={name}", b"a"),
+                ("text/xml", f"<?xml version='1.0' encoding='{name}'?><a/>".encode()),
+            ):
+                ctx = testing.request("POST", headers={"content-type": content_type}, prepared=made)
+                result = testing.run_stream(policy.on_request_stream, testing.stream(body), ctx=ctx, params=DEFAULTS)
+                assert result.rejected.status_code == 400
+    assert len(encodings._cache) == before
 
 
 def test_forms() -> None:
@@ -234,8 +333,12 @@ def test_a_form_of_many_fields_takes_little_time() -> None:
 @pytest.mark.parametrize(
     "content_type", ["image/png", "application/octet-stream", "application/grpc", "multipart/form-data"]
 )
-def test_anything_else_passes(content_type: str) -> None:
-    assert run(b"\x00ada@example.org", content_type, 2).body == b"\x00ada@example.org"
+def test_anything_else_is_refused_unless_it_may_pass(content_type: str) -> None:
+    body = b"\x00ada@example.org"
+    for direction, status in (("request", 415), ("response", 502)):
+        result = run(body, content_type, 2, direction)
+        assert (result.body, result.rejected.status_code) == (b"", status)
+        assert run(body, content_type, 2, direction, otherTypes="pass").body == body
 
 
 def test_a_direction_that_is_left_alone() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from sdk.policy import Chunks, QueryParams
 from sdk.streams import lines, text
 
+from sdk import charsets
+
 from .replacing import MaskedText, Masking
 
 Json = dict[str, Any]
@@ -46,40 +48,68 @@ def steps_of(pointer: str) -> tuple[str, ...]:
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
 
 
+# ------------------------------------------------------------------ charsets
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """All chunks of a body, and the encoding of its text."""
+
+    chunks: Chunks
+    encoding: str
+
+    def in_ascii(self) -> Body:
+        """Itself, for a kind whose parser looks for bytes of ASCII. UnreadableError: it is in UTF-16."""
+        if self.encoding == "utf-16":
+            raise UnreadableError("expected a charset that has ASCII as ASCII, got UTF-16")
+        return self
+
+
+async def begin_body(chunks: Chunks, content_type: str, *, xml: bool) -> Body:
+    """Reads as much of a body as says what it is written in. CharsetError: it cannot be read."""
+    encoding, rest = await charsets.detect_stream(chunks, charsets.of_content_type(content_type), xml=xml)
+    return Body(rest, encoding)
+
+
+async def _gather(body: Body, name: str, limit: int) -> bytes:
+    gathered = bytearray()
+    async for chunk in body.chunks:
+        gathered += chunk
+        if len(gathered) > limit:
+            raise UnreadableError(f"expected {name} of at most {limit} bytes")
+    return bytes(gathered)
+
+
 # ------------------------------------------------------------------ JSON
 
 
-async def masked_json(chunks: Chunks, masking: Masking, places: Places, limit: int) -> bytes:
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > limit:
-            raise UnreadableError(f"expected a document of at most {limit} bytes")
-    return await masked_document(bytes(body), masking, places) if body.strip() else bytes(body)
+async def masked_json(body: Body, masking: Masking, places: Places, limit: int) -> Chunks:
+    document = await _gather(body, "a document", limit)
+    yield await masked_document(document, body.encoding, masking, places) if document.strip() else document
 
 
-async def masked_lines(chunks: Chunks, masking: Masking, places: Places, limit: int) -> Chunks:
-    async for line in lines(chunks, limit):
+async def masked_lines(body: Body, masking: Masking, places: Places, limit: int) -> Chunks:
+    async for line in lines(body.chunks, limit):
         if line.strip():
-            masked = await masked_document(line, masking, places)
+            masked = await masked_document(line, body.encoding, masking, places)
             yield masked if masked is line else masked + b"\n"
         else:
             yield line
 
 
-async def masked_document(body: bytes, masking: Masking, places: Places) -> bytes:
+async def masked_document(body: bytes, encoding: str, masking: Masking, places: Places) -> bytes:
     """The very same bytes where nothing in them is masked."""
     try:
-        document, has_twice = read_json(body)
+        document, has_twice = read_json(body.decode(encoding))
         holder = [document]
         if not await mask_strings(holder, masking, places) and not has_twice:
             return body
-        return write_json(holder[0]).encode()
+        return write_json(holder[0]).encode(encoding)
     except (ValueError, RecursionError):
         raise UnreadableError("expected JSON") from None
 
 
-def read_json(body: bytes | str) -> tuple[Any, bool]:
+def read_json(body: str) -> tuple[Any, bool]:
     """The value, and whether a name stands twice in an object, of which the value has the last. ValueError: no JSON."""
     twice: list[bool] = []
 
@@ -133,29 +163,15 @@ def _strings(holder: list[Any]) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
 # ------------------------------------------------------------------ text
 
 
-def encoding_of(charset: str) -> str:
-    """The encoding of a content type's charset; UTF-8 where it names none. UnreadableError: it is not known here."""
-    try:
-        found = codecs.lookup(charset or "utf-8")
-    except LookupError:
-        raise UnreadableError("expected a charset that is known") from None
-    try:
-        "".encode(found.name)
-    except LookupError:  # base64 and the like, which are no encodings of text
-        raise UnreadableError("expected a charset of text") from None
-    return found.name
-
-
-async def masked_text(chunks: Chunks, masking: Masking, charset: str) -> Chunks:
+async def masked_text(body: Body, masking: Masking) -> Chunks:
     """UTF-8 that is not valid stays as it is; what is not valid in another encoding raises UnreadableError."""
-    encoding = encoding_of(charset)
-    errors = "surrogateescape" if encoding in {"utf-8", "ascii"} else "strict"
-    encoder = codecs.getincrementalencoder(encoding)(errors)
+    errors = "surrogateescape" if body.encoding in {"utf-8", "utf-8-sig", "ascii"} else "strict"
+    encoder = codecs.getincrementalencoder(body.encoding)(errors)
     try:
-        async for part in _in_slices(text(chunks, encoding, errors), masking):
+        async for part in _in_slices(text(body.chunks, body.encoding, errors), masking):
             yield encoder.encode(part)
     except UnicodeError:
-        raise UnreadableError(f"expected text in {encoding}") from None
+        raise UnreadableError(f"expected text in {body.encoding}") from None
 
 
 async def _in_slices(pieces: AsyncIterator[str], masking: Masking) -> AsyncIterator[str]:
@@ -176,15 +192,10 @@ async def _one(value: str) -> AsyncIterator[str]:
 # ------------------------------------------------------------------ forms and queries
 
 
-async def masked_form(chunks: Chunks, masking: Masking, limit: int) -> bytes:
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > limit:
-            raise UnreadableError(f"expected a form of at most {limit} bytes")
-    form = body.decode("utf-8", "surrogateescape")
+async def masked_form(body: Body, masking: Masking, limit: int) -> Chunks:
+    form = (await _gather(body, "a form", limit)).decode("utf-8", "surrogateescape")
     masked = await asyncio.to_thread(masked_pairs, form, masking.masked)  # of a large one it takes a while
-    return masked.encode("utf-8", "surrogateescape")
+    yield masked.encode("utf-8", "surrogateescape")
 
 
 def masked_pairs(query: str, masked: Callable[[str], str]) -> str:

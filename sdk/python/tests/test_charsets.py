@@ -149,6 +149,7 @@ def test_an_xml_declaration_counts_after_the_charset(body: bytes, charset: str, 
     [
         (b"<?xml version='1.0' encoding='klingon'?><a/>", "", "got 'klingon'"),
         (b"<?xml version='1.0' encoding='utf-7'?><a/>", "utf-8", "got 'utf-7'"),
+        (b"<?xml version='1.0' encoding='utf-8' encoding='utf-7'?><a/>", "", "got 'utf-7'"),
         ("<?xml version='1.0' encoding='klingon'?><a/>".encode("utf-16"), "", "got 'klingon'"),
         (b"<?xml version='1.0' encoding='utf-16'?><a/>", "", "declares UTF-16, without its mark"),
         ("<?xml version='1.0' encoding='cp037'?><a/>".encode("cp037"), "", "got EBCDIC"),

@@ -171,8 +171,8 @@ def _declared(beginning: bytes, found: str) -> str:
         if text.startswith("<?xml") and text[5:6] in " \t\r\n":
             raise CharsetError(f"expected an XML declaration of at most {XML_BEGINNING} bytes, got another one")
         return ""
-    names = _DECLARED.search(declaration[1])
-    return encoding(names[1] or names[2] or "") if names else ""
+    names = [encoding(double or single) for double, single in _DECLARED.findall(declaration[1])]
+    return names[0] if names else ""
 
 
 def _shown(name: str) -> str:
