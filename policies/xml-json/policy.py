@@ -3,6 +3,8 @@
 Document types, and with them entities and what is outside of a document, are refused; depth and size are bounded. What
 cannot be converted is refused: of a request with a 400 that says why, of a response with a 502 that says nothing.
 
+Text is read by its byte order mark, its charset or what XML declares, each of which has to be one of `sdk.charsets`.
+
 Know its limits: a body has at most the attachment's `maxBodyBytes`, and both directions are gathered, whichever is
 converted. XML says nothing of numbers, so that all values of the JSON are texts, lists, objects or null; and nothing of
 a list with one entry, which `lists` says. Prefixes are taken as they are written, declared or not.
@@ -25,6 +27,8 @@ from sdk.policy import (
     UpstreamRequestModifications,
     UpstreamResponseModifications,
 )
+
+from sdk import charsets
 
 if TYPE_CHECKING:  # the folder's name is none of a package's
     from conversion.limits import ConversionError, Limits
@@ -85,21 +89,19 @@ def converted(
     if not body or conversion == "none":
         return None
     lines = headers.get_all("content-type")
-    media_type, _, rest = "".join(lines[:1]).lower().partition(";")
+    media_type = "".join(lines[:1]).lower().partition(";")[0].strip()
     form = FORMS[conversion]
-    if len(lines) > 1 or not media_type.strip().endswith((f"/{form}", f"+{form}")):
+    if len(lines) > 1 or not media_type.endswith((f"/{form}", f"+{form}")):
         if params["otherTypes"] == "pass" and len(lines) < 2:
             return None
         raise OtherTypeError
+    try:
+        text = charsets.decode(body, charsets.of_content_type("".join(lines)), xml=form == "xml")
+    except charsets.CharsetError as error:
+        raise ConversionError(str(error)) from None
     if conversion == "xml-to-json":
-        return json_of(body, charset(rest), params["lists"], limits)
-    return xml_of(body, params.get("rootName"), limits)
-
-
-def charset(parameters: str) -> str:
-    """Of a content type's parameters; "" where they name none."""
-    pairs = (each.partition("=") for each in parameters.split(";"))
-    return next((value.strip(' "') for name, _, value in pairs if name.strip() == "charset"), "")
+        return json_of(text, params["lists"], limits)
+    return xml_of(text, params.get("rootName"), limits)
 
 
 def problem(status: int, detail: str) -> ImmediateResponse:

@@ -1,5 +1,7 @@
+import encodings
 import json
 import logging
+import random
 import time
 from typing import Any
 from xml.dom import minidom
@@ -121,9 +123,15 @@ BOMB = "<!DOCTYPE a [<!ENTITY x 'xxxxxxxxxx'>" + "".join(
         ("no XML", "syntax error"),
         ("<a>\x00</a>", "not well-formed"),
         ("<a>&#0;</a>", "invalid character number"),
-        (b"<a>\xff</a>", "not well-formed"),
-        ("<?xml version='1.0' encoding='klingon'?><a/>", "unknown encoding"),
-        (b"\xff\xfe<\x00a", "expected XML"),
+        (b"<a>\xff</a>", "expected UTF-8, got something else at byte 3"),
+        ("<?xml version='1.0' encoding='klingon'?><a/>", "got 'klingon'"),
+        ("<?xml version='1.0' encoding='utf-7'?><a/>", "got 'utf-7'"),
+        ("<?xml version='1.0' encoding='utf-16'?><a/>", "without its mark"),
+        ("<?xml version='1.0' encoding='cp037'?><a/>".encode("cp037"), "got EBCDIC"),
+        ("<a/>".encode("utf-16-be"), "without its mark"),
+        ("<a/>".encode("utf-32"), "UTF-32"),
+        (f"<?xml version='1.0' encoding='{'x' * 1_000_000}'?><a/>", "at most 512 bytes"),
+        (b"\xff\xfe<\x00a", "expected UTF-16, got something else"),
     ],
 )
 def test_xml_that_is_refused(xml: Any, said: str) -> None:
@@ -132,9 +140,34 @@ def test_xml_that_is_refused(xml: Any, said: str) -> None:
     assert time.process_time() - began < 10
 
 
-def test_a_charset_that_is_not_known_is_refused() -> None:
-    answer = asked("<a/>", {"content-type": "text/xml; charset=klingon"}, request="xml-to-json")
-    assert answer.status_code == 400
+NAMES = ["klingon", "utf-7", "idna", "undefined", "punycode", "\udcff", "x" * 50_000, "utf-8; charset=latin1"]
+
+
+@pytest.mark.parametrize("charset", NAMES)
+def test_a_charset_that_is_not_known_is_refused(charset: str) -> None:
+    for conversion, media_type, body in (("xml-to-json", "text/xml", "<a/>"), ("json-to-xml", "a/json", '{"a": 1}')):
+        answer = asked(body, {"content-type": f"{media_type}; charset={charset}"}, request=conversion)
+        assert answer.status_code == 400
+        assert len(answer.body) < 400
+
+
+def test_names_of_charsets_take_no_memory() -> None:
+    chance = random.Random(28)  # noqa: S311 — no secret
+    to_json("<?xml version='1.0' encoding='windows-1252'?><a/>")
+    before = len(encodings._cache)
+    for _ in range(5_000):
+        name = f"x-{chance.getrandbits(64):x}"
+        assert asked("<a/>", {"content-type": f"text/xml; charset={name}"}, request="xml-to-json").status_code == 400
+        xml = f"<?xml version='1.0' encoding='{name}'?><a/>"
+        assert asked(xml, {"content-type": "text/xml"}, request="xml-to-json").status_code == 400
+    assert len(encodings._cache) == before
+
+
+def test_json_is_read_by_its_charset() -> None:
+    for charset, encoding in (("", "utf-8"), ("utf-8", "utf-8-sig"), ("iso-8859-15", "iso-8859-15"), ("", "utf-16")):
+        sent = {"content-type": f"application/json; charset={charset}" if charset else "application/json"}
+        action = asked('{"a": "é€"}'.encode(encoding), sent, request="json-to-xml")
+        assert action.body.decode() == f"{BEGIN}<a>é€</a>"
 
 
 def test_many_elements_take_little_time() -> None:
@@ -200,7 +233,7 @@ def test_a_root_for_what_has_none() -> None:
         ('{"a": 1, "a": 2}', "a name stands twice"),
         ('{"a": NaN}', "NaN and Infinity"),
         ('{"a": ', "expected JSON"),
-        (b'{"a": "\xff"}', "expected JSON"),
+        (b'{"a": "\xff"}', "expected UTF-8, got something else at byte 7"),
         ("[" * (1 << 18), "fewer levels"),
         ('{"a":' * 65 + "1" + "}" * 65, "at most 64 levels"),
         (json.dumps({"a": {"b" * 60_000: [0] * 100_000}}), "at most 4194304 bytes"),

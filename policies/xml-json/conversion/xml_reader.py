@@ -20,13 +20,11 @@ from .limits import ConversionError, Limits
 
 Json = dict[str, Any]
 TEXT = "#text"
-MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
-def json_of(body: bytes, charset: str, lists: Collection[str], limits: Limits) -> bytes:
-    """The JSON text. charset: of the content type, which counts more than what the document says of itself, and less
-    than its byte order mark (RFC 7303, 3). lists: elements that are a list also where they stand once."""
-    value = _Reader(lists, limits).read(body, "" if body.startswith(MARKS) else charset)
+def json_of(text: str, lists: Collection[str], limits: Limits) -> bytes:
+    """The JSON text of an XML text. lists: elements that are a list also where they stand once."""
+    value = _Reader(lists, limits).read(text)
     made = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     limits.check_size(len(made))
     return made
@@ -52,16 +50,18 @@ class _Reader:
         self._lists, self._limits = lists, limits
         self._open = [_Element("", {})]
 
-    def read(self, body: bytes, charset: str) -> Json:
+    def read(self, text: str) -> Json:
+        """Expat is given text, and so never looks up the encoding that a document declares: Python would remember each
+        name that it does not know."""
         try:
-            parser = expat.ParserCreate(charset or None)
+            parser = expat.ParserCreate()
             parser.buffer_text = True
             parser.StartDoctypeDeclHandler = self._document_type
             parser.StartElementHandler = self._start
             parser.EndElementHandler = self._end
             parser.CharacterDataHandler = self._text
-            parser.Parse(body, True)
-        except (expat.ExpatError, LookupError, ValueError) as error:
+            parser.Parse(text, True)
+        except (expat.ExpatError, ValueError) as error:
             if isinstance(error, ConversionError):
                 raise
             raise ConversionError(f"expected XML: {error}") from None

@@ -24,9 +24,9 @@ TEXT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#1
 VALUE_ESCAPES = TEXT_ESCAPES | str.maketrans({'"': "&quot;", "\n": "&#10;", "\t": "&#9;"})
 
 
-def xml_of(body: bytes, root: str | None, limits: Limits) -> bytes:
+def xml_of(text: str, root: str | None, limits: Limits) -> bytes:
     """The document in UTF-8. root: the name of the element around a value that is no object with one member."""
-    value = _read(body)
+    value = _read(text)
     has_root = isinstance(value, dict) and len(value) == 1 and not isinstance(next(iter(value.values())), list)
     if not has_root and root is None:
         raise ConversionError("expected an object with one member, which is the root element")
@@ -36,11 +36,9 @@ def xml_of(body: bytes, root: str | None, limits: Limits) -> bytes:
     return (DECLARATION + "".join(writer.parts)).encode()
 
 
-def _read(body: bytes) -> Any:
+def _read(text: str) -> Any:
     try:
-        return json.loads(
-            body.decode(), object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=_no_constant
-        )
+        return json.loads(text, object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=_no_constant)
     except RecursionError:
         raise ConversionError("expected JSON with fewer levels") from None
     except ValueError as error:
