@@ -3,6 +3,9 @@
 With a `schema` it is the body alone that is looked at. With `openapi` it is the operation's parameters in path, query,
 headers and cookies, and the body by its content type: JSON, forms and text; others are let in by their type alone.
 
+Half of a surrogate pair in JSON, bytes that are no UTF-8 in a parameter that is described, and a charset that is none
+of `sdk.charsets` are mistakes like any other. JSON is in UTF-8, whatever its charset; forms and text are read by it.
+
 Know its limits: a body has at most the attachment's `maxBodyBytes`. Cookies and headers that the document does not
 name pass, and so do further parameters of the query. `discriminator` is not read; `oneOf` and `anyOf` are.
 """

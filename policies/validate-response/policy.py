@@ -3,6 +3,8 @@
 It tells the client nothing of what is wrong: that is in the log. With `openapi` the body is held against what the
 document says of the operation, the status and the content type; headers of responses are not looked at.
 
+Text that is no Unicode, and a charset that is not one of `sdk.charsets`, are mistakes like any other.
+
 Know its limits: a body has at most the attachment's `maxBodyBytes`, and is gathered, so that streams of events come all
 at once at their end: attach it to operations whose answers are documents. Bodies that are neither JSON nor text are
 known by their type alone. A response without a body (HEAD, 204, 304) passes.

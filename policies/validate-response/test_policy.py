@@ -93,6 +93,24 @@ def test_what_has_no_body_passes() -> None:
     assert passes(None, 200, schema=ORDER, method="HEAD")
 
 
+@pytest.mark.parametrize(
+    ("body", "charset"),
+    [
+        (rb'{"name": "\ud83d"}', "utf-8"),
+        (rb'{"\ud83d": 1}', "utf-8"),
+        (b'{"name": "\xff"}', "utf-8"),
+        (b"{}", "idna"),
+        (b"{}", "\udcff"),
+    ],
+)
+def test_what_is_no_text_is_upstreams_mistake(body: bytes, charset: str) -> None:
+    schema = {"properties": {"name": {"maxLength": 5}}, "propertyNames": {"pattern": "^.*$"}}
+    sent = {"content-type": f"application/json; charset={charset}"}
+    assert not passes(body, schema=schema, headers=sent)
+    action, noted = answered(body, schema=schema, headers=sent, onInvalid="report")
+    assert (action, noted["validate-response"]["reason"]) == (None, "syntax")
+
+
 @pytest.mark.parametrize("headers", [{}, {"content-type": "text/html"}, {"content-type": ["application/json"] * 2}])
 def test_another_content_type_is_invalid(headers: Any) -> None:
     assert not passes(b"{}", schema=True, headers=headers)

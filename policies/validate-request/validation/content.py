@@ -9,7 +9,9 @@ from typing import Any
 
 from sdk.policy import Headers, QueryParams
 
-from .json_schema import Json, JsonError, Rules, Validator, compiled, mistakes, read_json
+from sdk import charsets
+
+from .json_schema import Json, JsonError, Rules, Validator, check_text, compiled, mistakes, read_json
 from .shapes import ANY, Shape, typed
 
 FORM = "application/x-www-form-urlencoded"
@@ -60,9 +62,11 @@ class Content:
         if media.validator is None:
             return None
         try:
-            value = _value(media_type, media, body, rules)
-        except JsonError as error:
+            value = _value(media_type, media, body, charsets.of_content_type(lines[0]), rules)
+        except charsets.CharsetError as error:
             return finding("syntax", "body", str(error))
+        except JsonError as error:
+            return finding("syntax", "body", str(error), error.at)
         errors = [] if value is None else mistakes(media.validator, value[0], rules)
         return Finding("schema", [{"in": "body", **error} for error in errors]) if errors else None
 
@@ -73,13 +77,26 @@ def inline(params: Mapping[str, Any], rules: Rules) -> Content:
     return Content({each.lower(): media for each in params["contentTypes"]})
 
 
-def _value(media_type: str, media: Media, body: bytes, rules: Rules) -> tuple[Any] | None:
-    """The body as a value; None where it is of a kind that is not read. JsonError where it cannot be."""
+def _value(media_type: str, media: Media, body: bytes, charset: str, rules: Rules) -> tuple[Any] | None:
+    """The body as a value; None where it is of a kind that is not read. JsonError, CharsetError: it cannot be read."""
     if media_type.endswith(("/json", "+json")):
-        return (read_json(body, rules),)
+        return (read_json(_json_text(body, charset), rules),)
     if media_type == FORM:
-        return (_form(QueryParams(_text(body)), media.shape),)
-    return (_text(body),) if media_type.startswith("text/") else None
+        form = _form(QueryParams(charsets.decode(body, charset)), media.shape)
+        check_text(form)
+        return (form,)
+    return (charsets.decode(body, charset),) if media_type.startswith("text/") else None
+
+
+def _json_text(body: bytes, charset: str) -> str:
+    """JSON is in UTF-8, without a byte order mark (RFC 8259, 8.1). A charset that has ASCII as ASCII is let in: another
+    reader, which goes by it, reads the same document."""
+    if charset and charsets.encoding(charset) == "utf-16":
+        raise JsonError("expected JSON in UTF-8, got the charset utf-16")
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise JsonError(f"expected UTF-8, got something else at byte {error.start}") from None
 
 
 def _form(pairs: QueryParams, shape: Shape) -> Json:
@@ -89,10 +106,3 @@ def _form(pairs: QueryParams, shape: Shape) -> Json:
     return {
         name: values if shape.member(name).is_list() or len(values) > 1 else values[0] for name, values in found.items()
     }
-
-
-def _text(body: bytes) -> str:
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise JsonError(f"expected UTF-8, got something else at byte {error.start}") from None

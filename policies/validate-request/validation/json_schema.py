@@ -27,7 +27,14 @@ PATTERNS = "a pattern is one of Rust's regex: without look-around, references ba
 
 
 class JsonError(ValueError):
-    """What came is no JSON within the bounds. The text says why, and nothing of what came."""
+    """What came is no JSON within the bounds. The text says why, and nothing of what came.
+
+    at: a JSON Pointer to it, where it is one value.
+    """
+
+    def __init__(self, text: str, at: str = "") -> None:
+        super().__init__(text)
+        self.at = at
 
 
 class Validator(Protocol):
@@ -66,17 +73,15 @@ class Rules:
 # ------------------------------------------------------------------ reading
 
 
-def read_json(body: bytes, rules: Rules) -> Any:
-    """The value of a JSON text (RFC 8259: UTF-8, finite numbers). JsonError says what is wrong with it."""
+def read_json(text: str, rules: Rules) -> Any:
+    """The value of a JSON text (RFC 8259: finite numbers, texts of Unicode). JsonError says what is wrong with it."""
     try:
         value = json.loads(
-            body.decode(),
+            text,
             object_pairs_hook=_unique if rules.unique_names else None,
             parse_float=_finite,
             parse_constant=_no_constant,
         )
-    except UnicodeDecodeError as error:
-        raise JsonError(f"expected UTF-8, got something else at byte {error.start}") from None
     except RecursionError:
         raise too_deep(rules) from None
     except (json.JSONDecodeError, JsonError) as error:
@@ -84,7 +89,42 @@ def read_json(body: bytes, rules: Rules) -> Any:
     except ValueError:  # of int(): more digits than Python reads
         raise JsonError("expected JSON with integers of at most 4300 digits, got a longer one") from None
     size(value, rules)
+    if "\\ud" in text or "\\uD" in text:
+        check_text(value)
     return value
+
+
+def check_text(value: Any) -> None:
+    """JsonError: a text in the value, or a name, is no Unicode. It has half of a surrogate pair, by an escape of JSON
+    (RFC 8259, 8.2), or bytes that are no UTF-8 (PEP 383), and cannot be held against a schema."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()  # by far faster than a look at each text
+    except UnicodeEncodeError:
+        at = next(_not_unicode(value), "")
+        raise JsonError("expected Unicode, got half of a surrogate pair, or bytes that are no UTF-8", at) from None
+
+
+def _not_unicode(value: Any) -> Iterator[str]:
+    """JSON Pointers to texts that are no Unicode, and to objects that have such a name."""
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while waiting:
+        steps, inner = waiting.pop()
+        if isinstance(inner, str):
+            if not _is_unicode(inner):
+                yield _short(pointer(steps))
+        elif isinstance(inner, dict | list):
+            pairs = list(inner.items() if isinstance(inner, dict) else enumerate(inner))
+            if not all(isinstance(name, int) or _is_unicode(name) for name, _ in pairs):
+                yield _short(pointer(steps))
+            waiting += (((*steps, name), each) for name, each in reversed(pairs))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def size(value: Any, rules: Rules) -> int:

@@ -7,15 +7,15 @@ A parameter that is no list and comes twice is refused: upstream may take the ot
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from sdk.policy import RequestContext
+from sdk.policy import Cookies, Headers, RequestContext
 
 from .content import Finding
-from .json_schema import Json, JsonError, Rules, Validator, mistakes, read_json
+from .json_schema import Json, JsonError, Rules, Validator, check_text, mistakes, read_json
 from .shapes import Shape, typed
 
 STYLES = {
@@ -27,6 +27,50 @@ STYLES = {
 """By the place of a parameter; the first one is the default."""
 DELIMITERS = {"spaceDelimited": re.compile(r"%20|\+"), "pipeDelimited": re.compile(r"\||%7[Cc]")}
 COMMA = re.compile(",")
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values of a request's parameters as they came, by their names: a long query is split and decoded once,
+    however many parameters are described.
+
+    deep: members of deepObject, `filter[state]`, by what stands before the first bracket; pairs of the whole name and
+    the value.
+    """
+
+    path: Mapping[str, str]
+    headers: Headers
+    cookies: Cookies
+    query: Mapping[str, list[str]]
+    deep: Mapping[str, list[tuple[str, str]]]
+
+    @classmethod
+    def of(cls, ctx: RequestContext, path: Mapping[str, str]) -> Values:
+        query: dict[str, list[str]] = {}
+        deep: dict[str, list[tuple[str, str]]] = {}
+        for part in ctx.query.split("&"):
+            key, _, value = part.partition("=")
+            name = _decode_plus(key)
+            if part:
+                query.setdefault(name, []).append(value)
+            if name.endswith("]"):
+                deep.setdefault(name.partition("[")[0], []).append((name, value))
+        return cls(path, ctx.headers, ctx.cookies, query, deep)
+
+    def members(self, name: str) -> Iterator[tuple[str, str]]:
+        """`filter[state]=open` → state, open."""
+        for whole, value in self.deep.get(name.partition("[")[0], ()):
+            if whole.startswith(f"{name}["):
+                yield whole[len(name) + 1 : -1], _decode_plus(value)
+
+
+def _decode(text: str) -> str:
+    """Bytes that are no UTF-8 become half surrogates, as in a header (PEP 383), which check_text refuses."""
+    return unquote(text, errors="surrogateescape")
+
+
+def _decode_plus(text: str) -> str:
+    return unquote_plus(text, errors="surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +86,30 @@ class Parameter:
     shape: Shape
     validator: Validator | None
 
-    def wrong(self, ctx: RequestContext, path: Mapping[str, str], rules: Rules) -> list[Json]:
-        """What is wrong with it in a request, whose path has these values, percent-encoded as they came."""
+    def wrong(self, values: Values, rules: Rules) -> list[Json]:
+        """What is wrong with it in a request."""
         try:
-            found = self._value(ctx, path, rules)
+            found = self._value(values, rules)
             if found is None:
                 errors = [{"pointer": "", "message": "it is required"}] if self.required else []
+            elif self.validator is None:
+                errors = []
             else:
-                errors = [] if self.validator is None else mistakes(self.validator, found[0], rules)
+                check_text(found[0])
+                errors = mistakes(self.validator, found[0], rules)
         except JsonError as error:
-            errors = [{"pointer": "", "message": str(error)}]
+            errors = [{"pointer": error.at, "message": str(error)}]
         return [{"in": self.place, "name": self.name, **error} for error in errors]
 
-    def _value(self, ctx: RequestContext, path: Mapping[str, str], rules: Rules) -> tuple[Any] | None:
+    def _value(self, values: Values, rules: Rules) -> tuple[Any] | None:
         """None: it is not there."""
         if self.place == "query" and self.shape.is_object() and not self.json and self.style != "form":
-            return self._members(_deep(ctx.query, self.name))
+            return self._members(values.members(self.name))
         if self.place == "query" and self.shape.is_object() and not self.json and self.explode:
             return self._members(
-                (name, value) for name, value in ctx.query_params.pairs() if name in self.shape.members
+                (name, _decode_plus(value)) for name in self.shape.members for value in values.query.get(name, ())
             )
-        texts, decoded = self._texts(ctx, path)
+        texts, decoded = self._texts(values)
         if not texts:
             return None
         if self.shape.is_list() and self.place == "query" and self.explode and not self.json:
@@ -71,22 +118,21 @@ class Parameter:
             raise JsonError("expected it once, got it several times")
         return (self._read(",".join(texts), decoded, rules),)
 
-    def _texts(self, ctx: RequestContext, path: Mapping[str, str]) -> tuple[list[str], Any]:
+    def _texts(self, values: Values) -> tuple[Sequence[str], Any]:
         """Its texts as they came, and what decodes one."""
         match self.place:
             case "path":
-                return [path[self.name]] if self.name in path else [], unquote
+                return [values.path[self.name]] if self.name in values.path else [], _decode
             case "query":
-                pairs = (part.partition("=") for part in ctx.query.split("&") if part)
-                return [value for name, _, value in pairs if unquote_plus(name) == self.name], unquote_plus
+                return values.query.get(self.name, ()), _decode_plus
             case "header":
-                return ctx.headers.get_all(self.name), str
+                return values.headers.get_all(self.name), str
             case _:
-                return ctx.cookies.get_all(self.name), str
+                return values.cookies.get_all(self.name), str
 
     def _read(self, text: str, decoded: Any, rules: Rules) -> Any:
         if self.json:
-            return read_json(decoded(text).encode("utf-8", "surrogateescape"), rules)
+            return read_json(decoded(text), rules)
         if not self.shape.is_list() and not self.shape.is_object():
             return typed(decoded(text), self.shape.types)
         delimiter = DELIMITERS.get(self.style, COMMA)
@@ -112,18 +158,12 @@ class Parameter:
         return (members,) if members else None
 
 
-def _deep(query: str, name: str) -> Iterator[tuple[str, str]]:
-    """`filter[state]=open` → state, open."""
-    for part in query.split("&"):
-        key, _, value = part.partition("=")
-        decoded = unquote_plus(key)
-        if decoded.startswith(f"{name}[") and decoded.endswith("]"):
-            yield decoded[len(name) + 1 : -1], unquote_plus(value)
-
-
 def wrong(
     parameters: tuple[Parameter, ...], ctx: RequestContext, path: Mapping[str, str], rules: Rules
 ) -> Finding | None:
     """What is wrong with a request's parameters; None where nothing is."""
-    errors = [error for each in parameters for error in each.wrong(ctx, path, rules)]
+    if not parameters:
+        return None
+    values = Values.of(ctx, path)
+    errors = [error for parameter in parameters for error in parameter.wrong(values, rules)]
     return Finding("parameter", errors[: rules.errors]) if errors else None
