@@ -193,7 +193,7 @@ def ask(client: httpx.Client, gateway: Gateway, upstream: Upstream, case: Case) 
     upstream.received.clear()
     reply = ANSWERED | case.upstream
     headers = [(name, octets(value)) for name, value in reply["headers"]]
-    upstream.reply = lambda _: Reply(reply["status"], headers, octets(text(reply["body"])))  # type: ignore[arg-type]
+    upstream.reply = lambda _: Reply(reply["status"], headers, octets(text(reply["body"])))
     path = case.request.get("path", f"{CONTEXT}/{case.name}/x")
     query = f"?{case.request['query']}" if "query" in case.request else ""
     body = case.request.get("body")

@@ -37,7 +37,7 @@ class Recorded:
 @dataclass(frozen=True)
 class Reply:
     status: int = 200
-    headers: list[tuple[str, str]] = field(default_factory=list)
+    headers: list[tuple[str, str]] | list[tuple[bytes, bytes]] = field(default_factory=list)
     body: bytes = b""
 
 
@@ -101,11 +101,17 @@ class Upstream:
         self, connection: h11.Connection, writer: asyncio.StreamWriter, reply: Reply, head_only: bool
     ) -> None:
         empty = reply.status in {204, 304}
-        headers = reply.headers if empty else [*reply.headers, ("content-length", str(len(reply.body)))]
+        headers = [(_bytes(name), _bytes(value)) for name, value in reply.headers]
+        if not empty:
+            headers.append((b"content-length", str(len(reply.body)).encode()))
         body = b"" if head_only or empty else reply.body
         for event in (h11.Response(status_code=reply.status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             writer.write(connection.send(event) or b"")
         await writer.drain()
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
 
 
 async def _receive(connection: h11.Connection, reader: asyncio.StreamReader) -> Recorded | None:

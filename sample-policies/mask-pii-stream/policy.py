@@ -7,7 +7,8 @@ next event, or, where the text ends, in an event of its own. All other strings a
 that comes as a whole; text/* is one text.
 
 Know its limits. It finds what its patterns describe. A tool call's arguments come as JSON in parts, and are looked at
-part by part; so are `logprobs`. What is neither text nor JSON passes as it is.
+part by part; so are `logprobs`. What is neither text nor JSON passes as it is. Text in UTF-16, or in a charset that is
+none of `sdk.charsets`, is refused with a 502.
 """
 
 import json
@@ -18,6 +19,8 @@ from typing import Any
 
 from sdk.policy import Chunks, ImmediateResponse, Reject, ResponseStreamContext
 from sdk.streams import Replacer, SseEvent, parse, replaced, sse_events, text
+
+from sdk import charsets
 
 Json = dict[str, Any]
 Part = tuple[Json, str, Hashable]
@@ -59,11 +62,15 @@ def prepare(params: Json) -> Masking:
 
 async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params: Json) -> Chunks:
     masking: Masking = ctx.prepared
-    media_type = ctx.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = ctx.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    is_json = media_type.endswith(("/json", "+json"))
+    if is_json or media_type.startswith("text/"):
+        chunks = await readable(chunks, content_type)
     if media_type == "text/event-stream":
         async for piece in parse(sse_events(chunks, params["maxBytes"]), MaskedEvents(masking)):
             yield piece
-    elif media_type.endswith(("/json", "+json")):
+    elif is_json:
         yield masked_json(await whole(chunks, params["maxBytes"]), masking)
     elif media_type.startswith("text/"):
         shown = text(chunks, errors="surrogateescape")
@@ -72,6 +79,17 @@ async def on_response_stream(ctx: ResponseStreamContext, chunks: Chunks, params:
     else:
         async for chunk in chunks:
             yield chunk
+
+
+async def readable(chunks: Chunks, content_type: str) -> Chunks:
+    """The chunks of a text that has ASCII as ASCII, which is all that the patterns look at."""
+    try:
+        encoding, chunks = await charsets.detect_stream(chunks, charsets.of_content_type(content_type))
+    except charsets.CharsetError:
+        encoding = ""
+    if encoding in {"", "utf-16"}:
+        raise Reject(ImmediateResponse(502, body="expected an answer in UTF-8\n"))
+    return chunks
 
 
 class MaskedEvents:

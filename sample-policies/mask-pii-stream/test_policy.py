@@ -163,8 +163,18 @@ def test_a_text_is_masked_wherever_it_is_cut(whole: str, sizes: list[int]) -> No
 
 def test_a_text_in_another_encoding_stays_as_it_is() -> None:
     ctx = testing.response(headers={"content-type": "text/plain"}, request=testing.request(prepared=MASKING))
-    stream = testing.stream(b"\xff\xfe ada@x.org", sizes=3)
-    assert testing.run_stream(policy.on_response_stream, stream, ctx=ctx, params=PARAMS).body == b"\xff\xfe ***"
+    stream = testing.stream(b"\xff\xff ada@x.org", sizes=3)
+    assert testing.run_stream(policy.on_response_stream, stream, ctx=ctx, params=PARAMS).body == b"\xff\xff ***"
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/json", "text/event-stream"])
+@pytest.mark.parametrize("charset", ["", "utf-16", "utf-7", "idna", "\udcff"])
+def test_a_text_that_hides_what_is_masked_is_refused(media_type: str, charset: str) -> None:
+    content_type = f"{media_type}; charset={charset}" if charset else media_type
+    ctx = testing.response(headers={"content-type": content_type}, request=testing.request(prepared=MASKING))
+    for body in ('"ada@x.org"'.encode("utf-16"), '"ada@x.org"'.encode("utf-16-le")):
+        result = testing.run_stream(policy.on_response_stream, testing.stream(body), ctx=ctx, params=PARAMS)
+        assert (result.body, result.rejected and result.rejected.status_code) == (b"", 502)
 
 
 def test_anything_else_passes() -> None:

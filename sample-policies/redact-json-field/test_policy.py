@@ -53,7 +53,22 @@ def test_lines_that_name_none_are_not_touched() -> None:
 
 def test_a_name_may_be_written_otherwise() -> None:
     assert run(b'{"p\\u0061ssword": 1}', JSON).body == b'{"password":"***"}'
-    assert run('{"password": 1}'.encode("utf-16"), JSON).body == b'{"password":"***"}'
+    assert run('{"password": 1}'.encode("utf-16"), JSON).body == '{"password":"***"}'.encode("utf-16")
+    latin = run('{"käse": 1}'.encode("latin-1"), "application/json; charset=iso-8859-1", [1] * 12)
+    assert json.loads(latin.body) == {"käse": "***"}
+
+
+@pytest.mark.parametrize("media_type", ["application/json", LINES])
+@pytest.mark.parametrize("charset", ["idna", "utf-7", "utf-16-le", "\udcff"])
+def test_a_charset_that_is_not_known_is_refused(media_type: str, charset: str) -> None:
+    result = run(b'{"password": 1}', f"{media_type}; charset={charset}")
+    assert (result.body, result.rejected.status_code) == (b"", 502)
+    assert run('{"password": 1}'.encode("utf-16-le"), media_type).rejected.status_code == 502
+
+
+def test_half_of_a_surrogate_pair_stays_one() -> None:
+    body = rb'{"a":"\ud83d","password":1}'
+    assert run(body, JSON).body == rb'{"a":"\ud83d","password":"***"}'
 
 
 @pytest.mark.parametrize(
@@ -64,9 +79,10 @@ def test_a_document_that_cannot_be_read_is_not_passed_on(body: bytes) -> None:
     assert (result.body, result.rejected and result.rejected.status_code) == (b"", 502)
 
 
-def test_a_line_that_cannot_be_read_ends_the_stream() -> None:
-    with pytest.raises(ValueError, match="Expecting value"):
-        run(b'{"a": 1}\n{"password": }\n', LINES)
+@pytest.mark.parametrize("line", [b'{"password": }', b'{"password": "' + b"a" * 1024 + b'"}', b'"\xff"'])
+def test_a_line_that_cannot_be_read_ends_the_stream(line: bytes) -> None:
+    result = run(b'{"a": 1}\n' + line + b"\n", LINES)
+    assert (result.body, result.rejected.status_code) == (b'{"a": 1}\n', 502)
 
 
 @pytest.mark.parametrize("body", [b"", b'{"password": 1}'])

@@ -30,9 +30,9 @@ def rewritten(headers: Headers, body: bytes | None, params: dict[str, Any]) -> b
     if not body or "content-encoding" in headers or not media_type.endswith(("/json", "+json")):
         return None
     try:
-        document = json.loads(body)
-    except ValueError:
+        document = json.loads(body.decode())
+    except (ValueError, RecursionError):
         return None
     if not isinstance(document, dict):
         return None
-    return json.dumps({**document, params["field"]: params["value"]}, ensure_ascii=False).encode()
+    return json.dumps({**document, params["field"]: params["value"]}).encode()  # ASCII can write half of a pair, too

@@ -18,6 +18,11 @@ def test_the_field_is_added_both_ways() -> None:
     assert json.loads(request.body) == json.loads(response.body) == wanted
 
 
+def test_half_of_a_surrogate_pair_stays_one() -> None:
+    response = policy.on_response(testing.response(headers=JSON, body=rb'{"\ud83d": "\ud83d"}'), PARAMS)
+    assert json.loads(response.body)["\ud83d"] == "\ud83d"
+
+
 def test_a_field_that_is_there_gets_the_value() -> None:
     response = policy.on_response(testing.response(headers=JSON, body=b'{"gateway": 1}'), PARAMS)
     assert json.loads(response.body) == {"gateway": {"name": "gatewright"}}
@@ -34,6 +39,8 @@ def test_a_field_that_is_there_gets_the_value() -> None:
         (JSON, b"[1]"),
         (JSON, b"{not json"),
         (JSON, b"\xff\xfe"),
+        (JSON, "{}".encode("utf-16")),
+        (JSON, b'{"a":' * 100_000),
     ],
 )
 def test_anything_else_passes(headers: dict[str, Any], body: bytes | None) -> None:
