@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import re
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
+
+from sdk import clock
 
 DIRECTIVE = re.compile(
     r"""[\s,]*+([!#$%&'*+.^_`|~0-9A-Za-z-]++)(?:=(?:"((?:[^"\\]|\\.)*+)"|([^\s",]*+)))?+\s*+(?:,|$)"""
 )  # possessive, so that no line costs more than its length
 CONTRADICTION = "\x00"
 """Stands among directives where two of the same name differ, or a line is no list of directives."""
+
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = f"(?P<month>{'|'.join(MONTHS)})"
+_TIME = "(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
+DATES = (
+    re.compile(f"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"),
+    re.compile(
+        f"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"
+    ),
+    re.compile(f"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_MONTH} (?P<day>[0-9]{{2}}| [0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
+)
+"""The formats of an HTTP date, all of them UTC: IMF-fixdate, that of RFC 850, and that of asctime (RFC 9110, 5.6.7)."""
 
 
 def directives(lines: list[str]) -> dict[str, str]:
@@ -33,10 +48,23 @@ def seconds(text: str | None) -> int | None:
 
 
 def moment(lines: list[str]) -> float | None:
-    """Of Date and Expires, in seconds since 1970; None where there is none, several, or what is none."""
+    """Date or Expires in seconds since 1970; None without a line, with several, and for what is no HTTP date."""
     if len(lines) != 1:
         return None
-    try:
-        return parsedate_to_datetime(lines[0]).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
+    found = next((found for date in DATES if (found := date.fullmatch(lines[0]))), None)
+    if found is None:
         return None
+    year = int(found["year"]) if len(found["year"]) == 4 else _year_of(int(found["year"]))
+    hour, minute, second = (int(found[name]) for name in ("hour", "minute", "second"))
+    try:
+        midnight = datetime(year, MONTHS.index(found["month"]) + 1, int(found["day"]), tzinfo=UTC)
+    except ValueError:  # no such day
+        return None
+    return midnight.timestamp() + 3600 * hour + 60 * minute + second
+
+
+def _year_of(two_digits: int) -> int:
+    """At most 50 years ahead, or else the last one that ends so (RFC 9110, 5.6.7)."""
+    now = datetime.fromtimestamp(clock.now(), UTC).year
+    ahead = (two_digits - now) % 100
+    return now + ahead - (100 if ahead > 50 else 0)
