@@ -156,6 +156,20 @@ def test_what_it_does_not_is_not(headers: dict[str, Any]) -> None:
     assert not is_kept({"headers": headers})
 
 
+@pytest.mark.parametrize("name", ["surrogate-control", "cdn-cache-control"])
+def test_targeted_fields_are_for_the_caches_in_front(name: str) -> None:
+    """They neither forbid nor allow, and a hit has them: a delivery network in front reads them there."""
+
+    async def asked(exchanges: Exchanges) -> None:
+        await exchanges.get(answer={"headers": FRESH | {name: "no-store"}})
+        assert (await exchanges.get()).headers[name] == ["no-store"]
+        assert exchanges.asked == 1
+
+    run(asked)
+    assert not is_kept({"headers": {name: "max-age=60"}})
+    assert not is_kept({"headers": {"cache-control": "no-store", name: "max-age=60"}})
+
+
 @pytest.mark.parametrize("status", [206, 302, 304, 400, 401, 403, 500, 503])
 def test_other_statuses_are_not_kept(status: int) -> None:
     assert not is_kept({"headers": FRESH, "status": status})
