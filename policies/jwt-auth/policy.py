@@ -42,13 +42,14 @@ NEW_KEY_SECONDS = 60.0  # tokens with keys that are not known have the keys fetc
 MAX_DOCUMENT = 1 << 20  # bytes of what an issuer publishes
 MAX_VERIFIED = 1000  # tokens that an attachment remembers, and as many older ones
 RSA_BITS = range(2048, 8193)
-ALGORITHMS = get_default_algorithms()
+ALGORITHMS = get_default_algorithms() | {"Ed25519": OKPAlgorithm()}
+ED25519 = ("EdDSA", "Ed25519")  # two names of one algorithm, the older one first (RFC 9864)
 FITS: dict[str, tuple[str, str]] = {  # type and curve of the keys that an algorithm takes (RFC 7518, 3.1)
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", "")),
     "ES256": ("EC", "P-256"),
     "ES384": ("EC", "P-384"),
     "ES512": ("EC", "P-521"),
-    "EdDSA": ("OKP", "Ed25519"),
+    **dict.fromkeys(ED25519, ("OKP", "Ed25519")),
 }
 READERS: dict[str, Any] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
 SIGNED = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")  # RFC 7515, 7.1
@@ -62,7 +63,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A public key. algorithms: those of its type and curve, or the one that it names."""
+    """A public key. algorithms: those of its type and curve, or the one that it names, by each of that one's names."""
 
     id: str
     algorithms: frozenset[str]
@@ -79,7 +80,8 @@ def read_key(jwk: object) -> Key | None:
     if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return None
     kind = (str(jwk.get("kty")), "" if jwk.get("kty") == "RSA" else str(jwk.get("crv")))
-    fitting = frozenset(name for name, wanted in FITS.items() if wanted == kind and jwk.get("alg", name) == name)
+    named = ED25519 if jwk.get("alg") in ED25519 else [jwk["alg"]] if "alg" in jwk else list(FITS)
+    fitting = frozenset(name for name, wanted in FITS.items() if wanted == kind and name in named)
     return Key(kid, fitting, read_public(jwk, kind[0])) if fitting else None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm, get_default_algorithms
 from sdk.action import ActionError
 from sdk.policy import Identity, ImmediateResponse
@@ -70,7 +70,8 @@ def signed(
     """A token of any header and claims, signed by `sign_by` (else the algorithm that its header names)."""
     said = {"alg": algorithm, "kid": "one"} if header is None else header
     text = f"{encoded(said)}.{encoded(claims)}"
-    signature = get_default_algorithms()[sign_by or algorithm].sign(text.encode(), key)
+    signer = "EdDSA" if algorithm == "Ed25519" else algorithm  # PyJWT knows the older name alone
+    signature = get_default_algorithms()[sign_by or signer].sign(text.encode(), key)
     return f"{text}.{encoded(signature)}"
 
 
@@ -139,6 +140,7 @@ KEYS: list[tuple[str, Any]] = [
     *((name, RSA_KEY) for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")),
     *EC_KEYS.items(),
     ("EdDSA", ED_KEY),
+    ("Ed25519", ED_KEY),
 ]
 
 
@@ -146,7 +148,7 @@ KEYS: list[tuple[str, Any]] = [
 def test_each_algorithm_with_its_own_keys_alone(algorithm: str, key: Any) -> None:
     names = [name for name, _ in KEYS]
     every = [jwk(RSA_KEY, "RSA"), *(jwk(each, name) for name, each in EC_KEYS.items()), jwk(ED_KEY, "EdDSA")]
-    own = "RSA" if key is RSA_KEY else algorithm
+    own = "RSA" if key is RSA_KEY else "EdDSA" if key is ED_KEY else algorithm
     for kid in ("RSA", "ES256", "ES384", "ES512", "EdDSA"):
         given = params(issuer(*every, algorithms=names))
         if kid == own:
@@ -161,6 +163,24 @@ def test_a_key_that_names_its_algorithm_is_for_that_alone() -> None:
     given = params(issuer(jwk(RSA_KEY, alg="PS256"), jwk(OTHER_KEY, "two"), algorithms=["RS256", "PS256"]))
     assert ask(given, token(RSA_KEY, "PS256"))[1]
     assert refused(given, token(RSA_KEY, "RS256")) == NO_KEY
+
+
+@pytest.mark.parametrize("published", ["EdDSA", "Ed25519", None])
+@pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
+def test_ed25519_is_eddsa_by_its_newer_name(algorithm: str, published: str | None) -> None:
+    """RFC 9864: whichever of the two a key names, it is the same algorithm; a token's has to be listed."""
+    key = jwk(ED_KEY, **({"alg": published} if published else {}))
+    assert ask(params(issuer(key, algorithms=[algorithm])), token(ED_KEY, algorithm))[1].subject == "ada"
+    other = "EdDSA" if algorithm == "Ed25519" else "Ed25519"
+    assert refused(params(issuer(key, algorithms=[other])), token(ED_KEY, algorithm)) == ALGORITHM
+
+
+def test_ed25519_is_no_other_curve() -> None:
+    ed448_key = ed448.Ed448PrivateKey.generate()
+    for named in ("EdDSA", "Ed25519", "Ed448"):
+        given = params(issuer(jwk(ed448_key, alg=named), jwk(RSA_KEY, "two"), algorithms=["RS256", "Ed25519", "EdDSA"]))
+        for algorithm in ("EdDSA", "Ed25519"):
+            assert refused(given, token(ed448_key, algorithm)) == NO_KEY
 
 
 def test_a_token_without_an_id_of_its_key_passes_where_there_is_one_key_alone() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import hashlib
 import hmac
 import json
@@ -28,6 +29,7 @@ from urllib.parse import quote_plus, urlencode
 import aiohttp
 import jwt
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -46,7 +48,7 @@ MAX_LOGINS = 4  # under way in one browser; a further one forgets those before
 MAX_DOCUMENT = 1 << 20  # bytes of an answer of the provider
 LEAST_KEY = 32  # characters, which the schema does not count where a key is named
 CHUNK, MAX_CHUNKS = 3800, 4  # characters of a cookie, which browsers keep up to 4096 bytes; cookies of a session
-ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"]
 LOGIN = re.compile(r"[A-Za-z0-9_-]{8}")  # how the cookie of a login ends
 log = logging.getLogger(__name__)
 
@@ -244,7 +246,8 @@ class Provider:
     async def claims(self, token: str, nonce: str) -> dict[str, Any]:
         """Of an ID token (OpenID Connect Core 1.0, 3.1.3.7). RefusedError: it is not good."""
         try:
-            key = await self._key(jwt.get_unverified_header(token).get("kid"))
+            header = jwt.get_unverified_header(token)
+            key = renamed(await self._key(header.get("kid")), header.get("alg"))
             found: dict[str, Any] = jwt.decode(
                 token, key, algorithms=ALGORITHMS, audience=self._params["clientId"], issuer=self._params["issuer"],
                 options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_exp": False, "verify_iat": False,
@@ -285,10 +288,25 @@ class Provider:
         return keys[key_id]
 
 
+def as_eddsa(jwk: Any) -> Any:
+    """A JWK whose `alg` is Ed25519, by the older name, which alone PyJWT knows (RFC 9864)."""
+    is_ed25519 = isinstance(jwk, dict) and (jwk.get("crv"), jwk.get("alg")) == ("Ed25519", "Ed25519")
+    return jwk | {"alg": "EdDSA"} if is_ed25519 else jwk
+
+
+def renamed(key: jwt.PyJWK, algorithm: object) -> jwt.PyJWK:
+    """The key by the name that a token has for its algorithm: Ed25519 is EdDSA with that curve."""
+    if algorithm == "Ed25519" and key.algorithm_name == "EdDSA" and isinstance(key.key, Ed25519PublicKey):
+        key = copy.copy(key)
+        key.algorithm_name = "Ed25519"
+    return key
+
+
 def keys_of(listed: dict[str, Any]) -> dict[str | None, jwt.PyJWK]:
     """Public keys for signatures, by their ids. ValueError: there are none."""
     try:
-        found = jwt.PyJWKSet.from_dict(listed).keys
+        jwks = listed.get("keys")
+        found = jwt.PyJWKSet([as_eddsa(jwk) for jwk in jwks] if isinstance(jwks, list) else []).keys
     except jwt.PyJWTError as error:
         raise ValueError(f"expected a JWK Set with keys of use: {error}") from None
     keys = {

@@ -13,8 +13,8 @@ import jwt
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.algorithms import RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, rsa
+from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 from sdk.action import ActionError
 from sdk.policy import ImmediateResponse
 
@@ -39,6 +39,7 @@ class Provider:
         self.issuer = ""
         self.keys = {"one": KEY}
         self.signs = "one"
+        self.listed: list[dict[str, Any]] = []
         self.claims: dict[str, Any] = {}
         self.asked: list[str] = []
         self.token: Callable[[], Any] | None = None
@@ -55,7 +56,7 @@ class Provider:
             listed = [
                 json.loads(RSAAlgorithm.to_jwk(key.public_key())) | {"kid": kid} for kid, key in self.keys.items()
             ]
-            return web.json_response({"keys": listed})
+            return web.json_response({"keys": [*self.listed, *listed]})
         ends = {
             "authorization_endpoint": "auth?x=1",
             "token_endpoint": "token",
@@ -397,6 +398,46 @@ def test_a_key_that_is_new() -> None:
             provider.keys["two"], provider.signs = OTHER_KEY, "two"
             assert (await browser.log_in()).status_code == 302
             assert "__Host-session" in browser.cookies
+
+    run(test)
+
+
+def eddsa_token(provider: Provider, key: Any, algorithm: str) -> str:
+    signer = jwt.PyJWS()
+    signer.register_algorithm("Ed25519", OKPAlgorithm())
+    claims = {"iss": provider.issuer, "aud": "gate:way", "sub": "ada", "exp": NOW + 60, "iat": NOW} | provider.claims
+    return signer.encode(json.dumps(claims).encode(), key, algorithm, {"kid": "ed"})
+
+
+@pytest.mark.parametrize("published", ["EdDSA", "Ed25519", None])
+@pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
+def test_ed25519_is_eddsa_by_its_newer_name(algorithm: str, published: str | None) -> None:
+    """RFC 9864."""
+
+    async def test(_: Any) -> None:
+        key = ed25519.Ed25519PrivateKey.generate()
+        async with served() as (provider, browser):
+            named = {"alg": published} if published else {}
+            provider.listed = [json.loads(OKPAlgorithm.to_jwk(key.public_key())) | {"kid": "ed"} | named]
+            provider.token = lambda: eddsa_token(provider, key, algorithm)
+            assert (await browser.log_in()).status_code == 302
+            browser.cookies.clear()
+            provider.claims.clear()
+            other = ed25519.Ed25519PrivateKey.generate()
+            provider.token = lambda: eddsa_token(provider, other, algorithm)
+            assert (await browser.log_in()).status_code == 400
+
+    run(test)
+
+
+def test_ed25519_is_no_other_curve() -> None:
+    async def test(_: Any) -> None:
+        key = ed448.Ed448PrivateKey.generate()
+        for published in ("EdDSA", "Ed25519"):
+            async with served() as (provider, browser):
+                provider.listed = [json.loads(OKPAlgorithm.to_jwk(key.public_key())) | {"kid": "ed", "alg": published}]
+                provider.token = lambda provider=provider: eddsa_token(provider, key, "Ed25519")
+                assert (await browser.log_in()).status_code == 400
 
     run(test)
 
