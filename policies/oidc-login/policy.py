@@ -3,8 +3,9 @@
 The session is a cookie, encrypted and authenticated (AES-256-GCM) with a key of the parameters, and no node keeps any
 of it; it holds what the ID token says of the user, and the token itself where a logout needs it. What a login needs
 until it comes back (state, nonce, the code's verifier, the page that was asked for) is another such cookie, so an
-answer of the provider counts in the browser that has asked for it alone, and for LOGIN_SECONDS. Policies behind this
-one find who asks in `ctx.identity`.
+answer of the provider counts in the browser that has asked for it alone, and for LOGIN_SECONDS. The store counts
+how often a login has asked the provider for a token, MAX_ATTEMPTS at most: a cookie that anybody gets is not to make
+any number of requests to it. Policies behind this one find who asks in `ctx.identity`.
 
 While the provider is away, sessions go on, and who has none gets 503. Its limits: a session cannot be ended before its
 time but by its own browser, or by a change of the keys for all; access and refresh tokens are thrown away.
@@ -17,6 +18,7 @@ import base64
 import copy
 import hashlib
 import hmac
+import html
 import json
 import logging
 import re
@@ -38,12 +40,14 @@ from sdk.background import Fresh, NotReadyError
 from sdk.cookies import set_cookie
 from sdk.policy import Identity, ImmediateResponse, RequestAction, RequestContext, UpstreamRequestModifications
 from sdk.secrets import Secret
+from sdk.store import AsyncStore, StoreUnavailableError
 
 from sdk import clock
 
 FETCH_SECONDS = 5.0  # for the provider's documents
 REFRESH_SECONDS = 300.0
 LOGIN_SECONDS = 600  # that a login may take
+MAX_ATTEMPTS = 3  # of one login to get a token: where the provider was away, a user loads the page again
 MAX_LOGINS = 4  # under way in one browser; a further one forgets those before
 MAX_DOCUMENT = 1 << 20  # bytes of an answer of the provider
 LEAST_KEY = 32  # characters, which the schema does not count where a key is named
@@ -347,6 +351,8 @@ class Gate:
     provider: Provider
     seal: Seal
     jar: Jar
+    attempts: AsyncStore
+    """How often logins have asked the provider, by the digests of their states."""
     params: Mapping[str, Any]
 
     async def answer(self, ctx: RequestContext) -> RequestAction:
@@ -409,6 +415,8 @@ class Gate:
         if said["error"] or not said["code"]:
             raise RefusedError(403, "Forbidden", "the provider has not let the user log in")
         self._metadata()
+        if await self._attempts(state) > MAX_ATTEMPTS:
+            raise failed_login()
         seconds = ctx.time_remaining() * 0.9
         token = await self.provider.id_token(said["code"][0], login["verifier"], self._callback, seconds)
         claims = await self.provider.claims(token, login["nonce"])
@@ -422,8 +430,19 @@ class Gate:
             *self.jar.chunks(self.seal.close("session", session), lasts), *done,
         ])  # fmt: skip
 
+    async def _attempts(self, state: str) -> int:
+        """How often this login has asked the provider for a token, with this time. While the store is away each is the
+        first: the provider takes a code once, whatever is counted here."""
+        try:
+            return await self.attempts.increment(hashlib.sha256(state.encode()).digest(), ttl=LOGIN_SECONDS)
+        except StoreUnavailableError as error:
+            log.warning("the attempts of a login are not counted: %s", error)
+            return 1
+
     def _log_out(self, ctx: RequestContext, session: Mapping[str, Any] | None) -> ImmediateResponse:
-        """OpenID Connect RP-Initiated Logout 1.0, 2."""
+        """OpenID Connect RP-Initiated Logout 1.0, 2. Another site may lead a user here, but not log the user out."""
+        if not set(ctx.headers.get_all("sec-fetch-site")) <= {"same-origin", "none"}:
+            return question(self.params["origin"] + self.params["logoutPath"])
         cookies = self.jar.gone([*self.jar.of_session(ctx), *self.jar.logins(ctx)])
         home = self.params["origin"] + self.params["loggedOutPath"]
         try:
@@ -452,6 +471,19 @@ def redirect(url: str, query: Mapping[str, str], cookies: list[str]) -> Immediat
     return ImmediateResponse(302, headers | ({"set-cookie": cookies} if cookies else {}))
 
 
+def question(logout: str) -> ImmediateResponse:
+    """The page that asks a user who comes from another site. A link of it is followed from this one."""
+    headers = {
+        "content-type": "text/html; charset=utf-8", "cache-control": "no-store",
+        "content-security-policy": "default-src 'none'; frame-ancestors 'none'", "x-frame-options": "DENY",
+    }  # fmt: skip
+    page = (
+        '<!doctype html>\n<html lang="en"><meta name="viewport" content="width=device-width"><title>Log out</title>\n'
+        f'<p>Another site has led you here.</p>\n<p><a href="{html.escape(logout)}">Log out</a></p>\n</html>\n'
+    )
+    return ImmediateResponse(200, headers, page)
+
+
 def headers_of(claims: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
     """Headers that tell of claims. RefusedError: one would have a control character in it."""
     values = {name: claims[claim] for name, claim in names.items() if claim in claims}
@@ -477,10 +509,11 @@ async def prepare(params: dict[str, Any]) -> AsyncIterator[Gate]:
     secure = params["origin"].startswith("https://")
     jar = Jar(f"__Host-{params['cookieName']}" if secure else params["cookieName"], secure)
     seal = Seal(params["cookieKeys"], context(params))
+    attempts = AsyncStore("logins", shared=True)  # a cookie is good at all APIs with this client and origin
     # what is compressed is not read: nobody knows how much of it there will be
     async with aiohttp.ClientSession(
         auto_decompress=False, headers={"accept-encoding": "identity"}, cookie_jar=aiohttp.DummyCookieJar()
     ) as session:
         provider = Provider(session, params)
         async with provider.metadata:
-            yield Gate(provider, seal, jar, params)
+            yield Gate(provider, seal, jar, attempts, params)

@@ -324,6 +324,50 @@ def test_an_answer_counts_in_the_browser_that_has_asked() -> None:
     run(test)
 
 
+def test_a_login_asks_the_provider_so_often_and_no_more() -> None:
+    """Or one cookie, which anybody gets, would make any number of requests to it with the client's secret."""
+
+    async def test(_: Any) -> None:
+        async with served() as (provider, browser):
+            asked = await browser.sent_to_login()
+            cookies = dict(browser.cookies)
+            for _again in range(policy.MAX_ATTEMPTS + 3):
+                browser.cookies = dict(cookies)
+                assert (await browser.back(asked, code="wrong")).status_code == 400
+            browser.cookies = dict(cookies)
+            assert (await browser.back(asked)).status_code == 400
+            assert provider.asked.count("/token") == policy.MAX_ATTEMPTS
+            browser.cookies, provider.claims = {}, {}
+            assert (await browser.log_in()).status_code == 302, "another login is another one"
+
+    run(test)
+
+
+def test_a_login_counts_in_all_processes() -> None:
+    async def test(_: Any) -> None:
+        with testing.store():
+            async with served() as (provider, browser), testing.prepared(policy, browser.params) as made:
+                other = Browser(provider, made, browser.params)
+                asked = await browser.sent_to_login()
+                other.cookies = dict(browser.cookies)
+                for _again in range(policy.MAX_ATTEMPTS):
+                    assert (await browser.back(asked, code="wrong")).status_code == 400
+                assert (await other.back(asked)).status_code == 400
+                assert provider.asked.count("/token") == policy.MAX_ATTEMPTS
+
+    run(test)
+
+
+def test_a_store_that_is_away_locks_nobody_out() -> None:
+    async def test(_: Any) -> None:
+        with testing.store(away=True):
+            async with served() as (_provider, browser):
+                assert (await browser.log_in()).status_code == 302
+                assert "__Host-session" in browser.cookies
+
+    run(test)
+
+
 def test_logins_in_several_tabs_and_not_too_many() -> None:
     async def test(_: Any) -> None:
         async with served() as (provider, browser):
@@ -458,6 +502,45 @@ def test_logout_ends_the_session_here_and_there() -> None:
             assert again.headers["location"] == "https://app.example/bye", "without a session there is none to end"
             assert (await browser.ask()).status_code == 302
             assert provider.asked.count("/token") == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "what is not known"])
+def test_another_site_logs_nobody_out(site: str) -> None:
+    async def test(_: Any) -> None:
+        async with served() as (_provider, browser):
+            await browser.log_in()
+            for sites in ([site], [site, "none"], ["none", site]):
+                lines = [("sec-fetch-site", each) for each in sites]
+                answer = await browser.ask("/app/logout", headers=lines)
+                assert answer.status_code == 200
+                assert answer.headers["content-type"] == "text/html; charset=utf-8"
+                assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+                assert '<a href="https://app.example/app/logout">' in answer.body
+                assert "set-cookie" not in answer.headers
+            assert not isinstance(await browser.ask(), ImmediateResponse), "the session goes on"
+            left = await browser.ask("/app/logout", headers=[("sec-fetch-site", "same-origin")])
+            assert (left.status_code, browser.cookies) == (302, {})
+
+    run(test)
+
+
+def test_the_address_line_logs_out() -> None:
+    async def test(_: Any) -> None:
+        async with served() as (_provider, browser):
+            await browser.log_in()
+            answer = await browser.ask("/app/logout", headers=[("sec-fetch-site", "none")])
+            assert (answer.status_code, browser.cookies) == (302, {})
+
+    run(test)
+
+
+def test_a_logout_path_is_text_in_its_page() -> None:
+    async def test(_: Any) -> None:
+        async with served(logoutPath="/app/out&lt='") as (_provider, browser):
+            answer = await browser.ask("/app/out&lt='", headers=[("sec-fetch-site", "cross-site")])
+            assert '<a href="https://app.example/app/out&amp;lt=&#x27;">' in answer.body
 
     run(test)
 
