@@ -94,7 +94,7 @@ def prepare(params: dict[str, Any]) -> Verifier:
     scheme = scheme_of(params)
     if params["replayProtection"] and not scheme.has_time:
         raise ValueError("replayProtection: expected a way of signing that has a time, got one without")
-    used = Store("used") if params["replayProtection"] else None
+    used = Store("used", keep=True) if params["replayProtection"] else None
     return Verifier(scheme, list(keys_of(params)), params["toleranceSeconds"], used)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sdk.policy import ImmediateResponse, RequestContext
-from sdk.store import StoreUnavailableError
+from sdk.store import StoreFullError, StoreUnavailableError
 from sdk.testing import MovedClock
 
 from sdk import testing
@@ -266,6 +266,16 @@ def test_while_the_store_is_away_nothing_passes() -> None:
         store.away = True
         with pytest.raises(StoreUnavailableError):
             signer(params("slack", once=True), slack(OLD))
+
+
+def test_where_the_store_is_full_nothing_passes_and_nothing_is_forgotten() -> None:
+    once = params("slack", once=True)
+    with testing.store() as store:
+        assert signer(once, slack(OLD)) == "shop"
+        store.full = True
+        with pytest.raises(StoreFullError):
+            signer(once, slack(TILL))
+        assert "used before" in signer(once, slack(OLD))
 
 
 def test_without_a_time_a_replay_cannot_be_told() -> None:

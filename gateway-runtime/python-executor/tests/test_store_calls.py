@@ -30,7 +30,7 @@ COUNT_ASYNC = """
     from gatewright.store import AsyncStore
 
     def prepare(params):
-        return AsyncStore("sums", timeout=params.get("timeout", 10), shared=True)
+        return AsyncStore("sums", timeout=params.get("timeout", 10), shared=True, keep=True)
 
     async def on_request(ctx, params):
         count = await ctx.prepared.increment("n", 5, ttl=60)
@@ -71,7 +71,8 @@ def test_a_call_goes_to_the_engine_and_its_result_comes_back(engine: Start, sour
     call = answer(one, 1)
     is_async = source is COUNT_ASYNC
     assert (call.instance, call.operation, call.ttl_ms) == (3, pb.STORE_OPERATION_INCREMENT, 60_000)
-    assert (call.key, call.amount, call.shared) == ((b"sums:n", 5, True) if is_async else (b":n", 1, False))
+    expected = (b"sums:n", 5, True, True) if is_async else (b":n", 1, False, False)
+    assert (call.key, call.amount, call.shared, call.kept) == expected
     assert one.action(1).set_headers == COUNTED
 
 

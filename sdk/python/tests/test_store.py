@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from gatewright import store, testing
-from gatewright.store import AsyncStore, Limit, Store, StoreUnavailableError
+from gatewright.store import AsyncStore, Limit, Store, StoreFullError, StoreUnavailableError
 
 CASES = json.loads((Path(__file__).parents[3] / "conformance" / "store.json").read_text())
 
@@ -47,6 +47,24 @@ def test_it_does_what_the_engine_does(case: dict[str, Any]) -> None:
                     _ask(asked, step)
             else:
                 assert _ask(asked, step) == step["gives"], f"step {number}"
+
+
+def test_a_kept_store_has_keys_of_its_own_and_refuses_where_it_is_full() -> None:
+    with testing.store() as entries:
+        kept, plain = Store(keep=True), Store()
+        assert kept.set("a", "1", ttl=1)
+        assert plain.get("a") is None
+        assert Store(keep=True, shared=True).get("a") is None
+        entries.full = True
+        with pytest.raises(StoreFullError):
+            kept.set("b", "1", ttl=1, if_absent=True)
+        with pytest.raises(StoreFullError):
+            kept.increment("b", ttl=1)
+        with pytest.raises(StoreFullError):
+            kept.throttle("b", Limit(1))
+        assert not kept.set("a", "2", ttl=1, if_absent=True)
+        assert kept.get("b") is None
+        assert plain.set("b", "1", ttl=1)
 
 
 def test_each_store_of_a_test_has_entries_of_its_own_but_within_one_store() -> None:

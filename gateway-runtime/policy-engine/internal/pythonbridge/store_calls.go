@@ -84,6 +84,9 @@ func callStore(ctx context.Context, store v1alpha.Store, call *executorv1.StoreC
 	if call.GetShared() {
 		store = store.Shared()
 	}
+	if call.GetKept() {
+		store = store.Kept()
+	}
 	result := &executorv1.StoreResult{Id: call.GetId()}
 	key, ttl := string(call.GetKey()), duration(call.GetTtlMs(), time.Millisecond)
 	var err error

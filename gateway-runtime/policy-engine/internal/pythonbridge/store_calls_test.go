@@ -62,8 +62,9 @@ func TestAPolicyUsesTheStoreByItsStream(t *testing.T) {
 		&executorv1.StoreCall{Id: 5, Instance: 7, Operation: executorv1.StoreOperation_STORE_OPERATION_GET, Key: []byte("there")},
 		&executorv1.StoreCall{Id: 6, Instance: 1, Operation: 99, Key: []byte("there")},
 		&executorv1.StoreCall{Id: 7, Instance: 1, Operation: executorv1.StoreOperation_STORE_OPERATION_GET, Key: []byte("there"), Shared: true},
+		&executorv1.StoreCall{Id: 8, Instance: 1, Operation: executorv1.StoreOperation_STORE_OPERATION_GET, Key: []byte("there"), Kept: true},
 	)
-	got := c.results(7)
+	got := c.results(8)
 	wantBytes(t, "value", got[1].GetValue(), "\x00\xff")
 	if !got[1].GetYes() || got[2].GetNumber() != -3 || !got[3].GetYes() || got[3].GetNumber() != 3 || got[3].GetResetAfterUs() != 400_000 {
 		t.Errorf("expected the value, -3 and 3 that remain for 400 ms, got %v", got)
@@ -76,6 +77,9 @@ func TestAPolicyUsesTheStoreByItsStream(t *testing.T) {
 	}
 	if got[7].GetOutcome() != executorv1.StoreOutcome_STORE_OUTCOME_UNSPECIFIED || got[7].GetYes() {
 		t.Errorf("expected the shared store to have keys of its own, got %v", got[7])
+	}
+	if got[8].GetOutcome() != executorv1.StoreOutcome_STORE_OUTCOME_UNSPECIFIED || got[8].GetYes() {
+		t.Errorf("expected the kept store to have keys of its own, got %v", got[8])
 	}
 }
 

@@ -13,12 +13,15 @@ import (
 
 // memory is a store in the engine. All entries together take at most its limit: when they would take more, the space that
 // takes most gives up what was used longest ago, so that a flood of keys at one API costs that API its own entries first.
+// A kept space gives up nothing: it refuses what it has no room for. All kept spaces together have keptShare of the limit,
+// so that others have room, too.
 //
 // Time is that of a clock that never goes back.
 type memory struct {
 	now     func() time.Duration
 	limit   atomic.Int64
 	held    atomic.Int64
+	kept    atomic.Int64 // of it, what kept spaces hold
 	entries atomic.Int64
 	evicted atomic.Uint64
 	stop    chan struct{}
@@ -30,6 +33,9 @@ type memory struct {
 
 // sweepEvery is how often entries that have ended are looked for.
 const sweepEvery = time.Second
+
+// keptShare is how much of the limit kept spaces may take, in quarters.
+const keptShare = 3
 
 // evictedAtOnce is how many entries a space gives up before it is asked again which one takes most.
 const evictedAtOnce = 16
@@ -47,6 +53,9 @@ func newMemory(limit int64, now func() time.Duration) *memory {
 }
 
 func (m *memory) close() { m.once.Do(func() { close(m.stop) }) }
+
+// keptLimit is how much kept spaces may hold.
+func (m *memory) keptLimit() int64 { return m.limit.Load() / 4 * keptShare }
 
 func (m *memory) resize(limit int64) {
 	m.limit.Store(limit)
@@ -86,7 +95,7 @@ func (m *memory) makeSpace(name string) *memorySpace {
 	if s := m.spaces[name]; s != nil {
 		return s
 	}
-	s := newMemorySpace(m)
+	s := newMemorySpace(m, isKept(name))
 	m.spaces[name] = s
 	return s
 }
@@ -109,12 +118,13 @@ func (m *memory) shrink() {
 	}
 }
 
+// largest returns the space that holds most of those that evict, or nil.
 func (m *memory) largest() (largest *memorySpace) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	most := int64(0)
 	for _, s := range m.spaces {
-		if bytes := s.bytes.Load(); bytes > most {
+		if bytes := s.bytes.Load(); bytes > most && !s.kept {
 			largest, most = s, bytes
 		}
 	}
@@ -185,16 +195,19 @@ func (m *memory) set(_ context.Context, space, key string, value []byte, ttl tim
 	if size := entryBytes(ofValues+key, value); size > m.limit.Load() {
 		return false, full("an entry of %d bytes does not fit the store, which may take %d (spec.store.maxBytes of the Gateway)", size, m.limit.Load())
 	}
-	kept := append(make([]byte, 0, len(value)), value...)
+	copied := append(make([]byte, 0, len(value)), value...)
 	m.change(space, func(s *memorySpace, now time.Duration) {
 		e := s.find(ofValues+key, now)
 		if e != nil && ifAbsent {
 			return
 		}
-		s.put(ofValues+key, kept, now+ttl, now)
+		if err = s.checkRoom(ofValues+key, copied, now); err != nil {
+			return
+		}
+		s.put(ofValues+key, copied, now+ttl, now)
 		written = true
 	})
-	return written, nil
+	return written, err
 }
 
 func (m *memory) increment(_ context.Context, space, key string, by int64, ttl time.Duration) (sum int64, err error) {
@@ -211,8 +224,12 @@ func (m *memory) increment(_ context.Context, space, key string, by int64, ttl t
 			err = notANumber(key)
 			return
 		}
+		text := strconv.AppendInt(nil, before+by, 10)
+		if err = s.checkRoom(ofValues+key, text, now); err != nil {
+			return
+		}
 		sum = before + by
-		s.put(ofValues+key, strconv.AppendInt(nil, sum, 10), ends, now)
+		s.put(ofValues+key, text, ends, now)
 	})
 	return sum, err
 }
@@ -252,10 +269,13 @@ func (m *memory) throttle(_ context.Context, space, key string, limit v1alpha.Li
 		if e := s.find(ofThrottled+key, now); e != nil {
 			tat = e.tat
 		}
+		if err = s.checkRoom(ofThrottled+key, nil, now); err != nil {
+			return
+		}
 		micros := float64(now) / float64(time.Microsecond)
 		if next, answer = limit.Decide(tat, micros, cost); next != tat && next > micros {
 			s.put(ofThrottled+key, nil, now+answer.ResetAfter, now).tat = next
 		}
 	})
-	return answer, nil
+	return answer, err
 }

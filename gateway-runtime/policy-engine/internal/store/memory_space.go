@@ -16,6 +16,7 @@ import (
 // leaves little behind in these lists.
 type memorySpace struct {
 	whole *memory
+	kept  bool // its entries are not evicted
 	bytes atomic.Int64
 
 	mu      sync.Mutex
@@ -42,12 +43,12 @@ const lookAgain = 60
 // listedBeside is how many keys the lists may have beside two for each entry.
 const listedBeside = 64
 
-func newMemorySpace(whole *memory) *memorySpace {
+func newMemorySpace(whole *memory, kept bool) *memorySpace {
 	entries, err := simplelru.NewLRU[string, *entry](math.MaxInt, nil) // bounded by bytes, by who holds it
 	if err != nil {
 		panic(err) // it refuses a size below 1
 	}
-	return &memorySpace{whole: whole, entries: entries, looks: map[int64][]string{}, looked: second(whole.now())}
+	return &memorySpace{whole: whole, kept: kept, entries: entries, looks: map[int64][]string{}, looked: second(whole.now())}
 }
 
 func second(at time.Duration) int64 { return int64(at / time.Second) }
@@ -63,6 +64,26 @@ func (s *memorySpace) find(key string, now time.Duration) *entry {
 		return nil
 	}
 	return e
+}
+
+// checkRoom returns ErrStoreFull where the space is a kept one and the entry would not fit beside those that kept spaces
+// hold. Spaces that are written at the same time may exceed the limit by an entry each.
+func (s *memorySpace) checkRoom(key string, value []byte, now time.Duration) error {
+	if !s.kept || s.fits(key, value) {
+		return nil
+	}
+	if s.sweep(now); s.fits(key, value) {
+		return nil
+	}
+	return full("an entry of %d bytes does not fit beside those that are kept until their end, which may take %d bytes, three quarters of spec.store.maxBytes of the Gateway", entryBytes(key, value), s.whole.keptLimit())
+}
+
+func (s *memorySpace) fits(key string, value []byte) bool {
+	grows := entryBytes(key, value)
+	if e, ok := s.entries.Peek(key); ok {
+		grows -= entryBytes(key, e.value)
+	}
+	return grows <= 0 || s.whole.kept.Load()+grows <= s.whole.keptLimit()
 }
 
 // put writes an entry, in place of the one of this key.
@@ -145,4 +166,7 @@ func (s *memorySpace) count(entries int, bytes int64) {
 	s.bytes.Add(bytes)
 	s.whole.held.Add(bytes)
 	s.whole.entries.Add(int64(entries))
+	if s.kept {
+		s.whole.kept.Add(bytes)
+	}
 }

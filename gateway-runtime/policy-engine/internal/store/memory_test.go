@@ -75,6 +75,94 @@ func TestAFloodCostsItsOwnAPIEntriesFirst(t *testing.T) {
 	}
 }
 
+func TestEntriesOfAKeptStoreAreNotEvicted(t *testing.T) {
+	s, clock := storeInMemory(t, 100_000)
+	kept := s.Of("p", "a").Kept()
+	fill(t, kept, "k", 150) // more than any of the others comes to hold
+	fill(t, s.Of("p", "a"), "k", 5000)
+	fill(t, s.Of("q", "b").Shared(), "k", 5000)
+	for i := range 150 {
+		if !has(t, kept, fmt.Sprint("k", i)) {
+			t.Fatalf("expected k%d of the kept store to stay", i)
+		}
+	}
+	if held := s.memory.held.Load(); held > 100_000 || held < 90_000 {
+		t.Errorf("expected nearly 100000 bytes held, got %d", held)
+	}
+	clock.advance(time.Hour)
+	if has(t, kept, "k0") {
+		t.Error("expected an entry to end when its time is over")
+	}
+}
+
+func TestAKeptStoreThatIsFullRefusesAndForgetsNothing(t *testing.T) {
+	s, clock := storeInMemory(t, 100_000)
+	kept, other := s.Of("p", "a").Kept(), s.Of("q", "b")
+	writes := map[string]func(key string) error{
+		"set": func(key string) error {
+			_, err := kept.Set(t.Context(), key, nil, time.Minute, true)
+			return err
+		},
+		"increment": func(key string) error {
+			_, err := kept.Increment(t.Context(), key, 1, time.Minute)
+			return err
+		},
+		"throttle": func(key string) error {
+			_, err := kept.Throttle(t.Context(), key, v1alpha.Limit{Rate: 1, Per: time.Minute}, 1)
+			return err
+		},
+	}
+	count := 0
+	for ; ; count++ {
+		_, err := kept.Set(t.Context(), fmt.Sprint("k", count), nil, time.Minute, true)
+		if errors.Is(err, v1alpha.ErrStoreFull) {
+			break
+		}
+		if err != nil || count > 1000 {
+			t.Fatalf("expected the store to be full, got %v after %d entries", err, count)
+		}
+	}
+	if held := s.memory.held.Load(); held > 75_000 || held < 70_000 {
+		t.Errorf("expected nearly 75000 bytes of kept entries, got %d", held)
+	}
+	for name, write := range writes {
+		var failure *v1alpha.Failure
+		err := write("new " + name)
+		if !errors.Is(err, v1alpha.ErrStoreFull) || !errors.As(err, &failure) || failure.Class != v1alpha.ClassUnavailable {
+			t.Errorf("%s: expected ErrStoreFull of class unavailable, got %v", name, err)
+		}
+	}
+	if written, err := kept.Set(t.Context(), "k0", nil, time.Minute, true); written || err != nil {
+		t.Errorf("expected k0 to be there, got %v, %v", written, err)
+	}
+	fill(t, other, "k", 10)
+	if !has(t, other, "k9") {
+		t.Error("expected room for the entries of others")
+	}
+	for i := range count {
+		if !has(t, kept, fmt.Sprint("k", i)) {
+			t.Fatalf("expected k%d to stay", i)
+		}
+	}
+	clock.advance(61 * time.Second)
+	if err := writes["set"]("new"); err != nil {
+		t.Errorf("expected room once entries have ended, got %v", err)
+	}
+}
+
+func TestAKeptStoreHasKeysOfItsOwn(t *testing.T) {
+	s, _ := storeInMemory(t, 1<<20)
+	mine := s.Of("p", "a")
+	fill(t, mine.Kept(), "mine", 1)
+	fill(t, mine.Shared().Kept(), "shared", 1)
+	if !has(t, mine.Kept().Kept(), "mine0") || has(t, mine, "mine0") || has(t, s.Of("p", "b").Kept(), "mine0") || has(t, s.Of("q", "a").Kept(), "mine0") {
+		t.Error("expected the key in the kept store of the policy at the API alone")
+	}
+	if !has(t, mine.Kept().Shared(), "shared0") || has(t, mine.Shared(), "shared0") || has(t, mine.Kept(), "shared0") {
+		t.Error("expected the key in the kept store that the policy's APIs share")
+	}
+}
+
 func TestWhatWasUsedLongestAgoGoesFirst(t *testing.T) {
 	s, _ := storeInMemory(t, 20_000)
 	one := s.Of("p", "a")

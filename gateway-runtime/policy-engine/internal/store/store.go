@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,6 +127,11 @@ const allAPIs = "*"
 // space begins the keys of a policy at an API. Neither name has a colon in it.
 func space(policy, api string) string { return policy + ":" + api + ":" }
 
+// keptMark ends the name of a space whose entries are not evicted; all other names end with a colon.
+const keptMark = "!"
+
+func isKept(space string) bool { return strings.HasSuffix(space, keptMark) }
+
 // view is the store as one policy sees it.
 type view struct {
 	store         *Store
@@ -181,7 +187,18 @@ func (v *view) Throttle(ctx context.Context, key string, limit v1alpha.Limit, co
 }
 
 func (v *view) Shared() v1alpha.Store {
-	return &view{store: v.store, policy: v.policy, space: space(v.policy, allAPIs)}
+	return v.at(space(v.policy, allAPIs), isKept(v.space))
+}
+
+func (v *view) Kept() v1alpha.Store {
+	return v.at(strings.TrimSuffix(v.space, keptMark), true)
+}
+
+func (v *view) at(space string, kept bool) *view {
+	if kept {
+		space += keptMark
+	}
+	return &view{store: v.store, policy: v.policy, space: space}
 }
 
 func checkKey(key string) error {

@@ -35,6 +35,11 @@ type Store interface {
 	Throttle(ctx context.Context, key string, limit Limit, cost int64) (Throttled, error)
 	// Shared is the store that the policy has in common at all APIs that attach it.
 	Shared() Store
+	// Kept is a store with keys of its own whose entries are not evicted before their end: a write for which there is no room
+	// wraps ErrStoreFull. It is for entries whose loss would let something pass, and that no stranger can make many of. In
+	// memory they take at most three quarters of what the store may take. In a Valkey its maxmemory-policy has to be
+	// noeviction.
+	Kept() Store
 }
 
 // The bounds of what a Store takes.

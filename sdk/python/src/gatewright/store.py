@@ -12,7 +12,7 @@
 The engine has the store: in its memory, or in the Valkey that the Gateway names (`spec.store`), and then all nodes
 share it. It is reached by the stream that the executor has anyway, so a policy needs no network for it. Keys belong to
 the policy and the API that attaches it. It is what a policy can afford to lose: memory is bounded, and a restart of
-the engine empties it.
+the engine empties it. A store with `keep=True` refuses a new entry where there is no room, and evicts none.
 
 A `Store` waits, and is for plain functions; an `AsyncStore` is awaited, for those that are async. A store that does not
 answer in time raises StoreUnavailableError: where the policy does not catch that, its execution fails as `unavailable`,
@@ -127,6 +127,7 @@ class Call:
     """Of increment: what is added. Of throttle: the cost."""
     limit: Limit | None = None
     shared: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +173,9 @@ _backend: Callable[[], Backend] = _nobody
 class _Calls:
     """What both kinds of store ask, and how they read the answers."""
 
-    __slots__ = ("_backend", "_prefix", "_shared", "_timeout")
+    __slots__ = ("_backend", "_keep", "_prefix", "_shared", "_timeout")
 
-    def __init__(self, name: str = "", *, timeout: float = 0.1, shared: bool = False) -> None:
+    def __init__(self, name: str = "", *, timeout: float = 0.1, shared: bool = False, keep: bool = False) -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(f"name: expected at most 64 letters, digits, '.', '_' and '-', got {name!r:.80}")
         if not 0.001 <= timeout <= 60:
@@ -182,31 +183,32 @@ class _Calls:
         self._prefix = f"{name}:".encode()
         self._timeout = timeout
         self._shared = shared
+        self._keep = keep
         self._backend = _backend()
 
     def _get(self, key: Text) -> Call:
-        return Call("get", self._key(key), shared=self._shared)
+        return Call("get", self._key(key), shared=self._shared, kept=self._keep)
 
     def _set(self, key: Text, value: Text, ttl: float, if_absent: bool) -> Call:
         value = value.encode() if isinstance(value, str) else bytes(value)
         if len(value) > MAX_VALUE:
             raise ValueError(f"value: expected at most {MAX_VALUE} bytes, got {len(value)}")
-        return Call("set", self._key(key), value, _checked_ttl(ttl), if_absent, shared=self._shared)
+        return Call("set", self._key(key), value, _checked_ttl(ttl), if_absent, shared=self._shared, kept=self._keep)
 
     def _increment(self, key: Text, by: int, ttl: float) -> Call:
         if not -(2**63) <= by < 2**63:
             raise ValueError(f"by: expected a whole number of 64 bits, got {by!r:.80}")
-        return Call("increment", self._key(key), ttl=_checked_ttl(ttl), amount=by, shared=self._shared)
+        return Call("increment", self._key(key), ttl=_checked_ttl(ttl), amount=by, shared=self._shared, kept=self._keep)
 
     def _expire(self, key: Text, ttl: float) -> Call:
-        return Call("expire", self._key(key), ttl=_checked_ttl(ttl), shared=self._shared)
+        return Call("expire", self._key(key), ttl=_checked_ttl(ttl), shared=self._shared, kept=self._keep)
 
     def _delete(self, key: Text) -> Call:
-        return Call("delete", self._key(key), shared=self._shared)
+        return Call("delete", self._key(key), shared=self._shared, kept=self._keep)
 
     def _throttle(self, key: Text, limit: Limit, cost: int) -> Call:
         limit.check(cost)
-        return Call("throttle", self._key(key), amount=cost, limit=limit, shared=self._shared)
+        return Call("throttle", self._key(key), amount=cost, limit=limit, shared=self._shared, kept=self._keep)
 
     def _key(self, key: Text) -> bytes:
         text = key.encode() if isinstance(key, str) else bytes(key)
@@ -221,8 +223,9 @@ class Store(_Calls):
     """A store for plain functions: each call waits for its answer.
 
     name: of keys of its own; stores of one policy with the same name share them. timeout: seconds that a call may take.
-    shared: the keys are common to all APIs that attach the policy, else each has its own. RuntimeError: it is not made
-    in `prepare`.
+    shared: the keys are common to all APIs that attach the policy, else each has its own. keep: entries are not evicted
+    before their end; where there is no room for one, its write raises StoreFullError. RuntimeError: it is not made in
+    `prepare`.
 
     Keys and values are bytes, or text, which is UTF-8 then; what is read is bytes. Each entry has an end: `ttl` is in
     seconds, at most MAX_TTL. A call raises StoreUnavailableError, StoreFullError, and ValueError for what is out of

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 from gatewright import clock, store
-from gatewright.store import Answer, Call, Limit, StoreUnavailableError
+from gatewright.store import Answer, Call, Limit, StoreFullError, StoreUnavailableError
 
 __all__ = ["StoreInMemory", "in_memory"]
 
+_Key: TypeAlias = tuple[bool, bool, bytes]
+"""Whether the store is shared, whether it is kept, and the key."""
 _NUMBER = re.compile(rb"0|-?[1-9][0-9]*")
 
 
@@ -20,18 +23,22 @@ class StoreInMemory:
     def __init__(self, away: bool = False) -> None:
         self.away = away
         """True: all calls raise StoreUnavailableError. May be set at any time."""
+        self.full = False
+        """True: writes of stores with `keep=True` raise StoreFullError. May be set at any time."""
         self.calls = 0
         """How many there were."""
         self._began = clock.monotonic()
-        self._values: dict[tuple[bool, bytes], tuple[bytes, float]] = {}  # and when they end
-        self._throttled: dict[tuple[bool, bytes], float] = {}
+        self._values: dict[_Key, tuple[bytes, float]] = {}  # and when they end
+        self._throttled: dict[_Key, float] = {}
 
     def call(self, call: Call, timeout: float) -> Answer:  # noqa: ARG002 — nobody waits here
         """For stores."""
         self.calls += 1
         if self.away:
             raise StoreUnavailableError("the store is away, as testing.store(away=True) says")
-        key = call.shared, call.key
+        key = call.shared, call.kept, call.key
+        if self.full and call.kept and call.operation in {"set", "increment", "throttle"} and not self._has(call, key):
+            raise StoreFullError("the store is full, as `full` of testing.store says")
         if call.operation == "throttle":
             assert call.limit is not None
             return self._throttle(key, call.limit, call.amount)
@@ -41,11 +48,16 @@ class StoreInMemory:
             value = None
         return self._on_value(call, key, value, ends, now)
 
+    def _has(self, call: Call, key: _Key) -> bool:
+        if call.operation == "throttle":
+            return key in self._throttled
+        return key in self._values and self._values[key][1] > clock.monotonic()
+
     async def call_async(self, call: Call, timeout: float) -> Answer:
         """For stores."""
         return self.call(call, timeout)
 
-    def _on_value(self, call: Call, key: tuple[bool, bytes], value: bytes | None, ends: float, now: float) -> Answer:
+    def _on_value(self, call: Call, key: _Key, value: bytes | None, ends: float, now: float) -> Answer:
         found = value is not None
         match call.operation:
             case "set":
@@ -64,7 +76,7 @@ class StoreInMemory:
                 self._values.pop(key, None)
         return Answer(found, value or b"")
 
-    def _throttle(self, key: tuple[bool, bytes], limit: Limit, cost: int) -> Answer:
+    def _throttle(self, key: _Key, limit: Limit, cost: int) -> Answer:
         now = (clock.monotonic() - self._began) * 1e6
         self._throttled[key], answer = limit.decide(self._throttled.get(key, now), now, cost)
         return Answer(answer.allowed, b"", answer.remaining, answer.retry_after, answer.reset_after)

@@ -1662,6 +1662,7 @@ type StoreCall struct {
 	Rate          uint64                 `protobuf:"varint,11,opt,name=rate,proto3" json:"rate,omitempty"`                            // of throttle, as the two below
 	PerUs         uint64                 `protobuf:"varint,12,opt,name=per_us,json=perUs,proto3" json:"per_us,omitempty"`
 	Burst         uint64                 `protobuf:"varint,13,opt,name=burst,proto3" json:"burst,omitempty"` // 0: as rate
+	Kept          bool                   `protobuf:"varint,14,opt,name=kept,proto3" json:"kept,omitempty"`   // the keys of a store whose entries are not evicted before their end
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1785,6 +1786,13 @@ func (x *StoreCall) GetBurst() uint64 {
 		return x.Burst
 	}
 	return 0
+}
+
+func (x *StoreCall) GetKept() bool {
+	if x != nil {
+		return x.Kept
+	}
+	return false
 }
 
 type StoreResult struct {
@@ -2657,7 +2665,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x04hook\x18\x04 \x01(\tR\x04hook\x12\x16\n" +
 	"\x06logged\x18\x05 \x01(\bR\x06logged\x12\x12\n" +
 	"\x04file\x18\x06 \x01(\tR\x04file\x12\x12\n" +
-	"\x04line\x18\a \x01(\rR\x04line\"\xe9\x02\n" +
+	"\x04line\x18\a \x01(\rR\x04line\"\xfd\x02\n" +
 	"\tStoreCall\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x12D\n" +
@@ -2673,7 +2681,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	" \x01(\rR\ttimeoutUs\x12\x12\n" +
 	"\x04rate\x18\v \x01(\x04R\x04rate\x12\x15\n" +
 	"\x06per_us\x18\f \x01(\x04R\x05perUs\x12\x14\n" +
-	"\x05burst\x18\r \x01(\x04R\x05burst\"\x83\x02\n" +
+	"\x05burst\x18\r \x01(\x04R\x05burst\x12\x12\n" +
+	"\x04kept\x18\x0e \x01(\bR\x04kept\"\x83\x02\n" +
 	"\vStoreResult\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12>\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2$.gatewright.executor.v1.StoreOutcomeR\aoutcome\x12\x18\n" +

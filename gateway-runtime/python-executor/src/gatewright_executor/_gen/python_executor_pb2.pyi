@@ -330,7 +330,7 @@ class Failure(_message.Message):
     def __init__(self, failure_class: _Optional[_Union[FailureClass, str]] = ..., message: _Optional[str] = ..., policy: _Optional[str] = ..., hook: _Optional[str] = ..., logged: _Optional[bool] = ..., file: _Optional[str] = ..., line: _Optional[int] = ...) -> None: ...
 
 class StoreCall(_message.Message):
-    __slots__ = ("id", "instance", "operation", "key", "value", "ttl_ms", "if_absent", "amount", "shared", "timeout_us", "rate", "per_us", "burst")
+    __slots__ = ("id", "instance", "operation", "key", "value", "ttl_ms", "if_absent", "amount", "shared", "timeout_us", "rate", "per_us", "burst", "kept")
     ID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
@@ -344,6 +344,7 @@ class StoreCall(_message.Message):
     RATE_FIELD_NUMBER: _ClassVar[int]
     PER_US_FIELD_NUMBER: _ClassVar[int]
     BURST_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     id: int
     instance: int
     operation: StoreOperation
@@ -357,7 +358,8 @@ class StoreCall(_message.Message):
     rate: int
     per_us: int
     burst: int
-    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., operation: _Optional[_Union[StoreOperation, str]] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., ttl_ms: _Optional[int] = ..., if_absent: _Optional[bool] = ..., amount: _Optional[int] = ..., shared: _Optional[bool] = ..., timeout_us: _Optional[int] = ..., rate: _Optional[int] = ..., per_us: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
+    kept: bool
+    def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., operation: _Optional[_Union[StoreOperation, str]] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., ttl_ms: _Optional[int] = ..., if_absent: _Optional[bool] = ..., amount: _Optional[int] = ..., shared: _Optional[bool] = ..., timeout_us: _Optional[int] = ..., rate: _Optional[int] = ..., per_us: _Optional[int] = ..., burst: _Optional[int] = ..., kept: _Optional[bool] = ...) -> None: ...
 
 class StoreResult(_message.Message):
     __slots__ = ("id", "outcome", "message", "yes", "value", "number", "retry_after_us", "reset_after_us")

@@ -133,6 +133,7 @@ class InstanceStore:
             if_absent=call.if_absent,
             amount=call.amount,
             shared=call.shared,
+            kept=call.kept,
             timeout_us=round(timeout * 1e6),
         )
         if (limit := call.limit) is not None:
