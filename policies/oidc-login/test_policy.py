@@ -506,45 +506,6 @@ def test_logout_ends_the_session_here_and_there() -> None:
     run(test)
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "what is not known"])
-def test_another_site_logs_nobody_out(site: str) -> None:
-    async def test(_: Any) -> None:
-        async with served() as (_provider, browser):
-            await browser.log_in()
-            for sites in ([site], [site, "none"], ["none", site]):
-                lines = [("sec-fetch-site", each) for each in sites]
-                answer = await browser.ask("/app/logout", headers=lines)
-                assert answer.status_code == 200
-                assert answer.headers["content-type"] == "text/html; charset=utf-8"
-                assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-                assert '<a href="https://app.example/app/logout">' in answer.body
-                assert "set-cookie" not in answer.headers
-            assert not isinstance(await browser.ask(), ImmediateResponse), "the session goes on"
-            left = await browser.ask("/app/logout", headers=[("sec-fetch-site", "same-origin")])
-            assert (left.status_code, browser.cookies) == (302, {})
-
-    run(test)
-
-
-def test_the_address_line_logs_out() -> None:
-    async def test(_: Any) -> None:
-        async with served() as (_provider, browser):
-            await browser.log_in()
-            answer = await browser.ask("/app/logout", headers=[("sec-fetch-site", "none")])
-            assert (answer.status_code, browser.cookies) == (302, {})
-
-    run(test)
-
-
-def test_a_logout_path_is_text_in_its_page() -> None:
-    async def test(_: Any) -> None:
-        async with served(logoutPath="/app/out&lt='") as (_provider, browser):
-            answer = await browser.ask("/app/out&lt='", headers=[("sec-fetch-site", "cross-site")])
-            assert '<a href="https://app.example/app/out&amp;lt=&#x27;">' in answer.body
-
-    run(test)
-
-
 def test_a_provider_that_is_away() -> None:
     async def test(clock: Any) -> None:
         async with served() as (provider, browser):
