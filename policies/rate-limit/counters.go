@@ -3,6 +3,8 @@ package ratelimit
 import (
 	"context"
 	"encoding/hex"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -29,6 +31,7 @@ type counters struct {
 	now     func() time.Time
 	start   time.Time
 	shards  [shards]shard
+	most    int          // keys of a shard in one generation
 	telling atomic.Int64 // calls of the store under way
 	away    atomic.Bool  // the last one failed
 	probed  atomic.Int64 // when the store was last asked whether it is back, in microseconds
@@ -39,17 +42,17 @@ type counters struct {
 }
 
 const (
-	shards     = 16
-	generation = 4096 // keys of a shard in one generation; there are two: at most 131,072 keys altogether
-	maxLimits  = 4
-	maxTelling = 1024
-	probeEvery = 250_000 // microseconds
-	callLimit  = 2 * time.Second
-	tellEvery  = 5 * time.Millisecond
+	shards      = 16
+	defaultKeys = 131_072
+	maxLimits   = 4
+	maxTelling  = 1024
+	probeEvery  = 250_000 // microseconds
+	callLimit   = 2 * time.Second
+	tellEvery   = 5 * time.Millisecond
 )
 
 // shard has a part of the keys. Those that are used move to the recent generation; when that is full it becomes the one
-// before, and who was not used since is forgotten.
+// before, and a key that was not used since is forgotten, unless its next request would be refused (rotate).
 type shard struct {
 	mu             sync.Mutex
 	recent, before map[requestkey.Hash]*counter
@@ -72,9 +75,10 @@ type decision struct {
 // Release does nothing: an exchange holds the decision for its response.
 func (*decision) Release() {}
 
-func newCounters(limits []limit, store v1alpha.Store, now func() time.Time) *counters {
+// newCounters makes counters that know maxKeys at most, in two generations of each shard.
+func newCounters(limits []limit, store v1alpha.Store, maxKeys int, now func() time.Time) *counters {
 	ctx, end := context.WithCancel(context.Background())
-	c := &counters{limits: limits, store: store, now: now, start: now(), ctx: ctx, end: end}
+	c := &counters{limits: limits, store: store, now: now, start: now(), most: maxKeys / 2 / shards, ctx: ctx, end: end}
 	for i := range c.shards {
 		c.shards[i].recent = map[requestkey.Hash]*counter{}
 	}
@@ -94,7 +98,7 @@ func (c *counters) take(key requestkey.Hash) (d decision) {
 	now := c.micros()
 	s := &c.shards[key[0]%shards]
 	s.mu.Lock()
-	one := s.find(key)
+	one := c.find(s, key, now)
 	var next [maxLimits]float64
 	d.allowed = true
 	for i, limit := range c.limits {
@@ -131,7 +135,7 @@ func (c *counters) giveBack(one *counter, now float64, d *decision) {
 	}
 }
 
-func (s *shard) find(key requestkey.Hash) *counter {
+func (c *counters) find(s *shard, key requestkey.Hash, now float64) *counter {
 	one := s.recent[key]
 	if one != nil {
 		return one
@@ -139,11 +143,51 @@ func (s *shard) find(key requestkey.Hash) *counter {
 	if one = s.before[key]; one == nil {
 		one = &counter{}
 	}
-	if len(s.recent) >= generation {
-		s.before, s.recent = s.recent, make(map[requestkey.Hash]*counter, generation)
+	if len(s.recent) >= c.most {
+		c.rotate(s, now)
 	}
 	s.recent[key] = one
 	return one
+}
+
+// rotate begins a generation. Of the keys that would be forgotten by that, those stay whose next request is refused, or a
+// flood of other keys would free them. They fill half of the generation at most: where there are more, those go that are
+// refused for the shortest time.
+func (c *counters) rotate(s *shard, now float64) {
+	waits := make(map[requestkey.Hash]time.Duration, len(s.before))
+	for key, one := range s.before {
+		if s.recent[key] == nil {
+			if wait := c.untilAllowed(one, now); wait > 0 {
+				waits[key] = wait
+			}
+		}
+	}
+	least := leastOf(c.most/2, waits)
+	next := make(map[requestkey.Hash]*counter, c.most)
+	for key, wait := range waits {
+		if wait >= least && len(next) < c.most/2 {
+			next[key] = s.before[key]
+		}
+	}
+	s.before, s.recent = s.recent, next
+}
+
+// leastOf returns the shortest of the longest waits, so many of them.
+func leastOf(most int, waits map[requestkey.Hash]time.Duration) time.Duration {
+	if len(waits) <= most {
+		return 0
+	}
+	sorted := slices.Sorted(maps.Values(waits))
+	return sorted[len(sorted)-most]
+}
+
+// untilAllowed is the time until all limits let a request of the key pass.
+func (c *counters) untilAllowed(one *counter, now float64) (wait time.Duration) {
+	for i, limit := range c.limits {
+		_, answer := limit.Decide(one.tats[i], now, 1)
+		wait = max(wait, answer.RetryAfter)
+	}
+	return wait
 }
 
 // ---------------------------------------------------------------- the store

@@ -5,6 +5,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -21,6 +22,7 @@ type parameters struct {
 	Scope           string            `json:"scope"`
 	WhenUnavailable string            `json:"whenUnavailable"`
 	Headers         bool              `json:"headers"`
+	MaxKeys         int               `json:"maxKeys"`
 }
 
 type limitParameters struct {
@@ -73,7 +75,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	if given.Scope == "global" {
 		store = metadata.Store
 	}
-	p.counters = newCounters(limits, store, time.Now)
+	p.counters = newCounters(limits, store, cmp.Or(given.MaxKeys, defaultKeys), time.Now)
 	if given.Headers {
 		p.policyHeader = policyHeader(limits)
 	}

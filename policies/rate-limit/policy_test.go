@@ -256,6 +256,36 @@ func TestWhatIsNoLimitIsRefused(t *testing.T) {
 	}
 }
 
+func TestAFloodOfKeysFreesNoKeyThatIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policy := built(t, `{"limits": [{"requests": 1000, "per": "1s"}, {"requests": 3, "per": "1h"}], "key": [{"from": "header", "name": "x-user"}], "maxKeys": 8192}`, nil)
+		user := func(name string) func(*v1alpha.RequestContext) {
+			return func(req *v1alpha.RequestContext) { req.Headers = v1alpha.Headers{{Name: "x-user", Value: name}} }
+		}
+		victims := make([]string, 1000)
+		for i := range victims {
+			victims[i] = fmt.Sprint("victim", i)
+			for range 3 {
+				if !passes(t, policy, user(victims[i])) {
+					t.Fatal("expected three requests to pass")
+				}
+			}
+		}
+		for i := range 100_000 {
+			answer(t, policy, user(fmt.Sprint("other", i)))
+		}
+		for _, victim := range victims {
+			if passes(t, policy, user(victim)) {
+				t.Fatalf("expected %s to be refused still", victim)
+			}
+		}
+		time.Sleep(20 * time.Minute)
+		if !passes(t, policy, user(victims[0])) || passes(t, policy, user(victims[0])) {
+			t.Error("expected one request to pass after a third of the hour")
+		}
+	})
+}
+
 func TestManyKeysTakeBoundedMemoryAndKeepTheLastOnes(t *testing.T) {
 	policy := built(t, `{"limits": [{"requests": 1, "per": "1h"}], "key": [{"from": "path"}]}`, nil)
 	at := func(i int) func(*v1alpha.RequestContext) {
