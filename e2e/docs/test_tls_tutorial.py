@@ -94,6 +94,20 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+def test_strict_clients_take_its_certificates(tmp_path: Path) -> None:
+    """As those of Python 3.13 and later are, which ask an authority for its key usage (RFC 5280, 4.2.1.3)."""
+    if not shutil.which("openssl"):
+        pytest.skip("NOT TESTED: openssl is not on this machine")
+    section = page(PAGE).partition("\n## A certificate\n")[2].partition("\n## ")[0]
+    commands = script(f"\n## A certificate\n{section}").replace("/etc/gateway", "etc")
+    verify = "openssl verify -x509_strict -purpose sslserver -CAfile ca/ca.pem etc/tls/shop.example.com.pem"
+    done = subprocess.run(
+        ["bash", "-c", f"{commands}\n{verify}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("etc/tls/shop.example.com.pem: OK\n")
+
+
 def stop(folder: Path) -> None:
     for file in folder.glob("*.pid"):
         pid = int(file.read_text())

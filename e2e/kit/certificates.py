@@ -14,6 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
+SIGNS = x509.KeyUsage(
+    digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+    key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+)  # fmt: skip
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
@@ -30,12 +34,18 @@ class Authority:
     def file(self) -> Path:
         return self.folder / f"{self.name}.pem"
 
+    @property
+    def key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        """For what it signs: strict clients ask for it (RFC 5280, 4.2.1.1)."""
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+
     def signed(self, name: str, *hosts: str, kind: Literal["ec", "rsa"] = "ec") -> tuple[Path, Path]:
         """The files of a certificate for these host names and addresses, and of its key."""
         key = rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
         alternatives = x509.SubjectAlternativeName([_general(host) for host in hosts])
         built = _builder(name, self.certificate.subject, key.public_key())
-        certificate = built.add_extension(alternatives, critical=False).sign(self.key, hashes.SHA256())
+        built = built.add_extension(alternatives, critical=False).add_extension(self.key_identifier, critical=False)
+        certificate = built.sign(self.key, hashes.SHA256())
         chain, key_file = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         key_file.write_bytes(
@@ -58,13 +68,14 @@ class Authority:
 
 
 def authority(folder: Path, name: str = "authority") -> Authority:
-    """A new one."""
+    """A new one, which strict clients take, such as those of Python 3.13."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     built = _builder(name, subject, key.public_key())
-    certificate = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(
-        key, hashes.SHA256()
-    )
+    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    built = built.add_extension(SIGNS, critical=True)
+    built = built.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    certificate = built.sign(key, hashes.SHA256())
     made = Authority(folder, name, key, certificate)
     made.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return made

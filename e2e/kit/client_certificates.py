@@ -75,6 +75,7 @@ def client_certificate(
         .not_valid_before(now - DAY)
         .not_valid_after(now - datetime.timedelta(hours=1) if ended else now + DAY)
     )
+    builder = builder.add_extension(authority.key_identifier, critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     made = builder.sign(authority.key, hashes.SHA256())
@@ -88,6 +89,7 @@ def client_certificate(
 def client_tls(server: Authority, shown: ClientCertificate | None = None) -> ssl.SSLContext:
     """Of a client that trusts what the authority has signed, and shows the certificate, if any."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 has it by default
     context.load_verify_locations(server.file)
     if shown is not None:
         context.load_cert_chain(shown.file, shown.key_file)
