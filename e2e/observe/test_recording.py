@@ -43,6 +43,19 @@ def test_the_third_of_five_changes_a_header(gateway: Gateway, upstream: Upstream
     assert 0 < exchange["forwarded"]["atMs"] < exchange["upstreamResponse"]["atMs"] < exchange["durationMs"]
 
 
+def test_a_secret_of_a_policy_stands_in_no_recording(gateway: Gateway, upstream: Upstream) -> None:
+    """Its API has chosen the header, which no list of names knows."""
+    token = "purge-token-that-nobody-is-to-see"  # noqa: S105 - looked for in what is recorded
+    purge = {"header": "x-flush", "token": token}
+    gateway.deploy(api("purged", upstream.url, [attach("response-cache", {"where": "store", "purge": purge})]))
+    with recording(gateway, api="purged"):
+        assert httpx.get(f"{gateway.url}/purged/x?again={token}", headers={"x-flush": token}).status_code == 204
+        (exchange,) = recorded(gateway, api="purged")
+    assert token not in json.dumps(exchange)
+    assert ["x-flush", "[redacted]"] in exchange["request"]["headers"]
+    assert exchange["redacted"] == 2
+
+
 def test_a_policy_that_raises_is_named_with_file_and_line(gateway: Gateway, upstream: Upstream) -> None:
     policies = [GO_HEADERS, attach("misbehave", {"how": "raise"}), GO_HEADERS]
     gateway.deploy(api("raises", upstream.url, policies))

@@ -43,6 +43,7 @@ type Engine struct {
 	counters      *exchange.Counters
 	watches       exchange.Watches // who may look at exchanges
 	recorder      *recording.Recorder
+	values        redaction.Values // the secrets of policies, which no recording shows
 	traces        *tracing.Tracing
 	node          *node.Node
 	xds           *xds.Server
@@ -143,7 +144,7 @@ func build(options Options) (*Engine, error) {
 	e.logs = logexport.New(options.NodeID, options.Log)
 	e.store = store.New(options.Log)
 	e.groups = pythonbridge.NewGroups(executors, bridge, options.Log)
-	e.recorder = recording.NewRecorder(recording.Options{Node: options.NodeID, Watches: &e.watches, Documents: e.documents(), Log: options.Log})
+	e.recorder = recording.NewRecorder(recording.Options{Node: options.NodeID, Watches: &e.watches, Values: &e.values, Documents: e.documents(), Log: options.Log})
 	if err := e.complete(); err != nil {
 		e.close()
 		return nil, err
@@ -167,7 +168,7 @@ func (e *Engine) complete() error {
 	}
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
-		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
+		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Values: &e.values, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
 		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
 		Telemetry: e.setTelemetry, Store: e.store.Apply, Observe: e.recorder.Observe, Log: e.options.Log,
 	})

@@ -26,7 +26,7 @@ DEFAULT_HEADERS = (
     "x-csrf-token", "csrf-token", "x-xsrf-token", "x-amz-security-token", "x-amz-content-sha256",
     "x-goog-api-key", "x-goog-iap-jwt-assertion", "x-jwt-assertion", "x-functions-key", "ocp-apim-subscription-key",
     "x-vault-token", "private-token", "job-token", "x-gitlab-token", "x-hub-signature*", "x-signature", "x-password",
-    "x-forwarded-access-token", "x-auth-request-access-token", "x-gatewright-trace",
+    "x-cache-purge", "x-forwarded-access-token", "x-auth-request-access-token", "x-gatewright-trace",
 )  # fmt: skip
 DEFAULT_PARAMETERS = (
     "token", "access_token", "id_token", "refresh_token", "auth_token", "csrf_token", "session_token", "id_token_hint",

@@ -93,13 +93,17 @@ func refsOf(api string, attachment *nodev1.Attachment) ([]secrets.Ref, error) {
 	return refs, nil
 }
 
+// secretTexts are the values of the attachment's secrets, those that its API has itself, too.
+func (a *boundAttachment) secretTexts() []string {
+	return append(secrets.Texts(a.parameters), secrets.Texts(a.systemParameters)...)
+}
+
 // hideSecrets takes out of an error what the attachment's secrets are: its policy's author may have written them there.
 func (a *boundAttachment) hideSecrets(err error) error {
 	if err == nil {
 		return nil
 	}
-	texts := append(secrets.Texts(a.parameters), secrets.Texts(a.systemParameters)...)
-	shown := secrets.Hide(err.Error(), texts)
+	shown := secrets.Hide(err.Error(), a.secretTexts())
 	switch {
 	case shown == err.Error():
 		return err

@@ -18,6 +18,7 @@ const buildersAtOnce = 1024
 type builtInstance struct {
 	instance *chain.Instance
 	policy   v1alpha.Policy
+	secrets  []string // that it holds
 }
 
 // readiness is what a policy may offer that can lose its readiness, and gain it again: nil while it is ready.
@@ -91,7 +92,7 @@ func (c *chains) buildInstances(b *build, wanted map[string]*boundAttachment) {
 // discard closes what was built and is not needed any more. It may be called from any goroutine.
 func (c *chains) discard(b *build) {
 	for _, made := range b.built {
-		c.closeInstance(made.instance)
+		c.closeInstance(made)
 	}
 }
 
@@ -147,7 +148,9 @@ func (c *chains) buildInstance(bundle *nodev1.ApiBundle, attachment *boundAttach
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", policy.ID(), attachment.hideSecrets(err))
 	}
-	return &builtInstance{chain.NewInstance(attachment.instance, policy.ID(), built, settings), built}, nil
+	made := &builtInstance{chain.NewInstance(attachment.instance, policy.ID(), built, settings), built, attachment.secretTexts()}
+	c.values.Add(made.secrets)
+	return made, nil
 }
 
 // runFactory returns what a policy's factory says. Its errors may pass, for an author cannot tell a server that is away

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/condition"
+	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
 )
 
@@ -32,6 +34,7 @@ type chains struct {
 	refs       map[string]*chainRef
 	instances  map[string]*instanceRef
 	binder     *binder
+	values     *redaction.Values       // of the secrets that instances hold
 	replaced   map[*replacedChain]bool // that exchanges may still be in
 	slots      chan struct{}           // for factories that run
 	builds     sync.WaitGroup          // under way
@@ -39,7 +42,7 @@ type chains struct {
 
 func newChains(options Options, policies *atomic.Pointer[policies], binder *binder, grace time.Duration, gone func(departure)) *chains {
 	return &chains{table: options.Table, bodies: options.Bodies, shadows: options.Shadows, limit: options.RequestLimit, observer: options.Observer, policies: policies, conditions: &condition.Cache{}, grace: grace, gone: gone,
-		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, binder: binder, replaced: map[*replacedChain]bool{}, slots: make(chan struct{}, buildersAtOnce)}
+		log: options.Log, refs: map[string]*chainRef{}, instances: map[string]*instanceRef{}, binder: binder, values: cmp.Or(options.Values, &redaction.Values{}), replaced: map[*replacedChain]bool{}, slots: make(chan struct{}, buildersAtOnce)}
 }
 
 type chainRef struct {
@@ -73,7 +76,7 @@ func (c *chains) acquire(b *build) error {
 	err := c.acquireBundle(b)
 	for id, made := range b.built {
 		if ref := c.instances[id]; ref == nil || ref.made != made {
-			c.closeInstance(made.instance)
+			c.closeInstance(made)
 		}
 	}
 	return err
@@ -227,11 +230,13 @@ func (c *chains) releaseInstance(id string) {
 	ref := c.instances[id]
 	if ref.chains--; ref.chains == 0 {
 		delete(c.instances, id)
-		c.closeInstance(ref.made.instance)
+		c.closeInstance(ref.made)
 	}
 }
 
-func (c *chains) closeInstance(instance *chain.Instance) {
+func (c *chains) closeInstance(made *builtInstance) {
+	c.values.Remove(made.secrets)
+	instance := made.instance
 	if err := instance.Close(); err != nil {
 		c.log.Error("policy instance did not close", "policy", instance.Name(), "instance", instance.ID(), "error", err.Error())
 	}
@@ -247,7 +252,7 @@ func (c *chains) closeAll() {
 	}
 	clear(c.replaced)
 	for _, id := range slices.Sorted(maps.Keys(c.instances)) {
-		c.closeInstance(c.instances[id].made.instance)
+		c.closeInstance(c.instances[id].made)
 	}
 	clear(c.instances)
 	clear(c.refs)

@@ -22,6 +22,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/await"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/xds"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -328,7 +329,7 @@ func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	if b.policies == nil {
 		b.policies = b.shelf.policies()
 	}
-	node, err := New(Options{Secrets: b.secrets, NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet})
+	node, err := New(Options{Secrets: b.secrets, Values: &redaction.Values{}, NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/policy-engine/internal/secrets"
 	"gatewright.dev/policy-engine/internal/xds"
 )
@@ -54,7 +55,8 @@ type Options struct {
 	Store         func(*nodev1.Store)                                   // as Telemetry, of where policies keep state
 	Observe       func(context.Context, nodev1.NodeServiceClient) error // tells the controller of exchanges until ctx or the stream ends; nil: nobody does
 	Policies      []Policy
-	Secrets       string // folder of the files of secrets; "": there is none
+	Secrets       string            // folder of the files of secrets; "": there is none
+	Values        *redaction.Values // has the secrets of all instances that there are; nil: nobody asks
 	Table         *chain.Table
 	Bodies        *chain.Budget  // for the bodies that chains hold; nil: without a limit
 	Shadows       *chain.Shadows // for what shadow attachments take; nil: what one chain's may

@@ -210,7 +210,7 @@ func (c *chains) replace(b *build) error {
 	}
 	for id, made := range b.built {
 		if ref := c.instances[id]; ref == nil || ref.made != made {
-			c.closeInstance(made.instance)
+			c.closeInstance(made)
 		}
 	}
 	return wrong.err()

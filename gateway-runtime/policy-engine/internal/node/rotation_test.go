@@ -122,6 +122,15 @@ func (b *secretBench) become(keys ...string) {
 	b.eventually(fmt.Sprintf("instances with %q", keys), func() bool { return slices.Equal(b.keyed.keys(), keys) })
 }
 
+// shows is what recordings show of a text with some secrets.
+func (b *secretBench) shows(want string) {
+	b.t.Helper()
+	b.eventually("shown is "+want, func() bool {
+		shown, _ := b.node.options.Values.Text("first-value, second-value, third-value")
+		return shown == want
+	})
+}
+
 func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
@@ -145,8 +154,10 @@ func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(
 		})
 		time.Sleep(3 * grace)
 		equal(t, "instances while an exchange is in the old one", b.keyed.keys(), "first-value×1", "second-value×1")
+		b.shows("[redacted], [redacted], third-value")
 		held.Release()
 		b.become("second-value×1")
+		b.shows("first-value, [redacted], third-value")
 		b.write(t, "upstream-key", "third-value")
 		b.become("third-value×1")
 		if said := b.envoy.said(); len(said) > 0 {
@@ -259,6 +270,7 @@ func TestOneInstanceOfSeveralChainsIsRotatedOnce(t *testing.T) {
 		b.become("second-value×1")
 		b.node.inbox.add(&nodev1.Update{Revision: 2, RemovedApis: []string{"a"}})
 		b.become()
+		b.shows("first-value, second-value, third-value")
 		b.eventually("its secret is forgotten", func() bool { return b.node.Stats().Secrets == SecretStats{} })
 	})
 }

@@ -308,7 +308,7 @@ var outcomes = map[chain.Result]string{
 
 // made is the exchange as it is recorded: without secrets.
 func (d *draft) made(ended exchange.Exchange) *Exchange {
-	s := shower{list: d.settings.list, harmless: &d.settings.harmless, bodyBytes: d.settings.bodyBytes}
+	s := shower{list: d.settings.list, values: d.recorder.options.Values, harmless: &d.settings.harmless, bodyBytes: d.settings.bodyBytes}
 	e := &Exchange{
 		Version: formatVersion, ID: d.opening.RequestID, Node: d.recorder.options.Node, StartedAt: d.began,
 		DurationMs: milliseconds(d.lasted), Chain: d.opening.ChainID, Outcome: outcomes[ended.Result],

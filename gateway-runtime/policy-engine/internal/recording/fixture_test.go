@@ -178,12 +178,13 @@ type gateway struct {
 	recorder *recording.Recorder
 	watches  *exchange.Watches
 	server   *exchange.Server
+	values   *redaction.Values // that are secrets
 }
 
 func newGateway(t testing.TB, maxBytes uint64, instances ...*chain.Instance) *gateway {
 	t.Helper()
-	g := &gateway{watches: &exchange.Watches{}}
-	g.recorder = recording.NewRecorder(recording.Options{Node: "node-1", Watches: g.watches, Log: slog.New(slog.DiscardHandler)})
+	g := &gateway{watches: &exchange.Watches{}, values: &redaction.Values{}}
+	g.recorder = recording.NewRecorder(recording.Options{Node: "node-1", Watches: g.watches, Values: g.values, Log: slog.New(slog.DiscardHandler)})
 	g.recorder.Configure(&nodev1.Recording{MaxBytes: maxBytes, BodyBytes: 16 << 10}, secrets)
 	table := &chain.Table{}
 	if len(instances) > 0 {

@@ -38,7 +38,8 @@ var ErrTooMany = errors.New("too many recordings")
 type Options struct {
 	Node      string // its id
 	Watches   *exchange.Watches
-	Documents Documents // that a controller may ask for on the same stream; nil: none
+	Values    *redaction.Values // secrets by what they are, beside those that the Gateway names; nil: there are none
+	Documents Documents         // that a controller may ask for on the same stream; nil: none
 	Log       *slog.Logger
 }
 

@@ -3,6 +3,7 @@ package recording_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -260,4 +261,39 @@ func TestAPolicyThatDoesNotApplyIsRecorded(t *testing.T) {
 	expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", len(e.Executions)), "failure policy_condition 2")
 	expect(t, "skipped", spaced(e.Executions[0].Policy, e.Executions[0].Phase, e.Executions[0].Outcome, e.Executions[0].When), `skips:v1.0.0 request skipped request.headers["x-beta"] == "1"`)
 	expect(t, "failed", spaced(e.Executions[1].Outcome, e.Executions[1].Failure.Class, e.Executions[1].When), "failed condition ")
+}
+
+func TestSecretsOfPoliciesAreTakenOutWhereverTheyStand(t *testing.T) {
+	const token = "purge-token-that-nobody-is-to-see"
+	says := policy("says", "bB", does{
+		request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+			return &v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: "x-again", Value: token}}}},
+				r.Metadata.Set("held", map[string]any{"list": []any{"it is " + token}})
+		},
+		response: func(*v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+			return nil, errors.New("expected something else than " + token)
+		},
+	})
+	g := newGateway(t, enough, says)
+	recorded := func() string {
+		f := get("/orders/"+token+"?a="+token).with("x-my-purge", token).posts(`{"a": "`+token+`"}`).answers(200, "data: "+token)
+		f.response.Headers = append(f.response.Headers, v1alpha.Header{Name: "x-echo", Value: token})
+		text, err := json.Marshal(g.record(t, f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for range 2 { // what is known to be harmless is looked up by name and value
+		shown := recorded()
+		if strings.Count(shown, token) < 8 {
+			t.Fatalf("expected the token while no policy holds it, got %s", shown)
+		}
+		g.values.Add([]string{token})
+		shown = recorded()
+		g.values.Remove([]string{token})
+		if strings.Contains(shown, token) || !strings.Contains(shown, `["x-my-purge","[redacted]"]`) {
+			t.Errorf("expected no token, got %s", shown)
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 // shower makes what is shown of what was kept: it takes secrets out, and counts them.
 type shower struct {
 	list      *redaction.List
+	values    *redaction.Values
 	harmless  *harmless
 	bodyBytes int
 	redacted  int
@@ -19,17 +20,28 @@ type shower struct {
 func (s *shower) text(text string) string {
 	shown, count := s.list.Text(text)
 	s.redacted += count
-	return shown
+	return s.withoutValues(shown)
 }
 
 func (s *shower) query(query string) string {
 	shown, count := s.list.Query(query)
 	s.redacted += count
-	return shown
+	return s.withoutValues(shown)
 }
 
 func (s *shower) fields(fields map[string]any) map[string]any {
 	shown, count := s.list.Fields(fields)
+	s.redacted += count
+	for name := range shown {
+		shown[name], count = s.values.Shown(shown[name])
+		s.redacted += count
+	}
+	return shown
+}
+
+// withoutValues takes the secrets of policies out of what the list of names has left.
+func (s *shower) withoutValues(text string) string {
+	shown, count := s.values.Text(text)
 	s.redacted += count
 	return shown
 }
@@ -46,14 +58,14 @@ func (s *shower) headers(headers v1alpha.Headers) [][2]string {
 }
 
 func (s *shower) header(name, value string) string {
-	if s.harmless.has(name, value) {
-		return value
+	if s.harmless.has(name, value) { // by the list; policies have other secrets from time to time
+		return s.withoutValues(value)
 	}
 	shown, count := s.list.HeaderValue(name, value)
 	if s.redacted += count; count == 0 {
 		s.harmless.add(name, value)
 	}
-	return shown
+	return s.withoutValues(shown)
 }
 
 // ---------------------------------------------------------------- bodies
@@ -84,7 +96,7 @@ func (s *shower) body(data []byte, size int64, truncated bool, headers v1alpha.H
 	}
 	shown, count := s.list.Body(headers.Get("content-type"), data)
 	s.redacted += count
-	body := bodyOf(shown, size, truncated)
+	body := bodyOf([]byte(s.withoutValues(string(shown))), size, truncated)
 	if encoding != "identity" {
 		body.Decoded = encoding
 	}
