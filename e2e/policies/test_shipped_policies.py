@@ -170,6 +170,21 @@ def test_response_cache_gives_a_stale_answer_for_an_upstream_that_has_gone(shipp
     assert answer.headers["cache-status"] == "gatewright; fwd=stale; fwd-status=503; detail=stale-if-error"
 
 
+def test_response_cache_keeps_nothing_of_a_get_with_a_body(shipped: Gateway, upstream: Upstream) -> None:
+    """Over HTTP/2 no header tells of the body, and an upstream that reads it answers by it."""
+    upstream.reply = lambda asked: Reply(200, [("cache-control", "max-age=60")], asked.body or b"plain")
+    shipped.deploy(api("fat", upstream.url, [attach("response-cache", {"where": "store"})]))
+    url = f"{shipped.url}/fat/{uuid.uuid4()}"
+    with httpx.Client(http1=False, http2=True) as client:
+        fat = client.request("GET", url, content=iter([b"poison"]))
+        assert (fat.text, fat.headers["cache-status"]) == ("poison", "gatewright; fwd=bypass")
+        plain = client.get(url)
+        assert (plain.text, plain.headers["cache-status"]) == ("plain", "gatewright; fwd=uri-miss; stored")
+        assert client.request("GET", url, content=iter([b"other"])).text == "other"
+    assert httpx.get(url).headers["cache-status"].startswith("gatewright; hit")
+    assert [request.value("content-length") for request in upstream.received] == [None, None, None]
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_each_policy_is_whole(folder: Path) -> None:
     """Definition, source, tests, examples; and a description of each of its parameters."""

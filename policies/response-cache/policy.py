@@ -5,9 +5,6 @@ varies by. Nothing else of a request is to change what others get: requests with
 that have upstreams take another host, path or method than the key has (OVERRIDES) pass, and their answers are not kept;
 nor are those of requests that a policy behind this one has sent elsewhere, or changed in what the answer varies by.
 
-A GET whose body neither Content-Length, Content-Type nor Transfer-Encoding tells of cannot be told from one without:
-upstream has to ignore it, as RFC 9110, 9.3.1 has it.
-
 Stale answers (RFC 5861): a policy cannot ask upstream by itself, so it is a client's request that goes for a new
 answer, and that client waits; those that come meanwhile get the stale one. Where that request brings none, the next one
 goes after REVALIDATION seconds.
@@ -182,8 +179,8 @@ def bypassed(ctx: RequestContext) -> str:
     if ctx.method != "GET":
         return "method"
     names = {name.lower().replace("_", "-") for name in ctx.headers}  # upstreams may take one for the other
-    has_body = "transfer-encoding" in names or "content-type" in names or ctx.headers.get("content-length", "0") != "0"
-    return "bypass" if has_body or names & OVERRIDES or names & CONDITIONS else ""
+    tells_of_one = names & {"transfer-encoding", "content-type"} or ctx.headers.get("content-length", "0") != "0"
+    return "bypass" if ctx.has_body or tells_of_one or names & OVERRIDES or names & CONDITIONS else ""
 
 
 def is_known(ctx: RequestContext) -> bool:

@@ -51,6 +51,48 @@ func TestRequestBodyInTheResponsePhase(t *testing.T) {
 		send response`)
 }
 
+// TestHasBody: a request has one unless it ended with its headers, whatever they say, or as policies have left it.
+func TestHasBody(t *testing.T) {
+	length := func(x *transcript) *transcript {
+		x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "content-length", Value: "4"})
+		return x
+	}
+	for name, c := range map[string]struct {
+		came   *transcript
+		before []string // what policies before make the body
+		want   bool
+	}{
+		"none":                       {came: get()},
+		"none, whatever headers say": {came: length(get())},
+		"one":                        {came: post("ab"), want: true},
+		"one that is not known yet":  {came: post(), want: true},
+		"one of a policy":            {came: get(), before: []string{"new"}, want: true},
+		"one that a policy takes":    {came: post("ab"), before: []string{""}},
+		"the last one counts":        {came: post("ab"), before: []string{"", "new"}, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var instances []*chain.Instance
+			for i, body := range c.before {
+				instances = append(instances, c.came.onRequest(fmt.Sprint("sets", i), "h", requestBody(body), nil))
+			}
+			got := map[string]bool{}
+			looks := &does{name: "looks", request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+				got["request"] = r.HasBody
+				return nil, nil
+			}, response: func(r *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
+				got["response"] = r.Request.HasBody
+				return nil, nil
+			}}
+			if err := c.came.run(t, append(instances, c.came.policy(looks, "hH"))...); err != nil {
+				t.Fatal(err)
+			}
+			if len(got) != 2 || got["request"] != c.want || got["response"] != c.want {
+				t.Errorf("expected %t in both phases, got %v", c.want, got)
+			}
+		})
+	}
+}
+
 func TestRequestBodyInTheResponsePhaseOfAnAnswer(t *testing.T) {
 	x := post("ab")
 	_ = x.run(t, x.sees("asks", "bH", keepsBody), x.onRequest("denies", "h", refusal(), nil))

@@ -22,6 +22,7 @@ type message struct {
 	headers   headerList
 	delivered bool  // the front end gives the body piece by piece: the chain's mode wants it
 	bodiless  bool  // the message came without body and trailers
+	hasBody   bool  // it came with one, or has one of a policy's
 	declared  int64 // content-length; 0 if there is none
 	status    int   // of a response, as it came
 	arrived   bool  // at least one piece of the body
@@ -36,7 +37,7 @@ type message struct {
 }
 
 func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, c *Chain) message {
-	m := message{front: front, direction: direction, headers: newHeaderList(head.Headers), delivered: delivered, ended: head.Ended, bodiless: head.Ended, status: head.Status}
+	m := message{front: front, direction: direction, headers: newHeaderList(head.Headers), delivered: delivered, ended: head.Ended, bodiless: head.Ended, hasBody: !head.Ended, status: head.Status}
 	m.body.budget, m.observer = c.spec.Bodies, c.exchanges
 	if delivered && !head.Ended {
 		m.declared, _ = strconv.ParseInt(head.Headers.Get("content-length"), 10, 64) // the proxy has checked it
@@ -184,7 +185,7 @@ func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) *v1a
 		return overBudget("the policy's body")
 	}
 	m.dropDecoded()
-	m.replaced = true
+	m.replaced, m.hasBody = true, len(*body) > 0
 	return nil
 }
 
@@ -207,6 +208,7 @@ func (m *message) settle(ctx context.Context) error {
 		return m.stage.fail(overBudget("the policy's body"))
 	}
 	m.replaced = m.body.size > 0
+	m.hasBody = m.replaced
 	return nil
 }
 

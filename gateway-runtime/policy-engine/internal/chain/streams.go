@@ -251,7 +251,7 @@ func (x *exchange) gather(m *message, s *stage) error {
 	if whole == nil {
 		made.set([]byte{})
 	}
-	m.body, m.replaced = made, true
+	m.body, m.replaced, m.hasBody = made, true, made.size > 0
 	m.takeCodingsOff(s)
 	return nil
 }

@@ -331,7 +331,7 @@ func callWith(t testing.TB, timeout time.Duration, policy v1alpha.Policy) <-chan
 func request() *v1alpha.RequestContext {
 	return &v1alpha.RequestContext{
 		RequestID: "r-1", Method: "GET", Path: "/orders/v1.0/7", Query: "q=1", Scheme: "https", Authority: "api.example",
-		ClientAddress: "10.0.0.1:5000", Operation: "GET /{id}", Upstream: "canary",
+		ClientAddress: "10.0.0.1:5000", Operation: "GET /{id}", Upstream: "canary", HasBody: true,
 		Peer:     &v1alpha.Peer{Subject: "CN=a", DNSNames: []string{"a.example"}, Fingerprint: "00ff"},
 		Headers:  v1alpha.Headers{{Name: "accept", Value: "*/*"}, {Name: "x-bin", Value: "\xff\xfe"}, {Name: "accept", Value: ""}},
 		Metadata: &v1alpha.ExchangeMetadata{},

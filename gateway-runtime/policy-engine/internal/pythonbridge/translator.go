@@ -111,6 +111,7 @@ func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (
 			return err
 		}
 	}
+	m.HasBody = req.HasBody
 	m.RequestBody = text.body(req.Body)
 	m.RequestHeaders, err = text.headers(req.Headers)
 	return err

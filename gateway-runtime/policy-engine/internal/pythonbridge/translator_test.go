@@ -41,6 +41,9 @@ func wantRequest(t *testing.T, got *executorv1.Execution) {
 	wantBytes(t, "operation", got.GetOperation(), "GET /{id}")
 	wantBytes(t, "upstream", got.GetUpstream(), "canary")
 	wantBytes(t, "peer", got.GetPeer(), `{"subject":"CN=a","issuer":"","dnsNames":["a.example"],"uris":null,"emailAddresses":null,"ipAddresses":null,"fingerprint":"00ff"}`)
+	if !got.GetHasBody() {
+		t.Error("expected that the request has a body")
+	}
 	wantBytes(t, "headers", got.GetRequestHeaders(), "accept\x00*/*\x00x-bin\x00\xff\xfe\x00accept\x00\x00")
 }
 

@@ -40,6 +40,10 @@ type RequestContext struct {
 	// Body is nil where the policy's definition does not ask for it in this phase, or the request has none. It has at
 	// most the attachment's maxBodyBytes, 1 MiB unless it says otherwise.
 	Body []byte
+	// HasBody reports whether the request has a body, also where the policy is not given it: the client's, unless the request
+	// ended with its headers, or what the policies before have made of it. Over HTTP/2 no header need tell of one. A body
+	// that has not come yet may turn out to be empty.
+	HasBody bool
 	// Trailers are nil but in OnRequestStream.
 	Trailers *Trailers
 	// Metadata is the exchange's, shared by all its policies in both phases. It is never nil.

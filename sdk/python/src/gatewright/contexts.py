@@ -49,6 +49,7 @@ def request(
     timeout: float = 1.0,
     traceparent: str = "",
     path_params: Mapping[str, str] | None = None,
+    has_body: bool | None = None,
 ) -> RequestContext:
     """The context of an on_request.
 
@@ -57,7 +58,7 @@ def request(
     path, `policy` to test:v0.0.0.
     `headers` are a mapping or (name, value) pairs; names are lower-cased. `timeout` is in seconds from now.
     `traceparent` is of the execution's span, by default it is not traced; that of the client is a header.
-    `path_params` are by name and not encoded.
+    `path_params` are by name and not encoded. `has_body` is by default whether there is a `body`.
     """
     fields = _Fields(
         request_id=_raw(request_id),
@@ -74,6 +75,7 @@ def request(
         upstream=_raw(upstream or ""),
         traceparent=_raw(traceparent),
         path_params=encode_path_params(path_params or {}),
+        has_body=bool(body) if has_body is None else has_body,
     )
     about = policy or PolicyMetadata("test", "v0.0.0")
     return RequestContext(fields, body, about, prepared, time.monotonic() + timeout, shared)
@@ -218,6 +220,7 @@ class _Fields:
     upstream: bytes = b""
     traceparent: bytes = b""
     path_params: bytes = b""
+    has_body: bool = False
     status: int = 0
     response_headers: bytes = b""
 

@@ -221,6 +221,8 @@ class RequestFields(Protocol):
     def traceparent(self) -> bytes: ...
     @property
     def path_params(self) -> bytes: ...  # name NUL value NUL …, values percent-encoded
+    @property
+    def has_body(self) -> bool: ...
 
 
 class ResponseFields(Protocol):
@@ -293,6 +295,13 @@ class RequestContext:
         In on_request by `requestBodyMode: BUFFER`; in on_response, as `ctx.request.body`, by `requestBodyInResponse`.
         """
         return self._body
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request has a body, also where the policy is not given it: the client's, unless the request ended
+        with its headers, or what the policies before have made of it. Over HTTP/2 no header need tell of one. A body
+        that has not come yet may turn out to be empty."""
+        return self._fields.has_body
 
     @property
     def metadata(self) -> Metadata:

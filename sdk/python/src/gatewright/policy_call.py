@@ -127,6 +127,7 @@ class Call:
             policy=about,
             timeout=self.timeout,
             path_params=self._path_params(),
+            has_body=message.body is not None,
         )
 
     def _path_params(self) -> Mapping[str, str]:

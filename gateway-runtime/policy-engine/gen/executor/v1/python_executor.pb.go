@@ -788,7 +788,10 @@ type Execution struct {
 	Traceparent []byte `protobuf:"bytes,21,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// The parameters of the operation's path template, as a header blob: names as in the template, values as they stand in
 	// the client's path, percent-encoded. Empty: it has none.
-	PathParams    []byte `protobuf:"bytes,22,opt,name=path_params,json=pathParams,proto3" json:"path_params,omitempty"`
+	PathParams []byte `protobuf:"bytes,22,opt,name=path_params,json=pathParams,proto3" json:"path_params,omitempty"`
+	// Whether the request has a body, also where request_body is not wanted: the client's, unless the request ended with its
+	// headers, or one that policies before have made. One that has not come yet may turn out to be empty.
+	HasBody       bool `protobuf:"varint,23,opt,name=has_body,json=hasBody,proto3" json:"has_body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -975,6 +978,13 @@ func (x *Execution) GetPathParams() []byte {
 		return x.PathParams
 	}
 	return nil
+}
+
+func (x *Execution) GetHasBody() bool {
+	if x != nil {
+		return x.HasBody
+	}
+	return false
 }
 
 // What one message carries to the engine.
@@ -2562,7 +2572,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vinstance_id\x18\n" +
 	" \x01(\tR\n" +
 	"instanceId\x12\x1c\n" +
-	"\toperation\x18\v \x01(\tR\toperation\"\xd7\x05\n" +
+	"\toperation\x18\v \x01(\tR\toperation\"\xf2\x05\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
@@ -2589,7 +2599,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\bupstream\x18\x14 \x01(\fR\bupstream\x12 \n" +
 	"\vtraceparent\x18\x15 \x01(\fR\vtraceparent\x12\x1f\n" +
 	"\vpath_params\x18\x16 \x01(\fR\n" +
-	"pathParamsB\x0f\n" +
+	"pathParams\x12\x19\n" +
+	"\bhas_body\x18\x17 \x01(\bR\ahasBodyB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
 	"\x0e_response_body\"\xbb\x03\n" +
 	"\n" +
