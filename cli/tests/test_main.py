@@ -253,20 +253,38 @@ def test_the_status_of_no_node(bench: Bench) -> None:
     assert said.stderr.startswith(f"error: no node runs in {bench.folder} (status.json: No such file or directory)")
 
 
-def test_the_status_of_the_only_node(bench: Bench) -> None:
+def test_the_status_of_the_node_of_a_folder(bench: Bench) -> None:
+    """Its state directory is there; it has no manifest."""
     home = {**os.environ, "XDG_RUNTIME_DIR": str(bench.folder)}
     arguments = [word for word in run_arguments(bench.folder, NEVER_READY) if word not in given_run_dir(bench.folder)]
     with running(arguments, home) as process:
         until(lambda: [*bench.folder.glob("gatewright-*/status.json")])
-        found = gatewright("status", "--json", env=home)
+        found = gatewright("status", "--json", env=home, cwd=bench.folder)
         assert json.loads(found.stdout)["pid"] == process.pid
+        (run_dir,) = bench.folder.glob("gatewright-*")
+        named = gatewright("status", "--json", env={**home, "GATEWRIGHT_RUN_DIR": str(run_dir)}, cwd=Path("/"))
+        assert json.loads(named.stdout)["pid"] == process.pid
+        elsewhere = gatewright("reload", env=home, cwd=Path("/"))
         process.kill()
         process.wait(LIMIT_SECONDS)
-        none = gatewright("status", env=home)
-    assert none.stderr == (
-        f"error: expected one run with its directory below {bench.folder}, got none: "
-        "start one with `gatewright run`, or name its directory with --run-dir\n"
+        none = gatewright("status", env=home, cwd=bench.folder)
+    assert (elsewhere.returncode, elsewhere.stdout) == (1, "")
+    assert elsewhere.stderr == (
+        "error: expected a run whose manifest or state directory is in / or above it, got 1 of another folder:\n"
+        f"  state directory {bench.folder}/state, started in {Path.cwd()}: --run-dir {run_dir}\n"
+        "go to its folder, or name it with --run-dir or GATEWRIGHT_RUN_DIR\n"
     )
+    assert none.stderr == (
+        f"error: expected a run with its directory below {bench.folder}, got none: "
+        "start one with `gatewright run`, or name its directory with --run-dir or GATEWRIGHT_RUN_DIR\n"
+    )
+
+
+def test_the_environment_names_the_directory_of_a_run(bench: Bench) -> None:
+    arguments = [word for word in run_arguments(bench.folder, NEVER_READY) if word not in given_run_dir(bench.folder)]
+    with running(arguments, {**os.environ, "GATEWRIGHT_RUN_DIR": str(bench.folder / "run")}) as process:
+        until(lambda: (bench.folder / "run" / "status.json").exists())
+        assert status(bench.folder)["pid"] == process.pid
 
 
 def test_what_a_killed_run_left_is_taken_away_by_the_next(bench: Bench) -> None:

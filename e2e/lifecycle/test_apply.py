@@ -23,7 +23,9 @@ def written(folder: Path, *definitions: Json) -> Path:
 def test_apis_are_created_changed_and_left_as_they_are(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
     one, two = (api(name, upstream.url, [attach("mark", {"name": "first"})]) for name in ("applied-1", "applied-2"))
     done = apply(gateway, "-f", str(written(tmp_path, one, two)))
-    assert (done.returncode, done.stderr) == (0, "")
+    controller = f"http://{gateway.process_status('controller')['listen']}"
+    run = f"the run of state directory {gateway.status()['stateDir']} (--run-dir {gateway.run_dir})"
+    assert (done.returncode, done.stderr) == (0, f"writing to {controller}, {run}\n")
     assert done.stdout == "applied-1 created, deployed\napplied-2 created, deployed\n"
     assert httpx.get(f"{gateway.url}/applied-1/x").status_code == 200
     two["spec"]["policies"][0]["params"]["name"] = "second"
@@ -42,7 +44,8 @@ def test_mistakes_are_named_with_file_and_line(gateway: Gateway, upstream: Upstr
     line = path.read_text().splitlines().index("  - name: no-such-policy") + 1
     done = apply(gateway, "-f", str(path))
     assert (done.returncode, done.stdout) == (1, "applied-3 created, deployed\n")
-    assert done.stderr.startswith(f"{path}:{line}: spec.policies[0].name: expected a policy of this build")
+    mistake = done.stderr.splitlines()[1]
+    assert mistake.startswith(f"{path}:{line}: spec.policies[0].name: expected a policy of this build")
 
 
 def test_what_cannot_serve_is_told_with_its_reason(gateway: Gateway, tmp_path: Path) -> None:

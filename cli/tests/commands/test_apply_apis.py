@@ -156,7 +156,7 @@ def test_files_that_are_none_are_all_named_before_anything_is_sent(tmp_path: Pat
 
 def test_the_run_that_is_meant(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    with pytest.raises(PreflightError, match=r"expected one run with .*, got none.*or another machine's"):
+    with pytest.raises(PreflightError, match=r"expected a run with .*, got none.*or another machine's"):
         target(None, None)
     with pytest.raises(PreflightError, match="expected --run-dir or --controller, got both"):
         target(tmp_path, "http://127.0.0.1:1")
@@ -171,8 +171,16 @@ def test_the_run_that_is_meant(bench: Bench, tmp_path: Path, monkeypatch: pytest
         target(run_dir.path, None)
     run_dir.write("management-token", "s3cret\n")
     found = target(run_dir.path, None)
+    assert found.place == f"http://127.0.0.1:1, the run in {run_dir.path}"
+    made = {"manifest": "/a/build.yaml", "folder": "/a", "stateDir": "/a/.gatewright", "build": "/a/build/stock"}
+    run_dir.write_status({"controller": "http://127.0.0.1:1", "echo": "http://127.0.0.1:7", **made})
+    place = f"http://127.0.0.1:1, the run of manifest /a/build.yaml (--run-dir {run_dir.path})"
+    assert target(run_dir.path, None).place == place
     assert (found.management._client.headers, found.echo_port) == ({"authorization": "Bearer s3cret"}, 7)
     (tmp_path / "token").write_text("other\n")
     monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN_FILE", str(tmp_path / "token"))
     assert target(None, "http://gateway:9090").management._client.headers == {"authorization": "Bearer other"}
+    monkeypatch.setenv("GATEWRIGHT_RUN_DIR", str(run_dir.path))
+    assert target(None, "http://gateway:9090").place == "http://gateway:9090"
+    assert target(None, None).place == place
     run_dir.remove()

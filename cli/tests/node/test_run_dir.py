@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.node.run_dir import RunDir, RunDirError, find_run, read_status
+from gatewright_cli.node.run_dir import RunDir, RunDirError, read_status
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
@@ -59,22 +59,6 @@ def test_one_whose_sockets_would_be_too_long_is_refused_and_not_left(tmp_path: P
     with pytest.raises(RunDirError, match="the system takes 107: choose a shorter one with --run-dir"):
         RunDir.open(long)
     assert not long.exists()
-
-
-def test_the_only_run_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
-    first = RunDir.open()
-    first.write_status({})
-    assert find_run() == first.path
-    second = RunDir.open()
-    second.write_status({})
-    with pytest.raises(RunDirError, match=r"got 2 runs: .*gatewright-.*, .*gatewright-"):
-        find_run()
-    first.remove()
-    assert find_run() == second.path
-    second.remove()
-    with pytest.raises(RunDirError, match="got none"):
-        find_run()
 
 
 def test_what_nobody_holds_is_taken_away_and_nothing_else(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

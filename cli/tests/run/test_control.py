@@ -80,7 +80,7 @@ def send(path: Path, raw: bytes) -> Answer:
 def test_what_came_of_a_reload(bench: Bench) -> None:
     answer, steps = ask(bench, Reloaded(3, 1.5, ("a note",)))
     assert (answer.generation, answer.seconds, answer.notes, answer.reasons) == (3, 1.5, ["a note"], [])
-    assert steps == ["building"]
+    assert steps == [f"the run in {bench.folder}", "building"]
 
 
 def test_what_changed_and_what_the_time_went_into(bench: Bench) -> None:
@@ -118,7 +118,7 @@ def test_no_run_to_ask(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PreflightError, match="no run takes commands"):
         control.reload(bench.folder, print)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(bench.folder))
-    with pytest.raises(PreflightError, match="expected one run"):
+    with pytest.raises(PreflightError, match="expected a run"):
         control.reload(None, print)
 
 

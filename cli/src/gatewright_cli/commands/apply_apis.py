@@ -23,16 +23,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Target:
-    """A controller to talk to, and where its run has put the echo, if it has one."""
+    """A controller to talk to, and where its run has put the echo, if it has one. place: for people."""
 
     management: Management
     echo_port: int | None = None
+    place: str = ""
 
 
 def target(run_dir: Path | None, controller: str | None) -> Target:
     """As `controller_address`. Raises PreflightError."""
     address = controller_address(run_dir, controller)
-    return Target(Management(address.url, address.token), address.echo_port)
+    return Target(Management(address.url, address.token), address.echo_port, address.place)
 
 
 def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli.commands.options import A_PATH, CONTROLLER
+from gatewright_cli.commands.options import A_PATH, CONTROLLER, RUN_DIR
 from gatewright_cli.commands.units import DURATION
 
 
@@ -21,7 +21,7 @@ from gatewright_cli.commands.units import DURATION
     type=A_PATH,
     help="An API's file, or a folder of them; - for standard input. Several times for several.",
 )
-@click.option("--run-dir", type=A_PATH, help="The directory of the run. [default: that of the only one]")
+@RUN_DIR
 @CONTROLLER
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are deployed.")
 @click.option("--timeout", type=DURATION, default="30s", show_default=True, help="How long to wait for that.")
@@ -36,7 +36,8 @@ def apply(
     timeout: float,
     dry_run: bool,
 ) -> None:
-    """Create APIs on a running gateway, or replace them by what their files say now. The others stay.
+    """Create APIs on a running gateway, or replace them by what their files say now. The others stay. The gateway is
+    named on stderr.
 
     Exit status 1 where one is refused, with the line that is wrong, or not deployed.
     With --dry-run: where one would be refused.
@@ -51,6 +52,7 @@ def apply(
     def report_error(said: str) -> None:
         click.echo(said, err=True)
 
+    report_error(f"{'comparing with' if dry_run else 'writing to'} {to.place}")
     if dry_run:
         work = apply_apis.tried(to, files, click.echo, report_error)
     else:

@@ -7,16 +7,26 @@ from pathlib import Path
 
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node import api_files, operator_secrets
-from gatewright_cli.node.run_dir import RunDirError, find_run, read_status
+from gatewright_cli.node.finding_run import described, find_run
+from gatewright_cli.node.run_dir import RunDirError, read_status
 
 
 @dataclass(frozen=True)
 class ControllerAddress:
-    """A controller's URL, what it asks for, and where its run has put the echo, if it has one."""
+    """A controller's URL, what it asks for, and where its run has put the echo, if it has one.
+
+    run: which run it is of, in words; "" where it was named by its URL.
+    """
 
     url: str
     token: str
     echo_port: int | None = None
+    run: str = ""
+
+    @property
+    def place(self) -> str:
+        """For people: the URL, and the run."""
+        return f"{self.url}, {self.run}" if self.run else self.url
 
 
 def controller_address(run_dir: Path | None, controller: str | None) -> ControllerAddress:
@@ -39,4 +49,4 @@ def controller_address(run_dir: Path | None, controller: str | None) -> Controll
         raise PreflightError([f"the run in {run_dir} has no controller: {cure}"])
     echo = api_files.http_address(status["echo"] or "")
     token = operator_secrets.read_token(run_dir / operator_secrets.TOKEN_FILE)
-    return ControllerAddress(status["controller"], token, echo[1] if echo else None)
+    return ControllerAddress(status["controller"], token, echo[1] if echo else None, described(run_dir))

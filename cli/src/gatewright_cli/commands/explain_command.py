@@ -53,7 +53,8 @@ def explain(request_id: str, as_json: bool, run_dir: Path | None, controller: st
 def _sources(run_dir: Path | None) -> Sources:
     """What a run of this machine runs, and what is named from here."""
     from gatewright_cli.exchanges.source_lines import Sources
-    from gatewright_cli.node.run_dir import RunDirError, find_run, read_status
+    from gatewright_cli.node.finding_run import find_run
+    from gatewright_cli.node.run_dir import RunDirError, read_status
 
     try:
         build = Path(read_status(run_dir or find_run())["build"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli.commands.options import A_PATH, FORCE
+from gatewright_cli.commands.options import A_PATH, CONTROLLER, FORCE, RUN_DIR
 
 
 @click.command()
@@ -18,12 +18,8 @@ from gatewright_cli.commands.options import A_PATH, FORCE
 @click.option(
     "--server", metavar="URL", default="", help="The gateway as clients know it. [default: none, a relative URL]"
 )
-@click.option("--run-dir", type=A_PATH, help="The directory of the run. [default: that of the only one]")
-@click.option(
-    "--controller",
-    metavar="URL",
-    help="A controller elsewhere, whose token is in the file that GATEWRIGHT_CONTROLLER_TOKEN_FILE names.",
-)
+@RUN_DIR
+@CONTROLLER
 @FORCE
 def export(
     api: str,

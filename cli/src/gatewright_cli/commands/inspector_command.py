@@ -61,7 +61,7 @@ def _open(run_dir: Path | None) -> None:
     import webbrowser
 
     from gatewright_cli.node import inspector_page
-    from gatewright_cli.node.run_dir import find_run
+    from gatewright_cli.node.finding_run import find_run
 
     page = (run_dir or find_run()).absolute() / inspector_page.FILE
     if not webbrowser.open(page.as_uri()):

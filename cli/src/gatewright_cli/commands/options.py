@@ -23,7 +23,9 @@ IMPORT_LIMIT = click.option(
     help="How long a build may take to import one policy.",
 )
 RUN_DIR = click.option(
-    "--run-dir", type=A_PATH, help="The directory that the node runs in. [default: that of the only one]"
+    "--run-dir",
+    type=A_PATH,
+    help="The directory that the node runs in. [default: GATEWRIGHT_RUN_DIR, or that of the run of this folder]",
 )
 CONTROLLER = click.option(
     "--controller",

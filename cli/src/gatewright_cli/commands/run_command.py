@@ -33,7 +33,12 @@ PORT = click.IntRange(0, 65535)
 @click.option("--controller-port", type=PORT, default=9090, show_default=True, help="Its port; 0: a free one.")
 @click.option("--no-controller", is_flag=True, help="Run the node alone, from its last good state.")
 @click.option("--state-dir", type=A_PATH, default=STATE_DIR, show_default=True, help="What outlives a run.")
-@click.option("--run-dir", type=A_PATH, help="Sockets and status.json. [default: a new private directory]")
+@click.option(
+    "--run-dir",
+    type=A_PATH,
+    envvar="GATEWRIGHT_RUN_DIR",
+    help="Sockets and status.json. [default: GATEWRIGHT_RUN_DIR, or a new private directory]",
+)
 @click.option("--apis", type=A_PATH, help="API file, or folder of them, to deploy. [default: apis beside the manifest]")
 @click.option(
     "--with-echo",

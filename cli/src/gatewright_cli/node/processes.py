@@ -53,6 +53,7 @@ UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
 class NodeSettings:
     """What to run and where.
 
+    manifest: what it was built from; None where a build output is run as it is.
     build: what is run at first; definitions: the folder that holds the policy definitions of what is run now.
     gateway: what Envoy listens on.
     controller, echo: HOST:PORT, or None for none.
@@ -75,6 +76,7 @@ class NodeSettings:
     temporary: Path
     edge: Edge = field(default_factory=edge)
     gateway: Gateway = field(default_factory=Gateway)
+    manifest: Path | None = None
     checker: Path | None = None
     controller: str | None = "127.0.0.1:9090"
     echo: str | None = None

@@ -37,15 +37,14 @@ def read_status(path: Path) -> dict[str, Any]:
     return status
 
 
-def find_run() -> Path:
-    """The run directory of this user's only run, as long as it made it itself. Raises RunDirError."""
-    found = [path for path in _own(_home()) if _is_locked(path)]
-    if len(found) == 1:
-        return found[0]
-    got, cure = f"{len(found)} runs: {', '.join(map(str, found))}", "name one with --run-dir"
-    if not found:
-        got, cure = "none", "start one with `gatewright run`, or name its directory with --run-dir"
-    raise RunDirError(f"expected one run with its directory below {_home()}, got {got}: {cure}")
+def live_runs() -> list[Path]:
+    """The directories of this user's runs, of those that made theirs themselves."""
+    return [path for path in _own(runs_home()) if _is_locked(path)]
+
+
+def runs_home() -> Path:
+    """The folder in which runs make their directories."""
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
 
 
 class RunDirError(Exception):
@@ -68,8 +67,8 @@ class RunDir:
         There, what killed runs have left is taken away, processes too.
         """
         if requested is None:
-            _remove_abandoned(_home())
-            directory = cls(Path(tempfile.mkdtemp(prefix=PREFIX, dir=_home())), made=True)
+            _remove_abandoned(runs_home())
+            directory = cls(Path(tempfile.mkdtemp(prefix=PREFIX, dir=runs_home())), made=True)
         else:
             directory = cls(requested.absolute(), made=not requested.exists())
             directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -147,10 +146,6 @@ class RunDir:
                 f"run directory {self.path}: its sockets' paths would have {length} bytes, the system takes "
                 f"{LONGEST_SOCKET_PATH}: choose a shorter one with --run-dir"
             )
-
-
-def _home() -> Path:
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
 
 
 def _own(home: Path) -> Iterator[Path]:

@@ -28,7 +28,8 @@ from gatewright_controller.peers import PeerCheck
 from gatewright_controller.private_socket import PrivateSocket
 
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.run_dir import RunDirError, find_run
+from gatewright_cli.node.finding_run import described, find_run
+from gatewright_cli.node.run_dir import RunDirError
 from gatewright_cli.run.log_levels import Level, LogLevels
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
 
@@ -125,8 +126,12 @@ def _write(writer: asyncio.StreamWriter, answer: Answer) -> None:
 
 
 def reload(run_dir: Path | None, say: Callable[[str], None]) -> Answer:
-    """Has a run reload; returns the last answer. Raises PreflightError where no run can be asked."""
-    with _connect(_socket(run_dir)) as connection:
+    """Has a run reload; returns the last answer. say: told the run, then each step. Raises PreflightError where no run
+    can be asked.
+    """
+    at = _socket(run_dir)
+    with _connect(at) as connection:
+        say(described(at.parent))
         return _ask(connection, _Command("reload"), say) or Answer(reasons=["the run ended before the reload had"])
 
 

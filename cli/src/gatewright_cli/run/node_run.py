@@ -72,7 +72,7 @@ class NodeRun:
         self._settings, self._run_dir, self._files, self._output = settings, run_dir, files, output
         self._changes, self._spent, self._strict = changes, spent, strict
         self._rendered = rendered
-        self._state = "starting"
+        self._state, self._folder = "starting", str(Path.cwd())
         self._certificates: list[dict[str, Any]] = []
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
         self._engine = EngineAdmin(run_dir.socket("engine-admin"))
@@ -297,8 +297,9 @@ class NodeRun:
     def _status(self) -> dict[str, Any]:
         """version 1; `state` is starting, running (ready has been said) or stopping; see the fields below.
 
-        `tokenFile` holds the token that `controller` asks for. `apis` and `refusedFiles`: see Deployment; both are
-        empty without a controller. `acme`: certificates that are obtained by it, as they were at the last question.
+        `folder` is the one that the run was started in. `tokenFile` holds the token that `controller` asks for.
+        `apis` and `refusedFiles`: see Deployment; both are empty without a controller. `acme`: certificates that are
+        obtained by it, as they were at the last question.
         """
         settings, listeners = self._settings, self._listening.current.listeners
         return {
@@ -310,6 +311,8 @@ class NodeRun:
             "controller": ports.url(settings.controller) if settings.controller else None,
             "tokenFile": str(self._token_file) if settings.controller else None,
             "echo": ports.url(settings.echo) if settings.echo else None,
+            "manifest": str(settings.manifest) if settings.manifest else None,
+            "folder": self._folder,
             "build": str(settings.build.path),
             "stateDir": str(settings.state_dir),
             "processes": [process.status() for process in self._supervisor.processes],

@@ -106,6 +106,7 @@ def node_settings(
     controller = ports.join_address(options.controller_host, options.controller_port)
     limits = ProcessLimits(options.executor_open_files, int(options.executor_file_size), options.executor_processes)
     return NodeSettings(
+        manifest=changes.manifest,
         build=changes.first.build,
         definitions=changes.generations.definitions,
         checker=changes.generations.engine,
