@@ -87,6 +87,7 @@ def unwell() -> dict[str, str]:
     stats["executors"] = [first, silent, away]
     quarantined = {"group": "default", "policy": "answer:v1.0.0", "api": "answered", "instance": "1" * 32}
     stats["quarantined"] = [quarantined | {"deaths": 2, "leftMs": 30000}]
+    stats["metricsFailing"] = {"envoy": "no answer within 1s"}
     return documents(stats, metrics(up=0, restarts=4, overloaded=1))
 
 

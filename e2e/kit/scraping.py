@@ -67,7 +67,12 @@ class Sample:
 
 def scrape(gateway: Gateway) -> Scrape:
     """As Prometheus' text."""
-    answer = httpx.get(f"http://{address(gateway)}/metrics", timeout=SECONDS)
+    return scrape_at(f"http://{address(gateway)}/metrics")
+
+
+def scrape_at(url: str) -> Scrape:
+    """As Prometheus' text, of any gateway."""
+    answer = httpx.get(url, timeout=SECONDS)
     assert answer.status_code == 200, answer.text
     return Scrape({family.name: family for family in plain_text(answer.text)})
 

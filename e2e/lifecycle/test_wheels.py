@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import httpx
 import pytest
 from uv import find_uv_bin
 
+from e2e.kit.gateway import eventually
 from e2e.kit.installed import Installation, make_wheels
 from e2e.kit.places import ROOT
+from e2e.kit.scraping import scrape_at
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,9 @@ def test_install_init_run(wheels: dict[str, Path], tmp_path: Path) -> None:
     ports = ("--port", "0", "--controller-port", "0", "--echo-port", "0")
     with installed.gateway(folder, *ports, "--with-echo") as (url, _):
         assert_greeted(url)
+        assert_observed(installed, folder)
+        assert_explained(installed, folder, url)
+        assert_changed(installed, folder)
 
 
 def assert_greeted(url: str, greeting: str = "hello") -> None:
@@ -60,3 +67,40 @@ def assert_greeted(url: str, greeting: str = "hello") -> None:
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-greeted"] == "yes"
     assert ["x-greeting", f"{greeting} Ada"] in answer.json()["headers"]
+
+
+def assert_observed(installed: Installation, folder: Path) -> None:
+    """Every process tells its metrics; the Inspector's page is there with its modules."""
+    found = json.loads(installed.run("gatewright", "status", "--json", cwd=folder))
+    told = scrape_at(found["metrics"])
+    up = {sample.labels["source"]: sample.value for sample in told.samples("gatewright_metrics_source_up")}
+    assert up == {"envoy": 1, "supervisor": 1, "controller": 1}
+    ready = {sample.labels["component"]: sample.value for sample in told.samples("gatewright_process_up")}
+    assert ready == dict.fromkeys(("supervisor", "controller", "echo", "python-executor", "policy-engine", "envoy"), 1)
+    versions = {sample.labels["version"] for sample in told.samples("gatewright_build_info")}
+    assert versions == {"0.1.0"}, "one for all"
+    after = json.loads(installed.run("gatewright", "status", "--json", cwd=folder))
+    assert (after["health"], after["metricsFailing"]) == ("healthy", {})
+    page = json.loads(installed.run("gatewright", "inspector", "--json", cwd=folder))["url"]
+    answer = httpx.get(page)
+    assert (answer.status_code, "Inspector" in answer.text) == (200, True)
+    (module,) = re.findall(r'<script type="module" src="([^"]+)"', answer.text)
+    assert httpx.get(httpx.URL(page).join(module)).status_code == 200
+
+
+def assert_explained(installed: Installation, folder: Path, url: str) -> None:
+    """An exchange is recorded, shown, explained and replayed."""
+    installed.run("gatewright", "record", cwd=folder)
+    answer = httpx.get(f"{url}/hello/again", headers={"x-name": "Bo"})
+    request_id = dict(answer.json()["headers"])["x-request-id"]
+    eventually("it is kept", lambda: request_id in installed.run("gatewright", "tail", "--kept", cwd=folder))
+    assert "greet:v1.0.0, request: changed" in installed.run("gatewright", "explain", request_id, cwd=folder)
+    recorded = installed.run("gatewright", "tail", "--kept", "--json", cwd=folder)
+    (folder / "again.jsonl").write_text(recorded)
+    installed.run("gatewright", "replay", "again.jsonl", "--policy", "policies/greet", cwd=folder)
+
+
+def assert_changed(installed: Installation, folder: Path) -> None:
+    """Policies and APIs, by commands that find the run by its folder."""
+    assert installed.run("gatewright", "reload", cwd=folder).startswith("nothing to reload generation=1\n")
+    assert installed.run("gatewright", "apply", "-f", "apis", cwd=folder) == "hello unchanged, deployed\n"

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import json
+import logging
 import os
 import stat
 from pathlib import Path
@@ -50,6 +52,14 @@ async def test_apis_and_nodes_are_counted(
     assert after["gatewright_controller_nodes",] == 1
 
 
+def test_a_wheel_has_no_distribution_of_the_controllers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(name: str) -> importlib.metadata.Distribution:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", none)
+    assert samples(Metrics().text().decode())["gatewright_build_info", "controller", "0.1.0"] == 1
+
+
 async def test_requests_are_counted_by_route_and_never_by_path(client: httpx.AsyncClient) -> None:
     for path in ("/v1/apis/a", "/v1/apis/b", "/v1/apis", "/secret-path", "/v1/apis?unknown=1"):
         await client.get(path)
@@ -94,3 +104,34 @@ async def test_the_engine_asks_on_a_socket_of_its_own(tmp_path: Path) -> None:
         await telling.close()
     assert len(warned) == 1
     assert not at.exists()
+
+
+async def test_a_failure_is_answered_with_its_reason_and_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    at, metrics = tmp_path / "m.sock", Metrics()
+    fails = ["no version of it", "no version of it", "", "no version of it", "no node"]
+
+    def text() -> bytes:
+        if said := fails.pop(0):
+            raise LookupError(said)
+        return b""
+
+    monkeypatch.setattr(metrics, "text", text)
+    (tmp_path / "peers.json").write_text(json.dumps({"supervisor": os.getpid(), "engine": os.getpid()}))
+    telling = metrics_socket(at, tmp_path / "peers.json", metrics, lambda *_: None)
+    await telling.start()
+    answers = []
+    try:
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(at)), base_url="http://x") as client:
+            while fails:
+                answer = await client.get("/metrics")
+                answers.append((answer.status_code, answer.text))
+    finally:
+        await telling.close()
+    failed = (500, "LookupError: no version of it\n")
+    assert answers == [failed, failed, (200, ""), failed, (500, "LookupError: no node\n")]
+    logged = [(record.getMessage(), str(record.exc_info[1])) for record in caplog.records if record.exc_info]
+    message = "metrics cannot be told"
+    assert logged == [(message, "no version of it"), (message, "no version of it"), (message, "no node")]
+    assert {record.levelno for record in caplog.records} == {logging.ERROR}

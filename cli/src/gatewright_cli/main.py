@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from gatewright import __version__
 
 from gatewright_cli.commands.apply_command import apply
 from gatewright_cli.commands.backup_command import backup
@@ -26,13 +27,13 @@ from gatewright_cli.commands.run_command import run
 from gatewright_cli.commands.schema_command import schema
 from gatewright_cli.commands.status_command import status
 from gatewright_cli.commands.tail_command import tail
-from gatewright_cli.commands.version_command import own_version, version
+from gatewright_cli.commands.version_command import version
 from gatewright_cli.mistakes import PreflightError
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        click.echo(f"gatewright {own_version()}")
+        click.echo(f"gatewright {__version__}")
         context.exit()
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
 import os
 import stat
 from pathlib import Path
 
 import httpx
+import pytest
 from gatewright_cli.node.executor_recycling import resident
 from gatewright_cli.node.peers import own_check
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
@@ -43,6 +45,14 @@ def test_processes_are_counted_by_component() -> None:
     assert told["gatewright_build_info", "supervisor", "0.1.0"] == 1
 
 
+def test_a_wheel_has_no_distribution_of_the_supervisors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(name: str) -> importlib.metadata.Distribution:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", none)
+    assert samples(SupervisorMetrics(list).text())["gatewright_build_info", "supervisor", "0.1.0"] == 1
+
+
 def test_restarts_of_processes_that_are_gone_still_count() -> None:
     processes = [process("executor-default-0", "python-executor"), process("envoy")]
     metrics = SupervisorMetrics(lambda: processes)
@@ -74,11 +84,38 @@ def test_reloads_and_what_is_recycled() -> None:
     assert told["gatewright_executor_recycled_total", "default", "memory"] == 1
 
 
+def test_a_failure_is_answered_with_its_reason_and_logged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at, log, metrics = tmp_path / "metrics.sock", tmp_path / "log", SupervisorMetrics(list)
+
+    def fail() -> bytes:
+        raise LookupError("no version of it")
+
+    monkeypatch.setattr(metrics, "text", fail)
+
+    async def ask(output: LogOutput) -> list[str]:
+        telling = metrics.socket(at, own_check(at, output), output)
+        await telling.start()
+        try:
+            transport = httpx.AsyncHTTPTransport(uds=str(at))
+            async with httpx.AsyncClient(transport=transport, base_url="http://supervisor") as client:
+                return [(await client.get("/metrics")).text for _ in range(2)]
+        finally:
+            await telling.close()
+
+    with log.open("wb") as file:
+        output = LogOutput(file.fileno())
+        assert asyncio.run(ask(output)) == 2 * ["LookupError: no version of it\n"]
+        output.close()
+    said = log.read_text()
+    assert said.count("metrics cannot be told") == said.count("Traceback") == 1, said
+    assert 'raise LookupError("no version of it")' in said
+
+
 def test_they_are_told_on_a_socket_of_its_own(tmp_path: Path) -> None:
     at = tmp_path / "metrics.sock"
 
     async def ask() -> tuple[int, bytes]:
-        telling = SupervisorMetrics(list).socket(at, own_check(at, LogOutput(2)))
+        telling = SupervisorMetrics(list).socket(at, own_check(at, LogOutput(2)), LogOutput(2))
         await telling.start()
         try:
             mode = stat.S_IMODE(at.stat().st_mode)

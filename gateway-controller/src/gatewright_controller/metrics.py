@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 
+from gatewright import __version__
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -23,13 +24,15 @@ from gatewright_controller.peers import ENGINE, PeerCheck, Rule, in_file
 from gatewright_controller.private_http import http_socket
 from gatewright_controller.private_socket import PrivateSocket
 
-__all__ = ["CONTENT_TYPE_LATEST", "ROUTE", "Measured", "Metrics", "build_info", "metrics_socket"]
+__all__ = ["CONTENT_TYPE_LATEST", "NOT_TOLD", "ROUTE", "Measured", "Metrics", "build_info", "metrics_socket"]
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 OTHER = "other"
 ROUTE = "gatewright.route"  # of a scope: the path of the route that has answered, "/v1/apis/{name}"
 PATH = "/metrics"
+NOT_TOLD = "metrics cannot be told"
+log = logging.getLogger(__name__)
 
 
 class Metrics:
@@ -78,15 +81,15 @@ class _State(Collector):
             apis.add_metric([state], count)
         yield apis
         yield GaugeMetricFamily("gatewright_controller_nodes", "Nodes that are connected.", value=self._nodes())
-        yield build_info("controller", version("gatewright-controller"))
+        yield build_info("controller")
 
 
-def build_info(component: str, of: str) -> GaugeMetricFamily:
-    """1, with the version of a component."""
+def build_info(component: str) -> GaugeMetricFamily:
+    """1, with the product's version, which every component has."""
     family = GaugeMetricFamily(
         "gatewright_build_info", "The versions of what runs; always 1.", labels=["version", "component"]
     )
-    family.add_metric([of, component], 1)
+    family.add_metric([__version__, component], 1)
     return family
 
 
@@ -118,4 +121,10 @@ class Measured:
 def metrics_socket(at: Path, peers: Path, metrics: Metrics, warn: Callable[[str, int, str], None]) -> PrivateSocket:
     """Tells them to the engine of the node. peers: the supervisor's file. Start it, close it."""
     check = PeerCheck(Rule(in_file(peers), (ENGINE,)), at, warn)
-    return http_socket(at, check, lambda path: metrics.text() if path == PATH else None, CONTENT_TYPE_LATEST)
+    return http_socket(
+        at,
+        check,
+        lambda path: metrics.text() if path == PATH else None,
+        CONTENT_TYPE_LATEST,
+        lambda error: log.error(NOT_TOLD, exc_info=error),
+    )

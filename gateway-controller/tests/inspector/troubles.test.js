@@ -26,6 +26,8 @@ function well() {
       executors: [{ ...EXECUTOR }],
       /** @type {object[] | null} */
       quarantined: null,
+      /** @type {Record<string, string>} */
+      metricsFailing: {},
     },
     metrics: METRICS,
     problem: "",
@@ -76,7 +78,12 @@ const TROUBLES = [
   ["The files of the certificate b cannot be used on n1", "warn",
     ({ stats }) => { stats.node.gateway = { failingFiles: [{ kind: "certificate", name: "b", reason: "b.pem: expected a PEM file" }] }; }, /^b\.pem: expected/],
   ["Certificate web ends in 5 days on n1", "warn", ({ stats }) => { stats.node.certificates.web = "2027-01-06T12:00:00Z"; }],
-  ["envoy does not tell its metrics on n1", "warn", counted('source_up{source="envoy"} 1', 'source_up{source="envoy"} 0')],
+  ["envoy does not tell its metrics on n1", "warn", counted('source_up{source="envoy"} 1', 'source_up{source="envoy"} 0'),
+    /^It told nothing at the last scrape\.$/],
+  ["envoy does not tell its metrics on n1", "warn", (told) => {
+    counted('source_up{source="envoy"} 1', 'source_up{source="envoy"} 0')(told);
+    told.stats.metricsFailing = { envoy: "expected status 200, got 500 Internal Server Error: LookupError: no version of it." };
+  }, /^At the last scrape: expected status 200, got 500 Internal Server Error: LookupError: no version of it\.$/],
   ["Node n1 does not tell how it is", "warn", (told) => { told.problem = "it cannot be asked"; }, /^it cannot be asked\.$/],
   ["python-executor was restarted 4 times on n1", "info", counted("executor\"} 0", "executor\"} 4")],
 ];

@@ -19,6 +19,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/admin"
 	"gatewright.dev/policy-engine/internal/await"
+	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
@@ -314,9 +315,12 @@ func TestHelpIsNoError(t *testing.T) {
 func TestTheAdminListenerComesWithTheGateway(t *testing.T) {
 	directory := envoytest.Directory(t)
 	c, address := startController(t, directory)
-	engine := startEngine(t, directory, markManifest, registerMark, withController(address))
-	if stats := ask[admin.Stats](engine, "/stats"); stats.Listener != "" {
-		t.Errorf("expected none without a Gateway, got %s", stats.Listener)
+	engine := startEngine(t, directory, markManifest, registerMark, func(o *Options) {
+		withController(address)(o)
+		o.MetricsSources = []metrics.Source{{Name: "nobody", Socket: "/no/such/socket", Path: "/metrics"}}
+	})
+	if stats := ask[admin.Stats](engine, "/stats"); stats.Listener != "" || len(stats.MetricsFailing) != 0 {
+		t.Errorf("expected no listener without a Gateway, and no scrape, got %q and %q", stats.Listener, stats.MetricsFailing)
 	}
 	send := func(revision uint64, telemetry *nodev1.Telemetry) {
 		c.send(t, &nodev1.Update{Revision: revision, Gateway: &nodev1.Gateway{Digest: fmt.Sprint(revision), Telemetry: telemetry}})
@@ -339,6 +343,9 @@ func TestTheAdminListenerComesWithTheGateway(t *testing.T) {
 		if !strings.Contains(body.String(), want) {
 			t.Errorf("%s: expected %s, got %s", path, want, body.String())
 		}
+	}
+	if failing := ask[admin.Stats](engine, "/stats").MetricsFailing; !strings.Contains(failing["nobody"], "no such file") {
+		t.Errorf("expected the reason of the source that is not there, got %q", failing)
 	}
 	send(2, &nodev1.Telemetry{Admin: &nodev1.Admin{Disabled: true}})
 	await.Until(t, "it has ended", func() bool { return ask[admin.Stats](engine, "/stats").Listener == "" })

@@ -57,6 +57,7 @@ def _shortcomings(status: RunStatus, now: datetime) -> Iterator[str]:
         yield f"{quarantined} policy {'instance' if quarantined == 1 else 'instances'} under quarantine"
     if (store := status.get("store", {})).get("away"):
         yield f"the store at {store['valkey']} does not answer"
+    yield from (f"no metrics of {source} ({why})" for source, why in status.get("metricsFailing", {}).items())
     yield from _of_certificates(status)
 
 

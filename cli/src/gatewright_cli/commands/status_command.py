@@ -24,8 +24,8 @@ def status(context: click.Context, run_dir: Path | None, as_json: bool, healthch
     certificates by ACME, the policies under quarantine.
 
     Exit status 0: all is as it should be; 3: it serves, and an API is not deployed, a process is away or was within the
-    last minute, a certificate is not obtained or renewed, or a policy is under quarantine; 1: it does not serve, or
-    there is none.
+    last minute, a certificate is not obtained or renewed, a policy is under quarantine, or a process told no metrics
+    at the last scrape; 1: it does not serve, or there is none.
     """
     from gatewright_cli.commands.status import Health, health
     from gatewright_cli.node.finding_run import find_run

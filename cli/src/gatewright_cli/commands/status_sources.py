@@ -14,6 +14,7 @@ from gatewright_cli.node.engine_admin import (
     admin_listener,
     clusters,
     gateway,
+    metrics_failing,
     quarantined,
     store,
 )
@@ -24,7 +25,7 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     """`written` is what the run last wrote of itself: for one that does not answer.
 
     With `quarantined`, `store`, `certificates`, `health`, `shortcomings`, and a `note` for each API whose upstreams
-    show trouble.
+    show trouble. `metricsFailing` has the processes that told no metrics at the last scrape, each with the reason.
     `metrics` is the URL that Prometheus scrapes, "" where there is none.
     `inspector` is the address of the controller's web page, "" where there is no controller.
     `listeners` are what Envoy has, where it says so: the management API may have changed them.
@@ -38,6 +39,7 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     found |= {"store": msgspec.to_builtins(store(run_dir / ENGINE_SOCKET))}
     report = gateway(run_dir / ENGINE_SOCKET)
     found |= {"closedListeners": list(report.closed), "failingFiles": msgspec.to_builtins(report.failing_files)}
+    found |= {"metricsFailing": metrics_failing(run_dir / ENGINE_SOCKET)}
     listening = admin_listener(run_dir / ENGINE_SOCKET)
     found |= {"metrics": f"http://{listening}/metrics" if listening else ""}
     found |= {"inspector": inspector_page.address(found["controller"]) if found["controller"] else ""}

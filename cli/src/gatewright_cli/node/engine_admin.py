@@ -294,6 +294,20 @@ def store(socket: Path) -> Store:
         return Store()
 
 
+class _HasMetricsFailing(msgspec.Struct, frozen=True, rename="camel"):
+    metrics_failing: dict[str, str] = {}
+
+
+def metrics_failing(socket: Path) -> dict[str, str]:
+    """Processes that told no metrics at the last scrape, with the reason; none where the engine gives no answer."""
+    try:
+        answer = asyncio.run(http_client(socket).get("/stats"))
+        answer.raise_for_status()
+        return msgspec.json.decode(answer.content, type=_HasMetricsFailing).metrics_failing
+    except (LocalHttpError, msgspec.DecodeError):
+        return {}
+
+
 def _reason(answer: Answer) -> str:
     try:
         return msgspec.json.decode(answer.content, type=_Refusal).reason

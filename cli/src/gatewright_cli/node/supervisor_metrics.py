@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from gatewright_controller.metrics import CONTENT_TYPE_LATEST, PATH, build_info
+from gatewright_controller.metrics import CONTENT_TYPE_LATEST, NOT_TOLD, PATH, build_info
 from gatewright_controller.peers import PeerCheck
 from gatewright_controller.private_http import http_socket
 from gatewright_controller.private_socket import PrivateSocket
@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gatewright_cli.node.executor_recycling import resident
+from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import ManagedProcess, State
 
 SUPERVISOR = "supervisor"
@@ -78,9 +79,15 @@ class SupervisorMetrics:
         """All of them, as Prometheus' text."""
         return generate_latest(self._registry)
 
-    def socket(self, at: Path, check: PeerCheck) -> PrivateSocket:
+    def socket(self, at: Path, check: PeerCheck, output: LogOutput) -> PrivateSocket:
         """Tells them at a Unix socket, to whom the check admits. Start it, close it."""
-        return http_socket(at, check, lambda path: self.text() if path == PATH else None, CONTENT_TYPE_LATEST)
+
+        def log_failure(error: Exception) -> None:
+            output.event(NOT_TOLD, "error", error="".join(traceback.format_exception(error)))
+
+        return http_socket(
+            at, check, lambda path: self.text() if path == PATH else None, CONTENT_TYPE_LATEST, log_failure
+        )
 
 
 class _Processes(Collector):
@@ -97,7 +104,7 @@ class _Processes(Collector):
             memory[component] += resident(process.pid) if process.pid else 0
         yield _by_component("gatewright_process_up", "Processes that are ready, of each component.", ready)
         yield _by_component("gatewright_process_memory_bytes", "Resident memory, of each component.", memory)
-        yield build_info(SUPERVISOR, version("gatewright-cli"))
+        yield build_info(SUPERVISOR)
 
 
 def _component(process: ManagedProcess) -> str:

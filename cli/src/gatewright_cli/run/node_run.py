@@ -86,7 +86,7 @@ class NodeRun:
         self._listening = GatewayReloads(changes.gateway, run_dir, management, self._engine, self._orphans)
         self._metrics = SupervisorMetrics(lambda: self._supervisor.processes)
         at = run_dir.socket(SUPERVISOR_METRICS)
-        self._telling = self._metrics.socket(at, self._peers.engines_check(at, output))
+        self._telling = self._metrics.socket(at, self._peers.engines_check(at, output), output)
         self._interface = RunInterface(
             self._status_now,
             self._reloaded,

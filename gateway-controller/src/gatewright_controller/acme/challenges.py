@@ -20,7 +20,13 @@ MEDIA_TYPE = "application/octet-stream"
 def challenge_socket(at: Path, folder: Path, peers: Path) -> PrivateSocket:
     """For Envoy, and for who is not below the supervisor. peers: the supervisor's file. Start it, close it."""
     check = PeerCheck(Rule(in_file(peers), (ENVOY,)), at, _warn)
-    return http_socket(at, check, lambda path: challenge(folder, path), MEDIA_TYPE)
+    return http_socket(
+        at,
+        check,
+        lambda path: challenge(folder, path),
+        MEDIA_TYPE,
+        lambda error: log.error("a challenge cannot be answered", exc_info=error),
+    )
 
 
 def challenge(folder: Path, path: str) -> bytes | None:

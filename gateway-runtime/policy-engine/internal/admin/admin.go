@@ -55,6 +55,8 @@ type Sources struct {
 	LogLevel    func(ctx context.Context, component, level string) error
 	Logs        *logexport.Exporter
 	Secrets     func() *nodev1.Redaction // names that the Gateway has, or nil
+
+	MetricsFailing func() map[string]string // sources of metrics that told nothing at the last scrape, with the reason
 }
 
 // Deployment is the body of POST /executors: who is to serve from now on. The answer comes when they do, or will not.
@@ -99,6 +101,9 @@ type Stats struct {
 	Traces      tracing.Stats                  `json:"traces"`
 	Store       store.Stats                    `json:"store"`
 	Goroutines  int                            `json:"goroutines"`
+
+	// MetricsFailing are the sources of metrics that told nothing at the last scrape, each with the reason.
+	MetricsFailing map[string]string `json:"metricsFailing,omitempty"`
 }
 
 // Chain is a chain in the answer of /chains, which is a list of them.
@@ -267,7 +272,8 @@ func answer[T any](w http.ResponseWriter, status int, value T) {
 // Stats is the answer of GET /stats.
 func (s Sources) Stats() Stats {
 	return Stats{Node: s.Node(), XDS: s.XDS(), ExtProc: s.Exchanges(), Bodies: s.Bodies(), Executors: s.Executors(),
-		Quarantined: s.Quarantined(), Policies: s.Policies(), Shadows: s.Shadows(), Listener: s.Listener(), Traces: s.Traces(), Store: s.Store(), Goroutines: runtime.NumGoroutine()}
+		Quarantined: s.Quarantined(), Policies: s.Policies(), Shadows: s.Shadows(), Listener: s.Listener(), Traces: s.Traces(), Store: s.Store(), Goroutines: runtime.NumGoroutine(),
+		MetricsFailing: s.MetricsFailing()}
 }
 
 // Chains is the answer of GET /chains.

@@ -100,6 +100,9 @@ func (m *Metrics) Add(gatherer prometheus.Gatherer) {
 	m.gathered.Store(&gathered)
 }
 
+// Failing returns the sources that told nothing at the last scrape, each with the reason.
+func (m *Metrics) Failing() map[string]string { return m.sources.failing() }
+
 // assemble makes anew what is gathered. meter: nil where nothing is observed.
 func (m *Metrics) assemble(meter *meter) {
 	own := prometheus.NewRegistry()

@@ -25,6 +25,7 @@ const Envoy = "envoy"
 const (
 	sourceDeadline = time.Second
 	sourceBytes    = 32 << 20
+	reasonBytes    = 200 // of the body of an answer that is no 200
 )
 
 // Source is another process of the node that tells metrics as Prometheus' text over HTTP on a Unix socket.
@@ -65,8 +66,8 @@ type source struct {
 	client *http.Client
 	envoy  *envoyChoice // nil: all is taken
 
-	mutex sync.Mutex
-	down  bool // as the last scrape found it
+	mutex  sync.Mutex
+	reason string // why it told nothing at the last scrape; "" where it told its metrics
 }
 
 func newSources(all []Source, log *slog.Logger) *sources {
@@ -123,7 +124,7 @@ func (s *source) fetch() ([]*dto.MetricFamily, error) {
 	}
 	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("expected status 200, got %s", response.Status)
+		return nil, fmt.Errorf("expected status 200, got %s%s", response.Status, firstLine(response.Body))
 	}
 	limited := &io.LimitedReader{R: response.Body, N: sourceBytes}
 	parser := expfmt.NewTextParser(model.LegacyValidation)
@@ -144,22 +145,53 @@ func (s *source) fetch() ([]*dto.MetricFamily, error) {
 	return families, nil
 }
 
-// note logs that a source does not answer, once, and that it does again.
+// firstLine returns ": " and the beginning of the first line of a body; "" where it is empty.
+func firstLine(body io.Reader) string {
+	beginning, _ := io.ReadAll(io.LimitReader(body, reasonBytes))
+	line, _, _ := strings.Cut(string(beginning), "\n")
+	if line = strings.ToValidUTF8(strings.TrimSpace(line), ""); line == "" {
+		return ""
+	}
+	return ": " + line
+}
+
+// note keeps the reason why a source has told nothing. It is logged once, and so is that the source answers again.
 func (s *source) note(err error, log *slog.Logger) {
+	reason := ""
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		reason = fmt.Sprintf("no answer within %s", sourceDeadline)
+	case err != nil:
+		reason = err.Error()
+	}
 	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if s.down == (err != nil) {
-		return
-	}
-	s.down = err != nil
-	if err == nil {
+	before := s.reason
+	s.reason = reason
+	s.mutex.Unlock()
+	switch {
+	case before == "" && reason != "":
+		log.Warn("a source of metrics does not answer; /metrics goes on without it", "source", s.Name, "reason", reason)
+	case before != "" && reason == "":
 		log.Info("a source of metrics answers again", "source", s.Name)
-		return
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("no answer within %s", sourceDeadline)
+}
+
+// failing returns the sources that told nothing at the last scrape, each with the reason; nil where all did.
+func (s *sources) failing() map[string]string {
+	var found map[string]string
+	for _, source := range s.all {
+		source.mutex.Lock()
+		reason := source.reason
+		source.mutex.Unlock()
+		if reason == "" {
+			continue
+		}
+		if found == nil {
+			found = map[string]string{}
+		}
+		found[source.Name] = reason
 	}
-	log.Warn("a source of metrics does not answer; /metrics goes on without it", "source", s.Name, "reason", err.Error())
+	return found
 }
 
 func (s *sources) told(up []bool, answers []answer) []*dto.MetricFamily {

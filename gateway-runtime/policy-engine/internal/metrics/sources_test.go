@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -125,6 +126,32 @@ func TestASourceThatDoesNotAnswerIsLeftOut(t *testing.T) {
 			t.Errorf("expected %q once, got it %d times in %s", said, got, m.log)
 		}
 	}
+}
+
+// TestTheReasonOfASourceThatFailsIsKept until it answers again: the node's stats have it.
+func TestTheReasonOfASourceThatFailsIsKept(t *testing.T) {
+	text := "LookupError: no version of it\nand more"
+	m := newTold(source(t, "supervisor", func(w http.ResponseWriter, _ *http.Request) {
+		if text != "" {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = w.Write([]byte(text))
+		}
+	}))
+	fails := func(want map[string]string) {
+		t.Helper()
+		if got := m.Failing(); !maps.Equal(got, want) {
+			t.Errorf("expected %q, got %q", want, got)
+		}
+	}
+	fails(nil)
+	m.values(t)
+	fails(map[string]string{"supervisor": "expected status 200, got 500 Internal Server Error: LookupError: no version of it"})
+	text = strings.Repeat("x", 10_000)
+	m.values(t)
+	fails(map[string]string{"supervisor": "expected status 200, got 500 Internal Server Error: " + strings.Repeat("x", 200)})
+	text = ""
+	m.values(t)
+	fails(nil)
 }
 
 func TestASourceThatAnswersAgainIsSaid(t *testing.T) {

@@ -55,7 +55,7 @@ export function ofNode(told, now = Date.now()) {
   const found = [...ofGateway(node)];
   if (problem) found.push(warn(`Node ${node.id} does not tell how it is`, `${problem}.`, "What is shown of it may be missing."));
   if (stats) found.push(...ofEngine(stats, on), ...ofExecutors(stats, on), ...ofQuarantine(stats, on), ...ofCertificateFiles(stats, on), ...ofCertificates(stats, on, now));
-  if (metrics) found.push(...ofProcesses(metrics, on), ...ofEnvoy(metrics, on));
+  if (metrics) found.push(...ofProcesses(metrics, stats?.metricsFailing ?? {}, on), ...ofEnvoy(metrics, on));
   return found.map((one) => ({ ...one, to: one.to || href(["nodes", node.id]) }));
 }
 
@@ -135,16 +135,21 @@ function ofCertificates({ node }, on, now) {
   });
 }
 
-/** @param {import("./metrics.js").Metrics} metrics @param {string} on @returns {Trouble[]} */
-function ofProcesses(metrics, on) {
+/** @param {import("./metrics.js").Metrics} metrics @param {Record<string, string>} failing reasons by source @param {string} on @returns {Trouble[]} */
+function ofProcesses(metrics, failing, on) {
   const down = samples(metrics, "gatewright_process_up").filter(({ value }) => value === 0);
   const silent = samples(metrics, "gatewright_metrics_source_up").filter(({ value }) => value === 0);
   const restarted = samples(metrics, "gatewright_process_restarts_total").filter(({ value }) => value > 0);
   return [
     ...down.map(({ labels }) => bad(`No process of ${labels.component} is ready${on}`, "It is down, or still starts.", "It is started again by itself, with longer and longer waits. Its log says why it ends.")),
-    ...silent.map(({ labels }) => warn(`${labels.source} does not tell its metrics${on}`, "It did not answer within a second.", "Figures of it are missing here.")),
+    ...silent.map(({ labels }) => warn(`${labels.source} does not tell its metrics${on}`, whyUntold(failing[labels.source]), `Figures of it, and alerts made of them, are missing. The log of ${labels.source} says more.`)),
     ...restarted.map(({ labels, value }) => info(`${labels.component} was restarted ${value === 1 ? "once" : `${value} times`}${on}`, "It had ended by itself, or was killed, since the node has started.", `The log of ${labels.component} has the reason.`)),
   ];
+}
+
+/** @param {string | undefined} reason of a source of metrics */
+function whyUntold(reason) {
+  return reason ? `At the last scrape: ${reason.replace(/\.$/, "")}.` : "It told nothing at the last scrape.";
 }
 
 /** @param {import("./metrics.js").Metrics} metrics @param {string} on @returns {Trouble[]} */
