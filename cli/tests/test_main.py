@@ -176,6 +176,36 @@ def test_a_signal_in_the_middle_of_a_start_stops_in_order_and_leaves_nothing(ben
         assert not (bench.folder / "run").exists()
 
 
+def test_signals_that_ask_for_no_stop_end_nothing(bench: Bench) -> None:
+    with running([*run_arguments(bench.folder, NEVER_READY), "--log-format", "json"]) as process:
+        until(lambda: engine_pid(bench.folder))
+        for name in ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"):
+            process.send_signal(signal.Signals[name])
+            logged_at(process, "log files reopened" if name == "SIGUSR1" else f"{name} means nothing here")
+        assert (process.poll(), bench.alive(engine_pid(bench.folder))) == (None, True)
+        process.send_signal(signal.SIGQUIT)
+        logged_at(process, "stopping (once more to force it)")
+        assert process.wait(LIMIT_SECONDS) == 0
+
+
+def test_its_own_log_is_rotated(bench: Bench) -> None:
+    log, old = bench.folder / "run.log", bench.folder / "run.log.1"
+    with log.open("ab") as file:
+        process = subprocess.Popen((*COMMAND, *run_arguments(bench.folder, NEVER_READY)), stderr=file)
+    try:
+        until(lambda: engine_pid(bench.folder))
+        log.rename(old)
+        process.send_signal(signal.SIGUSR1)
+        until(lambda: log.exists() and "log files reopened" in log.read_text())
+        process.terminate()
+        assert process.wait(LIMIT_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait(LIMIT_SECONDS)
+    assert "starting" in old.read_text()
+    assert log.read_text().rstrip().endswith("stopped")
+
+
 def test_a_second_signal_forces_it(bench: Bench) -> None:
     with running([*run_arguments(bench.folder, DEAF), "--log-format", "json"]) as process:
         logged_at(process, "deaf")

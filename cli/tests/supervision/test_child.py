@@ -227,3 +227,14 @@ def test_a_socket_that_is_handed_over_is_there_once(bench: Bench) -> None:
 
     bench.run(live())
     assert said == [b"3 True"]
+
+
+def test_signals_for_the_supervisor_that_go_to_all_its_processes_end_none(bench: Bench) -> None:
+    """As `systemctl kill --signal=USR1` does, and `kill` with a process group."""
+    program = """if True:
+        import os, signal
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(os.getpid(), number)
+        print("goes on")
+    """
+    assert said_by(bench, program) == (0, [b"goes on"])

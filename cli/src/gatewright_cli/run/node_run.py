@@ -28,19 +28,21 @@ from gatewright_cli.node.phase_times import PhaseTimes
 from gatewright_cli.node.processes import SUPERVISOR_METRICS, NodeSettings, at_start
 from gatewright_cli.node.run_dir import STATUS, RunDir
 from gatewright_cli.node.supervisor_metrics import SupervisorMetrics
+from gatewright_cli.run import other_signals
 from gatewright_cli.run.deployment import START_WAIT_SECONDS, Deployment, Reader
 from gatewright_cli.run.gateway_reloading import GatewayReloads
 from gatewright_cli.run.hangup_signals import HangupAction, HangupSignals
 from gatewright_cli.run.live_updates import RunInterface, UpdateSources, live_updates
 from gatewright_cli.run.log_export import LogExport
 from gatewright_cli.run.log_levels import Apply, LogLevels, NotAppliedError
+from gatewright_cli.run.log_reopening import LogReopening
 from gatewright_cli.run.stop_signals import StopAction, StopSignals
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError
 from gatewright_cli.supervision.orphans import Orphans
 from gatewright_cli.supervision.supervisor import Supervisor
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 POLL_SECONDS = 0.02
 LOOK_SECONDS = 2.0
 ORPHANS_SECONDS = 2.0
@@ -104,6 +106,7 @@ class NodeRun:
             for process in self._supervisor.processes
             if process.spec.relay is not None
         ]
+        self._log_reopening = LogReopening(output, output.files, run_dir.socket("envoy-admin"))
         self._stop_requested = asyncio.Event()
         self._stop_signals, self._hangup_signals = StopSignals(), HangupSignals()
 
@@ -113,6 +116,9 @@ class NodeRun:
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._on_stop_signal, signal.Signals(number).name)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        loop.add_signal_handler(other_signals.REOPEN, self._log_reopening.on_signal)
+        for number in other_signals.UNUSED:
+            loop.add_signal_handler(number, self._on_unused_signal, signal.Signals(number).name)
         exporting = asyncio.create_task(self._export.run(), name="log export")
         serving, asked = asyncio.create_task(self._serve()), asyncio.create_task(self._stop_requested.wait())
         watching = self._adopt_orphans()
@@ -255,6 +261,9 @@ class NodeRun:
                 self._on_stop_signal("SIGHUP")
             case HangupAction.RELOAD:
                 self._interface.reload.set()
+
+    def _on_unused_signal(self, name: str) -> None:
+        self._output.event(f"{name} means nothing here", "warning", signals=other_signals.MEANINGS)
 
     async def _stop(self) -> None:
         self._levels.close()

@@ -29,7 +29,7 @@ from gatewright_cli.node.ports import ECHO_HOST
 from gatewright_cli.node.processes import NodeSettings
 from gatewright_cli.node.run_dir import RunDir
 from gatewright_cli.node.temporary_folders import TemporaryFolders
-from gatewright_cli.run import preflight
+from gatewright_cli.run import other_signals, preflight
 from gatewright_cli.run.gateway_reloading import GatewaySource
 from gatewright_cli.run.live_updates import UpdateSources
 from gatewright_cli.run.node_run import Failure, NodeRun
@@ -53,6 +53,7 @@ HARD_LIMIT_RATIO = 2  # of the memory at which an executor's allocations fail to
 
 def run(options: Options, rest: Sequence[str]) -> int:
     """The exit status: 0 after an orderly stop, 1 where the start failed. Raises PreflightError."""
+    other_signals.survive_them()
     _keep_private()
     options = with_ports(with_defaults(options))
     inputs = preflight.check(options, rest)

@@ -1,4 +1,4 @@
-"""What SIGINT and SIGTERM ask for: an orderly stop, then a forced one. Knows no process."""
+"""What SIGINT, SIGTERM and SIGQUIT ask for: an orderly stop, then a forced one. Knows no process."""
 
 from __future__ import annotations
 

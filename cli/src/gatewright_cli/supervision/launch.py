@@ -20,6 +20,8 @@ PR_SET_PDEATHSIG = 1
 PR_SET_TIMERSLACK = 29
 BATCH_SLACK_NS = 1_000_000  # 50,000 by default, with which Go's sysmon thread wakes up every 70 µs
 CANNOT_EXECUTE = 126
+FOR_THE_SUPERVISOR = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Service managers send a signal to all processes of a service (systemctl kill); these end a program by default."""
 
 
 def main(plan_text: str, command: list[str]) -> None:
@@ -38,6 +40,8 @@ def main(plan_text: str, command: list[str]) -> None:
             from gatewright_cli.supervision import sandbox
 
             sandbox.apply(plan["sandbox"], libc)
+        for number in FOR_THE_SUPERVISOR:
+            signal.signal(number, signal.SIG_IGN)  # execve(2) keeps that; Envoy has handlers of its own
         _end_with(plan["parent"], libc)  # last, for the kernel forgets it when the user changes
         if plan["scheduling"] == "batch":
             libc.prctl(PR_SET_TIMERSLACK, BATCH_SLACK_NS)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from gatewright_cli.supervision import records
 from gatewright_cli.supervision.bounded_writer import BoundedWriter
+from gatewright_cli.supervision.log_files import LogFiles
 from gatewright_cli.supervision.records import LogLevel, Source
 
 LogFormat = Literal["text", "json"]
@@ -21,7 +22,7 @@ class LogOutput:
 
     Lines come in batches, as they were read; those that are in the form of all log lines already pass as they are.
     level: the least of our own events that is written. shown: a line as it may be shown to anybody. export: is
-    given all lines as JSON, and their number; None: nobody is.
+    given all lines as JSON, and their number; None: nobody is. files: those that the lines go to, where they are files.
     Close it: it has a thread for each file descriptor.
     """
 
@@ -39,6 +40,7 @@ class LogOutput:
         self.set_level(level)
         self._is_text, self._colour = log_format == "text", colour
         access_fd = fd if access_fd is None else access_fd
+        self.files = LogFiles(sorted({fd, access_fd}))
         lock = threading.Lock()
         access_lock = lock if _are_one(fd, access_fd) else threading.Lock()
         self._log = BoundedWriter(fd, self._lost, lock)

@@ -1,0 +1,45 @@
+"""SIGUSR1: all files that a run writes lines to are opened again, so that logrotate(8) can move them away."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from gatewright_cli.supervision.local_http import LocalHttpError
+from gatewright_cli.supervision.log_files import LogFiles
+from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.supervision.probes import http_client
+
+CURE = "make its folder writable to this user, and send SIGUSR1 again; until then lines go to the old file"
+
+
+class LogReopening:
+    """Of one run. envoy: its admin socket; Envoy has the files of access logs that the Gateway names."""
+
+    def __init__(self, output: LogOutput, files: LogFiles, envoy: Path) -> None:
+        self._output, self._files, self._envoy = output, files, http_client(envoy)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on_signal(self) -> None:
+        """Reopens them, in a task of its own."""
+        task = asyncio.create_task(self.reopen(), name="log files")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def reopen(self) -> None:
+        """Those of Envoy, and those that our output goes to where it goes to files. What cannot be opened is logged."""
+        access_logs = await self._reopen_access_logs()
+        try:
+            reopened = self._files.reopen()
+        except OSError as error:
+            self._output.event("log files cannot be reopened", "error", reason=str(error), cure=CURE)
+        else:
+            self._output.event("log files reopened", files=reopened, accessLogs=access_logs)
+
+    async def _reopen_access_logs(self) -> bool:
+        """Whether Envoy has reopened its own; one that does not run opens them at its start."""
+        try:
+            answer = await self._envoy.request("POST", "/reopen_logs")
+        except LocalHttpError:
+            return False
+        return not answer.is_error
