@@ -45,12 +45,19 @@ def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
             if place == STDIN:
                 found += api_files.documents(Path("stdin"), stdin())
             else:
-                found += [one for file in api_files.files_in(place) for one in api_files.read(file)]
+                found += [one for file in _files_in(place) for one in api_files.read(file)]
         except ApiFileError as error:
             mistakes += error.mistakes
     if mistakes:
         raise PreflightError(mistakes)
     return api_files.each_name_once(found)
+
+
+def _files_in(place: Path) -> list[Path]:
+    """At least one: a command that is given none has nothing to do. Raises ApiFileError."""
+    if not (files := api_files.files_in(place)):
+        raise ApiFileError([f"{place}: expected at least one .yaml or .json file, got none"])
+    return files
 
 
 async def applied(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:

@@ -103,19 +103,19 @@ class ApiFiles:
 def load(place: Path) -> ApiFiles:
     """The APIs in a file, or those in a folder's .yaml, .yml and .json files, in order of their names.
 
-    Raises ApiFileError where there is no such file or folder, or none in it.
+    A folder may have none: the management API publishes too.
+
+    Raises ApiFileError where there is no such file or folder.
     """
     return each_name_once(found for file in files_in(place) for found in read(file))
 
 
 def files_in(place: Path) -> list[Path]:
-    """The file, or those of a folder in which APIs may be. Raises as `load` does."""
+    """The file, or those of a folder in which APIs may be. Raises as `load` does. It may be empty."""
     try:
         files = sorted(file for file in place.iterdir() if file.suffix in SUFFIXES) if place.is_dir() else [place]
     except OSError as error:
         raise ApiFileError([f"{place}: {error.strerror}"]) from error
-    if not files:
-        raise ApiFileError([f"{place}: expected at least one .yaml or .json file, got none"])
     if files == [place] and not place.exists():
         raise ApiFileError([f"{place}: No such file or directory"])
     return files
