@@ -81,6 +81,18 @@ async def test_an_api_from_its_birth_to_its_end(client: httpx.AsyncClient, order
     assert (await client.get("/v1/apis")).json() == {"apis": []}
 
 
+async def test_the_log_says_what_was_written_and_nothing_of_what_is_the_same(
+    client: httpx.AsyncClient, orders: JsonObject, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    changed = {**orders, "spec": {**orders["spec"], "displayName": "Orders"}}
+    await client.post("/v1/apis", json=orders)
+    for document in (orders, changed, changed):
+        assert (await client.put("/v1/apis/orders-v1", json=document)).status_code == 200
+    said = [vars(record) for record in caplog.records if record.getMessage() == "API written"]
+    assert [(record["api"], record["revision"]) for record in said] == [("orders-v1", 1), ("orders-v1", 2)]
+
+
 async def test_yaml_is_as_good_as_json(client: httpx.AsyncClient, orders: JsonObject) -> None:
     headers = {"content-type": "application/yaml; charset=utf-8"}
     created = await client.post("/v1/apis", content=yaml.safe_dump(orders), headers=headers)

@@ -91,6 +91,15 @@ async def test_a_node_is_sent_what_it_does_not_serve_once(controller: Controller
         assert (await client.get("/v1/gateway")).json()["status"]["state"] == "deployed"
 
 
+async def test_the_log_says_once_that_it_is_set(controller: Controller, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with api(controller, None) as client:
+        for port in (8080, 8080, 8081, 8081, 8080):
+            assert (await client.put("/v1/gateway", json=written(port))).status_code == 200
+    said = [vars(record)["digest"] for record in caplog.records if record.getMessage() == "Gateway set"]
+    assert said == [digest(written(port))[:12] for port in (8080, 8081, 8080)]
+
+
 async def test_what_becomes_of_it_on_nodes_is_told(controller: Controller) -> None:
     async with api(controller, None) as client:
         await client.put("/v1/gateway", json=written())

@@ -198,17 +198,21 @@ class Controller:
         self, document: JsonObject, write: Callable[[Api, Versions], StoredApi], expected: ExpectedRevisions = None
     ) -> StoredApi:
         async with self._writing:
-            stored, bundle = await asyncio.to_thread(self._written, document, write, expected)
+            stored, bundle, is_new = await asyncio.to_thread(self._written, document, write, expected)
             self.deployment.set_desired(bundle, stored.revision)
-        log.info("API written", extra={"api": stored.name, "revision": stored.revision})
+        if is_new:
+            log.info("API written", extra={"api": stored.name, "revision": stored.revision})
         return stored
 
     def _written(
         self, document: JsonObject, write: Callable[[Api, Versions], StoredApi], expected: ExpectedRevisions
-    ) -> tuple[StoredApi, Bundle]:
+    ) -> tuple[StoredApi, Bundle, bool]:
+        """The bool: whether there was anything to write, for the same again stays as it is."""
         api, versions, bundle = self._prepared(document, expected)
+        before = self.store.revision
         try:
-            return write(api, versions), bundle
+            stored = write(api, versions)
+            return stored, bundle, stored.revision > before
         except ContextTakenError as error:
             raise Invalid([context_taken(error.host, error.context, error.api)]) from None
 
