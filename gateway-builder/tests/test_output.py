@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,19 @@ def test_an_earlier_output_an_empty_folder_and_none_are_free(tmp_path: Path, own
     refuse_foreign(tmp_path / "empty")
     write_tree({own: b"", "python-env/x": b""}, tmp_path / "stock")
     refuse_foreign(tmp_path / "stock")
+
+
+def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "policy-engine").touch()
+
+    def copy(_source: str, _target: str) -> None:
+        Path("/dev/full").write_bytes(b"x")
+
+    with pytest.raises(BuildError) as refused, staged(tmp_path / "stock") as staging:
+        shutil.copytree(tmp_path / "made", staging / "bin", copy_function=copy)
+    assert str(refused.value) == (
+        f"{tmp_path}/stock: expected an output folder that can be written, "
+        f"got {tmp_path}/.stock.staging/bin/policy-engine: No space left on device; "
+        "name another one with --output, or make room and give permission"
+    )

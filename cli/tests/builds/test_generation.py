@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from gatewright_cli.builds import generation
 from gatewright_cli.builds.build_output import BuildOutput
 from gatewright_cli.builds.difference import difference
 from gatewright_cli.builds.generation import Generation, GenerationError, Generations
@@ -175,3 +176,24 @@ def test_an_output_that_cannot_be_written_to_is_used_in_place(opened: Open) -> N
     with pytest.raises(GenerationError, match="cannot be written to"):
         generations.next(first)
     generations.close()
+
+
+def test_a_full_disk_refuses_the_generation_in_words(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generations = opened(write_output(tmp_path, policy("one")))
+    first = generations.first()
+
+    def full(_source: str, _target: str) -> None:
+        Path("/dev/full").write_bytes(b"x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generation, "_link_file", full)
+        with pytest.raises(GenerationError) as refused:
+            generations.next(first)
+    said = str(refused.value)
+    assert said.startswith(f"{tmp_path}: the run's own copy of the build cannot be made: {tmp_path}/generations/run-")
+    assert "No space left on device" in said
+    assert said.endswith("; make room, or build into another folder with --output")
+    assert "Errno" not in said
+    assert generations.next(first).number == 3

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gatewright.definition import Runtime
 from gatewright_documents.mistake import Mistake
+from gatewright_documents.os_errors import os_reason
 
 from gatewright_builder.engine_choice import MARK
 from gatewright_builder.environment import ENVIRONMENT, environment_part, environment_python
@@ -111,9 +112,9 @@ def staged(output: Path) -> Iterator[Path]:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        got = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        expected = "an output folder that can be written"
         cure = "name another one with --output, or make room and give permission"
-        raise BuildError([Mistake.in_file(str(output), "an output folder that can be written", got, cure)]) from error
+        raise BuildError([Mistake.in_file(str(output), expected, os_reason(error), cure)]) from error
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
+from gatewright_documents.os_errors import os_reason
 
 from gatewright_cli.builds import build_output
 from gatewright_cli.builds.build_output import BuildOutput
@@ -73,7 +74,7 @@ class Generations:
 
     @classmethod
     def open(cls, output: BuildOutput) -> Generations:
-        """Makes the run's folder, and takes away those of runs that were killed."""
+        """Makes the run's folder, and takes away those of runs that were killed. Raises GenerationError."""
         try:
             _make_passable(output.path / FOLDER)
             with _locked_folder(output.path / FOLDER):
@@ -84,7 +85,7 @@ class Generations:
                 fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-                raise
+                raise _refused(output, error) from error
             return cls(output, None, None)
         return cls(output, folder, lock)
 
@@ -99,7 +100,7 @@ class Generations:
         return (self._folder / CURRENT if self._folder else self._output.path) / ENGINE / "policy-engine"
 
     def first(self) -> Generation:
-        """The output as it is now, adopted."""
+        """The output as it is now, adopted. Raises GenerationError, BuildOutputError."""
         if self._folder is None:
             return Generation(1, self._output)
         generation = self._freeze(self._output, None)
@@ -155,8 +156,10 @@ class Generations:
             sources = [output.path, *([present.build.path] if present else [])]
             _write_policies({**_content(output), "policies": policies}, policies, sources, target)
             return Generation(self._last, build_output.load(target), tuple(notes))
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(target, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise _refused(output, error) from error
             raise
 
     def _share(self, source: Path, target: Path) -> None:
@@ -172,6 +175,11 @@ class Generations:
         target.symlink_to(folder)  # before there is one, for what nothing links to is removed
         shutil.copytree(source, folder, symlinks=True, copy_function=_link_file)
         self._shared[folder] = files
+
+
+def _refused(output: BuildOutput, error: OSError) -> GenerationError:
+    cure = "make room, or build into another folder with --output"
+    return GenerationError(f"{output.path}: the run's own copy of the build cannot be made: {os_reason(error)}; {cure}")
 
 
 def _links(folder: Path) -> Iterator[Path]:

@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from gatewright_documents.os_errors import os_reason
+
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.folder_lock import locked
 from gatewright_cli.supervision.temporary_folder import REMOVE
@@ -38,7 +40,9 @@ class TemporaryFolders:
             _remove_abandoned(home)
             made = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{PREFIX}", dir=home))
         except OSError as error:
-            mistake = f"temporary folders of executors: {error}: name a folder that can be written to with TMPDIR"
+            mistake = (
+                f"temporary folders of executors: {os_reason(error)}: name a folder that can be written to with TMPDIR"
+            )
             raise PreflightError([mistake]) from error
         made.chmod(0o711)
         lock = locked(made, follow=False)

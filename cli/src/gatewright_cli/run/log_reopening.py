@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from gatewright_documents.os_errors import os_reason
+
 from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.log_files import LogFiles
 from gatewright_cli.supervision.log_output import LogOutput
@@ -32,7 +34,7 @@ class LogReopening:
         try:
             reopened = self._files.reopen()
         except OSError as error:
-            self._output.event("log files cannot be reopened", "error", reason=str(error), cure=CURE)
+            self._output.event("log files cannot be reopened", "error", reason=os_reason(error), cure=CURE)
         else:
             self._output.event("log files reopened", files=reopened, accessLogs=access_logs)
 

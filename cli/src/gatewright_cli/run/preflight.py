@@ -15,6 +15,7 @@ from typing import IO
 
 from gatewright_cli.builds import build_output
 from gatewright_cli.builds.build_output import BuildOutputError
+from gatewright_cli.builds.generation import GenerationError
 from gatewright_cli.isolation import kernel_probe, levels
 from gatewright_cli.isolation.levels import Kernel
 from gatewright_cli.mistakes import PreflightError, refuse
@@ -97,7 +98,7 @@ def collecting(mistakes: list[str]) -> Iterator[None]:
         yield
     except (ApiFileError, ForwardedError, GatewayError, PreflightError) as error:
         mistakes += error.mistakes
-    except (BootstrapError, BuildOutputError, RunDirError) as error:
+    except (BootstrapError, BuildOutputError, GenerationError, RunDirError) as error:
         mistakes.append(str(error))
 
 

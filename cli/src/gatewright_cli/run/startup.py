@@ -83,20 +83,24 @@ def _keep_private() -> None:
 
 
 def _generations(options: Options) -> Generations:
-    """Raises PreflightError where the build output cannot be read."""
+    """Raises PreflightError where the build output cannot be read, or has no room beside it."""
     mistakes: list[str] = []
     with collecting(mistakes):
-        output = build_output.load(options.build_output or options.output)
-    refuse(mistakes)
-    return Generations.open(output)
+        return Generations.open(build_output.load(options.build_output or options.output))
+    raise PreflightError(mistakes)
 
 
 def _changes(options: Options, generations: Generations, listening: Gateway, state_dir: Path) -> UpdateSources:
+    """Raises PreflightError where there is no room for the first generation."""
+    mistakes: list[str] = []
+    with collecting(mistakes):
+        first = generations.first()
+    refuse(mistakes)
     manifest = None if options.build_output else options.manifest.absolute()
     target = options.output.absolute()
     source = GatewaySource(gateway_place(options), options.of_gateway, listening, state_dir)
     return UpdateSources(
-        generations, generations.first(), target, manifest, options.watch, options.limits, options.import_limit, source
+        generations, first, target, manifest, options.watch, options.limits, options.import_limit, source
     )
 
 

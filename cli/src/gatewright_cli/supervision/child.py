@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from gatewright_documents.os_errors import os_reason
+
 from gatewright_cli.supervision.handed_socket import DESCRIPTOR
 from gatewright_cli.supervision.launch_plan import launched
 from gatewright_cli.supervision.output_pipe import OnLines, OutputPipe
@@ -142,7 +144,7 @@ def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[byte
     try:
         handed = spec.handed.make() if spec.handed else None
     except OSError as error:
-        raise NotStartedError(f"its socket cannot be made: {error}") from error
+        raise NotStartedError(f"its socket cannot be made: {os_reason(error)}") from error
     passed = () if handed is None else (handed.fileno(),)
     try:
         return subprocess.Popen(
@@ -157,7 +159,7 @@ def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[byte
             umask=PRIVATE_UMASK,
         )
     except OSError as error:
-        raise NotStartedError(f"{spec.command[0]}: {error}") from error
+        raise NotStartedError(f"{spec.command[0]}: {os_reason(error)}") from error
     finally:
         if handed is not None:
             handed.close()

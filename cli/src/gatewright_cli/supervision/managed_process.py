@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from gatewright_documents.os_errors import os_reason
+
 from gatewright_cli.supervision.child import Child, NotStartedError, describe_exit
 from gatewright_cli.supervision.liveness import until_silent
 from gatewright_cli.supervision.log_output import LogOutput
@@ -180,7 +182,7 @@ class ManagedProcess:
             try:
                 await self.spec.temporary.make(self._on_removal)
             except OSError as error:
-                raise _EndedError(f"its temporary folder cannot be made: {error}", 0.0, []) from error
+                raise _EndedError(f"its temporary folder cannot be made: {os_reason(error)}", 0.0, []) from error
         self._child = child = self._spawn()
         self._set_state(State.STARTING)
         await self._until_ready(child)
