@@ -19,7 +19,7 @@ from gatewright_cli.supervision.specs import Scheduling
 
 APIS = "apis"
 SECRETS = "secrets"
-PORT_OPTION = "--port (make run PORT=…)"
+PORT_OPTION = "--port"
 HOST = "127.0.0.1"
 
 
