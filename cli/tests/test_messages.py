@@ -43,6 +43,7 @@ def within(read: Any, message: Any) -> bool:
     [
         ("engine-executors.json", ExecutorsReport),
         ("engine-stats.json", engine_admin._Stats),
+        ("engine-stats.json", engine_admin._HasMetricsFailing),
         ("engine-refusal.json", engine_admin._Refusal),
         ("controller-policies.json", management.PolicyImpact),
         ("controller-problem.json", management._Problem),

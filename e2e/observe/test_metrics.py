@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import gzip
+import json
 import os
 import re
 import signal
@@ -234,11 +235,14 @@ def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
             found = scrape(gateway)
             assert executed(found, "outlives") == 10
             assert found.value("gatewright_metrics_source_up", source="envoy") == 0
+            failing = json.loads(gateway.admin("engine", "/stats"))["metricsFailing"]
+            assert failing == dict.fromkeys(("envoy", "supervisor"), "no answer within 1s")
         finally:
             os.kill(gateway.process.pid, signal.SIGCONT)
         eventually("it is back", lambda: httpx.get(f"{gateway.url}/outlives/x").status_code == 200, 30)
         eventually("all of it is counted", lambda: executed(scrape(gateway), "outlives") == 12)
         assert scrape(gateway).value("gatewright_metrics_source_up", source="envoy") == 1
+        assert "metricsFailing" not in json.loads(gateway.admin("engine", "/stats"))
 
 
 @pytest.mark.slow("the chains before are kept for half a minute")

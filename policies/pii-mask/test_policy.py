@@ -313,6 +313,7 @@ def test_names_of_charsets_take_no_memory() -> None:
             ):
                 ctx = testing.request("POST", headers={"content-type": content_type}, prepared=made)
                 result = testing.run_stream(policy.on_request_stream, testing.stream(body), ctx=ctx, params=DEFAULTS)
+                assert result.rejected
                 assert result.rejected.status_code == 400
     assert len(encodings._cache) == before
 

@@ -246,14 +246,14 @@ def test_json_that_is_refused(body: Any, said: str) -> None:
     assert time.process_time() - began < 10
 
 
-NAMES = st.sampled_from(["a", "b", "p:c", "é"])
+ELEMENTS = st.sampled_from(["a", "b", "p:c", "é"])
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=8).filter(
     lambda text: not text.isspace() and not policy.checked.__globals__["NO_CHARACTER"].search(text)
 )
 VALUES = st.recursive(
     st.none() | TEXTS,
     lambda of: (
-        st.dictionaries(NAMES, of | st.lists(of, min_size=2, max_size=3), min_size=1, max_size=3)
+        st.dictionaries(ELEMENTS, of | st.lists(of, min_size=2, max_size=3), min_size=1, max_size=3)
         | st.fixed_dictionaries({"@a": TEXTS, "#text": TEXTS})
     ),
     max_leaves=12,

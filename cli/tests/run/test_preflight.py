@@ -31,8 +31,9 @@ def test_one_port_for_two() -> None:
 
 def test_a_port_of_udp_that_is_taken_is_named_with_its_owner() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as of_tcp:  # a port that nobody has for TCP
+            port = of_tcp.getsockname()[1]
+            taken.bind(("127.0.0.1", port))
         assert list(port_mistakes({"--port": Place("127.0.0.1", port)})) == []
         (said,) = port_mistakes({"--port": Place("127.0.0.1", port, udp=True)})
     assert said.startswith(f"UDP port {port} on 127.0.0.1 is taken (by ")
