@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # whose handlers end a child where threads of an earlier test are in gRPC
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers

@@ -42,6 +42,6 @@ def test_samples_are_gateways(sample: str) -> None:
 
 def test_there_are_samples() -> None:
     assert len(SAMPLES) >= 5
-    assert (len(LOGS), len(STORE)) == (2, 1)
+    assert (len(LOGS), len(STORE)) == (3, 1)
     first = SAMPLES[0].split("spec:\n")[1]
     assert len(first.splitlines()) <= 10, "expected two listeners in ten lines"
