@@ -313,15 +313,21 @@ def told(found: Scrape) -> dict[str, tuple[str, set[str]]]:
 
 def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     """Everything has happened there that a metric needs to be told."""
-    chain, key = authority(tmp_path).signed("web", "127.0.0.1")
+    signer = authority(tmp_path)
+    (chain, key), (damaged, its_key) = signer.signed("web", "127.0.0.1"), signer.signed("damaged", "127.0.0.1")
+    damaged.write_text("hello")
     port = free_port()
     https = {"name": "https", "port": port, "protocol": "https", "tls": {"certificates": ["web"]}}
+    closed = {"name": "closed", "port": free_port(), "protocol": "https", "tls": {"certificates": ["damaged"]}}
     fields = {"path": "path", "who": "identitySubject", "by": "identityIssuer", "how": "identityMethod"}
     spec = {
-        "certificates": {"web": {"certificateFile": str(chain), "keyFile": str(key)}},
+        "certificates": {
+            "web": {"certificateFile": str(chain), "keyFile": str(key)},
+            "damaged": {"certificateFile": str(damaged), "keyFile": str(its_key)},
+        },
         "accessLog": {"fields": fields},
     }
-    file = write(tmp_path / "gateway.yaml", {"name": "http"}, https, **spec)
+    file = write(tmp_path / "gateway.yaml", {"name": "http"}, https, closed, **spec)
     options = ("--gateway", str(file), "--py.hung-seconds", "1", "--py.workers", "64", "--pe.quarantine-deaths", "1")
     with running(build, tmp_path / "state", *options) as gateway:
         gateway.deploy(api("lists", upstream.url, [GO, PYTHON, attach("body-length")]))
