@@ -42,8 +42,8 @@ def within(read: Any, message: Any) -> bool:
     ("name", "kind"),
     [
         ("engine-executors.json", ExecutorsReport),
-        ("engine-stats.json", engine_admin._Stats),
-        ("engine-stats.json", engine_admin._HasMetricsFailing),
+        ("engine-stats.json", engine_admin._HasXds),
+        ("engine-stats.json", engine_admin.EngineStats),
         ("engine-refusal.json", engine_admin._Refusal),
         ("controller-policies.json", management.PolicyImpact),
         ("controller-problem.json", management._Problem),

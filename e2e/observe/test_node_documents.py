@@ -57,7 +57,8 @@ def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Cli
         """What is told may be a second old: a test before has asked for it, too."""
         stats = management.get(f"{node}/stats").json()
         assert stats.keys() == json.loads(gateway.admin("engine", "/stats")).keys()
-        return [(one["policy"], one["executions"]) for one in stats["policies"] if one["api"] == name]
+        policies = stats["policies"]
+        return [(policy["policy"], policy["executions"]) for policy in policies if policy["api"] == name]
 
     eventually("its executions are told", executed, 10)
     assert {policy for policy, _ in executed()} == {"add-python-header:v1.0.0"}

@@ -299,7 +299,7 @@ def _read_what_was_made(work: _Work) -> None:
         if (work.staging / part).exists():
             work.made[part] = contents_of(work.staging / part)
     if EXECUTOR not in work.made and work.records.read(work.output / EXECUTOR) is None:
-        work.made[EXECUTOR] = contents_of(work.output / EXECUTOR)  # the very same as it would be
+        work.made[EXECUTOR] = contents_of(work.output / EXECUTOR)  # not on record yet: it equals what would be staged
 
 
 def _result(work: _Work, changed: tuple[str, ...], seconds: dict[str, float], is_stock: bool) -> BuildResult:

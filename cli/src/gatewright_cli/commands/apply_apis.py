@@ -45,7 +45,7 @@ def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
             if place == STDIN:
                 found += api_files.documents(Path("stdin"), stdin())
             else:
-                found += [one for file in _files_in(place) for one in api_files.read(file)]
+                found += [api for file in _files_in(place) for api in api_files.read(file)]
         except ApiFileError as error:
             mistakes += error.mistakes
     if mistakes:

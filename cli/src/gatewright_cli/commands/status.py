@@ -66,8 +66,8 @@ def _of_certificates(status: RunStatus) -> Iterator[str]:
     if closed := status.get("closedListeners", []):
         are = "the listener is" if len(closed) == 1 else "the listeners are"
         yield f"{are} closed: {', '.join(closed)}"
-    for one in status.get("failingFiles", []):
-        yield f"the files of the {one['kind']} {one['name']} cannot be used ({one['reason']})"
+    for failing in status.get("failingFiles", []):
+        yield f"the files of the {failing['kind']} {failing['name']} cannot be used ({failing['reason']})"
     expired = [f"{one['kind']} {one['name']}" for one in status.get("certificates", []) if one["daysLeft"] < 0]
     if expired:
         yield f"{' and '.join(expired)} {'has' if len(expired) == 1 else 'have'} expired"

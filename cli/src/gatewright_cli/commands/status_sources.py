@@ -9,15 +9,7 @@ import msgspec
 
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
 from gatewright_cli.node import envoy_listeners, inspector_page, upstreams
-from gatewright_cli.node.engine_admin import (
-    ENGINE_SOCKET,
-    admin_listener,
-    clusters,
-    gateway,
-    metrics_failing,
-    quarantined,
-    store,
-)
+from gatewright_cli.node.engine_admin import ENGINE_SOCKET, clusters, quarantined, stats
 from gatewright_cli.run import control
 
 
@@ -36,12 +28,11 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     noted = upstreams.notes(run_dir / upstreams.ENVOY_SOCKET, clusters(run_dir / ENGINE_SOCKET))
     apis = [api | {"note": noted[api["name"]]} if api["name"] in noted else api for api in found["apis"]]
     found = found | {"apis": apis, "quarantined": quarantined(run_dir / ENGINE_SOCKET)}
-    found |= {"store": msgspec.to_builtins(store(run_dir / ENGINE_SOCKET))}
-    report = gateway(run_dir / ENGINE_SOCKET)
-    found |= {"closedListeners": list(report.closed), "failingFiles": msgspec.to_builtins(report.failing_files)}
-    found |= {"metricsFailing": metrics_failing(run_dir / ENGINE_SOCKET)}
-    listening = admin_listener(run_dir / ENGINE_SOCKET)
-    found |= {"metrics": f"http://{listening}/metrics" if listening else ""}
+    engine = stats(run_dir / ENGINE_SOCKET)
+    gateway = engine.node.gateway
+    found |= {"store": msgspec.to_builtins(engine.store), "metricsFailing": engine.metrics_failing}
+    found |= {"closedListeners": list(gateway.closed), "failingFiles": msgspec.to_builtins(gateway.failing_files)}
+    found |= {"metrics": f"http://{engine.listener}/metrics" if engine.listener else ""}
     found |= {"inspector": inspector_page.address(found["controller"]) if found["controller"] else ""}
     if served := envoy_listeners.served(run_dir / upstreams.ENVOY_SOCKET, time.time()):
         found |= {"listeners": served.listeners, "certificates": served.certificates}

@@ -75,7 +75,7 @@ def _isolation(found: dict[str, Any] | None) -> str:
 
 
 def _listeners(status: RunStatus) -> list[list[object]]:
-    served = [[one["name"], one["url"]] for one in status.get("listeners", [])]
+    served = [[listener["name"], listener["url"]] for listener in status.get("listeners", [])]
     return served + [[name, "closed"] for name in status.get("closedListeners", [])]
 
 

@@ -119,19 +119,28 @@ class _Node(msgspec.Struct, frozen=True):
     gateway: GatewayReport = GatewayReport()
 
 
-class _HasNode(msgspec.Struct, frozen=True):
-    node: _Node = _Node()
-
-
-class _Stats(msgspec.Struct):
+class _HasXds(msgspec.Struct):
     xds: _Xds
-    node: _Node = _Node()
 
 
-class _Listening(msgspec.Struct, frozen=True):
-    """Of the node's admin listener: HOST:PORT, "" where there is none."""
+class Store(msgspec.Struct, frozen=True):
+    """The store of policies. valkey: HOST:PORT, "" where entries are in the engine. away: why that does not answer."""
+
+    valkey: str = ""
+    away: str = ""
+
+
+class EngineStats(msgspec.Struct, frozen=True, rename="camel"):
+    """What of GET /stats the status of a run shows.
+
+    listener: HOST:PORT of the node's admin listener, "" where there is none. metrics_failing: the processes that told
+    no metrics at the last scrape, with the reason.
+    """
 
     listener: str = ""
+    store: Store = Store()
+    metrics_failing: dict[str, str] = {}
+    node: _Node = _Node()
 
 
 class LogSettings(msgspec.Struct, frozen=True):
@@ -176,19 +185,23 @@ class EngineAdmin:
             answer.raise_for_status()
         except LocalHttpError:
             return False
-        xds = msgspec.json.decode(answer.content, type=_Stats).xds
+        xds = msgspec.json.decode(answer.content, type=_HasXds).xds
         acknowledged = (xds.clusters_confirmed, xds.listeners_confirmed, xds.routes_confirmed)
         wanted = (xds.cluster_generation, xds.listener_generation, xds.route_generation)
         return xds.envoy_connected and acknowledged == wanted
 
-    async def gateway(self) -> GatewayReport:
-        """As of a Gateway that nothing is known of, where the engine gives no answer."""
+    async def stats(self) -> EngineStats:
+        """As of an engine without troubles where it gives no answer."""
         try:
             answer = await self._client.get("/stats")
             answer.raise_for_status()
-            return msgspec.json.decode(answer.content, type=_HasNode).node.gateway
+            return msgspec.json.decode(answer.content, type=EngineStats)
         except (LocalHttpError, msgspec.DecodeError):
-            return GatewayReport()
+            return EngineStats()
+
+    async def gateway(self) -> GatewayReport:
+        """What the engine makes of its Gateway."""
+        return (await self.stats()).node.gateway
 
     async def reload_gateway(self) -> None:
         """Has the engine read the Gateway's file again. Raises EngineRefusedError; then it listens as before."""
@@ -258,54 +271,9 @@ def quarantined(socket: Path) -> list[object]:
     return [msgspec.to_builtins(one) for one in report.quarantined]
 
 
-def admin_listener(socket: Path) -> str:
-    """HOST:PORT of the node's admin listener; "" where there is none, or the engine gives no answer."""
-    try:
-        answer = asyncio.run(http_client(socket).get("/stats"))
-        answer.raise_for_status()
-        return msgspec.json.decode(answer.content, type=_Listening).listener
-    except (LocalHttpError, msgspec.DecodeError):
-        return ""
-
-
-def gateway(socket: Path) -> GatewayReport:
-    """What the engine makes of its Gateway."""
-    return asyncio.run(EngineAdmin(socket).gateway())
-
-
-class Store(msgspec.Struct, frozen=True):
-    """The store of policies. valkey: HOST:PORT, "" where entries are in the engine. away: why that does not answer."""
-
-    valkey: str = ""
-    away: str = ""
-
-
-class _HasStore(msgspec.Struct, frozen=True):
-    store: Store = Store()
-
-
-def store(socket: Path) -> Store:
-    """How the store stands; as one in memory where the engine gives no answer."""
-    try:
-        answer = asyncio.run(http_client(socket).get("/stats"))
-        answer.raise_for_status()
-        return msgspec.json.decode(answer.content, type=_HasStore).store
-    except (LocalHttpError, msgspec.DecodeError):
-        return Store()
-
-
-class _HasMetricsFailing(msgspec.Struct, frozen=True, rename="camel"):
-    metrics_failing: dict[str, str] = {}
-
-
-def metrics_failing(socket: Path) -> dict[str, str]:
-    """Processes that told no metrics at the last scrape, with the reason; none where the engine gives no answer."""
-    try:
-        answer = asyncio.run(http_client(socket).get("/stats"))
-        answer.raise_for_status()
-        return msgspec.json.decode(answer.content, type=_HasMetricsFailing).metrics_failing
-    except (LocalHttpError, msgspec.DecodeError):
-        return {}
+def stats(socket: Path) -> EngineStats:
+    """As of an engine without troubles where it gives no answer."""
+    return asyncio.run(EngineAdmin(socket).stats())
 
 
 def _reason(answer: Answer) -> str:

@@ -191,7 +191,8 @@ class NodeRun:
             if self._strict:
                 self._deployment.require_all_deployed()
             report = await self._engine.gateway()
-            open_listeners = [one for one in self._settings.gateway.listeners if one.name not in report.closed]
+            named = self._settings.gateway.listeners
+            open_listeners = [listener for listener in named if listener.name not in report.closed]
             if not open_listeners:
                 raise DeployError(f"no listener can be opened: {'; '.join(map(str, report.failing_files))}")
             self._set_state("running")
@@ -233,7 +234,7 @@ class NodeRun:
                 click.echo(f"management API {url}, token in {self._token_file}")
                 click.echo(f"Inspector {inspector_page.address(url)} (`gatewright inspector --open` signs in)")
             closed = [("closed", f"the listener {name}") for name in report.closed]
-            failing = [("failing", str(one)) for one in report.failing_files]
+            failing = [("failing", str(file)) for file in report.failing_files]
             for state, said in (*closed, *failing, *self._deployment.shortcomings()):
                 click.echo(f"  {state:<8} {said}")
             if (sample := self._sample()) is not None:

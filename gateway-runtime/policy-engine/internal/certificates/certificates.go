@@ -58,10 +58,13 @@ const (
 	KindAuthority   = "authority"
 )
 
+// Sources are the failing sources, certificates first, sorted by name.
+func (f Failures) Sources() []Source { return slices.SortedFunc(maps.Keys(f), Source.compare) }
+
 // Err is nil where all can be used.
 func (f Failures) Err() error {
 	var errs []error
-	for _, source := range slices.SortedFunc(maps.Keys(f), Source.compare) {
+	for _, source := range f.Sources() {
 		errs = append(errs, fmt.Errorf("%s %s: %s", source.Kind, source.Name, f[source]))
 	}
 	return errors.Join(errs...)

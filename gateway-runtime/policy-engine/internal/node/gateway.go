@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -370,10 +369,9 @@ func (n *Node) publishCertificates() {
 			ends[name] = pair.Expires
 		}
 		troubles.closed = current.gateway.ClosedWith(current.secrets)
-		for source, reason := range current.failures {
-			troubles.failing = append(troubles.failing, FailingFile{source.Kind, source.Name, reason})
+		for _, source := range current.failures.Sources() {
+			troubles.failing = append(troubles.failing, FailingFile{source.Kind, source.Name, current.failures[source]})
 		}
-		slices.SortFunc(troubles.failing, FailingFile.compare)
 	}
 	n.expiries.Store(&ends)
 	n.troubles.Store(&troubles)
@@ -395,10 +393,6 @@ func (s GatewayStats) Obstacle() string {
 type listeningTroubles struct {
 	closed  []string
 	failing []FailingFile
-}
-
-func (f FailingFile) compare(other FailingFile) int {
-	return cmp.Or(cmp.Compare(f.Kind, other.Kind), cmp.Compare(f.Name, other.Name))
 }
 
 // missingSecrets says what a bundle's clusters name and the node does not have. Envoy would wait for it, and hold back all

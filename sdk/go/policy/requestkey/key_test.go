@@ -50,7 +50,7 @@ func TestNoKeyHasTheHashesOfAnother(t *testing.T) {
 	}
 }
 
-// TestTwoValuesAreCountedTogether: upstream may go by either of them, and whoever adds a new one each time is no new client.
+// TestTwoValuesAreCountedTogether: upstream may use either value, so a client that adds a random one must not get a new key.
 func TestTwoValuesAreCountedTogether(t *testing.T) {
 	for from, request := range map[string]func(values ...string) *v1alpha.RequestContext{
 		"query": func(values ...string) *v1alpha.RequestContext {
