@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ def fork(work: Callable[[], int], at_our_end: signal.Signals) -> int:
     pid = os.fork()
     if pid:
         return pid
+    gc.freeze()  # the child finalizes no garbage of this process: a gRPC channel among it would wait for ever for its threads
     status = FAULT_STATUS
     try:
         prctl.end_with_parent(at_our_end)
