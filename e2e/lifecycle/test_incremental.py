@@ -43,7 +43,7 @@ def build(project: PolicyProject, folder: Path) -> Build:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout
     *events, built = map(json.loads, done.stdout.splitlines())
-    return Build(built, [event["text"] for event in events], set(calls.read_text().split()))
+    return Build(built, [event["text"] for event in events if event["event"] == "step"], set(calls.read_text().split()))
 
 
 def test_python_policies_change_and_come_without_go_and_without_an_installation(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ def test_who_connects_after_the_stop_began_is_served_while_load_balancers_look_a
         gateway.deploy(api("late", upstream.url, CHAIN))
         gateway.process.terminate()
         with asking(f"{gateway.url}/late/x", keep_alive=False, clients=1) as clients:
-            eventually("a late client is served", lambda: clients.answered > 100)
+            eventually("the stop has begun", lambda: gateway.status()["state"] == "stopping")
+            before = clients.answered
+            eventually("a late client is served", lambda: clients.answered > before + 2)
             assert gateway.process.wait(30) == 0
     assert clients.lost == []

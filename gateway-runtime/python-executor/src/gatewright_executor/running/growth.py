@@ -45,6 +45,7 @@ class Growth(WokenThread):
         self, pool: WorkerPool, dispatch: Callable[[Execution], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
+        self.cpu_clock: Callable[[], float] = time.process_time
         self._pool = pool
         self._dispatch = dispatch
         self._full: set[Instance] = set()  # those that may grow, and have executions that wait
@@ -80,7 +81,7 @@ class Growth(WokenThread):
                 self.look(self._has_room())
 
     def _has_room(self) -> bool:
-        began, computed = self._clock(), time.process_time()
+        began, computed = self._clock(), self.cpu_clock()
         time.sleep(LOOK_SECONDS)
         took = max(LOOK_SECONDS, self._clock() - began)
-        return self._room.record(took - LOOK_SECONDS, (time.process_time() - computed) / took)
+        return self._room.record(took - LOOK_SECONDS, (self.cpu_clock() - computed) / took)
