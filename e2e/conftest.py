@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ssl
 import subprocess
@@ -16,6 +17,11 @@ from e2e.kit.places import MANIFEST, ROOT
 from e2e.kit.upstream import Upstream, echo
 
 pytest.register_assert_rewrite("e2e.edge.passing", "e2e.kit.conversation")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    with contextlib.suppress(ValueError):  # another component's tests have it too
+        parser.addoption("--update", action="store_true", help="rewrite pages with what came of what they say")
 
 
 @pytest.fixture(scope="session", autouse=True)

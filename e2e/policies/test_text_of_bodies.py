@@ -5,93 +5,26 @@ Each is read, passed or refused, in both directions: no policy fails (500), and 
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import pytest
 import yaml
 
-from e2e.kit.gateway import BUILD_SECONDS, Gateway, Json, api, attach, running
+from e2e.kit.gateway import BUILD_SECONDS, Gateway, api, attach, running
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Recorded, Reply, Upstream
+from e2e.policies.bodies import HIDE, JSON, MAIL, PAGE, POLICIES, SHAPES, XML, Shape, with_tables
 
-MAIL = "ada@example.org"
-SCHEMA: Json = {"propertyNames": {"pattern": "^.*$"}, "additionalProperties": {"maxLength": 99}}
-POLICIES: dict[str, Json] = {
-    "count-tokens": {},
-    "mask-pii-stream": {},
-    "pii-mask": {},
-    "redact-json-field": {"fields": ["mail"]},
-    "rewrite-json": {},
-    "soap-bridge": {"operation": "Get", "namespace": "urn:get"},
-    "transform-json": {"request": "@", "response": "@"},
-    "validate-request": {"schema": SCHEMA, "contentTypes": ["*/*"]},
-    "validate-response": {"schema": SCHEMA, "contentTypes": ["*/*"]},
-    "validate-upload": {"schema": SCHEMA},
-    "xml-json": {"request": "xml-to-json", "response": "json-to-xml"},
-}
-HIDE: dict[str, dict[str, tuple[str, ...]]] = {
-    "mask-pii-stream": {"response": ("application/json", "text/")},
-    "pii-mask": {"request": ("",), "response": ("",)},
-    "redact-json-field": {"response": ("application/json", "application/x-ndjson")},
-}
-"""In which direction a policy hides an address, and in which types; other types pass."""
-
-
-ENVELOPE = b"""\
-<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body><Got/></soap:Body></soap:Envelope>"""
-
-
-class Shape(NamedTuple):
-    content_type: bytes
-    body: bytes
-    encoding: str = ""
-
-
-JSON = f'{{"mail": "{MAIL}"}}'
-XML = f"<a><mail>{MAIL}</mail></a>"
-TEXTS = {b"application/json": JSON, b"application/xml": XML, b"text/plain": f'"mail": {MAIL}'}
-CHARSETS = {
-    **{name.decode(): name for name in (b"idna", b"punycode", b"undefined", b"utf-7", b"utf-16-le", b"base64")},
-    "long": b"x" * 5_000,
-    "no UTF-8": b"\xff",
-    "two": b"utf-8; charset=utf-7",
-}
-SHAPES = {
-    **{
-        f"{media_type.decode()}, charset {name}": Shape(media_type + b"; charset=" + charset, text.encode())
-        for media_type, text in TEXTS.items()
-        for name, charset in CHARSETS.items()
-    },
-    **{
-        f"{media_type.decode()} in {codec}": Shape(media_type, text.encode(codec))
-        for media_type, text in TEXTS.items()
-        for codec in ("utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "utf-32")
-    },
-    "XML that declares klingon": Shape(b"text/xml", f"<?xml version='1.0' encoding='klingon'?>{XML}".encode()),
-    "XML that declares utf-7": Shape(b"text/xml", f"<?xml version='1.0' encoding='utf-7'?>{XML}".encode()),
-    "bytes that are no UTF-8": Shape(b"application/json", b'{"mail": "ada@example.org", "a": "\xff"}'),
-    "half a pair": Shape(b"application/json", rb'{"mail": "ada@example.org", "a": "\ud83d"}'),
-    "half a pair in a name": Shape(b"application/json", rb'{"mail": "ada@example.org", "\ud83d": 1}'),
-    "half a pair in lines": Shape(b"application/x-ndjson", rb'{"mail": "ada@example.org", "\ud83d": "\ud83d"}' + b"\n"),
-    "half a pair in events": Shape(b"text/event-stream", rb'data: {"mail": "ada@example.org", "\ud83d": 1}' + b"\n\n"),
-    "lines that are no JSON": Shape(b"application/x-ndjson", b'{"a": 1}\n{"mail": "ada@example.org"\n'),
-    "a name twice": Shape(b"application/json", b'{"mail": "ada@example.org", "mail": 1}'),
-    "depth": Shape(b"application/json", b'{"a":' * 5_000 + b"1" + b"}" * 5_000),
-    "a form": Shape(b"application/x-www-form-urlencoded", b"mail=ada%40example.org&a=%ff&%ff=1"),
-    "gzip": Shape(b"application/json", gzip.compress(JSON.encode()), "gzip"),
-    "gzip that is none": Shape(b"application/json", JSON.encode(), "gzip"),
-    "an unknown encoding": Shape(b"application/json", JSON.encode(), "klingon"),
-    "no content type": Shape(b"", JSON.encode()),
-    "another type": Shape(b"application/octet-stream", JSON.encode()),
-    "several parts": Shape(b"multipart/form-data; boundary=b", f"--b\r\n\r\n{MAIL}\r\n--b--\r\n".encode()),
-    "a type that is none": Shape(b"\xff/json", JSON.encode()),
-}
+PLAIN = Reply(200, [("content-type", "application/json")], b'{"a": 1}')
+ENVELOPE = Reply(
+    200,
+    [("content-type", "text/xml")],
+    b"<soap:Envelope xmlns:soap='http://schemas.xmlsoap.org/soap/envelope/'><soap:Body><Got/></soap:Body></soap:Envelope>",
+)
 
 
 @pytest.fixture(scope="module")
@@ -121,46 +54,151 @@ def leaks(policy: str, direction: str, shape: Shape, body: bytes) -> bool:
     return is_read and any(MAIL.encode(codec) in body for codec in codecs)
 
 
+class Trials:
+    """What comes of each shape, by policy, each tried once."""
+
+    def __init__(self, gateway: Gateway, upstream: Upstream) -> None:
+        self._gateway, self._upstream = gateway, upstream
+        self.wrong: dict[tuple[str, str, str], object] = {}
+        self.requests, self.responses = cache(self._requests), cache(self._responses)
+
+    def _client(self, policy: str) -> httpx.Client:
+        return httpx.Client(base_url=f"{self._gateway.url}/{policy}", timeout=30)
+
+    def _requests(self, policy: str) -> dict[str, str]:
+        reply = ENVELOPE if policy == "soap-bridge" else PLAIN
+        self._upstream.reply = lambda _: reply
+        outcomes = {}
+        with self._client(policy) as client:
+            for name, shape in SHAPES.items():
+                self._upstream.received.clear()
+                answer = client.post("/x", headers=headers_of(shape), content=shape.body)
+                bodies = [request.body for request in self._upstream.received]
+                has_leaked = any(leaks(policy, "request", shape, body) for body in bodies)
+                if answer.status_code not in {200, 400, 413, 415} or b"" in bodies or has_leaked:
+                    self.wrong["request", policy, name] = answer.status_code, answer.text, bodies
+                is_refused = answer.status_code != 200
+                outcomes[name] = str(answer.status_code) if is_refused else outcome_of(shape, bodies[0])
+        return outcomes
+
+    def _responses(self, policy: str) -> dict[str, str]:
+        outcomes = {}
+        with self._client(policy) as client:
+            for name, shape in SHAPES.items():
+                self._upstream.reply = answer_of(shape)
+                status, got, is_whole = response_of(client)
+                if status not in {200, 206, 502} or got == b"" or leaks(policy, "response", shape, got):
+                    self.wrong["response", policy, name] = status, got
+                came = outcome_of(shape, got) if is_whole else "cut off"
+                outcomes[name] = came if status < 300 else str(status)
+        return outcomes
+
+
+def outcome_of(shape: Shape, body: bytes) -> str:
+    return "as it came" if body == shape.body else "read"
+
+
+@pytest.fixture(scope="module")
+def trials(gateway: Gateway, recording_upstream: Upstream) -> Trials:
+    return Trials(gateway, recording_upstream)
+
+
+@pytest.mark.usefixtures("upstream")
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_request_is_read_passed_or_refused(gateway: Gateway, upstream: Upstream, policy: str) -> None:
-    upstream.reply = lambda _: Reply(200, [("content-type", "text/xml")], ENVELOPE)
-    wrong = {}
+def test_a_request_is_read_passed_or_refused(trials: Trials, policy: str) -> None:
+    assert trials.requests(policy)
+    assert {key: what for key, what in trials.wrong.items() if key[:2] == ("request", policy)} == {}
+
+
+@pytest.mark.usefixtures("upstream")
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_response_is_read_passed_or_refused(trials: Trials, policy: str) -> None:
+    assert trials.responses(policy)
+    assert {key: what for key, what in trials.wrong.items() if key[:2] == ("response", policy)} == {}
+
+
+@pytest.mark.usefixtures("upstream")
+def test_the_page_says_what_comes_of_each(trials: Trials, request: pytest.FixtureRequest) -> None:
+    outcomes = {
+        "request": {policy: trials.requests(policy) for policy in POLICIES},
+        "response": {policy: trials.responses(policy) for policy in POLICIES},
+    }
+    made = with_tables(PAGE.read_text(), outcomes)
+    if request.config.getoption("--update"):
+        PAGE.write_text(made)
+    assert PAGE.read_text() == made, "pytest --update writes it anew"
+
+
+def reads_responses(policy: str) -> bool:
+    modes = yaml.safe_load((folder_of(policy) / "policy-definition.yaml").read_text())["processingMode"]
+    return "responseBodyMode" in modes and modes["responseBodyMode"] != "SKIP"
+
+
+WHOLE = {
+    b"application/json": JSON.encode(),
+    b"application/xml": XML.encode(),
+    b"application/x-ndjson": f"{JSON}\n".encode(),
+    b"text/csv": f"name,mail\nada,{MAIL}\n".encode(),
+}
+
+
+@pytest.mark.parametrize("policy", [policy for policy in POLICIES if reads_responses(policy)])
+@pytest.mark.parametrize("asked", ["bytes=0-0,1-", "bytes=0-12", "bytes=12-", "lines=1-2"])
+def test_no_range_passes_a_policy_by(gateway: Gateway, upstream: Upstream, policy: str, asked: str) -> None:
+    """An upstream that serves ranges is asked for the whole; one that sends a part all the same is not believed."""
+    asks = {"range": asked, "if-range": '"v1"'}
     with httpx.Client(base_url=f"{gateway.url}/{policy}", timeout=30) as client:
-        for name, shape in SHAPES.items():
+        for media_type in WHOLE:
+            upstream.reply = range_server(media_type)
             upstream.received.clear()
-            answer = client.post("/x", headers=headers_of(shape), content=shape.body)
-            bodies = [request.body for request in upstream.received]
-            has_leaked = any(leaks(policy, "request", shape, body) for body in bodies)
-            if answer.status_code not in {200, 400, 413, 415} or b"" in bodies or has_leaked:
-                wrong[name] = answer.status_code, answer.text, bodies
-    assert wrong == {}
+            answer = client.get("/x", headers=asks)
+            (request,) = upstream.received
+            assert [request.value(name) for name in asks] == [None, None]
+            assert answer.status_code in {200, 502}
+            assert "accept-ranges" not in answer.headers
+            assert not leaks(policy, "response", Shape(media_type, b""), answer.content)
+            upstream.reply = range_server(media_type, always=True)
+            assert client.get("/x").status_code == 502
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_response_is_read_passed_or_refused(gateway: Gateway, upstream: Upstream, policy: str) -> None:
-    wrong = {}
-    with httpx.Client(base_url=f"{gateway.url}/{policy}", timeout=30) as client:
-        for name, shape in SHAPES.items():
-            upstream.reply = answer_of(shape)
-            status, got = response_of(client)
-            if status not in {200, 502} or got == b"" or leaks(policy, "response", shape, got):
-                wrong[name] = status, got
-    assert wrong == {}
+def range_server(media_type: bytes, *, always: bool = False) -> Callable[[Recorded], Reply]:
+    """An upstream that serves ranges of a document: where one is asked for, or always."""
+    whole = WHOLE[media_type]
+    headers = [(b"content-type", media_type), (b"accept-ranges", b"bytes"), (b"etag", b'"v1"')]
+    part = [*headers, (b"content-range", f"bytes 1-{len(whole) - 1}/{len(whole)}".encode())]
+
+    def reply(request: Recorded) -> Reply:
+        if always or request.value("range"):
+            return Reply(206, part, whole[1:])
+        return Reply(200, headers, whole)
+
+    return reply
 
 
-def response_of(client: httpx.Client) -> tuple[int, bytes]:
-    """The status, and as much of the body as comes: what is refused once a part of it has passed is cut off."""
+def response_of(client: httpx.Client) -> tuple[int, bytes, bool]:
+    """The status, as much of the body as comes, and whether that is all.
+
+    What is refused once a part of it has passed is cut off.
+    """
     got = b""
-    with client.stream("POST", "/x", json={}) as answer, contextlib.suppress(httpx.RemoteProtocolError):
-        for chunk in answer.iter_raw():
-            got += chunk
-    return answer.status_code, got
+    with client.stream("POST", "/x", json={}) as answer:
+        try:
+            for chunk in answer.iter_raw():
+                got += chunk
+        except httpx.RemoteProtocolError:
+            return answer.status_code, got, False
+    return answer.status_code, got, True
 
 
 def headers_of(shape: Shape) -> list[tuple[bytes, bytes]]:
-    named = [(b"content-type", shape.content_type), (b"content-encoding", shape.encoding.encode())]
+    named = [
+        (b"content-type", shape.content_type),
+        (b"content-encoding", shape.encoding.encode()),
+        (b"content-range", shape.content_range.encode()),
+    ]
     return [(name, value) for name, value in named if value]
 
 
 def answer_of(shape: Shape) -> Callable[[Recorded], Reply]:
-    return lambda _: Reply(200, headers_of(shape), shape.body)
+    status = 206 if shape.content_range else 200
+    return lambda _: Reply(status, headers_of(shape), shape.body)

@@ -183,7 +183,7 @@ def too_large(size: int) -> FailedError:
 
 def on_request(ctx: RequestContext, params: Json) -> RequestAction:
     try:
-        made = transformed(ctx.headers, ctx.body, ctx.prepared.get("request"), params)
+        made = transformed(ctx.headers, ctx.body, ctx.prepared.get("request"), params.get("otherTypes", "pass"))
     except OtherTypeError:
         return problem(415, "expected a body of JSON")
     except FailedError as error:
@@ -196,7 +196,7 @@ def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
     if not {str(ctx.status_code), f"{ctx.status_code // 100}XX"} & {*params["statuses"]}:
         return None
     try:
-        made = transformed(ctx.headers, ctx.body, ctx.prepared.get("response"), params)
+        made = transformed(ctx.headers, ctx.body, ctx.prepared.get("response"), params.get("otherTypes", "refuse"))
     except (OtherTypeError, FailedError) as error:
         log.warning("a response with status %d cannot be transformed: %s", ctx.status_code, error or "its type")
         is_passed = isinstance(error, FailedError) and params["onFailure"] == "pass"
@@ -204,7 +204,7 @@ def on_response(ctx: ResponseContext, params: Json) -> ResponseAction:
     return None if made is None else UpstreamResponseModifications(set_headers=JSON, remove_headers=DIGESTS, body=made)
 
 
-def transformed(headers: Headers, body: bytes | None, by: Transformation | None, params: Json) -> bytes | None:
+def transformed(headers: Headers, body: bytes | None, by: Transformation | None, other_types: str) -> bytes | None:
     """None: it stays as it is."""
     if not body or by is None:
         return None
@@ -212,7 +212,7 @@ def transformed(headers: Headers, body: bytes | None, by: Transformation | None,
     media_type = "".join(lines[:1]).partition(";")[0].strip().lower()
     if len(lines) == 1 and media_type.endswith(("/json", "+json")):
         return by.of(body)
-    if params["otherTypes"] == "pass" and len(lines) < 2:
+    if other_types == "pass" and len(lines) < 2:
         return None
     raise OtherTypeError
 

@@ -13,7 +13,6 @@ policy = testing.load_policy(__file__)
 DEFAULTS: dict[str, Any] = {
     "statuses": ["2XX"],
     "onFailure": "refuse",
-    "otherTypes": "pass",
     "maxDepth": 64,
     "maxBytes": 1 << 20,
 }
@@ -146,8 +145,9 @@ def test_responses(caplog: pytest.LogCaptureFixture) -> None:
     assert answered(b'{"a": 1}').body == b"1"
     assert answered(b'{"a": 1}', 404) is None
     assert answered(b'{"a": 1}', 404, statuses=["404"]).body == b"1"
-    assert answered(b"x", headers={"content-type": "text/html"}) is None
-    assert answered(b"x", headers={"content-type": "text/html"}, otherTypes="refuse").status_code == 502
+    assert answered(b"x", headers={"content-type": "text/html"}, otherTypes="pass") is None
+    assert answered(b"x", headers={"content-type": "text/html"}).status_code == 502
+    assert answered(b"x", headers={}).status_code == 502
     with caplog.at_level(logging.WARNING):
         refused = answered(b"{")
     assert json.loads(refused.body)["detail"] == "upstream's answer cannot be transformed"

@@ -11,6 +11,7 @@ from e2e.kit.conversation import Exchange, came
 
 BODY = bytes(range(256)) * 800
 STREAMS = "python-streams"
+ALL = "200, the whole"
 
 
 @row("A body each way, 200 KB, with its length", {STREAMS: "without its length"})
@@ -121,15 +122,19 @@ async def empty_answers(way: Way) -> str:
     return PASSES
 
 
-@row("Ranges: `Range`, `If-Range`, 206")
+@row("Ranges: `Range`, `If-Range`, 206", {BUFFERS: ALL, STREAMS: ALL})
 async def ranges(way: Way) -> str:
     async with way.connect() as connection:
         asks = [("range", "bytes=2-4"), ("if-range", '"a"')]
         asking, coming = await way.ask(connection, "GET", asks, last=True)
         asked, head = await coming.arrived()
-        if (head.value("range"), head.value("if-range")) != ("bytes=2-4", '"a"'):
-            await asked.answer(200, [("content-length", "0")], last=True)
-            return "the range is taken away"
+        if (head.value("range"), head.value("if-range")) == (None, None):
+            await asked.answer(200, [("content-length", "10"), ("accept-ranges", "bytes")])
+            await whole(asked, b"abcdefghij")
+            answer = await asking.expect("response")
+            assert (answer.status, answer.value("accept-ranges"), (await asking.rest())[0]) == (200, None, b"abcdefghij")
+            return ALL
+        assert (head.value("range"), head.value("if-range")) == ("bytes=2-4", '"a"')
         part = [("content-range", "bytes 2-4/10"), ("content-length", "3"), ("etag", '"a"')]
         await asked.answer(206, part)
         await whole(asked, b"cde")

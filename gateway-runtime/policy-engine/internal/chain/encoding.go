@@ -3,7 +3,6 @@ package chain
 import (
 	"errors"
 	"io"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -56,10 +55,6 @@ func (m *message) codings(what string) ([]contentcoding.Coding, *v1alpha.Failure
 	codings, err := contentcoding.ParseCodings(m.headers.view.Values("content-encoding"))
 	if err != nil {
 		return nil, v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", what, err)
-	}
-	if m.status == http.StatusPartialContent || m.headers.view.Has("content-range") {
-		return nil, v1alpha.Failf(v1alpha.ClassBadBody, "%s body: expected all of it, got a range of what %s has made: that cannot be decoded",
-			what, contentcoding.Format(codings))
 	}
 	return codings, nil
 }
@@ -155,11 +150,11 @@ func (m *message) varies() {
 // upstreamAccepts is the accept-encoding that the request goes upstream with where a policy reads the response.
 //
 // It is identity, which costs nobody anything, unless the API wants responses encoded or the client accepts no other;
-// then it is what the client accepts and the gateway decodes. A range of an encoded body cannot be decoded.
+// then it is what the client accepts and the gateway decodes.
 func (x *exchange) upstreamAccepts() string {
 	accepted := contentcoding.ParseAccepted(x.request.headers.view.Values("accept-encoding"))
 	switch {
-	case x.refusesEncoded(), x.request.headers.view.Has("range"):
+	case x.refusesEncoded():
 		return identity
 	case x.chain.spec.EncodedResponses, !accepted.Identity():
 		return accepted.Decodable()
@@ -247,8 +242,14 @@ type decoding struct {
 // decodingFor makes what decodes the body for the policy; nil if it has no codings, or the policy wants it with them.
 func (m *message) decodingFor(s *stage) (*decoding, *v1alpha.Failure) {
 	mode, coding := s.step.settings.Mode, m.coding()
+	if passesEncoded(mode) {
+		return nil, nil
+	}
+	if m.isPart() {
+		return nil, partOfBody(m.direction.String(), m)
+	}
 	switch {
-	case coding == "" || passesEncoded(mode):
+	case coding == "":
 		return nil, nil
 	case refusesEncoded(mode):
 		return nil, encodedBody(m.direction, coding)

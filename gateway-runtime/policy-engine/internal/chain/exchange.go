@@ -239,6 +239,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 	x.request.syncContentLength()
 	if x.readsResponse() {
 		x.request.headers.set("accept-encoding", x.upstreamAccepts())
+		x.askForWhole()
 	}
 	changes := Changes{Analytics: x.analytics, Upstream: x.upstream, Identity: x.newIdentity()}
 	x.analytics = nil

@@ -97,9 +97,12 @@ func (m *message) exceeds(limit int64) bool {
 	return m.body.size > limit || !m.replaced && m.declared > limit
 }
 
-// bodyFor is the body as the policy is given it, nil if there is none, or why it is not: the body has a content encoding
-// that the policy refuses or that cannot be decoded, is too large, or does not fit the budget.
+// bodyFor is the body as the policy is given it, nil if there is none, or why it is not: the body is a range of one, has a
+// content encoding that the policy refuses or that cannot be decoded, is too large, or does not fit the budget.
 func (m *message) bodyFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
+	if m.isPart() && m.exceeds(0) && !passesEncoded(i.settings.Mode) {
+		return nil, partOfBody(what, m)
+	}
 	if coding := m.encoding(); coding != "" && !passesEncoded(i.settings.Mode) {
 		if refusesEncoded(i.settings.Mode) {
 			return nil, encodedBody(m.direction, coding)

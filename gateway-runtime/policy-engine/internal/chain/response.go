@@ -252,6 +252,9 @@ func (x *exchange) sendResponse(ctx context.Context) error {
 		x.encodeResponse()
 		x.response.syncContentLength()
 	}
+	if x.readsResponse() {
+		x.response.withdrawRanges()
+	}
 	if x.status != x.response.status {
 		changes.Status = x.status
 	}

@@ -262,6 +262,7 @@ func (t *turns) next() *shadowTask {
 const (
 	noRoomAtAll     = "too many executions of shadow attachments wait or are under way on this node"
 	noBody          = "the exchange ended before its body had come"
+	onlyPart        = "a range of the response came; with this policy in place upstream is asked for the whole"
 	noMemory        = "there is no room for its copy of the body: those of all shadow attachments together may take a quarter of --body-memory"
 	noOther         = "the exchange ended before the policy that it is compared with had"
 	requestSkipped  = "its request phase was skipped"

@@ -26,7 +26,12 @@ var errExchangeOver = errors.New("the exchange is over")
 
 // copyBody gives the task a copy of what there is of the body, and of what comes.
 func (t *shadowTask) copyBody(ctx context.Context, x *exchange, from, to *message) {
-	limit := t.run.shadow.settings.MaxBodyBytes
+	settings := &t.run.shadow.settings
+	limit := settings.MaxBodyBytes
+	if from.direction == Response && from.isPart() && !passesEncoded(settings.Mode) {
+		t.skip = onlyPart
+		return
+	}
 	if from.exceeds(limit) {
 		to.declared = max(from.declared, from.body.size) // which it fails by
 		return

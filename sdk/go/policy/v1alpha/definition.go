@@ -19,8 +19,8 @@ type BodyMode string
 
 // EncodedBodies says what becomes of a body that a policy wants and that has a content encoding other than identity.
 // DECODE, the default: the policy is given it decoded, without the headers content-encoding and content-length; one that
-// is not gzip, deflate, br or zstd, or not whole, fails with ClassBadBody. PASS: it is given as it is. REFUSE: the
-// execution fails with ClassBadBody.
+// is not gzip, deflate, br or zstd, or not whole, fails with ClassBadBody. PASS: it is given as it is, a range of a body
+// (RFC 9110, 14) too, which fails with ClassBadBody otherwise. REFUSE: the execution fails with ClassBadBody.
 type EncodedBodies string
 
 // The modes.

@@ -18,7 +18,7 @@ const (
 	ClassException    FailureClass = "exception"
 	ClassBadAction    FailureClass = "badAction"
 	ClassBodyTooLarge FailureClass = "bodyTooLarge"
-	ClassBadBody      FailureClass = "badBody" // a body that the policy wants cannot be decoded, or may not be encoded
+	ClassBadBody      FailureClass = "badBody" // a body that the policy wants cannot be decoded, may not be encoded, or is a part of one
 )
 
 // FailureClasses lists them all.
