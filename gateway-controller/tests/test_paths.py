@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 
 import pytest
 from gatewright.path_params import path_params_in
-from gatewright_controller.paths import PathIndex, PathSyntaxError, check_context, context_of, parse_path
+from gatewright_controller.paths import PathIndex, PathSyntaxError, PathTemplate, check_context, context_of, parse_path
 from gatewright_controller.translate.envoy import PathMatch
 from gatewright_controller.translate.routes import path_match
 from hypothesis import given
@@ -61,7 +61,9 @@ def test_routes_stay_under_their_context_on_a_segment_boundary(template: str, pa
         assert path == "/orders.v1" or path.startswith("/orders.v1/")
 
 
-PARAMS = json.loads((Path(__file__).parents[2] / "conformance" / "path_params.json").read_text("utf-8"))
+CONFORMANCE = Path(__file__).parents[2] / "conformance"
+PARAMS = json.loads((CONFORMANCE / "path_params.json").read_text("utf-8"))
+VIEWS = json.loads((CONFORMANCE / "request_views.json").read_text("utf-8"))["paths"]
 PARTS = st.sampled_from(["a", "b", "%3A", ":", "%2F", "a%20b", "%", "x.y", "caf%c3%a9", "", "{x}"])
 WRITTEN = st.sampled_from(["a", "b", "{x}", "{y}", "a:b", "caf%C3%A9", "{z-1}"])
 
@@ -71,6 +73,20 @@ def test_a_path_has_parameters_where_its_route_takes_it(case: dict[str, Any]) ->
     """conformance/path_params.json says of each path which parameters it has, or that it meets no such route."""
     match = path_match(case["context"], parse_path(case["template"]))
     assert matches(match, case["path"]) is (case["params"] is not None)
+
+
+def literal(path: str) -> PathTemplate | None:
+    try:
+        return parse_path(path)
+    except PathSyntaxError:
+        return None
+
+
+@pytest.mark.parametrize("view", [view for view in VIEWS if literal(view["path"])], ids=lambda view: view["raw"])
+def test_the_route_of_a_path_takes_all_that_policies_see_as_that_path(view: dict[str, Any]) -> None:
+    """conformance/request_views.json says which paths policies see as one."""
+    raw = view["raw"] if view["path"].endswith("/") else view["raw"].removesuffix("/")
+    assert matches(path_match("/", parse_path(view["path"])), raw)
 
 
 @given(

@@ -166,7 +166,7 @@ class Scheme:
 
     def message(self, ctx: RequestContext, timestamp: str) -> bytes:
         """What is signed of a request."""
-        text = {"timestamp": timestamp, "method": ctx.method, "path": ctx.path, "query": ctx.query}
+        text = {"timestamp": timestamp, "method": ctx.method, "path": ctx.raw_path, "query": ctx.query}
         head = FIELD.sub(lambda found: text[found[1]], self.template.removesuffix("{body}"))
         return head.encode("utf-8", "surrogateescape") + (ctx.body or b"")
 

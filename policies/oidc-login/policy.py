@@ -385,7 +385,7 @@ class Gate:
         if ctx.method != "GET" or not navigates or "text/html" not in ctx.headers.get("accept", ""):
             raise RefusedError(401, "Unauthorized", "a login is needed, which a page of this host leads to")
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-        asked = ctx.path + (f"?{ctx.query}" if ctx.query else "")
+        asked = ctx.raw_path + (f"?{ctx.query}" if ctx.query else "")
         login = {"state": state, "nonce": nonce, "verifier": verifier, "asked": asked}
         sealed = self.seal.close("login", {**login, "until": clock.now() + LOGIN_SECONDS})
         if len(sealed) > CHUNK:

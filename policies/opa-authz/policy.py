@@ -18,7 +18,6 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 import aiohttp
 from sdk.metrics import Counter
@@ -144,12 +143,12 @@ def input_of(ctx: RequestContext, params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "method": ctx.method,
         "path": ctx.path,
-        "path_segments": [unquote(segment) for segment in ctx.path.strip("/").split("/") if segment],
+        "path_segments": ctx.path_segments,
         "query": {name: ctx.query_params.get_all(name) for name in ctx.query_params},
         "headers": {
             name.lower(): ",".join(ctx.headers.get_all(name)) for name in params["headers"] if name in ctx.headers
         },
-        "host": _without_port(ctx.authority).lower(),
+        "host": ctx.host,
         "scheme": ctx.scheme,
         "client_ip": _without_port(ctx.client_address),
         "peer": _peer(ctx.peer),

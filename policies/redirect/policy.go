@@ -32,7 +32,7 @@ func GetPolicy(_ v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy, error
 // OnRequest answers with the address.
 func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	location := p.to
-	if rest, found := strings.CutPrefix(req.Path, p.prefix); p.prefix != "" && found && strings.HasPrefix(rest, "/") {
+	if rest, found := strings.CutPrefix(req.RawPath, p.prefix); p.prefix != "" && found && strings.HasPrefix(rest, "/") {
 		// what clients write begins with one slash, so that it is a path below "to" and never a host (browsers read \ as /)
 		location = strings.TrimRight(p.to, "/") + "/" + strings.TrimLeft(rest, `/\`)
 	}

@@ -18,7 +18,7 @@ func location(t *testing.T, params, path, query string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	action, err := policy.OnRequest(t.Context(), &v1alpha.RequestContext{Path: path, Query: query})
+	action, err := policy.OnRequest(t.Context(), &v1alpha.RequestContext{RawPath: path, Query: query})
 	if err != nil {
 		t.Fatal(err)
 	}

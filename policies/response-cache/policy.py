@@ -98,7 +98,7 @@ def prepare(params: dict[str, Any], metadata: PolicyMetadata) -> Cache:
 
 
 async def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction:
-    key = key_of(ctx, ctx.path, ctx.query)
+    key = key_of(ctx, ctx.raw_path, ctx.query)
     ctx.metadata.pop(NOTE, None)  # nobody but this policy has a say in it
     if "purge" in params and params["purge"]["header"] in ctx.headers:
         return await purged(ctx, key, params["purge"])
@@ -276,7 +276,7 @@ async def keep(cache: Cache, ctx: ResponseContext, note: Mapping[str, Any], para
     if (note["known"] or is_known(request)) and not for_all:
         return "known-client"
     values = values_of(request.headers, list(names))  # as policies behind this one have left them
-    is_another = request.method != "GET" or key_of(request, request.path, request.query) != note["key"]
+    is_another = request.method != "GET" or key_of(request, request.raw_path, request.query) != note["key"]
     if is_another or any(values.get(name) != note["values"].get(name) for name in names):
         return "request-changed"
     age = age_of(ctx.headers)
@@ -374,7 +374,7 @@ def age_of(headers: Headers) -> int | None:
 def others_of(ctx: ResponseContext) -> list[str]:
     """The keys of what an unsafe method says that it has changed, of the same origin (RFC 9111, 4.4)."""
     request = ctx.request
-    base = f"{request.scheme}://{request.authority}{request.path}"
+    base = f"{request.scheme}://{request.authority}{request.raw_path}"
     found = []
     for name in ("location", "content-location"):
         for line in ctx.headers.get_all(name):

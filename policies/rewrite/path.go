@@ -175,7 +175,7 @@ func checkPath(below string) error {
 
 // belowContext is the path without the API's context.
 func belowContext(req *v1alpha.RequestContext) string {
-	return strings.TrimPrefix(req.Path, strings.TrimSuffix(req.APIContext, "/"))
+	return strings.TrimPrefix(req.RawPath, strings.TrimSuffix(req.APIContext, "/"))
 }
 
 func underContext(req *v1alpha.RequestContext, below string) string {

@@ -13,7 +13,7 @@ var _ v1alpha.Factory = rewrite.GetPolicy
 
 func request(context, below, query string) *v1alpha.RequestContext {
 	return &v1alpha.RequestContext{
-		Method: "GET", Path: strings.TrimSuffix(context, "/") + below, Query: query, APIContext: context, APIName: "shop",
+		Method: "GET", RawPath: strings.TrimSuffix(context, "/") + below, Query: query, APIContext: context, APIName: "shop",
 		Headers: v1alpha.Headers{}, Metadata: &v1alpha.ExchangeMetadata{},
 	}
 }
@@ -32,7 +32,7 @@ func rewritten(t *testing.T, params string, req *v1alpha.RequestContext) string 
 	if answer, ok := action.(*v1alpha.ImmediateResponse); ok {
 		return fmt.Sprint(answer.StatusCode)
 	}
-	changes, path, query := action.(*v1alpha.UpstreamRequestModifications), req.Path, req.Query
+	changes, path, query := action.(*v1alpha.UpstreamRequestModifications), req.RawPath, req.Query
 	if changes.Path != nil {
 		path = *changes.Path
 	}

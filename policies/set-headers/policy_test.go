@@ -57,7 +57,7 @@ func TestEachPlaceholder(t *testing.T) {
 		"${api.operation}":                    "GET /items/{id}",
 		"${identity.subject} of ${identity.issuer} by ${identity.method}": "ann of https://id.example by jwt",
 		"${path.id}":                  "a%0Ab",
-		"${query.q}":                  "a b",
+		"${query.q}":                  "a b, c",
 		"${query.x}":                  "%0D%0Ax-evil: 1",
 		"${header.X-Many}":            "a, b",
 		"$${path.id} for 5$":          "${path.id} for 5$",
@@ -124,7 +124,7 @@ func TestTheResponseHasValuesOfTheRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := action.(*v1alpha.UpstreamResponseModifications).Headers
-	want := v1alpha.HeaderModifications{Remove: []string{"server"}, Append: []v1alpha.Header{{Name: "set-cookie", Value: "seen=a b"}}}
+	want := v1alpha.HeaderModifications{Remove: []string{"server"}, Append: []v1alpha.Header{{Name: "set-cookie", Value: "seen=a b, c"}}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("expected %+v, got %+v", want, got)
 	}

@@ -21,3 +21,13 @@ decision := {"allow": true, "headers": {"x-role": "reader"}, "identity": {"subje
 } else := {"allow": false, "status": 402, "headers": {"x-reason": "tier"}, "body": {"error": "Gold customers alone."}} if {
 	input.method == "POST"
 }
+
+# What it sees of a request.
+view := {"allow": true, "headers": {"x-opa": json.marshal({
+	"path": input.path,
+	"segments": input.path_segments,
+	"host": input.host,
+	"client": input.client_ip,
+	"header": split(input.headers["x-many"], ","),
+	"parameter": input.query.a,
+})}}

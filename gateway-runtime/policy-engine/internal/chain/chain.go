@@ -24,6 +24,7 @@ type Spec struct {
 	Observer        Observer      // nil: there is none
 	Shadows         *Shadows      // what shadow attachments may take; nil: what one chain's may
 
+	StrictPaths      bool // a slash at the end makes no other path
 	EncodedResponses bool // upstream may encode responses that policies read, as the client accepts; else it is asked not to
 }
 
@@ -36,6 +37,7 @@ type Chain struct {
 
 	exchanges ExchangeObserver
 	template  pathTemplate
+	spelling  pathSpelling
 	all       []*Instance // with those of shadow attachments, in whose place spec.Instances has one that does nothing
 
 	beside       *Chain // what copies of its exchanges see of it: with the budget of shadow attachments; nil: there are none
@@ -68,6 +70,7 @@ func New(spec Spec) (*Chain, error) {
 		ResponseHeaderMode: v1alpha.HeaderSkip, ResponseBodyMode: v1alpha.BodySkip,
 	}}
 	c.all, c.template = spec.Instances, newPathTemplate(spec.Context, spec.Operation)
+	c.spelling = newPathSpelling(spec.StrictPaths, spec.Operation)
 	for _, instance := range spec.Instances {
 		if err := c.mergeMode(instance); err != nil {
 			return nil, fmt.Errorf("chain %s: policy %s: %w", spec.ID, instance.name, err)

@@ -148,7 +148,7 @@ func (x *exchange) release() {
 
 func (x *exchange) requestContext() *v1alpha.RequestContext {
 	return &v1alpha.RequestContext{
-		RequestID: x.head.RequestID, Method: x.method, Path: x.path, Query: x.query, Scheme: x.head.Scheme,
+		RequestID: x.head.RequestID, Method: x.method, Path: x.chain.spelling.of(x.path), RawPath: x.path, Query: x.query, Scheme: x.head.Scheme,
 		Authority: x.authority, ClientAddress: x.head.ClientAddress, Peer: x.head.Peer, Upstream: x.upstream, APIName: x.chain.spec.API,
 		APIContext: x.chain.spec.Context, APIVersion: x.chain.spec.APIVersion, Operation: x.chain.spec.Operation, PathParams: x.pathParams,
 		Headers: x.request.headers.view, HasBody: x.request.hasBody, Metadata: &x.metadata,

@@ -17,6 +17,11 @@ func NewPathTemplate(context, operation string) PathTemplate {
 	return newPathTemplate(context, operation)
 }
 
+// SpellPath is the path in its one spelling.
+func SpellPath(strict bool, operation, path string) string {
+	return newPathSpelling(strict, operation).of(path)
+}
+
 // PathParamsOf are the parameters in a path.
 func PathParamsOf(t PathTemplate, path string) v1alpha.PathParams { return t.in(path) }
 

@@ -176,7 +176,7 @@ func (x *exchange) runOf(s *shadow) *shadowRun {
 		}
 	}
 	x.chain.use.active.Add(1) // until it ends
-	run := &shadowRun{shadow: s, chain: x.chain, exchange: exchange{chain: x.chain.beside, head: x.head, grpc: x.grpc}}
+	run := &shadowRun{shadow: s, chain: x.chain, exchange: exchange{chain: x.chain.beside, head: x.head, grpc: x.grpc, pathParams: x.pathParams}}
 	if x.watched != nil {
 		run.watcher = x.watched.Watcher
 	}
@@ -212,7 +212,7 @@ func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 func (m *message) withoutBody(beside *Chain) message {
 	return message{
 		direction: m.direction, headers: m.headers.shared(), delivered: m.delivered, bodiless: m.bodiless, declared: m.declared, status: m.status,
-		ended: m.ended, body: body{budget: beside.spec.Bodies},
+		hasBody: m.hasBody, ended: m.ended, body: body{budget: beside.spec.Bodies},
 	}
 }
 

@@ -125,7 +125,7 @@ func (t *transcript) runWith(ctx context.Context, test *testing.T, instances ...
 	test.Helper()
 	c, err := chain.New(chain.Spec{
 		ID: "c1", API: "orders", APIVersion: "v1", Context: "/orders", Operation: "GET /{id}", Upstreams: []string{"canary", "main"}, Instances: instances, Observer: &t.observer,
-		EncodedResponses: t.encodes, RequestLimit: t.limit, Shadows: t.shadows, Bodies: t.bodies,
+		EncodedResponses: t.encodes, RequestLimit: t.limit, Shadows: t.shadows, Bodies: t.bodies, StrictPaths: true,
 	})
 	if err != nil {
 		test.Fatal(err)

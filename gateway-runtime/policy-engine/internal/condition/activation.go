@@ -33,6 +33,8 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		return types.String(a.request.Method), true
 	case path:
 		return types.String(a.request.Path), true
+	case pathSegments:
+		return listOf(a.request.PathSegments()), true
 	case headers:
 		return &a.headers, true
 	case query:
@@ -42,7 +44,7 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	case pathParams:
 		return &a.params, true
 	case host:
-		return types.String(hostOf(a.request.Authority)), true
+		return types.String(a.request.Host()), true
 	case scheme:
 		return types.String(a.request.Scheme), true
 	case clientIP:
@@ -76,15 +78,6 @@ func (a *activation) resolvePeer(name string) (any, bool) {
 		return listOf(peer.IPAddresses), true
 	}
 	return nil, false
-}
-
-// hostOf is the authority without its port, in lower case; an IPv6 address without its brackets.
-func hostOf(authority string) string {
-	name := authority
-	if alone, _, err := net.SplitHostPort(authority); err == nil {
-		name = alone
-	}
-	return strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(name, "["), "]"))
 }
 
 // ipOf is the address without its port; "" where there is none.

@@ -13,27 +13,28 @@ import (
 
 // The variables.
 const (
-	method     = "request.method"
-	path       = "request.path"
-	query      = "request.query"
-	headers    = "request.headers"
-	pathParams = "request.path_params"
-	host       = "request.host"
-	scheme     = "request.scheme"
-	clientIP   = "request.client_ip"
-	subject    = "request.peer.subject"
-	issuer     = "request.peer.issuer"
-	dnsNames   = "request.peer.dns_names"
-	uris       = "request.peer.uris"
-	emails     = "request.peer.email_addresses"
-	ips        = "request.peer.ip_addresses"
-	prints     = "request.peer.fingerprint"
-	metadata   = "metadata"
-	lowerASCII = "lowerAscii"
+	method       = "request.method"
+	path         = "request.path"
+	pathSegments = "request.path_segments"
+	query        = "request.query"
+	headers      = "request.headers"
+	pathParams   = "request.path_params"
+	host         = "request.host"
+	scheme       = "request.scheme"
+	clientIP     = "request.client_ip"
+	subject      = "request.peer.subject"
+	issuer       = "request.peer.issuer"
+	dnsNames     = "request.peer.dns_names"
+	uris         = "request.peer.uris"
+	emails       = "request.peer.email_addresses"
+	ips          = "request.peer.ip_addresses"
+	prints       = "request.peer.fingerprint"
+	metadata     = "metadata"
+	lowerASCII   = "lowerAscii"
 )
 
 // names are all of them, in the order in which a mistake lists them.
-var names = []string{method, path, query, headers, pathParams, host, scheme, clientIP, subject, issuer, dnsNames, uris, emails, ips, prints, metadata}
+var names = []string{method, path, pathSegments, query, headers, pathParams, host, scheme, clientIP, subject, issuer, dnsNames, uris, emails, ips, prints, metadata}
 
 // variables are their types.
 func variables() []cel.EnvOption {
@@ -45,7 +46,7 @@ func variables() []cel.EnvOption {
 			return cel.MapType(cel.StringType, cel.ListType(cel.StringType))
 		case metadata:
 			return cel.MapType(cel.StringType, cel.DynType)
-		case dnsNames, uris, emails, ips:
+		case pathSegments, dnsNames, uris, emails, ips:
 			return cel.ListType(cel.StringType)
 		default:
 			return cel.StringType

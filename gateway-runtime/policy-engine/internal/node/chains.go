@@ -153,6 +153,7 @@ func (c *chains) newChain(b *build, message *nodev1.Chain, wrong *buildErrors) *
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
 		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Shadows: c.shadows, Observer: c.observer,
 		RequestLimit: c.limit, EncodedResponses: message.GetEncodedResponses(), Upstreams: message.GetUpstreams(),
+		StrictPaths: b.message.GetStrictPaths(),
 	})
 	if err != nil {
 		fail(message.GetOperation(), err)

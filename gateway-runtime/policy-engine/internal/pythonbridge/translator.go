@@ -89,9 +89,17 @@ func newExecution(ctx context.Context, target *instance, phase executorv1.Phase,
 }
 
 func requestRoom(req *v1alpha.RequestContext) int {
-	return len(req.RequestID) + len(req.Method) + len(req.Path) + len(req.Query) + len(req.Scheme) + len(req.Authority) +
-		len(req.ClientAddress) + len(req.Operation) + len(req.Upstream) + pathParamsRoom(req.PathParams) +
+	return len(req.RequestID) + len(req.Method) + len(req.Path) + len(rawPath(req)) + len(req.Query) + len(req.Scheme) +
+		len(req.Authority) + len(req.ClientAddress) + len(req.Operation) + len(req.Upstream) + pathParamsRoom(req.PathParams) +
 		headersRoom(req.Headers) + len(req.Body)
+}
+
+// rawPath is empty where the path has one spelling only, which nearly all have.
+func rawPath(req *v1alpha.RequestContext) string {
+	if req.RawPath == req.Path {
+		return ""
+	}
+	return req.RawPath
 }
 
 func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (err error) {
@@ -99,6 +107,7 @@ func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (
 	m.RequestId = text.text(req.RequestID)
 	m.Method = text.text(req.Method)
 	m.Path = text.text(req.Path)
+	m.RawPath = text.text(rawPath(req))
 	m.Query = text.text(req.Query)
 	m.Scheme = text.text(req.Scheme)
 	m.Authority = text.text(req.Authority)

@@ -4,6 +4,7 @@ package template
 
 import (
 	"fmt"
+	"iter"
 	"net"
 	"regexp"
 	"strings"
@@ -93,9 +94,9 @@ func placeholder(name, operation string) (func(req *v1alpha.RequestContext) stri
 		}
 		return func(req *v1alpha.RequestContext) string { return req.PathParams.Get(own) }, nil
 	case kind == "query" && own != "":
-		return func(req *v1alpha.RequestContext) string { return first(req.Query, own) }, nil
+		return func(req *v1alpha.RequestContext) string { return parameters(req.Query, own) }, nil
 	case kind == "header" && headerName.MatchString(own):
-		return func(req *v1alpha.RequestContext) string { return joined(req.Headers, own) }, nil
+		return func(req *v1alpha.RequestContext) string { return joined(req.Headers.Values(own)) }, nil
 	}
 	return nil, fmt.Errorf(`expected one of %s, got ${%s}; write "$${" for a "${" that stands for itself`, Known, name)
 }
@@ -145,21 +146,23 @@ func identity(req *v1alpha.RequestContext) v1alpha.Identity {
 	return found
 }
 
-// first is a query parameter's first value, decoded as forms are.
-func first(query, name string) string {
-	for pair := range strings.SplitSeq(query, "&") {
-		if key, value, _ := strings.Cut(pair, "="); DecodedForm(key) == name {
-			return DecodedForm(value)
+// parameters are all values of a query parameter, decoded as forms are. An upstream may take any of them, so that one alone
+// would say less than the request does.
+func parameters(query, name string) string {
+	return joined(func(yield func(string) bool) {
+		for pair := range strings.SplitSeq(query, "&") {
+			if key, value, _ := strings.Cut(pair, "="); DecodedForm(key) == name && !yield(DecodedForm(value)) {
+				return
+			}
 		}
-	}
-	return ""
+	})
 }
 
-// joined are a header's lines (RFC 9110, 5.3).
-func joined(headers v1alpha.Headers, name string) string {
-	text, lines := "", 0
-	for value := range headers.Values(name) {
-		if lines++; lines == 1 {
+// joined are the values as one, as lines of a header are (RFC 9110, 5.3).
+func joined(values iter.Seq[string]) string {
+	text, count := "", 0
+	for value := range values {
+		if count++; count == 1 {
 			text = value
 		} else {
 			text += ", " + value

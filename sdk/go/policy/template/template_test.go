@@ -9,10 +9,10 @@ import (
 )
 
 func TestATextIsMadeOfConstantsAndValues(t *testing.T) {
-	req := &v1alpha.RequestContext{APIName: "shop", Query: "a=1", Metadata: &v1alpha.ExchangeMetadata{}}
+	req := &v1alpha.RequestContext{APIName: "shop", Query: "a=1&b=x&%62=+y", Metadata: &v1alpha.ExchangeMetadata{}}
 	for text, want := range map[string]string{
 		"": "", "plain": "plain", "${api.name}": "<shop>", "a-${api.name}-${query.a}": "a-<shop>-<1>", "$${api.name}": "${api.name}",
-		"${query.none}": "<>", "$": "$", "{}": "{}", "$$": "$$",
+		"${query.none}": "<>", "${query.b}": "<x,  y>", "$": "$", "{}": "{}", "$$": "$$",
 	} {
 		parsed, err := template.Parse(text, "")
 		if err != nil {

@@ -8,13 +8,19 @@ type RequestContext struct {
 	// Method is upper case where the client sent it so: "GET".
 	Method string
 	// Path is without the query, and begins with the API's context: "/orders/v1.0/4711". It is as the policies before
-	// have left it, not as the client sent it; Envoy has normalized it before (dot segments, "//").
+	// have left it, in the one spelling that decisions are made by: dot segments and "//" are resolved, reserved
+	// characters stand for themselves ("/a:b", also where the client wrote "/a%3ab"), all others are encoded in upper case
+	// ("/caf%C3%A9"), and under strictPaths a slash at the end is there where the operation's path has one. PathSegments
+	// are its parts, decoded.
 	Path string
+	// RawPath is the path as it goes upstream, in the client's own spelling: for signatures of it, keys of what an
+	// upstream has answered, and paths that are made of it. Rules and limits go by Path.
+	RawPath string
 	// Query is without "?"; "" where there is none.
 	Query string
 	// Scheme is "http" or "https": how the client reached the gateway.
 	Scheme string
-	// Authority is the host, with ":port" if the client named one.
+	// Authority is the host as the client named it, with ":port" if it named one; Host is the form to compare.
 	Authority string
 	// ClientAddress is ip:port of the client, IPv6 in brackets: of the connection's other end, or of whom a proxy names
 	// that the Gateway trusts (trustedProxies, PROXY protocol), with port 0 where it names none. No other header counts.

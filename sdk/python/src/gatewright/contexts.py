@@ -23,6 +23,7 @@ from gatewright.policy import (
     ResponseStreamContext,
     Trailers,
 )
+from gatewright.request_view import spell_path
 
 HeaderLines = Mapping[str, HeaderValue] | Iterable[tuple[str | bytes, str | bytes]]
 """Headers by name, or line by line."""
@@ -58,12 +59,14 @@ def request(
     path, `policy` to test:v0.0.0.
     `headers` are a mapping or (name, value) pairs; names are lower-cased. `timeout` is in seconds from now.
     `traceparent` is of the execution's span, by default it is not traced; that of the client is a header.
+    `path` is as a client writes it: `ctx.raw_path`, and `ctx.path` in its one spelling.
     `path_params` are by name and not encoded. `has_body` is by default whether there is a `body`.
     """
     fields = _Fields(
         request_id=_raw(request_id),
         method=_raw(method),
-        path=_raw(path),
+        path=_raw(spell_path(path, operation or f"{method} {path}")),
+        raw_path=_raw(path),
         query=_raw(query),
         scheme=_raw(scheme),
         authority=_raw(authority),
@@ -221,6 +224,7 @@ class _Fields:
     traceparent: bytes = b""
     path_params: bytes = b""
     has_body: bool = False
+    raw_path: bytes = b""
     status: int = 0
     response_headers: bytes = b""
 

@@ -44,6 +44,7 @@ from gatewright.params import JsonValue, ReadOnlyDict, ReadOnlyList
 from gatewright.path_params import parse_path_params
 from gatewright.peer import Peer, parse_peer
 from gatewright.query import QueryParams
+from gatewright.request_view import host_of, path_segments
 from gatewright.trace import TraceContext, parse_trace
 from gatewright.trailers import Trailers
 
@@ -223,6 +224,8 @@ class RequestFields(Protocol):
     def path_params(self) -> bytes: ...  # name NUL value NUL …, values percent-encoded
     @property
     def has_body(self) -> bool: ...
+    @property
+    def raw_path(self) -> bytes: ...  # empty: as path
 
 
 class ResponseFields(Protocol):
@@ -340,8 +343,24 @@ class RequestContext:
 
     @property
     def path(self) -> str:
-        """Without the query; as the policies before have left it. It begins with the API's context."""
+        """Without the query; as the policies before have left it. It begins with the API's context.
+
+        It is in the one spelling that decisions are made by, `/a:b` also where the client wrote `/a%3ab`: reserved
+        characters stand for themselves, all others are encoded in upper case, `/caf%C3%A9`. Under `strictPaths` a slash
+        at the end is there where the operation's path has one.
+        """
         return _text(self._fields.path)
+
+    @property
+    def path_segments(self) -> tuple[str, ...]:
+        """The parts of `path` between its slashes, percent-decoded, none of them empty."""
+        return path_segments(self.path)
+
+    @property
+    def raw_path(self) -> str:
+        """The path as it goes upstream, in the client's own spelling: for a signature of it, for the key of what an
+        upstream has answered, and for a path that is made of it. Rules and limits go by `path`."""
+        return _text(self._fields.raw_path or self._fields.path)
 
     @property
     def query(self) -> str:
@@ -378,8 +397,14 @@ class RequestContext:
 
     @property
     def authority(self) -> str:
-        """The host, with the port if the client named one."""
+        """The host as the client named it, with the port if it named one; `host` is the form to compare."""
         return _text(self._fields.authority)
+
+    @property
+    def host(self) -> str:
+        """The host of `authority` in the one form that decisions are made by: in lower case, without port and without
+        the dot at the end of a full name, an IPv6 address without brackets."""
+        return host_of(self.authority)
 
     @property
     def client_address(self) -> str:

@@ -767,7 +767,7 @@ type Execution struct {
 	// The request: as it is now in the request phase, as it went upstream in the response phase.
 	RequestId      []byte `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Method         []byte `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
-	Path           []byte `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`   // without the query
+	Path           []byte `protobuf:"bytes,7,opt,name=path,proto3" json:"path,omitempty"`   // without the query, in the one spelling that decisions are made by
 	Query          []byte `protobuf:"bytes,8,opt,name=query,proto3" json:"query,omitempty"` // without "?"
 	Scheme         []byte `protobuf:"bytes,9,opt,name=scheme,proto3" json:"scheme,omitempty"`
 	Authority      []byte `protobuf:"bytes,10,opt,name=authority,proto3" json:"authority,omitempty"`
@@ -791,7 +791,9 @@ type Execution struct {
 	PathParams []byte `protobuf:"bytes,22,opt,name=path_params,json=pathParams,proto3" json:"path_params,omitempty"`
 	// Whether the request has a body, also where request_body is not wanted: the client's, unless the request ended with its
 	// headers, or one that policies before have made. One that has not come yet may turn out to be empty.
-	HasBody       bool `protobuf:"varint,23,opt,name=has_body,json=hasBody,proto3" json:"has_body,omitempty"`
+	HasBody bool `protobuf:"varint,23,opt,name=has_body,json=hasBody,proto3" json:"has_body,omitempty"`
+	// The path as it goes upstream, in the client's own spelling. Empty: as `path`.
+	RawPath       []byte `protobuf:"bytes,24,opt,name=raw_path,json=rawPath,proto3" json:"raw_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -985,6 +987,13 @@ func (x *Execution) GetHasBody() bool {
 		return x.HasBody
 	}
 	return false
+}
+
+func (x *Execution) GetRawPath() []byte {
+	if x != nil {
+		return x.RawPath
+	}
+	return nil
 }
 
 // What one message carries to the engine.
@@ -2572,7 +2581,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vinstance_id\x18\n" +
 	" \x01(\tR\n" +
 	"instanceId\x12\x1c\n" +
-	"\toperation\x18\v \x01(\tR\toperation\"\xf2\x05\n" +
+	"\toperation\x18\v \x01(\tR\toperation\"\x8d\x06\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
@@ -2600,7 +2609,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vtraceparent\x18\x15 \x01(\fR\vtraceparent\x12\x1f\n" +
 	"\vpath_params\x18\x16 \x01(\fR\n" +
 	"pathParams\x12\x19\n" +
-	"\bhas_body\x18\x17 \x01(\bR\ahasBodyB\x0f\n" +
+	"\bhas_body\x18\x17 \x01(\bR\ahasBody\x12\x19\n" +
+	"\braw_path\x18\x18 \x01(\fR\arawPathB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
 	"\x0e_response_body\"\xbb\x03\n" +
 	"\n" +

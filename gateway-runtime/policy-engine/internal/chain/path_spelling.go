@@ -1,0 +1,58 @@
+package chain
+
+import "strings"
+
+// pathSpelling gives each path the one spelling that decisions are made by. A path has many that upstreams decode alike:
+// "/a:b" is "/a%3Ab" and "/a%3ab", and to many upstreams "/a:b/". What the client wrote goes upstream.
+//
+// Envoy has decoded unreserved characters before, and encoded all that may stand in no path. What is left is as the
+// controller writes literals of operations (paths.py): reserved characters as themselves, all else as %XX in upper case.
+type pathSpelling struct{ keepsSlash bool }
+
+// newPathSpelling is that of an operation, "GET /{id}/" or "GET /{id} [x-version=2]". Under strictPaths a slash at the end
+// makes no other path, unless the operation has it itself.
+func newPathSpelling(strict bool, operation string) pathSpelling {
+	_, template, _ := strings.Cut(operation, " ")
+	template, _, _ = strings.Cut(template, " ")
+	return pathSpelling{keepsSlash: !strict || len(template) > 1 && strings.HasSuffix(template, "/")}
+}
+
+// reserved are the characters that Envoy passes on as they came, raw or encoded.
+const reserved = "!$&'()*+,;=:@[]"
+
+// of is the path, which has no query, in the one spelling.
+func (s pathSpelling) of(path string) string {
+	if !s.keepsSlash && len(path) > 1 {
+		path = strings.TrimSuffix(path, "/")
+	}
+	if strings.IndexByte(path, '%') < 0 {
+		return path
+	}
+	spelled := make([]byte, 0, len(path))
+	for n := 0; n < len(path); n++ {
+		if path[n] != '%' || n+2 >= len(path) || !isHexDigit(path[n+1]) || !isHexDigit(path[n+2]) {
+			spelled = append(spelled, path[n])
+			continue
+		}
+		encoded := strings.ToUpper(path[n : n+3])
+		if at := strings.IndexByte(reserved, hexDigit(encoded[1])<<4|hexDigit(encoded[2])); at >= 0 {
+			spelled = append(spelled, reserved[at])
+		} else {
+			spelled = append(spelled, encoded...)
+		}
+		n += 2
+	}
+	return string(spelled)
+}
+
+func isHexDigit(digit byte) bool {
+	return digit >= '0' && digit <= '9' || digit >= 'A' && digit <= 'F' || digit >= 'a' && digit <= 'f'
+}
+
+// hexDigit is the value of a digit in upper case.
+func hexDigit(digit byte) byte {
+	if digit >= 'A' {
+		return digit - 'A' + 10
+	}
+	return digit - '0'
+}

@@ -1,0 +1,37 @@
+"""The one form of a path and a host: conformance/request_views.json, which the engine is held to as well."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gatewright import testing
+from gatewright.request_view import spell_path
+
+VIEWS = json.loads((Path(__file__).parents[3] / "conformance" / "request_views.json").read_text())
+
+
+@pytest.mark.parametrize("view", VIEWS["paths"], ids=lambda view: f"{view['raw']} of {view['operation']}")
+def test_a_path_has_one_spelling(view: dict[str, Any]) -> None:
+    spelled = spell_path(view["raw"], view["operation"], strict=view.get("strict", True))
+    assert spelled == view["path"]
+    ctx = testing.request(path=spelled, operation=f"GET {spelled}")
+    assert (ctx.path, list(ctx.path_segments)) == (spelled, view["segments"])
+
+
+@pytest.mark.parametrize("view", VIEWS["hosts"], ids=lambda view: view["authority"])
+def test_a_host_has_one_form(view: dict[str, str]) -> None:
+    ctx = testing.request(authority=view["authority"])
+    assert (ctx.host, ctx.authority) == (view["host"], view["authority"])
+
+
+def test_a_policy_sees_both_paths() -> None:
+    ctx = testing.request(path="/users%3adelete/caf%c3%a9/", operation="POST /*")
+    assert (ctx.path, ctx.raw_path) == ("/users:delete/caf%C3%A9", "/users%3adelete/caf%c3%a9/")
+    assert ctx.path_segments == ("users:delete", "café")
+
+
+def test_bytes_that_are_no_utf_8_stay() -> None:
+    assert testing.request(path="/%ff").path_segments == ("\udcff",)
