@@ -403,8 +403,35 @@ def test_or_by_the_path_below_a_base() -> None:
     assert asked(path="/shop/v1/orders/7", **read) is None
     assert asked(path="/shop/v1/orders/latest", **read) is None
     assert errors(asked(path="/shop/v1/orders/old", **read))[0]["in"] == "path"
-    for path in ("/shop/v2/orders/7", "/shop/v1orders/7", "/shop/v1/orders/7/8", "/shop/v1/orders/"):
+    for path in ("/shop/v2/orders/7", "/shop/v1orders/7", "/shop/v1/orders/7/8", "/shop/v1/"):
         assert errors(asked(path=path, **read), 404)
+    assert errors(asked(path="/shop/v1/orders/", **read))[0]["name"] == "X-Tenant"  # as /orders
+
+
+SLASHED = {
+    "openapi": "3.1.0",
+    "paths": {
+        "/items/": {"get": {"parameters": [{"in": "query", "name": "a", "required": True}]}},
+        "/items/{id}/": {
+            "get": {"parameters": [{"in": "path", "name": "id", "required": True, "schema": {"maxLength": 3}}]}
+        },
+        "/caf%c3%a9": {"get": {"parameters": [{"in": "query", "name": "b", "required": True}]}},
+        "/users:all": {"get": {"parameters": [{"in": "query", "name": "c", "required": True}]}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/items/", "a"), ("/items", "a"), ("/items/long/", "id"), ("/items/long", "id"),
+        ("/caf%C3%A9", "b"), ("/caf%c3%a9", "b"), ("/users%3Aall", "c"), ("/users:all/", "c"),
+    ],
+)  # fmt: skip
+def test_each_spelling_of_a_path_is_that_of_the_document(path: str, name: str) -> None:
+    read = {"method": "GET", "headers": {}, "openapi": SLASHED, "operation": "GET /*", "basePath": "/"}
+    assert errors(asked(path=path, **read))[0]["name"] == name
+    assert errors(asked(path=f"/x{path}", **{**read, "basePath": "/x"}))[0]["name"] == name
 
 
 def test_or_by_its_id() -> None:

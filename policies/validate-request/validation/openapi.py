@@ -33,6 +33,8 @@ LINKS = 32
 """`$ref` to `$ref`, so many at most."""
 SHAPE_DEPTH = 8
 VARIABLE = re.compile(r"\{([^{}/]+)\}")
+ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+"""In requests as policies see them the digits are in upper case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ class Operation:
 
     def values(self, path: str) -> dict[str, str] | None:
         """The path's values, by the end of it: what stands before are the API's context and the like."""
-        count = self.template.count("/")
-        found = self.path.fullmatch("/" + "/".join(path.split("/")[-count:]))
+        count = _without_slash(self.template).count("/")
+        found = self.path.fullmatch("/" + "/".join(_without_slash(path).split("/")[-count:]))
         names = VARIABLE.findall(self.template)
         return None if found is None else dict(zip(names, found.groups(), strict=True))
 
@@ -102,16 +104,24 @@ class Operations:
         rest = path.removeprefix(base)
         if not path.startswith(base) or not rest.startswith("/"):
             return None
+        fitting = [each for each in self._ordered if each.path.fullmatch(_without_slash(rest))]
         for wanted in dict.fromkeys((method, _described(method))):
-            for each in self._ordered:
-                if each.method == wanted and (found := each.path.fullmatch(rest)):
-                    return each, dict(zip(VARIABLE.findall(each.template), found.groups(), strict=True))
+            of_method = [each for each in fitting if each.method == wanted]
+            # A gateway with strictPaths takes the slash at the end of paths away; without, two paths differ by it.
+            same_end = [each for each in of_method if each.template.endswith("/") == rest.endswith("/")]
+            for operation in same_end or of_method:
+                return operation, operation.values(rest) or {}
         return None
 
 
 def _described(method: str) -> str:
     """HEAD is answered as GET is."""
     return "GET" if method == "HEAD" else method
+
+
+def _without_slash(path: str) -> str:
+    """At its end."""
+    return path.removesuffix("/") or "/"
 
 
 def _specific(operation: Operation) -> list[tuple[bool, str]]:
@@ -286,8 +296,9 @@ def _regex(template: str) -> re.Pattern[str]:
     for segment in template.split("/"):
         if len(VARIABLE.findall(segment)) > 1:
             raise ValueError(f"expected one variable at most in each segment of a path, got {template}")
-    parts = VARIABLE.split(template)
-    return re.compile("".join("([^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(parts)))
+    parts = VARIABLE.split(_without_slash(template))
+    spelled = (ENCODED.sub(lambda digits: digits[0].upper(), part) for part in parts)
+    return re.compile("".join("([^/]+)" if at % 2 else re.escape(part) for at, part in enumerate(spelled)))
 
 
 def _adapted(value: Any, not_required: str, *, old: bool, names: bool = False) -> Any:
