@@ -132,7 +132,8 @@ async def ranges(way: Way) -> str:
             await asked.answer(200, [("content-length", "10"), ("accept-ranges", "bytes")])
             await whole(asked, b"abcdefghij")
             answer = await asking.expect("response")
-            assert (answer.status, answer.value("accept-ranges"), (await asking.rest())[0]) == (200, None, b"abcdefghij")
+            assert (answer.status, answer.value("accept-ranges")) == (200, None)
+            assert (await asking.rest())[0] == b"abcdefghij"
             return ALL
         assert (head.value("range"), head.value("if-range")) == ("bytes=2-4", '"a"')
         part = [("content-range", "bytes 2-4/10"), ("content-length", "3"), ("etag", '"a"')]

@@ -27,7 +27,7 @@ def fork(work: Callable[[], int], at_our_end: signal.Signals) -> int:
     pid = os.fork()
     if pid:
         return pid
-    gc.freeze()  # the child finalizes no garbage of this process: a gRPC channel among it would wait for ever for its threads
+    gc.freeze()  # so no garbage of this process is finalized in the child: a gRPC channel waits for threads for ever
     status = FAULT_STATUS
     try:
         prctl.end_with_parent(at_our_end)
