@@ -63,7 +63,7 @@ def _digest(message: node_pb2.ApiBundle) -> str:
 
 def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
-    pools = Pools.of(api.spec.upstream, settings)
+    pools = Pools.of(api.spec.upstream, settings, maps_paths=api.spec.map_upstream_paths)
     paths, target = _routed_paths(api, definitions, settings), _target(api, pools.pool)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,

@@ -115,7 +115,15 @@ class Forwarder:
             stream_timeout_ms=self.action.stream_timeout_ms,
             retries=_retrying(self.action.retries) if self.action.retries else None,
             mirrors=self._mirrors(pool),
+            paths=self._paths(pool),
         )
+
+    def _paths(self, pool: Pool) -> envoy.UpstreamPaths | None:
+        context = "" if self.context == "/" else self.context
+        host = self.action.rewrite.host
+        if not pool.maps_paths or context == pool.base:
+            return None
+        return envoy.UpstreamPaths(context, pool.base, host if isinstance(host, str) else pool.authority)
 
     def _mirrors(self, pool: Pool) -> list[envoy.Mirroring]:
         """None to the pool itself, which a policy may have chosen: a request would be sent to it twice."""

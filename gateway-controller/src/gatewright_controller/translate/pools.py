@@ -30,6 +30,8 @@ class Pool:
     cluster: str
     authority: str
     base: str
+    maps_paths: bool = False
+    """Whether paths that it tells of are mapped to those of the API."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,12 @@ class Pools:
     """Clusters by the names of pools."""
 
     @staticmethod
-    def of(upstreams: Mapping[str, Upstream], settings: EdgeSettings) -> Pools:
+    def of(upstreams: Mapping[str, Upstream], settings: EdgeSettings, *, maps_paths: bool = False) -> Pools:
         """Of an API's valid `spec.upstream`."""
-        messages = {name: envoy.cluster(_content(upstream, settings)) for name, upstream in upstreams.items()}
-        return Pools({name: _pool(name, upstreams[name], message) for name, message in messages.items()}, messages)
+        contents = {name: _content(upstream, settings, maps_paths) for name, upstream in upstreams.items()}
+        messages = {name: envoy.cluster(content) for name, content in contents.items()}
+        pools = {name: _pool(name, upstreams[name], message, maps_paths) for name, message in messages.items()}
+        return Pools(pools, messages)
 
     def pool(self, name: str) -> Pool:
         """Raises `KeyError` for a name that the API has not."""
@@ -56,15 +60,15 @@ class Pools:
         return (used[name] for name in sorted(used))
 
 
-def _content(upstream: Upstream, settings: EdgeSettings) -> envoy.Content:
+def _content(upstream: Upstream, settings: EdgeSettings, maps_paths: bool) -> envoy.Content:
     targets = [envoy.PoolTarget(parse_url(one.url), one.weight, one.zone or "") for one in targets_of(upstream)]
     protocol = parse_url(targets_of(upstream)[0].url, upstream.protocol or None).protocol
-    return envoy.Content(upstream, targets, protocol, settings.connect_timeout_ms, settings.trusted_ca)
+    return envoy.Content(upstream, targets, protocol, settings.connect_timeout_ms, settings.trusted_ca, maps_paths)
 
 
-def _pool(name: str, upstream: Upstream, cluster: envoy.EnvoyMessage) -> Pool:
+def _pool(name: str, upstream: Upstream, cluster: envoy.EnvoyMessage, maps_paths: bool) -> Pool:
     first = parse_url(targets_of(upstream)[0].url)
-    return Pool(name, envoy.name_of(cluster), upstream.host or first.authority, first.base)
+    return Pool(name, envoy.name_of(cluster), upstream.host or first.authority, first.base, maps_paths)
 
 
 def targets_of(upstream: Upstream) -> list[Target]:

@@ -28,6 +28,7 @@ from gatewright_controller.translate.envoy.routes import (
     redirecting_route,
     refusing_route,
 )
+from gatewright_controller.translate.envoy.upstream_paths import UpstreamPaths
 
 __all__ = [
     "EVERY_METHOD",
@@ -46,6 +47,7 @@ __all__ = [
     "Problem",
     "Redirect",
     "Retrying",
+    "UpstreamPaths",
     "ValueMatch",
     "Websocket",
     "answering_route",

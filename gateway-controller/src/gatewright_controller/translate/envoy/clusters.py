@@ -17,6 +17,7 @@ from gatewright_controller.model import CircuitBreaker, Dns, TcpKeepalive, Upstr
 from gatewright_controller.translate.envoy.balancing import balance
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, packed_any
 from gatewright_controller.translate.envoy.health import ejection, health_check
+from gatewright_controller.translate.envoy.upstream_paths import upstream_filters
 from gatewright_controller.translate.envoy.upstream_tls import PoolTls, transport_sockets
 from gatewright_controller.upstream import UpstreamUrl
 
@@ -56,7 +57,7 @@ class PoolTarget:
 @dataclass(frozen=True)
 class Content:
     """All that a cluster says. `connect_timeout_ms` is for pools that do not say; `trusted_ca`, a PEM file on the node,
-    for those that name no authority.
+    for those that name no authority. maps_paths: paths that the upstream tells of are mapped to those of the API.
     """
 
     upstream: Upstream
@@ -64,6 +65,7 @@ class Content:
     protocol: UpstreamProtocol
     connect_timeout_ms: int
     trusted_ca: str
+    maps_paths: bool = False
 
     @property
     def authority(self) -> str:
@@ -187,6 +189,8 @@ def _http_options(content: Content) -> EnvoyMessage:
     options.common_http_protocol_options.max_headers_count.value = HEADER_LINES
     options.common_http_protocol_options.max_response_headers_kb.value = HEADER_KIB
     _set_lifetimes(options.common_http_protocol_options, content.upstream)
+    if content.maps_paths:
+        options.http_filters.extend(upstream_filters())
     return cast("EnvoyMessage", options)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import cast
 
 from envoy.config.route.v3 import route_components_pb2
@@ -18,6 +18,8 @@ from google.protobuf import wrappers_pb2
 
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration, header, packed_any, regex, struct
 from gatewright_controller.translate.envoy.matches import method_match
+from gatewright_controller.translate.envoy.upstream_paths import NAMESPACE as UPSTREAM_PATHS
+from gatewright_controller.translate.envoy.upstream_paths import UpstreamPaths
 
 EXT_PROC = "envoy.filters.http.ext_proc"
 """The filter's name in the bootstrap. An entry of this name enables the filter on a route."""
@@ -125,6 +127,8 @@ class Forward:
     mirrors: Sequence[Mirroring] = ()
     choice: Choice | None = None
     """None: policies choose no pool."""
+    paths: UpstreamPaths | None = None
+    """None: paths that the upstream tells of stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -200,10 +204,17 @@ def forwarding_route(name: str, match: EnvoyMessage, forward: Forward, filters: 
         to.upgrade_configs.add(upgrade_type="websocket")
     elif forward.websocket.refused:
         route.metadata.filter_metadata[UPGRADE_NAMESPACE].CopyFrom(struct({"refused": forward.websocket.refused}))
+    _map_paths(route, forward)
+    return cast("EnvoyMessage", route)
+
+
+def _map_paths(route: route_components_pb2.Route, forward: Forward) -> None:
+    """Of requests to the upstream's, and of what it answers back to the API's."""
     if forward.rewrite:
         _keep_path(route)
-        _substitute(to.regex_rewrite, forward.rewrite)
-    return cast("EnvoyMessage", route)
+        _substitute(route.route.regex_rewrite, forward.rewrite)
+    if forward.paths:
+        route.metadata.filter_metadata[UPSTREAM_PATHS].CopyFrom(struct(asdict(forward.paths)))
 
 
 def _retry(policy: route_components_pb2.RetryPolicy, retries: Retrying) -> None:

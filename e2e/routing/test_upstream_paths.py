@@ -1,0 +1,117 @@
+"""`mapUpstreamPaths`: what an upstream says of its own paths is mapped to those of the API, where redirects stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from e2e.kit.gateway import Gateway, Json, api, attach
+from e2e.kit.upstream import Recorded, Reply, Upstream
+
+GATEWAY, UPSTREAM = "GATEWAY", "UPSTREAM"
+"""Stand for the authorities that client and gateway, and gateway and upstream, speak of."""
+
+AT_ROOT = {
+    "/get": "/mapped/get",
+    "/": "/mapped/",
+    "/a?b=/c#/d": "/mapped/a?b=/c#/d",
+    f"http://{UPSTREAM}/get?a=1": "/mapped/get?a=1",
+    f"https://{UPSTREAM}": "/mapped/",
+    f"//{UPSTREAM}/get": "/mapped/get",
+    f"http://{GATEWAY}/get": f"http://{GATEWAY}/mapped/get",
+    "/mapped/get": "/mapped/get",
+    "/mappedelse": "/mapped/mappedelse",
+    "get": "get",
+    "../get": "../get",
+    "?page=2": "?page=2",
+    "https://other.example/get": "https://other.example/get",
+    "//other.example/get": "//other.example/get",
+    "mailto:ann@example.org": "mailto:ann@example.org",
+    "": "",
+}
+BELOW_BASE = {
+    "/store/get": "/mapped/get",
+    "/store": "/mapped",
+    "/store?a=1": "/mapped?a=1",
+    "/storehouse": "/storehouse",
+    "/login": "/login",
+    f"http://{UPSTREAM}/store/get": "/mapped/get",
+}
+COOKIES = {
+    "a=1; Path=/": "a=1; Path=/mapped/",
+    "a=1; Secure; path = /x; HttpOnly": "a=1; Secure; path = /mapped/x; HttpOnly",
+    "a=1; Path=/mapped/x": "a=1; Path=/mapped/x",
+    "a=path=/x; Secure": "a=path=/x; Secure",
+    "a=1": "a=1",
+    "__Host-a=1; Secure; Path=/": "__Host-a=1; Secure; Path=/",
+}
+
+
+def deployed(gateway: Gateway, upstream: Upstream, base: str = "", **spec: object) -> Json:
+    document = api("mapped", f"{upstream.url}{base}")
+    document["spec"] |= {"mapUpstreamPaths": True, **spec}
+    gateway.deploy(document)
+    return document
+
+
+def say(upstream: Upstream, gateway: Gateway, name: str) -> Callable[[str], str]:
+    """Asks for an answer with the header, of which it is the value."""
+    authorities = {GATEWAY: urlsplit(gateway.url).netloc, UPSTREAM: urlsplit(upstream.url).netloc}
+
+    def ask(text: str) -> str:
+        for word, authority in authorities.items():
+            text = text.replace(word, authority)
+        upstream.reply = lambda _: Reply(200, [(name, text)])
+        answer = httpx.get(f"{gateway.url}/mapped/x")
+        value = answer.headers[name]
+        for word, authority in authorities.items():
+            value = value.replace(authority, word)
+        return value
+
+    return ask
+
+
+@pytest.mark.parametrize("name", ["location", "content-location"])
+@pytest.mark.parametrize("policies", [[], [attach("mark", {"name": "maps"})]], ids=["no policy", "a policy"])
+def test_references_stay_in_the_api(gateway: Gateway, upstream: Upstream, name: str, policies: list[Json]) -> None:
+    deployed(gateway, upstream, policies=policies)
+    ask = say(upstream, gateway, name)
+    assert {text: ask(text) for text in AT_ROOT} == AT_ROOT
+    deployed(gateway, upstream, "/store", policies=policies)
+    assert {text: ask(text) for text in BELOW_BASE} == BELOW_BASE
+
+
+def test_cookies_are_sent_to_the_api(gateway: Gateway, upstream: Upstream) -> None:
+    deployed(gateway, upstream)
+    upstream.reply = lambda _: Reply(200, [("set-cookie", line) for line in COOKIES])
+    assert httpx.get(f"{gateway.url}/mapped/x").headers.get_list("set-cookie") == list(COOKIES.values())
+
+
+def test_a_client_that_follows_redirects_arrives(gateway: Gateway, upstream: Upstream) -> None:
+    """Through a policy, with a cookie that the upstream asks for again."""
+    deployed(gateway, upstream, policies=[attach("mark", {"name": "follows"})])
+
+    def reply(request: Recorded) -> Reply:
+        if request.target == "/done":
+            return Reply(200, body=(request.value("cookie") or "").encode())
+        return Reply(302, [("location", "/done"), ("set-cookie", "seen=1; Path=/done")])
+
+    upstream.reply = reply
+    with httpx.Client(follow_redirects=True) as client:
+        assert client.get(f"{gateway.url}/mapped/x").text == "seen=1"
+
+
+def test_what_the_gateway_answers_is_the_apis_own(gateway: Gateway, upstream: Upstream) -> None:
+    said = {"status": 302, "headers": {"location": "/elsewhere"}}
+    deployed(gateway, upstream, operations=[{"method": "GET", "path": "/x", "answer": said}])
+    assert httpx.get(f"{gateway.url}/mapped/x").headers["location"] == "/elsewhere"
+    assert upstream.received == []
+
+
+def test_without_the_field_all_stays(gateway: Gateway, upstream: Upstream) -> None:
+    deployed(gateway, upstream, mapUpstreamPaths=False)
+    ask = say(upstream, gateway, "location")
+    assert [ask(text) for text in AT_ROOT] == list(AT_ROOT)
