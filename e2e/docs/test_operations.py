@@ -163,6 +163,7 @@ def test_a_controller_of_its_own_reads_a_settings_file(gateway_folder: Path, pla
         controller.stderr.close()
 
 
+@pytest.mark.slow("a gateway is started three times")
 def test_what_is_backed_up_comes_back(gateway_folder: Path, places: Path, upstream: Upstream) -> None:
     names = [f"kept-{number}" for number in range(4)]
     (backup,) = documented("Backup", 0)

@@ -46,6 +46,7 @@ def build(project: PolicyProject, folder: Path) -> Build:
     return Build(built, [event["text"] for event in events if event["event"] == "step"], set(calls.read_text().split()))
 
 
+@pytest.mark.slow("three builds, of which one installs packages")
 def test_python_policies_change_and_come_without_go_and_without_an_installation(tmp_path: Path) -> None:
     project = PolicyProject(tmp_path, "incremental")
     project.output = tmp_path / "out"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import pytest
 
 from e2e.kit.gateway import api, eventually, running
 from e2e.kit.name_server import name_server
@@ -17,6 +18,7 @@ SILENCE_SECONDS = 25.0
 FOUND_SECONDS = 90.0
 
 
+@pytest.mark.slow("a name server that says nothing is waited for")
 def test_a_name_server_that_says_nothing_holds_up_a_start_for_seconds_only(
     build: Path, tmp_path: Path, upstream: Upstream
 ) -> None:

@@ -265,6 +265,7 @@ def closed_ports() -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.slow("twenty APIs, and what four of them need is waited for")
 def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(
     tmp_path: Path, upstream: Upstream, closed_ports: tuple[int, int]
 ) -> None:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from e2e.kit.gateway import api, attach, running
 from e2e.kit.places import ROOT
@@ -21,6 +22,7 @@ POLICY = ROOT / "sample-policies" / "add-python-header"
 SHIPPED = "set-headers"  # in Go
 
 
+@pytest.mark.slow("builds from nothing, and starts a gateway")
 def test_python_policies_are_built_with_an_empty_path_and_serve(
     build: Path, tmp_path: Path, upstream: Upstream
 ) -> None:

@@ -311,6 +311,7 @@ def told(found: Scrape) -> dict[str, tuple[str, set[str]]]:
     return names
 
 
+@pytest.mark.slow("a gateway that has been through all that has metrics")
 def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     """Everything has happened there that a metric needs to be told."""
     signer = authority(tmp_path)

@@ -114,6 +114,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
+@pytest.mark.slow("runs the tests of a project of its own many times")
 def test_what_passed_is_left_out_until_something_that_it_depends_on_changes(project: Project) -> None:
     first = project.run()
     assert first.returncode == 0, first.stdout + first.stderr
