@@ -116,6 +116,16 @@ async def test_a_check_asks_for_definitions(client: httpx.AsyncClient, body: Jso
     assert (answer.status_code, answer.json()["detail"]) == (422, 'expected {"definitions": {FILE: TEXT}}')
 
 
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_no_web_page_of_another_origin_has_definitions_checked(
+    client: httpx.AsyncClient, media_type: str
+) -> None:
+    """A browser sends these types to any origin without asking it."""
+    headers = {"content-type": media_type} if media_type else {}
+    answer = await client.post("/v1/policies/check", content=b'{"definitions": {}}', headers=headers)
+    assert answer.status_code == 415
+
+
 def versions_of(answer: httpx.Response) -> list[str]:
     return [one["version"] for one in answer.json()["policies"]]
 

@@ -31,7 +31,7 @@ from sdk.policy import Identity, RequestAction, RequestContext, UpstreamRequestM
 
 from sdk import bearer, clock
 
-MAX_CACHED = 10_000  # answers
+MAX_CACHED = 10_000  # answers of active tokens, and of others
 MAX_ASKING = 64  # requests to the server at a time
 MAX_ANSWER = 1 << 16  # bytes
 LOG_SECONDS = 10.0  # from one line about a server that gives no answer to the next
@@ -55,21 +55,42 @@ def read_answer(raw: bytes) -> dict[str, Any]:
     return about
 
 
+class Answers:
+    """The last ones, each as long as it may be believed."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, tuple[float, dict[str, Any]]] = OrderedDict()
+
+    def find(self, digest: bytes) -> dict[str, Any] | None:
+        until, about = self._kept.get(digest, (-math.inf, None))
+        if clock.monotonic() >= until:
+            return None
+        self._kept.move_to_end(digest)
+        return about
+
+    def keep(self, digest: bytes, about: dict[str, Any], seconds: float) -> None:
+        self._kept[digest] = (clock.monotonic() + seconds, about)
+        self._kept.move_to_end(digest)
+        if len(self._kept) > MAX_CACHED:
+            self._kept.popitem(last=False)
+
+
 class Introspection:
     """Asks the server, and remembers its last answers. All of it runs in one event loop."""
 
     def __init__(self, session: aiohttp.ClientSession, params: Mapping[str, Any]) -> None:
         self._session, self._params = session, params
-        self._cached: OrderedDict[bytes, tuple[float, dict[str, Any]]] = OrderedDict()
+        self._active, self._inactive = (
+            Answers(),
+            Answers(),
+        )  # so that tokens which a client invents displace no good one
         self._asking: dict[bytes, asyncio.Task[dict[str, Any] | None]] = {}
         self._logged_at = -math.inf
 
     async def about(self, token: str, seconds: float) -> dict[str, Any]:
         """What the server says of the token. RefusedError: nobody knows."""
         digest = hashlib.sha256(token.encode()).digest()  # no token stays in memory
-        until, known = self._cached.get(digest, (-math.inf, {}))
-        if clock.monotonic() < until:
-            self._cached.move_to_end(digest)
+        if known := self._active.find(digest) or self._inactive.find(digest):
             return known
         asking = self._asking.get(digest)
         if asking is None:
@@ -117,10 +138,7 @@ class Introspection:
         if about["active"] and "exp" in about:
             seconds = min(seconds, about["exp"] - clock.now())
         if seconds > 0:
-            self._cached[digest] = (clock.monotonic() + seconds, about)
-            self._cached.move_to_end(digest)
-            if len(self._cached) > MAX_CACHED:
-                self._cached.popitem(last=False)
+            (self._active if about["active"] else self._inactive).keep(digest, about, seconds)
 
     def _log(self, error: Exception) -> None:
         """It may fail for each request, and one line says it as well."""

@@ -229,6 +229,19 @@ def test_only_so_many_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
+def test_invented_tokens_displace_no_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "MAX_CACHED", 2)
+
+    async def test(_: Any) -> None:
+        server = Server(good=GOOD)
+        async with server.prepared() as ask:
+            for token in ("good", "a", "b", "c", "good"):
+                await ask(f"Bearer {token}")
+        assert server.asked == ["good", "a", "b", "c"]
+
+    run(test)
+
+
 def test_requests_with_one_token_ask_once() -> None:
     async def test(_: Any) -> None:
         server, released = Server(good=GOOD), asyncio.Event()

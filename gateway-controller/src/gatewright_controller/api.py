@@ -35,7 +35,7 @@ from gatewright_controller.exchange_api import ExchangeEndpoints, ExchangeTimes
 from gatewright_controller.gateway_api import GatewayEndpoints
 from gatewright_controller.gateways import Gateways
 from gatewright_controller.inspector import inspector_routes
-from gatewright_controller.json_body import bounded_body
+from gatewright_controller.json_body import bounded_body, json_body
 from gatewright_controller.log_level_api import LogLevelEndpoints
 from gatewright_controller.metrics import CONTENT_TYPE_LATEST, ROUTE, Measured, Metrics
 from gatewright_controller.model import Api
@@ -222,7 +222,7 @@ class Endpoints:
 
     async def check_policies(self, request: Request) -> Response:
         """What `reload` would do with the definitions in the body: {"definitions": {FILE: TEXT}}."""
-        document = await self._reading(parse_json, await bounded_body(request, MAX_DEFINITIONS_BYTES))
+        document = await self._reading(parse_json, await json_body(request, MAX_DEFINITIONS_BYTES))
         texts = document.get("definitions")
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
             raise Problem(422, 'expected {"definitions": {FILE: TEXT}}')
