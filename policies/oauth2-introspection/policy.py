@@ -83,7 +83,7 @@ class Introspection:
         self._active, self._inactive = (
             Answers(),
             Answers(),
-        )  # so that tokens which a client invents displace no good one
+        )  # invented tokens displace no good one
         self._asking: dict[bytes, asyncio.Task[dict[str, Any] | None]] = {}
         self._logged_at = -math.inf
 
