@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -65,10 +66,24 @@ def test_an_import_that_never_ends_is_cut_and_its_place_is_named(
     ],
     ids=["a thread", "a process"],
 )
-def test_what_a_policy_leaves_running_at_import_holds_nothing_up(
+def test_what_a_policy_leaves_running_at_import_holds_nothing_up_and_ends(
     tmp_path: Path, made: Callable[[bytes], Policy], source: bytes
 ) -> None:
     ImportCheck(Path(sys.executable), tmp_path / "executor", (made(source),), limit=3600.0).run()
+    end = time.monotonic() + 30
+    while left := processes_of(tmp_path):
+        assert time.monotonic() < end, f"still there: {left}"
+        time.sleep(0.01)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Those that have the folder in their command line, by their numbers."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if str(folder).encode() in file.read_bytes():
+                found.append(file.parent.name)
+    return found
 
 
 def test_a_check_that_is_stopped_before_it_runs_ends_at_once(tmp_path: Path, made: Callable[[bytes], Policy]) -> None:

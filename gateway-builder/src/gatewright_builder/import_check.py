@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+import signal
 import subprocess
 import threading
 from functools import cache
@@ -80,7 +82,7 @@ class ImportCheck:
         """Ends it, now or as soon as it runs; what it says of that does not count."""
         self._stopped = True
         if self._process is not None:
-            self._process.kill()
+            _kill(self._process)
 
     @property
     def _is_over(self) -> bool:
@@ -100,13 +102,15 @@ class ImportCheck:
         nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
         with (
             TemporaryDirectory(prefix="gatewright-imports-", ignore_cleanup_errors=True) as folder,
-            subprocess.Popen(command, env=for_imports(folder), stdin=nothing, stdout=pipe, stderr=nothing) as process,
+            subprocess.Popen(
+                command, env=for_imports(folder), stdin=nothing, stdout=pipe, stderr=nothing, process_group=0
+            ) as process,
         ):
             assert process.stdout is not None
             self._process = process
             if self._stopped:
-                process.kill()
-            last = threading.Timer(self._limit * len(self._modules) + GRACE_SECONDS, process.kill)
+                _kill(process)
+            last = threading.Timer(self._limit * len(self._modules) + GRACE_SECONDS, _kill, [process])
             last.daemon = True  # should its own watch fail it
             last.start()
             try:
@@ -116,7 +120,7 @@ class ImportCheck:
                         break
             finally:
                 last.cancel()
-                process.kill()
+                _kill(process)
         return process.returncode
 
     def _read_line(self, line: bytes) -> None:
@@ -150,6 +154,14 @@ class ImportCheck:
         return policy.mistake(
             file, "a module that can be imported", got, _cure(policy, report), report.line if is_own else None
         )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With what policies have started in it: that would go on after the build. A group has its number as long as its
+    first process has not been waited for."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _main_thread(lines: list[str], folder: Path) -> tuple[str | None, int | None, str]:
