@@ -50,10 +50,11 @@ func Compile(text string) (*Condition, error) {
 	if got := ast.OutputType(); !got.IsExactType(types.BoolType) {
 		return nil, &Mistake{Message: fmt.Sprintf("expected a condition that is true or false, got a value of type %s%s", got, cureOf(got))}
 	}
-	if err := checkCost(env, ast); err != nil {
+	costs := sizesOf(ast.NativeRep())
+	if err := checkCost(env, ast, costs); err != nil {
 		return nil, err
 	}
-	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(MaxCost), cel.CostTracking(sizes{}))
+	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(MaxCost), cel.CostTracking(costs))
 	if err != nil {
 		return nil, &Mistake{Message: fmt.Sprintf("expected a condition that can be evaluated, got one of which CEL says: %v", err)}
 	}

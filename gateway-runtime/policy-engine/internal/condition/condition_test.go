@@ -153,6 +153,7 @@ func TestHostileConditions(t *testing.T) {
 		"nested macros":      "[1,2,3].all(a, [1,2,3].all(b, [1,2,3].all(c, [1,2,3].all(d, a == b))))",
 		"over all headers":   "request.headers.all(a, request.headers.all(b, request.headers[a] != request.headers[b]))",
 		"large expressions":  "request.path.matches('" + strings.Repeat("(a|b)*", 200) + "')",
+		"counts of classes":  "request.headers.exists(n, request.headers[n].matches('([ab]{1,50}){1,2}z'))",
 		"counts in counts":   "request.path.matches('((a{30}){30}){30}')",
 		"bytes":              "request.path == '\xff'",
 		"only blanks":        "  \n ",

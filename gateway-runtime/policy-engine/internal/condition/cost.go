@@ -2,8 +2,10 @@ package condition
 
 import (
 	"fmt"
+	"regexp/syntax"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
@@ -12,8 +14,8 @@ import (
 
 // checkCost refuses what would cost too much for a request that is as large as requests may well be. One that is larger
 // still is held to MaxCost when it is there.
-func checkCost(env *cel.Env, ast *cel.Ast) error {
-	estimate, err := env.EstimateCost(ast, sizes{})
+func checkCost(env *cel.Env, compiled *cel.Ast, costs sizes) error {
+	estimate, err := env.EstimateCost(compiled, costs)
 	if err != nil {
 		return &Mistake{Message: fmt.Sprintf("expected a condition whose cost can be estimated, got one of which CEL says: %v", err)}
 	}
@@ -35,14 +37,42 @@ const (
 	likelyValue = 1024 // bytes of a value, of the path and the host
 )
 
-// sizes are those of the variables, for the estimate.
-type sizes struct{}
+// steps of a regular expression's program on a character of a text cost one unit.
+const steps = 20
 
-// EstimateCallCost is that of functions which read all of a text, by its length: lowerAscii, and size, which CEL takes for
-// one unit. All others have their own.
+// sizes are those of the variables, for the estimate, and of the regular expressions' programs, by their texts.
+type sizes struct{ programs map[string]int }
+
+// sizesOf has the programs of the regular expressions that stand in the condition.
+func sizesOf(a *ast.AST) sizes {
+	found := sizes{programs: map[string]int{}}
+	for _, call := range ast.MatchDescendants(ast.NavigateAST(a), ast.FunctionMatcher(overloads.Matches)) {
+		arguments := call.AsCall().Args()
+		pattern, _ := arguments[len(arguments)-1].AsLiteral().Value().(string) // literalPatterns has seen to that
+		if parsed, err := syntax.Parse(pattern, syntax.Perl); err == nil {
+			if program, err := syntax.Compile(parsed.Simplify()); err == nil {
+				found.programs[pattern] = len(program.Inst)
+			}
+		}
+	}
+	return found
+}
+
+// matching is what a regular expression costs per character of the text: each may take all steps of its program, however
+// short it is written, such as "([ab]{1,50}){1,2}".
+func (s sizes) matching(pattern any) float64 {
+	text, _ := pattern.(string)
+	return float64(s.programs[text]) / steps
+}
+
+// EstimateCallCost is that of functions which read all of a text, by its length: matches, lowerAscii, and size, which CEL
+// takes for one unit. All others have their own.
 func (s sizes) EstimateCallCost(function, _ string, target *cost.AstNode, arguments []cost.AstNode) *cost.CallEstimate {
 	if target != nil {
-		arguments = []cost.AstNode{*target}
+		arguments = append([]cost.AstNode{*target}, arguments...)
+	}
+	if function == overloads.Matches && len(arguments) == 2 {
+		return cost.NewCallEstimate(cost.EstimateSize(s, arguments[0]).MultiplyByCostFactor(s.matching(arguments[1].Expr().AsLiteral().Value())), nil)
 	}
 	if function != lowerASCII && function != overloads.Size || len(arguments) != 1 || arguments[0].Type().Kind() != types.StringKind {
 		return nil
@@ -56,7 +86,12 @@ func (s sizes) EstimateCallCost(function, _ string, target *cost.AstNode, argume
 }
 
 // CallCost is EstimateCallCost for what has been called.
-func (sizes) CallCost(function, _ string, arguments []ref.Val, _ ref.Val) *uint64 {
+func (s sizes) CallCost(function, _ string, arguments []ref.Val, _ ref.Val) *uint64 {
+	if function == overloads.Matches && len(arguments) == 2 {
+		text, _ := arguments[0].(types.String)
+		spent := uint64(float64(len(text))*s.matching(arguments[1].Value())) + 1
+		return &spent
+	}
 	if function != lowerASCII && function != overloads.Size || len(arguments) != 1 {
 		return nil
 	}
