@@ -31,7 +31,9 @@ def on_request(ctx, params):
         "header": [part.strip() for line in ctx.headers.get_all("x-many") for part in line.split(",")],
         "parameter": ctx.query_params.get_all("a"),
     }
-    return UpstreamRequestModifications(set_headers={"x-python": json.dumps(view), "x-raw": ctx.raw_path})
+    return UpstreamRequestModifications(set_headers={
+        "x-python": json.dumps(view), "x-raw": ctx.raw_path, "x-context": ctx.api_context,
+    })
 """
 PLACEHOLDERS = {
     "path": "${request.path}",
@@ -110,6 +112,7 @@ def test_all_see_the_same(stage: Stage, upstream: Upstream, way: Way) -> None:
     eventually("the audit has a line", lambda: len(audited(stage)) > len(lines))
     line = audited(stage)[-1]
     assert (line["path"], line["client"]) == (VIEW["path"], VIEW["client"])
+    assert request.value("x-context") == "/views"
     assert below(request.value("x-raw") or "") == request.target.partition("?")[0]
     assert came_as_it_was(request, way)
 

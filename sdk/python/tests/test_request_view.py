@@ -35,3 +35,10 @@ def test_a_policy_sees_both_paths() -> None:
 
 def test_bytes_that_are_no_utf_8_stay() -> None:
     assert testing.request(path="/%ff").path_segments == ("\udcff",)
+
+
+@pytest.mark.parametrize(("context", "path"), [("/", "/7"), ("/orders/v1.0", "/orders/v1.0/7"), ("/orders", "/orders")])
+def test_the_context_of_the_api_is_what_paths_begin_with(context: str, path: str) -> None:
+    ctx = testing.request(path=path, api_context=context)
+    assert ctx.api_context == context
+    assert ctx.path.startswith(ctx.api_context)

@@ -102,12 +102,21 @@ func rawPath(req *v1alpha.RequestContext) string {
 	return req.RawPath
 }
 
+// contextSize is how much of the path is the API's context, which a policy cannot change.
+func contextSize(req *v1alpha.RequestContext) uint32 {
+	if req.APIContext == "/" {
+		return 0
+	}
+	return uint32(len(req.APIContext)) //nolint:gosec // the controller takes contexts of 1,024 characters
+}
+
 func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (err error) {
 	m := &e.message
 	m.RequestId = text.text(req.RequestID)
 	m.Method = text.text(req.Method)
 	m.Path = text.text(req.Path)
 	m.RawPath = text.text(rawPath(req))
+	m.ContextSize = contextSize(req)
 	m.Query = text.text(req.Query)
 	m.Scheme = text.text(req.Scheme)
 	m.Authority = text.text(req.Authority)

@@ -51,6 +51,7 @@ def request(
     traceparent: str = "",
     path_params: Mapping[str, str] | None = None,
     has_body: bool | None = None,
+    api_context: str = "/",
 ) -> RequestContext:
     """The context of an on_request.
 
@@ -61,12 +62,14 @@ def request(
     `traceparent` is of the execution's span, by default it is not traced; that of the client is a header.
     `path` is as a client writes it: `ctx.raw_path`, and `ctx.path` in its one spelling.
     `path_params` are by name and not encoded. `has_body` is by default whether there is a `body`.
+    `api_context` is what `path` begins with.
     """
     fields = _Fields(
         request_id=_raw(request_id),
         method=_raw(method),
         path=_raw(spell_path(path, operation or f"{method} {path}")),
         raw_path=_raw(path),
+        context_size=len(_raw(api_context.rstrip("/"))),
         query=_raw(query),
         scheme=_raw(scheme),
         authority=_raw(authority),
@@ -225,6 +228,7 @@ class _Fields:
     path_params: bytes = b""
     has_body: bool = False
     raw_path: bytes = b""
+    context_size: int = 0
     status: int = 0
     response_headers: bytes = b""
 

@@ -226,6 +226,8 @@ class RequestFields(Protocol):
     def has_body(self) -> bool: ...
     @property
     def raw_path(self) -> bytes: ...  # empty: as path
+    @property
+    def context_size(self) -> int: ...  # of path, in bytes; 0: the root
 
 
 class ResponseFields(Protocol):
@@ -441,6 +443,12 @@ class RequestContext:
     def api_version(self) -> str:
         """`spec.version` of the API: v1.0."""
         return self._policy.api_version
+
+    @property
+    def api_context(self) -> str:
+        """The path that all of the API lies under, with which `path` and `raw_path` begin: `/orders/v1.0`; `/` is the
+        root. What stands behind it goes upstream, below the path of the upstream's URL."""
+        return _text(self._fields.path[: self._fields.context_size]) or "/"
 
     @property
     def operation(self) -> str:

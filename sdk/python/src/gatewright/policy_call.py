@@ -128,6 +128,7 @@ class Call:
             timeout=self.timeout,
             path_params=self._path_params(),
             has_body=message.body is not None,
+            api_context=self.exchange.get("context") or "/",
         )
 
     def _path_params(self) -> Mapping[str, str]:

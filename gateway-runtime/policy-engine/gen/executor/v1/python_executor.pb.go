@@ -793,7 +793,9 @@ type Execution struct {
 	// headers, or one that policies before have made. One that has not come yet may turn out to be empty.
 	HasBody bool `protobuf:"varint,23,opt,name=has_body,json=hasBody,proto3" json:"has_body,omitempty"`
 	// The path as it goes upstream, in the client's own spelling. Empty: as `path`.
-	RawPath       []byte `protobuf:"bytes,24,opt,name=raw_path,json=rawPath,proto3" json:"raw_path,omitempty"`
+	RawPath []byte `protobuf:"bytes,24,opt,name=raw_path,json=rawPath,proto3" json:"raw_path,omitempty"`
+	// How many bytes at the beginning of `path` are the API's context; 0: it is the root.
+	ContextSize   uint32 `protobuf:"varint,25,opt,name=context_size,json=contextSize,proto3" json:"context_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -994,6 +996,13 @@ func (x *Execution) GetRawPath() []byte {
 		return x.RawPath
 	}
 	return nil
+}
+
+func (x *Execution) GetContextSize() uint32 {
+	if x != nil {
+		return x.ContextSize
+	}
+	return 0
 }
 
 // What one message carries to the engine.
@@ -2581,7 +2590,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vinstance_id\x18\n" +
 	" \x01(\tR\n" +
 	"instanceId\x12\x1c\n" +
-	"\toperation\x18\v \x01(\tR\toperation\"\x8d\x06\n" +
+	"\toperation\x18\v \x01(\tR\toperation\"\xb0\x06\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
@@ -2610,7 +2619,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vpath_params\x18\x16 \x01(\fR\n" +
 	"pathParams\x12\x19\n" +
 	"\bhas_body\x18\x17 \x01(\bR\ahasBody\x12\x19\n" +
-	"\braw_path\x18\x18 \x01(\fR\arawPathB\x0f\n" +
+	"\braw_path\x18\x18 \x01(\fR\arawPath\x12!\n" +
+	"\fcontext_size\x18\x19 \x01(\rR\vcontextSizeB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
 	"\x0e_response_body\"\xbb\x03\n" +
 	"\n" +
