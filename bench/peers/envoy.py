@@ -20,11 +20,13 @@ BOOTSTRAP = Path("gateway-runtime/envoy/bootstrap.yaml")
 LISTENER = Path("gateway-runtime/envoy/listener.json")
 CLUSTER, EXT_PROC_CLUSTER = "upstream", "gatewright_policy_engine"
 ROUTER, EXT_PROC = "envoy.filters.http.router", "envoy.filters.http.ext_proc"
+ENGINES_LOG = "envoy.access_loggers.http_grpc"
+"""What a listener tells the engine of Envoy's own answers."""
 LOG = "envoy.log"
 
 
 class Filter(TypedDict):
-    """An HTTP or network filter of Envoy."""
+    """An HTTP or network filter of Envoy, or an access log."""
 
     name: str
     typed_config: dict[str, object]
@@ -82,9 +84,10 @@ def _route_statically(filters: list[Filter], prefix: str, kept: list[str]) -> No
         manager = each["typed_config"]
         del manager["rds"]
         manager.pop("early_header_mutation_extensions", None)  # the gateway's own work, and no peer's
+        manager["access_log"] = [log for log in _listed(manager, "access_log") if log["name"] != ENGINES_LOG]
         route = {"match": {"prefix": prefix}, "route": {"cluster": CLUSTER}}
         manager["route_config"] = {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]}
-        inner = [filter_ for filter_ in _filters(manager) if filter_["name"] in kept]
+        inner = [filter_ for filter_ in _listed(manager, "http_filters") if filter_["name"] in kept]
         for filter_ in inner:
             if filter_["name"] == EXT_PROC:
                 _enable(filter_)
@@ -101,8 +104,8 @@ def _enable(ext_proc: Filter) -> None:
     settings["processing_mode"] = {**(modes if isinstance(modes, dict) else {}), "response_header_mode": "SEND"}
 
 
-def _filters(manager: dict[str, object]) -> list[Filter]:
-    listed = manager["http_filters"]
+def _listed(manager: dict[str, object], member: str) -> list[Filter]:
+    listed = manager[member]
     return listed if isinstance(listed, list) else []
 
 

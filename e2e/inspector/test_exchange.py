@@ -28,6 +28,7 @@ from e2e.inspector.exchanges import (
 )
 from e2e.inspector.pages import inspector_of, management_token, show
 from e2e.inspector.screenshots import Screenshots
+from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, api, attach, eventually
 from e2e.kit.recorded import forget, recorded, recording
 from e2e.kit.upstream import Upstream
@@ -152,6 +153,28 @@ def test_what_was_late_says_so(page: Page, gateway: Gateway) -> None:
     expect(page.locator(".failure")).to_contain_text("timeout: the execution got no answer within its timeout")
     expect(turn(page, "sleep:v1.0.0").locator(".outcome")).to_have_text("failed: timeout")
     expect(page.locator(".facts").first).to_contain_text("Not runlog-message:v1.0.0")
+
+
+def test_an_upstream_that_refuses_is_at_fault(page: Page, gateway: Gateway) -> None:
+    with closed_port() as port:
+        gateway.deploy(api("refuses", f"http://127.0.0.1:{port}", [QUIET]))
+        request_id = refused(gateway, "refuses")
+    explain(page, request_id)
+    assert verdict(page) == told(gateway, request_id)
+    assert verdict(page) == f"answered 503 by the gateway, for the upstream 127.0.0.1:{port} refused the connection"
+    expect(page.locator(".facts").first).to_contain_text("Faultthe upstream's: connection_refused (UF)")
+    expect(page.locator("tr.upstream .outcome")).to_have_text("no answer")
+    expect(tab(page, "Envoy's response")).to_contain_text("503")
+    gateway.remove("refuses")
+
+
+def test_a_path_of_no_api_is_told_what_lies_near(page: Page, gateway: Gateway) -> None:
+    with recording(gateway, path="/brokn"), httpx.Client(base_url=gateway.url, timeout=30) as client:
+        assert client.get("/brokn/items").status_code == 404
+        (exchange,) = recorded(gateway, path="/brokn")
+    explain(page, exchange["id"])
+    assert verdict(page) == "answered 404 by the gateway, for no API has the path /brokn/items"
+    expect(page.locator(".facts").first).to_contain_text(re.compile(r"Cureask for a path .*\(/broken, "))
 
 
 def test_what_was_shed_says_so(page: Page, gateway: Gateway, upstream: Upstream) -> None:

@@ -349,5 +349,6 @@ def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstre
         assert httpx.get(f"{gateway.url}/crashes/x").status_code == 503
         gateway.deploy(api("hangs", upstream.url, [attach("sleep", {"seconds": 60}, timeout="100ms")]))
         assert httpx.get(f"{gateway.url}/hangs/x").status_code == 504
+        assert httpx.get(f"{gateway.url}/nowhere").status_code == 404
         eventually("all of it is told", lambda: documented().keys() <= told(scrape(gateway)).keys(), 30)
         assert told(scrape(gateway)) == documented()

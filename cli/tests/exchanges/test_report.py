@@ -30,6 +30,14 @@ LONG = "x" * 150
 
 MASKED = change("header", ["1234"], ["****"], "x-card")
 ANSWERS = change("answer", after=ANSWER)
+REFUSED = {
+    "party": "upstream", "code": "connection_refused", "reason": "the upstream 10.0.0.7:80 refused the connection",
+    "cure": "start what is to listen there, or mend the address in spec.upstream", "flags": "UF",
+}  # fmt: skip
+NO_ROUTE = {
+    "party": "client", "code": "no_route", "reason": "no API has the path /oders/7",
+    "cure": "ask for a path under the context of an API (/orders, /items), or publish one", "flags": "NR",
+}  # fmt: skip
 EXCHANGES = {
     "five-policies": exchange(
         execution(0, "first"),
@@ -89,6 +97,19 @@ EXCHANGES = {
         policies=["mask:v1.0.0", "mask:v2.0.0", "near:v1.0.0", "alone:v1.0.0", "full:v1.0.0", "broken:v1.0.0"],
     ),
     "no-upstream": exchange(status=503, answeredBy="proxy", details="upstream_reset_before_response_started"),
+    "refused-connection": exchange(
+        execution(0, "first"),
+        execution(0, "first", phase="response", startedMs=9.0),
+        status=503,
+        answeredBy="proxy",
+        details="upstream_reset_before_response_started",
+        forwarded={"atMs": 5.1, "headers": []},
+        upstreamResponse={"atMs": 8.9, "status": 503, "headers": []},
+        cause=REFUSED,
+    ),
+    "no-route": exchange(
+        status=404, answeredBy="proxy", details="route_not_found", api="", operation="", chain="", cause=NO_ROUTE
+    ),
     "gone": exchange(
         execution(0, "stream", "cancelled", "request_stream", stream={"bytesIn": 12, "bytesOut": 7}),
         response=None,

@@ -16,6 +16,7 @@ import (
 	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/metrics"
 	"gatewright.dev/policy-engine/internal/node"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/redaction"
@@ -43,6 +44,7 @@ type Engine struct {
 	counters      *exchange.Counters
 	watches       exchange.Watches // who may look at exchanges
 	recorder      *recording.Recorder
+	proxyAnswers  *proxyanswer.Counter
 	values        redaction.Values // the secrets of policies, which no recording shows
 	traces        *tracing.Tracing
 	node          *node.Node
@@ -144,6 +146,7 @@ func build(options Options) (*Engine, error) {
 	e.logs = logexport.New(options.NodeID, options.Log)
 	e.store = store.New(options.Log)
 	e.groups = pythonbridge.NewGroups(executors, bridge, options.Log)
+	e.proxyAnswers = proxyanswer.NewCounter()
 	e.recorder = recording.NewRecorder(recording.Options{Node: options.NodeID, Watches: &e.watches, Values: &e.values, Documents: e.documents(), Log: options.Log})
 	if err := e.complete(); err != nil {
 		e.close()
@@ -169,7 +172,7 @@ func (e *Engine) complete() error {
 	e.node, err = node.New(node.Options{
 		NodeID: e.options.NodeID, EngineVersion: Version, Controller: e.options.Controller, StateDir: e.options.StateDir,
 		Gateway: gateway, GatewayDigest: e.gatewayDigest, KeepsGateway: e.options.KeepGateway, Policies: policies, Secrets: e.options.Secrets, Values: &e.values, Table: e.table, Bodies: e.bodies, Shadows: e.shadows, RequestLimit: e.options.RequestLimit,
-		Observer: e.counters, Envoy: e.xds, Resolver: net.DefaultResolver,
+		Observer: apiObserver{e.counters, e.proxyAnswers}, Envoy: e.xds, Resolver: net.DefaultResolver,
 		Telemetry: e.setTelemetry, Store: e.store.Apply, Observe: e.recorder.Observe, Log: e.options.Log,
 	})
 	if err != nil {
@@ -193,4 +196,16 @@ func (e *Engine) close() {
 	}
 	e.store.Close() // after the policies
 	ending.Wait()
+}
+
+// apiObserver is told of chains, and of APIs that go.
+type apiObserver struct {
+	*exchange.Counters
+	proxyAnswers *proxyanswer.Counter
+}
+
+// APIRemoved drops what was counted of the API.
+func (o apiObserver) APIRemoved(api string) {
+	o.Counters.APIRemoved(api)
+	o.proxyAnswers.APIRemoved(api)
 }

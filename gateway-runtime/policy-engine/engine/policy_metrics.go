@@ -19,3 +19,10 @@ func (e *Engine) policyMetrics() prometheus.Gatherer {
 	own.MustRegister(policymetrics.NewCollector(e.options.Log, e.groups.PolicyMetrics, e.registry.policyMetrics))
 	return own
 }
+
+// proxyMetrics gathers what is counted of Envoy's own answers.
+func (e *Engine) proxyMetrics() prometheus.Gatherer {
+	own := prometheus.NewRegistry()
+	own.MustRegister(e.proxyAnswers)
+	return own
+}

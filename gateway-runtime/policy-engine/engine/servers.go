@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"gatewright.dev/policy-engine/internal/accesslog"
 	"gatewright.dev/policy-engine/internal/admin"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/extproc"
@@ -39,7 +40,7 @@ func (e *Engine) listen(ctx context.Context) (*servers, error) {
 		adminServer:   admin.Server(e.adminSources()),
 	}
 	e.xds.Register(s.xdsServer)
-	e.traces.Register(s.xdsServer) // Envoy asks the one and tells the other, over the same socket
+	accesslog.Register(s.xdsServer, e.accessLogs()) // Envoy asks the one and tells the other, over the same socket
 	s.extProc.serve, s.xds.serve, s.admin.serve = s.extProcServer.Serve, s.xdsServer.Serve, s.adminServer.Serve
 	envoy := peers.Rule{File: e.options.Peers, Roles: []string{peers.Envoy}}
 	people := peers.Rule{File: e.options.Peers, Roles: []string{peers.Supervisor}, Outside: true}

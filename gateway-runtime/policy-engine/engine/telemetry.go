@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
+	"gatewright.dev/policy-engine/internal/accesslog"
 	"gatewright.dev/policy-engine/internal/admin"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/metrics"
@@ -28,6 +29,7 @@ func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 func (e *Engine) Redaction() *redaction.List { return e.redaction.Load() }
 
 func (e *Engine) setMetrics(wanted *nodev1.Metrics) {
+	e.proxyAnswers.SetMaxSeries(int(wanted.GetMaxSeries()))
 	e.metrics.Apply(metrics.Settings{Disabled: wanted.GetDisabled(), MaxSeries: int(wanted.GetMaxSeries()),
 		WithoutOperations: wanted.GetWithoutOperations()})
 }
@@ -52,6 +54,7 @@ func (e *Engine) makeMetrics() {
 	})
 	e.metrics.Add(e.policyMetrics())
 	e.metrics.Add(e.storeMetrics())
+	e.metrics.Add(e.proxyMetrics())
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", e.metrics.Handler())
 	admin.HandleHealth(mux, e.obstacle)
@@ -79,4 +82,10 @@ func (e *Engine) newTracing(options Options) *slog.Logger {
 		Watch: func(watch exchange.Watch) { e.watches.Set("traces", watch) }, Log: options.Log,
 	})
 	return slog.New(e.traces.Handler(options.Log.Handler()))
+}
+
+// accessLogs are the parts of Envoy's access log that the engine reads.
+func (e *Engine) accessLogs() map[string]accesslog.Reader {
+	answers := &accesslog.Answers{Counter: e.proxyAnswers, Recorder: e.recorder, Near: e.node.Near}
+	return map[string]accesslog.Reader{tracing.Log: e.traces.Read, accesslog.AnswersLog: answers.Read}
 }

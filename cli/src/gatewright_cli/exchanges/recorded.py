@@ -95,6 +95,16 @@ class Client(Struct, frozen=True):
     address: str = ""
 
 
+class Cause(Struct, frozen=True):
+    """Why Envoy has answered by itself. party: whose fault it is, client, upstream or gateway."""
+
+    party: str = ""
+    code: str = ""
+    reason: str = ""
+    cure: str = ""
+    flags: str = ""
+
+
 class Exchange(Struct, frozen=True):
     """One request with its response, and what each policy did."""
 
@@ -117,6 +127,8 @@ class Exchange(Struct, frozen=True):
     response: Message | None = None
     answered_by: str = ""
     details: str = ""
+    cause: Cause | None = None
+    """None: Envoy has not answered by itself."""
     outcome: str = ""
     error: str = ""
     executions: list[Execution] = []

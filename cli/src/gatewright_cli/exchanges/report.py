@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from gatewright_cli.exchanges import differences, timeline
 from gatewright_cli.exchanges.line import duration
 from gatewright_cli.exchanges.paint import Paint, folded, safe, wrapped
-from gatewright_cli.exchanges.recorded import Change, Exchange, Execution, Failure
+from gatewright_cli.exchanges.recorded import Cause, Change, Exchange, Execution, Failure
 from gatewright_cli.exchanges.source_lines import NO_SOURCES, Sources
 from gatewright_cli.exchanges.verdict import comparison, verdict
 
 LABEL_WIDTH = 10
+PARTIES = {"client": "the client's", "upstream": "the upstream's", "gateway": "the gateway's"}
 
 
 def report(exchange: Exchange, paint: Paint, sources: Sources = NO_SOURCES) -> list[str]:
@@ -51,7 +52,9 @@ def _differs(execution: Execution) -> bool:
 
 def _facts(exchange: Exchange) -> Iterator[tuple[str, str]]:
     yield "request id", exchange.id
-    yield "API", f"{exchange.api} {exchange.api_version}, operation {exchange.operation}, chain {exchange.chain}"
+    yield "API", _place(exchange)
+    if exchange.cause:
+        yield from _fault(exchange.cause)
     yield "node", exchange.node
     if exchange.client.address:
         yield "client", exchange.client.address
@@ -66,6 +69,24 @@ def _facts(exchange: Exchange) -> Iterator[tuple[str, str]]:
         yield "error", exchange.error
     if exchange.redacted:
         yield "redacted", f"{exchange.redacted} value{'' if exchange.redacted == 1 else 's'}"
+
+
+def _fault(cause: Cause) -> Iterator[tuple[str, str]]:
+    flags = f" ({cause.flags})" if cause.flags else ""
+    yield "fault", f"{PARTIES.get(cause.party, cause.party)}: {cause.code}{flags}"
+    if cause.cure:
+        yield "cure", cause.cure
+
+
+def _place(exchange: Exchange) -> str:
+    """Of an exchange without an API, or without policies, there is less to say."""
+    if not exchange.api:
+        return "none"
+    parts = [f"{exchange.api} {exchange.api_version}".rstrip()]
+    if exchange.operation:
+        parts.append(f"operation {exchange.operation}")
+    parts.append(f"chain {exchange.chain}" if exchange.chain else "without policies")
+    return ", ".join(parts)
 
 
 def _execution(exchange: Exchange, execution: Execution, paint: Paint, sources: Sources) -> Iterator[str]:

@@ -14,6 +14,7 @@ BAR_WIDTH = 30
 LEAST_BAR = 12
 LEAST_TEXT = 12
 UPSTREAM = "(upstream)"
+NO_ANSWER = "no answer"
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,18 @@ def table(exchange: Exchange, paint: Paint) -> list[str]:
 
 
 def with_upstream(exchange: Exchange) -> list[Execution]:
-    """In order of their beginnings, and between them the upstream, from the request's end to the answer."""
-    if exchange.forwarded is None or exchange.upstream_response is None:
+    """In order of their beginnings, and between them the upstream, from the request's end to the answer.
+
+    Where there is none, to the end of the wait for one.
+    """
+    answer, cause = exchange.upstream_response, exchange.cause
+    if exchange.forwarded is None or answer is None or (cause and cause.party != "upstream"):
         return exchange.executions
     began = exchange.forwarded.at_ms
-    took = max(0.0, exchange.upstream_response.at_ms - began)
-    status = str(exchange.upstream_response.status)
-    upstream = Execution(UPSTREAM, "", -1, started_ms=began, duration_ms=took, outcome=status)
+    outcome = NO_ANSWER if cause else str(answer.status)
+    upstream = Execution(
+        UPSTREAM, "", -1, started_ms=began, duration_ms=max(0.0, answer.at_ms - began), outcome=outcome
+    )
     before = sum(one.started_ms < began for one in exchange.executions)
     return [*exchange.executions[:before], upstream, *exchange.executions[before:]]
 

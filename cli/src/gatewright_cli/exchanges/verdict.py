@@ -21,15 +21,20 @@ def verdict(exchange: Exchange) -> str:
     cause = last_with(exchange, CAUSES.get(exchange.answered_by, ""))
     facts = _facts(cause) if cause else {}
     facts |= {"status": str(exchange.response.status), "answeredBy": exchange.answered_by, "details": exchange.details}
-    return _sentence("answered", exchange.answered_by, **facts)
+    return _sentence("answered", exchange.answered_by, reason=_reason(exchange), **facts)
 
 
 def notes(exchange: Exchange) -> list[str]:
     """In a few words each, once: the policies that failed or answered, and what else is out of the ordinary."""
     found = [_note(execution) for execution in exchange.executions]
-    found.append(_sentence("answerers", exchange.answered_by, details=exchange.details))
+    answered_by, details = exchange.answered_by, exchange.details
+    found.append(_sentence("answerers", answered_by, details=details, reason=_reason(exchange)))
     found.append(_sentence("outcomes", exchange.outcome, error=exchange.error))
     return [note for note in dict.fromkeys(found) if note]
+
+
+def _reason(exchange: Exchange) -> str:
+    return exchange.cause.reason if exchange.cause else ""
 
 
 def comparison(exchange: Exchange, execution: Execution) -> str:

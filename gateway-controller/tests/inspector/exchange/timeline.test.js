@@ -17,6 +17,15 @@ test("the upstream stands between the executions, from the request's end to the 
   assert.equal(timeline(read({ version: 1, id: "i", executions: [turn(0)] })).length, 1);
 });
 
+test("an upstream for which Envoy has answered has no status, and none where it was not asked", () => {
+  const exchange = {
+    version: 1, id: "i", durationMs: 9, forwarded: { atMs: 2, headers: [] }, upstreamResponse: { atMs: 7, status: 503, headers: [] },
+    cause: { party: "upstream", code: "connection_refused", reason: "it refused the connection" },
+  };
+  assert.deepEqual(timeline(read(exchange)), [{ upstream: "", startedMs: 2, durationMs: 5, status: 0 }]);
+  assert.deepEqual(timeline(read({ ...exchange, cause: { ...exchange.cause, party: "gateway" } })), []);
+});
+
 /** @type {[number, number[]][]} */
 const TICKS = [[12, [0, 5, 10]], [100, [0, 50, 100]], [0.8, [0, 0.2, 0.4, 0.6, 0.8]], [1001.3, [0, 500, 1000]]];
 

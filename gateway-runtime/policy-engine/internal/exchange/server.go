@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -29,6 +30,9 @@ type FrontEnd interface {
 	// with the request, it goes on unchanged as soon as it has come, and Finish waits for that. show is told when it has come
 	// and when it has gone on. Like SetTrace it comes before all but Open, if at all.
 	ShowResponse(show func(side chain.Side, response chain.Head))
+	// ShowProxyAnswer says that somebody wants to know whether the proxy has made the response by itself, and why. show is told
+	// so before the chain sees the response. Like SetTrace it comes before all but Open, if at all.
+	ShowProxyAnswer(show func(answer proxyanswer.Answer))
 	// CheckMode refuses a route that does not deliver what the chain's mode asks for: else policies would not be called.
 	CheckMode(c *chain.Chain) error
 }

@@ -12,6 +12,7 @@ import (
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -36,6 +37,7 @@ func (f *front) say(method string) error {
 func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, f.say("open") }
 func (f *front) SetTrace(trace *exchange.Trace)                 { f.trace = trace }
 func (f *front) ShowResponse(show func(chain.Side, chain.Head)) { f.show = show }
+func (f *front) ShowProxyAnswer(func(proxyanswer.Answer))       {}
 func (f *front) CheckMode(c *chain.Chain) error {
 	return f.say(fmt.Sprintf("check %s", c.Mode().RequestHeaderMode))
 }

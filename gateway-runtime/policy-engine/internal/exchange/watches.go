@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -79,6 +80,9 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 	if c != nil && !c.Mode().WantsResponse() && looking.want() {
 		front.ShowResponse(looking.show)
 	}
+	if c != nil && looking.wantProxyAnswer() {
+		front.ShowProxyAnswer(looking.showProxyAnswer)
+	}
 	switch len(looking) {
 	case 0:
 		return nil
@@ -102,6 +106,24 @@ func (w watchers) show(side chain.Side, response chain.Head) {
 	w.MessageHead(chain.Response, side, chain.View{
 		HasResponse: true, Status: response.Status, ResponseHeaders: response.Headers, ResponseBody: chain.BodyView{Whole: response.Ended},
 	})
+}
+
+// wantsProxyAnswer is a Watcher that wants to be told of a response that the proxy has made by itself. It comes before the
+// response's head.
+type wantsProxyAnswer interface {
+	ProxyAnswered(answer proxyanswer.Answer)
+}
+
+func (w watchers) wantProxyAnswer() bool {
+	return slices.ContainsFunc(w, func(watcher Watcher) bool { _, wants := watcher.(wantsProxyAnswer); return wants })
+}
+
+func (w watchers) showProxyAnswer(answer proxyanswer.Answer) {
+	for _, watcher := range w {
+		if wants, ok := watcher.(wantsProxyAnswer); ok {
+			wants.ProxyAnswered(answer)
+		}
+	}
 }
 
 // tell tells those that want to know of which trace the exchange is.

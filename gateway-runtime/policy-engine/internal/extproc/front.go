@@ -17,6 +17,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/clientcert"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -28,13 +29,16 @@ const pieceSize = 64 << 10
 // Both directions come on one stream. Whichever goroutine wants a message receives, one at a time, and files what is not
 // its own; the others wait until it has received one, and look again.
 type front struct {
-	stream  Stream
-	peers   *clientcert.Cache
-	shown   Shown
-	trace   *exchange.Trace // nil: the exchange is not traced
-	show    show            // nil: nobody looks at a response that the chain does not see
-	head    chain.Head
-	sending sync.Mutex // one message goes out at a time
+	stream Stream
+	peers  *clientcert.Cache
+	shown  Shown
+	trace  *exchange.Trace // nil: the exchange is not traced
+	show   show            // nil: nobody looks at a response that the chain does not see
+	head   chain.Head
+	proxy  *proxyAnswers
+
+	showProxy func(answer proxyanswer.Answer) // nil: nobody wants to know whether Envoy has answered by itself
+	sending   sync.Mutex                      // one message goes out at a time
 
 	mu         sync.Mutex
 	receiving  bool          // a goroutine does, without the mutex
@@ -44,6 +48,7 @@ type front struct {
 	showing    bool          // the response that is shown has been asked for, and has not gone on
 	responded  bool          // the response's head has come,
 	response   chain.Head    // which is this
+	answered   bool          // Envoy has made it by itself, and says so in a header
 	directions [2]direction
 }
 
@@ -205,6 +210,9 @@ func (f *front) file(taker chain.Direction) error {
 			return f.unexpected("one response")
 		}
 		f.responded, f.response = true, f.message.head
+		if f.showProxy != nil {
+			f.takeProxyAnswer(&f.response)
+		}
 		f.directions[chain.Response].ended = f.response.Ended
 		if request := &f.directions[chain.Request]; !request.sent {
 			f.discard(request)
@@ -390,6 +398,9 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 	if f.trace != nil && direction == chain.Request {
 		traceHeaders(&changes, f.trace)
 	}
+	if direction == chain.Response && f.answered {
+		changes = withoutProxyAnswer(changes)
+	}
 	message, err := headersAnswer(&changes, direction == chain.Response)
 	if err != nil {
 		return err
@@ -397,6 +408,9 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 	asks := f.show != nil && direction == chain.Request
 	if asks {
 		askForResponse(&message, f.directions[chain.Request].mode)
+	}
+	if f.showProxy != nil && direction == chain.Request {
+		f.tellToken(&message)
 	}
 	f.mu.Lock()
 	refused := f.hasRefused(direction)

@@ -27,6 +27,7 @@ type Server struct {
 	exchanges *exchange.Server
 	peers     *clientcert.Cache
 	shown     Shown
+	proxy     *proxyAnswers
 }
 
 // Shown is analytics metadata as it may be shown: without secrets.
@@ -35,7 +36,7 @@ type Shown func(analytics map[string]any) map[string]any
 // NewServer makes a server of what takes exchanges through their chains. nil: analytics are sent to Envoy, and so to the
 // access log, as policies have left them.
 func NewServer(exchanges *exchange.Server, shown Shown, log *slog.Logger) *Server {
-	return &Server{exchanges, clientcert.NewCache(log), shown}
+	return &Server{exchanges, clientcert.NewCache(log), shown, newProxyAnswers()}
 }
 
 // Stream is one ext_proc stream: messages, encoded.
@@ -61,7 +62,7 @@ func (s *Server) serve(stream *grpcstream.Stream) error { return s.Process(strea
 // Process takes one HTTP exchange through its chain. An error is the status of the stream, for which Envoy fails the
 // request.
 func (s *Server) Process(stream Stream) error {
-	err := s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers, shown: s.shown})
+	err := s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers, shown: s.shown, proxy: s.proxy})
 	switch {
 	case err == nil:
 		return nil

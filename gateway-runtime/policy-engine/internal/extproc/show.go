@@ -61,7 +61,11 @@ func (f *front) passShown(response chain.Head) error {
 	f.mu.Unlock()
 	defer f.mu.Lock()
 	f.show(chain.Came, response)
-	message, err := headersAnswer(&chain.Changes{}, true)
+	changes := chain.Changes{}
+	if f.answered {
+		changes = withoutProxyAnswer(changes)
+	}
+	message, err := headersAnswer(&changes, true)
 	if err == nil {
 		err = f.send(message)
 	}

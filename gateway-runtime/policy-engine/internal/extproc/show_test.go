@@ -20,6 +20,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/extproc"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -170,6 +171,13 @@ func TestAnAnswerOfAPolicyIsNotWaitedOver(t *testing.T) {
 
 // watchedServer is a server of the one chain whose exchanges w looks at; nil: nobody.
 func watchedServer(name string, w *watcher) *extproc.Server {
+	if w == nil {
+		return watchedServerOf(name, nil)
+	}
+	return watchedServerOf(name, w)
+}
+
+func watchedServerOf(name string, w exchange.Watcher) *extproc.Server {
 	table, watches := &chain.Table{}, &exchange.Watches{}
 	table.Put(must(chain.New(chain.Spec{ID: name, Context: "/", Instances: scenarios[name]})))
 	if w != nil {
@@ -292,4 +300,62 @@ func TestAnExchangeWhoseResponseDoesNotComeEndsWithAnError(t *testing.T) {
 
 func responsePiece(text string) *servicev3.ProcessingRequest {
 	return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseBody{ResponseBody: &servicev3.HttpBody{Body: []byte(text)}}}
+}
+
+// TestEnvoysWordIsTakenAway whatever the chain, where it has the token that Envoy was told; any other header of the name is
+// an upstream's, and stays.
+func TestEnvoysWordIsTakenAway(t *testing.T) {
+	const name = "x-gatewright-proxy-answer"
+	for _, chain := range []string{"request-order", "order"} {
+		for _, forged := range []bool{false, true} {
+			w := &answerWatcher{}
+			script := &answering{script: script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{opening(chain, true)}}}
+			script.next = func(token string) *servicev3.ProcessingRequest {
+				if token == "" {
+					t.Errorf("%s: expected Envoy to be told a token", chain)
+				}
+				if forged {
+					token = "other"
+				}
+				response := responseOf("503", true)
+				headers := response.GetResponseHeaders().GetHeaders()
+				headers.Headers = append(headers.GetHeaders(), &corev3.HeaderValue{Key: name, RawValue: []byte(token + " UF details 192.0.2.1:80 refused: so")})
+				return response
+			}
+			if err := watchedServerOf(chain, w).Process(script); err != nil {
+				t.Fatalf("%s: %v", chain, err)
+			}
+			want := proxyanswer.Answer{Status: 503, Flags: "UF", Details: "details", Upstream: "192.0.2.1:80", Transport: "refused: so"}
+			if forged {
+				want = proxyanswer.Answer{}
+			}
+			removed := script.got[len(script.got)-1].GetResponseHeaders().GetResponse().GetHeaderMutation().GetRemoveHeaders()
+			if w.answer != want || slices.Contains(removed, name) == forged {
+				t.Errorf("%s, forged %t: expected %+v, got %+v, and %q removed", chain, forged, want, w.answer, removed)
+			}
+		}
+	}
+}
+
+// answerWatcher looks at an exchange, and notes that Envoy has answered by itself.
+type answerWatcher struct {
+	watcher
+	answer proxyanswer.Answer
+}
+
+func (w *answerWatcher) ProxyAnswered(answer proxyanswer.Answer) { w.answer = answer }
+
+// answering is a script that makes its last message of the token that Envoy was told.
+type answering struct {
+	script
+	next func(token string) *servicev3.ProcessingRequest
+}
+
+func (a *answering) Receive(ctx context.Context) ([]byte, error) {
+	if len(a.got) > 0 && a.next != nil {
+		token := a.got[0].GetDynamicMetadata().GetFields()["gatewright.watched"].GetStructValue().GetFields()["token"].GetStringValue()
+		a.sends = append(a.sends, a.next(token))
+		a.next = nil
+	}
+	return a.script.Receive(ctx)
 }

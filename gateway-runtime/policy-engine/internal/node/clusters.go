@@ -3,6 +3,8 @@ package node
 import (
 	"maps"
 	"slices"
+
+	"gatewright.dev/policy-engine/internal/xds"
 )
 
 // Clusters says which of Envoy's clusters each API that runs sends its requests to, sorted; APIs share them. It may be called
@@ -18,4 +20,13 @@ func (n *Node) Clusters() map[string][]string {
 func (n *Node) publishClusters() {
 	bundles := n.running.bundles()
 	n.clustersInUse.Store(&bundles)
+}
+
+// Near says what lies near a request that has met no route.
+func (n *Node) Near(authority, path string) xds.Near {
+	var bundles []*xds.Bundle
+	if inUse := n.clustersInUse.Load(); inUse != nil {
+		bundles = *inUse
+	}
+	return xds.NearTo(bundles, authority, path)
 }

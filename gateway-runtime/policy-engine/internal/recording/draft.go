@@ -12,6 +12,7 @@ import (
 
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -35,6 +36,7 @@ type draft struct {
 	heads      [2][2]*headDraft // nil: there was none; the request as it came is head
 	metadata   *v1alpha.ExchangeMetadata
 	analytics  map[string]any
+	proxy      *proxyanswer.Answer // the response; nil: the proxy has not made it
 
 	shadows int                // that have begun and not ended
 	ended   *exchange.Exchange // nil: it has not
@@ -225,6 +227,13 @@ func (d *draft) MessageHead(direction chain.Direction, side chain.Side, message 
 	d.heads[direction][side] = head
 }
 
+// ProxyAnswered keeps why the proxy has answered by itself.
+func (d *draft) ProxyAnswered(answer proxyanswer.Answer) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.proxy = &answer
+}
+
 // MessagePiece keeps the beginning of the body.
 func (d *draft) MessagePiece(direction chain.Direction, side chain.Side, piece []byte) {
 	d.mutex.Lock()
@@ -283,7 +292,7 @@ func (d *draft) ending(ended exchange.Exchange) (e ending) {
 	if head := d.heads[chain.Response][chain.Left]; head != nil {
 		e.status = head.view.Status
 	}
-	e.failed = ended.Result == chain.Failed || e.status >= 500
+	e.failed = ended.Result == chain.Failed || e.status >= 500 || d.proxy != nil && proxyanswer.Explain(d.proxy).Party == proxyanswer.Upstream
 	for n := range d.executions {
 		if x := &d.executions[n]; x.shadow != nil {
 			e.shadows = append(e.shadows, x.execution.Shadow.String())
@@ -327,7 +336,7 @@ func (d *draft) made(ended exchange.Exchange) *Exchange {
 	e.Forwarded = d.message(&s, chain.Request, chain.Left)
 	e.Upstream = d.message(&s, chain.Response, chain.Came)
 	e.Response = d.message(&s, chain.Response, chain.Left)
-	d.sayWho(e)
+	d.sayWho(&s, e)
 	e.Executions = make([]Execution, len(d.executions))
 	for n := range d.executions {
 		e.Executions[n] = d.executions[n].shown(&s)
@@ -354,11 +363,12 @@ func (d *draft) name(e *Exchange) {
 }
 
 // sayWho says who has answered.
-func (d *draft) sayWho(e *Exchange) {
+func (d *draft) sayWho(s *shower, e *Exchange) {
+	d.sayCause(s, e)
 	left := d.heads[chain.Response][chain.Left]
 	switch {
 	case left == nil:
-	case !left.view.Answered && d.heads[chain.Request][chain.Left] == nil:
+	case !left.view.Answered && e.Cause != nil:
 		e.AnsweredBy = ByProxy
 	case !left.view.Answered:
 		e.AnsweredBy = ByUpstream
@@ -370,6 +380,24 @@ func (d *draft) sayWho(e *Exchange) {
 			e.AnsweredBy = ByFailure
 		}
 	}
+}
+
+// sayCause says why the proxy has answered by itself, if it has: before the request went on, or in the upstream's place.
+func (d *draft) sayCause(s *shower, e *Exchange) {
+	left := d.heads[chain.Response][chain.Left]
+	answer := d.proxy
+	switch {
+	case answer != nil:
+		e.Details = answer.Details
+	case left != nil && !left.view.Answered && d.heads[chain.Request][chain.Left] == nil:
+		answer = &proxyanswer.Answer{Status: left.view.Status}
+	default:
+		return
+	}
+	answer.API, answer.Operation, answer.Method = e.API, e.Operation, d.head.Method
+	answer.Authority = d.head.Authority
+	answer.Path, _, _ = strings.Cut(d.head.Path, "?")
+	e.Cause = s.cause(proxyanswer.Explain(answer))
 }
 
 // request is the request as it came.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"gatewright.dev/policy-engine/internal/chain"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -211,6 +212,6 @@ func (e *Exchange) status() int {
 
 // failed reports whether a policy, or the exchange, has failed, or the answer is one of 500 and above.
 func (e *Exchange) failed() bool {
-	return e.Outcome == outcomeFailed || e.status() >= 500 ||
+	return e.Outcome == outcomeFailed || e.status() >= 500 || e.Cause != nil && e.Cause.Party == proxyanswer.Upstream ||
 		slices.ContainsFunc(e.Executions, func(x Execution) bool { return x.Failure != nil && !x.Shadow })
 }

@@ -13,6 +13,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/redaction"
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -31,6 +32,8 @@ type front struct {
 	responded bool // the proxy answers before the request goes on
 	gone      bool // the client is, when the request is sent
 	show      func(chain.Side, chain.Head)
+	proxy     *proxyanswer.Answer // the response is the proxy's own; nil: it is the upstream's
+	showProxy func(proxyanswer.Answer)
 }
 
 func get(path string) *front {
@@ -61,17 +64,31 @@ func (f *front) answers(status int, pieces ...string) *front {
 func (f *front) SetTrace(*exchange.Trace)                       {}
 func (f *front) ShowResponse(show func(chain.Side, chain.Head)) { f.show = show }
 
+func (f *front) ShowProxyAnswer(show func(proxyanswer.Answer)) { f.showProxy = show }
+
+// tellProxy tells of the proxy's own answer when it comes.
+func (f *front) tellProxy() {
+	if f.proxy != nil && f.showProxy != nil {
+		f.showProxy(*f.proxy)
+	}
+}
+
 func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, nil }
 func (f *front) CheckMode(*chain.Chain) error                   { return nil }
 func (f *front) Finish(context.Context) error {
 	if f.show != nil {
+		f.tellProxy()
 		f.show(chain.Came, f.response)
 		f.show(chain.Left, f.response)
 	}
 	return nil
 }
-func (f *front) Request() chain.Head                          { return f.request }
-func (f *front) Response(context.Context) (chain.Head, error) { return f.response, nil }
+func (f *front) Request() chain.Head { return f.request }
+
+func (f *front) Response(context.Context) (chain.Head, error) {
+	f.tellProxy()
+	return f.response, nil
+}
 
 func (f *front) NextPiece(_ context.Context, direction chain.Direction) ([]byte, error) {
 	if f.responded && direction == chain.Request {

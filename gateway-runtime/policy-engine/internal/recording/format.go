@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
@@ -37,6 +38,8 @@ type Exchange struct {
 	Outcome    string     `json:"outcome"`
 	Error      string     `json:"error,omitempty"`
 
+	Cause *proxyanswer.Cause `json:"cause,omitempty"` // nil: the proxy has not answered by itself
+
 	Metadata   map[string]any `json:"metadata,omitempty"`
 	Analytics  map[string]any `json:"analytics,omitempty"`
 	Executions []Execution    `json:"executions"`
@@ -52,8 +55,14 @@ const (
 	ByPolicy   AnsweredBy = "policy"
 	ByFailure  AnsweredBy = "failure" // of a policy
 	ByGateway  AnsweredBy = "gateway" // for a reason that is no policy's
-	ByProxy    AnsweredBy = "proxy"   // before the request went on
+	ByProxy    AnsweredBy = "proxy"   // by itself, for what Cause says
 )
+
+// cause shows why the proxy has answered by itself.
+func (s *shower) cause(cause proxyanswer.Cause) *proxyanswer.Cause {
+	cause.Reason, cause.Cure, cause.Transport = s.text(cause.Reason), s.text(cause.Cure), s.text(cause.Transport)
+	return &cause
+}
 
 // Client is who sent the request.
 type Client struct {

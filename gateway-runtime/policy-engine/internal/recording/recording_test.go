@@ -14,6 +14,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/condition"
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/sdk/policy/v1alpha"
 )
@@ -87,6 +88,49 @@ func TestAResponseThatNoPolicySeesIsRecorded(t *testing.T) {
 	if kept := g.recorder.Kept(filter(t, `{"errors": true, "status": "5xx"}`)); len(kept) != 1 {
 		t.Errorf("expected it among the errors, got %d", len(kept))
 	}
+}
+
+// TestAnAnswerOfTheProxysIsRecorded with its cause, whether a policy sees it or none.
+func TestAnAnswerOfTheProxysIsRecorded(t *testing.T) {
+	for _, modes := range []string{"h", "hH"} {
+		g := newGateway(t, enough, policy("one", modes, does{}))
+		f := get("/orders/7?token=abc").answers(503, "away")
+		f.proxy = &proxyanswer.Answer{Status: 503, Flags: "UF", Details: "upstream_reset", Upstream: "192.0.2.7:80", Transport: "Connection refused"}
+		e := g.record(t, f)
+		expect(t, "who", spaced(e.AnsweredBy, e.Details, e.Outcome, e.Response.Status), "proxy upstream_reset completed 503")
+		expect(t, "cause", spaced(e.Cause.Party, e.Cause.Code, e.Cause.Flags, e.Cause.Reason),
+			"upstream connection_refused UF the upstream 192.0.2.7:80 refused the connection")
+	}
+}
+
+// TestAnExchangeThatTheEngineHasNotSeenIsRecorded where a recording wants it, without secrets.
+func TestAnExchangeThatTheEngineHasNotSeenIsRecorded(t *testing.T) {
+	g := newGateway(t, enough)
+	unseen := &recording.Unseen{RequestID: "id-1", Client: "192.0.2.1:5", Query: "token=abc&a=1", UserAgent: "curl", StartedAt: time.Unix(1, 0), Lasted: time.Millisecond,
+		Answer: proxyanswer.Answer{Status: 404, Flags: "NR", Details: "route_not_found", Method: "GET", Authority: "example.org", Path: "/oders/7"}}
+	cause := proxyanswer.Explain(&unseen.Answer)
+	if g.recorder.IsActive() {
+		t.Error("expected nobody to ask")
+	}
+	g.recorder.RecordUnseen(unseen, &cause)
+	for _, text := range []string{`{"path": "/oders"}`, `{"errors": true}`, `{"client": "192.0.2.1", "status": "404"}`, `{"api": "orders"}`} {
+		if _, err := g.recorder.Start(filter(t, text), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.recorder.RecordUnseen(unseen, &cause)
+	kept := g.recorder.Kept(filter(t, `{"header": {"name": "user-agent", "value": "curl"}}`))
+	if len(kept) != 1 {
+		t.Fatalf("expected one exchange, got %d", len(kept))
+	}
+	e := read(t, kept[0])
+	expect(t, "request", spaced(e.Request.Method, e.Request.Path, e.Request.Query, e.Redacted), "GET /oders/7 token=[redacted]&a=1 1")
+	expect(t, "cause", spaced(e.AnsweredBy, e.Response.Status, e.Cause.Party, e.Cause.Code, e.DurationMs), "proxy 404 client no_route 1")
+	var counts []uint64
+	for _, one := range g.recorder.Stats().Recordings {
+		counts = append(counts, one.Recorded)
+	}
+	expect(t, "recordings that wanted it", spaced(counts), "[1 0 1 0]")
 }
 
 func TestAnAnswerIsRecorded(t *testing.T) {

@@ -2,7 +2,6 @@ package tracing
 
 import (
 	"encoding/hex"
-	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -10,9 +9,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
-	servicev3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -27,36 +24,12 @@ const (
 	parentTag, stateTag                        = "traceparent", "tracestate"
 )
 
-// accessLog is Envoy's access log, as far as listeners send it here: of exchanges that are traced, and of a share of those
+// Log is the name of the part of Envoy's access log that spans are made of: exchanges that are traced, and a share of those
 // on routes without policies, which the engine does not see otherwise.
-type accessLog struct {
-	servicev3.UnimplementedAccessLogServiceServer
-	tracing *Tracing
-}
+const Log = "traces"
 
-// Register adds the service to a gRPC server.
-func (t *Tracing) Register(to grpc.ServiceRegistrar) {
-	servicev3.RegisterAccessLogServiceServer(to, &accessLog{tracing: t})
-}
-
-// StreamAccessLogs takes what one thread of Envoy's logs.
-func (a *accessLog) StreamAccessLogs(stream grpc.ClientStreamingServer[servicev3.StreamAccessLogsMessage, servicev3.StreamAccessLogsResponse]) error {
-	for {
-		message, err := stream.Recv()
-		if err == io.EOF { //nolint:errorlint // as grpc says
-			return stream.SendAndClose(&servicev3.StreamAccessLogsResponse{})
-		}
-		if err != nil {
-			return err
-		}
-		for _, entry := range message.GetHttpLogs().GetLogEntry() {
-			a.tracing.logged(entry)
-		}
-	}
-}
-
-// logged makes the spans of an exchange and of its upstream.
-func (t *Tracing) logged(entry *accesslogv3.HTTPAccessLogEntry) {
+// Read makes the spans of an exchange and of its upstream.
+func (t *Tracing) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 	common := entry.GetCommonProperties()
 	api, operation, chainID := exchange.RouteParts(common.GetRouteName())
 	traced := t.traceOf(entry, chainID)

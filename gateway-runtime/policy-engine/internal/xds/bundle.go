@@ -45,16 +45,17 @@ type Resources map[string]Resource
 
 // Bundle is one API's finished part of Envoy's configuration, decoded and checked once. It does not change.
 type Bundle struct {
-	API      string
-	Digest   string
-	Context  string    // "/orders", "/" for the root
-	Hosts    []string  // sorted, in lower case, without a dot at the end; "*" is every host
-	Clusters Resources // by name, which says their content: old and new stand side by side
-	Names    Names     // that Envoy resolves for the clusters
-	Secrets  []string  // that the clusters name, sorted: "certificate/NAME", "authority/NAME"
-	routes   []byte    // a serialized RouteList, so that composing copies bytes
-	chosen   chosen    // where policies' choices send requests
-	unserved bool      // it gives way to any other bundle of its context
+	API        string
+	Digest     string
+	Context    string    // "/orders", "/" for the root
+	Hosts      []string  // sorted, in lower case, without a dot at the end; "*" is every host
+	Clusters   Resources // by name, which says their content: old and new stand side by side
+	Names      Names     // that Envoy resolves for the clusters
+	Operations []string  // "GET /{id}", in the order of their routes
+	Secrets    []string  // that the clusters name, sorted: "certificate/NAME", "authority/NAME"
+	routes     []byte    // a serialized RouteList, so that composing copies bytes
+	chosen     chosen    // where policies' choices send requests
+	unserved   bool      // it gives way to any other bundle of its context
 }
 
 // Names are host names by the clusters that need them; a cluster of addresses needs none.
@@ -66,7 +67,7 @@ func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
 	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext()}
 	var errs [3]error
 	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())
-	bundle.routes, bundle.chosen, errs[1] = parseRoutes(message)
+	bundle.routes, bundle.chosen, bundle.Operations, errs[1] = parseRoutes(message)
 	errs[2] = bundle.parseClusters(message.GetClusters())
 	if err := errors.Join(checkContext(bundle.Context), errs[0], errs[1], errs[2]); err != nil {
 		return nil, err
@@ -108,7 +109,7 @@ func isHostPattern(host string) bool {
 	return host == everyHost || (inner != "" && len(host)-len(inner) <= 1 && !strings.ContainsAny(inner, "*:/ "))
 }
 
-func parseRoutes(message *nodev1.ApiBundle) ([]byte, chosen, error) {
+func parseRoutes(message *nodev1.ApiBundle) (list []byte, choices chosen, operations []string, err error) {
 	chains := make(map[string]*nodev1.Chain, len(message.GetChains()))
 	for _, chain := range message.GetChains() {
 		chains[chain.GetId()] = chain
@@ -116,18 +117,36 @@ func parseRoutes(message *nodev1.ApiBundle) ([]byte, chosen, error) {
 	routes, err := parseList("routes", message.GetRoutes(), chains)
 	targets, targetsErr := parseList("chosen_routes", message.GetChosenRoutes(), chains)
 	if err := errors.Join(err, targetsErr); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	found, err := parseChosen(targets)
 	if err == nil {
 		err = checkChoices(routes, chains, found)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
+	operations = operationsOf(routes)
 	front := front(message.GetApi(), message.GetStrictPaths(), routes)
-	list, err := marshal(&routev3.RouteList{Routes: slices.Insert(routes, 0, front)})
-	return list, found.serialized, err
+	list, err = marshal(&routev3.RouteList{Routes: slices.Insert(routes, 0, front)})
+	return list, found.serialized, operations, err
+}
+
+// operationsOf are the operations that the routes are of, but for those that refuse what they match, and preflights.
+func operationsOf(routes []*routev3.Route) []string {
+	var operations []string
+	for _, route := range routes {
+		name := route.GetName()
+		first, last := strings.IndexByte(name, '|'), strings.LastIndexByte(name, '|')
+		if first < 0 || !strings.Contains(name[first+1:last+1], " ") {
+			continue
+		}
+		operation := name[first+1 : last]
+		if !strings.HasPrefix(operation, "OPTIONS ") && !slices.Contains(operations[max(0, len(operations)-1):], operation) {
+			operations = append(operations, operation)
+		}
+	}
+	return operations
 }
 
 // parseList decodes the routes of a field, and holds each to its chain.

@@ -8,7 +8,7 @@ from gatewright_documents.values import JsonObject
 
 from gatewright_controller.model import Compression, GatewaySpec, Limits, Listener, Redaction, Tracing
 from gatewright_controller.translate.envoy.access_logs import IDENTITY_NAMESPACE, TRACE_NAMESPACE
-from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS
+from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS, WATCHED
 from gatewright_controller.translate.envoy.messages import extension
 from gatewright_controller.translate.envoy.quic import alt_svc
 from gatewright_controller.translate.envoy.routes import (
@@ -148,7 +148,7 @@ def _ext_proc(attributes: list[str], tracing: Tracing) -> JsonObject:
         "request_trailer_mode": "SKIP",
         "response_trailer_mode": "SKIP",
     }
-    namespaces = ["gatewright", AUTHORITY_NAMESPACE, UPSTREAM_NAMESPACE, IDENTITY_NAMESPACE]
+    namespaces = ["gatewright", AUTHORITY_NAMESPACE, UPSTREAM_NAMESPACE, IDENTITY_NAMESPACE, WATCHED]
     received = [*namespaces, *([TRACE_NAMESPACE] if tracing.on else [])]
     metadata: JsonObject = {"receiving_namespaces": {"untyped": received}}
     if forced(tracing):

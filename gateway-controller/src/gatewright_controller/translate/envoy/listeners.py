@@ -15,6 +15,7 @@ from gatewright_controller.translate.envoy.downstream_tls import downstream_quic
 from gatewright_controller.translate.envoy.http_filters import http_filters
 from gatewright_controller.translate.envoy.local_replies import TWO_HOSTS, local_reply_config
 from gatewright_controller.translate.envoy.messages import LISTENER, extension, message, seconds
+from gatewright_controller.translate.envoy.proxy_answers import answers_log
 from gatewright_controller.translate.envoy.traces import PRESENTED_IN, all_but, forced, trace_log
 
 BUFFER_BYTES = 32 << 10
@@ -158,7 +159,7 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "local_reply_config": local_reply_config(hosts=bool(one.hosts), rate=bool(limits.requests_per_second)),
         "access_log": [
             *access_logs(spec.access_log, spec.redaction, one.name),
-            *([] if one.redirect else trace_log(spec.tracing)),
+            *([] if one.redirect else [*trace_log(spec.tracing), answers_log()]),
         ],
         **_client_address(spec, trusted),
         **_routes(one, answers_challenges(spec)),

@@ -1,6 +1,7 @@
 """What Envoy answers by itself, in the form that the engine's own answers have: application/problem+json.
 
-Mappers are tried in order. By response flag, for an immediate response of a policy has none of these.
+Mappers are tried in order. By response flag: an immediate response of a policy has one only where it takes the place of
+an answer of Envoy's, and details of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,21 @@ internal/xds/twohosts.go."""
 
 OTHER_HOSTS = "other-hosts"
 """The rule that refuses requests for hosts that the listener has not."""
+
+WATCHED = "gatewright.watched"
+"""Dynamic metadata of exchanges that somebody looks at: {"token": …}. Only the engine and Envoy know the token, for the
+engine takes the header away (internal/extproc/proxy_answer.go)."""
+
+PROXY_ANSWER = "x-gatewright-proxy-answer"
+"""The header by which Envoy tells the engine that it has answered such an exchange itself, and why."""
+
+FACTS = ("RESPONSE_FLAGS", "RESPONSE_CODE_DETAILS", "UPSTREAM_HOST", "UPSTREAM_TRANSPORT_FAILURE_REASON")
+"""What stands in it behind the token, in this order."""
+
+OF_THE_ENGINE = ("policy_", "headers_too_large", "request_overall_timeout", "ext_proc_error", "header_mutation_")
+"""How details begin of the engine's answers, and of Envoy's for it, that may take the place of an answer of Envoy's.
+
+They have its flags, too, and the engine is not shown them."""
 
 CEL = "extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
@@ -31,7 +47,24 @@ def cel(expression: str) -> JsonObject:
 
 def local_reply_config(*, hosts: bool, rate: bool) -> JsonObject:
     """hosts: whether the listener has hosts of its own. rate: whether the rate of requests is limited."""
-    return {"mappers": [*_of_hosts(hosts), *_of_rate(rate), *_by_flag(), *_by_details()]}
+    told = map(_told, [*_of_upstreams(), _too_long(), _configured()])
+    return {"mappers": [*_of_hosts(hosts), *_of_rate(rate), *told, *_by_flag(), *_by_details()]}
+
+
+def _told(mapper: JsonObject) -> JsonObject:
+    """The same for exchanges that somebody looks at: the engine is told."""
+    token = {"filter": WATCHED, "path": [{"key": "token"}], "value": {"present_match": True}}
+    watched = {"metadata_filter": {"matcher": token, "match_if_key_not_found": False}}
+    value = " ".join([f"%DYNAMIC_METADATA({WATCHED}:token)%", *(f"%{fact}%" for fact in FACTS)])
+    return mapper | {
+        "filter": {"and_filter": {"filters": [watched, mapper["filter"]]}},
+        "headers_to_add": [*mapper.get("headers_to_add", []), _header(PROXY_ANSWER, value)],
+    }
+
+
+def _configured() -> JsonObject:
+    """What an operation has Envoy answer."""
+    return {"filter": cel("response.code_details == 'direct_response'")}
 
 
 def _of_hosts(hosts: bool) -> list[JsonObject]:
@@ -53,21 +86,35 @@ def _of_rate(rate: bool) -> list[JsonObject]:
 def _by_flag() -> list[JsonObject]:
     refused = {"header_filter": {"header": {"name": ":method", "present_match": False}}}
     before = _problem(refused, "%LOCAL_REPLY_BODY%", "The request was refused before it was read.", request=False)
+    return [
+        _problem(_flags("NR"), "Not Found", "There is no such route."),
+        *_of_upstreams(),
+        before,  # what is refused before it is a request (400, 426, 431) has no flag yet, and no method
+        _problem(_flags("DPE"), "Bad Request", "The request is malformed."),
+        _retried(_problem(_flags("OM"), "Service Unavailable", "The gateway is overloaded.")),
+    ]
+
+
+def _of_upstreams() -> list[JsonObject]:
+    """Of requests that had a route, and policies if that has a chain."""
     malformed = "The upstream's response is malformed, or its headers are too many or too large."
     full = "The upstream has as many requests as it is given at once."
     away = ("UH", "UF", "NC", "LH", "UC", "LR", "UR", "URX", "DF")
     return [
-        _problem(_flags("NR"), "Not Found", "There is no such route."),
         _problem(_flags("UT"), "Gateway Timeout", "The upstream did not answer in time."),
         # 408 where the request had not come in whole, else 504.
         _problem(_flags("SI"), "Timeout", "Nothing has moved for longer than the idle timeout."),
         _problem(_flags("UPE"), "Bad Gateway", malformed),
-        before,  # what is refused before it is a request (400, 426, 431) has no flag yet, and no method
-        _problem(_flags("DPE"), "Bad Request", "The request is malformed."),
-        _retried(_problem(_flags("OM"), "Service Unavailable", "The gateway is overloaded.")),
         _retried(_problem(_flags("UO"), "Service Unavailable", full)),  # a circuit breaker of the API's pool
         _problem(_flags(*away), "Service Unavailable", "The upstream is not available."),
     ]
+
+
+def _too_long() -> JsonObject:
+    """408 or 504, as with the idle timeout."""
+    return _problem(
+        cel("response.code_details == 'max_duration_timeout'"), "Timeout", "The exchange took longer than it may."
+    )
 
 
 def _by_details() -> list[JsonObject]:
@@ -76,7 +123,6 @@ def _by_details() -> list[JsonObject]:
     # Not one that an API answers by itself.
     method = cel("response.code_details == 'direct_response' && xds.route_name.endsWith('|405|')")
     upgrade = cel("response.code_details == 'upgrade_failed'")
-    whole = cel("response.code_details == 'max_duration_timeout'")
     details = "^(missing_host_header|path_normalization_failed|http[123][.])"
     malformed = cel(f"response.code == 400 && response.code_details.matches('{details}')")
     what = "The request is malformed: its host, its path or its body."
@@ -84,14 +130,16 @@ def _by_details() -> list[JsonObject]:
         # The engine is away, or has failed: its own errors come as immediate responses, with other details.
         _retried(_problem(away, "Service Unavailable", "The policies of the gateway are not available.")),
         _without_empty(_problem(method, "Method Not Allowed", "Allow names the methods of this path.")),
-        _problem(whole, "Timeout", "The exchange took longer than it may."),  # 408 or 504, as with SI
+        _too_long(),
         _without_empty(_problem(upgrade, "Forbidden", "No connection is upgraded to this protocol here.")),
         _without_empty(_problem(malformed, "Bad Request", what)),
     ]
 
 
 def _flags(*flags: str) -> JsonObject:
-    return {"response_flag_filter": {"flags": list(flags)}}
+    """Of an answer of Envoy's, and of none that has taken its place."""
+    envoys_own = cel(" && ".join(f"!response.code_details.startsWith('{one}')" for one in OF_THE_ENGINE))
+    return {"and_filter": {"filters": [{"response_flag_filter": {"flags": list(flags)}}, envoys_own]}}
 
 
 def _problem(chosen: JsonObject, title: str, detail: str, *, request: bool = True) -> JsonObject:
@@ -108,5 +156,8 @@ def _without_empty(mapper: JsonObject) -> JsonObject:
 
 
 def _retried(mapper: JsonObject) -> JsonObject:
-    again = {"header": {"key": "retry-after", "value": "1"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-    return mapper | {"headers_to_add": [again]}
+    return mapper | {"headers_to_add": [_header("retry-after", "1")]}
+
+
+def _header(name: str, value: str) -> JsonObject:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

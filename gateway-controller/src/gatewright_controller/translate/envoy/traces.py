@@ -32,16 +32,20 @@ def trace_log(tracing: Tracing) -> list[JsonObject]:
     """The access log that goes to the engine."""
     if not tracing.on:
         return []
+    return [grpc_log("traces", TAGS) | {"filter": any_of(*_wanted(tracing))}]
+
+
+def grpc_log(name: str, tags: dict[str, str]) -> JsonObject:
+    """An access log that goes to the engine, which knows it by its name."""
     common = {
-        "log_name": "traces",
+        "log_name": name,
         "grpc_service": {"envoy_grpc": {"cluster_name": ENGINE}, "timeout": "10s"},
         "transport_api_version": "V3",
         "buffer_flush_interval": "1s",
-        "custom_tags": [{"tag": name, "value": value} for name, value in TAGS.items()],
+        "custom_tags": [{"tag": tag, "value": value} for tag, value in tags.items()],
     }
     kind = "extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"
-    logger = {"name": "envoy.access_loggers.http_grpc", "typed_config": typed(kind, common_config=common)}
-    return [{**logger, "filter": any_of(*_wanted(tracing))}]
+    return {"name": "envoy.access_loggers.http_grpc", "typed_config": typed(kind, common_config=common)}
 
 
 def _wanted(tracing: Tracing) -> list[JsonObject]:

@@ -19,6 +19,8 @@ import { timelineOf } from "./exchange_timeline.js";
 export const page = { title: "Exchange", show };
 
 const LONGEST_HEADING = 300;
+/** @type {Record<string, string>} */
+const PARTIES = { client: "the client's", upstream: "the upstream's", gateway: "the gateway's" };
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, { id }, signal) {
@@ -95,10 +97,12 @@ function ways(id) {
 
 /** @param {Exchange} exchange */
 function factsOf(exchange) {
-  const { api = "", apiVersion = "", node, client, redacted, policies = [] } = exchange;
+  const { api = "", apiVersion = "", node, client, redacted, policies = [], cause } = exchange;
   const ran = new Set(exchange.executions.map(({ policy }) => policy));
   return facts([
     ["Request id", written(exchange.id, "mono")],
+    ["Fault", cause && written(`${PARTIES[cause.party] ?? cause.party}: ${cause.code}${cause.flags ? ` (${cause.flags})` : ""}`)],
+    ["Cure", written(cause?.cure)],
     ["API", api && el("a", { href: href(["apis", api]) }, visible(`${api} ${apiVersion}`))],
     ["Operation", written(exchange.operation)],
     ["Chain", written(exchange.chain, "mono")],

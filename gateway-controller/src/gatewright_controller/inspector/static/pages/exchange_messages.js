@@ -26,13 +26,13 @@ const UNTOUCHED = new Map();
 
 /** @param {Exchange} exchange @param {Open} open  shows what an execution did */
 export function messagesOf(exchange, open) {
-  const { request, forwarded, upstreamResponse, response } = exchange;
+  const { request, forwarded, upstreamResponse, response, cause } = exchange;
   const [ofRequest, ofResponse] = [touches(exchange, "request"), touches(exchange, "response")];
   /** @type {[string, () => Child][]} */
   const panels = [
     ["Request as sent", () => messageOf(request, ofRequest, open, "becomes")],
     ["As forwarded", () => messageOf(forwarded, ofRequest, open, "is", "It did not go on to the upstream.")],
-    ["Upstream's response", () => messageOf(upstreamResponse, ofResponse, open, "becomes", "The engine has seen none.")],
+    [cause ? "Envoy's response" : "Upstream's response", () => messageOf(upstreamResponse, ofResponse, open, "becomes", "The engine has seen none.")],
     ["Response", () => messageOf(response, ofResponse, open, "is", "The engine has seen none.")],
   ];
   if (exchange.metadata || exchange.analytics) panels.push(["Metadata", () => storedOf(exchange, open)]);

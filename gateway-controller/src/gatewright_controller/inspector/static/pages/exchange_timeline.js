@@ -115,7 +115,7 @@ function upstreamRow({ upstream, startedMs, durationMs, status }, whole) {
   return el(
     "tr", { class: "upstream" }, el("th", { scope: "row" }, el("bdi", null, name), track(bars(), "below")),
     cell("Phase", ""), cell("Began", figure(startedMs)), cell("Took", figure(durationMs)), cell("Worked", ""), cell("Waited", ""),
-    el("td", { class: "outcome" }, String(status)), el("td", { class: "time", "aria-hidden": "true" }, track(bars())),
+    el("td", { class: "outcome" }, status ? String(status) : "no answer"), el("td", { class: "time", "aria-hidden": "true" }, track(bars())),
   );
 }
 

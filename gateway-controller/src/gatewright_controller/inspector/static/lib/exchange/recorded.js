@@ -16,11 +16,14 @@
  *   shadow?: boolean, comparison?: string, comparedWith?: number, reason?: string,
  * }} Execution  comparison: of a shadow attachment, "same" or "different", with the policy at comparedWith or no change
  * @typedef {{
+ *   party: string, code: string, reason: string, cure?: string, flags?: string, upstream?: string, transport?: string,
+ * }} Cause  why Envoy has answered by itself; party: whose fault it is, "client", "upstream" or "gateway"
+ * @typedef {{
  *   version: number, id: string, node: string, startedAt: string, durationMs: number, api?: string,
  *   apiVersion?: string, context?: string, operation?: string, chain?: string, policies?: string[],
  *   traceId?: string, client?: {address?: string, peer?: Record<string, unknown>}, request: Message,
  *   forwarded?: Message, upstreamResponse?: Message, response?: Message, answeredBy?: string, details?: string,
- *   outcome: string, error?: string, metadata?: Record<string, unknown>, analytics?: Record<string, unknown>,
+ *   cause?: Cause, outcome: string, error?: string, metadata?: Record<string, unknown>, analytics?: Record<string, unknown>,
  *   executions: Execution[], redacted: number,
  * }} Exchange
  */

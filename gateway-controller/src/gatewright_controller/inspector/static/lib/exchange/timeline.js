@@ -6,7 +6,7 @@
  *
  * @typedef {{execution: Execution, startedMs: number, durationMs: number, waitedMs?: number, workMs?: number}} Turn
  * @typedef {{upstream: string, startedMs: number, durationMs: number, status: number}} UpstreamTime
- *   upstream: the pool that policies have chosen; "" for the operation's own
+ *   upstream: the pool that policies have chosen; "" for the operation's own; status: 0 where it has not answered
  */
 
 /**
@@ -30,12 +30,17 @@ function turn(execution) {
   return { execution, startedMs, durationMs, workMs, waitedMs };
 }
 
-/** From the request's end to the answer. @param {Exchange} exchange @returns {UpstreamTime | undefined} */
-function upstreamTime({ forwarded, upstreamResponse }) {
-  if (!forwarded || !upstreamResponse) return undefined;
+/**
+ * From the request's end to the answer, or to the end of the wait for one.
+ *
+ * @param {Exchange} exchange
+ * @returns {UpstreamTime | undefined}
+ */
+function upstreamTime({ forwarded, upstreamResponse, cause }) {
+  if (!forwarded || !upstreamResponse || (cause && cause.party !== "upstream")) return undefined;
   const startedMs = forwarded.atMs ?? 0;
   const durationMs = Math.max(0, (upstreamResponse.atMs ?? 0) - startedMs);
-  return { upstream: forwarded.upstream ?? "", startedMs, durationMs, status: upstreamResponse.status ?? 0 };
+  return { upstream: forwarded.upstream ?? "", startedMs, durationMs, status: cause ? 0 : (upstreamResponse.status ?? 0) };
 }
 
 /**

@@ -15,10 +15,10 @@ const CAUSES = { policy: ANSWERED, failure: FAILED };
 
 /** One sentence: who answered what, and why. @param {Exchange} exchange */
 export function verdict(exchange) {
-  const { response, answeredBy = "", details, outcome, error } = exchange;
+  const { response, answeredBy = "", details, outcome, error, cause: proxys } = exchange;
   if (!response) return sentence(SENTENCES.unanswered, outcome, { error });
   const cause = lastWith(exchange, CAUSES[answeredBy]);
-  const facts = { status: String(response.status ?? 0), answeredBy, details, ...(cause && factsOf(cause)) };
+  const facts = { status: String(response.status ?? 0), answeredBy, details, reason: proxys?.reason, ...(cause && factsOf(cause)) };
   return sentence(SENTENCES.answered, answeredBy, facts);
 }
 
@@ -28,9 +28,9 @@ export function verdict(exchange) {
  * @param {Exchange} exchange
  * @returns {string[]}
  */
-export function notes({ executions, answeredBy = "", details, outcome, error }) {
+export function notes({ executions, answeredBy = "", details, outcome, error, cause }) {
   const found = executions.map(noteOf);
-  found.push(sentence(SENTENCES.answerers, answeredBy, { details }), sentence(SENTENCES.outcomes, outcome, { error }));
+  found.push(sentence(SENTENCES.answerers, answeredBy, { details, reason: cause?.reason }), sentence(SENTENCES.outcomes, outcome, { error }));
   return [...new Set(found)].filter((note) => note !== "");
 }
 

@@ -1,0 +1,258 @@
+"""What Envoy answers by itself is an exchange that says whose fault it is: with policies, without, without a route."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit.attachments import GO_HEADERS
+from e2e.kit.closed_port import closed_port
+from e2e.kit.commands import explained, id_of, tailing
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.listening import write
+from e2e.kit.recorded import recorded, recording
+from e2e.kit.scraping import scrape
+from e2e.kit.upstream import Reply, Upstream
+
+WORD = "x-gatewright-proxy-answer"
+"""The header by which Envoy tells the engine of its own answers: no client and no upstream ever sees it."""
+CHAINS: dict[str, list[Json]] = {
+    "no policy": [],
+    "request alone": [attach("sleep", {"seconds": 0})],
+    "response": [GO_HEADERS],
+    "bodies": [attach("body-length"), attach("pass-on")],
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An upstream's URL, and what is said of it."""
+
+    url: str
+    status: int
+    code: str
+    reason: str
+
+
+class Silent:
+    """An upstream that takes connections, and answers each request with the same bytes, or never."""
+
+    def __init__(self, answer: bytes | None, *, hangs_up: bool = False) -> None:
+        self._answer, self._hangs_up = answer, hangs_up
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._kept: list[socket.socket] = []
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._kept.append(connection)
+            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        connection.recv(65536)
+        if self._answer is not None:
+            connection.sendall(self._answer)
+        if self._hangs_up:
+            connection.close()
+
+    def close(self) -> None:
+        self._listener.close()
+        for connection in self._kept:
+            connection.close()
+
+
+@contextmanager
+def refuses() -> Iterator[Fault]:
+    with closed_port() as port:
+        address = f"127.0.0.1:{port}"
+        yield Fault(f"http://{address}", 503, "connection_refused", f"the upstream {address} refused the connection")
+
+
+@contextmanager
+def silent(
+    code: str, reason: str, status: int, answer: bytes | None = None, *, scheme: str = "http", hangs_up: bool = False
+) -> Iterator[Fault]:
+    upstream = Silent(answer, hangs_up=hangs_up)
+    try:
+        said = reason.format(upstream=f"the upstream {upstream.address}")
+        yield Fault(f"{scheme}://{upstream.address}", status, code, said)
+    finally:
+        upstream.close()
+
+
+FAULTS: dict[str, Callable[[], AbstractContextManager[Fault]]] = {
+    "connection refused": refuses,
+    "no TLS": lambda: silent(
+        "tls_failed", "{upstream} does not speak TLS", 503, b"HTTP/1.1 200 OK\r\n\r\n", scheme="https", hangs_up=True
+    ),
+    "too slow": lambda: silent("upstream_timeout", "{upstream} did not begin to answer within requestTimeout", 504),
+    "hangs up": lambda: silent(
+        "upstream_closed", "{upstream} closed the connection before it had answered", 503, hangs_up=True
+    ),
+    "malformed": lambda: silent(
+        "malformed_response", "the answer of {upstream} is malformed", 502, b"HTTP/1.1 nonsense\r\n\r\n", hangs_up=True
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_fault_of_the_upstream_is_told(gateway: Gateway, chain: str, fault: str) -> None:
+    name = fresh("whose")
+    with FAULTS[fault]() as found:
+        document = api(name, found.url, CHAINS[chain], [{"method": "POST", "path": "/*", "requestTimeout": "300ms"}])
+        gateway.deploy(document)
+        with recording(gateway, path=f"/{name}/", errors=True):
+            answer = httpx.post(f"{gateway.url}/{name}/x?a=1", content=b"body")
+            (exchange,) = recorded(gateway, path=f"/{name}/")
+    assert (answer.status_code, answer.json()["requestId"]) == (found.status, exchange["id"])
+    assert WORD not in answer.headers
+    assert WORD not in str(exchange)
+    assert (exchange["api"], exchange["operation"]) == (name, "POST /*")
+    assert exchange["answeredBy"] == "proxy"
+    assert exchange["response"]["status"] == found.status
+    cause = exchange["cause"]
+    assert (cause["party"], cause["code"]) == ("upstream", found.code), exchange
+    assert cause["reason"].startswith(found.reason)
+    assert cause["cure"]
+    said = explained(gateway, exchange["id"])
+    assert f"answered {found.status} by the gateway, for {found.reason}" in " ".join(said.split())
+    assert "by the upstream" not in said
+    assert f"the upstream's: {found.code}" in said
+    seen = {"api": name, "reason": found.code, "party": "upstream"}
+    eventually("it is counted", lambda: scrape(gateway).value("gatewright_proxy_answers_total", **seen) == 1)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("chain", CHAINS)
+def test_no_upstream_can_say_that_it_was_envoy(
+    gateway: Gateway, upstream: Upstream, chain: str, *, watched: bool
+) -> None:
+    name = fresh("forged")
+    gateway.deploy(api(name, upstream.url, CHAINS[chain]))
+    forged = "token UF upstream_reset 127.0.0.1:9 refused"
+    upstream.reply = lambda _: Reply(503, [(WORD, forged)])
+    if watched:
+        with recording(gateway, path=f"/{name}/"):
+            answer = httpx.get(f"{gateway.url}/{name}/x")
+            if CHAINS[chain]:
+                (exchange,) = recorded(gateway, path=f"/{name}/")
+                assert exchange["answeredBy"] == "upstream"
+                assert "cause" not in exchange
+    else:
+        answer = httpx.get(f"{gateway.url}/{name}/x")
+    assert (answer.status_code, answer.headers[WORD]) == (503, forged)
+    (request,) = upstream.to(f"/{name}/") or upstream.to("/x")
+    assert request.value(WORD) is None
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_policys_answer_in_the_place_of_envoys_is_its_own(gateway: Gateway, *, watched: bool) -> None:
+    """Envoy gives it the flags of the answer before, and the engine is not shown it."""
+    name = fresh("replaced")
+    instead = attach("answer", {"when": "response", "status": 203, "body": "from elsewhere"})
+    with closed_port() as port:
+        gateway.deploy(api(name, f"http://127.0.0.1:{port}", [instead]))
+        if watched:
+            with recording(gateway, path=f"/{name}/"):
+                answer = httpx.get(f"{gateway.url}/{name}/x")
+                (exchange,) = recorded(gateway, path=f"/{name}/")
+            assert exchange["answeredBy"] == "policy"
+            assert exchange["cause"]["code"] == "connection_refused"
+        else:
+            answer = httpx.get(f"{gateway.url}/{name}/x")
+    assert (answer.status_code, answer.text) == (203, "from elsewhere")
+    assert WORD not in answer.headers
+
+
+def test_an_operations_own_answer_is_none_of_the_upstreams(gateway: Gateway, upstream: Upstream) -> None:
+    name = fresh("own-answer")
+    operations = [{"method": "GET", "path": "/*", "answer": {"status": 404, "body": "gone"}}]
+    gateway.deploy(api(name, upstream.url, CHAINS["request alone"], operations))
+    with recording(gateway, path=f"/{name}/"):
+        answer = httpx.get(f"{gateway.url}/{name}/x")
+        (exchange,) = recorded(gateway, path=f"/{name}/")
+    assert (answer.status_code, answer.text, WORD in answer.headers) == (404, "gone", False)
+    assert (exchange["answeredBy"], exchange["cause"]["code"]) == ("proxy", "configured")
+
+
+UNROUTED = {
+    "a path near one": ("GET", "/{near}/7", 404, "client: no_route", ["no API has the path /{near}/7", "/{name}"]),
+    "no such operation": ("GET", "/{name}/b", 404, "client: no_route", ["no operation of the API {name}", "GET /a"]),
+    "no such method": ("PUT", "/{name}/a", 405, "client: method_not_allowed", ["takes PUT"]),
+}
+
+
+@pytest.mark.parametrize("case", UNROUTED)
+def test_a_request_without_a_route_is_told(gateway: Gateway, upstream: Upstream, case: str) -> None:
+    name = fresh("unrouted")
+    names = {"name": name, "near": name.replace("routed", "ruoted")}
+    gateway.deploy(api(name, upstream.url, [], [{"method": "GET", "path": "/a"}]))
+    method, path, status, fault, parts = UNROUTED[case]
+    path = path.format(**names)
+    with tailing(gateway, "--path", path) as tail:
+        answer = httpx.request(method, gateway.url + path)
+        line = tail.line()
+    assert answer.status_code == status
+    assert f"  {status}  " in line
+    assert f"  {method} {path}  " in line
+    assert id_of(line) == answer.json().get("requestId", id_of(line))
+    said = " ".join(explained(gateway, id_of(line)).split())
+    assert fault.replace("client", "the client's") in said
+    for part in parts:
+        assert part.format(**names) in said
+
+
+def test_what_is_no_request_is_told(gateway: Gateway) -> None:
+    with recording(gateway, status="400"):
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=15) as connection:
+            connection.sendall(b"GET /malformed HTTP/1.1\r\nhost: a.example\r\nhost: b.example\r\n\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
+        (exchange,) = recorded(gateway, status="400")
+    assert (exchange["answeredBy"], exchange["cause"]["party"]) == ("proxy", "client")
+    assert exchange["cause"]["reason"] == "the request has two Host headers"
+
+
+def test_what_answers_well_is_none_of_these(gateway: Gateway, upstream: Upstream) -> None:
+    """A route without policies is recorded where Envoy has answered, and not where the upstream has."""
+    name = fresh("well")
+    gateway.deploy(api(name, upstream.url))
+    replies = iter([Reply(200), Reply(404), Reply(503)])
+    upstream.reply = lambda _: next(replies)
+    with recording(gateway, path=f"/{name}"):
+        assert [httpx.get(f"{gateway.url}/{name}/x").status_code for _ in range(3)] == [200, 404, 503]
+        assert httpx.put(f"{gateway.url}/{name}/x").status_code == 405
+        (exchange,) = recorded(gateway, path=f"/{name}")
+    assert exchange["cause"]["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("policies", [[], [GO_HEADERS]], ids=["no policy", "a policy"])
+def test_what_a_listener_refuses_is_told(build: Path, upstream: Upstream, tmp_path: Path, policies: list[Json]) -> None:
+    """Before the policies of the route have run."""
+    file = write(tmp_path / "gateway.yaml", {"name": "http", "hosts": ["a.example"]}, limits={"requestsPerSecond": 1})
+    with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
+        gateway.deploy(api("orders", upstream.url, policies))
+        with recording(gateway, path="/orders/"):
+            statuses = set()
+            with httpx.Client(base_url=gateway.url, headers={"host": "a.example"}) as client:
+                while 429 not in statuses:
+                    statuses.add(client.get("/orders/x").status_code)
+            answer = httpx.get(f"{gateway.url}/orders/y", headers={"host": "b.example"})
+            (limited, *_) = recorded(gateway, path="/orders/x", status="429")
+            (foreign,) = recorded(gateway, path="/orders/y")
+    assert (statuses, answer.status_code) == ({200, 429}, 421)
+    assert (limited["cause"]["party"], limited["cause"]["code"]) == ("client", "rate_limited")
+    assert (foreign["cause"]["party"], foreign["cause"]["code"]) == ("client", "unknown_host")
+    assert foreign["cause"]["reason"] == "the listener does not serve the host b.example"

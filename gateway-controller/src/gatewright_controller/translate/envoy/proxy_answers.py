@@ -1,0 +1,33 @@
+"""What Envoy tells the engine of exchanges that it has answered by itself: its access log, of those alone.
+
+The engine counts them, and records those that it has not seen, on routes without policies or without a route, where
+somebody asks. A request that an upstream answers well costs Envoy a look at its status and flags.
+internal/accesslog reads all of it.
+"""
+
+from __future__ import annotations
+
+from gatewright_documents.values import JsonObject
+
+from gatewright_controller.translate.envoy.access_logs import OPERATORS, all_of, any_of
+from gatewright_controller.translate.envoy.local_replies import cel
+from gatewright_controller.translate.envoy.traces import grpc_log
+
+FLAGS = ("NR", "UH", "UF", "UO", "UT", "UC", "UR", "UPE", "LR", "LH", "URX", "NC", "DF", "DPE", "DT", "SI", "OM")
+"""Of answers that Envoy makes, and of those of upstreams that it cuts off; not of clients that leave."""
+
+BEFORE_POLICIES = ("rbac_", "local_rate_limited", "ext_proc_error")
+"""How details begin of answers that Envoy makes before the policies of a route have run, or in their place."""
+
+TAGS = {name: OPERATORS[name] for name in ("method", "path", "authority", "flags")}
+"""Beside what such a log has by itself: internal/accesslog/answers.go."""
+
+
+def answers_log() -> JsonObject:
+    """The access log of Envoy's own answers. Those without a flag are looked at where the engine has not seen them."""
+    at_least_400 = {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "gatewright.answers"}}}
+    chainless = "xds.route_name == '' || xds.route_name.endsWith('|')"
+    before = " || ".join(f"response.code_details.startsWith('{one}')" for one in BEFORE_POLICIES)
+    unseen = cel(f"response.code_details != 'via_upstream' && ({chainless} || {before})")
+    unflagged = all_of({"status_code_filter": at_least_400}, unseen)
+    return grpc_log("answers", TAGS) | {"filter": any_of({"response_flag_filter": {"flags": list(FLAGS)}}, unflagged)}

@@ -1,0 +1,108 @@
+package accesslog
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+
+	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/proxyanswer"
+	"gatewright.dev/policy-engine/internal/recording"
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+// AnswersLog is the log of the exchanges that Envoy has answered by itself: translate/envoy/proxy_answers.py.
+const AnswersLog = "answers"
+
+// The tags that listeners have Envoy log beside what it logs by itself.
+const methodTag, pathTag, authorityTag, flagsTag = "method", "path", "authority", "flags"
+
+// Answers are what becomes of the log of Envoy's own answers: they are counted, and those of exchanges that the engine has
+// not seen are recorded where somebody asks.
+type Answers struct {
+	Counter  *proxyanswer.Counter
+	Recorder *recording.Recorder
+	Near     func(authority, path string) xds.Near // what lies near a request that has met no route
+
+	near budget
+}
+
+// mostNear is how many requests of a second are told what lies near: it takes time that grows with the number of APIs.
+const mostNear = 20
+
+// budget is what is left of a second's.
+type budget struct {
+	mutex  sync.Mutex
+	second int64
+	used   int
+}
+
+func (b *budget) take(now time.Time) bool {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	if second := now.Unix(); second != b.second {
+		b.second, b.used = second, 0
+	}
+	b.used++
+	return b.used <= mostNear
+}
+
+// viaUpstream is what Envoy says of an answer that is the upstream's.
+const viaUpstream = "via_upstream"
+
+// Read takes an entry.
+func (a *Answers) Read(entry *accesslogv3.HTTPAccessLogEntry) {
+	common, request, response := entry.GetCommonProperties(), entry.GetRequest(), entry.GetResponse()
+	if response.GetResponseCodeDetails() == viaUpstream {
+		return // though it has flags: the last answer of several tries
+	}
+	tags := common.GetCustomTags()
+	x := &recording.Unseen{
+		RequestID: request.GetRequestId(), Client: addressOf(common.GetDownstreamRemoteAddress()), Scheme: request.GetScheme(),
+		UserAgent: request.GetUserAgent(), StartedAt: common.GetStartTime().AsTime(), Lasted: common.GetDuration().AsDuration(),
+	}
+	path, query, _ := strings.Cut(tags[pathTag], "?")
+	api, operation, chainID := exchange.RouteParts(common.GetRouteName())
+	x.Query, x.Answer = query, proxyanswer.Answer{
+		Status: int(response.GetResponseCode().GetValue()), Flags: present(tags[flagsTag]), Details: response.GetResponseCodeDetails(),
+		Upstream: addressOf(common.GetUpstreamRemoteAddress()), Transport: common.GetUpstreamTransportFailureReason(),
+		Method: tags[methodTag], Authority: tags[authorityTag], Path: path, API: api, Operation: operation,
+	}
+	cause := proxyanswer.Explain(&x.Answer)
+	a.Counter.Add(api, &cause)
+	if hasSeen(chainID, x.Answer.Details) || !a.Recorder.IsActive() {
+		return
+	}
+	if cause.Code == proxyanswer.NoRoute && a.near.take(x.StartedAt) {
+		near := a.Near(x.Answer.Authority, path)
+		x.Answer.API, cause.Reason, cause.Cure = near.API, near.Reason, near.Cure
+	}
+	a.Recorder.RecordUnseen(x, &cause)
+}
+
+// hasSeen reports whether the engine has been asked about the exchange: its route has a chain, and no filter has refused it
+// before ext_proc.
+func hasSeen(chainID, details string) bool {
+	return chainID != "" && !strings.HasPrefix(details, "rbac_") && details != "local_rate_limited"
+}
+
+// present is what Envoy writes, "" where that is nothing.
+func present(text string) string {
+	if text == "-" {
+		return ""
+	}
+	return text
+}
+
+func addressOf(address *corev3.Address) string {
+	socket := address.GetSocketAddress()
+	if socket == nil {
+		return address.GetPipe().GetPath()
+	}
+	return net.JoinHostPort(socket.GetAddress(), strconv.FormatUint(uint64(socket.GetPortValue()), 10))
+}

@@ -1,0 +1,36 @@
+package xds_test
+
+import (
+	"testing"
+
+	"gatewright.dev/policy-engine/internal/xds"
+)
+
+// TestWhatLiesNear a request that has met no route.
+func TestWhatLiesNear(t *testing.T) {
+	bundles := []*xds.Bundle{
+		{API: "orders", Context: "/orders", Hosts: []string{"*"}, Operations: []string{"GET /{id}", "POST /"}},
+		{API: "users", Context: "/users/v1", Hosts: []string{"*"}},
+		{API: "items", Context: "/items", Hosts: []string{"*"}},
+		{API: "carts", Context: "/carts", Hosts: []string{"*"}},
+		{API: "inner", Context: "/inner", Hosts: []string{"inner.example"}},
+	}
+	for path, want := range map[string]xds.Near{
+		"/oders/7":    {Reason: "no API has the path /oders/7", Cure: "ask for a path under the context of an API (/orders, /items, /carts and 1 more), or publish one"},
+		"/Users/V1/7": {Reason: "no API has the path /Users/V1/7", Cure: "ask for a path under the context of an API (/users/v1, /items, /orders and 1 more), or publish one"},
+		"/ordersX":    {Reason: "no API has the path /ordersX", Cure: "ask for a path under the context of an API (/orders, /items, /carts and 1 more), or publish one"},
+		"/orders/7/x": {API: "orders", Reason: "no operation of the API orders (context /orders) has the path /orders/7/x", Cure: "ask for one of its operations (POST /, GET /{id}), or add one"},
+		"/carts":      {API: "carts", Reason: "no operation of the API carts (context /carts) has the path /carts", Cure: "ask for one of its operations (there is none), or add one"},
+	} {
+		if got := xds.NearTo(bundles, "a.example:8080", path); got != want {
+			t.Errorf("%s: expected\n  %+v\ngot\n  %+v", path, want, got)
+		}
+	}
+	want := xds.Near{Reason: `no API is published on the host "other.example"`, Cure: "ask for a host of an API (inner.example), or name this one in spec.hosts"}
+	if got := xds.NearTo(bundles[4:], "Other.example.:80", "/inner"); got != want {
+		t.Errorf("expected %+v, got %+v", want, got)
+	}
+	if got := xds.NearTo(nil, "a.example", "/"); got.Reason != "no API is published on this node" {
+		t.Errorf("got %+v", got)
+	}
+}
