@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -256,3 +257,17 @@ def test_what_a_listener_refuses_is_told(build: Path, upstream: Upstream, tmp_pa
     assert (limited["cause"]["party"], limited["cause"]["code"]) == ("client", "rate_limited")
     assert (foreign["cause"]["party"], foreign["cause"]["code"]) == ("client", "unknown_host")
     assert foreign["cause"]["reason"] == "the listener does not serve the host b.example"
+
+
+def test_a_stream_that_rejects_too_late_is_told(gateway: Gateway, upstream: Upstream) -> None:
+    name = fresh("too-late")
+    gateway.deploy(api(name, upstream.url, [attach("faulty-stream", {"how": "rejects-after"})]))
+    upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"x" * 1_000_000)
+    with recording(gateway, path=f"/{name}/", errors=True):
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.get(f"{gateway.url}/{name}/x")
+        (exchange,) = recorded(gateway, path=f"/{name}/")
+    assert exchange["outcome"] == "failed"
+    said = r"faulty-stream:v1.0.0 rejected the message with 418 \(\S*policies/faulty-stream/policy.py:\d+\) after"
+    assert re.match(said, exchange["error"])
+    assert re.search(said, " ".join(explained(gateway, exchange["id"]).split()))

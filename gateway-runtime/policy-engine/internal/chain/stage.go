@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -62,17 +63,21 @@ const (
 
 // streamEnd is the error of a stream that its policy ends: what the client is told.
 type streamEnd struct {
-	index   int // of the policy
+	index   int    // of the policy,
+	policy  string // whose name is this
 	request bool
 	failure *v1alpha.Failure
 	reject  *v1alpha.ImmediateResponse
+	place   string // where it was rejected: " (FILE:LINE)"; "" where that is not known
 }
 
+// Error is told where the client cannot be answered any more.
 func (e *streamEnd) Error() string {
 	if e.reject != nil {
-		return "a policy's stream rejected the message"
+		return fmt.Sprintf("%s rejected the message with %d%s after the response had begun, so that the client's stream was reset; "+
+			"a stream can answer until its first yield", e.policy, e.reject.StatusCode, e.place)
 	}
-	return "a policy's stream failed: " + e.failure.Error()
+	return "the stream of " + e.policy + " failed after the response had begun, so that the client's stream was reset: " + e.failure.Error()
 }
 
 // Why a stream's context is done.
@@ -190,7 +195,7 @@ func (s *stage) complete(end error) {
 		s.execution.Failure = failure
 		s.execution.Continued = !s.yielded && s.step.settings.OnError.For(failure.Class) == Continue &&
 			slices.Contains(neverStarted, failure.Class) && s.taking.CompareAndSwap(untouched, passedBy)
-		s.result = &streamEnd{index: s.index, request: s.direction == Request, failure: failure}
+		s.result = &streamEnd{index: s.index, policy: s.step.name, request: s.direction == Request, failure: failure}
 	}
 }
 
@@ -209,7 +214,11 @@ func (s *stage) reactTo(err error) error {
 	if err := checkImmediate(reject.Response); err != nil {
 		return v1alpha.Failf(v1alpha.ClassBadAction, "reject: %v", err)
 	}
-	return &streamEnd{index: s.index, reject: reject.Response}
+	end := &streamEnd{index: s.index, policy: s.step.name, reject: reject.Response}
+	if reject.File != "" {
+		end.place = fmt.Sprintf(" (%s:%d)", reject.File, reject.Line)
+	}
+	return end
 }
 
 // close ends the policy's iterator, and those of the stages before it: nobody wants their chunks. It may be called again.

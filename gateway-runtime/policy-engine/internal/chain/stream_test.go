@@ -526,3 +526,26 @@ func (t *transcript) bodyOf(direction string) string {
 	}
 	return body.String()
 }
+
+// TestARejectThatComesTooLateNamesItsPolicy and the place, since the client can only be told by a reset.
+func TestARejectThatComesTooLateNamesItsPolicy(t *testing.T) {
+	everyKind(t, func(t *testing.T, kind string) {
+		x := get().answers("ab", "cd")
+		late := &v1alpha.Reject{Response: refusal(), File: "policies/two/policy.py", Line: 39}
+		err := x.run(t, x.streams(kind, "two", "S", after(1, nil, late)))
+		if want := "two:v1.0.0 rejected the message with 401 (policies/two/policy.py:39) after the response had begun"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("expected %q, got %v", want, err)
+		}
+	})
+}
+
+// TestAFailureThatComesTooLateNamesItsPolicy too.
+func TestAFailureThatComesTooLateNamesItsPolicy(t *testing.T) {
+	everyKind(t, func(t *testing.T, kind string) {
+		x := get().answers("ab", "cd")
+		err := x.run(t, x.streams(kind, "two", "S", after(1, nil, errors.New("oh"))))
+		if want := "the stream of two:v1.0.0 failed after the response had begun"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("expected %q, got %v", want, err)
+		}
+	})
+}

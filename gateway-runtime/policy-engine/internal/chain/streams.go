@@ -246,7 +246,7 @@ func (x *exchange) gather(m *message, s *stage) error {
 	whole, ok := made.whole()
 	if !ok {
 		made.drop()
-		return &streamEnd{index: s.index, request: s.direction == Request, failure: overBudget("what the policy yields")}
+		return &streamEnd{index: s.index, policy: s.step.name, request: s.direction == Request, failure: overBudget("what the policy yields")}
 	}
 	if whole == nil {
 		made.set([]byte{})

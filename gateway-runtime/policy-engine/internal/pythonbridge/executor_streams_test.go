@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -193,6 +194,9 @@ func realGenerators(t *testing.T, policy *PythonBridge) {
 		rejected, ok := errors.AsType[*v1alpha.Reject](err)
 		if !ok || rejected.Response.StatusCode != 422 || string(rejected.Response.Body) != "not good" {
 			t.Errorf("expected a Reject, got %v", err)
+		}
+		if rejected != nil && (!strings.HasSuffix(rejected.File, "good.py") || rejected.Line != 13) {
+			t.Errorf("expected where it was raised, got %s:%d", rejected.File, rejected.Line)
 		}
 	})
 	t.Run("an exception after data", func(t *testing.T) {

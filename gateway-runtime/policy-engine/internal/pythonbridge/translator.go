@@ -224,7 +224,8 @@ func streamEnd(action *executorv1.Action, trailers *v1alpha.Trailers, metadata *
 		return err
 	}
 	if read.immediate != nil {
-		return &v1alpha.Reject{Response: read.immediate}
+		raised := action.GetImmediateResponse()
+		return &v1alpha.Reject{Response: read.immediate, File: raised.GetFile(), Line: int(raised.GetLine())}
 	}
 	if trailers != nil {
 		trailers.Remove, trailers.Set = remove, set

@@ -31,7 +31,12 @@ type ResponseStreamer interface {
 }
 
 // Reject is an error of a stream that answers the client, as an ImmediateResponse of OnRequest or OnResponse would.
-type Reject struct{ Response *ImmediateResponse }
+type Reject struct {
+	Response *ImmediateResponse
+	// File and Line are where a policy in another process has raised it; "" and 0 where that is not known.
+	File string
+	Line int
+}
 
 func (r *Reject) Error() string { return "the policy rejects the message" }
 

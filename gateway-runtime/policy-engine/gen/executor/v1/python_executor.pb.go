@@ -1520,10 +1520,13 @@ func (x *Action) GetWorkUs() uint32 {
 }
 
 type ImmediateResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	StatusCode    uint32                 `protobuf:"varint,1,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"` // 200–599
-	Headers       []byte                 `protobuf:"bytes,2,opt,name=headers,proto3" json:"headers,omitempty"`                          // header blob
-	Body          []byte                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	StatusCode uint32                 `protobuf:"varint,1,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"` // 200–599
+	Headers    []byte                 `protobuf:"bytes,2,opt,name=headers,proto3" json:"headers,omitempty"`                          // header blob
+	Body       []byte                 `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
+	// Of a stream: where the policy has raised it, as in Failure.
+	File          string `protobuf:"bytes,4,opt,name=file,proto3" json:"file,omitempty"`
+	Line          uint32 `protobuf:"varint,5,opt,name=line,proto3" json:"line,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1577,6 +1580,20 @@ func (x *ImmediateResponse) GetBody() []byte {
 		return x.Body
 	}
 	return nil
+}
+
+func (x *ImmediateResponse) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *ImmediateResponse) GetLine() uint32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
 }
 
 // Why an execution, an import or a preparation failed. `message` is for the log, never for the client.
@@ -2683,12 +2700,14 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\a_methodB\f\n" +
 	"\n" +
 	"_authorityB\v\n" +
-	"\t_upstream\"b\n" +
+	"\t_upstream\"\x8a\x01\n" +
 	"\x11ImmediateResponse\x12\x1f\n" +
 	"\vstatus_code\x18\x01 \x01(\rR\n" +
 	"statusCode\x12\x18\n" +
 	"\aheaders\x18\x02 \x01(\fR\aheaders\x12\x12\n" +
-	"\x04body\x18\x03 \x01(\fR\x04body\"\xda\x01\n" +
+	"\x04body\x18\x03 \x01(\fR\x04body\x12\x12\n" +
+	"\x04file\x18\x04 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\x05 \x01(\rR\x04line\"\xda\x01\n" +
 	"\aFailure\x12I\n" +
 	"\rfailure_class\x18\x01 \x01(\x0e2$.gatewright.executor.v1.FailureClassR\ffailureClass\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +

@@ -308,14 +308,18 @@ class Action(_message.Message):
     def __init__(self, id: _Optional[int] = ..., remove_headers: _Optional[bytes] = ..., set_headers: _Optional[bytes] = ..., append_headers: _Optional[bytes] = ..., body: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., method: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., status_code: _Optional[int] = ..., immediate_response: _Optional[_Union[ImmediateResponse, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., analytics_metadata: _Optional[bytes] = ..., metadata_set: _Optional[bytes] = ..., metadata_removed: _Optional[_Iterable[str]] = ..., remove_trailers: _Optional[bytes] = ..., set_trailers: _Optional[bytes] = ..., upstream: _Optional[bytes] = ..., work_us: _Optional[int] = ...) -> None: ...
 
 class ImmediateResponse(_message.Message):
-    __slots__ = ("status_code", "headers", "body")
+    __slots__ = ("status_code", "headers", "body", "file", "line")
     STATUS_CODE_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
     status_code: int
     headers: bytes
     body: bytes
-    def __init__(self, status_code: _Optional[int] = ..., headers: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
+    file: str
+    line: int
+    def __init__(self, status_code: _Optional[int] = ..., headers: _Optional[bytes] = ..., body: _Optional[bytes] = ..., file: _Optional[str] = ..., line: _Optional[int] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("failure_class", "message", "policy", "hook", "logged", "file", "line")

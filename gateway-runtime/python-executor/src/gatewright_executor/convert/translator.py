@@ -29,7 +29,7 @@ from gatewright.trailers import Trailers
 
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.convert import wire
-from gatewright_executor.policies.failure import Failure, PolicyError
+from gatewright_executor.policies.failure import Failure, PolicyError, place
 
 _ACTION = wire.keys(pb.Action)
 _IMMEDIATE = wire.keys(pb.ImmediateResponse)
@@ -138,7 +138,7 @@ def encode_rejection(number: int, reject: Reject, context: RequestStreamContext 
     """The Action of a stream that answers. PolicyError where that is not a valid answer."""
     out = [_ACTION["id"], wire.varint(number)]
     try:
-        _encode_immediate(out, checked.rejection(reject))
+        _encode_immediate(out, checked.rejection(reject), *place(reject))
     except ActionError as error:
         raise PolicyError(str(error)) from None
     _encode_touched(out, touched_metadata(context))
@@ -211,12 +211,15 @@ def _encode_target(out: list[bytes], action: UpstreamRequestModifications) -> No
             wire.append_field(out, _ACTION[name], checked.target(name, value))
 
 
-def _encode_immediate(out: list[bytes], answer: ImmediateResponse) -> None:
+def _encode_immediate(out: list[bytes], answer: ImmediateResponse, file: str = "", line: int = 0) -> None:
     fields = [_IMMEDIATE["status_code"], wire.varint(checked.status(answer.status_code))]
     if answer.headers != {}:
         fields.append(wire.delimited(_IMMEDIATE["headers"], checked.header_blob("headers", answer.headers)))
     if answer.body != b"":
         fields.append(wire.delimited(_IMMEDIATE["body"], checked.body(answer.body)))
+    if file:
+        fields.append(wire.delimited(_IMMEDIATE["file"], file.encode("utf-8", "backslashreplace")))
+        fields += [_IMMEDIATE["line"], wire.varint(line)]
     out.append(wire.delimited(_ACTION["immediate_response"], b"".join(fields)))
     if answer.analytics_metadata != {}:
         _encode_analytics(out, answer.analytics_metadata)
