@@ -20,6 +20,8 @@ from e2e.kit.attachments import GO_HEADERS
 from e2e.kit.commands import LIMIT_SECONDS, Tail, command, explained, followers, id_of, normal, tailing
 from e2e.kit.gateway import Gateway, Json, api, attach, credentials, eventually, fresh, running
 from e2e.kit.markdown import blocks, page
+from e2e.kit.recorded import recorded, recording
+from e2e.kit.streaming_upstream import StreamingUpstream
 from e2e.kit.upstream import Upstream
 
 LIVE_SECONDS = 1.0
@@ -93,6 +95,20 @@ def test_explain_of_what_was_late(gateway: Gateway, upstream: Upstream) -> None:
         line = tail.line()
     assert "sleep:v1.0.0 failed: timeout" in line
     assert "failed in its request phase: timeout: " in explained(gateway, id_of(line))
+
+
+def test_a_streams_wait_for_chunks_is_no_wait_for_its_turn(gateway: Gateway) -> None:
+    name = fresh("chunks")
+    with StreamingUpstream() as slow:
+        gateway.deploy(api(name, slow.url, [attach("pass-stream")]))
+        with recording(gateway, path=f"/{name}/"):
+            assert httpx.get(f"{gateway.url}/{name}/x?pieces=3&gap=0.3").status_code == 200
+            (exchange,) = recorded(gateway, path=f"/{name}/")
+    (stream,) = [one for one in exchange["executions"] if one["phase"] == "response_stream"]
+    assert stream["chunksMs"] >= 550, "expected the wait for two chunks"
+    assert stream["durationMs"] - stream["workMs"] - stream["chunksMs"] < stream["chunksMs"]
+    assert exchange["upstreamResponse"]["endMs"] - exchange["upstreamResponse"]["atMs"] >= 550
+    assert re.search(r"^   \(upstream\) +[\d.]+ +\d{3,} .* 200  ", explained(gateway, exchange["id"]), re.MULTILINE)
 
 
 def test_explain_of_what_was_shed(gateway: Gateway, upstream: Upstream) -> None:

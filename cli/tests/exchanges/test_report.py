@@ -110,6 +110,12 @@ EXCHANGES = {
     "no-route": exchange(
         status=404, answeredBy="proxy", details="route_not_found", api="", operation="", chain="", cause=NO_ROUTE
     ),
+    "streams": exchange(
+        execution(0, "mask", "changed", "response_stream", startedMs=10, durationMs=1500, workMs=8, chunksMs=1490),
+        durationMs=1511.0,
+        forwarded={"atMs": 1.0, "headers": []},
+        upstreamResponse={"atMs": 9.0, "endMs": 1500.0, "status": 200, "headers": []},
+    ),
     "gone": exchange(
         execution(0, "stream", "cancelled", "request_stream", stream={"bytesIn": 12, "bytesOut": 7}),
         response=None,

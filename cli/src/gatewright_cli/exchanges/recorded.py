@@ -29,9 +29,13 @@ class Body(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """A request, or a response. at_ms: when it had come, or left, since the exchange began."""
+    """A request, or a response. at_ms: when it had come, or left, since the exchange began.
+
+    end_ms: the same of its body, where that passed in pieces.
+    """
 
     at_ms: float = 0.0
+    end_ms: float = 0.0
     method: str = ""
     path: str = ""
     query: str = ""
@@ -76,6 +80,8 @@ class Execution(Struct, frozen=True):
     started_ms: float = 0.0
     duration_ms: float = 0.0
     work_ms: float | None = None
+    chunks_ms: float | None = None
+    """Of a stream: that it waited for chunks, and for who reads its own."""
     outcome: str = ""
     when: str = ""
     failure: Failure | None = None

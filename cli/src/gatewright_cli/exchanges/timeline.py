@@ -66,15 +66,17 @@ def with_upstream(exchange: Exchange) -> list[Execution]:
         return exchange.executions
     began = exchange.forwarded.at_ms
     outcome = NO_ANSWER if cause else str(answer.status)
-    upstream = Execution(
-        UPSTREAM, "", -1, started_ms=began, duration_ms=max(0.0, answer.at_ms - began), outcome=outcome
-    )
+    took = max(0.0, max(answer.at_ms, answer.end_ms) - began)
+    upstream = Execution(UPSTREAM, "", -1, started_ms=began, duration_ms=took, outcome=outcome)
     before = sum(one.started_ms < began for one in exchange.executions)
     return [*exchange.executions[:before], upstream, *exchange.executions[before:]]
 
 
 def _columns(executions: Sequence[Execution]) -> list[Column]:
-    waited = [one.duration_ms - one.work_ms if one.work_ms is not None else None for one in executions]
+    waited = [
+        one.duration_ms - one.work_ms - (one.chunks_ms or 0.0) if one.work_ms is not None else None
+        for one in executions
+    ]
     columns = [
         Column("", tuple(str(one.index) if one.index >= 0 else "" for one in executions), right=True, dispensable=2),
         Column("POLICY", tuple(safe(one.policy) for one in executions)),
@@ -83,6 +85,7 @@ def _columns(executions: Sequence[Execution]) -> list[Column]:
         Column("TOOK ms", tuple(figure(one.duration_ms) for one in executions), right=True),
         Column("WORK", tuple(_known(one.work_ms) for one in executions), right=True, dispensable=3),
         Column("WAITED", tuple(_known(one) for one in waited), right=True, dispensable=4),
+        Column("CHUNKS", tuple(_known(one.chunks_ms) for one in executions), right=True, dispensable=4),
         Column("OUTCOME", tuple(_outcome(one) for one in executions)),
     ]
     return [one for one in columns if any(one.cells)]

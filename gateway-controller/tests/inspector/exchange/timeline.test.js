@@ -17,6 +17,17 @@ test("the upstream stands between the executions, from the request's end to the 
   assert.equal(timeline(read({ version: 1, id: "i", executions: [turn(0)] })).length, 1);
 });
 
+test("a stream waits for its turn and for chunks, and its upstream until its answer has ended", () => {
+  const stream = { policy: "p:v1.0.0", phase: "response_stream", outcome: "changed", startedMs: 10, durationMs: 1500, workMs: 8, chunksMs: 1490 };
+  const rows = timeline(read({
+    version: 1, id: "i", durationMs: 1511, executions: [stream], forwarded: { atMs: 1, headers: [] },
+    upstreamResponse: { atMs: 9, endMs: 1500, status: 200, headers: [] },
+  }));
+  assert.equal(rows[0].durationMs, 1499);
+  assert.ok("execution" in rows[1]);
+  assert.deepEqual([rows[1].waitedMs, rows[1].chunksMs, rows[1].workMs], [2, 1490, 8]);
+});
+
 test("an upstream for which Envoy has answered has no status, and none where it was not asked", () => {
   const exchange = {
     version: 1, id: "i", durationMs: 9, forwarded: { atMs: 2, headers: [] }, upstreamResponse: { atMs: 7, status: 503, headers: [] },

@@ -3,6 +3,7 @@ package recording
 import (
 	"bytes"
 	"hash/maphash"
+	"time"
 
 	"gatewright.dev/policy-engine/internal/chain"
 )
@@ -58,11 +59,12 @@ func (d *draft) contentOf(direction chain.Direction, body *chain.BodyView) *cont
 type flow struct {
 	data []byte
 	size int64
-	rest bool // more has passed by, of which nothing is known
+	rest bool          // more has passed by, of which nothing is known
+	last time.Duration // when the last piece has passed
 }
 
 func (d *draft) add(f *flow, piece []byte) {
-	f.size += int64(len(piece))
+	f.size, f.last = f.size+int64(len(piece)), d.since()
 	room := d.settings.bodyBytes - len(f.data)
 	if room <= 0 || f.size > int64(len(f.data)+len(piece)) { // full, or there was no memory for a piece before
 		return

@@ -417,7 +417,7 @@ func (d *draft) message(s *shower, direction chain.Direction, side chain.Side) *
 		return nil
 	}
 	v := &head.view
-	m := &Message{AtMs: milliseconds(head.at)}
+	m := &Message{AtMs: milliseconds(head.at), EndMs: milliseconds(d.passed[direction][side].last)}
 	headers := v.ResponseHeaders
 	if direction == chain.Request {
 		headers = v.RequestHeaders
@@ -449,6 +449,10 @@ func (x *executionDraft) shown(s *shower) Execution {
 	}
 	if x.isStream {
 		e.Stream = &Stream{BytesIn: x.in, BytesOut: x.out}
+		if !x.unfinished && x.shadow == nil {
+			chunks := milliseconds(max(0, x.took-max(x.execution.Duration, x.execution.Work)))
+			e.ChunksMs = &chunks
+		}
 	}
 	for n := range x.changes {
 		e.Changes = append(e.Changes, s.change(&x.changes[n]))

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -29,8 +30,9 @@ type front struct {
 	pieces    [2][]string
 	trailers  [2]v1alpha.Headers
 	read      [2]int
-	responded bool // the proxy answers before the request goes on
-	gone      bool // the client is, when the request is sent
+	responded bool          // the proxy answers before the request goes on
+	gone      bool          // the client is, when the request is sent
+	pause     time.Duration // before each piece
 	show      func(chain.Side, chain.Head)
 	proxy     *proxyanswer.Answer // the response is the proxy's own; nil: it is the upstream's
 	showProxy func(proxyanswer.Answer)
@@ -97,6 +99,7 @@ func (f *front) NextPiece(_ context.Context, direction chain.Direction) ([]byte,
 	if f.read[direction] == len(f.pieces[direction]) {
 		return nil, io.EOF
 	}
+	time.Sleep(f.pause)
 	f.read[direction]++
 	return []byte(f.pieces[direction][f.read[direction]-1]), nil
 }

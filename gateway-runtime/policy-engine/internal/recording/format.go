@@ -73,6 +73,7 @@ type Client struct {
 // Message is a request or a response.
 type Message struct {
 	AtMs      float64     `json:"atMs,omitempty"`
+	EndMs     float64     `json:"endMs,omitempty"` // when the last piece of its body came or left, if that passed in pieces
 	Method    string      `json:"method,omitempty"`
 	Scheme    string      `json:"scheme,omitempty"`
 	Authority string      `json:"authority,omitempty"`
@@ -102,6 +103,7 @@ type Execution struct {
 	StartedMs  float64  `json:"startedMs"`
 	DurationMs float64  `json:"durationMs"`
 	WorkMs     *float64 `json:"workMs,omitempty"`
+	ChunksMs   *float64 `json:"chunksMs,omitempty"` // of a stream: that it waited for chunks, and for the reader of its own
 	Outcome    string   `json:"outcome"`
 	When       string   `json:"when,omitempty"` // of one that was skipped
 	Failure    *Failure `json:"failure,omitempty"`

@@ -90,6 +90,31 @@ func TestAResponseThatNoPolicySeesIsRecorded(t *testing.T) {
 	}
 }
 
+// TestAStreamsWaitForChunksIsToldApart from its own work, and from the wait for its turn.
+func TestAStreamsWaitForChunksIsToldApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		works := does{stream: func(chunks v1alpha.Chunks) v1alpha.Chunks {
+			return func(yield func([]byte, error) bool) {
+				for chunk, err := range chunks {
+					time.Sleep(10 * time.Millisecond)
+					if !yield(chunk, err) {
+						return
+					}
+				}
+			}
+		}}
+		f := get("/orders/7").posts("one", "two", "three")
+		f.pause = 100 * time.Millisecond
+		e := newGateway(t, enough, policy("works", "s", works)).record(t, f)
+		x := e.Executions[0]
+		if x.ChunksMs == nil || x.WorkMs == nil {
+			t.Fatalf("expected both times, got %+v", x)
+		}
+		expect(t, "took, work, chunks", spaced(x.Phase, x.DurationMs, *x.WorkMs, *x.ChunksMs), "request_stream 330 30 300")
+		expect(t, "forwarded", spaced(e.Forwarded.AtMs, e.Forwarded.EndMs), "110 330")
+	})
+}
+
 // TestAnAnswerOfTheProxysIsRecorded with its cause, whether a policy sees it or none.
 func TestAnAnswerOfTheProxysIsRecorded(t *testing.T) {
 	for _, modes := range []string{"h", "hH"} {

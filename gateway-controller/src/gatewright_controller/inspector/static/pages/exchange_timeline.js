@@ -44,7 +44,7 @@ export function timelineOf(exchange) {
   const caption = el("caption", { class: "unseen" }, `Policies as they were executed, within ${figure(exchange.durationMs)} ms`);
   const table = el("table", null, caption, el("thead", null, head), body);
   const element = el(
-    "div", { class: "timeline" }, legend(openers),
+    "div", { class: "timeline" }, legend(openers, rows.some((row) => "execution" in row && row.chunksMs !== undefined)),
     el("div", { class: "scrolls", role: "region", "aria-label": "Timeline", tabindex: 0 }, table),
   );
   for (const [{ outcome, shadow = false }, { toggle }] of openers) toggle(!shadow && OPEN.has(outcome));
@@ -56,8 +56,8 @@ export function timelineOf(exchange) {
   return { element, open };
 }
 
-/** @param {Map<Execution, Opener>} openers */
-function legend(openers) {
+/** @param {Map<Execution, Opener>} openers @param {boolean} streams  whether any waited for chunks */
+function legend(openers, streams) {
   const all = el("button", { type: "button" }, "Expand all");
   let isOpen = false;
   all.addEventListener("click", () => {
@@ -66,6 +66,7 @@ function legend(openers) {
     for (const { toggle } of openers.values()) toggle(isOpen);
   });
   const keys = [["waited", "waited for its turn, and on the way"], ["worked", "the policy's own work"], ["upstream", "upstream"]];
+  if (streams) keys.splice(2, 0, ["chunks", "waited for chunks"]);
   return el(
     "div", { class: "legend" },
     keys.map(([kind, words]) => el("span", null, el("span", { class: `bar ${kind}`, "aria-hidden": "true" }), words)), all,
@@ -102,7 +103,8 @@ function turnRows(exchange, turn, whole, id) {
   const row = el(
     "tr", { "data-policy": execution.policy }, name,
     cell("Phase", phaseOf(execution)), cell("Began", figure(turn.startedMs)), cell("Took", figure(turn.durationMs)),
-    cell("Worked", known(turn.workMs)), cell("Waited", known(turn.waitedMs)), el("td", { class: "outcome" }, outcomeOf(execution)),
+    cell("Worked", known(turn.workMs)), cell("Waited", known(turn.waitedMs), forChunks(turn)),
+    el("td", { class: "outcome" }, outcomeOf(execution)),
     el("td", { class: "time", "aria-hidden": "true" }, track(bars())),
   );
   return { elements: [row, detailsRow], opener: { toggle, button } };
@@ -131,9 +133,14 @@ function outcomeOf({ outcome, failure, shadow, comparison, changes = [] }) {
   ];
 }
 
-/** @param {string} name @param {string} text */
-function cell(name, text) {
-  return el("td", { class: classOf(name) }, text);
+/** @param {string} name @param {string} text @param {HTMLElement | null} [more] */
+function cell(name, text, more = null) {
+  return el("td", { class: classOf(name) }, text, more);
+}
+
+/** @param {Turn} turn */
+function forChunks({ chunksMs }) {
+  return chunksMs === undefined ? null : el("span", { class: "quiet" }, ` + ${figure(chunksMs)} for chunks`);
 }
 
 /** @param {string} name */
@@ -147,9 +154,12 @@ function track(bars, more = "") {
 }
 
 /** What it waited stands first: a recording does not say when it waited, but how long. @param {Turn} turn @param {number} whole */
-function barsOf({ startedMs, durationMs, waitedMs, workMs }, whole) {
+function barsOf({ startedMs, durationMs, waitedMs, workMs, chunksMs = 0 }, whole) {
   if (waitedMs === undefined || workMs === undefined) return [bar("worked", startedMs, durationMs, whole)];
-  return [bar("waited", startedMs, waitedMs, whole), bar("worked", startedMs + waitedMs, Math.min(workMs, durationMs), whole)];
+  const chunksFrom = startedMs + waitedMs;
+  const chunks = chunksMs ? [bar("chunks", chunksFrom, chunksMs, whole)] : [];
+  const worked = bar("worked", chunksFrom + chunksMs, Math.min(workMs, durationMs), whole);
+  return [bar("waited", startedMs, waitedMs, whole), ...chunks, worked];
 }
 
 /** @param {string} kind @param {number} from @param {number} ms @param {number} whole */

@@ -4,14 +4,14 @@
  * @typedef {[name: string, value: string]} Field
  * @typedef {{size: number, text?: string, base64?: string, truncated?: boolean, decoded?: string}} Body
  * @typedef {{
- *   atMs?: number, method?: string, scheme?: string, authority?: string, path?: string, query?: string,
+ *   atMs?: number, endMs?: number, method?: string, scheme?: string, authority?: string, path?: string, query?: string,
  *   upstream?: string, status?: number, headers: Field[], trailers?: Field[], body?: Body,
  * }} Message
  * @typedef {{class: string, message: string, file?: string, line?: number}} Failure
  * @typedef {{what: string, name?: string, before?: unknown, after?: unknown}} Change
  * @typedef {"request" | "response" | "request_stream" | "response_stream"} Phase
  * @typedef {{
- *   index: number, policy: string, phase: Phase, startedMs: number, durationMs: number, workMs?: number,
+ *   index: number, policy: string, phase: Phase, startedMs: number, durationMs: number, workMs?: number, chunksMs?: number,
  *   outcome: string, failure?: Failure, changes?: Change[], stream?: {bytesIn: number, bytesOut: number},
  *   shadow?: boolean, comparison?: string, comparedWith?: number, reason?: string,
  * }} Execution  comparison: of a shadow attachment, "same" or "different", with the policy at comparedWith or no change

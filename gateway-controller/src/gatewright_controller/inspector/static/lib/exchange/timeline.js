@@ -4,7 +4,8 @@
  * @typedef {import("./recorded.js").Exchange} Exchange
  * @typedef {import("./recorded.js").Execution} Execution
  *
- * @typedef {{execution: Execution, startedMs: number, durationMs: number, waitedMs?: number, workMs?: number}} Turn
+ * @typedef {{execution: Execution, startedMs: number, durationMs: number, waitedMs?: number, workMs?: number, chunksMs?: number}} Turn
+ *   waitedMs: for its turn, and on the way; chunksMs: of a stream, for chunks and for who reads its own
  * @typedef {{upstream: string, startedMs: number, durationMs: number, status: number}} UpstreamTime
  *   upstream: the pool that policies have chosen; "" for the operation's own; status: 0 where it has not answered
  */
@@ -25,13 +26,13 @@ export function timeline(exchange) {
 
 /** @param {Execution} execution @returns {Turn} */
 function turn(execution) {
-  const { startedMs, durationMs, workMs } = execution;
-  const waitedMs = workMs === undefined ? undefined : Math.max(0, durationMs - workMs);
-  return { execution, startedMs, durationMs, workMs, waitedMs };
+  const { startedMs, durationMs, workMs, chunksMs } = execution;
+  const waitedMs = workMs === undefined ? undefined : Math.max(0, durationMs - workMs - (chunksMs ?? 0));
+  return { execution, startedMs, durationMs, workMs, waitedMs, ...(chunksMs !== undefined && { chunksMs }) };
 }
 
 /**
- * From the request's end to the answer, or to the end of the wait for one.
+ * From the request's end to the answer's, or to the end of the wait for one.
  *
  * @param {Exchange} exchange
  * @returns {UpstreamTime | undefined}
@@ -39,7 +40,8 @@ function turn(execution) {
 function upstreamTime({ forwarded, upstreamResponse, cause }) {
   if (!forwarded || !upstreamResponse || (cause && cause.party !== "upstream")) return undefined;
   const startedMs = forwarded.atMs ?? 0;
-  const durationMs = Math.max(0, (upstreamResponse.atMs ?? 0) - startedMs);
+  const ended = Math.max(upstreamResponse.atMs ?? 0, upstreamResponse.endMs ?? 0);
+  const durationMs = Math.max(0, ended - startedMs);
   return { upstream: forwarded.upstream ?? "", startedMs, durationMs, status: cause ? 0 : (upstreamResponse.status ?? 0) };
 }
 
