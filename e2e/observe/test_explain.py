@@ -94,7 +94,10 @@ def test_explain_of_what_was_late(gateway: Gateway, upstream: Upstream) -> None:
         assert httpx.get(f"{gateway.url}/explain-late/x").status_code == 504
         line = tail.line()
     assert "sleep:v1.0.0 failed: timeout" in line
-    assert "failed in its request phase: timeout: " in explained(gateway, id_of(line))
+    said = explained(gateway, id_of(line))
+    assert "failed in its request phase: timeout: " in said
+    assert re.search(r"; it was at \S*policies/sleep/policy.py:\d+;", said), "expected where it hung"
+    assert re.search(r"^  > +\d+ +time.sleep", said, re.MULTILINE)
 
 
 def test_a_streams_wait_for_chunks_is_no_wait_for_its_turn(gateway: Gateway) -> None:

@@ -80,6 +80,7 @@ def test_the_line_where_it_waits(
     record = one_line(caplog)
     assert re.match(r"on_request timed out: no answer after 2\.500 s of 2\.000 s; it is at ", record.message)
     assert record.message.endswith("fetches.py:9")
+    assert one.located(1) == ("fetches.py", 9)
     assert record.fields == {"api": "orders-v1", "operation": "GET /orders/{id}"}  # type: ignore[attr-defined]
     trace = str(record.trace)  # type: ignore[attr-defined]
     assert re.search(r"fetches\.py\", line 6, in on_request\n.*\n  File .*fetches\.py\", line 9, in fetch\n", trace)
@@ -98,6 +99,7 @@ def test_one_that_ended_at_the_last_moment(
     one.action(1)
     one.send(late=[request_execution(1, seconds=2)])
     assert "the answer came at the last moment, too late" in one_line(caplog).message
+    assert one.located(1) == ("", 0)
 
 
 def test_one_that_had_not_begun(engine: Start, caplog: pytest.LogCaptureFixture) -> None:
@@ -107,6 +109,32 @@ def test_one_that_had_not_begun(engine: Start, caplog: pytest.LogCaptureFixture)
     one.wait(lambda: one.health().executions_started == 1)
     one.send(late=[request_execution(2, seconds=30)])
     assert "of 30.000 s; it had not begun, and waited for its turn" in one_line(caplog).message
+
+
+def test_a_second_line_is_said_too(engine: Start, caplog: pytest.LogCaptureFixture, of_test: ModuleType) -> None:
+    of_test.both = both = threading.Barrier(3)  # type: ignore[attr-defined]
+    waits = """
+        import of_test, threading
+        gate = threading.Event()
+
+        def on_request(ctx, params):
+            if ctx.path == "/orders/1":
+                of_test.both.wait(30); gate.wait(30)
+            of_test.both.wait(30); gate.wait(30)
+
+        def on_response(ctx, params):
+            gate.set()
+    """
+    one = engine(waits=waits)
+    one.configure(1, "waits:v1.0.0", max_concurrency=2)
+    elsewhere = request_execution(2, seconds=30)
+    elsewhere.path = b"/elsewhere"
+    one.send(request_execution(1, seconds=30), elsewhere)
+    both.wait(SECONDS)
+    one.send(late=[request_execution(1, seconds=30), request_execution(2, seconds=30)])
+    assert [one.located(number) for number in (1, 2)] == [("waits.py", 7), ("waits.py", 8)]
+    assert len(lines(caplog)) == 2
+    one.send(response_execution(9))
 
 
 def test_of_many_the_first_is_said_and_the_others_are_counted(caplog: pytest.LogCaptureFixture) -> None:

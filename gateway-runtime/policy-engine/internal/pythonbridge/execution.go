@@ -36,6 +36,7 @@ type execution struct {
 	frame      uint64            // that it was sent in, by its number on the stream
 	probe      *quarantine.Probe // it decides on its instance; set before it is submitted
 	body       *bodyStream       // of an execution that is a stream; else nil
+	location   *location         // where it was when its time was over; set before that is told; nil: nobody says
 
 	// Guarded by the mutex of home.
 	at         *placement
@@ -66,7 +67,7 @@ func (e *execution) wait(ctx context.Context) (*executorv1.Action, error) {
 	case <-ctx.Done():
 	}
 	if ended, logged := e.abandon(errors.Is(ctx.Err(), context.DeadlineExceeded)); ended {
-		return nil, contextFailure(ctx, logged)
+		return nil, e.contextFailure(ctx, logged)
 	}
 	result := <-e.answers
 	return result.action, result.err
@@ -82,6 +83,16 @@ func (e *execution) abandon(timedOut bool) (ended, logged bool) {
 		logged = home.abandon(e, timedOut)
 	}
 	return true, logged
+}
+
+// contextFailure is that of an execution that its process has.
+func (e *execution) contextFailure(ctx context.Context, logged bool) error {
+	if !logged || e.location == nil {
+		return contextFailure(ctx, logged)
+	}
+	failure := *failTimeoutLogged
+	failure.Cause = e.location
+	return fmt.Errorf("%w: %w", &failure, ctx.Err())
 }
 
 // contextFailure is both a *v1alpha.Failure and ctx's error. There is no class for a client that went away, for

@@ -45,6 +45,7 @@ type StreamManager struct {
 	credit           frameCredit
 	placements       placements
 	executions       executionQueue
+	locations        locations
 	pieces           pieceQueue
 	calls            storeCalls
 	health           healthReport
@@ -84,6 +85,7 @@ func newStreamManager(address string, joined *generation, options Options, log *
 	m := &StreamManager{
 		address: address, options: options, log: log, owner: owner, stop: func() {},
 		credit: frameCredit{limit: uint64(options.CreditFrames)}, placements: newPlacements(), executions: newExecutionQueue(),
+		locations: locations{},
 	}
 	m.sender.wakes = make(chan struct{}, 1)
 	m.metrics = options.metrics.Join(joined.number)
@@ -259,7 +261,11 @@ func (m *StreamManager) abandon(e *execution, timedOut bool) (logged bool) {
 	}
 	e.at.abandonedAt = time.Now()
 	m.sender.wake()
-	return timedOut && !m.silent.Load()
+	if !timedOut || m.silent.Load() {
+		return false
+	}
+	e.location = m.locations.add(e.message.GetId())
+	return true
 }
 
 // fillFrame fills frame with what waits, up to the limits, and reports whether it is to be sent: there is something, and
@@ -330,6 +336,7 @@ func (m *StreamManager) accept(frame *executorv1.ReplyFrame) error {
 	}
 	m.startAcknowledged()
 	m.acceptStoreCalls(frame.GetStoreCalls())
+	m.locations.accept(frame.GetLocated())
 	for _, instance := range frame.GetInstances() {
 		m.acceptInstanceStatus(instance)
 	}

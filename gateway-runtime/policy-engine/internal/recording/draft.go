@@ -39,6 +39,7 @@ type draft struct {
 	proxy      *proxyanswer.Answer // the response; nil: the proxy has not made it
 
 	shadows int                // that have begun and not ended
+	places  int                // of executions that were late, which their processes have yet to tell
 	ended   *exchange.Exchange // nil: it has not
 	lasted  time.Duration
 }
@@ -128,6 +129,9 @@ func (d *draft) ExecutionEnded(turn chain.Turn, execution chain.Execution, left 
 	x.took, x.execution, x.before, x.unfinished = d.since()-x.began, execution, nil, false
 	x.changes = diff(before, &after, answers)
 	d.charged += d.recorder.memory.force(changeSize * int64(len(x.changes)))
+	if execution.Failure != nil {
+		d.awaitPlace(turn, execution.Failure)
+	}
 }
 
 // unchangedBut is before with the metadata of after: what a policy that failed has written there stays.
@@ -163,9 +167,8 @@ func (d *draft) ShadowEnded(turn chain.Turn, shadow chain.Shadow) {
 	if x := d.find(turn); x != nil {
 		d.keepShadow(x, &shadow)
 	}
-	if d.shadows--; d.shadows == 0 && d.ended != nil {
-		d.finish()
-	}
+	d.shadows--
+	d.finishWhenDone()
 }
 
 func (d *draft) keepShadow(x *executionDraft, shadow *chain.Shadow) {
@@ -260,7 +263,12 @@ func (d *draft) ExchangeEnded(ended exchange.Exchange) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	d.ended, d.lasted = &ended, d.since()
-	if d.shadows == 0 {
+	d.finishWhenDone()
+}
+
+// finishWhenDone records an exchange that has ended, of which nothing more comes.
+func (d *draft) finishWhenDone() {
+	if d.ended != nil && d.shadows == 0 && d.places == 0 {
 		d.finish()
 	}
 }

@@ -366,3 +366,48 @@ func TestSecretsOfPoliciesAreTakenOutWhereverTheyStand(t *testing.T) {
 		}
 	}
 }
+
+// later is the cause of a failure whose place is told later.
+type later struct {
+	tell chan func(file string, line int)
+}
+
+func (later) Error() string { return "its process says where it was" }
+
+func (l later) Located(tell func(file string, line int)) { l.tell <- tell }
+
+// TestARecordingWaitsForThePlaceOfATimeout while the exchange has its answer, and not for ever.
+func TestARecordingWaitsForThePlaceOfATimeout(t *testing.T) {
+	for _, told := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			place := later{make(chan func(string, int), 1)}
+			hangs := policy("hangs", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
+				return nil, &v1alpha.Failure{Class: v1alpha.ClassTimeout, Message: "no answer", Cause: place}
+			}})
+			g := newGateway(t, enough, hangs)
+			follower, err := g.recorder.Follow(recording.Filter{}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer follower.Close()
+			_ = g.server.Serve(t.Context(), get("/orders/7"))
+			if kept := g.recorder.Kept(recording.Filter{}); len(kept) != 0 {
+				t.Errorf("expected the recording to wait, got %d", len(kept))
+			}
+			if tell := <-place.tell; told {
+				tell("policies/hangs/policy.py", 39)
+			}
+			texts, _, err := follower.Next(t.Context())
+			if err != nil || len(texts) != 1 {
+				t.Fatalf("expected one exchange, got %d, %v", len(texts), err)
+			}
+			failure := read(t, texts[0]).Executions[0].Failure
+			if told && (failure.File != "policies/hangs/policy.py" || failure.Line != 39 || !strings.HasSuffix(failure.Message, "; it was at policies/hangs/policy.py:39")) {
+				t.Errorf("expected the place, got %+v", failure)
+			}
+			if !told && (failure.File != "" || strings.Contains(failure.Message, "it was at")) {
+				t.Errorf("expected no place, got %+v", failure)
+			}
+		})
+	}
+}

@@ -177,6 +177,11 @@ class Engine:
         """Waits for the action of an execution."""
         return self.wait(lambda: next((action for action in self.actions if action.id == number), None))
 
+    def located(self, number: int) -> tuple[str, int]:
+        """Waits for where an execution was that was late: the file's name, and the line."""
+        found = self.wait(lambda: next((one for each in self.frames for one in each.located if one.id == number), None))
+        return Path(found.file).name, found.line
+
     def pieces(self, number: int) -> list[bytes]:
         """What a stream has yielded so far, as it came."""
         return [piece.data for frame in self.frames for piece in frame.pieces if piece.id == number]

@@ -316,7 +316,7 @@ func (x PolicyMetric_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PolicyMetric_Kind.Descriptor instead.
 func (PolicyMetric_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{20, 0}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{21, 0}
 }
 
 // What one message carries to the executor. Within a frame: first `configure`, then `executions`, then `pieces` and
@@ -1018,6 +1018,7 @@ type ReplyFrame struct {
 	Credit             []*Credit         `protobuf:"bytes,6,rep,name=credit,proto3" json:"credit,omitempty"`                           // for the pieces of the bodies that streams are given
 	Spans              [][]byte          `protobuf:"bytes,7,rep,name=spans,proto3" json:"spans,omitempty"`                             // of policies: opentelemetry.proto.trace.v1.ResourceSpans, serialized
 	StoreCalls         []*StoreCall      `protobuf:"bytes,8,rep,name=store_calls,json=storeCalls,proto3" json:"store_calls,omitempty"` // each is answered by one StoreResult, in any order, while the stream lives
+	Located            []*Located        `protobuf:"bytes,9,rep,name=located,proto3" json:"located,omitempty"`                         // one for each TimedOut
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1108,6 +1109,74 @@ func (x *ReplyFrame) GetStoreCalls() []*StoreCall {
 	return nil
 }
 
+func (x *ReplyFrame) GetLocated() []*Located {
+	if x != nil {
+		return x.Located
+	}
+	return nil
+}
+
+// Where an execution was when its time was over.
+type Located struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`    // of the execution
+	File          string                 `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"` // of the policy's, as its author names it; empty where that is not known
+	Line          uint32                 `protobuf:"varint,3,opt,name=line,proto3" json:"line,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Located) Reset() {
+	*x = Located{}
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Located) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Located) ProtoMessage() {}
+
+func (x *Located) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Located.ProtoReflect.Descriptor instead.
+func (*Located) Descriptor() ([]byte, []int) {
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Located) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Located) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Located) GetLine() uint32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pid           uint32                 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
@@ -1121,7 +1190,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1202,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[7]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1215,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{7}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Hello) GetPid() uint32 {
@@ -1199,7 +1268,7 @@ type LoadedPolicy struct {
 
 func (x *LoadedPolicy) Reset() {
 	*x = LoadedPolicy{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1211,7 +1280,7 @@ func (x *LoadedPolicy) String() string {
 func (*LoadedPolicy) ProtoMessage() {}
 
 func (x *LoadedPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[8]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1224,7 +1293,7 @@ func (x *LoadedPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadedPolicy.ProtoReflect.Descriptor instead.
 func (*LoadedPolicy) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{8}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LoadedPolicy) GetName() string {
@@ -1286,7 +1355,7 @@ type InstanceStatus struct {
 
 func (x *InstanceStatus) Reset() {
 	*x = InstanceStatus{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1367,7 @@ func (x *InstanceStatus) String() string {
 func (*InstanceStatus) ProtoMessage() {}
 
 func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[9]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1380,7 @@ func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceStatus.ProtoReflect.Descriptor instead.
 func (*InstanceStatus) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{9}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *InstanceStatus) GetInstance() uint32 {
@@ -1358,7 +1427,7 @@ type Action struct {
 
 func (x *Action) Reset() {
 	*x = Action{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1439,7 @@ func (x *Action) String() string {
 func (*Action) ProtoMessage() {}
 
 func (x *Action) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[10]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1452,7 @@ func (x *Action) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Action.ProtoReflect.Descriptor instead.
 func (*Action) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{10}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Action) GetId() uint64 {
@@ -1533,7 +1602,7 @@ type ImmediateResponse struct {
 
 func (x *ImmediateResponse) Reset() {
 	*x = ImmediateResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1614,7 @@ func (x *ImmediateResponse) String() string {
 func (*ImmediateResponse) ProtoMessage() {}
 
 func (x *ImmediateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[11]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1627,7 @@ func (x *ImmediateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImmediateResponse.ProtoReflect.Descriptor instead.
 func (*ImmediateResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{11}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ImmediateResponse) GetStatusCode() uint32 {
@@ -1614,7 +1683,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1695,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[12]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1708,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{12}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Failure) GetFailureClass() FailureClass {
@@ -1714,7 +1783,7 @@ type StoreCall struct {
 
 func (x *StoreCall) Reset() {
 	*x = StoreCall{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +1795,7 @@ func (x *StoreCall) String() string {
 func (*StoreCall) ProtoMessage() {}
 
 func (x *StoreCall) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[13]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +1808,7 @@ func (x *StoreCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreCall.ProtoReflect.Descriptor instead.
 func (*StoreCall) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{13}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StoreCall) GetId() uint64 {
@@ -1856,7 +1925,7 @@ type StoreResult struct {
 
 func (x *StoreResult) Reset() {
 	*x = StoreResult{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1868,7 +1937,7 @@ func (x *StoreResult) String() string {
 func (*StoreResult) ProtoMessage() {}
 
 func (x *StoreResult) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[14]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1881,7 +1950,7 @@ func (x *StoreResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreResult.ProtoReflect.Descriptor instead.
 func (*StoreResult) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{14}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StoreResult) GetId() uint64 {
@@ -1948,7 +2017,7 @@ type HealthCheckRequest struct {
 
 func (x *HealthCheckRequest) Reset() {
 	*x = HealthCheckRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2029,7 @@ func (x *HealthCheckRequest) String() string {
 func (*HealthCheckRequest) ProtoMessage() {}
 
 func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[15]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2042,7 @@ func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckRequest.ProtoReflect.Descriptor instead.
 func (*HealthCheckRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{15}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{16}
 }
 
 type HealthCheckResponse struct {
@@ -1997,7 +2066,7 @@ type HealthCheckResponse struct {
 
 func (x *HealthCheckResponse) Reset() {
 	*x = HealthCheckResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +2078,7 @@ func (x *HealthCheckResponse) String() string {
 func (*HealthCheckResponse) ProtoMessage() {}
 
 func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[16]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +2091,7 @@ func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckResponse.ProtoReflect.Descriptor instead.
 func (*HealthCheckResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{16}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HealthCheckResponse) GetServing() bool {
@@ -2127,7 +2196,7 @@ type HungExecutions struct {
 
 func (x *HungExecutions) Reset() {
 	*x = HungExecutions{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2208,7 @@ func (x *HungExecutions) String() string {
 func (*HungExecutions) ProtoMessage() {}
 
 func (x *HungExecutions) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[17]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2221,7 @@ func (x *HungExecutions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HungExecutions.ProtoReflect.Descriptor instead.
 func (*HungExecutions) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{17}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HungExecutions) GetPolicy() string {
@@ -2220,7 +2289,7 @@ type CollectMetricsRequest struct {
 
 func (x *CollectMetricsRequest) Reset() {
 	*x = CollectMetricsRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2232,7 +2301,7 @@ func (x *CollectMetricsRequest) String() string {
 func (*CollectMetricsRequest) ProtoMessage() {}
 
 func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[18]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2245,7 +2314,7 @@ func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsRequest.ProtoReflect.Descriptor instead.
 func (*CollectMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{18}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CollectMetricsRequest) GetVersion() uint64 {
@@ -2266,7 +2335,7 @@ type CollectMetricsResponse struct {
 
 func (x *CollectMetricsResponse) Reset() {
 	*x = CollectMetricsResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2278,7 +2347,7 @@ func (x *CollectMetricsResponse) String() string {
 func (*CollectMetricsResponse) ProtoMessage() {}
 
 func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[19]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2291,7 +2360,7 @@ func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsResponse.ProtoReflect.Descriptor instead.
 func (*CollectMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{19}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CollectMetricsResponse) GetVersion() uint64 {
@@ -2332,7 +2401,7 @@ type PolicyMetric struct {
 
 func (x *PolicyMetric) Reset() {
 	*x = PolicyMetric{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2413,7 @@ func (x *PolicyMetric) String() string {
 func (*PolicyMetric) ProtoMessage() {}
 
 func (x *PolicyMetric) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[20]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2426,7 @@ func (x *PolicyMetric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyMetric.ProtoReflect.Descriptor instead.
 func (*PolicyMetric) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{20}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PolicyMetric) GetPolicy() string {
@@ -2427,7 +2496,7 @@ type PolicySample struct {
 
 func (x *PolicySample) Reset() {
 	*x = PolicySample{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2508,7 @@ func (x *PolicySample) String() string {
 func (*PolicySample) ProtoMessage() {}
 
 func (x *PolicySample) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[21]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +2521,7 @@ func (x *PolicySample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicySample.ProtoReflect.Descriptor instead.
 func (*PolicySample) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{21}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PolicySample) GetLabelValues() []string {
@@ -2485,7 +2554,7 @@ type SetLogLevelRequest struct {
 
 func (x *SetLogLevelRequest) Reset() {
 	*x = SetLogLevelRequest{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[22]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2566,7 @@ func (x *SetLogLevelRequest) String() string {
 func (*SetLogLevelRequest) ProtoMessage() {}
 
 func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[22]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2579,7 @@ func (x *SetLogLevelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelRequest.ProtoReflect.Descriptor instead.
 func (*SetLogLevelRequest) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{22}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetLogLevelRequest) GetLevel() string {
@@ -2528,7 +2597,7 @@ type SetLogLevelResponse struct {
 
 func (x *SetLogLevelResponse) Reset() {
 	*x = SetLogLevelResponse{}
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[23]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2540,7 +2609,7 @@ func (x *SetLogLevelResponse) String() string {
 func (*SetLogLevelResponse) ProtoMessage() {}
 
 func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[23]
+	mi := &file_gatewright_executor_v1_python_executor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2553,7 +2622,7 @@ func (x *SetLogLevelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetLogLevelResponse.ProtoReflect.Descriptor instead.
 func (*SetLogLevelResponse) Descriptor() ([]byte, []int) {
-	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{23}
+	return file_gatewright_executor_v1_python_executor_proto_rawDescGZIP(), []int{24}
 }
 
 var File_gatewright_executor_v1_python_executor_proto protoreflect.FileDescriptor
@@ -2639,7 +2708,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\braw_path\x18\x18 \x01(\fR\arawPath\x12!\n" +
 	"\fcontext_size\x18\x19 \x01(\rR\vcontextSizeB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
-	"\x0e_response_body\"\xbb\x03\n" +
+	"\x0e_response_body\"\xf6\x03\n" +
 	"\n" +
 	"ReplyFrame\x123\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1d.gatewright.executor.v1.HelloR\x05hello\x12/\n" +
@@ -2650,7 +2719,12 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\x06credit\x18\x06 \x03(\v2\x1e.gatewright.executor.v1.CreditR\x06credit\x12\x14\n" +
 	"\x05spans\x18\a \x03(\fR\x05spans\x12B\n" +
 	"\vstore_calls\x18\b \x03(\v2!.gatewright.executor.v1.StoreCallR\n" +
-	"storeCalls\"\xbd\x01\n" +
+	"storeCalls\x129\n" +
+	"\alocated\x18\t \x03(\v2\x1f.gatewright.executor.v1.LocatedR\alocated\"A\n" +
+	"\aLocated\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\x03 \x01(\rR\x04line\"\xbd\x01\n" +
 	"\x05Hello\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12%\n" +
 	"\x0epython_version\x18\x02 \x01(\tR\rpythonVersion\x12\x1f\n" +
@@ -2844,7 +2918,7 @@ func file_gatewright_executor_v1_python_executor_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_executor_v1_python_executor_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_gatewright_executor_v1_python_executor_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_gatewright_executor_v1_python_executor_proto_goTypes = []any{
 	(Phase)(0),                     // 0: gatewright.executor.v1.Phase
 	(FailureClass)(0),              // 1: gatewright.executor.v1.FailureClass
@@ -2858,23 +2932,24 @@ var file_gatewright_executor_v1_python_executor_proto_goTypes = []any{
 	(*ConfigureInstance)(nil),      // 9: gatewright.executor.v1.ConfigureInstance
 	(*Execution)(nil),              // 10: gatewright.executor.v1.Execution
 	(*ReplyFrame)(nil),             // 11: gatewright.executor.v1.ReplyFrame
-	(*Hello)(nil),                  // 12: gatewright.executor.v1.Hello
-	(*LoadedPolicy)(nil),           // 13: gatewright.executor.v1.LoadedPolicy
-	(*InstanceStatus)(nil),         // 14: gatewright.executor.v1.InstanceStatus
-	(*Action)(nil),                 // 15: gatewright.executor.v1.Action
-	(*ImmediateResponse)(nil),      // 16: gatewright.executor.v1.ImmediateResponse
-	(*Failure)(nil),                // 17: gatewright.executor.v1.Failure
-	(*StoreCall)(nil),              // 18: gatewright.executor.v1.StoreCall
-	(*StoreResult)(nil),            // 19: gatewright.executor.v1.StoreResult
-	(*HealthCheckRequest)(nil),     // 20: gatewright.executor.v1.HealthCheckRequest
-	(*HealthCheckResponse)(nil),    // 21: gatewright.executor.v1.HealthCheckResponse
-	(*HungExecutions)(nil),         // 22: gatewright.executor.v1.HungExecutions
-	(*CollectMetricsRequest)(nil),  // 23: gatewright.executor.v1.CollectMetricsRequest
-	(*CollectMetricsResponse)(nil), // 24: gatewright.executor.v1.CollectMetricsResponse
-	(*PolicyMetric)(nil),           // 25: gatewright.executor.v1.PolicyMetric
-	(*PolicySample)(nil),           // 26: gatewright.executor.v1.PolicySample
-	(*SetLogLevelRequest)(nil),     // 27: gatewright.executor.v1.SetLogLevelRequest
-	(*SetLogLevelResponse)(nil),    // 28: gatewright.executor.v1.SetLogLevelResponse
+	(*Located)(nil),                // 12: gatewright.executor.v1.Located
+	(*Hello)(nil),                  // 13: gatewright.executor.v1.Hello
+	(*LoadedPolicy)(nil),           // 14: gatewright.executor.v1.LoadedPolicy
+	(*InstanceStatus)(nil),         // 15: gatewright.executor.v1.InstanceStatus
+	(*Action)(nil),                 // 16: gatewright.executor.v1.Action
+	(*ImmediateResponse)(nil),      // 17: gatewright.executor.v1.ImmediateResponse
+	(*Failure)(nil),                // 18: gatewright.executor.v1.Failure
+	(*StoreCall)(nil),              // 19: gatewright.executor.v1.StoreCall
+	(*StoreResult)(nil),            // 20: gatewright.executor.v1.StoreResult
+	(*HealthCheckRequest)(nil),     // 21: gatewright.executor.v1.HealthCheckRequest
+	(*HealthCheckResponse)(nil),    // 22: gatewright.executor.v1.HealthCheckResponse
+	(*HungExecutions)(nil),         // 23: gatewright.executor.v1.HungExecutions
+	(*CollectMetricsRequest)(nil),  // 24: gatewright.executor.v1.CollectMetricsRequest
+	(*CollectMetricsResponse)(nil), // 25: gatewright.executor.v1.CollectMetricsResponse
+	(*PolicyMetric)(nil),           // 26: gatewright.executor.v1.PolicyMetric
+	(*PolicySample)(nil),           // 27: gatewright.executor.v1.PolicySample
+	(*SetLogLevelRequest)(nil),     // 28: gatewright.executor.v1.SetLogLevelRequest
+	(*SetLogLevelResponse)(nil),    // 29: gatewright.executor.v1.SetLogLevelResponse
 }
 var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
 	9,  // 0: gatewright.executor.v1.RequestFrame.configure:type_name -> gatewright.executor.v1.ConfigureInstance
@@ -2882,40 +2957,41 @@ var file_gatewright_executor_v1_python_executor_proto_depIdxs = []int32{
 	8,  // 2: gatewright.executor.v1.RequestFrame.timed_out:type_name -> gatewright.executor.v1.TimedOut
 	6,  // 3: gatewright.executor.v1.RequestFrame.pieces:type_name -> gatewright.executor.v1.Piece
 	7,  // 4: gatewright.executor.v1.RequestFrame.credit:type_name -> gatewright.executor.v1.Credit
-	19, // 5: gatewright.executor.v1.RequestFrame.store_results:type_name -> gatewright.executor.v1.StoreResult
+	20, // 5: gatewright.executor.v1.RequestFrame.store_results:type_name -> gatewright.executor.v1.StoreResult
 	0,  // 6: gatewright.executor.v1.TimedOut.phase:type_name -> gatewright.executor.v1.Phase
 	0,  // 7: gatewright.executor.v1.Execution.phase:type_name -> gatewright.executor.v1.Phase
-	12, // 8: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
-	15, // 9: gatewright.executor.v1.ReplyFrame.actions:type_name -> gatewright.executor.v1.Action
-	14, // 10: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
+	13, // 8: gatewright.executor.v1.ReplyFrame.hello:type_name -> gatewright.executor.v1.Hello
+	16, // 9: gatewright.executor.v1.ReplyFrame.actions:type_name -> gatewright.executor.v1.Action
+	15, // 10: gatewright.executor.v1.ReplyFrame.instances:type_name -> gatewright.executor.v1.InstanceStatus
 	6,  // 11: gatewright.executor.v1.ReplyFrame.pieces:type_name -> gatewright.executor.v1.Piece
 	7,  // 12: gatewright.executor.v1.ReplyFrame.credit:type_name -> gatewright.executor.v1.Credit
-	18, // 13: gatewright.executor.v1.ReplyFrame.store_calls:type_name -> gatewright.executor.v1.StoreCall
-	13, // 14: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
-	17, // 15: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
-	17, // 16: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
-	16, // 17: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
-	17, // 18: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
-	1,  // 19: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
-	2,  // 20: gatewright.executor.v1.StoreCall.operation:type_name -> gatewright.executor.v1.StoreOperation
-	3,  // 21: gatewright.executor.v1.StoreResult.outcome:type_name -> gatewright.executor.v1.StoreOutcome
-	22, // 22: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
-	25, // 23: gatewright.executor.v1.CollectMetricsResponse.metrics:type_name -> gatewright.executor.v1.PolicyMetric
-	4,  // 24: gatewright.executor.v1.PolicyMetric.kind:type_name -> gatewright.executor.v1.PolicyMetric.Kind
-	26, // 25: gatewright.executor.v1.PolicyMetric.samples:type_name -> gatewright.executor.v1.PolicySample
-	5,  // 26: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
-	20, // 27: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
-	23, // 28: gatewright.executor.v1.PythonExecutorService.CollectMetrics:input_type -> gatewright.executor.v1.CollectMetricsRequest
-	27, // 29: gatewright.executor.v1.PythonExecutorService.SetLogLevel:input_type -> gatewright.executor.v1.SetLogLevelRequest
-	11, // 30: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
-	21, // 31: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
-	24, // 32: gatewright.executor.v1.PythonExecutorService.CollectMetrics:output_type -> gatewright.executor.v1.CollectMetricsResponse
-	28, // 33: gatewright.executor.v1.PythonExecutorService.SetLogLevel:output_type -> gatewright.executor.v1.SetLogLevelResponse
-	30, // [30:34] is the sub-list for method output_type
-	26, // [26:30] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	19, // 13: gatewright.executor.v1.ReplyFrame.store_calls:type_name -> gatewright.executor.v1.StoreCall
+	12, // 14: gatewright.executor.v1.ReplyFrame.located:type_name -> gatewright.executor.v1.Located
+	14, // 15: gatewright.executor.v1.Hello.policies:type_name -> gatewright.executor.v1.LoadedPolicy
+	18, // 16: gatewright.executor.v1.LoadedPolicy.failure:type_name -> gatewright.executor.v1.Failure
+	18, // 17: gatewright.executor.v1.InstanceStatus.failure:type_name -> gatewright.executor.v1.Failure
+	17, // 18: gatewright.executor.v1.Action.immediate_response:type_name -> gatewright.executor.v1.ImmediateResponse
+	18, // 19: gatewright.executor.v1.Action.failure:type_name -> gatewright.executor.v1.Failure
+	1,  // 20: gatewright.executor.v1.Failure.failure_class:type_name -> gatewright.executor.v1.FailureClass
+	2,  // 21: gatewright.executor.v1.StoreCall.operation:type_name -> gatewright.executor.v1.StoreOperation
+	3,  // 22: gatewright.executor.v1.StoreResult.outcome:type_name -> gatewright.executor.v1.StoreOutcome
+	23, // 23: gatewright.executor.v1.HealthCheckResponse.hung:type_name -> gatewright.executor.v1.HungExecutions
+	26, // 24: gatewright.executor.v1.CollectMetricsResponse.metrics:type_name -> gatewright.executor.v1.PolicyMetric
+	4,  // 25: gatewright.executor.v1.PolicyMetric.kind:type_name -> gatewright.executor.v1.PolicyMetric.Kind
+	27, // 26: gatewright.executor.v1.PolicyMetric.samples:type_name -> gatewright.executor.v1.PolicySample
+	5,  // 27: gatewright.executor.v1.PythonExecutorService.ExecuteStream:input_type -> gatewright.executor.v1.RequestFrame
+	21, // 28: gatewright.executor.v1.PythonExecutorService.HealthCheck:input_type -> gatewright.executor.v1.HealthCheckRequest
+	24, // 29: gatewright.executor.v1.PythonExecutorService.CollectMetrics:input_type -> gatewright.executor.v1.CollectMetricsRequest
+	28, // 30: gatewright.executor.v1.PythonExecutorService.SetLogLevel:input_type -> gatewright.executor.v1.SetLogLevelRequest
+	11, // 31: gatewright.executor.v1.PythonExecutorService.ExecuteStream:output_type -> gatewright.executor.v1.ReplyFrame
+	22, // 32: gatewright.executor.v1.PythonExecutorService.HealthCheck:output_type -> gatewright.executor.v1.HealthCheckResponse
+	25, // 33: gatewright.executor.v1.PythonExecutorService.CollectMetrics:output_type -> gatewright.executor.v1.CollectMetricsResponse
+	29, // 34: gatewright.executor.v1.PythonExecutorService.SetLogLevel:output_type -> gatewright.executor.v1.SetLogLevelResponse
+	31, // [31:35] is the sub-list for method output_type
+	27, // [27:31] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_executor_v1_python_executor_proto_init() }
@@ -2925,14 +3001,14 @@ func file_gatewright_executor_v1_python_executor_proto_init() {
 	}
 	file_gatewright_executor_v1_python_executor_proto_msgTypes[1].OneofWrappers = []any{}
 	file_gatewright_executor_v1_python_executor_proto_msgTypes[5].OneofWrappers = []any{}
-	file_gatewright_executor_v1_python_executor_proto_msgTypes[10].OneofWrappers = []any{}
+	file_gatewright_executor_v1_python_executor_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_executor_v1_python_executor_proto_rawDesc), len(file_gatewright_executor_v1_python_executor_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -206,7 +206,7 @@ class Execution(_message.Message):
     def __init__(self, id: _Optional[int] = ..., instance: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., timeout_us: _Optional[int] = ..., request_id: _Optional[bytes] = ..., method: _Optional[bytes] = ..., path: _Optional[bytes] = ..., query: _Optional[bytes] = ..., scheme: _Optional[bytes] = ..., authority: _Optional[bytes] = ..., client_address: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., request_headers: _Optional[bytes] = ..., request_body: _Optional[bytes] = ..., status: _Optional[int] = ..., response_headers: _Optional[bytes] = ..., response_body: _Optional[bytes] = ..., metadata: _Optional[bytes] = ..., peer: _Optional[bytes] = ..., upstream: _Optional[bytes] = ..., traceparent: _Optional[bytes] = ..., path_params: _Optional[bytes] = ..., has_body: _Optional[bool] = ..., raw_path: _Optional[bytes] = ..., context_size: _Optional[int] = ...) -> None: ...
 
 class ReplyFrame(_message.Message):
-    __slots__ = ("hello", "frames_acknowledged", "actions", "instances", "pieces", "credit", "spans", "store_calls")
+    __slots__ = ("hello", "frames_acknowledged", "actions", "instances", "pieces", "credit", "spans", "store_calls", "located")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     FRAMES_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -215,6 +215,7 @@ class ReplyFrame(_message.Message):
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     SPANS_FIELD_NUMBER: _ClassVar[int]
     STORE_CALLS_FIELD_NUMBER: _ClassVar[int]
+    LOCATED_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     frames_acknowledged: int
     actions: _containers.RepeatedCompositeFieldContainer[Action]
@@ -223,7 +224,18 @@ class ReplyFrame(_message.Message):
     credit: _containers.RepeatedCompositeFieldContainer[Credit]
     spans: _containers.RepeatedScalarFieldContainer[bytes]
     store_calls: _containers.RepeatedCompositeFieldContainer[StoreCall]
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_acknowledged: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., spans: _Optional[_Iterable[bytes]] = ..., store_calls: _Optional[_Iterable[_Union[StoreCall, _Mapping]]] = ...) -> None: ...
+    located: _containers.RepeatedCompositeFieldContainer[Located]
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., frames_acknowledged: _Optional[int] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., instances: _Optional[_Iterable[_Union[InstanceStatus, _Mapping]]] = ..., pieces: _Optional[_Iterable[_Union[Piece, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., spans: _Optional[_Iterable[bytes]] = ..., store_calls: _Optional[_Iterable[_Union[StoreCall, _Mapping]]] = ..., located: _Optional[_Iterable[_Union[Located, _Mapping]]] = ...) -> None: ...
+
+class Located(_message.Message):
+    __slots__ = ("id", "file", "line")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    file: str
+    line: int
+    def __init__(self, id: _Optional[int] = ..., file: _Optional[str] = ..., line: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("pid", "python_version", "sdk_version", "policies", "workers")

@@ -95,6 +95,12 @@ class Where:
     place: str = ""  # FILE:LINE, the innermost of the author's
     stack: str = ""  # as a traceback: what the policy has called, without what called the policy
 
+    @property
+    def file_and_line(self) -> tuple[str, int]:
+        """As a Failure has them: "" and 0 where it cannot be seen."""
+        file, _, line = self.place.rpartition(":")
+        return file, int(line or 0)
+
 
 def policy_stack(frame: FrameType | None) -> Where:
     """Where a thread is that runs a policy's code."""

@@ -93,13 +93,14 @@ class OwnWork(WokenThread):
         if not execution.settle():
             return
         hook = HOOKS[execution.phase]
-        where = self._timeout_log.where(execution).place
+        found = self._timeout_log.where(execution)
+        where, (file, line) = found.place, found.file_and_line
         expected = f"expected {hook} to ask for the next chunk or to yield within {execution.limit:g} s"
         message = f"{expected}, it still works{f' at {where}' if where else ''}"
         execution.is_over = True
         execution.deadline = min(execution.deadline, now)  # it may have begun to wait in between
         streams.at_work.add(execution)
-        failure = Failure(FailureClass.TIMEOUT, message, execution.instance.key, hook)
+        failure = Failure(FailureClass.TIMEOUT, message, execution.instance.key, hook, file=file, line=line)
         worked = execution.worked_until(now)
         execution.sink.deliver(execution, with_work(encode_failure(execution.id, failure), worked))
         execution.sink.flush()

@@ -1,7 +1,7 @@
 """Logs where executions are that are late: that got no answer before their deadline. The engine says which these are.
 
-A policy that waits for ever, or an upstream that is slow, makes many of them: of each instance the first is logged with
-its stack, the others of the next seconds are counted.
+A policy that waits for ever, or an upstream that is slow, makes many of them: of each instance the first at a line is
+logged with its stack, the others of the next seconds are counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gatewright_executor.running.loop_watchdog import step_of
 from gatewright_executor.running.loops import Loops
 from gatewright_executor.running.worker import Worker
 
-COUNTED_SECONDS = 10.0  # in which timeouts of one instance are only counted, after one that is logged
+COUNTED_SECONDS = 10.0  # in which timeouts of one instance at a line are only counted, after one that is logged
 HOOKS: dict[int, str] = {
     pb.PHASE_REQUEST: "on_request",
     pb.PHASE_RESPONSE: "on_response",
@@ -48,18 +48,20 @@ class TimeoutLog:
         self._schedule = schedule or DelayedCalls().schedule
         self._workers = workers
         self._loops = loops
-        self._counted: dict[Instance, int] = {}
+        self._counted: dict[tuple[Instance, str], int] = {}  # by instance and place
         self._lock = threading.Lock()
 
-    def record(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
-        """An execution is late. execution: None where it has just ended."""
+    def record(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> Where:
+        """An execution is late. execution: None where it has just ended. Returns where it is."""
+        where = self.where(execution) if execution is not None and execution.started else Where()
+        key = (instance, where.place)
         with self._lock:
-            if instance in self._counted:
-                self._counted[instance] += 1
-                return
-            self._counted[instance] = 0
-        self._schedule(COUNTED_SECONDS, lambda: self._log_count(instance))
-        Context().run(self._log_late, late, instance, execution)
+            is_known = key in self._counted
+            self._counted[key] = self._counted[key] + 1 if is_known else 0
+        if not is_known:
+            self._schedule(COUNTED_SECONDS, lambda: self._log_count(key))
+            Context().run(self._log_late, late, instance, execution, where)
+        return where
 
     def where(self, execution: Execution) -> Where:
         """Where an execution is that runs."""
@@ -77,11 +79,10 @@ class TimeoutLog:
 
     # -------------------------------------------------------------- what is logged
 
-    def _log_late(self, late: pb.TimedOut, instance: Instance, execution: Execution | None) -> None:
+    def _log_late(self, late: pb.TimedOut, instance: Instance, execution: Execution | None, where: Where) -> None:
         logs.current.set(LateOrigin(late, instance, execution))
         limit, now = late.timeout_us / 1e6, self._clock()
         elapsed = max(limit, limit + now - execution.deadline) if execution is not None else limit
-        where = self.where(execution) if execution is not None and execution.started else Where()
         blocked = self._loops.blocked(instance, now - elapsed, now)
         about = {"api": instance.about.api_name, "operation": late.operation.decode("utf-8", "backslashreplace")}
         missed = "yield, nor a chunk asked for," if late.phase in STREAMS else "answer"
@@ -92,11 +93,13 @@ class TimeoutLog:
             extra={"trace": where.stack, "fields": about},
         )  # fmt: skip
 
-    def _log_count(self, instance: Instance) -> None:
+    def _log_count(self, key: tuple[Instance, str]) -> None:
+        instance, place = key
         with self._lock:
-            count = self._counted.pop(instance)
+            count = self._counted.pop(key)
         if count:
-            log.error("%d more executions of %s timed out in %g s", count, instance.title, COUNTED_SECONDS)
+            at = f" at {place}" if place else ""
+            log.error("%d more executions of %s timed out in %g s%s", count, instance.title, COUNTED_SECONDS, at)
 
 
 class LateOrigin:

@@ -76,6 +76,12 @@ class Replies:
         credit = b"".join((_CREDIT["id"], wire.varint(number), _CREDIT["bytes"], wire.varint(size)))
         self._fields.append(wire.delimited(_REPLY["credit"], credit))
 
+    def put_located(self, number: int, file: str, line: int) -> None:
+        """Where an execution was when its time was over."""
+        name = file.encode("utf-8", "backslashreplace").decode()
+        located = pb.Located(id=number, file=name, line=line)
+        self._fields.append(wire.delimited(_REPLY["located"], located.SerializeToString()))
+
     def put_store_call(self, call: bytes) -> None:
         """A serialized StoreCall."""
         self._fields.append(wire.delimited(_REPLY["store_calls"], call))

@@ -11,7 +11,7 @@ from gatewright.policy import FailureClass
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.convert.translator import encode_failure
 from gatewright_executor.grpc.protocol import Status
-from gatewright_executor.policies.failure import Failure
+from gatewright_executor.policies.failure import Failure, Where
 from gatewright_executor.running.inline_runner import InlineRunner, drained
 from gatewright_executor.running.instance import STREAMS, Execution
 from gatewright_executor.running.stream_execution import StreamExecution
@@ -173,8 +173,8 @@ class Stream:
     def _log_late(self, late: pb.TimedOut) -> None:
         execution = self._pending.get(late.id) or self._running.get(late.id)
         instance = execution.instance if execution is not None else self.instances.get(late.instance)
-        if instance is not None:
-            self._dispatcher.timeout_log.record(late, instance, execution)
+        where = self._dispatcher.timeout_log.record(late, instance, execution) if instance is not None else Where()
+        self._replies.put_located(late.id, *where.file_and_line)
 
     def _cancel(self, number: int) -> None:
         execution = self._pending.pop(number, None)

@@ -1,0 +1,56 @@
+package pythonbridge
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
+	"gatewright.dev/policy-engine/internal/await"
+	"gatewright.dev/sdk/policy/v1alpha"
+)
+
+// TestAPlaceIsToldOnce whether somebody waits for it before it comes or asks afterwards; one that nobody knows is left aside.
+func TestAPlaceIsToldOnce(t *testing.T) {
+	waiting := locations{}
+	before, after := waiting.add(1), waiting.add(2)
+	told := make(chan string, 2)
+	tell := func(file string, _ int) { told <- file }
+	before.Located(tell)
+	waiting.accept([]*executorv1.Located{{Id: 1, File: "one.py", Line: 1}, {Id: 2, File: "two.py", Line: 2}, {Id: 3, File: "three.py"}})
+	if got := await.Receive(t, told, "the first place"); got != "one.py" {
+		t.Errorf("got %s", got)
+	}
+	after.Located(tell)
+	if got := await.Receive(t, told, "the second place"); got != "two.py" || len(waiting) != 0 {
+		t.Errorf("got %s, and %d wait", got, len(waiting))
+	}
+}
+
+// TestPlacesAreBounded since a process may tell none.
+func TestPlacesAreBounded(t *testing.T) {
+	waiting := locations{}
+	for id := range uint64(maxLocations) {
+		if waiting.add(id) == nil {
+			t.Fatalf("expected room for %d, got none after %d", maxLocations, id)
+		}
+	}
+	if waiting.add(maxLocations) != nil {
+		t.Error("expected no room for one more")
+	}
+}
+
+// TestATimeoutsFailureHasItsPlaceAsCause and is a timeout like any other.
+func TestATimeoutsFailureHasItsPlaceAsCause(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	e := &execution{location: &location{}}
+	err := e.contextFailure(ctx, true)
+	failure := v1alpha.AsFailure(err)
+	if _, ok := errors.AsType[*location](failure.Cause); !ok || failure.Class != v1alpha.ClassTimeout || !failure.Logged || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %+v of %v", failure, err)
+	}
+	if failTimeoutLogged.Cause != nil {
+		t.Error("expected the shared failure as it was")
+	}
+}
