@@ -239,21 +239,24 @@ def test_what_answers_well_is_none_of_these(gateway: Gateway, upstream: Upstream
     assert exchange["cause"]["code"] == "method_not_allowed"
 
 
-@pytest.mark.parametrize("policies", [[], [GO_HEADERS]], ids=["no policy", "a policy"])
-def test_what_a_listener_refuses_is_told(build: Path, upstream: Upstream, tmp_path: Path, policies: list[Json]) -> None:
+@pytest.mark.parametrize("chain", CHAINS)
+def test_what_a_listener_refuses_is_told(build: Path, upstream: Upstream, tmp_path: Path, chain: str) -> None:
     """Before the policies of the route have run."""
     file = write(tmp_path / "gateway.yaml", {"name": "http", "hosts": ["a.example"]}, limits={"requestsPerSecond": 1})
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
-        gateway.deploy(api("orders", upstream.url, policies))
+        gateway.deploy(api("orders", upstream.url, CHAINS[chain]))
         with recording(gateway, path="/orders/"):
             statuses = set()
             with httpx.Client(base_url=gateway.url, headers={"host": "a.example"}) as client:
                 while 429 not in statuses:
-                    statuses.add(client.get("/orders/x").status_code)
+                    answered = client.get("/orders/x")
+                    statuses.add(answered.status_code)
             answer = httpx.get(f"{gateway.url}/orders/y", headers={"host": "b.example"})
             (limited, *_) = recorded(gateway, path="/orders/x", status="429")
             (foreign,) = recorded(gateway, path="/orders/y")
     assert (statuses, answer.status_code) == ({200, 429}, 421)
+    assert (answered.json()["title"], answered.headers["retry-after"]) == ("Too Many Requests", "1")
+    assert answer.json()["detail"] == "This listener does not serve the host that the request is for."
     assert (limited["cause"]["party"], limited["cause"]["code"]) == ("client", "rate_limited")
     assert (foreign["cause"]["party"], foreign["cause"]["code"]) == ("client", "unknown_host")
     assert foreign["cause"]["reason"] == "the listener does not serve the host b.example"

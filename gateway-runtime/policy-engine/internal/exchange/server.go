@@ -23,6 +23,8 @@ type FrontEnd interface {
 	chain.FrontEnd
 	// Open waits for the request's head.
 	Open(ctx context.Context) (Opening, error)
+	// PassRefusal lets the proxy's own refusal go on as it is. It comes instead of all but Open.
+	PassRefusal() error
 	// SetTrace says that the exchange is traced: the request is to go upstream with its traceparent, and the proxy is to tell
 	// of the exchange when it has ended. It comes before all but Open, if at all.
 	SetTrace(trace *Trace)
@@ -89,6 +91,9 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	}()
 	if opening, err = front.Open(ctx); err != nil {
 		return err
+	}
+	if opening.Refusal != 0 && opening.Refusal != http.StatusForbidden {
+		return front.PassRefusal() // of a filter before the engine's; the access log tells of it
 	}
 	c, why := s.find(&opening)
 	if c != nil {

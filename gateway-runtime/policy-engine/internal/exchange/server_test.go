@@ -37,6 +37,7 @@ func (f *front) say(method string) error {
 func (f *front) Open(context.Context) (exchange.Opening, error) { return f.opening, f.say("open") }
 func (f *front) SetTrace(trace *exchange.Trace)                 { f.trace = trace }
 func (f *front) ShowResponse(show func(chain.Side, chain.Head)) { f.show = show }
+func (f *front) PassRefusal() error                             { return f.say("pass") }
 func (f *front) ShowProxyAnswer(func(proxyanswer.Answer))       {}
 func (f *front) CheckMode(c *chain.Chain) error {
 	return f.say(fmt.Sprintf("check %s", c.Mode().RequestHeaderMode))
@@ -118,6 +119,14 @@ func TestWhereNoChainIsKnown(t *testing.T) {
 	}
 	if !strings.Contains(log, `msg="unknown chain" requestId=id-1 chain=other route="a|GET /|other"`) {
 		t.Errorf("got %s", log)
+	}
+}
+
+// TestARefusalOfAFilterGoesOnAsItIs since its words are not the engine's to say.
+func TestARefusalOfAFilterGoesOnAsItIs(t *testing.T) {
+	f := &front{opening: exchange.Opening{Refusal: 429}}
+	if _, _, err := serve(t, t.Context(), f); err != nil || strings.Join(f.said, ", ") != "open, pass" {
+		t.Errorf("got %q, %v", f.said, err)
 	}
 }
 

@@ -84,3 +84,13 @@ func withoutProxyAnswer(changes chain.Changes) chain.Changes {
 	changes.Headers.Remove = append(changes.Headers.Remove[:len(changes.Headers.Remove):len(changes.Headers.Remove)], proxyAnswerHeader)
 	return changes
 }
+
+// PassRefusal answers the response's headers, the first message of a request that a filter before ext_proc has refused. With
+// the end of the stream Envoy goes on without the engine.
+func (f *front) PassRefusal() error {
+	message, err := headersAnswer(&chain.Changes{}, true)
+	if err != nil {
+		return err
+	}
+	return f.send(message)
+}

@@ -66,6 +66,8 @@ func (f *front) answers(status int, pieces ...string) *front {
 func (f *front) SetTrace(*exchange.Trace)                       {}
 func (f *front) ShowResponse(show func(chain.Side, chain.Head)) { f.show = show }
 
+func (f *front) PassRefusal() error { return nil }
+
 func (f *front) ShowProxyAnswer(show func(proxyanswer.Answer)) { f.showProxy = show }
 
 // tellProxy tells of the proxy's own answer when it comes.
