@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -64,6 +65,8 @@ class ImportCheck:
         self._modules = [EXECUTOR_MODULE, *self._policies]
         self._python, self._executor, self._limit = str(python), executor.resolve(), limit
         self._reports: list[Report] = []
+        self.seconds: dict[str, float] = {}  # that imports took, by name:version
+        self._began = 0.0
         self._stack: list[str] = []  # faulthandler's lines
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
@@ -125,9 +128,18 @@ class ImportCheck:
             if report.lacks:
                 _say_what_lacks(tuple(report.lacks))
             elif report.module or self._reports:
+                self._measure()
                 self._reports.append(report)
         else:
             self._stack.append(line.decode("utf-8", "backslashreplace").rstrip())
+
+    def _measure(self) -> None:
+        """An import ends with the beginning of the next one, or with what is said of it."""
+        now = time.monotonic()
+        last = self._reports[-1].module if self._reports else ""
+        if last in self._policies and not self._reports[-1].kind:
+            self.seconds[self._policies[last].key] = now - self._began
+        self._began = now
 
     def _unfinished(self, status: int) -> Report:
         """The import that ended the process, or that the process was ended for."""
