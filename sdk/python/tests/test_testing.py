@@ -99,3 +99,15 @@ def test_a_response_shares_what_its_request_has() -> None:
 def test_a_response_may_have_its_requests_body() -> None:
     assert testing.response(request=testing.request("POST", body=b"asked")).request.body == b"asked"
     assert testing.response().request.body is None
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_policy_called_without_what_it_prepares_says_what_is_missing(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "policy.py").write_text(
+        f"def prepare(params): return object()\n{kind} on_request(ctx, params): return ctx.prepared.pool\n"
+    )
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+    call = policy.on_request if kind == "def" else lambda *given: asyncio.run(policy.on_request(*given))
+    with pytest.raises(AttributeError) as caught:
+        call(testing.request(), {})
+    assert "testing.request(prepared=made)" in caught.value.__notes__[0]
