@@ -236,6 +236,12 @@ def test_the_last_python_policy_takes_the_environment_with_it(mixed: Workplace) 
         ),
         (
             "paint/policy.py",
+            "from sdk.policies import RequestAction\n\ndef on_request(ctx, params): ...\n",
+            "policies/paint/policy.py:1: expected a module that can be imported, got ModuleNotFoundError: No module"
+            " named 'sdk.policies'; write sdk.policy",
+        ),
+        (
+            "paint/policy.py",
             "import words\n\ndef on_request(ctx, params): ...\n",
             "policies/paint/policy.py:1: expected a module that can be imported, got ModuleNotFoundError: No module"
             " named 'words'; write from . import words: a policy's folder is a package",

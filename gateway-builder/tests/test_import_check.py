@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_builder.import_check import ImportCheck
+from gatewright_builder.import_check import ImportCheck, sdk_cure
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import below, write_tree
@@ -126,3 +126,16 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("missing", "cure"),
+    [
+        ("sdk.policies", "write sdk.policy"),
+        ("gatewright.polcy", "write sdk.policy"),
+        ("sdk.stores", "write sdk.store"),
+        ("sdk", "the SDK has sdk.action, sdk.background, "),
+    ],
+)
+def test_a_module_that_the_sdk_has_not_is_no_package_to_name(missing: str, cure: str) -> None:
+    assert sdk_cure(missing).startswith(cure)

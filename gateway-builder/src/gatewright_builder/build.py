@@ -48,7 +48,7 @@ from gatewright_builder.output import (
     unwanted_parts,
 )
 from gatewright_builder.policy import Policy, of_runtime
-from gatewright_builder.python_source import unused_hooks
+from gatewright_builder.python_source import unread_bodies, unused_hooks
 from gatewright_builder.records import Contents, Records, contents_of, user_records
 from gatewright_builder.requirements import executor_requirements
 from gatewright_builder.resolution import Group, resolve
@@ -195,7 +195,7 @@ def _plan(options: BuildOptions) -> _Plan:
     located = locate(manifest, lock.sources, options.say, sources)
     policies = validate(discover(located), executor)
     for policy in of_runtime(policies, Runtime.PYTHON):
-        for text in unused_hooks(policy):
+        for text in (*unused_hooks(policy), *unread_bodies(policy)):
             options.say(Note(text))
     groups = resolve(policies, executor, lock.groups, options.say, manifest.sdists)
     plan = _Plan(policies, groups, Lock(1, located.pins, {group.name: group.pin for group in groups}), sources)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import pkgutil
 import re
 import subprocess
 import threading
 import time
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +17,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 from gatewright_documents.mistake import Mistake
 
+import sdk
 from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.policy import Policy
 from gatewright_builder.python_source import POLICY_FILE
@@ -35,6 +38,7 @@ REFUSED = {
 logger = logging.getLogger(__name__)
 FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)$')
 MOST_FRAMES = 6
+SDK = ("sdk", "gatewright")
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -183,6 +187,13 @@ def _say_what_lacks(lacks: tuple[str, ...]) -> None:
     logger.debug("policies are imported without what this kernel lacks: %s", "; ".join(lacks))
 
 
+def sdk_cure(missing: str) -> str:
+    """Which module of the SDK was meant."""
+    known = [f"sdk.{module.name}" for module in pkgutil.iter_modules(sdk.__path__)]
+    alike = get_close_matches(f"sdk.{missing.partition('.')[2]}", known, 1) if "." in missing else []
+    return f"write {alike[0]}" if alike else f"the SDK has {', '.join(known)}"
+
+
 def _cure(policy: Policy, report: Report) -> str:
     if report.kind == ENDED:
         return "take out what ends or stops the process (os._exit, a crash in C): it would be the executor"
@@ -195,6 +206,8 @@ def _cure(policy: Policy, report: Report) -> str:
     if report.missing is None:
         return "mend it: an executor imports each policy when it starts"
     name = report.missing.split(".")[0]
+    if name in SDK:
+        return sdk_cure(report.missing)
     if any(file.startswith((f"{name}.py", f"{name}/")) for file in policy.sources):
         return f"write from . import {name}: a policy's folder is a package"
     return f"name the package that has {name} in {policy.shown}/{REQUIREMENTS_FILE}"
