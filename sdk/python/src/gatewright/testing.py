@@ -55,6 +55,7 @@ from typing import Any
 from gatewright import action
 from gatewright.contexts import HeaderLines, Stream, header_blob, request, response, stream, streaming
 from gatewright.definition import PolicyDefinition
+from gatewright.definition_params import params_of_definition
 from gatewright.lifetime import Lifetime, lifetime, shared_lifetime
 from gatewright.metadata import checked_params
 from gatewright.metrics import registry
@@ -180,9 +181,16 @@ async def _checked_stream(hook: str, function: Callable[..., Any], *arguments: A
             raise
 
 
-def params(values: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
+def params(values: ModuleType | Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
     """Parameters as a gateway passes them: JSON values, read-only at any depth, and Secrets, as `secret` makes them.
-    Defaults are not applied."""
+
+    With a policy that `load_policy` has loaded, `testing.params(policy, url="…")`, they are those of an API: the
+    definition's defaults are filled in, and ValueError says what its schema does not take. That needs the gateway's
+    packages beside the tests. Without one, defaults are not applied, and any values are taken.
+    """
+    if isinstance(values, ModuleType):
+        more = params_of_definition(Path(str(values.__file__)).parent, more)
+        values = None
     checked: dict[str, Any] = checked_params({**(values or {}), **more}, "params")
     return checked
 
