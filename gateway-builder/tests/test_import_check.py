@@ -57,6 +57,15 @@ def test_an_import_that_never_ends_is_cut_and_its_place_is_named(
     assert "in prepare" in mistake.cure
 
 
+def test_what_the_sdk_refuses_at_import_has_the_policys_line(tmp_path: Path, made: Callable[[bytes], Policy]) -> None:
+    policy = made(b"import refusing\n\nrefusing.refuse()\n")
+    write_tree({"refusing.py": b"def refuse():\n    raise ValueError('no such metric')\n"}, tmp_path / "executor")
+    with pytest.raises(BuildError) as caught:
+        ImportCheck(Path(sys.executable), tmp_path / "executor", (policy,)).run()
+    (mistake,) = caught.value.mistakes
+    assert (mistake.file, mistake.line) == ("sample/policy.py", 3)
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -42,9 +42,7 @@ MORE = (
         show_default=True,
         help="For how long.",
     ),
-    click.option(
-        "--limit", type=click.IntRange(1), default=None, help="End after so many; with --kept, the newest."
-    ),
+    click.option("--limit", type=click.IntRange(1), default=None, help="End after so many; with --kept, the newest."),
 )
 
 
