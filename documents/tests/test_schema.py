@@ -88,6 +88,40 @@ def test_no_schema_takes_no_parameters() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("schema", "value", "told"),
+    [
+        (
+            {"type": "object", "additionalProperties": False},
+            {"word": "x", "b": 1},
+            [
+                "params.b: expected no key, got 'b'; remove it or mend its name",
+                "params.word: expected no key, got 'word'; remove it or mend its name",
+            ],
+        ),
+        (
+            {"properties": {"inner": {"type": "object", "additionalProperties": False}}},
+            {"inner": {"q": 1}},
+            ["params.inner.q: expected no key, got 'q'; remove it or mend its name"],
+        ),
+        ({"properties": {"a": False}}, {"a": 1}, ["params.a: expected nothing, got 1"]),
+        (
+            {"properties": {"list": {"items": False}}},
+            {"list": [1]},
+            ["params.list[0]: expected nothing, got 1"],
+        ),
+    ],
+)
+def test_what_a_schema_refuses_altogether_is_named(schema: JsonObject, value: JsonObject, told: list[str]) -> None:
+    assert [str(mistake) for mistake in Schema(schema).mistakes(value, "params")] == told
+
+
+def test_keys_within_what_is_hidden_are_not_named() -> None:
+    schema: JsonObject = {"properties": {"inner": {"type": "object", "additionalProperties": False, "writeOnly": True}}}
+    (mistake,) = Schema(schema).mistakes({"inner": {"secret-word": 1}}, "params")
+    assert "secret-word" not in str(mistake)
+
+
 def test_the_branch_that_was_meant_tells_what_is_wrong() -> None:
     schema: JsonObject = {"properties": {"a": {"oneOf": [{"type": "string"}, {"type": "object", "required": ["x"]}]}}}
     assert told(schema, {"a": {}}) == ["params.a.x: expected a value, got nothing"]

@@ -55,6 +55,16 @@ def is_quarantined(environment: LoadedEnvironment) -> list[str]:
     ]
 
 
+def is_held_once(environment: LoadedEnvironment) -> list[str]:
+    """One process is lost, and the log says at which line of which policy."""
+    gateway = environment.gateway
+    lost = [*gateway.logged(message="executor is replaced"), *gateway.logged(message="executor is killed")]
+    named = all(one.get("policy") == FAULTY[0] and "/policy.py:" in str(one.get("at")) for one in lost)
+    if len({one["process"] for one in lost}) != 1 or not named:  # killed, where its successor takes long
+        return [f"expected one executor to be lost, to {FAULTY[0]} at a line of its policy.py, got {lost}"]
+    return []
+
+
 def names_the_policy(environment: LoadedEnvironment) -> list[str]:
     """The log must tell which policy it was."""
     records = environment.gateway.records()
@@ -109,6 +119,13 @@ ROWS = [
         Contract(recovery=1.0, meanwhile={"python": POLICY_ERRORS}, always={"faulty": GONE}),
         setting("exit"),
         check=is_quarantined,
+    ),
+    Row(
+        "a policy that holds the interpreter, at 3/s",
+        ask(30, 10.0),
+        Contract(recovery=1.0, meanwhile={"python": POLICY_ERRORS}, always={"faulty": TIMEOUT | GONE}),
+        setting("hold"),
+        check=is_held_once,
     ),
     Row(
         "a policy that segfaults in C",

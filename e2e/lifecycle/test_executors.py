@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -20,7 +22,6 @@ from e2e.kit.upstream import Upstream
 
 Start = Callable[..., Gateway]
 MOODY = """\
-import time
 from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
 
 kept = []
@@ -34,6 +35,16 @@ def on_request(ctx, params):
 
 def on_response(ctx, params):
     return UpstreamResponseModifications(set_headers={"x-value": params["value"]})
+"""
+HOLDS = """\
+import re
+
+def on_request(ctx, params):
+    if "x-hold" in ctx.headers:
+        re.match(r"(a+)+$", "a" * 40 + "b")
+
+def on_response(ctx, params):
+    return None
 """
 FORGETFUL = """\
 def on_request(ctx, params):
@@ -53,6 +64,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
     made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-executors")
     made.write_policy("moody", MOODY)
     made.write_policy("forgetful", FORGETFUL)
+    made.write_policy("holds", HOLDS)
     return made
 
 
@@ -105,6 +117,34 @@ def test_one_that_leaks_is_replaced_before_it_hurts(start: Start, upstream: Upst
         eventually("traffic goes on", lambda: len(flow.answers) > counted + 50, 30)
     assert flow.counts().keys() == {200}, flow.problems[:3]
     assert "MiB of memory" in gateway.logged(message="executor is replaced")[0]["reason"]
+
+
+def test_a_policy_that_holds_the_interpreter_is_named_and_costs_one_restart(start: Start, upstream: Upstream) -> None:
+    gateway = start()
+    gateway.deploy(api("well", upstream.url, [attach("moody", {"value": "well"})]))
+    gateway.deploy(api("held", upstream.url, [attach("holds", {})]))
+    assert httpx.get(f"{gateway.url}/held/x").status_code == 200
+    with traffic(f"{gateway.url}/well/x", clients=1, pause=0.02) as (flow,):
+        flow.wait_for(20)
+        ask = partial(httpx.get, f"{gateway.url}/held/x", headers={"x-hold": ""}, timeout=30)
+        statuses = [ask().status_code for _ in range(30)]
+        eventually("the neighbour is served again", flow.is_steady, 60)
+    assert statuses[0] == 504
+    assert statuses[-1] == 503
+    (quarantine,) = [line for line in gateway.logged() if line["message"].startswith("policy under quarantine")]
+    ends = [*gateway.logged(message="executor is replaced"), *gateway.logged(message="executor is killed")]
+    assert {record["process"] for record in ends} == {"executor-default-0"}  # killed where its successor takes long
+    for record in quarantine, *ends:
+        assert record["policy"] == "holds:v1.0.0"
+        assert record["at"].endswith("holds-v1.0.0/policy.py:5"), record
+    for record in ends:
+        assert "holds:v1.0.0 holds the interpreter at" in record["reason"]
+        assert "in on_request" in record["stack"]
+    said = f"it held the interpreter of an executor process at {quarantine['at']}"
+    refused = gateway.logged(message="policy failed", policy="holds:v1.0.0", **{"class": "crashed"})
+    assert all(said in line["reason"] for line in refused)
+    (told,) = json.loads(gateway.admin("engine", "/executors"))["quarantined"]
+    assert (told["policy"], told["deaths"], told["heldAt"]) == ("holds:v1.0.0", 1, quarantine["at"])
 
 
 @pytest.mark.parametrize("how", ["allocate", "recurse"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatewright_builder import BuildError, BuildOptions, BuildResult, Event, Step, build
+from gatewright_builder import BuildError, BuildOptions, BuildResult, Event, Note, Step, build
 from gatewright_builder.tree import read_tree, write_tree
 
 TESTDATA = Path(__file__).parent / "testdata"
@@ -29,6 +30,7 @@ class Workplace:
     folder: Path
     product: Path
     said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def output(self) -> Path:
@@ -39,11 +41,14 @@ class Workplace:
 
     def build(self) -> BuildResult:
         self.said.clear()
+        self.notes.clear()
         return build(BuildOptions(self.folder / "build.yaml", self.output, self.say, source_root=self.product))
 
     def say(self, event: Event) -> None:
         if isinstance(event, Step):
             self.said.append(event.text)
+        elif isinstance(event, Note):
+            self.notes.append(event.text)
 
     def refused(self) -> str:
         before = fingerprint(self.output)
@@ -231,6 +236,12 @@ def test_the_last_python_policy_takes_the_environment_with_it(mixed: Workplace) 
         ),
         (
             "paint/policy.py",
+            "from sdk.policies import RequestAction\n\ndef on_request(ctx, params): ...\n",
+            "policies/paint/policy.py:1: expected a module that can be imported, got ModuleNotFoundError: No module"
+            " named 'sdk.policies'; write sdk.policy",
+        ),
+        (
+            "paint/policy.py",
             "import words\n\ndef on_request(ctx, params): ...\n",
             "policies/paint/policy.py:1: expected a module that can be imported, got ModuleNotFoundError: No module"
             " named 'words'; write from . import words: a policy's folder is a package",
@@ -317,6 +328,58 @@ def test_only_the_policies_of_a_group_with_something_new_are_imported(mixed: Wor
     assert digests(mixed.output)["default"] != before["default"]
     next_policy.write_text(f"{next_policy.read_text()}\n")
     assert "RuntimeError: imported again" in mixed.refused()
+
+
+PLAIN = "{name: plain, filePath: policies/plain}"
+DEFINITION = "name: plain\nversion: v1.0.0\nruntime: python\nprocessingMode: {requestHeaderMode: PROCESS}\n"
+
+
+@pytest.fixture
+def beside(tmp_path: Path, product: Path, packages: Path) -> Workplace:  # noqa: ARG001
+    """Two policies in one group, of which plain says how often it was imported."""
+    place = workplace(tmp_path / "work", product, PAINT, PLAIN)
+    place.write("policies/plain/policy-definition.yaml", DEFINITION)
+    place.write("policies/plain/policy.py", "def on_request(ctx, params): ...\n")
+    return place
+
+
+def test_of_a_group_only_what_has_changed_is_imported_again(beside: Workplace, tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    fails = f"import pathlib\nif pathlib.Path({str(once)!r}).exists():\n    raise RuntimeError('imported again')\n"
+    beside.write("policies/plain/policy.py", f"{fails}def on_request(ctx, params): ...\n")
+    beside.build()
+    once.touch()
+    beside.write("policies/paint/words.py", 'SAY = "repainted"\n')
+    beside.build()
+    assert beside.said == ["importing the Python policies"], "of the one that has changed"
+    shutil.rmtree(beside.output / "python-env")
+    assert "RuntimeError: imported again" in beside.refused(), "with another environment"
+    once.unlink()
+    beside.build()
+    once.touch()
+    beside.write("policies/plain/policy.py", f"{fails}\ndef on_request(ctx, params): ...\n")
+    assert "RuntimeError: imported again" in beside.refused()
+
+
+def test_what_takes_long_to_import_is_said_and_kept_beside_the_output(beside: Workplace) -> None:
+    kept = beside.output.with_name(f".{beside.output.name}.slow-imports.json")
+    beside.build()
+    assert not kept.exists()
+    beside.write("policies/plain/policy.py", "import time\ntime.sleep(2.1)\ndef on_request(ctx, params): ...\n")
+    beside.build()
+    (note,) = beside.notes
+    assert re.fullmatch(
+        r"plain:v1\.0\.0 takes \d+\.\d s to import, and a reload of the group default waits for it: `group: plain` "
+        r"beside it in build\.yaml gives it executors of its own",
+        note,
+    )
+    assert json.loads(kept.read_text()).keys() == {"plain:v1.0.0"}
+    beside.write("policies/paint/words.py", 'SAY = "repainted"\n')
+    beside.build()
+    assert json.loads(kept.read_text()).keys() == {"plain:v1.0.0"}
+    beside.write("policies/plain/policy.py", "def on_request(ctx, params): ...\n")
+    beside.build()
+    assert not kept.exists()
 
 
 @contextmanager

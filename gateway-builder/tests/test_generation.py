@@ -18,7 +18,7 @@ from gatewright_builder.generation import (
     generate_workspace,
 )
 from gatewright_builder.manifest import read_manifest
-from gatewright_builder.output import MANIFEST, build_manifest
+from gatewright_builder.output import MANIFEST, GroupDigests, build_manifest
 from gatewright_builder.policy import groups
 from gatewright_builder.requirements import executor_requirements, merge_requirements
 from gatewright_builder.sources import Sources, find_sources
@@ -37,7 +37,8 @@ def generated(case: Path, sources: Sources) -> Tree:
     tree |= below("python-executor", generate_python_executor(policies, sources))
     for group, members in groups(policies).items():
         tree[f"requirements/{group}.txt"] = merge_requirements(executor_requirements(sources), members).encode()
-    return tree | {MANIFEST: build_manifest(policies, {name: f"digest of {name}" for name in groups(policies)})}
+    digests = {name: GroupDigests(f"digest of {name}", f"base of {name}") for name in groups(policies)}
+    return tree | {MANIFEST: build_manifest(policies, digests)}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)

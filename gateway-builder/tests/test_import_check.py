@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_builder.import_check import ImportCheck
+from gatewright_builder.import_check import ImportCheck, sdk_cure
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy
 from gatewright_builder.tree import below, write_tree
@@ -56,6 +56,15 @@ def test_an_import_that_never_ends_is_cut_and_its_place_is_named(
     assert place in mistake.got
     assert "import_runner" not in mistake.got
     assert "in prepare" in mistake.cure
+
+
+def test_what_the_sdk_refuses_at_import_has_the_policys_line(tmp_path: Path, made: Callable[[bytes], Policy]) -> None:
+    policy = made(b"import refusing\n\nrefusing.refuse()\n")
+    write_tree({"refusing.py": b"def refuse():\n    raise ValueError('no such metric')\n"}, tmp_path / "executor")
+    with pytest.raises(BuildError) as caught:
+        ImportCheck(Path(sys.executable), tmp_path / "executor", (policy,)).run()
+    (mistake,) = caught.value.mistakes
+    assert (mistake.file, mistake.line) == ("sample/policy.py", 3)
 
 
 @pytest.mark.parametrize(
@@ -141,3 +150,16 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("missing", "cure"),
+    [
+        ("sdk.policies", "write sdk.policy"),
+        ("gatewright.polcy", "write sdk.policy"),
+        ("sdk.stores", "write sdk.store"),
+        ("sdk", "the SDK has sdk.action, sdk.background, "),
+    ],
+)
+def test_a_module_that_the_sdk_has_not_is_no_package_to_name(missing: str, cure: str) -> None:
+    assert sdk_cure(missing).startswith(cure)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from gatewright_builder.policy import Policy
-from gatewright_builder.python_source import unused_hooks, validate_python_directory_structure
+from gatewright_builder.python_source import unread_bodies, unused_hooks, validate_python_directory_structure
 from gatewright_builder.source_files import collect_python_source_files
 from gatewright_builder.tree import write_tree
 
@@ -215,3 +215,48 @@ def test_sources_are_all_files_but_tests_caches_and_hidden_ones(tmp_path: Path) 
     ]  # fmt: skip
     write_tree(dict.fromkeys(files, b""), tmp_path)
     assert list(collect_python_source_files(tmp_path)) == sorted(files[:6])
+
+
+TYPED = "from typing import Any\nfrom sdk.policy import RequestAction, RequestContext, ResponseContext as Answer\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def on_request(ctx: RequestContext, params: dict[str, Any]) -> RequestAction: ...",
+        "def on_request(ctx: 'RequestContext', params: Any) -> 'RequestAction | None': ...",
+        "def on_request(ctx: MyContext, params: MyParams) -> None: ...",
+        "def on_request(*both: Any) -> None: ...",
+    ],
+)
+def test_annotations_of_a_hook_may_be_its_own_or_the_authors(make: Make, source: str) -> None:
+    assert list(validate_python_directory_structure(make(TYPED + source))) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("ctx: Answer, params: Any) -> None", "expected ctx: RequestContext in on_request, got ctx: ResponseContext"),
+        ("ctx: 'Answer', params: Any) -> None", "expected ctx: RequestContext in on_request, got ctx: ResponseContext"),
+        ("ctx, params: str) -> None", "expected params: dict[str, Any] in on_request, got params: str"),
+        ("ctx, params) -> int", "expected on_request to return RequestAction, got -> int"),
+        ("ctx: bytes, params) -> None", "expected ctx: RequestContext in on_request, got ctx: bytes"),
+    ],
+)
+def test_annotations_that_are_another_hooks_are_refused(make: Make, source: str, expected: str) -> None:
+    (mistake,) = validate_python_directory_structure(make(f"{TYPED}def on_request({source}: ..."))
+    assert expected in str(mistake)
+    assert "policy.py:3: " in str(mistake)
+
+
+@pytest.mark.parametrize("mode", ["", "  requestBodyMode: STREAM\n"])
+def test_a_body_that_is_read_and_not_asked_for_is_a_note(make: Make, mode: str) -> None:
+    stream = "async def on_request_stream(ctx, chunks, params): yield b''\n"
+    source = f"def on_request(ctx, params):\n    if len(ctx.body) > 3: ...\n{stream}"
+    said = "STREAM" if mode else "SKIP"
+    assert list(unread_bodies(make(source, DEFINITION + mode.encode()))) == [
+        "sample/policy.py:2: on_request of sample:v1.0.0 reads the body, which is None: its definition has "
+        f"{said} for requestBodyMode; to have it write requestBodyMode: BUFFER"
+    ]
+    assert list(unread_bodies(make(source, DEFINITION + b"  requestBodyMode: BUFFER\n"))) == []
+    assert list(unread_bodies(make("def on_request(ctx, params): params['x'].body"))) == []

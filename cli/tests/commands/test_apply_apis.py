@@ -184,3 +184,14 @@ def test_the_run_that_is_meant(bench: Bench, tmp_path: Path, monkeypatch: pytest
     assert target(None, "http://gateway:9090").place == "http://gateway:9090"
     assert target(None, None).place == place
     run_dir.remove()
+
+
+@pytest.mark.parametrize("text", ["openapi: 3.1.0\ninfo: {title: a}\n", '{"swagger": "2.0"}'])
+def test_an_openapi_document_is_said_with_the_command_that_imports_it(bench: Bench, text: str) -> None:
+    file = bench.folder / "orders.yaml"
+    file.write_text(text)
+    with pytest.raises(PreflightError) as refused:
+        load([file], nothing)
+    assert refused.value.mistakes == [
+        f"{file}: expected an Api, got an OpenAPI document; `gatewright import {file}` makes one"
+    ]

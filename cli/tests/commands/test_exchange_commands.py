@@ -278,6 +278,36 @@ def test_where_nothing_is_kept_it_says_so(controller: Controller, node: Node) ->
     )
 
 
+def _began(second: int) -> Json:
+    return document(id=f"request-{second}", startedAt=f"2026-11-26T17:10:{second:02}.000000Z")
+
+
+def test_of_what_is_kept_a_limit_gives_the_newest(controller: Controller, node: Node) -> None:
+    tail = Command(controller, "tail", "--kept", "--limit", "2", "--json")
+    node.answer_kept(_began(1), _began(5), _began(3), _began(2))
+    status, out, err = tail.end()
+    assert (status, err) == (0, "")
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["request-3", "request-5"]
+
+
+def test_explain_takes_the_last_that_is_kept(controller: Controller, node: Node) -> None:
+    explain = Command(controller, "explain", "--last", "--json")
+    assert node.answer_kept(_began(4), _began(9), _began(7)) == {}
+    status, out, err = explain.end()
+    assert (status, json.loads(out)["id"], err) == (0, "request-9", "")
+    explain = Command(controller, "explain", "--last")
+    node.answer_kept()
+    status, out, err = explain.end()
+    assert (status, out) == (1, "")
+    assert "nodes have kept no exchange that fits" in err
+
+
+@pytest.mark.parametrize("arguments", [["x", "--last"], []])
+def test_explain_takes_one_or_the_other(controller: Controller, arguments: list[str]) -> None:
+    status, _, err = Command(controller, "explain", *arguments).end()
+    assert (status, err.endswith("expected REQUEST_ID or --last\n")) == (2, True)
+
+
 def test_without_a_node_it_waits_for_one(controller: Controller) -> None:
     tail = Command(controller, "tail", "--limit", "1")
     assert tail.complaint() == "no node is connected to the controller; what comes is shown once one is\n"

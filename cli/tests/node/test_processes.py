@@ -88,7 +88,7 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
     )
     executor = specs["executor-default-1"]
     assert " ".join(executor.command) == (
-        "/build/python-env/default/bin/python main.py --listen fd:3"
+        "/build/python-env/default/bin/python main.py --listen fd:3 --stacks fd:4"
         f" --peers {run_dir.path}/peers/peers.json --workers 32"
         " --registry /build/python-executor/python_policy_registry.py --log-level info"
     )
@@ -119,7 +119,7 @@ def test_the_engine_alone_takes_no_core_away(settings: NodeSettings, run_dir: Ru
 def test_forwarded_options_reach_their_process(settings: NodeSettings, run_dir: RunDir) -> None:
     given = Forwarded(py={"workers": "8"}, pe={"x": "1"}, envoy={"concurrency": "1", "log-level": "info"})
     specs = by_name(replace(settings, forwarded=given), run_dir)
-    assert specs["executor-default-0"].command[6:8] == ("--workers", "8")
+    assert specs["executor-default-0"].command[8:10] == ("--workers", "8")
     assert ("--x", "1") in list(zip(specs["engine"].command, specs["engine"].command[1:], strict=False))
     assert specs["envoy"].command.count("--log-level") == 1
     assert specs["envoy"].command[-2:] == ("--concurrency", "1")

@@ -5,7 +5,7 @@ jsonschema-rs validates; closing a schema, applying its defaults and saying what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import jsonschema_rs
 from jsonschema_rs import ValidationErrorKind as Kind
@@ -97,6 +97,12 @@ class Schema:
 
     def _told(self, error: jsonschema_rs.ValidationError, root: str, public: JsonValue) -> Iterator[Mistake]:
         path, here = _public_path(error.instance_path, public), error.schema_path[:-1]
+        if (names := _unknown_names(error, found := _within(public, path))) is not None:
+            if found == MASK:
+                yield Mistake(format_path(path, root), "has keys that are unknown")
+            else:
+                yield from self._unknown_keys(names, path, here, root)
+            return
         match error.kind:
             case Kind.AnyOf(branches) | Kind.OneOfNotValid(branches) if inner_errors := meant(error, branches):
                 for inner in inner_errors:
@@ -104,18 +110,19 @@ class Schema:
             case Kind.Required(name):
                 expected, cure = self._wanted(here, str(name))
                 yield Mistake.expecting(expected, "nothing", cure, field=format_path([*path, str(name)], root))
-            case Kind.AdditionalProperties() | Kind.UnevaluatedProperties() if _within(public, path) == MASK:
-                yield Mistake(format_path(path, root), "has keys that are unknown")
-            case Kind.AdditionalProperties(names) | Kind.UnevaluatedProperties(names):
-                known = known_keys(self._at(here), self._checked)
-                expected = f"one of {', '.join(known)}" if known else "no key"
-                for name in sorted(set(names) - set(known)):
-                    field = format_path([*path, name], root)
-                    yield Mistake.expecting(expected, shown(name), "remove it or mend its name", field=field)
             case Kind.PropertyNames(inner) if inner.instance in _keys(_within(public, path)):
                 yield self._wrong(inner, format_path([*path, str(inner.instance)], root), inner.instance)
             case _:
                 yield self._wrong(error, format_path(path, root), _within(public, error.instance_path))
+
+    def _unknown_keys(
+        self, names: Collection[str], path: Sequence[str | int], here: Sequence[str | int], root: str
+    ) -> Iterator[Mistake]:
+        known = known_keys(self._at(here), self._checked)
+        expected = f"one of {', '.join(known)}" if known else "no key"
+        for name in sorted(set(names) - set(known)):
+            field = format_path([*path, name], root)
+            yield Mistake.expecting(expected, shown(name), "remove it or mend its name", field=field)
 
     def _wrong(self, error: jsonschema_rs.ValidationError, field: str, public: JsonValue) -> Mistake:
         here = self._at(error.schema_path[:-1])
@@ -138,6 +145,16 @@ class Schema:
         for step in path:
             found = found[int(step)] if isinstance(found, list) else found.get(str(step), {})
         return found if isinstance(found, dict) else {}
+
+
+def _unknown_names(error: jsonschema_rs.ValidationError, value: JsonValue) -> Collection[str] | None:
+    """The keys that no schema knows; None where the mistake is another one."""
+    match error.kind:
+        case Kind.AdditionalProperties(names) | Kind.UnevaluatedProperties(names):
+            return [str(name) for name in names]
+        case Kind.FalseSchema() if error.schema_path[-1:] == ["additionalProperties"]:  # without properties beside it
+            return _keys(value)
+    return None
 
 
 def _text(schema: JsonObject, keyword: str) -> str:

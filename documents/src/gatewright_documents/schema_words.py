@@ -48,6 +48,8 @@ def expected_by_kind(kind: Kind) -> str | None:
             return f"text in the format {name}"
         case Kind.Not(schema):
             return f"what {json.dumps(schema):.80} does not take"
+        case Kind.FalseSchema():
+            return "nothing"
     return _expected_size(kind)
 
 

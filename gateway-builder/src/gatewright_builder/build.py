@@ -16,7 +16,7 @@ from gatewright_builder.bytecode import compile_modules
 from gatewright_builder.discovery import discover
 from gatewright_builder.engine_choice import BIN, EnginePart, make_engine
 from gatewright_builder.engine_record import ENGINE, read_record
-from gatewright_builder.events import Note, Say, say_nothing, step
+from gatewright_builder.events import FIRST_SECONDS, Note, Say, say_nothing, step
 from gatewright_builder.fetching.cache import user_cache
 from gatewright_builder.fetching.location import locate
 from gatewright_builder.generation import (
@@ -24,6 +24,7 @@ from gatewright_builder.generation import (
     generate_definitions,
     generate_engine,
     generate_python_executor,
+    group_base,
     group_digest,
     registry_file,
 )
@@ -34,7 +35,9 @@ from gatewright_builder.mistake import Mistakes, refuse_if_any
 from gatewright_builder.output import (
     MANIFEST,
     REQUIREMENTS,
+    GroupDigests,
     build_manifest,
+    checked_imports,
     commit,
     generate_requirements,
     group_digests,
@@ -45,11 +48,12 @@ from gatewright_builder.output import (
     unwanted_parts,
 )
 from gatewright_builder.policy import Policy, of_runtime
-from gatewright_builder.python_source import unused_hooks
+from gatewright_builder.python_source import unread_bodies, unused_hooks
 from gatewright_builder.records import Contents, Records, contents_of, user_records
 from gatewright_builder.requirements import executor_requirements
 from gatewright_builder.resolution import Group, resolve
 from gatewright_builder.sbom import SBOM, Materials, generate_sbom, installed_packages, is_of
+from gatewright_builder.slow_imports import record_imports
 from gatewright_builder.sources import Sources, find_sources
 from gatewright_builder.tree import Tree, read_tree
 from gatewright_builder.validation import validate
@@ -134,7 +138,7 @@ class _Work:
     plan: _Plan
     say: Say
     import_seconds: float
-    digests: Mapping[str, str]  # by group: what its executors run
+    digests: Mapping[str, GroupDigests]
     records: Records
     made: dict[str, Contents] = field(default_factory=dict)  # by part of the output: what is in those made by tools
 
@@ -191,7 +195,7 @@ def _plan(options: BuildOptions) -> _Plan:
     located = locate(manifest, lock.sources, options.say, sources)
     policies = validate(discover(located), executor)
     for policy in of_runtime(policies, Runtime.PYTHON):
-        for text in unused_hooks(policy):
+        for text in (*unused_hooks(policy), *unread_bodies(policy)):
             options.say(Note(text))
     groups = resolve(policies, executor, lock.groups, options.say, manifest.sdists)
     plan = _Plan(policies, groups, Lock(1, located.pins, {group.name: group.pin for group in groups}), sources)
@@ -220,7 +224,10 @@ def _generate(options: BuildOptions, output: Path, staging: Path, plan: _Plan) -
         **({REQUIREMENTS: generate_requirements(plan.groups)} if plan.groups else {}),
     }.items():
         stage(staging, output, part, tree)
-    digests = {group.name: group_digest(executor, group, policies) for group in plan.groups}
+    digests = {
+        group.name: GroupDigests(group_digest(executor, group, policies), group_base(executor, group))
+        for group in plan.groups
+    }
     stage_file(staging, output, MANIFEST, build_manifest(policies, digests))
     return _Work(output, staging, plan, options.say, options.import_seconds, digests, records)
 
@@ -244,18 +251,21 @@ def _make_environments(work: _Work, mistakes: Mistakes) -> list[Group]:
 
 
 def _check_imports(work: _Work, ready: list[Group]) -> None:
-    """Of groups with something new: their environment, or anything else that their executors run."""
+    """Of groups with something new: their environment, or anything else that their executors run. Policies that an
+    earlier build has imported as they are, with what they are, are not imported again.
+    """
     checked, mistakes = group_digests(work.output), Mistakes()
     parts = {group.name: work.newest(environment.environment_part(group.name)) for group in ready}
     new = [
         group
         for group in ready
-        if checked.get(group.name) != work.digests[group.name] or parts[group.name].is_relative_to(work.staging)
+        if checked.get(group.name) != work.digests[group.name].whole or parts[group.name].is_relative_to(work.staging)
     ]
     executor = work.newest(EXECUTOR)
     checks = [
-        ImportCheck(parts[group.name] / "bin" / "python", executor, group.policies, work.import_seconds)
+        ImportCheck(parts[group.name] / "bin" / "python", executor, policies, work.import_seconds)
         for group in new
+        if (policies := _unchecked(work, group, parts[group.name].is_relative_to(work.staging)))
     ]
     if not checks:
         return
@@ -273,6 +283,27 @@ def _check_imports(work: _Work, ready: list[Group]) -> None:
                 check.stop()
             raise
     refuse_if_any(mistakes.found)
+    _record_seconds(work, {key: seconds for check in checks for key, seconds in check.seconds.items()})
+
+
+def _unchecked(work: _Work, group: Group, has_new_environment: bool) -> tuple[Policy, ...]:
+    before = {} if has_new_environment else checked_imports(work.output, group.name, work.digests[group.name].base)
+    return tuple(policy for policy in group.policies if before.get(policy.key) != policy.source_digest)
+
+
+def _record_seconds(work: _Work, seconds: Mapping[str, float]) -> None:
+    """Of imports; says which ones the edits of others wait for."""
+    record_imports(work.output, seconds, {policy.key for policy in work.plan.policies})
+    for group in work.plan.groups:
+        for policy in group.policies:
+            if len(group.policies) > 1 and seconds.get(policy.key, 0.0) >= FIRST_SECONDS:
+                work.say(
+                    Note(
+                        f"{policy.key} takes {seconds[policy.key]:.1f} s to import, and a reload of the group "
+                        f"{group.name} waits for it: `group: {policy.name}` beside it in build.yaml gives it executors "
+                        "of its own"
+                    )
+                )
 
 
 def _make_engine(work: _Work) -> bool:

@@ -17,7 +17,8 @@ from gatewright_builder.resolution import Group
 from gatewright_builder.sources import Sources
 from gatewright_builder.tree import Tree, below, is_cache, read_tree, text_digest, tree_digest
 
-REGISTRY_FILE = "python_policy_registry.py"
+REGISTRY_STEM = "python_policy_registry"
+REGISTRY_FILE = f"{REGISTRY_STEM}.py"
 MAIN_FILE = "main.py"
 KEEP_FILE = ".keep"
 POLICY_MODULE = re.compile(r"policies/[^/]+/go\.mod")
@@ -111,6 +112,12 @@ def group_digest(executor: Tree, group: Group, policies: tuple[Policy, ...]) -> 
     }
     access = json.dumps(asdict(group_access(groups(policies)[group.name])))
     return text_digest(tree_digest(own), group.pin.text, access)
+
+
+def group_base(executor: Tree, group: Group) -> str:
+    """SHA-256, in hex, of what all policies of a group are imported with: the executor's own files, and the lock."""
+    own = {path: content for path, content in executor.items() if not path.startswith(("policies/", REGISTRY_STEM))}
+    return text_digest(tree_digest(own), group.pin.text)
 
 
 def registry_file(group: str) -> str:

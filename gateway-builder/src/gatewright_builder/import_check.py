@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pkgutil
 import re
 import signal
 import subprocess
 import threading
+import time
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +19,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 from gatewright_documents.mistake import Mistake
 
+import sdk
 from gatewright_builder.mistake import refuse_if_any
 from gatewright_builder.policy import Policy
 from gatewright_builder.python_source import POLICY_FILE
@@ -36,6 +40,7 @@ REFUSED = {
 logger = logging.getLogger(__name__)
 FRAME = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+) in (?P<function>.+)$')
 MOST_FRAMES = 6
+SDK = ("sdk", "gatewright")
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -66,6 +71,8 @@ class ImportCheck:
         self._modules = [EXECUTOR_MODULE, *self._policies]
         self._python, self._executor, self._limit = str(python), executor.resolve(), limit
         self._reports: list[Report] = []
+        self.seconds: dict[str, float] = {}  # that imports took, by name:version
+        self._began = 0.0
         self._stack: list[str] = []  # faulthandler's lines
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
@@ -129,9 +136,18 @@ class ImportCheck:
             if report.lacks:
                 _say_what_lacks(tuple(report.lacks))
             elif report.module or self._reports:
+                self._measure()
                 self._reports.append(report)
         else:
             self._stack.append(line.decode("utf-8", "backslashreplace").rstrip())
+
+    def _measure(self) -> None:
+        """An import ends with the beginning of the next one, or with what is said of it."""
+        now = time.monotonic()
+        last = self._reports[-1].module if self._reports else ""
+        if last in self._policies and not self._reports[-1].kind:
+            self.seconds[self._policies[last].key] = now - self._began
+        self._began = now
 
     def _unfinished(self, status: int) -> Report:
         """The import that ended the process, or that the process was ended for."""
@@ -183,6 +199,13 @@ def _say_what_lacks(lacks: tuple[str, ...]) -> None:
     logger.debug("policies are imported without what this kernel lacks: %s", "; ".join(lacks))
 
 
+def sdk_cure(missing: str) -> str:
+    """Which module of the SDK was meant."""
+    known = [f"sdk.{module.name}" for module in pkgutil.iter_modules(sdk.__path__)]
+    alike = get_close_matches(f"sdk.{missing.partition('.')[2]}", known, 1) if "." in missing else []
+    return f"write {alike[0]}" if alike else f"the SDK has {', '.join(known)}"
+
+
 def _cure(policy: Policy, report: Report) -> str:
     if report.kind == ENDED:
         return "take out what ends or stops the process (os._exit, a crash in C): it would be the executor"
@@ -195,6 +218,8 @@ def _cure(policy: Policy, report: Report) -> str:
     if report.missing is None:
         return "mend it: an executor imports each policy when it starts"
     name = report.missing.split(".")[0]
+    if name in SDK:
+        return sdk_cure(report.missing)
     if any(file.startswith((f"{name}.py", f"{name}/")) for file in policy.sources):
         return f"write from . import {name}: a policy's folder is a package"
     return f"name the package that has {name} in {policy.shown}/{REQUIREMENTS_FILE}"

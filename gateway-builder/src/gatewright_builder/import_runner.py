@@ -200,6 +200,8 @@ def _would_be_written(path: object) -> bool:
 
 def _place(trace: TracebackType | None, folder: str) -> tuple[str | None, int | None]:
     frames = [frame for frame in traceback.extract_tb(trace) if frame.filename.startswith(folder + os.sep)]
+    policies = f"{folder}{os.sep}policies{os.sep}"
+    frames = [frame for frame in frames if frame.filename.startswith(policies)] or frames  # not the SDK, which raises
     if not frames:
         return None, None
     return os.path.relpath(frames[-1].filename, folder), frames[-1].lineno

@@ -139,6 +139,9 @@ class Manifest:
 
 def read_manifest(path: Path) -> Manifest:
     """Reads build.yaml. Raises BuildError where it has no list of policies."""
+    if not path.exists():
+        cure = "check the path; `gatewright init` makes a folder with one"
+        raise BuildError([Mistake.in_file(path.name, "a file", "no such file", cure)])
     document = read_author_file(path, path.name)
     fields = decode(ManifestFields, document, document.value, redact=redacted)
     if isinstance(fields, list):

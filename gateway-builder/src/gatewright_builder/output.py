@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gatewright.definition import Runtime
@@ -30,7 +30,15 @@ PARTS = ("bin", "policy-engine", "policy-definitions", "python-executor", ENVIRO
 OWN_MARKS = (MANIFEST, MARK)  # even if a build is killed, one of them is there
 
 
-def build_manifest(policies: tuple[Policy, ...], digests: Mapping[str, str]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class GroupDigests:
+    """whole: of what a group's processes run. base: of what its policies are imported with, without these."""
+
+    whole: str
+    base: str
+
+
+def build_manifest(policies: tuple[Policy, ...], digests: Mapping[str, GroupDigests]) -> bytes:
     """manifest.json: the policies and what they were built from, sorted by name and version; the groups' processes.
 
     digests: by group, of what its processes run; one that stays the same needs no new processes.
@@ -58,12 +66,13 @@ def _manifest_entry(policy: Policy) -> dict[str, object]:
     }
 
 
-def _manifest_group(name: str, digest: str, policies: tuple[Policy, ...]) -> dict[str, object]:
+def _manifest_group(name: str, digests: GroupDigests, policies: tuple[Policy, ...]) -> dict[str, object]:
     return {
         "python": environment_python(Path(), name).as_posix(),
         "registry": f"python-executor/{registry_file(name)}",
         "requirements": f"{REQUIREMENTS}/{name}.lock",
-        "digest": digest,
+        "digest": digests.whole,
+        "base": digests.base,
         "access": asdict(group_access(policies)),
     }
 
@@ -74,6 +83,18 @@ def group_digests(output: Path) -> dict[str, str]:
         named = json.loads((output / MANIFEST).read_bytes())["groups"]
         return {name: group["digest"] for name, group in named.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def checked_imports(output: Path, group: str, base: str) -> dict[str, str]:
+    """The source digests, by name:version, of a group's policies that an earlier build has imported with this base."""
+    try:
+        manifest = json.loads((output / MANIFEST).read_bytes())
+        if manifest["groups"][group]["base"] != base:
+            return {}
+        members = [policy for policy in manifest["policies"] if policy["group"] == group]
+        return {f"{policy['name']}:{policy['version']}": policy["sourceDigest"] for policy in members}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from gatewright.definition import BodyMode, ProcessingModeConfig
 from gatewright_documents.mistake import Mistake
 
+from gatewright_builder.hook_annotations import annotation_mistakes
 from gatewright_builder.policy import Policy
 
 POLICY_FILE = "policy.py"
@@ -68,6 +69,7 @@ def _hook_mistakes(policy: Policy, module: ast.Module) -> Iterator[Mistake]:
             expected = f"{name}({', '.join(arguments)}){more}"
             cure = "change its arguments: " + ("it is given these alone" if named else "they are given by position")
             yield policy.mistake(POLICY_FILE, expected, f"{name}({ast.unparse(function.args)})", cure, function.lineno)
+    yield from annotation_mistakes(policy, POLICY_FILE, module, {name: bound[name] for name in HOOKS if name in bound})
     for name in STREAM_HOOKS:
         if isinstance(function := bound.get(name), Function) and (got := _no_stream(function)):
             cure = "write `async def`, and a `yield` in it"
@@ -141,6 +143,34 @@ def unused_hooks(policy: Policy) -> Iterator[str]:
             yield f"{policy.shown}/{POLICY_FILE}:{bound[hook].lineno}: {hook} of {policy.key} is never called: " + (
                 _never_called(hook, mode)
             )
+
+
+def unread_bodies(policy: Policy) -> Iterator[str]:
+    """What to say of each body that policy.py reads and its definition does not ask for: it is None there."""
+    mode = policy.definition.fields.processing_mode
+    bound = dict(_bound_names(_parse(policy.sources[POLICY_FILE], POLICY_FILE).body))
+    for hook in PHASE_HOOKS:
+        function, side = bound.get(hook), _side(hook)
+        said = mode.request_body_mode if side == "request" else mode.response_body_mode
+        if hook not in mode.hooks or not isinstance(function, Function) or said is BodyMode.BUFFER:
+            continue
+        if line := _reads_body(function):
+            yield (
+                f"{policy.shown}/{POLICY_FILE}:{line}: {hook} of {policy.key} reads the body, which is None: its "
+                f"definition has {said} for {side}BodyMode; to have it write {side}BodyMode: BUFFER"
+            )
+
+
+def _reads_body(function: Function) -> int | None:
+    """The first line that reads `body` of what a hook is called with."""
+    arguments = [*function.args.posonlyargs, *function.args.args]
+    lines = [
+        node.lineno
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and node.attr == "body" and isinstance(node.ctx, ast.Load)
+        if isinstance(node.value, ast.Name) and arguments and node.value.id == arguments[0].arg
+    ]
+    return min(lines, default=None)
 
 
 def _never_called(hook: str, mode: ProcessingModeConfig) -> str:

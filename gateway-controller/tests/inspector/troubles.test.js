@@ -65,6 +65,8 @@ const TROUBLES = [
   ["Executor default (pid 4711) on n1 has lost a thread", "bad", executor({ threadFailed: true })],
   ["answer:v1.0.0 of API answered is quarantined on n1", "bad", ({ stats }) => { stats.quarantined = [QUARANTINED]; },
     /^2 executor processes crashed .* in 30 s\.$/, "#/policies/answer/v1.0.0"],
+  ["answer:v1.0.0 of API answered is quarantined on n1", "bad", ({ stats }) => { stats.quarantined = [{ ...QUARANTINED, heldAt: "policies/answer/policy.py:9" }]; },
+    /^It held the interpreter of an executor process at policies\/answer\/policy\.py:9, so that nothing else ran there\. .* in 30 s\.$/, "#/policies/answer/v1.0.0"],
   ["Certificate web has expired on n1", "bad", ({ stats }) => { stats.node.certificates.web = "2026-12-31T00:00:00Z"; }],
   ["The listener https is closed on n1", "bad", ({ stats }) => { stats.node.gateway = { closed: ["https"] }; }],
   ["No process of envoy is ready on n1", "bad", counted('up{component="envoy"} 1', 'up{component="envoy"} 0')],

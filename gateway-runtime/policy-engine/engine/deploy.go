@@ -3,13 +3,15 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"gatewright.dev/policy-engine/internal/admin"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 )
 
 // deploy makes other executor processes serve, and with them the policies of another manifest. An error says why nothing
-// has changed.
+// has changed. What runs of policies that move to another group stays in the processes that leave, until the node has built
+// it in the other group.
 func (e *Engine) deploy(ctx context.Context, wanted admin.Deployment) error {
 	if !e.ready.Load() {
 		return errors.New("the engine is not ready; try again when it is")
@@ -27,15 +29,22 @@ func (e *Engine) deploy(ctx context.Context, wanted admin.Deployment) error {
 	if err := e.manifest.checkSuccessor(next, wanted.Superseded); err != nil {
 		return err
 	}
+	moved := e.manifest.moved(next)
 	policies, err := e.registry.policies(next) //nolint:contextcheck // policies outlive the request that brought them
 	if err != nil {
 		return err
 	}
 	if err := e.groups.Deploy(ctx, pythonbridge.Roster{Generation: wanted.Generation, Executors: wanted.Executors,
-		Superseded: wanted.Superseded}); err != nil {
+		Superseded: slices.Concat(wanted.Superseded, moved)}); err != nil {
 		return err
 	}
 	if wanted.Manifest != "" {
+		for _, id := range moved {
+			e.moves[id]++
+		}
+		for i, policy := range policies {
+			policies[i].Moves = e.moves[policy.ID()]
+		}
 		e.manifest = next
 		e.node.SetPolicies(policies)
 	}

@@ -36,8 +36,9 @@ type Engine struct {
 	options       Options
 	groups        *pythonbridge.Groups
 	registry      *Registry
-	deployMutex   sync.Mutex // one deployment at a time; it guards manifest
+	deployMutex   sync.Mutex // one deployment at a time; it guards manifest and moves
 	manifest      *manifest
+	moves         map[string]int // of Python policies to another group, by name:version
 	table         *chain.Table
 	bodies        *chain.Budget
 	shadows       *chain.Shadows
@@ -134,7 +135,7 @@ func build(options Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{table: &chain.Table{}, manifest: manifest, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows, chain.NewBudget(options.BodyMemory/shadowShare)), done: make(chan struct{})}
+	e := &Engine{table: &chain.Table{}, manifest: manifest, moves: map[string]int{}, bodies: chain.NewBudget(options.BodyMemory), shadows: chain.NewShadows(chain.MaxShadows, chain.NewBudget(options.BodyMemory/shadowShare)), done: make(chan struct{})}
 	options.Log = e.newTracing(options)
 	e.options, e.counters = options, exchange.NewCounters(options.Log)
 	bridge := pythonbridge.Options{Generation: options.Generation, Drain: options.ExecutorDrain,

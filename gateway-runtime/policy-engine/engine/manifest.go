@@ -40,7 +40,7 @@ func (m *manifest) hasPython() bool {
 }
 
 // checkSuccessor says what of another manifest cannot take this one's place while the engine runs. Of Python policies
-// that are superseded, what runs is replaced, so that everything may change.
+// that are superseded, what runs is replaced, so that everything may change. A Python policy may move to another group.
 func (m *manifest) checkSuccessor(next *manifest, superseded []string) error {
 	present := map[string]manifestEntry{}
 	for _, entry := range m.Policies {
@@ -53,12 +53,26 @@ func (m *manifest) checkSuccessor(next *manifest, superseded []string) error {
 		case slices.Contains(superseded, entry.id()) && before.Runtime == v1alpha.RuntimePython && entry.Runtime == v1alpha.RuntimePython:
 		case known && before.DefinitionDigest != entry.DefinitionDigest:
 			errs = append(errs, fmt.Errorf("policy %s: expected the definition that %s was built with, got a changed one; give it a new version", entry.id(), entry.id()))
-		case known && (before.Runtime != entry.Runtime || before.Group != entry.Group):
-			errs = append(errs, fmt.Errorf("policy %s: expected runtime %s and executor group %q as before, got %s and %q; give it a new version",
-				entry.id(), before.Runtime, before.Group, entry.Runtime, entry.Group))
+		case known && before.Runtime != entry.Runtime:
+			errs = append(errs, fmt.Errorf("policy %s: expected runtime %s as before, got %s; give it a new version",
+				entry.id(), before.Runtime, entry.Runtime))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// moved are the Python policies that another manifest has in another executor group.
+func (m *manifest) moved(next *manifest) (ids []string) {
+	groups := map[string]string{}
+	for _, entry := range m.Policies {
+		groups[entry.id()] = entry.Group
+	}
+	for _, entry := range next.Policies {
+		if before, known := groups[entry.id()]; known && before != entry.Group {
+			ids = append(ids, entry.id())
+		}
+	}
+	return ids
 }
 
 func readManifest(path string) (*manifest, error) {

@@ -27,3 +27,23 @@ func TestTheGoldenManifestIsRead(t *testing.T) {
 		t.Errorf("expected policies of both runtimes, got %v", runtimes)
 	}
 }
+
+func TestAPythonPolicyMayMoveToAnotherGroup(t *testing.T) {
+	manifestOf := func(entries ...manifestEntry) *manifest { return &manifest{Version: 1, Policies: entries} }
+	python := manifestEntry{Name: "a", Version: "v1.0.0", Runtime: v1alpha.RuntimePython, Group: "default", DefinitionDigest: "d"}
+	moved, compiled := python, python
+	moved.Group = "apart"
+	compiled.Runtime, compiled.Group = v1alpha.RuntimeGo, ""
+	if err := manifestOf(python).checkSuccessor(manifestOf(moved), nil); err != nil {
+		t.Error(err)
+	}
+	if got := manifestOf(python).moved(manifestOf(moved)); !reflect.DeepEqual(got, []string{"a:v1.0.0"}) {
+		t.Errorf("expected the policy to have moved, got %v", got)
+	}
+	if got := manifestOf(python).moved(manifestOf(python)); got != nil {
+		t.Errorf("expected no policy to have moved, got %v", got)
+	}
+	if err := manifestOf(python).checkSuccessor(manifestOf(compiled), nil); err == nil {
+		t.Error("expected another runtime to be refused")
+	}
+}

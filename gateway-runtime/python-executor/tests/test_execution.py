@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from gatewright_executor._gen import python_executor_pb2 as pb
@@ -186,3 +187,11 @@ def test_what_a_policy_says_in_errors_has_none_of_its_secrets(
     assert len(told) == 2, "what is no exception is the engine's to log"
     assert not any("kumquat" in each for each in told)
     assert all("[secret]" in each for each in told)
+
+
+def test_what_is_returned_against_the_contract_names_the_hooks_line(engine: Start) -> None:
+    one = engine(faulty="\n\ndef on_request(ctx, params):\n    return {'x-a': 'b'}\n")
+    one.configure(1, "faulty:v1.0.0")
+    failure = one.execute(request_execution(1)).failure
+    assert (Path(failure.file).name, failure.line) == ("faulty.py", 3)
+    assert failure.message.endswith(f" (on_request is at {failure.file}:3)")

@@ -1,6 +1,10 @@
 """What the log says of a policy's fault: what, where, and nothing of the executor's own."""
 
 import contextlib
+import errno
+import functools
+import os
+import sqlite3
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,13 +12,14 @@ from types import ModuleType
 
 import pytest
 from gatewright.action import ActionError
-from gatewright.policy import FailureClass, Trailers
+from gatewright.policy import FailureClass, ImmediateResponse, Trailers, UpstreamRequestModifications
 from gatewright_executor.policies import source_paths
 from gatewright_executor.policies.failure import (
     PolicyError,
     Where,
     classify,
     coroutine_stack,
+    definition,
     describe,
     policy_stack,
     policy_traceback,
@@ -145,3 +150,48 @@ def test_the_executors_own_frames_are_its_whole_package() -> None:
     root = str(Path(gatewright_executor.__file__).parent)
     assert failure._HOST[0] == root
     assert traceback.extract_stack()[-1].filename == __file__
+
+
+def test_the_line_of_a_function_is_that_of_its_definition(policy: ModuleType) -> None:
+    wrapped = functools.wraps(policy.helper)(lambda value: policy.helper(value))
+    assert definition(policy.helper) == definition(wrapped) == (FILE, 7)
+    assert definition(len) == definition(describe) == ("", 0)
+
+
+def _raised(call: Callable[[], object]) -> str:
+    with pytest.raises((TypeError, sqlite3.Error)) as caught:
+        call()
+    return describe(caught.value)
+
+
+def test_what_python_says_of_an_actions_fields_has_a_cure() -> None:
+    headers: dict[str, object] = {"headers": {"x-a": "b"}}
+    assert _raised(lambda: UpstreamRequestModifications(**headers)).endswith("; write set_headers=…")  # type: ignore[arg-type]
+    status: dict[str, object] = {"status": 200}
+    assert _raised(lambda: ImmediateResponse(**status)).endswith("; write status_code=…")  # type: ignore[arg-type]
+    odd: dict[str, object] = {"zzz": 1}
+    assert "; it has set_headers, remove_headers, " in _raised(lambda: UpstreamRequestModifications(**odd))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_isolation_says_its_name_where_the_permissions_of_a_file_allow_it(number: int, tmp_path: Path) -> None:
+    def refused(path: Path | None) -> str:
+        error = (
+            OSError(number, os.strerror(number)) if path is None else OSError(number, os.strerror(number), str(path))
+        )
+        return describe(error)
+
+    file = tmp_path / "there"
+    file.touch()
+    cure = f"; the policy's process may not: name {file} under files: {{read: […]}} of its policy-definition.yaml"
+    assert refused(file).endswith(cure)
+    new = tmp_path / "new"
+    assert f"name {new} under files: {{write: […]}}" in refused(new)
+    assert "files" not in refused(tmp_path / "no folder" / "new")
+    assert "what network: in its policy-definition.yaml names" in refused(None)
+    assert ";" not in describe(OSError(errno.ENOENT, "No such file", str(file)))
+
+
+def test_a_database_that_cannot_be_opened_names_the_files_of_the_definition(tmp_path: Path) -> None:
+    said = _raised(lambda: sqlite3.connect(tmp_path / "no folder" / "x.db"))
+    assert "names: files: {read: [/PATH]}" in said

@@ -1,5 +1,6 @@
 """The executor as the supervisor starts it: a process, a socket, signals."""
 
+import ctypes
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -55,6 +56,12 @@ def on_request(ctx, params):
     return UpstreamRequestModifications(set_headers={"x-dumpable": str(ctypes.CDLL(None).prctl(3))})
 """
 
+HOLDS = """
+import re
+def on_request(ctx, params):
+    re.match(r"(a+)+$", "a" * 40 + "b")  # never ends, and never lets go of the interpreter
+"""
+
 SIGNALS = """
 import signal, threading
 def on_request(ctx, params):
@@ -66,7 +73,7 @@ def on_request(ctx, params):
 def build(tmp_path: Path) -> Path:
     """A build output's python-executor folder."""
     folder = tmp_path / "python-executor"
-    sources = {"sample": SAMPLE, "slow": SLOW, "waits": WAITS, "private": PRIVATE, "signals": SIGNALS}
+    sources = {"sample": SAMPLE, "slow": SLOW, "waits": WAITS, "private": PRIVATE, "signals": SIGNALS, "holds": HOLDS}
     for name, source in sources.items():
         policy = folder / "policies" / f"{name}_v1_0_0"
         policy.mkdir(parents=True)
@@ -82,9 +89,10 @@ def start(build: Path, tmp_path: Path) -> Iterator[Start]:
     """start(*arguments) → the process, once its socket is there; run from another folder than its own."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str, ready: bool = True) -> "subprocess.Popen[str]":
+    def start(*arguments: str, ready: bool = True, passed: Collection[int] = ()) -> "subprocess.Popen[str]":
         command = [sys.executable, str(build / "main.py"), "--listen", f"unix:{tmp_path}/s.sock", *arguments]
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=pipe, stdout=pipe, text=True, pass_fds=passed)
         processes.append(process)
         assert not ready or eventually(lambda: (tmp_path / "s.sock").exists() or process.poll() is not None)
         assert process.poll() is None or not ready, process.communicate()
@@ -112,6 +120,27 @@ def until(word: str, stream: IO[str]) -> Iterator[str]:
             return
 
 
+def test_a_thread_says_where_it_is_although_a_policy_holds_the_interpreter(start: Start, tmp_path: Path) -> None:
+    with (tmp_path / "stacks").open("w+b") as stacks:
+        process = start("--stacks", f"fd:{stacks.fileno()}", passed=[stacks.fileno()])
+        with Engine(tmp_path / "s.sock") as one:
+            one.configure(1, "holds:v1.0.0")
+            one.send(request_execution(1))
+
+            def is_located() -> bool:
+                for thread in Path(f"/proc/{process.pid}/task").iterdir():
+                    _signal_thread(process.pid, int(thread.name), signal.SIGUSR2)
+                return '/holds_v1_0_0/policy.py", line 4 in on_request' in (tmp_path / "stacks").read_text()
+
+            assert eventually(is_located), (tmp_path / "stacks").read_text()
+            process.kill()
+
+
+def _signal_thread(pid: int, thread: int, number: signal.Signals) -> None:
+    call = {"x86_64": 234, "aarch64": 131}[os.uname().machine]  # tgkill
+    ctypes.CDLL(None).syscall(call, pid, thread, int(number))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_what_is_under_way_finish(
     start: Start, build: Path, tmp_path: Path, number: signal.Signals
@@ -133,7 +162,7 @@ def test_a_signal_lets_what_is_under_way_finish(
     assert (process.returncode, out) == (0, "")
     lines = [json.loads(line) for line in [*begun, *err.splitlines()]]
     said = [line["message"].split(" on ")[0] for line in lines]
-    assert sorted(said[:2]) == ["serving 5 policies", "started"]  # an engine may be quicker than the log
+    assert sorted(said[:2]) == ["serving 6 policies", "started"]  # an engine may be quicker than the log
     assert said[2:] == ["stopping: what is under way has 10 s", "stopped"]
     assert lines[said.index("started")]["requestId"] == "request-1"
     assert not (tmp_path / "s.sock").exists()

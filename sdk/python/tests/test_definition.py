@@ -10,6 +10,7 @@ from gatewright.definition import (
     ProcessingModeConfig,
     Runtime,
     definition_digest,
+    definition_mistakes,
 )
 
 GOOD: dict[str, Any] = {
@@ -119,3 +120,9 @@ def test_the_digest_is_of_canonical_json() -> None:
     one, other = {"b": [1, True, None], "a": "é"}, {"a": "é", "b": [1, True, None]}
     assert definition_digest(one) == definition_digest(other) == expected
     assert definition_digest({**one, "b": [1, True, 0]}) != expected
+
+
+def test_a_key_of_the_processing_mode_at_the_top_says_where_it_belongs() -> None:
+    document = {"name": "a", "version": "v1.0.0", "runtime": "python", "encodedBodies": "PASS"}
+    told = {mistake.path: mistake.cure for mistake in definition_mistakes(document)}
+    assert told["encodedBodies",] == "write it below processingMode"

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from gatewright.policy import Headers
 from gatewright.testing import header_blob
@@ -59,3 +61,13 @@ def test_the_first_look_finds_what_a_later_one_finds(lines: list[tuple[bytes, by
     else:
         with pytest.raises(KeyError):
             Headers(blob)[name]
+
+
+def test_headers_that_are_written_to_say_how_they_are_changed() -> None:
+    headers: Any = Headers(b"x-a\0b\0")
+    with pytest.raises(
+        TypeError, match=r"return UpstreamRequestModifications\(set_headers={'x-a': 'c'}\) from on_request"
+    ):
+        headers["x-a"] = "c"
+    with pytest.raises(TypeError, match=r"UpstreamResponseModifications\(remove_headers=\['x-a'\]\) from on_response"):
+        del headers["x-a"]

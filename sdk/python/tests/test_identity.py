@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from gatewright import testing
@@ -56,3 +57,9 @@ def test_claims_are_json_and_read_only() -> None:
 )
 def test_something_else_is_nobody(said: object) -> None:
     assert testing.request(metadata={"identity": said}).identity is None
+
+
+def test_an_identity_that_is_none_says_what_to_write() -> None:
+    ctx: Any = testing.request()
+    with pytest.raises(TypeError, match=r"expected an Identity, got str 'ada': write Identity\(subject=…\)"):
+        ctx.identity = "ada"

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -99,3 +100,57 @@ def test_a_response_shares_what_its_request_has() -> None:
 def test_a_response_may_have_its_requests_body() -> None:
     assert testing.response(request=testing.request("POST", body=b"asked")).request.body == b"asked"
     assert testing.response().request.body is None
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_policy_called_without_what_it_prepares_says_what_is_missing(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "policy.py").write_text(
+        f"def prepare(params): return object()\n{kind} on_request(ctx, params): return ctx.prepared.pool\n"
+    )
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+    call = policy.on_request if kind == "def" else lambda *given: asyncio.run(policy.on_request(*given))
+    with pytest.raises(AttributeError) as caught:
+        call(testing.request(), {})
+    assert "testing.request(prepared=made)" in caught.value.__notes__[0]
+
+
+DEFINITION = """\
+name: quota
+version: v1.0.0
+runtime: python
+processingMode: {requestHeaderMode: PROCESS}
+parameters:
+  type: object
+  additionalProperties: false
+  required: [url]
+  properties:
+    url: {type: string}
+    seconds: {type: integer, default: 60}
+    key: {type: string, format: secret}
+    nested: {type: object, default: {}, properties: {deep: {type: array, items: {type: string}, default: [a]}}}
+"""
+
+
+@pytest.fixture
+def quota(tmp_path: Path) -> ModuleType:
+    (tmp_path / "policy.py").write_text("def on_request(ctx, params): ...\n")
+    (tmp_path / "policy-definition.yaml").write_text(DEFINITION)
+    return testing.load_policy(str(tmp_path / "test_policy.py"))
+
+
+def test_params_of_a_policy_have_the_defaults_of_its_definition(quota: ModuleType) -> None:
+    named = testing.secret("abc", name="upstream-key")
+    for key in (named, testing.secret("abc")):
+        given = testing.params(quota, url="https://a", key=key)
+        assert given == {"url": "https://a", "seconds": 60, "key": key, "nested": {"deep": ["a"]}}
+        assert given["key"] is key
+    with pytest.raises(TypeError, match="read-only"):
+        given["nested"]["deep"] = []
+
+
+def test_params_that_no_api_may_have_are_refused(quota: ModuleType) -> None:
+    with pytest.raises(ValueError, match=r"params") as caught:
+        testing.params(quota, seconds="60", more=1)
+    told = str(caught.value).splitlines()
+    assert sorted(line.split(": ")[0] for line in told) == ["params.more", "params.seconds", "params.url"]
+    assert testing.params({"seconds": "60"}, more=1) == {"seconds": "60", "more": 1}

@@ -28,6 +28,7 @@ import msgspec
 from gatewright_documents.os_errors import os_reason
 
 from gatewright_cli.builds import build_output
+from gatewright_cli.builds.apart import Apart
 from gatewright_cli.builds.build_output import BuildOutput
 
 FOLDER = "generations"
@@ -67,14 +68,19 @@ class Generation:
 class Generations:
     """Open it, freeze outputs into it, adopt or drop what came of that, close it."""
 
-    def __init__(self, output: BuildOutput, folder: Path | None, lock: IO[str] | None) -> None:
-        self._output, self._folder, self._lock = output, folder, lock
+    def __init__(
+        self, output: BuildOutput, folder: Path | None, lock: IO[str] | None, apart: Apart | None = None
+    ) -> None:
+        self._output, self._folder, self._lock, self._apart = output, folder, lock, apart
         self._last = self._last_shared = 0
         self._shared: dict[Path, dict[str, int | str]] = {}  # folders, with the inodes of their files
 
     @classmethod
-    def open(cls, output: BuildOutput) -> Generations:
-        """Makes the run's folder, and takes away those of runs that were killed. Raises GenerationError."""
+    def open(cls, output: BuildOutput, apart: Apart | None = None) -> Generations:
+        """Makes the run's folder, and takes away those of runs that were killed. Raises GenerationError.
+
+        apart: what splits groups; None: nothing does.
+        """
         try:
             _make_passable(output.path / FOLDER)
             with _locked_folder(output.path / FOLDER):
@@ -87,7 +93,7 @@ class Generations:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise _refused(output, error) from error
             return cls(output, None, None)
-        return cls(output, folder, lock)
+        return cls(output, folder, lock, apart)
 
     @property
     def definitions(self) -> Path:
@@ -154,7 +160,11 @@ class Generations:
             for part in PYTHON_PARTS:
                 _link(output.path, target, part)
             sources = [output.path, *([present.build.path] if present else [])]
-            _write_policies({**_content(output), "policies": policies}, policies, sources, target)
+            content = {**_content(output), "policies": policies}
+            if self._apart is not None:
+                content, apart = self._apart.split(content, output.path, target)
+                notes = [*notes, *apart]
+            _write_policies(content, policies, sources, target)
             return Generation(self._last, build_output.load(target), tuple(notes))
         except BaseException as error:
             shutil.rmtree(target, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from gatewright_cli.node.management import DEPLOYED, PENDING, InvalidError, Mana
 
 STDIN = Path("-")
 LOOK_SECONDS = 2.0
+OPENAPI = re.compile(rb"^\s*\{?\s*[\"']?(openapi|swagger)[\"']?\s*:", re.MULTILINE)
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -45,12 +48,27 @@ def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
             if place == STDIN:
                 found += api_files.documents(Path("stdin"), stdin())
             else:
-                found += [api for file in _files_in(place) for api in api_files.read(file)]
+                files = _files_in(place)
+                _refuse_openapi(files)
+                found += [api for file in files for api in api_files.read(file)]
         except ApiFileError as error:
             mistakes += error.mistakes
     if mistakes:
         raise PreflightError(mistakes)
     return api_files.each_name_once(found)
+
+
+def _refuse_openapi(files: Iterable[Path]) -> None:
+    """Raises ApiFileError with the command that makes an API of an OpenAPI document."""
+    mistakes = []
+    for file in files:
+        with contextlib.suppress(OSError):  # which is said when it is read
+            if OPENAPI.search(text := file.read_bytes()) and b"apiVersion" not in text:
+                mistakes.append(
+                    f"{file}: expected an Api, got an OpenAPI document; `gatewright import {file}` makes one"
+                )
+    if mistakes:
+        raise ApiFileError(mistakes)
 
 
 def _files_in(place: Path) -> list[Path]:

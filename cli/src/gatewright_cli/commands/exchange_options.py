@@ -42,7 +42,7 @@ MORE = (
         show_default=True,
         help="For how long.",
     ),
-    click.option("--limit", type=click.IntRange(1), default=None, help="End after so many."),
+    click.option("--limit", type=click.IntRange(1), default=None, help="End after so many; with --kept, the newest."),
 )
 
 
@@ -58,7 +58,7 @@ class Selection:
     @property
     def query(self) -> list[tuple[str, str]]:
         """The parameters of /v1/exchanges."""
-        limit = [("limit", str(self.limit))] if self.limit else []
+        limit = [("limit", str(self.limit))] if self.limit and not self.kept else []  # nodes tell the oldest first
         return [*self.wanted, ("seconds", str(self.seconds)), *([("kept", "true")] if self.kept else []), *limit]
 
     @property

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import signal
 import sys
 from collections.abc import Callable, Sequence
 
 import click
+import msgspec
 
 from gatewright_cli.commands.exchange_options import Selection
 from gatewright_cli.exchanges.paint import safe
@@ -20,6 +22,33 @@ BEHIND = "they came faster than they were taken; watch fewer with a filter, or -
 NOTHING_KEPT = "nodes have kept no exchange that fits; they keep what `gatewright tail` or `gatewright record` asks for"
 
 Say = Callable[[str], None]
+
+
+class _Start(msgspec.Struct, rename="camel"):
+    started_at: str = ""
+
+
+class Newest:
+    """The newest of the exchanges that were added, at most `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._found: list[tuple[str, int, bytes]] = []
+        self._added = 0
+
+    @property
+    def exchanges(self) -> list[bytes]:
+        """The newest last, by when they began."""
+        return [exchange for _, _, exchange in sorted(self._found)]
+
+    def add(self, exchange: bytes) -> None:
+        """Forgets the oldest where they are too many."""
+        self._added += 1
+        began = (msgspec.json.decode(exchange, type=_Start).started_at, self._added, exchange)
+        if len(self._found) < self._limit:
+            heapq.heappush(self._found, began)
+        else:
+            heapq.heappushpop(self._found, began)
 
 
 class ExchangeWatch:
@@ -54,11 +83,15 @@ class ExchangeWatch:
                 loop.remove_signal_handler(number)
 
     async def _watch(self) -> bool:
+        newest = Newest(self._selection.limit) if self._selection.kept and self._selection.limit else None
         try:
             async for event in self._source.watch(self._selection.query):
                 if event.exchange:
                     self.count += 1
-                    self._take(event.exchange)
+                    (newest.add if newest else self._take)(event.exchange)
+                if event.ended and newest:
+                    for exchange in newest.exchanges:
+                        self._take(exchange)
                 self._say(event)
                 if event.ended:
                     return event.ended != "stopping"

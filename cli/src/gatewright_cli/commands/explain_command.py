@@ -17,24 +17,30 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("request_id")
+@click.argument("request_id", default="")
+@click.option("--last", is_flag=True, help="The newest one that nodes have kept, in place of REQUEST_ID.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as it was recorded: a JSON object.")
 @RUN_DIR
 @CONTROLLER
-def explain(request_id: str, as_json: bool, run_dir: Path | None, controller: str | None) -> None:
+def explain(request_id: str, last: bool, as_json: bool, run_dir: Path | None, controller: str | None) -> None:
     """Say what became of a request and why: each policy with what it took and what it changed, failures with file and
     line.
 
-    REQUEST_ID is the x-request-id that logs and error answers have, or the file that `gatewright record` made. Nodes
-    have an exchange where it was watched or recorded. Exit status 1 where there is none.
+    REQUEST_ID is the x-request-id that logs and error answers have, or the file that `gatewright record` made; --last
+    is the newest that was kept. Nodes have an exchange where it was watched or recorded. Exit status 1 where there is
+    none.
     """
     from gatewright_cli.commands.exchange_file import SUFFIX, read_file
     from gatewright_cli.exchanges.paint import Paint
     from gatewright_cli.exchanges.recorded import UnreadableError, read
     from gatewright_cli.exchanges.report import report
 
+    if bool(request_id) == last:
+        raise click.UsageError("expected REQUEST_ID or --last")
     file = Path(request_id)
-    if request_id.endswith(SUFFIX) or file.is_file():
+    if last:
+        recorded = asyncio.run(_last(run_dir, controller))
+    elif request_id.endswith(SUFFIX) or file.is_file():
         recorded = read_file(file)
     else:
         recorded = asyncio.run(_recorded(request_id, run_dir, controller))
@@ -61,6 +67,21 @@ def _sources(run_dir: Path | None) -> Sources:
         return Sources(build / "python-executor" / "policies", Path.cwd())
     except RunDirError:
         return Sources(here=Path.cwd())
+
+
+async def _last(run_dir: Path | None, controller: str | None) -> bytes:
+    from gatewright_cli.commands.controller_address import controller_address
+    from gatewright_cli.commands.exchange_options import DEFAULT_SECONDS, Selection
+    from gatewright_cli.commands.exchange_watch import NOTHING_KEPT, ExchangeWatch
+    from gatewright_cli.node.exchange_source import ExchangeSource
+
+    address, found, reports = controller_address(run_dir, controller), list[bytes](), list[str]()
+    selection = Selection((), kept=True, seconds=DEFAULT_SECONDS, limit=1)
+    source = ExchangeSource(address.url, address.token)
+    await ExchangeWatch(source, selection, found.append, reports.append, reports.append).until_end()
+    if not found:
+        raise PreflightError([report.removeprefix("error: ") for report in reports] or [NOTHING_KEPT])
+    return found[-1]
 
 
 async def _recorded(request_id: str, run_dir: Path | None, controller: str | None) -> bytes:

@@ -49,7 +49,7 @@ LISTENER = ("LISTENER", "URL")
 CERTIFICATE = ("CERTIFICATE", "KIND", "ENDS", "DAYS LEFT")
 API = ("API", "VERSION", "CONTEXT", "STATE", "REASON")
 OBTAINED = ("BY ACME", "HOSTS", "ENDS", "NEXT", "ERROR")
-QUARANTINE = ("QUARANTINED POLICY", "API", "DEATHS", "TRIED AGAIN IN")
+QUARANTINE = ("QUARANTINED POLICY", "API", "DEATHS", "TRIED AGAIN IN", "HELD AT")
 
 
 def _processes(status: RunStatus) -> list[list[object]]:
@@ -118,7 +118,7 @@ def _said(file: str, mistake: dict[str, object]) -> str:
 
 def _quarantined(status: RunStatus) -> list[list[object]]:
     return [
-        [one["policy"], one["api"], one["deaths"], f"{one['leftMs'] / 1000:.0f}s"]
+        [one["policy"], one["api"], one["deaths"], f"{one['leftMs'] / 1000:.0f}s", one.get("heldAt", "")]
         for one in status.get("quarantined", [])
     ]
 

@@ -53,7 +53,9 @@ class ExecutorReport(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Quarantined(msgspec.Struct, frozen=True, rename="camel"):
-    """A policy instance under quarantine: `deaths` processes crashed while it ran. left_ms: until it is tried again."""
+    """A policy instance under quarantine: `deaths` processes crashed while it ran. left_ms: until it is tried again.
+    held_at: FILE:LINE at which it held the interpreter of one; "": it did not.
+    """
 
     group: str
     policy: str
@@ -61,6 +63,7 @@ class Quarantined(msgspec.Struct, frozen=True, rename="camel"):
     instance: str
     deaths: int
     left_ms: int
+    held_at: str = ""
 
 
 class ExecutorsReport(msgspec.Struct, frozen=True):
@@ -231,6 +234,18 @@ class EngineAdmin:
         """Has it send log lines to its collector. Raises LocalHttpError; then it has taken none."""
         answer = await self._client.request("POST", "/logs", content=lines)
         answer.raise_for_status()
+
+    async def record_hold(self, address: str, pid: int, policy: str, at: str) -> None:
+        """Has a policy put under quarantine that holds the interpreter of a process at FILE:LINE, as far as it has an
+        execution there. Raises EngineRefusedError.
+        """
+        hold = {"address": address, "pid": pid, "policy": policy, "at": at}
+        try:
+            answer = await self._client.post("/executors/hold", json=hold)
+        except LocalHttpError as error:
+            raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
+        if answer.status_code != 200:
+            raise EngineRefusedError(_reason(answer))
 
     async def deploy(
         self,

@@ -7,11 +7,12 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError, ExecutorReport, Hung
 from gatewright_cli.node.executors import Executor, Executors
+from gatewright_cli.node.interpreter_hold import InterpreterHold, find_hold
 from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.managed_process import StartError, State
@@ -20,6 +21,7 @@ from gatewright_cli.supervision.timer_coalescing import until_next_tick
 POLL_SECONDS = 0.5
 NOT_SERVING_SECONDS = 2.0
 SPREAD = 0.1
+SILENT = "silent"
 REPLACE_SHARE = 0.5
 """A process that has been silent for this share of the limit is replaced; after all of it, it is killed."""
 FIRST_DELAY, MAX_DELAY, RESET_AFTER = 5.0, 300.0, 600.0
@@ -55,11 +57,20 @@ class Observed:
 @dataclass(frozen=True)
 class Verdict:
     """kill: the process does nothing any more, so it is killed and started again. Else another one takes its place.
-    cause: one word for the reason, of a few."""
+    cause: one word for the reason, of a few. hold: the policy's code at which it stands, where that is known."""
 
     cause: str
     reason: str
     kill: bool = False
+    hold: InterpreterHold | None = None
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """For the log."""
+        found: dict[str, object] = {"reason": self.reason}
+        if self.hold is not None:
+            found |= {"policy": self.hold.policy, "at": self.hold.at, "stack": self.hold.stack}
+        return found
 
 
 def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | None:
@@ -68,7 +79,7 @@ def judge(report: ExecutorReport, seen: Observed, limits: Limits) -> Verdict | N
         return None
     if report.silent_ms > limits.silent * 1000 * REPLACE_SHARE:
         silent = report.silent_ms / 1000
-        return Verdict("silent", f"it has answered no health check for {silent:.1f} s", kill=silent > limits.silent)
+        return Verdict(SILENT, f"it has answered no health check for {silent:.1f} s", kill=silent > limits.silent)
     if report.stalled:
         return Verdict("stalled", f"hung executions hold all its workers: {_hung(report.hung)}", kill=True)
     if seen.not_serving > NOT_SERVING_SECONDS:
@@ -134,6 +145,8 @@ class _Watched:
     pid: int
     spread: float = field(default_factory=random.random)
     unserving_since: float | None = None
+    is_located: bool = False  # it has been looked for what holds its interpreter
+    hold: InterpreterHold | None = None
 
 
 class ExecutorRecycler:
@@ -176,8 +189,12 @@ class ExecutorRecycler:
         self._watched = {pid: self._watched.get(pid, _Watched(pid)) for one in serving if (pid := one.process.pid)}
         for one in serving:
             report = reports.at(one.address)
-            if report is not None and one.process.pid is not None:
-                self._act(one, judge(report, self._observe(one, one.process.pid, report), self._limits))
+            if report is None or (pid := one.process.pid) is None:
+                continue
+            verdict = judge(report, self._observe(one, pid, report), self._limits)
+            if verdict is not None and verdict.cause == SILENT:
+                verdict = await self._locate(one, pid, verdict)
+            self._act(one, verdict)
 
     def _observe(self, one: Executor, pid: int, report: ExecutorReport) -> Observed:
         watched, now = self._watched[pid], time.monotonic()
@@ -188,11 +205,29 @@ class ExecutorRecycler:
         not_serving = 0.0 if watched.unserving_since is None else now - watched.unserving_since
         return Observed(pid, one.process.uptime, resident(pid), not_serving, watched.spread)
 
+    async def _locate(self, one: Executor, pid: int, verdict: Verdict) -> Verdict:
+        """Names the policy that holds the interpreter, once; the engine executes it no more for a while."""
+        watched, page = self._watched[pid], one.process.stack_page
+        if not watched.is_located and page is not None:
+            watched.is_located = True
+            watched.hold = await find_hold(pid, page, one.generation.build.group(one.id.group))
+            if watched.hold is not None:
+                await self._tell_engine(one, pid, watched.hold)
+        if (hold := watched.hold) is None:
+            return verdict
+        return replace(verdict, reason=f"{verdict.reason}: {hold.policy} holds the interpreter at {hold.at}", hold=hold)
+
+    async def _tell_engine(self, one: Executor, pid: int, hold: InterpreterHold) -> None:
+        try:
+            await self._admin.record_hold(one.address, pid, hold.policy, hold.at)
+        except EngineRefusedError as error:
+            self._output.event(f"{hold.policy} is not under quarantine: {error}", "warning", process=one.id.name)
+
     def _act(self, one: Executor, verdict: Verdict | None) -> None:
         if verdict is None:
             return
         if verdict.kill:
-            self._output.event("executor is killed", "error", process=one.id.name, reason=verdict.reason)
+            self._output.event("executor is killed", "error", process=one.id.name, **verdict.fields)
             one.process.kill()
             self._on_recycled(one.id.group, verdict.cause)
             return
@@ -202,7 +237,7 @@ class ExecutorRecycler:
             self._replacing = asyncio.create_task(self._replace(one, verdict), name="replace executor")
 
     async def _replace(self, one: Executor, verdict: Verdict) -> None:
-        self._output.event("executor is replaced", "warning", process=one.id.name, reason=verdict.reason)
+        self._output.event("executor is replaced", "warning", process=one.id.name, **verdict.fields)
         began = time.monotonic()
         try:
             left = await self._executors.replace(one)

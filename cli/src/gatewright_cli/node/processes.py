@@ -24,6 +24,7 @@ from gatewright_cli.supervision.orphans import MARK
 from gatewright_cli.supervision.probes import Accepts, Answers, Speaks
 from gatewright_cli.supervision.records import LogLevel
 from gatewright_cli.supervision.specs import ProcessSpec, Scheduling
+from gatewright_cli.supervision.stack_page import DESCRIPTOR as STACKS
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder
 
 ENVOY_LOG = '{"time":"%Y-%m-%dT%T.%eZ","level":"%l","component":"envoy","message":"%j"}'
@@ -197,6 +198,7 @@ def executor(
     isolation, peers = settings.isolation, run_dir.peers
     options: Flags = {
         "listen": f"fd:{DESCRIPTOR}",
+        "stacks": f"fd:{STACKS}",
         **({} if isolation.wanted == "user" else {"peers": str(peers)}),  # no process of another user gets to it
         "workers": "32",
         "registry": str(group.registry),
@@ -218,6 +220,7 @@ def executor(
         ready=Speaks(handed.early_path),
         sockets=(socket, handed.early_path),
         handed=handed,
+        writes_stacks=True,
         temporary=temporary,
         sandbox=sandbox.plan,
         labels={"group": one.group, "generation": generation.number, "isolation": sandbox.label},

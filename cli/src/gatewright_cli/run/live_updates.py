@@ -98,6 +98,8 @@ async def live_updates(
         tasks.append(asyncio.create_task(watcher.run(), name="watch"))
     for task in tasks:
         task.add_done_callback(lambda done: _say_if_failed(done, output))
+    for note in changes.first.notes:
+        output.event(note, "warning")
     await control.start()
     try:
         yield

@@ -14,6 +14,7 @@ import click
 from gatewright_controller.private import keep_private
 
 from gatewright_cli.builds import build_output
+from gatewright_cli.builds.apart import Apart
 from gatewright_cli.builds.generation import Generations
 from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationError
 from gatewright_cli.isolation.levels import Isolation
@@ -86,7 +87,8 @@ def _generations(options: Options) -> Generations:
     """Raises PreflightError where the build output cannot be read, or has no room beside it."""
     mistakes: list[str] = []
     with collecting(mistakes):
-        return Generations.open(build_output.load(options.build_output or options.output))
+        apart = Apart() if options.watch and options.isolation != "user" else None  # users are given to groups
+        return Generations.open(build_output.load(options.build_output or options.output), apart)
     raise PreflightError(mistakes)
 
 

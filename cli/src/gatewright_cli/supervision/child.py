@@ -19,6 +19,8 @@ from gatewright_cli.supervision.handed_socket import DESCRIPTOR
 from gatewright_cli.supervision.launch_plan import launched
 from gatewright_cli.supervision.output_pipe import OnLines, OutputPipe
 from gatewright_cli.supervision.specs import ProcessSpec
+from gatewright_cli.supervision.stack_page import DESCRIPTOR as STACKS
+from gatewright_cli.supervision.stack_page import StackPage
 
 LAST_LINES = 20
 PRIVATE_UMASK = 0o077
@@ -34,8 +36,8 @@ class Child:
     `exited` gets the exit status as subprocess has it (negative: the signal) when the process has ended and its
     output has been read. on_lines: called with the lines of its stdout and stderr, in batches, but for those that the
     spec keeps from everybody; where it says that its stdout is an access log, those go to on_access_lines. on_exit:
-    called when the process has ended and is not reaped yet, so that no other process has its pid. Raises
-    NotStartedError.
+    called when the process has ended and is not reaped yet, so that no other process has its pid. stack_page: where
+    its threads write their stacks, until it has ended; None where it writes none. Raises NotStartedError.
     """
 
     def __init__(
@@ -53,11 +55,13 @@ class Child:
         self._pipes = [OutputPipe(self._keep_and_pass_on)]
         if spec.writes_access_log and on_access_lines is not None:
             self._pipes.append(OutputPipe(on_access_lines))
+        self.stack_page = StackPage() if spec.writes_stacks else None
         try:
-            self._process = _start(spec, self._pipes[-1].write_end, self._pipes[0].write_end)
+            self._process = _start(spec, self._pipes[-1].write_end, self._pipes[0].write_end, self.stack_page)
         except BaseException:
             for pipe in self._pipes:
                 pipe.close()
+            self._close_stack_page()
             raise
         finally:
             for pipe in self._pipes:
@@ -115,10 +119,16 @@ class Child:
         os.close(self._pidfd)
         self.kill()
         self._on_exit()
+        self._close_stack_page()
         status = self._process.wait()
         for pipe in self._pipes:
             pipe.read_to_end()
         self.exited.set_result(status)
+
+    def _close_stack_page(self) -> None:
+        if self.stack_page is not None:
+            self.stack_page.close()
+            self.stack_page = None
 
 
 def describe_exit(status: int) -> str:
@@ -136,7 +146,7 @@ def environment(spec: ProcessSpec, own: Mapping[str, str] = os.environ) -> dict[
     return {name: value for name, value in own.items() if spec.inherits.has(name)} | dict(spec.environment)
 
 
-def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+def _start(spec: ProcessSpec, stdout: int, stderr: int, page: StackPage | None) -> subprocess.Popen[bytes]:
     program = shutil.which(spec.command[0])
     if program is None:
         raise NotStartedError(f"{spec.command[0]} is not there, or is not executable")
@@ -145,11 +155,12 @@ def _start(spec: ProcessSpec, stdout: int, stderr: int) -> subprocess.Popen[byte
         handed = spec.handed.make() if spec.handed else None
     except OSError as error:
         raise NotStartedError(f"its socket cannot be made: {os_reason(error)}") from error
-    passed = () if handed is None else (handed.fileno(),)
+    descriptors = [(handed.fileno(), DESCRIPTOR)] if handed is not None else []
+    descriptors += [(page.descriptor, STACKS)] if page is not None else []
     try:
         return subprocess.Popen(
-            launched(command, spec.scheduling, [(number, DESCRIPTOR) for number in passed], spec.sandbox),
-            pass_fds=passed,
+            launched(command, spec.scheduling, descriptors, spec.sandbox),
+            pass_fds=[source for source, _ in descriptors],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

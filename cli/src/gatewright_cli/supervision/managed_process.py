@@ -19,6 +19,7 @@ from gatewright_cli.supervision.progress import Progress, Snapshot
 from gatewright_cli.supervision.records import Source, now
 from gatewright_cli.supervision.restarts import RestartPolicy, Restarts
 from gatewright_cli.supervision.specs import ProcessSpec
+from gatewright_cli.supervision.stack_page import StackPage
 
 OnPid = Callable[[str, int | None], None]
 StartedWith = Callable[[ProcessSpec], ProcessSpec]
@@ -119,6 +120,11 @@ class ManagedProcess:
     def uptime(self) -> float:
         """Seconds since the present process was started; 0.0 while there is none."""
         return 0.0 if self._child is None or self.pid is None else self._child.uptime
+
+    @property
+    def stack_page(self) -> StackPage | None:
+        """Where the threads of the present process write their stacks; None where there is none, or it writes none."""
+        return None if self._child is None else self._child.stack_page
 
     def mark_replaced(self) -> None:
         """Another process has taken its place: this one drains, and status() says that it is leaving."""

@@ -43,6 +43,7 @@ class ProcessSpec:
     temporary: a folder of its own, which is empty at each start and gone after the last stop.
     sandbox: what is taken away from it before its program begins (sandbox.py).
     handed: the Unix socket that is made for it instead, at descriptor 3; among its sockets too.
+    writes_stacks: whether its threads say where they are on a page (stack_page.py), at descriptor 4.
     listen: where it listens, for people ("127.0.0.1:9090"); goes into status.json.
     drain: run before it is told to stop.
     alive: its liveness check; None where the engine checks it. silence_seconds: how long it may answer none and show no
@@ -65,6 +66,7 @@ class ProcessSpec:
     temporary: TemporaryFolder | None = None
     sandbox: Mapping[str, object] | None = None
     handed: HandedSocket | None = None
+    writes_stacks: bool = False
     listen: str | None = None
     drain: Drain | None = None
     alive: Probe | None = None

@@ -1,5 +1,6 @@
 import ctypes
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +35,11 @@ def raise_exit(seconds: float) -> None:
     raise SystemExit(3)
 
 
+def hold(seconds: float) -> None:
+    """Never ends, and never lets go of the interpreter."""
+    re.match(r"(a+)+$", "a" * 40 + "b")
+
+
 FAULTS: dict[str, Callable[[float], object]] = {
     "sleep": time.sleep,
     "burn": burn,
@@ -42,4 +48,5 @@ FAULTS: dict[str, Callable[[float], object]] = {
     "recurse": recurse,
     "segfault": lambda _: ctypes.string_at(8),
     "allocate": allocate,
+    "hold": hold,
 }

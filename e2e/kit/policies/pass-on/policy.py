@@ -1,11 +1,11 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sdk.policy import RequestContext
+from sdk.policy import RequestStreamContext
 
 
 async def on_request_stream(
-    ctx: RequestContext, chunks: AsyncIterator[bytes], params: dict[str, Any]
+    ctx: RequestStreamContext, chunks: AsyncIterator[bytes], params: dict[str, Any]
 ) -> AsyncIterator[bytes]:
     async for chunk in chunks:
         yield chunk

@@ -32,6 +32,11 @@ ApiVersion = Annotated[
 ]
 
 MATCHES_FORM = {"x-cure": "its form is [{name: x-version, exact: '2'}]"}
+Policies = Annotated[
+    list[PolicyAttachment],
+    Meta(extra_json_schema={"x-cure": "its form is [{name: set-headers, version: v1, params: {}}]"}),
+]
+OPERATIONS_FORM = {"x-cure": "its form is [{method: GET, path: /items}]"}
 
 
 class Operation(Routing, frozen=True):
@@ -49,7 +54,7 @@ class Operation(Routing, frozen=True):
         default_factory=list
     )
     """What else a request has for it to be this operation's: all of them."""
-    policies: list[PolicyAttachment] = msgspec.field(default_factory=list)
+    policies: Policies = msgspec.field(default_factory=list)
     request_timeout: Timeout | UnsetType = UNSET
     idle_timeout: Timeout | UnsetType = UNSET
     """Both overrule the API's own."""
@@ -70,9 +75,9 @@ class ApiSpec(Routing, frozen=True, kw_only=True):
     hosts: Annotated[list[str], Meta(max_length=100)] = msgspec.field(default_factory=list)
     """`shop.example`, `*.shop.example`: the hosts that the API is served on, at any port; none: on every one."""
     upstream: Upstreams
-    policies: list[PolicyAttachment] = msgspec.field(default_factory=list)
+    policies: Policies = msgspec.field(default_factory=list)
     """API level: these run before the operation's own."""
-    operations: Annotated[list[Operation], Meta(min_length=1, max_length=1000)]
+    operations: Annotated[list[Operation], Meta(min_length=1, max_length=1000, extra_json_schema=OPERATIONS_FORM)]
     access_log: AccessLog = "all"
     """Which of its requests have a line in the node's access log: `all` of which the node writes a line (it may write
     one for a share of them), those of `errors` (answered with 500 and above), or `none`."""

@@ -1,6 +1,6 @@
 // Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
 // /healthz, /ready, /stats, /chains, /clusters and /executors; POST /executors makes other executor processes serve,
-// POST /gateway another Gateway, POST /log-level changes what is logged; GET /logs tells what has become of log lines
+// POST /executors/hold names the policy that holds the interpreter of one, POST /gateway another Gateway, POST /log-level changes what is logged; GET /logs tells what has become of log lines
 // that POST /logs brought to be exported. /recordings and /exchanges are those of internal/recording.
 package admin
 
@@ -51,6 +51,7 @@ type Sources struct {
 	Traces      func() tracing.Stats
 	Store       func() store.Stats
 	Deploy      func(context.Context, Deployment) error
+	RecordHold  func(pythonbridge.InterpreterHold) (instance string, err error)
 	Gateway     func(context.Context) error // reads the Gateway's file again
 	LogLevel    func(ctx context.Context, component, level string) error
 	Logs        *logexport.Exporter
@@ -82,7 +83,12 @@ type Executors struct {
 	Quarantined []pythonbridge.QuarantineStats `json:"quarantined"`
 }
 
-// Refusal is the answer of POST /executors, /gateway and /log-level with status 409: nothing has changed.
+// Hold is the answer of POST /executors/hold.
+type Hold struct {
+	Instance string `json:"instance"` // that is under quarantine for it; "": none, or it was already
+}
+
+// Refusal is the answer of POST /executors, /executors/hold, /gateway and /log-level with status 409: nothing has changed.
 type Refusal struct {
 	Reason string `json:"reason"`
 }
@@ -138,6 +144,7 @@ func Handler(sources Sources) http.Handler {
 	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Clusters()) })
 	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
 	mux.HandleFunc("POST /executors", sources.deploy)
+	mux.HandleFunc("POST /executors/hold", sources.recordHold)
 	mux.HandleFunc("GET /logs", sources.whenReady(func(*http.Request) (any, error) { return sources.logs(), nil }))
 	mux.HandleFunc("POST /logs", sources.whenReady(sources.takeLogs))
 	mux.HandleFunc("POST /log-level", sources.setLogLevel)
@@ -182,6 +189,20 @@ func (s Sources) deploy(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, s.executors())
+}
+
+func (s Sources) recordHold(w http.ResponseWriter, r *http.Request) {
+	var hold pythonbridge.InterpreterHold
+	if err := decode(w, r, &hold); err != nil {
+		answer(w, http.StatusBadRequest, Refusal{"expected a hold as JSON: " + err.Error()})
+		return
+	}
+	instance, err := s.RecordHold(hold)
+	if err != nil {
+		answer(w, http.StatusConflict, Refusal{err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, Hold{instance})
 }
 
 func (s Sources) setLogLevel(w http.ResponseWriter, r *http.Request) {

@@ -60,7 +60,21 @@ func said(message, at string) string {
 	case strings.HasPrefix(message, "expected "):
 		return message
 	}
-	return "expected a condition in CEL, got one of which CEL says: " + message
+	return "expected a condition in CEL, got one of which CEL says: " + message + otherLanguages(message)
+}
+
+// otherLanguages is the cure for an operator that other languages have and CEL has not, "" where there is none.
+func otherLanguages(message string) string {
+	for theirs, ours := range map[string]string{
+		"token recognition error at: '= '": "==", "token recognition error at: '='": "==", "token recognition error at: '& '": "&&",
+		"token recognition error at: '| '": "||", "mismatched input 'and' ": "&&", "mismatched input 'or' ": "||", "mismatched input 'not' ": "!",
+		"extraneous input 'and' ": "&&", "extraneous input 'or' ": "||",
+	} {
+		if strings.HasPrefix(strings.TrimPrefix(message, "Syntax error: "), theirs) {
+			return "; write " + ours
+		}
+	}
+	return ""
 }
 
 func isNoName(r rune) bool {

@@ -123,7 +123,7 @@ func (n *Node) acquireBuilt(outcomes outcomes) (candidates []*version) {
 		case err != nil:
 			n.reject(q, err, outcomes)
 		default:
-			n.checkSecretsOf(b.message)
+			n.checkChainsOf(b.message)
 			candidates = append(candidates, &version{message: q.message, bundle: q.bundle, revision: q.revision})
 		}
 		if q.next != nil {

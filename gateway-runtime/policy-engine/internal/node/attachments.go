@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"strconv"
+	"sync/atomic"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/secrets"
@@ -15,7 +17,7 @@ import (
 // boundAttachment is an attachment with the secrets that its parameters name, as they are at one time.
 type boundAttachment struct {
 	*nodev1.Attachment
-	instance         string // its id; of one that names secrets, another one for each of their values
+	instance         string // its id; another one for each move of its policy, and for each value of the secrets it names
 	parameters       []byte // with the secrets' values, as
 	systemParameters []byte // these are; neither is written anywhere
 	refs             []secrets.Ref
@@ -23,20 +25,24 @@ type boundAttachment struct {
 
 // binder puts secrets into attachments.
 type binder struct {
-	store *secrets.Store
-	key   []byte // of the hash that an instance's id has of its secrets: it tells nobody whether he has guessed one
+	policies *atomic.Pointer[policies]
+	store    *secrets.Store
+	key      []byte // of the hash that an instance's id has of its secrets: it tells nobody whether he has guessed one
 }
 
-func newBinder(store *secrets.Store) *binder {
+func newBinder(policies *atomic.Pointer[policies], store *secrets.Store) *binder {
 	key := make([]byte, sha256.Size)
 	_, _ = rand.Read(key) // it never fails (crypto/rand)
-	return &binder{store: store, key: key}
+	return &binder{policies: policies, store: store, key: key}
 }
 
 // bind returns the attachment as it is to be built now. An error of a secret that is not there may pass.
 func (b *binder) bind(api string, attachment *nodev1.Attachment) (*boundAttachment, error) {
 	bound := &boundAttachment{Attachment: attachment, instance: attachment.GetInstance(),
 		parameters: attachment.GetParameters(), systemParameters: attachment.GetSystemParameters()}
+	if moves := (*b.policies.Load())[attachment.GetPolicyName()+":"+attachment.GetPolicyVersion()].Moves; moves > 0 {
+		bound.instance += "@" + strconv.Itoa(moves)
+	}
 	refs, err := refsOf(api, attachment)
 	if err != nil || len(refs) == 0 {
 		return bound, err

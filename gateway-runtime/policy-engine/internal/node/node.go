@@ -162,13 +162,13 @@ func New(options Options) (*Node, error) {
 	n.policies.Store(policiesOf(options.Policies))
 	n.certificates = certificates.NewWatcher(n.timing.Watch, options.Log)
 	n.secrets = secrets.NewStore(options.Secrets, n.timing.Watch, options.Log)
-	n.chains = newChains(options, &n.policies, newBinder(n.secrets), n.timing.Grace, n.depart)
+	n.chains = newChains(options, &n.policies, newBinder(&n.policies, n.secrets), n.timing.Grace, n.depart)
 	n.publish()
 	return n, nil
 }
 
-// SetPolicies makes these the policies that the node can run, and tells the controller. Instances that live go on; what
-// was rejected is tried again.
+// SetPolicies makes these the policies that the node can run, and tells the controller. Instances that live go on, but for
+// those of policies that have moved, which are built again; what was rejected is tried again.
 func (n *Node) SetPolicies(policies []Policy) {
 	n.policies.Store(policiesOf(policies))
 	select {
@@ -224,6 +224,7 @@ func (n *Node) Run(ctx context.Context) {
 			n.advanceBuilt(ctx, b)
 		case <-n.renewed:
 			n.retryAll()
+			n.policiesMoved(time.Now())
 		case <-retry.C:
 			n.retryGateway(ctx)
 			n.setFallbackRoutes(ctx)

@@ -21,6 +21,7 @@ type Policy struct {
 	Mode             v1alpha.ProcessingModeConfig // of its definition
 	PrepareTimeout   time.Duration                // of its definition; 0 is the default
 	Factory          v1alpha.Factory
+	Moves            int // how often it has moved to another executor group: what was built before is built again
 }
 
 // ID is name:version.

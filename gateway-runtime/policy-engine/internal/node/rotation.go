@@ -10,14 +10,16 @@ import (
 	"gatewright.dev/policy-engine/internal/secrets"
 )
 
-// rotated are the chains of one version of an API, whose instances are built together when their secrets change.
+// rotated are the chains of one version of an API, whose instances are built together when their secrets change, or a policy
+// of theirs moves to another executor group.
 type rotated struct{ api, version, context string }
 
-// rotation is what becomes of the secrets of these chains. Chains keep their ids, so that Envoy hears nothing of it: new
+// rotation is what becomes of these chains. Chains keep their ids, so that Envoy hears nothing of it: new
 // instances are built, a chain of them takes the place of the one that was, and that is closed after its last exchange.
 type rotation struct {
 	building bool
-	again    bool // the secrets have changed since it began
+	moved    bool // it is for a policy that has moved
+	again    bool // there is more to rotate since it began
 	tries    int  // that have failed
 	retryAt  time.Time
 	reason   string // why the last one failed, as it was logged
@@ -39,7 +41,7 @@ type replacedChain struct {
 func (n *Node) secretsChanged(now time.Time) {
 	for _, ref := range n.chains.refs {
 		if len(ref.secrets) > 0 {
-			n.checkSecrets(ref)
+			n.checkChain(ref)
 		}
 	}
 	for _, q := range n.queue {
@@ -50,26 +52,39 @@ func (n *Node) secretsChanged(now time.Time) {
 	n.rotate(now)
 }
 
-// checkSecrets has the next rotate look at a chain.
-func (n *Node) checkSecrets(ref *chainRef) {
-	of := rotated{ref.bundle.GetApi(), ref.bundle.GetVersion(), ref.bundle.GetContext()}
-	if at := n.rotations[of]; at != nil {
-		at.again, at.tries, at.retryAt = at.building, 0, time.Time{}
-		return
+// policiesMoved has the instances built again of policies that run in another executor group now.
+func (n *Node) policiesMoved(now time.Time) {
+	for _, ref := range n.chains.refs {
+		if ref.bundles > 0 && !n.chains.isCurrent(ref) {
+			n.checkChain(ref).moved = true
+		}
 	}
-	n.rotations[of] = &rotation{}
+	n.rotate(now)
 }
 
-// checkSecretsOf has the next rotate look at the chains of a bundle: secrets may have changed since its build began.
-func (n *Node) checkSecretsOf(message *nodev1.ApiBundle) {
+// checkChain has the next rotate look at a chain.
+func (n *Node) checkChain(ref *chainRef) *rotation {
+	of := rotated{ref.bundle.GetApi(), ref.bundle.GetVersion(), ref.bundle.GetContext()}
+	at := n.rotations[of]
+	if at == nil {
+		at = &rotation{}
+		n.rotations[of] = at
+	}
+	at.again, at.tries, at.retryAt = at.building, 0, time.Time{}
+	return at
+}
+
+// checkChainsOf has the next rotate look at the chains of a bundle: secrets may have changed, or policies moved, since its
+// build began.
+func (n *Node) checkChainsOf(message *nodev1.ApiBundle) {
 	for _, one := range message.GetChains() {
-		if ref := n.chains.refs[one.GetId()]; ref != nil && len(ref.secrets) > 0 {
-			n.checkSecrets(ref)
+		if ref := n.chains.refs[one.GetId()]; ref != nil && (len(ref.secrets) > 0 || !n.chains.isCurrent(ref)) {
+			n.checkChain(ref)
 		}
 	}
 }
 
-// rotate begins to build what has other secrets than it was built with.
+// rotate begins to build what has other secrets than it was built with, or another executor group.
 func (n *Node) rotate(now time.Time) {
 	for of, at := range n.rotations {
 		if at.building || now.Before(at.retryAt) {
@@ -100,6 +115,9 @@ func (n *Node) finishRotation(done rotationBuild, now time.Time) {
 	at := n.rotations[done.of]
 	at.building = false
 	switch err := n.chains.replace(done.build); {
+	case err == nil && at.moved:
+		n.log.Info("policies run in the executor groups that they have moved to", "api", done.of.api)
+		at.reason, at.tries, at.moved = "", 0, false
 	case err == nil:
 		n.log.Info("policies use the secrets that have changed", "api", done.of.api)
 		at.reason, at.tries = "", 0
@@ -109,8 +127,11 @@ func (n *Node) finishRotation(done rotationBuild, now time.Time) {
 		at.tries++
 		if reason := err.Error(); reason != at.reason {
 			at.reason = reason
-			n.log.Error("policies cannot use a secret that has changed; they go on with the one before, and this is tried again",
-				"api", done.of.api, "reason", reason)
+			what := "policies cannot use a secret that has changed; they go on with the one before, and this is tried again"
+			if at.moved {
+				what = "policies cannot be prepared in the executor group that they have moved to; this is tried again"
+			}
+			n.log.Error(what, "api", done.of.api, "reason", reason)
 		}
 	}
 	n.rotate(now)
@@ -162,11 +183,12 @@ func secretsOf(bundle *nodev1.ApiBundle) []secrets.Ref {
 	return all
 }
 
-// stale are the chains in use that were built with other secrets than there are now, as a bundle of these alone.
+// stale are the chains in use that were built with other secrets or in another executor group than they would be now, as a
+// bundle of these alone.
 func (c *chains) stale(of rotated) *nodev1.ApiBundle {
 	found := &nodev1.ApiBundle{Api: of.api, Version: of.version, Context: of.context}
 	for _, ref := range c.refs {
-		if ref.bundles == 0 || len(ref.secrets) == 0 || of != (rotated{ref.bundle.GetApi(), ref.bundle.GetVersion(), ref.bundle.GetContext()}) {
+		if ref.bundles == 0 || of != (rotated{ref.bundle.GetApi(), ref.bundle.GetVersion(), ref.bundle.GetContext()}) {
 			continue
 		}
 		if !c.isCurrent(ref) {

@@ -131,6 +131,33 @@ func (b *secretBench) shows(want string) {
 	})
 }
 
+func TestAPolicyThatMovesIsBuiltAgainAndTheOldInstanceEndsWithItsLastExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
+		equal(t, "report", b.apply(1, some(namingBundle("a", "1"), bundleWith("b", "1", attachment("b-one", `{"key":{"value":"plain"}}`)))), "1 a 1 APPLIED", "1 b 1 APPLIED")
+		b.envoy.said()
+		held, ok := b.table.Acquire(chainID("b1"))
+		if !ok {
+			t.Fatal("expected a chain")
+		}
+		b.run()
+		moved := b.keyed.policies()
+		moved[0].Moves = 1
+		b.node.SetPolicies(moved)
+		b.become("first-value×2", "plain×2") // until the grace of the chains that were is over
+		time.Sleep(time.Minute)
+		b.become("first-value×1", "plain×2") // of b, an exchange has the one that was
+		held.Release()
+		b.become("first-value×1", "plain×1")
+		if said := b.envoy.said(); len(said) != 0 {
+			t.Errorf("expected Envoy to be told nothing, it was told %q", said)
+		}
+		b.node.SetPolicies(moved) // it has not moved again
+		b.eventually("the node knows", func() bool { return len(b.node.renewed) == 0 })
+		equal(t, "instances", b.keyed.keys(), "first-value×1", "plain×1")
+	})
+}
+
 func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})

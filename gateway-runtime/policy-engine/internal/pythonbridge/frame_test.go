@@ -17,9 +17,10 @@ import (
 // ownerless is the owner of a StreamManager that has no group.
 type ownerless struct{}
 
-func (ownerless) reroute(e *execution)                  { e.finish(outcome{err: failUnavailable}) }
-func (ownerless) processChanged()                       {}
-func (ownerless) processCrashed([]quarantine.Candidate) {}
+func (ownerless) reroute(e *execution)                              { e.finish(outcome{err: failUnavailable}) }
+func (ownerless) processChanged()                                   {}
+func (ownerless) processCrashed([]quarantine.Candidate)             {}
+func (ownerless) processHeld([]quarantine.Candidate, string) string { return "" }
 
 // managed is a StreamManager without a stream, connected by hand, with one instance that is ready.
 func managed() (*StreamManager, *instance) {

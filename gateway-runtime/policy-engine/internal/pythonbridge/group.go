@@ -106,6 +106,10 @@ func (g *group) processCrashed(candidates []quarantine.Candidate) {
 	g.crashes.RecordCrash(candidates)
 }
 
+func (g *group) processHeld(candidates []quarantine.Candidate, at string) string {
+	return g.crashes.RecordHold(candidates, at)
+}
+
 // ---------------------------------------------------------------- executions
 
 // execute runs one execution to its end, at the latest when ctx is done.
@@ -152,6 +156,10 @@ func concluding(probe *quarantine.Probe, yield func([]byte, error) bool) func([]
 }
 
 func quarantined(i *instance, refusal *quarantine.Refusal) *v1alpha.Failure {
+	if refusal.HeldAt != "" {
+		return v1alpha.Failf(v1alpha.ClassCrashed, "%s is under quarantine: it held the interpreter of an executor process at %s, so that nothing else ran there; it is tried again in %s",
+			i, refusal.HeldAt, refusal.Left.Round(time.Second))
+	}
 	return v1alpha.Failf(v1alpha.ClassCrashed, "%s is under quarantine: %d executor processes died while it ran; it is tried again in %s",
 		i, refusal.Crashes, refusal.Left.Round(time.Second))
 }

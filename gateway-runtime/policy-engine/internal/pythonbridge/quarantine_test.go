@@ -1,6 +1,7 @@
 package pythonbridge
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +47,45 @@ func TestAPolicyThatKillsIsAnsweredWithoutBeingSentAndTriedAgain(t *testing.T) {
 		}
 		answerNext(t, c, callWith(t, patience, policy))
 	})
+}
+
+func TestAPolicyThatHoldsTheInterpreterIsUnderQuarantineBeforeItsProcessEnds(t *testing.T) {
+	withFakeClock(t, func(t *testing.T) {
+		x := startExecutor(t)
+		groups := connect(t, Options{}, x)
+		c := x.greet(t)
+		policy := bridgeOn(t, groups, c)
+		waiting := callWith(t, patience, policy)
+		c.nextFrameUnacknowledged()
+		process := statsOf(groups, 0)
+		hold := InterpreterHold{Address: process.Address, PID: process.PID, Policy: "add-python-header:v1.0.0", At: "policies/p/policy.py:9"}
+		if instance, err := groups.RecordHold(hold); instance != "" || err != nil {
+			t.Fatalf("expected no quarantine while the process answers, got %q, %v", instance, err)
+		}
+		groups.group("default").allProcesses()[0].silent.Store(true)
+		if instance, err := groups.RecordHold(hold); instance != "i1" || err != nil {
+			t.Fatalf("expected the instance, got %q, %v", instance, err)
+		}
+		wantMessage(t, await.Receive(t, callWith(t, patience, policy), "a refusal").err,
+			"it held the interpreter of an executor process at policies/p/policy.py:9")
+		c.end <- status.Error(codes.Unavailable, "killed")
+		wantMessage(t, await.Receive(t, waiting, "the crash").err,
+			"add-python-header:v1.0.0 held the interpreter of the executor process at policies/p/policy.py:9")
+		if got := groups.Quarantined(); len(got) != 1 || got[0].Deaths != 1 || got[0].HeldAt != "policies/p/policy.py:9" {
+			t.Fatalf("expected the instance with one death, got %+v", got)
+		}
+		hold.PID++
+		if _, err := groups.RecordHold(hold); err == nil {
+			t.Fatal("expected another process to be refused")
+		}
+	})
+}
+
+func wantMessage(t *testing.T, err error, part string) {
+	t.Helper()
+	if wantClass(t, err, v1alpha.ClassCrashed); !strings.Contains(err.Error(), part) {
+		t.Fatalf("expected %q, got %q", part, err)
+	}
 }
 
 func TestWhatIsAbandonedMayStillBringTheProcessDown(t *testing.T) {

@@ -67,6 +67,7 @@ type QuarantineStats struct {
 	Instance string `json:"instance"` // id of the policy instance
 	Deaths   int    `json:"deaths"`   // of processes, while it ran
 	LeftMs   int64  `json:"leftMs"`   // until it is tried again
+	HeldAt   string `json:"heldAt"`   // FILE:LINE at which it held the interpreter of a process; "": processes crashed
 }
 
 // Quarantined are the policy instances that are not executed now, because processes crash while they run, by group, API
@@ -76,7 +77,7 @@ func (g *Groups) Quarantined() []QuarantineStats {
 	for _, name := range g.names() {
 		for _, q := range g.group(name).crashes.Quarantined() {
 			all = append(all, QuarantineStats{Group: name, Policy: q.Policy, API: q.API, Instance: q.Name,
-				Deaths: q.Crashes, LeftMs: (q.Left + time.Millisecond - 1).Milliseconds()})
+				Deaths: q.Crashes, LeftMs: (q.Left + time.Millisecond - 1).Milliseconds(), HeldAt: q.HeldAt})
 		}
 	}
 	return all

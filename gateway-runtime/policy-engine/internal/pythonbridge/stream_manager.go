@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,7 @@ type StreamManager struct {
 	pieces           pieceQueue
 	calls            storeCalls
 	health           healthReport
+	held             *interpreterHold
 	toReroute        []*execution // never started, for the owner, after unlock
 	instancesChanged bool         // to be told to the owner after unlock
 }
@@ -62,6 +64,9 @@ type processOwner interface {
 	// processCrashed says that a process has crashed, and what it was at. It is called with the mutex of the process held,
 	// before the executions there end.
 	processCrashed(candidates []quarantine.Candidate)
+	// processHeld says that an instance of these holds the interpreter of a process, at FILE:LINE, and returns the name of
+	// the one that is under quarantine for it; "" for none. It is called as processCrashed is.
+	processHeld(candidates []quarantine.Candidate, at string) (instance string)
 }
 
 // streamRecord is what is known of the present stream and those before it.
@@ -158,16 +163,17 @@ func (m *StreamManager) attach(hello *executorv1.Hello) {
 
 // detach ends the present stream. Executions that were sent have crashed; the others move to another process.
 func (m *StreamManager) detach(cause error) {
-	crashed := lostExecution(cause)
 	orderly := errors.Is(cause, errStreamEnded)
 	m.mu.Lock()
 	defer m.unlock()
+	crashed := m.held.lostExecution(cause)
 	m.connected.Store(false)
 	m.metrics.Lost()
 	m.stream.lost = cause
-	if processEnded(cause) {
-		m.owner.processCrashed(m.crashCandidates(time.Now()))
+	if processEnded(cause) && m.held == nil {
+		m.owner.processCrashed(m.crashCandidates(time.Now(), func(*instance) bool { return true }))
 	}
+	m.held = nil
 	sent, waiting := m.executions.reset()
 	for _, e := range sent {
 		if orderly && !m.credit.hasRead(e.frame) && !e.body.hasBegun() {
@@ -185,8 +191,9 @@ func (m *StreamManager) detach(cause error) {
 	m.instancesChanged = true
 }
 
-// crashCandidates are the instances that have executions under way, or had some that were abandoned a short while ago.
-func (m *StreamManager) crashCandidates(now time.Time) (all []quarantine.Candidate) {
+// crashCandidates are the instances that count and have executions under way, or had some that were abandoned a short
+// while ago.
+func (m *StreamManager) crashCandidates(now time.Time, counts func(*instance) bool) (all []quarantine.Candidate) {
 	found := map[*instance]bool{}
 	for _, e := range m.executions.sent {
 		found[e.instance] = true
@@ -196,6 +203,7 @@ func (m *StreamManager) crashCandidates(now time.Time) (all []quarantine.Candida
 			found[p.instance] = true
 		}
 	}
+	maps.DeleteFunc(found, func(i *instance, _ bool) bool { return !counts(i) })
 	for i := range found {
 		all = append(all, quarantine.Candidate{ID: i.id, Answered: i.answered.Load(), Alone: len(found) == 1})
 	}
@@ -455,6 +463,7 @@ func (m *StreamManager) policies() []*executorv1.LoadedPolicy {
 // recordHealth keeps what the process said of itself, and logs what is new of its hung executions.
 func (m *StreamManager) recordHealth(check *executorv1.HealthCheckResponse, now time.Time) {
 	m.mu.Lock()
+	m.held = nil // a process that answers runs other code again
 	news := m.health.record(check, now)
 	m.mu.Unlock()
 	for _, hung := range news {

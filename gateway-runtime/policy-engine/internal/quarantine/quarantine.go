@@ -9,6 +9,9 @@
 // answers many executions, the culprit few or none. So of all candidates of a crash one at most is put under quarantine,
 // the one that answered least. Should it be the wrong one, processes go on crashing without it, the next crash finds the
 // next candidate, and its own probe frees it.
+//
+// A policy that holds the interpreter of its process (a regular expression without end) needs no such guess: the line at
+// which the process stands names it, and the first time puts it under quarantine.
 package quarantine
 
 import (
@@ -58,6 +61,7 @@ type Candidate struct {
 type Refusal struct {
 	Crashes int           // of processes, while the instance ran
 	Left    time.Duration // until an execution is sent again; zero while one is on its way that decides
+	HeldAt  string        // FILE:LINE at which the instance held the interpreter of a process; "": it did not
 }
 
 // Status is one instance that is under quarantine.
@@ -105,6 +109,7 @@ type quarantine struct {
 	id      ID
 	until   time.Time
 	crashes int
+	heldAt  string
 	probe   atomic.Pointer[Probe]
 }
 
@@ -181,7 +186,7 @@ func (t *CrashTracker) Check(id ID, probe *Probe) *Refusal {
 }
 
 func (q *quarantine) refusal(now time.Time) *Refusal {
-	return &Refusal{q.crashes, max(q.until.Sub(now), 0)}
+	return &Refusal{q.crashes, max(q.until.Sub(now), 0), q.heldAt}
 }
 
 // Conclude says how the probe's execution has ended. An answer ends the quarantine. If its process has crashed, RecordCrash
@@ -248,6 +253,31 @@ func (t *CrashTracker) RecordCrash(candidates []Candidate) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
+	if r := t.mostLikely(t.count(candidates, now), now); r != nil {
+		t.quarantine(r, now, "")
+	}
+}
+
+// RecordHold counts a process that is lost because an instance holds its interpreter at a line, FILE:LINE, against the
+// candidates: the instances of that line's policy that have executions under way there. The likeliest is put under
+// quarantine at once, unless it is already. It returns that one's name, "" for none.
+func (t *CrashTracker) RecordHold(candidates []Candidate, at string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	free := slices.DeleteFunc(t.count(candidates, now), func(r *record) bool {
+		return r.current != nil && now.Before(r.current.until)
+	})
+	if len(free) == 0 {
+		return ""
+	}
+	r := slices.MinFunc(free, (*record).compare)
+	t.quarantine(r, now, at)
+	return r.instance.Name
+}
+
+// count adds a crash to the records of its candidates, and returns these.
+func (t *CrashTracker) count(candidates []Candidate, now time.Time) []*record {
 	found := map[ID]*record{}
 	for _, c := range candidates {
 		if r := t.records[c.ID]; r != nil {
@@ -255,9 +285,7 @@ func (t *CrashTracker) RecordCrash(candidates []Candidate) {
 			found[c.ID] = r
 		}
 	}
-	if r := t.mostLikely(slices.Collect(maps.Values(found)), now); r != nil {
-		t.quarantine(r, now)
-	}
+	return slices.Collect(maps.Values(found))
 }
 
 func (r *record) add(c crash, since time.Time) {
@@ -308,15 +336,20 @@ func (r *record) alone() (count int) {
 }
 
 // quarantine begins one: twice as long as the last, if that was not long ago.
-func (t *CrashTracker) quarantine(r *record, now time.Time) {
+func (t *CrashTracker) quarantine(r *record, now time.Time, heldAt string) {
 	afresh := now.Sub(r.end) > windowsToStartAfresh*t.options.Window
 	if r.repeats++; r.end.IsZero() || afresh {
 		r.repeats = 0
 	}
 	duration := backoff.Doubling{First: t.options.Min, Longest: t.options.Max}.Wait(r.repeats)
 	r.end = now.Add(duration)
-	r.current = &quarantine{id: r.instance.ID, until: r.end, crashes: r.total}
+	r.current = &quarantine{id: r.instance.ID, until: r.end, crashes: r.total, heldAt: heldAt}
 	t.publish()
-	t.log.Error("policy under quarantine: executor processes die while it runs", "policy", r.instance.Policy,
-		"api", r.instance.API, "instance", r.instance.Name, "deaths", r.total, "for", duration.String())
+	log := t.log.With("policy", r.instance.Policy, "api", r.instance.API, "instance", r.instance.Name, "deaths", r.total,
+		"for", duration.String())
+	if heldAt != "" {
+		log.Error("policy under quarantine: it holds the interpreter of an executor process, so that nothing else runs there", "at", heldAt)
+		return
+	}
+	log.Error("policy under quarantine: executor processes die while it runs")
 }

@@ -69,6 +69,53 @@ func TestThreeCrashesInTheWindowQuarantine(t *testing.T) {
 	wantRefused(t, s, culprit, true)
 }
 
+// hold lets time pass, and one of these hold the interpreter of a process.
+func (s *scene) hold(after time.Duration, of ...ID) string {
+	s.time = s.time.Add(after)
+	var all []Candidate
+	for _, id := range of {
+		all = append(all, Candidate{ID: id, Answered: s.answered[id]})
+	}
+	return s.RecordHold(all, "policies/p/policy.py:9")
+}
+
+func TestOneHoldOfAnInterpreterQuarantines(t *testing.T) {
+	s := newScene()
+	culprit, other := s.instance("culprit"), s.instance("other")
+	s.answered[culprit] = 5000 // it is a request that makes it hold, and not each of them
+	if got := s.hold(time.Second, culprit); got != "culprit" {
+		t.Fatalf("expected the culprit to be named, got %q", got)
+	}
+	wantRefused(t, s, culprit, true)
+	wantRefused(t, s, other, false)
+	if got := s.Quarantined(); len(got) != 1 || got[0].HeldAt != "policies/p/policy.py:9" || got[0].Crashes != 1 {
+		t.Fatalf("expected one crash and its line, got %+v", got)
+	}
+}
+
+func TestAHoldWhileUnderQuarantineCountsAndIsNoOther(t *testing.T) {
+	s := newScene()
+	culprit := s.instance("culprit")
+	s.hold(time.Second, culprit)
+	if got := s.hold(time.Second, culprit); got != "" { // another process that was at it too
+		t.Fatalf("expected no second quarantine, got one of %q", got)
+	}
+	if got := s.Check(culprit, nil).Left; got != testOptions.Min-time.Second {
+		t.Fatalf("expected the quarantine to end when it would have, got %s left", got)
+	}
+	s.hold(testOptions.Min, culprit) // its probe
+	if got := s.Check(culprit, nil).Left; got != 2*testOptions.Min {
+		t.Fatalf("expected a quarantine twice as long, got %s", got)
+	}
+}
+
+func TestAHoldOfNobodyQuarantinesNobody(t *testing.T) {
+	s := newScene()
+	if got := s.hold(time.Second, 4711); got != "" || len(s.Quarantined()) != 0 {
+		t.Fatalf("expected no quarantine, got %q, %+v", got, s.Quarantined())
+	}
+}
+
 func TestCrashesFarApartDoNotQuarantine(t *testing.T) {
 	s := newScene()
 	unlucky := s.instance("unlucky")
@@ -227,7 +274,7 @@ func TestStatusNamesTheInstance(t *testing.T) {
 	for range 3 {
 		s.crash(time.Second, culprit)
 	}
-	want := Status{Instance{culprit, "culprit:v1.0.0", "culprit", "culprit"}, Refusal{3, 9 * time.Second}}
+	want := Status{Instance{culprit, "culprit:v1.0.0", "culprit", "culprit"}, Refusal{Crashes: 3, Left: 9 * time.Second}}
 	s.time = s.time.Add(time.Second)
 	if got := s.Quarantined(); len(got) != 1 || got[0] != want {
 		t.Fatalf("expected %+v, got %+v", want, got)

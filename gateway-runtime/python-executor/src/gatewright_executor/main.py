@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import os
 import signal
@@ -28,6 +29,7 @@ from gatewright_executor.session.store_calls import store_of_running_instance
 
 SWITCH_SECONDS = 0.001  # a policy that computes lets the others in five times sooner than by Python's default
 MAX_WORKERS = 256
+STACK_SIGNAL = signal.SIGUSR2
 EXIT_SECONDS = 1.0  # for what policies left behind (their own threads, atexit functions)
 log = logging.getLogger("gatewright_executor")
 
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Exits with 0, or with 1 where it cannot start, and says why."""
     options = _parse(arguments)
     logs.set_up(options.log_level)
+    if options.stacks is not None:  # written without the interpreter, which a policy may hold
+        faulthandler.register(STACK_SIGNAL, file=options.stacks, all_threads=False)
     registry.serve(logs.running_policy)
     store.use(store_of_running_instance)
     try:
@@ -102,6 +106,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help="the socket to serve on: a path, or a descriptor of one that listens")  # fmt: skip
     parser.add_argument("--peers", type=Path, metavar="FILE",
                         help="pids that may connect, by a supervisor (default: any of this user)")  # fmt: skip
+    parser.add_argument("--stacks", type=_descriptor, metavar="fd:N",
+                        help=f"where a thread that gets {STACK_SIGNAL.name} writes its stack")  # fmt: skip
     parser.add_argument("--workers", type=_positive, default=32, metavar="N",
                         help="executions of one instance at once (default: 32)")  # fmt: skip
     parser.add_argument("--max-workers", type=_positive, metavar="N",
@@ -127,10 +133,17 @@ def _beside_main() -> Path:
     return Path(sys.argv[0]).absolute().parent / f"{REGISTRY}.py"
 
 
+def _descriptor(text: str) -> int:
+    scheme, _, rest = text.partition(":")
+    if scheme != "fd" or not rest.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected fd:N, got {text}")
+    return int(rest)
+
+
 def _address(text: str) -> Address:
     scheme, _, rest = text.partition(":")
-    if scheme == "fd" and rest.isdecimal():
-        return int(rest)
+    if scheme == "fd":
+        return _descriptor(text)
     if scheme != "unix" or not rest:
         raise argparse.ArgumentTypeError(f"expected unix:PATH or fd:N, got {text}")
     return Path(rest)

@@ -271,7 +271,9 @@ def _key_mistakes(
     known = (*fields, *beside)
     for key in document:
         if key not in known:
-            yield DefinitionMistake((*path, str(key)), f"one of {', '.join(known)}", "remove it or mend its name", key)
+            below = not path and key in MODE_KEYS
+            cure = "write it below processingMode" if below else "remove it or mend its name"
+            yield DefinitionMistake((*path, str(key)), f"one of {', '.join(known)}", cure, key)
     for key, field_of in fields.items():
         if key not in document:
             if field_of.required:

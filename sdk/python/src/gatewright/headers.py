@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, overload
 
 HeaderValue: TypeAlias = str | bytes | Sequence[str | bytes]
 """One value, or a list or tuple of values that stay apart (Set-Cookie is never joined). `str` goes out as UTF-8."""
 
+READ_ONLY = (
+    "headers are read-only: return UpstreamRequestModifications({0}) from on_request, or "
+    "UpstreamResponseModifications({0}) from on_response"
+)
 T = TypeVar("T")
 
 
@@ -47,6 +51,14 @@ class Headers(Mapping[str, str]):
         """The first value of `name`, or `default`."""
         value = self._look_up(name)
         return default if value is None else value
+
+    if not TYPE_CHECKING:  # for a type checker they are not there
+
+        def __setitem__(self, name, value):
+            raise TypeError(READ_ONLY.format(f"set_headers={{{name!r}: {value!r}}}"))
+
+        def __delitem__(self, name):
+            raise TypeError(READ_ONLY.format(f"remove_headers=[{name!r}]"))
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._look_up(name) is not None

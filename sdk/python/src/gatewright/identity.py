@@ -53,7 +53,11 @@ def identity_of(metadata: Mapping[str, Any]) -> Identity | None:
 
 
 def as_metadata(identity: Identity) -> dict[str, Any]:
-    """What identity_of reads. Members that would be empty are absent."""
+    """What identity_of reads. Members that would be empty are absent. TypeError where it is no Identity."""
+    if not isinstance(identity, Identity):
+        raise TypeError(
+            f"expected an Identity, got {type(identity).__name__} {identity!r:.80}: write Identity(subject=…)"
+        )
     said = {
         "subject": identity.subject,
         "issuer": identity.issuer,

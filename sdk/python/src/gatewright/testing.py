@@ -44,9 +44,9 @@ import importlib
 import inspect
 import itertools
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, aclosing
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -55,6 +55,7 @@ from typing import Any
 from gatewright import action
 from gatewright.contexts import HeaderLines, Stream, header_blob, request, response, stream, streaming
 from gatewright.definition import PolicyDefinition
+from gatewright.definition_params import params_of_definition
 from gatewright.lifetime import Lifetime, lifetime, shared_lifetime
 from gatewright.metadata import checked_params
 from gatewright.metrics import registry
@@ -108,6 +109,10 @@ __all__ = [
 ]
 
 HOOKS = ("on_request", "on_response")
+WITHOUT_PREPARED = (
+    "ctx.prepared is None, and the policy has a prepare: write `with testing.prepared(policy, params) as made:`, and "
+    "in it testing.request(prepared=made)"
+)
 STREAM_HOOKS = ("on_request_stream", "on_response_stream")
 
 
@@ -130,27 +135,40 @@ def load_policy(file: str) -> ModuleType:
     module = importlib.import_module(f"{name}.policy")
     for hook in HOOKS:
         if callable(function := getattr(module, hook, None)):
-            setattr(module, hook, _checked(hook, function))
+            setattr(module, hook, _checked(hook, function, callable(getattr(module, "prepare", None))))
     for hook in STREAM_HOOKS:
         if callable(function := getattr(module, hook, None)):
             setattr(module, hook, functools.wraps(function)(functools.partial(_checked_stream, hook, function)))
     return module
 
 
-def _checked(hook: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _checked(hook: str, function: Callable[..., Any], prepares: bool) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        returned = function(*arguments)
+        with _prepared_named(prepares, *arguments):
+            returned = function(*arguments)
         action.check(hook, returned)
         return returned
 
     @functools.wraps(function)
     async def call_async(*arguments: Any) -> Any:
-        returned = await function(*arguments)
+        with _prepared_named(prepares, *arguments):
+            returned = await function(*arguments)
         action.check(hook, returned)
         return returned
 
     return call_async if inspect.iscoroutinefunction(function) else call
+
+
+@contextmanager
+def _prepared_named(prepares: bool, *arguments: Any) -> Iterator[None]:
+    """Says what is missing, where a policy that has a prepare is called without what that makes."""
+    try:
+        yield
+    except (AttributeError, TypeError) as error:
+        if prepares and "'NoneType'" in str(error) and getattr(arguments[0], "prepared", ...) is None:
+            error.add_note(WITHOUT_PREPARED)
+        raise
 
 
 async def _checked_stream(hook: str, function: Callable[..., Any], *arguments: Any) -> AsyncGenerator[bytes, None]:
@@ -163,9 +181,16 @@ async def _checked_stream(hook: str, function: Callable[..., Any], *arguments: A
             raise
 
 
-def params(values: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
+def params(values: ModuleType | Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
     """Parameters as a gateway passes them: JSON values, read-only at any depth, and Secrets, as `secret` makes them.
-    Defaults are not applied."""
+
+    With a policy that `load_policy` has loaded, `testing.params(policy, url="…")`, they are those of an API: the
+    definition's defaults are filled in, and ValueError says what its schema does not take. That needs the gateway's
+    packages beside the tests. Without one, defaults are not applied, and any values are taken.
+    """
+    if isinstance(values, ModuleType):
+        more = params_of_definition(Path(str(values.__file__)).parent, more)
+        values = None
     checked: dict[str, Any] = checked_params({**(values or {}), **more}, "params")
     return checked
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 from gatewright import lifetime
@@ -17,6 +18,7 @@ from gatewright.policy import FailureClass
 from gatewright.store import StoreUnavailableError
 
 from gatewright_executor.policies import source_paths
+from gatewright_executor.policies.cures import cure
 
 _FILE = re.compile(r'^([ |]*File )"([^"]+)"', re.MULTILINE)
 DEEPEST = 30  # frames of a stack
@@ -58,7 +60,9 @@ def classify(error: BaseException) -> FailureClass:
 
 
 def describe(error: BaseException) -> str:
-    """One line: the exception, and the file and line it came from; of a group, the first one too."""
+    """One line: the exception, the file and line it came from, and what to write instead, where that is known; of a
+    group, the first one too.
+    """
     if isinstance(error, PolicyError):
         return str(error)
     text = "".join(traceback.format_exception_only(error)).strip().splitlines()
@@ -66,7 +70,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return f"{what}: {describe(error.exceptions[0])}"
     file, line = place(error)
-    return f"{what} ({file}:{line})" if file else what
+    shown = f"{what} ({file}:{line})" if file else what
+    return f"{shown}; {hint}" if (hint := cure(error)) else shown
 
 
 def place(error: BaseException) -> tuple[str, int]:
@@ -79,6 +84,14 @@ def place(error: BaseException) -> tuple[str, int]:
     if isinstance(error, SyntaxError) and error.filename:
         return source_paths.shown(error.filename), error.lineno or 0
     return _place(error)
+
+
+def definition(function: Callable[..., object]) -> tuple[str, int]:
+    """The file, as its author names it, and the line at which a function is defined; "" and 0 for no author's."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if not isinstance(code, CodeType) or not source_paths.is_authors(code.co_filename):
+        return "", 0
+    return source_paths.shown(code.co_filename), code.co_firstlineno
 
 
 def policy_traceback(error: BaseException) -> str:

@@ -104,12 +104,18 @@ function ofExecutor(process, who) {
   return found;
 }
 
+/** Why an instance is under quarantine, as a sentence. @param {any} one */
+export function quarantineReason(one) {
+  if (one.heldAt) return `It held the interpreter of an executor process at ${one.heldAt}, so that nothing else ran there.`;
+  return `${count(one.deaths, "executor process", "executor processes")} crashed while it ran.`;
+}
+
 /** @param {any} stats @param {string} on @returns {Trouble[]} */
 function ofQuarantine({ quarantined }, on) {
   return (quarantined ?? []).map((/** @type {any} */ one) =>
     bad(
       `${one.policy} of API ${one.api} is quarantined${on}`,
-      `${count(one.deaths, "executor process", "executor processes")} crashed while it ran. It is not executed: its failures are of class crashed, and it is tried again in ${duration(one.leftMs)}.`,
+      `${quarantineReason(one)} It is not executed: its failures are of class crashed, and it is tried again in ${duration(one.leftMs)}.`,
       "Mend the policy, and reload; the log of python-executor has its last words.",
       policyLink(one.policy),
     ),

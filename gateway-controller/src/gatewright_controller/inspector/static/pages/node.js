@@ -107,7 +107,7 @@ function executorsOf({ executors, quarantined }) {
       return [el("h3", null, "Group ", el("code", null, group)), table(`Executors of group ${group}`, EXECUTOR, own.map(executorRow))];
     }),
     hung.length ? [el("h3", null, "Hung executions"), table("Hung executions", ["Policy", "API", "Process", "Executions", "The oldest for", "Answers"], hung.map(hungRow))] : null,
-    quarantined.length ? [el("h3", null, "Quarantined policy instances"), table("Quarantined policy instances", ["Policy", "API", "Group", "Crashes", "Tried again"], quarantined.map(quarantineRow))] : null,
+    quarantined.length ? [el("h3", null, "Quarantined policy instances"), table("Quarantined policy instances", ["Policy", "API", "Group", "Crashes", "Held at", "Tried again"], quarantined.map(quarantineRow))] : null,
   ];
 }
 
@@ -144,7 +144,7 @@ function hungRow(one) {
 /** @param {any} one */
 function quarantineRow(one) {
   const until = dateTime(new Date(Date.now() + one.leftMs).toISOString());
-  return [el("a", { href: policyLink(one.policy) }, one.policy), one.api, one.group, number(one.deaths), `in ${duration(one.leftMs)}, at ${until.split(" ")[1]}`];
+  return [el("a", { href: policyLink(one.policy) }, one.policy), one.api, one.group, number(one.deaths), one.heldAt || "–", `in ${duration(one.leftMs)}, at ${until.split(" ")[1]}`];
 }
 
 /** @param {Metrics} metrics */

@@ -13,6 +13,7 @@ import { toldByNodes } from "../lib/nodes.js";
 import { parameterTable } from "../lib/parameters.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
+import { quarantineReason } from "../lib/troubles.js";
 
 export const page = { title: "Policy", show };
 
@@ -90,7 +91,7 @@ function summary(policy, told, looking, at) {
   const builds = told.filter(({ node }) => node.policies.some((/** @type {any} */ one) => one.name === policy.name && one.version === policy.version));
   return el(
     "div", null,
-    quarantined.map((one) => notice("bad", el("p", null, badge("quarantined"), ` for API ${one.api} on ${one.node}: ${one.deaths} executor ${one.deaths === 1 ? "process" : "processes"} crashed while it ran. It is tried again in ${duration(one.leftMs)}; until then its failures are of class crashed.`))),
+    quarantined.map((one) => notice("bad", el("p", null, badge("quarantined"), ` for API ${one.api} on ${one.node}: ${quarantineReason(one)} It is tried again in ${duration(one.leftMs)}; until then its failures are of class crashed.`))),
     hung.map((one) => notice("bad", el("p", null, badge("hung"), ` for API ${one.api} on ${one.node}: ${one.count} ${one.count === 1 ? "execution runs" : "executions run"} on long past the deadline, the oldest for ${duration(one.oldestMs)}.`))),
     figures([
       ["Executions", seconds ? rate(executed(recent) / seconds) : "–", `${number(executed(since))} since the start`],
