@@ -49,7 +49,9 @@ def _shortcomings(status: RunStatus, now: datetime) -> Iterator[str]:
     apis = status["apis"]
     if down := sum(api["state"] != "deployed" for api in apis):
         yield f"{down} of {len(apis)} APIs not deployed"
-    if refused := len(status["refusedFiles"]):
+    if trouble := status.get("databaseTrouble"):
+        yield trouble
+    elif refused := len(status["refusedFiles"]):  # without a database, files wait for one
         yield f"{refused} API {'file' if refused == 1 else 'files'} refused"
     if failing := sum(one["failures"] > 0 for one in status.get("acme", [])):
         yield f"{failing} {'certificate' if failing == 1 else 'certificates'} not obtained or renewed"
