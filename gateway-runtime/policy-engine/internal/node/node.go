@@ -82,6 +82,7 @@ type Timing struct {
 	Resolve     time.Duration // for the names of an API's upstreams; 5 s
 	LastGood    time.Duration // for the last good version to be built, before what follows it is tried all the same; 60 s
 	Examine     time.Duration // between two looks at whether the policies of what runs are ready; 1 s
+	Replace     time.Duration // for the controller to send what takes the place of an API of the last good state that did not come up; 10 s
 	Watch       time.Duration // between two looks at the files of certificates and secrets; 1 s
 }
 
@@ -92,7 +93,7 @@ func (t Timing) withDefaults() Timing {
 	}{
 		{&t.Acknowledge, 10 * time.Second}, {&t.Probe, 3 * time.Second}, {&t.PerBundle, time.Millisecond},
 		{&t.Search, time.Minute}, {&t.Grace, 30 * time.Second}, {&t.Held, time.Minute}, {&t.Gather, time.Second},
-		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second}, {&t.LastGood, time.Minute}, {&t.Watch, certificates.DefaultPeriod},
+		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second}, {&t.LastGood, time.Minute}, {&t.Replace, 10 * time.Second}, {&t.Watch, certificates.DefaultPeriod},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard
@@ -118,6 +119,7 @@ type Node struct {
 	answered bool                         // whether those routes have challenges of ACME
 	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
 
+	unrestored   unrestored
 	listening    listening
 	certificates *certificates.Watcher // of the files of the Gateway
 	secrets      *secrets.Store
@@ -231,6 +233,7 @@ func (n *Node) Run(ctx context.Context) {
 		case <-readinessTicker.C:
 			n.checkReadiness()
 			n.expireLastGoodWaits(time.Now())
+			n.expireUnrestored(time.Now())
 			n.keepSecrets()
 			n.rotate(time.Now())
 		}
