@@ -167,6 +167,7 @@ class Faults:
             self.many_series,
             self.certificate_files,
             self.controller_away,
+            self.no_database,
         )
         for fault in faults:
             fault()
@@ -315,3 +316,16 @@ class Faults:
         eventually("it is started again and again", lambda: self.prometheus.query(again), FIRES_SECONDS)
         kept.rename(token)
         eventually("it is back", lambda: self.prometheus.query("min(gatewright_process_up) == 1"), 60)
+
+    def no_database(self) -> None:
+        """The controller starts again, and something else is in the place of its database."""
+        state = Path(self.gateway.status()["stateDir"])
+        kept = state / "kept"
+        kept.mkdir()
+        files = [file.rename(kept / file.name) for file in state.glob("controller.db*")]
+        (state / "controller.db").write_text("no database" * 100)
+        self.gateway.kill("controller")
+        self.fires("GatewrightControllerDatabase")
+        for file in files:
+            file.replace(state / file.name)
+        eventually("it is open", lambda: self.prometheus.query("min(gatewright_controller_database_open) == 1"), 60)
