@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from e2e.kit.answers import Answer
-from e2e.kit.certificates import authority
+from e2e.kit.certificates import DAY, authority
 from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.listening import free_port
@@ -70,7 +70,7 @@ class Watched:
 @contextmanager
 def gateway_with_tls(folder: Path, project: PolicyProject) -> Iterator[tuple[Gateway, str]]:
     """Listens with TLS too, with a certificate that ends within a day; and HOST:PORT of its admin listener."""
-    chain, key = authority(folder).signed(CERTIFICATE, "127.0.0.1")
+    chain, key = authority(folder).signed(CERTIFICATE, "127.0.0.1", lived=60 * DAY)
     https = {"name": "https", "port": free_port(), "protocol": "https", "tls": {"certificates": [CERTIFICATE]}}
     admin = free_port()
     with running(None, folder / "state", *project.arguments, *OPTIONS) as gateway:

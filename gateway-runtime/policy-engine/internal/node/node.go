@@ -139,11 +139,11 @@ type Node struct {
 	served         atomic.Int64                         // APIs, for Stats
 	pending        atomic.Int64                         // as these are
 	down           atomic.Int64
-	unrotated      atomic.Int64                         // APIs that cannot use a secret that has changed, for Stats
-	expiries       atomic.Pointer[map[string]time.Time] // of certificates, for Stats
-	troubles       atomic.Pointer[listeningTroubles]    // of the current Gateway, for Stats
-	notReadyReport atomic.Pointer[nodev1.Report]        // of notReady; nil: nothing is wrong
-	clustersInUse  atomic.Pointer[[]*xds.Bundle]        // for Clusters
+	unrotated      atomic.Int64                                     // APIs that cannot use a secret that has changed, for Stats
+	expiries       atomic.Pointer[map[string]certificates.Warnings] // of certificates, for Stats
+	troubles       atomic.Pointer[listeningTroubles]                // of the current Gateway, for Stats
+	notReadyReport atomic.Pointer[nodev1.Report]                    // of notReady; nil: nothing is wrong
+	clustersInUse  atomic.Pointer[[]*xds.Bundle]                    // for Clusters
 	stats          counters
 }
 
@@ -305,9 +305,9 @@ type Stats struct {
 	Rejected            uint64 `json:"rejected"`
 	StateErrors         uint64 `json:"stateErrors"` // writes to the state directory that failed
 
-	Gateway      GatewayStats         `json:"gateway"`
-	Certificates map[string]time.Time `json:"certificates"` // of the Gateway, those that could be read: when they end
-	Secrets      SecretStats          `json:"secrets"`
+	Gateway      GatewayStats                     `json:"gateway"`
+	Certificates map[string]certificates.Warnings `json:"certificates"` // of the Gateway, those that could be read: when they end
+	Secrets      SecretStats                      `json:"secrets"`
 }
 
 // SecretStats are how many secrets APIs name, and what of them cannot be used; what was built with them before goes on.

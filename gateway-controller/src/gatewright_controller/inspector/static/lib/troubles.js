@@ -17,7 +17,6 @@ import { href } from "./router.js";
 const KINDS = ["bad", "warn", "info"];
 const SILENT_MS = 5000;
 const DAY = 86_400_000;
-const SOON_DAYS = 14;
 const FULL = 0.8;
 
 /**
@@ -127,12 +126,34 @@ function ofCertificateFiles({ node }, on) {
 
 /** @param {any} stats @param {string} on @param {number} now @returns {Trouble[]} */
 function ofCertificates({ node }, on, now) {
-  return Object.entries(node.certificates ?? {}).flatMap(([name, ends]) => {
-    const days = (new Date(/** @type {string} */ (ends)).getTime() - now) / DAY;
-    if (days < 0) return [bad(`Certificate ${name} has expired${on}`, "Clients refuse to connect.", "Put a new one into its file; the node takes it at once.")];
-    if (days < SOON_DAYS) return [warn(`Certificate ${name} ends in ${Math.floor(days)} days${on}`, "After that clients refuse to connect.", "Renew it; the node takes the new file at once.")];
-    return [];
+  return Object.entries(node.certificates ?? {}).flatMap(([name, certificate]) => {
+    const { renewed } = certificate;
+    switch (stageOf(certificate, now)) {
+      case "expired":
+        return [bad(`Certificate ${name} has expired${on}`, "Clients refuse to connect.", renewed ? NOT_RENEWED : "Put a new one into its file; the node takes it at once.")];
+      case "soon":
+        return [warn(`Certificate ${name} ends in ${left(certificate.ends, now)}${on}`, "After that clients refuse to connect.", renewed ? NOT_RENEWED : "Renew it; the node takes the new file at once.")];
+      default:
+        return [];
+    }
   });
+}
+
+const NOT_RENEWED = "The gateway renews it by ACME and has not yet: `gatewright status` says why, and when it tries again.";
+
+/**
+ * By what the engine says of a certificate.
+ * @param {{ends: string, soon: string}} certificate @param {number} now @returns {"" | "soon" | "expired"}
+ */
+export function stageOf({ ends, soon }, now) {
+  if (now >= new Date(ends).getTime()) return "expired";
+  return now >= new Date(soon).getTime() ? "soon" : "";
+}
+
+/** @param {string} ends @param {number} now @returns {string} `5 days`, `7 h 30 min` */
+export function left(ends, now) {
+  const ms = new Date(ends).getTime() - now;
+  return ms < 2 * DAY ? duration(ms) : `${Math.floor(ms / DAY)} days`;
 }
 
 /** @param {import("./metrics.js").Metrics} metrics @param {Record<string, string>} failing reasons by source @param {string} on @returns {Trouble[]} */
