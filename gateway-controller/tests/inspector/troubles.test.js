@@ -41,7 +41,7 @@ function well() {
 
 /** @param {ReturnType<typeof well>} told @param {any[]} [apis] */
 function found({ gateway, stats, metrics, problem }, apis = []) {
-  return troubles(apis, [{ node: { id: "n1", gateway }, stats, metrics: parse(metrics), problem }], NOW);
+  return troubles(apis, [{ node: { id: "n1", gateway }, stats, metrics: parse(metrics), problem }], new Map(), NOW);
 }
 
 /** @param {string} from @param {string} to */
@@ -146,5 +146,5 @@ test("the worst stands first, and APIs before nodes", () => {
 });
 
 test("a controller without nodes says so", () => {
-  assert.deepEqual(troubles([], [], NOW).map(({ title, kind }) => [title, kind]), [["No node is connected", "bad"]]);
+  assert.deepEqual(troubles([], [], new Map(), NOW).map(({ title, kind }) => [title, kind]), [["No node is connected", "bad"]]);
 });

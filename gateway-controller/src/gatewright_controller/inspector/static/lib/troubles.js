@@ -22,11 +22,12 @@ const FULL = 0.8;
 /**
  * @param {any[]} apis as /v1/apis has them
  * @param {Told[]} told
+ * @param {Map<string, string>} [notes] of upstreams, by API
  * @param {number} [now] ms since 1970
  * @returns {Trouble[]} the worst first
  */
-export function troubles(apis, told, now = Date.now()) {
-  const found = [...ofApis(apis), ...(told.length ? told.flatMap((one) => ofNode(one, now)) : [NO_NODE])];
+export function troubles(apis, told, notes = new Map(), now = Date.now()) {
+  const found = [...ofApis(apis), ...ofUpstreams(apis, notes), ...(told.length ? told.flatMap((one) => ofNode(one, now)) : [NO_NODE])];
   return found.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
 }
 
@@ -45,6 +46,18 @@ function ofApis(apis) {
       ? bad(`API ${metadata.name} is rejected`, `Its newest version is not served: ${why}.`, "Change the API, or build in what it needs. Its last good version goes on, if there is one.", to)
       : warn(`API ${metadata.name} is pending`, `Its newest version is not served yet: ${why}.`, "Nodes try again by themselves.", to);
   });
+}
+
+/** @param {any[]} apis @param {Map<string, string>} notes @returns {Trouble[]} */
+function ofUpstreams(apis, notes) {
+  return apis.filter(({ metadata, status }) => status.state === "deployed" && notes.has(metadata.name)).map(({ metadata }) =>
+    warn(`The upstream of API ${metadata.name} shows trouble`, `${sentence(/** @type {string} */ (notes.get(metadata.name)))}.`, "Clients get 503 while none of its targets is left. See whether the upstream runs, and whether the node reaches it.", href(["apis", metadata.name])),
+  );
+}
+
+/** @param {string} text */
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** @param {Told} told @param {number} now @returns {Trouble[]} */
