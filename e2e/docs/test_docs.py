@@ -468,3 +468,18 @@ def test_variables_that_are_read_are_listed() -> None:
     read = {name for source in sources for name in re.findall(r'"(GATEWRIGHT_[A-Z_]*[A-Z])"', source)}
     assert len(read) >= 8
     assert {name for name in read if f"`{name}`" not in text} == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "heading"),
+    [
+        ("unit test", "docs/how-to/policy-tests.md", "Unit tests of a policy"),
+        ("secretRef", "docs/how-to/secrets.md", "Secrets: secretRef"),
+        ("rate limit per customer", "docs/how-to/what-policies-do.md", "A rate limit per customer"),
+        ("graphql", "docs/how-to/what-policies-do.md", "GraphQL"),
+    ],
+)
+def test_what_people_search_for_has_a_heading(words: str, name: str, heading: str) -> None:
+    """The site's search wants all words in one section, and ranks those first that have them in their heading."""
+    assert re.search(rf"^#+ {heading}$", page(name), re.MULTILINE)
+    assert all(word.lower() in heading.lower() for word in words.split())
