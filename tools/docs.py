@@ -9,23 +9,20 @@ a page that no menu has.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 import shutil
 import subprocess
-import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import policy_pages
 import reference
+from own_environment import install
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "docs"
 PAGES, SITE = BUILD / "pages", BUILD / "site"
-HOME = ROOT / ".tools" / "docs"
-REQUIREMENTS = ROOT / "requirements" / "docs.txt"
 FROM_ROOT = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "changes/README.md")
 FOLDERS = ("docs", "bench")
 LISTED = re.compile(
@@ -40,24 +37,13 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help="show it until it is interrupted")
     parser.add_argument("--port", type=int, default=8000, help="where to show it (default: 8000; 0: a free one)")
     options = parser.parse_args()
-    install()
+    home = install("docs")
     lay_out()
     check_menu()
-    build()
+    build(home)
     print(SITE / "index.html")
     if options.serve:
         serve(options.port)
-
-
-def install() -> None:
-    """Once, and again when the requirements have changed."""
-    stamp, digest = HOME / ".ready", hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
-    if stamp.exists() and stamp.read_text() == digest:
-        return
-    run("uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(HOME))
-    python = str(HOME / "bin" / "python")
-    run("uv", "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", str(REQUIREMENTS))
-    stamp.write_text(digest)
 
 
 def lay_out() -> None:
@@ -103,9 +89,9 @@ def check_menu() -> None:
         raise SystemExit(f"docs: expected each page in the menu, nav in mkdocs.yml; not there: {', '.join(missing)}")
 
 
-def build() -> None:
+def build(home: Path) -> None:
     shutil.rmtree(SITE, ignore_errors=True)
-    run(str(HOME / "bin" / "zensical"), "build", "--strict", "--clean")
+    run(str(home / "bin" / "zensical"), "build", "--strict", "--clean")
 
 
 def serve(port: int) -> None:

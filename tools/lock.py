@@ -28,6 +28,7 @@ def main() -> None:
     compile_requirements("requirements/go")
     compile_requirements("requirements/node")
     compile_requirements("requirements/docs")
+    compile_requirements("requirements/postgresql")
     for listed in sorted((ROOT / "bench" / "requirements").glob("*.in")):
         compile_requirements(str(listed.with_suffix("").relative_to(ROOT)))
 

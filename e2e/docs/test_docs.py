@@ -66,15 +66,21 @@ def quota(folder: Path, policy: str) -> Path:
 
 
 def streams(folder: Path, definition: str) -> None:
-    """The policy of docs/how-to/policies.md that streams."""
+    """The policy of docs/how-to/policy-streams.md."""
     folder.mkdir(parents=True)
     (folder / "policy-definition.yaml").write_text(definition)
     (folder / "policy.py").write_text(python_with("CARD ="))
 
 
 def python_with(word: str) -> str:
-    """The first block of docs/how-to/policies.md that has it."""
-    return next(block for block in blocks(page("docs/how-to/policies.md"), "python") if word in block)
+    """The first block of the pages about policies that has it."""
+    return next(block for block in blocks(of_policies(), "python") if word in block)
+
+
+def of_policies() -> str:
+    """The page about policies, and those behind it."""
+    behind = ("contract", "life", "streams", "tests")
+    return "\n".join(page(f"docs/how-to/{name}.md") for name in ("policies", *(f"policy-{each}" for each in behind)))
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +88,8 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway built from docs/how-to/policies.md's build.yaml, README's policy in it, and what its APIs attach."""
     place = tmp_path_factory.mktemp("documented")
     quota(place / "policies" / "quota", blocks(page("README.md"), "python")[0])
-    shown = blocks(page("docs/how-to/policies.md"), "yaml")
-    manifest: Json = yaml.safe_load(shown[2])
-    streams(place / "policies" / "mask_cards", shown[1])
+    manifest: Json = yaml.safe_load(blocks(page("docs/how-to/policies.md"), "yaml")[1])
+    streams(place / "policies" / "mask_cards", blocks(page("docs/how-to/policy-streams.md"), "yaml")[0])
     manifest["policies"].append({"name": "mask-cards", "filePath": "policies/mask_cards"})
     manifest["policies"].append({"name": "log-message", "filePath": str(ROOT / "policies" / "log-message")})
     sample = str(ROOT / "sample-policies" / "add-python-header")
@@ -113,7 +118,7 @@ def publish(gateway: Gateway, definition: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-@pytest.mark.parametrize(("name", "number"), [("docs/how-to/policies.md", 3), ("docs/how-to/apis.md", 0)])
+@pytest.mark.parametrize(("name", "number"), [("docs/how-to/policies.md", 2), ("docs/how-to/apis.md", 0)])
 def test_the_apis_that_are_shown_run_as_they_stand(
     documented: Gateway, upstream: Upstream, name: str, number: int
 ) -> None:
@@ -179,7 +184,7 @@ def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: P
 
 
 def test_all_that_a_context_has_is_listed() -> None:
-    text = page("docs/how-to/policies.md")
+    text = of_policies()
     listed = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
     for context in (RequestContext, ResponseContext):
         assert {name for name in vars(context) if not name.startswith("_")} <= listed
@@ -463,3 +468,18 @@ def test_variables_that_are_read_are_listed() -> None:
     read = {name for source in sources for name in re.findall(r'"(GATEWRIGHT_[A-Z_]*[A-Z])"', source)}
     assert len(read) >= 8
     assert {name for name in read if f"`{name}`" not in text} == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "heading"),
+    [
+        ("unit test", "docs/how-to/policy-tests.md", "Unit tests of a policy"),
+        ("secretRef", "docs/how-to/secrets.md", "Secrets: secretRef"),
+        ("rate limit per customer", "docs/how-to/what-policies-do.md", "A rate limit per customer"),
+        ("graphql", "docs/how-to/what-policies-do.md", "GraphQL"),
+    ],
+)
+def test_what_people_search_for_has_a_heading(words: str, name: str, heading: str) -> None:
+    """The site's search wants all words in one section, and ranks those first that have them in their heading."""
+    assert re.search(rf"^#+ {heading}$", page(name), re.MULTILINE)
+    assert all(word.lower() in heading.lower() for word in words.split())

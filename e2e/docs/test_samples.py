@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import asyncpg
 import httpx
 import jwt
 import pytest
@@ -16,7 +21,9 @@ from gatewright.streams import SseParser
 from jwt.algorithms import OKPAlgorithm
 
 from e2e.kit import model_events
-from e2e.kit.gateway import Gateway, Json, api, attach, fresh, running
+from e2e.kit.counterparts import postgresql
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.markdown import blocks, page
 from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Recorded, Reply, Upstream
@@ -41,15 +48,30 @@ def plan_service() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory, plan_service: Upstream) -> Iterator[Gateway]:
+def database() -> Iterator[postgresql.Server]:
+    with postgresql.server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def samples(
+    tmp_path_factory: pytest.TempPathFactory, plan_service: Upstream, database: postgresql.Server
+) -> Iterator[Gateway]:
     """A gateway with all of sample-policies/build.yaml."""
     output = ROOT / "build" / "samples"
     manifest = ROOT / "sample-policies" / "build.yaml"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
     secrets = tmp_path_factory.mktemp("secrets")
     (secrets / "plans-token").write_text(f"{PLANS_TOKEN}\n")
+    (secrets / "database-password").write_text(postgresql.PASSWORD)
     with pytest.MonkeyPatch.context() as patch:
-        operator = {"tenant-plan": {"url": plan_service.url, "token": {"secretRef": "plans-token"}}}
+        operator = {
+            "tenant-plan": {"url": plan_service.url, "token": {"secretRef": "plans-token"}},
+            "postgresql-lookup": {
+                "host": "127.0.0.1", "port": database.port, "database": postgresql.DATABASE, "user": postgresql.USER,
+                "password": {"secretRef": "database-password"},
+            },
+        }  # fmt: skip
         patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps(operator))
         with running(output, tmp_path_factory.mktemp("samples"), "--secrets", str(secrets)) as gateway:
             yield gateway
@@ -243,3 +265,67 @@ def test_who_is_refused_hears_so_while_it_still_sends(samples: Gateway, upstream
         client.sendall(b"POST /early/x HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nno picture at all")
         assert client.recv(1 << 16).startswith(b"HTTP/1.1 415 ")
     assert upstream.received == []
+
+
+# ---------------------------------------------------------------- postgresql-lookup, sqlite-lookup
+
+
+def test_what_the_page_shows_is_the_samples() -> None:
+    samples = ("postgresql-lookup", "sqlite-lookup")
+    for shown, sample in zip(blocks(page("docs/how-to/policy-databases.md"), "python"), samples, strict=True):
+        assert shown in (ROOT / "sample-policies" / sample / "policy.py").read_text()
+
+
+async def plans_of(port: int) -> None:
+    """A table with one tenant, of whom no other is made by what a client sends."""
+    where = {"host": "127.0.0.1", "port": port, "database": postgresql.DATABASE}
+    connection = await asyncpg.connect(user=postgresql.USER, password=postgresql.PASSWORD, **where)
+    await connection.execute("CREATE TABLE IF NOT EXISTS plans (tenant text PRIMARY KEY, plan text NOT NULL)")
+    await connection.execute("INSERT INTO plans VALUES ('blue', 'gold') ON CONFLICT DO NOTHING")
+    await connection.close()
+
+
+def test_a_plan_is_looked_up_in_postgresql_and_its_absence_is_a_503(
+    samples: Gateway, database: postgresql.Server, upstream: Upstream
+) -> None:
+    asyncio.run(plans_of(database.port))
+    samples.deploy(api("database", upstream.url, [attach("postgresql-lookup")]))
+
+    def status(tenant: str) -> int:
+        answer = httpx.get(f"{samples.url}/database/x", headers={"x-tenant": tenant}, timeout=30)
+        assert answer.status_code != 503 or answer.headers["retry-after"] == "5"
+        return answer.status_code
+
+    assert status("blue") == 200
+    assert upstream.received[-1].value("x-plan") == "gold"
+    assert [status(tenant) for tenant in ("green", "' OR '1'='1")] == [403, 403]
+    database.stop()
+    assert status("blue") == 503
+    database.start()
+    eventually("it is asked again", lambda: status("blue") == 200)
+
+
+def test_a_plan_is_looked_up_in_a_file_of_sqlites(tmp_path: Path, upstream: Upstream) -> None:
+    """The sample, made for this test's folder, as whoever copies it makes it for theirs."""
+    folder, copied = tmp_path / "plans", tmp_path / "policies" / "sqlite_lookup"
+    folder.mkdir()
+    shutil.copytree(ROOT / "sample-policies" / "sqlite-lookup", copied)
+    for name in ("policy-definition.yaml", "policy.py"):
+        text = (copied / name).read_text()
+        assert "/etc/gatewright/plans" in text
+        (copied / name).write_text(text.replace("/etc/gatewright/plans", str(folder)))
+    with sqlite3.connect(folder / "plans.db") as connection:
+        connection.execute("CREATE TABLE plans (tenant TEXT PRIMARY KEY, plan TEXT NOT NULL)")
+        connection.execute("INSERT INTO plans VALUES ('blue', 'gold')")
+    connection.close()
+    manifest = tmp_path / "build.yaml"
+    manifest.write_text("version: v1\npolicies: [{name: sqlite-lookup, filePath: policies/sqlite_lookup}]\n")
+    arguments = ("--manifest", str(manifest), "--output", str(tmp_path / "build"))
+    with running(None, tmp_path / "state", *arguments) as gateway:
+        gateway.deploy(api("file", upstream.url, [attach("sqlite-lookup")]))
+        answers = {
+            tenant: httpx.get(f"{gateway.url}/file/x", headers={"x-tenant": tenant}).status_code
+            for tenant in ("blue", "green")
+        }
+        assert answers == {"blue": 200, "green": 403}
+        assert upstream.received[-1].value("x-plan") == "gold"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,25 +9,20 @@ from pathlib import Path
 from e2e.faults.contract import Fault
 from e2e.faults.environment import PYTHON_POLICY, LoadedEnvironment, now
 from e2e.faults.row import Row
+from e2e.kit.full_disk import fill as fill_disk
+from e2e.kit.full_disk import skip_reason, small_disk
 from e2e.kit.gateway import Json, api, eventually
 from e2e.kit.load import pause
 
 RETRY_SECONDS = 45.0  # the node tries every 30 s
 
 
-def skip_reason() -> str | None:
-    return None if os.geteuid() == 0 else "a full disk is a tiny tmpfs, and to mount one takes root"
-
-
 @contextmanager
 def full_disk(folder: Path) -> Iterator[None]:
     """A file system of one page over the folder, with a file that fills it."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "full", str(folder)], check=True)
-    try:
-        (folder / "filler").write_bytes(bytes(4096))
+    with small_disk(folder, 1):
+        fill_disk(folder)
         yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def refuse(environment: LoadedEnvironment, name: str) -> None:

@@ -70,7 +70,7 @@ def documents(stats: Json, text: str) -> dict[str, str]:
 
 def well() -> dict[str, str]:
     stats = copy.deepcopy(STATS)
-    stats["node"]["certificates"] = {"web": _in_days(200)}
+    stats["node"]["certificates"] = {"web": _ending(200, 170)}
     return documents(stats, metrics())
 
 
@@ -78,7 +78,12 @@ def unwell() -> dict[str, str]:
     """All that a node tells of what is wrong, at once."""
     stats = copy.deepcopy(STATS)
     stats["xds"]["envoyConnected"] = False
-    stats["node"] |= {"unserved": 1, "stateErrors": 2, "certificates": {"web": _in_days(-1), "partners": _in_days(5.5)}}
+    certificates = {"web": _ending(-1, -30), "partners": _ending(5.5, -1)}
+    stats["node"] |= {
+        "unserved": 1,
+        "stateErrors": 2,
+        "certificates": certificates,
+    }
     stats["bodies"]["heldBytes"] = 130000000
     hung = {"policy": "sleep:v1.0.0", "api": "slow", "instance": "0" * 32, "count": 3, "oldestMs": 61000}
     first = EXECUTOR | {"workersBusy": 32, "workersHung": 3, "queued": 9, "hung": [hung | {"blocksInstance": True}]}
@@ -112,6 +117,11 @@ UNWELL = [
     "python-executor was restarted 4 times on pretended",
 ]
 """What pages say of `unwell`, the worst first."""
+
+
+def _ending(days: float, soon: float) -> Json:
+    """A certificate that ends in so many days, and is warned of in so many."""
+    return {"ends": _in_days(days), "soon": _in_days(soon), "urgent": _in_days(days), "last": _in_days(days)}
 
 
 def _in_days(days: float) -> str:

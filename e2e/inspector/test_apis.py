@@ -14,6 +14,7 @@ from e2e.inspector.chromium import Faults
 from e2e.inspector.pages import definitions_of, show
 from e2e.inspector.sample import sample_apis
 from e2e.inspector.screenshots import Screenshots
+from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, Json, api, attach
 from e2e.kit.upstream import Upstream
 
@@ -164,6 +165,22 @@ def test_what_a_node_says_of_an_api_is_shown(page: Page, gateway: Gateway, added
             for name in added:
                 client.delete(f"/v1/apis/{name}", params={"wait": "15"})
             assert client.post("/v1/policies/reload").is_success
+
+
+def test_an_api_whose_upstream_is_away_says_so_on_each_page(page: Page, gateway: Gateway) -> None:
+    with closed_port() as port:
+        gateway.deploy(api("dead", f"http://127.0.0.1:{port}"))
+        assert httpx.get(f"{gateway.url}/dead/x", timeout=30).status_code == 503
+        said = re.compile("connections? to its upstream failed, none is open")
+        show(page, "#/apis")
+        line = page.get_by_role("row").filter(has=page.get_by_role("link", name="dead", exact=True))
+        expect(line).to_contain_text(said, timeout=30_000)
+        expect(line.locator(".badge.warn")).to_have_text("deployed")
+        show(page, "#/apis/dead")
+        expect(page.locator("main")).to_contain_text(said)
+        show(page, "#/")
+        expect(page.locator(".troubles")).to_contain_text("The upstream of API dead shows trouble")
+    gateway.remove("dead")
 
 
 def test_an_api_is_deleted_by_who_writes_its_name(

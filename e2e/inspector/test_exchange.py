@@ -200,6 +200,27 @@ def test_an_answer_of_a_policys_is_all_its_own(page: Page, gateway: Gateway) -> 
     response = tab(page, "Response")
     expect(response.locator("tr.touched").first).to_contain_text("changed by python-deny:v1.0.0")
     expect(tab(page, "As forwarded")).to_contain_text("It did not go on to the upstream.")
+    expect(page.get_by_role("tab", name="Upstream's response")).to_have_count(0)
+
+
+def test_what_the_client_did_not_send_stands_apart(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+    """And a form that is none is taken out with a reason; what can be tried on the exchange is said."""
+    gateway.deploy(api("formless", upstream.url, [attach("rewrite-json", {"field": "seen", "value": True})]))
+    with keeping(gateway, "formless") as client:
+        headers = {"content-type": "application/x-www-form-urlencoded", "x-tenant": "blue"}
+        client.post("/formless/items", content=b'{"token": "x"}', headers=headers)
+        explain(page, last_id(gateway, "formless"))
+    sent = tab(page, "Request as sent")
+    names = sent.get_by_role("region", name="Headers").locator("tbody th").all_inner_texts()
+    assert "x-tenant" in names
+    assert not {"x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address"} & set(names)
+    expect(sent.get_by_role("region", name="Written by the gateway")).to_contain_text("x-request-id")
+    expect(sent).to_contain_text("its content-type says that it is a form")
+    page.get_by_text("Try a change of a policy on it").click()
+    expect(page.get_by_role("region", name="Command to replay")).to_contain_text("gatewright replay 2")
+    expect(page.get_by_role("link", name="exchanges where a shadow differs")).to_be_visible()
+    axe(page)
+    gateway.remove("formless")
 
 
 def test_a_body_is_shown_as_a_diff_of_lines(page: Page, gateway: Gateway, upstream: Upstream) -> None:

@@ -153,9 +153,11 @@ def test_what_is_wrong_stands_at_its_field(page: Page, gateway: Gateway, faults:
     faults.allow("status of 400")
     watch(page)
     api_field, status = page.get_by_label("API", exact=True), page.get_by_label("Status", exact=True)
+    before = [each.bounding_box() for each in (api_field, status)]
     api_field.fill("order")
     page.keyboard.press("Enter")
     expect(api_field).to_have_attribute("aria-invalid", "true")
+    assert [each.bounding_box() for each in (api_field, status)] == before, "what is wrong pushes nothing"
     expect(api_field).to_have_accessible_description(re.compile("expected one of .*orders.*got 'order'"))
     status.fill("6xx")
     page.keyboard.press("Enter")
@@ -168,6 +170,19 @@ def test_what_is_wrong_stands_at_its_field(page: Page, gateway: Gateway, faults:
     expect(api_field).not_to_have_attribute("aria-invalid", "true")
     get(gateway, "/orders/items")
     passed(page, 1)
+
+
+def test_filters_are_folded_on_a_narrow_page_until_they_say_something(narrow: Page) -> None:
+    show(narrow, "#/exchanges")
+    expect(narrow.get_by_label("API", exact=True)).to_be_hidden()
+    list_top = narrow.locator(".exchanges").bounding_box()
+    assert list_top is not None
+    assert list_top["y"] < 640, "the list begins on the first screen"
+    narrow.locator("summary", has_text="Filters").first.click()
+    expect(narrow.get_by_label("API", exact=True)).to_be_visible()
+    show(narrow, "#/exchanges?api=orders")
+    expect(narrow.get_by_label("API", exact=True)).to_have_value("orders")
+    expect(narrow.get_by_label("API", exact=True)).to_be_visible()
 
 
 def test_paused_rows_stand_still_and_what_passes_is_counted(page: Page, gateway: Gateway) -> None:

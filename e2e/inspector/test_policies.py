@@ -80,6 +80,16 @@ def test_the_list_is_what_the_build_has_and_what_apis_attach(page: Page, gateway
     expect(page).to_have_url(re.compile("#/policies/sleep/v1.0.0$"))
 
 
+def test_long_descriptions_are_cut_to_two_lines(narrow: Page) -> None:
+    show(narrow, "#/policies")
+    expect(narrow.locator(".clamped").first).to_be_visible()
+    heights = narrow.locator(".clamped").evaluate_all(
+        "(all) => all.map((each) => each.clientHeight / parseFloat(getComputedStyle(each).lineHeight))"
+    )
+    assert heights
+    assert max(heights) < 2.1
+
+
 def test_figures_are_those_of_the_gateway(page: Page, gateway: Gateway) -> None:
     """Counts exactly; quantiles in the same bucket."""
     for _ in range(5):

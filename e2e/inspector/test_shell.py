@@ -58,6 +58,8 @@ def test_who_is_not_signed_in_is_asked_for_the_token(
     page.goto("/")
     expect(dialog(page)).to_be_visible()
     expect(page.get_by_label("Management token")).to_be_focused()
+    expect(page.locator("main .notice")).to_have_count(0)
+    expect(page.locator("main")).to_have_text("Nobody is signed in.")
     axe(page)
     fill_in(page, "clé")
     expect(dialog(page).get_by_role("alert")).to_contain_text("printable ASCII")

@@ -39,11 +39,14 @@ class Authority:
         """For what it signs: strict clients ask for it (RFC 5280, 4.2.1.1)."""
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
 
-    def signed(self, name: str, *hosts: str, kind: Literal["ec", "rsa"] = "ec") -> tuple[Path, Path]:
-        """The files of a certificate for these host names and addresses, and of its key."""
+    def signed(
+        self, name: str, *hosts: str, kind: Literal["ec", "rsa"] = "ec", lived: datetime.timedelta = DAY
+    ) -> tuple[Path, Path]:
+        """The files of a certificate for these host names and addresses, and of its key. It ends in a day. lived: since
+        when it is valid."""
         key = rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
         alternatives = x509.SubjectAlternativeName([_general(host) for host in hosts])
-        built = _builder(name, self.certificate.subject, key.public_key())
+        built = _builder(name, self.certificate.subject, key.public_key(), lived)
         built = built.add_extension(alternatives, critical=False).add_extension(self.key_identifier, critical=False)
         certificate = built.sign(self.key, hashes.SHA256())
         chain, key_file = self.folder / f"{name}.pem", self.folder / f"{name}.key"
@@ -81,7 +84,7 @@ def authority(folder: Path, name: str = "authority") -> Authority:
     return made
 
 
-def _builder(name: str, issuer: x509.Name, key: PublicKey) -> x509.CertificateBuilder:
+def _builder(name: str, issuer: x509.Name, key: PublicKey, lived: datetime.timedelta = DAY) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -89,7 +92,7 @@ def _builder(name: str, issuer: x509.Name, key: PublicKey) -> x509.CertificateBu
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - DAY)
+        .not_valid_before(now - lived)
         .not_valid_after(now + DAY)
     )
 

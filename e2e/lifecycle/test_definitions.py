@@ -135,6 +135,8 @@ def test_versions_move_over_a_restart_and_what_cannot_says_why(
         eventually("it serves", lambda: httpx.get(f"{second.url}/says/x").status_code == 200)
         assert word(second) == "patched"
         assert [one["version"] for one in status(second)["policies"]] == ["v1.0.1"]
+        assert second.logged(message="an API of the last good state waits for the controller", api="says")
+        assert not second.logged(level="error", api="says"), "it was served a moment later"
         answer = httpx.get(f"{second.url}/exact/x")
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert status(second, "exact")["state"] == "rejected"

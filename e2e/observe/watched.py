@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from e2e.kit.answers import Answer
-from e2e.kit.certificates import authority
+from e2e.kit.certificates import DAY, authority
 from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.listening import free_port
@@ -70,7 +70,7 @@ class Watched:
 @contextmanager
 def gateway_with_tls(folder: Path, project: PolicyProject) -> Iterator[tuple[Gateway, str]]:
     """Listens with TLS too, with a certificate that ends within a day; and HOST:PORT of its admin listener."""
-    chain, key = authority(folder).signed(CERTIFICATE, "127.0.0.1")
+    chain, key = authority(folder).signed(CERTIFICATE, "127.0.0.1", lived=60 * DAY)
     https = {"name": "https", "port": free_port(), "protocol": "https", "tls": {"certificates": [CERTIFICATE]}}
     admin = free_port()
     with running(None, folder / "state", *project.arguments, *OPTIONS) as gateway:
@@ -167,6 +167,7 @@ class Faults:
             self.many_series,
             self.certificate_files,
             self.controller_away,
+            self.no_database,
         )
         for fault in faults:
             fault()
@@ -315,3 +316,16 @@ class Faults:
         eventually("it is started again and again", lambda: self.prometheus.query(again), FIRES_SECONDS)
         kept.rename(token)
         eventually("it is back", lambda: self.prometheus.query("min(gatewright_process_up) == 1"), 60)
+
+    def no_database(self) -> None:
+        """The controller starts again, and something else is in the place of its database."""
+        state = Path(self.gateway.status()["stateDir"])
+        kept = state / "kept"
+        kept.mkdir()
+        files = [file.rename(kept / file.name) for file in state.glob("controller.db*")]
+        (state / "controller.db").write_text("no database" * 100)
+        self.gateway.kill("controller")
+        self.fires("GatewrightControllerDatabase")
+        for file in files:
+            file.replace(state / file.name)
+        eventually("it is open", lambda: self.prometheus.query("min(gatewright_controller_database_open) == 1"), 60)

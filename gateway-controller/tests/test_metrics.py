@@ -45,11 +45,16 @@ async def test_apis_and_nodes_are_counted(
     assert before["gatewright_controller_apis", "deployed"] == before["gatewright_controller_apis", "pending"] == 0
     assert before["gatewright_controller_nodes",] == 0
     assert before["gatewright_build_info", "controller", "0.1.0"] == 1
+    assert before["gatewright_controller_database_open",] == 1
     assert (await client.post("/v1/apis", json=orders)).status_code == 201
     controller.deployment.nodes["n"] = Node("n", "", {}, {}, {})
     after = await scraped(client)
     assert after["gatewright_controller_apis", "rejected"] == 1, "the node has none of its policies"
     assert after["gatewright_controller_nodes",] == 1
+
+
+def test_a_controller_without_its_database_says_so() -> None:
+    assert samples(Metrics(database_open=False).text().decode())["gatewright_controller_database_open",] == 0
 
 
 def test_a_wheel_has_no_distribution_of_the_controllers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -57,6 +58,14 @@ class Process:
         line = self._ready.get(timeout=30)
         assert line, self.lines
         return f"http://{line['listen']}"
+
+    def wait_for(self, words: str) -> None:
+        """Until a line has them."""
+        end = time.monotonic() + 30
+        while words not in self.told():
+            assert time.monotonic() < end, self.lines
+            assert self.process.poll() is None, self.lines
+            time.sleep(0.01)
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """The exit status."""
@@ -286,6 +295,62 @@ def test_what_an_operator_must_mend_is_said_in_one_line(start: Start, more: list
     assert controller.wait() == 1
     assert sentence in controller.told()
     assert all(line["level"] == "error" and "error" not in line for line in controller.lines)
+
+
+DAMAGED = "controller.db is damaged: file is not a database"
+NO_ROOM = "the disk is full"
+
+
+@pytest.mark.parametrize(("within", "sentence"), [([], DAMAGED), (["prlimit", "--fsize=4096"], NO_ROOM)])
+def test_a_controller_without_a_database_ends_where_no_node_serves(
+    arguments: list[str], tmp_path: Path, within: list[str], sentence: str
+) -> None:
+    if not within:
+        (tmp_path / "controller.db").write_text("no database" * 100)
+    controller = Process(*arguments, "--last-good", str(tmp_path / "last-good"), within=within)
+    assert controller.wait() == 1
+    (line,) = controller.lines
+    assert str(line["message"]).startswith("the controller cannot open its database: ")
+    assert sentence in str(line["message"])
+
+
+def test_a_controller_whose_node_serves_says_why_it_has_no_database_and_opens_it_later(
+    start: Start, tmp_path: Path, orders: JsonObject
+) -> None:
+    (tmp_path / "last-good").touch()
+    database = tmp_path / "controller.db"
+    database.write_text("no database" * 100)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    asked = "--listen", f"127.0.0.1:{port}", "--last-good", str(tmp_path / "last-good")
+    controller = start(*asked, GATEWRIGHT_CONTROLLER_TOKEN="s3cret")  # noqa: S106
+    transport = httpx.HTTPTransport(retries=10)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport, timeout=30) as client:
+        health = client.get("/healthz")
+        assert health.status_code == 200
+        assert health.json()["status"] == "no database"
+        assert client.get("/").status_code == 200, "the Inspector's page"
+        assert client.get("/v1/apis").status_code == 401
+        client.headers["authorization"] = "Bearer s3cret"
+        answer = client.post("/v1/apis", json=orders)
+        assert answer.status_code == 503
+        assert answer.json()["type"] == "urn:gatewright:problem:no-database"
+        assert DAMAGED in answer.json()["detail"]
+        database.unlink()
+        assert controller.url() == f"http://127.0.0.1:{port}"
+        assert client.get("/v1/apis").json() == {"apis": []}
+    assert controller.end() == 0
+    assert "the database can be opened again" in controller.told()
+
+
+def test_a_controller_that_waits_for_its_database_ends_when_it_is_told_to(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "last-good").touch()
+    (tmp_path / "controller.db").write_text("no database" * 100)
+    controller = start("--last-good", str(tmp_path / "last-good"))
+    controller.wait_for("cannot open its database")
+    assert controller.end() == 0
+    assert "ready" not in controller.told()
 
 
 def test_with_a_token_it_may_listen_everywhere_and_asks_for_it(start: Start) -> None:

@@ -11,6 +11,7 @@ from gatewright_controller.model import Api, from_document, to_document
 from gatewright_controller.store import (
     ApiExistsError,
     ContextTakenError,
+    NoDatabaseError,
     NoSuchApiError,
     SqliteStore,
     StorageError,
@@ -184,10 +185,31 @@ def test_a_database_of_a_newer_controller_is_left_alone(path: Path) -> None:
         SqliteStore(str(path))
 
 
-def test_what_is_no_database_is_named(tmp_path: Path) -> None:
+def test_what_is_no_database_is_named_with_its_cure(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database" * 100)
-    with pytest.raises(StoreError, match="text"):
+    with pytest.raises(NoDatabaseError) as caught:
         SqliteStore(str(tmp_path / "text"))
+    assert str(caught.value).startswith(
+        f"the controller cannot open its database: {tmp_path}/text is damaged: file is not a database; put a backup in "
+    )
+
+
+def test_a_database_with_a_page_of_something_else_is_damaged(store: Store, path: Path) -> None:
+    fill(store)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek(3 * 4096)
+        file.write(b"\xff" * 4096)
+    with pytest.raises(NoDatabaseError, match="is damaged: "):
+        SqliteStore(str(path))
+
+
+def test_a_database_below_a_file_has_the_systems_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NoDatabaseError, match=r"cannot open its database: .*: (Not a directory|File exists)"):
+        SqliteStore(str(tmp_path / "file" / "controller.db"))
 
 
 @pytest.mark.parametrize("url", ["", "sqlite:", "postgres://x", "/var/x.db"])

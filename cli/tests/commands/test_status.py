@@ -64,6 +64,7 @@ def obtained(failures: int = 0) -> dict[str, Any]:
     }
 
 
+NO_DATABASE = "the controller cannot open its database: the disk is full (controller.db: disk I/O error)"
 QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "deaths": 3, "leftMs": 9600}
 
 
@@ -77,6 +78,18 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
         (status(apis=[api("deployed"), api("pending")]), Health.DEGRADED, ["1 of 2 APIs not deployed"]),
         (status(apis=[api("rejected")]), Health.DEGRADED, ["1 of 1 APIs not deployed"]),
         (status(refusedFiles=[REFUSED]), Health.DEGRADED, ["1 API file refused"]),
+        (status(refusedFiles=[REFUSED], databaseTrouble=NO_DATABASE), Health.DEGRADED, [NO_DATABASE]),
+        (status(certificates=[certificate("web", 20) | {"warning": "soon"}]), Health.HEALTHY, []),
+        (
+            status(certificates=[certificate("web", 1) | {"warning": "urgent"}]),
+            Health.DEGRADED,
+            ["the certificate web ends at 2026-11-27T15:09:37Z: replace its file"],
+        ),
+        (
+            status(certificates=[certificate("web", 1) | {"warning": "urgent", "renewed": True}]),
+            Health.DEGRADED,
+            ["the certificate web ends at 2026-11-27T15:09:37Z: ACME has not renewed it yet"],
+        ),
         (status(quarantined=[QUARANTINED]), Health.DEGRADED, ["1 policy instance under quarantine"]),
         (status(store={"valkey": "", "away": ""}), Health.HEALTHY, []),
         (status(store={"valkey": "valkey:6379", "away": "dial tcp"}), Health.DEGRADED,

@@ -80,6 +80,7 @@ def test_command_lines(settings: NodeSettings, run_dir: RunDir) -> None:
         f"{sys.executable} -m gatewright_controller --listen 127.0.0.1:9090 --node-listen {sockets}/controller.sock"
         f" --peers {run_dir.path}/peers/peers.json"
         " --definitions /build/policy-definitions --database sqlite:/state/controller.db"
+        " --last-good /state/engine/last-good"
         f" --token-file {run_dir.path}/management-token"
         f" --system-parameters-file {run_dir.path}/system-parameters.yaml"
         f" --gateway {run_dir.path}/gateway.json --acme-folder /state/acme"

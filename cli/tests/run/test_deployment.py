@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, load, read
-from gatewright_cli.node.management import DeployError, Management, NoAnswerError, Status, StoredApi
+from gatewright_cli.node.management import (
+    DeployError,
+    Management,
+    NoAnswerError,
+    NoDatabaseError,
+    Status,
+    StoredApi,
+)
 from gatewright_cli.node.processes import controller
 from gatewright_cli.run.deployment import Deployment, Rests
 from gatewright_cli.supervision.managed_process import ManagedProcess
@@ -52,6 +59,54 @@ def test_a_start_ends_in_time_without_an_answer(bench: Bench) -> None:
     management = Scripted()
     bench.run(Deployment(management, ApiFiles(), read, bench.output, rests=SHORT).start(time.monotonic()))
     assert management.waits == [0.0]
+
+
+class WithoutDatabase(Management):
+    """A controller that cannot open its database, until `opened`."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9", "")
+        self.opened = False
+        self.told: list[str] = []
+
+    async def apis(self, wait: float = 0.0) -> dict[str, StoredApi]:  # noqa: ARG002 - of Management
+        self._refuse()
+        self.told.append("apis")
+        return {"one": StoredApi(Status("deployed"), {"name": "one"})}
+
+    async def write(self, api: ApiFile) -> StoredApi:
+        self._refuse()
+        self.told.append(api.name)
+        return StoredApi(Status("deployed"), {"name": api.name})
+
+    def _refuse(self) -> None:
+        if not self.opened:
+            raise NoDatabaseError("the controller cannot open its database: the disk is full")
+
+
+def test_a_start_without_a_database_waits_for_nothing_and_publishes_once_there_is_one(bench: Bench) -> None:
+    management = WithoutDatabase()
+    files = load(written(bench.folder, "one"))
+
+    async def work() -> None:
+        found = Deployment(management, files, read, bench.output, rests=SHORT)
+        await found.start(time.monotonic() + 3600.0)
+        assert found.database_trouble == "the controller cannot open its database: the disk is full"
+        ((state, said),) = found.shortcomings()
+        assert state == "degraded"
+        assert said.endswith("the disk is full; the node serves its last good state meanwhile")
+        assert found.serving_words() == " (its last good state)"
+        with pytest.raises(DeployError, match="cannot open its database"):
+            found.require_all_deployed()
+        following = asyncio.create_task(found.follow())
+        management.opened = True
+        await bench.until(lambda: "one" in management.told)
+        await bench.until(lambda: not found.shortcomings())
+        assert management.told[:2] == ["apis", "one"], "what was stored is known before a file is written over it"
+        assert found.database_trouble == ""
+        following.cancel()
+
+    bench.run(work())
 
 
 def test_a_start_names_what_does_not_serve_and_goes_on(bench: Bench) -> None:

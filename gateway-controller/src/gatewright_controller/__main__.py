@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--metrics-listen", metavar="unix:PATH", help="where a node's engine asks for metrics")
     parser.add_argument("--engine", metavar="FILE", help="the policy engine's program, which checks conditions")
     parser.add_argument("--database", metavar="sqlite:PATH", help="where APIs are kept")
+    parser.add_argument("--last-good", metavar="FILE", help="a node's last good state; it serves without a database")
     parser.add_argument("--token-file", metavar="FILE", help="holds the bearer token of the management API")
     parser.add_argument("--system-parameters-file", metavar="FILE", help="YAML; what policies ask of the operator")
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 from gatewright import __version__
@@ -23,8 +24,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gatewright_controller.peers import ENGINE, PeerCheck, Rule, in_file
 from gatewright_controller.private_http import http_socket
 from gatewright_controller.private_socket import PrivateSocket
+from gatewright_controller.settings import Settings
 
-__all__ = ["CONTENT_TYPE_LATEST", "NOT_TOLD", "ROUTE", "Measured", "Metrics", "build_info", "metrics_socket"]
+__all__ = [
+    "CONTENT_TYPE_LATEST",
+    "NOT_TOLD",
+    "ROUTE",
+    "Measured",
+    "Metrics",
+    "build_info",
+    "metrics_socket",
+    "telling_metrics",
+]
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -36,10 +47,14 @@ log = logging.getLogger(__name__)
 
 
 class Metrics:
-    """Of one controller. api_states: how many APIs are in each state now; nodes: how many are connected."""
+    """Of one controller. api_states: how many APIs are in each state now; nodes: how many are connected; database_open:
+    whether the controller has its database."""
 
     def __init__(
-        self, api_states: Callable[[], Mapping[str, int]] = dict, nodes: Callable[[], int] = lambda: 0
+        self,
+        api_states: Callable[[], Mapping[str, int]] = dict,
+        nodes: Callable[[], int] = lambda: 0,
+        database_open: bool = True,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
@@ -56,7 +71,7 @@ class Metrics:
             buckets=BUCKETS,
             registry=self._registry,
         )
-        self._registry.register(_State(api_states, nodes))
+        self._registry.register(_State(api_states, nodes, database_open))
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """One request more. route: its pattern, never a path."""
@@ -72,8 +87,10 @@ class Metrics:
 class _State(Collector):
     """What is counted when it is asked for."""
 
-    def __init__(self, api_states: Callable[[], Mapping[str, int]], nodes: Callable[[], int]) -> None:
-        self._api_states, self._nodes = api_states, nodes
+    def __init__(
+        self, api_states: Callable[[], Mapping[str, int]], nodes: Callable[[], int], database_open: bool
+    ) -> None:
+        self._api_states, self._nodes, self._database_open = api_states, nodes, database_open
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         apis = GaugeMetricFamily("gatewright_controller_apis", "APIs, by what nodes make of them.", labels=["state"])
@@ -81,6 +98,11 @@ class _State(Collector):
             apis.add_metric([state], count)
         yield apis
         yield GaugeMetricFamily("gatewright_controller_nodes", "Nodes that are connected.", value=self._nodes())
+        yield GaugeMetricFamily(
+            "gatewright_controller_database_open",
+            "1 while the controller has its database; 0 while it cannot open it: nodes serve their last good state.",
+            value=self._database_open,
+        )
         yield build_info("controller")
 
 
@@ -116,6 +138,26 @@ class Measured:
         finally:
             route = scope.get(ROUTE, OTHER)
             self._metrics.count_request(scope["method"], route, status, took or time.perf_counter() - began)
+
+
+@contextlib.asynccontextmanager
+async def telling_metrics(settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
+    """Tells a node's engine the metrics meanwhile, where the settings name a socket for that."""
+    if not settings.metrics_listen or not settings.peers:
+        yield
+        return
+    at = Path(settings.metrics_listen.removeprefix("unix:"))
+    at.unlink(missing_ok=True)
+    telling = metrics_socket(at, Path(settings.peers), metrics, _warn_of_peer)
+    await telling.start()
+    try:
+        yield
+    finally:
+        await telling.close()
+
+
+def _warn_of_peer(at: str, pid: int, why: str) -> None:
+    log.warning("connection refused", extra={"socket": at, "pid": pid, "reason": why})
 
 
 def metrics_socket(at: Path, peers: Path, metrics: Metrics, warn: Callable[[str, int, str], None]) -> PrivateSocket:

@@ -11,7 +11,6 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import uvicorn
 from gatewright_documents.mistake import Invalid, Mistake
 
 from gatewright_controller.access import is_loopback
@@ -19,47 +18,37 @@ from gatewright_controller.acme.certificates import AcmeCertificates, listening
 from gatewright_controller.acme.challenges import challenge_socket
 from gatewright_controller.api import create_app
 from gatewright_controller.conditions import Conditions
-from gatewright_controller.connections import BoundedProtocol, Limits
 from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import definitions_of, load_definitions
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.gateways import Gateways
-from gatewright_controller.metrics import Metrics, metrics_socket
+from gatewright_controller.management_server import STOP_SECONDS, management_server
+from gatewright_controller.metrics import Metrics, telling_metrics
 from gatewright_controller.model import milliseconds
 from gatewright_controller.node_server import ListenError, start_node_server
 from gatewright_controller.observations import Observations
+from gatewright_controller.opening import open_database
 from gatewright_controller.private_upstreams import AllowedUpstreamError, PrivateUpstreams
 from gatewright_controller.settings import PREFIX, Settings
-from gatewright_controller.store import open_store
+from gatewright_controller.store import Store
 from gatewright_controller.translate import EdgeSettings
 from gatewright_controller.watching import Watching
 
 log = logging.getLogger(__name__)
-STOP_SECONDS = 3
-
-
-class _Server(uvicorn.Server):
-    """Signals are this process's business: it has a second server to stop. Serves until `ended` is set.
-
-    uvicorn's own loop wakes up ten times a second, to look at what others set and to format a Date header anew; that is
-    most of what an idle controller would use.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ended = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def main_loop(self) -> None:
-        await self.ended.wait()
 
 
 async def serve(settings: Settings) -> None:
     """Until SIGTERM or SIGINT. Raises `ListenError`, `StoreError`, `Invalid` when it cannot start."""
     address = _api_address(settings)
+    stop = _stop_signal()
+    with _listening(*address) as listener:
+        if (store := await open_database(settings, listener, stop)) is not None:
+            with contextlib.closing(store):
+                await _serve_stored(store, settings, listener, stop)
+    log.info("stopped")
+
+
+async def _serve_stored(store: Store, settings: Settings, listener: socket.socket, stop: asyncio.Event) -> None:
     read_definitions = functools.partial(load_definitions, Path(settings.definitions), settings.system_parameters)
     parse_definitions = functools.partial(definitions_of, system_parameters=settings.system_parameters)
     edge = EdgeSettings(
@@ -68,21 +57,21 @@ async def serve(settings: Settings) -> None:
         connect_timeout_ms=milliseconds(settings.connect_timeout),
         trusted_ca=settings.trusted_ca,
     )
-    with _listening(*address) as listener, contextlib.closing(open_store(settings.database)) as store:
-        upstreams = _private_upstreams(settings, listener)
-        conditions = Conditions(Path(settings.engine) if settings.engine else None)
-        controller = Controller(store, read_definitions, edge, parse_definitions, upstreams, conditions)
-        controller.load()
-        file = Path(settings.gateway) if settings.gateway else None
-        async with _obtaining(settings, controller.deployment) as acme:
-            gateways = Gateways(store, controller.deployment, file, acme)
-            controller.secret_names = gateways.secret_names
-            gateways.load()
-            await _run(controller, gateways, settings, listener)
-    log.info("stopped")
+    upstreams = _private_upstreams(settings, listener)
+    conditions = Conditions(Path(settings.engine) if settings.engine else None)
+    controller = Controller(store, read_definitions, edge, parse_definitions, upstreams, conditions)
+    controller.load()
+    file = Path(settings.gateway) if settings.gateway else None
+    async with _obtaining(settings, controller.deployment) as acme:
+        gateways = Gateways(store, controller.deployment, file, acme)
+        controller.secret_names = gateways.secret_names
+        gateways.load()
+        await _run(controller, gateways, settings, listener, stop)
 
 
-async def _run(controller: Controller, gateways: Gateways, settings: Settings, listener: socket.socket) -> None:
+async def _run(
+    controller: Controller, gateways: Gateways, settings: Settings, listener: socket.socket, stop: asyncio.Event
+) -> None:
     metrics = Metrics(controller.deployment.states, lambda: len(controller.deployment.nodes))
     observations = Observations(controller.deployment)
     app = create_app(
@@ -93,22 +82,12 @@ async def _run(controller: Controller, gateways: Gateways, settings: Settings, l
         metrics=metrics,
         watching=Watching(observations),
     )
-    config = uvicorn.Config(
-        app,
-        http=functools.partial(BoundedProtocol, Limits(), {}),  # type: ignore[arg-type]
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=STOP_SECONDS,
-    )
-    server = _Server(config)
-    stop = _stop_signal()
+    server = management_server(app)
     peers = Path(settings.peers) if settings.peers else None
     nodes = await start_node_server(controller.deployment, observations, settings.node_listen, peers)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
-    async with _telling(settings, metrics):
+    async with telling_metrics(settings, metrics):
         log.info("ready", extra={"listen": f"{host}:{port}", "nodeListen": settings.node_listen})
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
@@ -117,26 +96,6 @@ async def _run(controller: Controller, gateways: Gateways, settings: Settings, l
     server.ended.set()
     await serving
     await nodes.stop(STOP_SECONDS)
-
-
-@contextlib.asynccontextmanager
-async def _telling(settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
-    """Tells a node's engine the metrics meanwhile."""
-    if not settings.metrics_listen or not settings.peers:
-        yield
-        return
-    at = Path(settings.metrics_listen.removeprefix("unix:"))
-    at.unlink(missing_ok=True)
-    telling = metrics_socket(at, Path(settings.peers), metrics, _warn_of_peer)
-    await telling.start()
-    try:
-        yield
-    finally:
-        await telling.close()
-
-
-def _warn_of_peer(at: str, pid: int, why: str) -> None:
-    log.warning("connection refused", extra={"socket": at, "pid": pid, "reason": why})
 
 
 @contextlib.asynccontextmanager

@@ -67,6 +67,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
         ),
     ] = ""
     database: Annotated[str, described("Where APIs are kept: sqlite:PATH.")] = "sqlite:controller.db"
+    last_good: Annotated[
+        str,
+        described(
+            "File of the last good state of a node that serves without a controller. Where it is there, a database "
+            "that cannot be opened is tried again until it can; else the controller ends."
+        ),
+    ] = ""
     token: Annotated[
         str, secret("Bearer token of the management API. Required unless it listens on loopback only.")
     ] = ""

@@ -16,6 +16,7 @@ from typing import Protocol
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller import hosts, paths
+from gatewright_controller.database_obstacles import DamagedError, obstacle
 from gatewright_controller.model import Api, from_document, to_document
 from gatewright_controller.versions import Versions, attachments, with_exact_versions
 
@@ -188,6 +189,10 @@ class StoreError(Exception):
     """The database cannot be used; the message says why and what to do."""
 
 
+class NoDatabaseError(StoreError):
+    """The database cannot be opened now. It may be later: once there is room, or a good one in its place."""
+
+
 class SqliteStore:
     """One connection, used by one thread at a time. `path` may be `:memory:`. Raises `StoreError`."""
 
@@ -195,8 +200,8 @@ class SqliteStore:
         self._lock = threading.Lock()
         try:
             self._connection = _connect(path)
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: expected a database of ours or a place for one: {error}") from None
+        except (sqlite3.Error, OSError) as error:
+            raise NoDatabaseError(f"the controller cannot open its database: {obstacle(path, error)}") from None
 
     @property
     def revision(self) -> int:
@@ -326,8 +331,19 @@ def _connect(path: str) -> sqlite3.Connection:
     if path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        raise DamagedError(found)
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} COMMIT;")
@@ -339,7 +355,6 @@ def _connect(path: str) -> sqlite3.Connection:
             f"{path}: expected a database of version {SCHEMA_VERSION}, got {version}; use a newer controller"
         )
     connection.executescript(GATEWAY_TABLE)
-    return connection
 
 
 def _ask_by_major_version(connection: sqlite3.Connection) -> None:

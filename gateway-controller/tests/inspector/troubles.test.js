@@ -15,12 +15,17 @@ gatewright_metrics_source_up{source="envoy"} 1
 envoy_overload_envoy_overload_actions_stop_accepting_requests_active 0
 `;
 
+/** A certificate as the engine tells of it. @param {string} ends @param {string} soon @param {boolean} [renewed] */
+function ending(ends, soon, renewed = false) {
+  return { ends, soon, urgent: ends, last: ends, renewed };
+}
+
 /** A node that is as it should be. */
 function well() {
   return {
     gateway: { state: "deployed", reason: "" },
     stats: {
-      node: { unserved: 0, stateErrors: 0, certificates: { web: "2027-08-01T00:00:00Z" }, gateway: /** @type {object} */ ({}) },
+      node: { unserved: 0, stateErrors: 0, certificates: { web: ending("2027-08-01T00:00:00Z", "2027-07-01T00:00:00Z") }, gateway: /** @type {object} */ ({}) },
       xds: { envoyConnected: true },
       bodies: { limitBytes: 1000, heldBytes: 0 },
       executors: [{ ...EXECUTOR }],
@@ -36,7 +41,7 @@ function well() {
 
 /** @param {ReturnType<typeof well>} told @param {any[]} [apis] */
 function found({ gateway, stats, metrics, problem }, apis = []) {
-  return troubles(apis, [{ node: { id: "n1", gateway }, stats, metrics: parse(metrics), problem }], NOW);
+  return troubles(apis, [{ node: { id: "n1", gateway }, stats, metrics: parse(metrics), problem }], new Map(), NOW);
 }
 
 /** @param {string} from @param {string} to */
@@ -67,7 +72,7 @@ const TROUBLES = [
     /^2 executor processes crashed .* in 30 s\.$/, "#/policies/answer/v1.0.0"],
   ["answer:v1.0.0 of API answered is quarantined on n1", "bad", ({ stats }) => { stats.quarantined = [{ ...QUARANTINED, heldAt: "policies/answer/policy.py:9" }]; },
     /^It held the interpreter of an executor process at policies\/answer\/policy\.py:9, so that nothing else ran there\. .* in 30 s\.$/, "#/policies/answer/v1.0.0"],
-  ["Certificate web has expired on n1", "bad", ({ stats }) => { stats.node.certificates.web = "2026-12-31T00:00:00Z"; }],
+  ["Certificate web has expired on n1", "bad", ({ stats }) => { stats.node.certificates.web = ending("2026-12-31T00:00:00Z", "2026-12-01T00:00:00Z"); }],
   ["The listener https is closed on n1", "bad", ({ stats }) => { stats.node.gateway = { closed: ["https"] }; }],
   ["No process of envoy is ready on n1", "bad", counted('up{component="envoy"} 1', 'up{component="envoy"} 0')],
   ["Envoy is overloaded on n1", "bad", counted("_active 0", "_active 1"), /: envoy overload actions stop accepting requests\.$/],
@@ -79,7 +84,8 @@ const TROUBLES = [
   ["All workers of executor default (pid 4711) on n1 are busy", "warn", executor({ workersBusy: 32, queued: 9 }), /9 are queued/],
   ["The files of the certificate b cannot be used on n1", "warn",
     ({ stats }) => { stats.node.gateway = { failingFiles: [{ kind: "certificate", name: "b", reason: "b.pem: expected a PEM file" }] }; }, /^b\.pem: expected/],
-  ["Certificate web ends in 5 days on n1", "warn", ({ stats }) => { stats.node.certificates.web = "2027-01-06T12:00:00Z"; }],
+  ["Certificate web ends in 5 days on n1", "warn", ({ stats }) => { stats.node.certificates.web = ending("2027-01-06T12:00:00Z", "2026-12-30T00:00:00Z"); }],
+  ["Certificate web ends in 12 h 0 min on n1", "warn", ({ stats }) => { stats.node.certificates.web = ending("2027-01-01T12:00:00Z", "2026-12-30T00:00:00Z", true); }],
   ["envoy does not tell its metrics on n1", "warn", counted('source_up{source="envoy"} 1', 'source_up{source="envoy"} 0'),
     /^It told nothing at the last scrape\.$/],
   ["envoy does not tell its metrics on n1", "warn", (told) => {
@@ -100,6 +106,15 @@ for (const [title, kind, change, meaning = /./, to = "#/nodes/n1"] of TROUBLES) 
     for (const { meaning, cure } of all) assert.ok(meaning.endsWith(".") && cure.endsWith("."), `expected sentences, got ${meaning} ${cure}`);
   });
 }
+
+test("nobody is asked to renew what ACME renews", () => {
+  for (const ends of ["2026-12-31T00:00:00Z", "2027-01-03T00:00:00Z"]) {
+    const told = well();
+    told.stats.node.certificates.web = ending(ends, "2026-12-30T00:00:00Z", true);
+    const [{ cure }] = found(told);
+    assert.match(cure, /^The gateway renews it by ACME and has not yet/);
+  }
+});
 
 test("a node that is as it should be has no trouble", () => {
   assert.deepEqual(found(well()), []);
@@ -133,5 +148,5 @@ test("the worst stands first, and APIs before nodes", () => {
 });
 
 test("a controller without nodes says so", () => {
-  assert.deepEqual(troubles([], [], NOW).map(({ title, kind }) => [title, kind]), [["No node is connected", "bad"]]);
+  assert.deepEqual(troubles([], [], new Map(), NOW).map(({ title, kind }) => [title, kind]), [["No node is connected", "bad"]]);
 });

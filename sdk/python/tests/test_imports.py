@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(gatewright.__file__).parent
 NAMES = sorted(path.stem for path in SOURCE.glob("*.py") if path.stem != "__init__")
 PUBLIC = sorted(path.stem for path in (SOURCE.parent / "sdk").glob("*.py") if path.stem != "__init__")
-PAGE = SOURCE.parents[3] / "docs" / "how-to" / "policies.md"
+PAGE = SOURCE.parents[3] / "docs" / "how-to" / "policy-contract.md"
 CHECK = """
 import sys, importlib
 importlib.import_module(sys.argv[1])

@@ -49,7 +49,9 @@ def _shortcomings(status: RunStatus, now: datetime) -> Iterator[str]:
     apis = status["apis"]
     if down := sum(api["state"] != "deployed" for api in apis):
         yield f"{down} of {len(apis)} APIs not deployed"
-    if refused := len(status["refusedFiles"]):
+    if trouble := status.get("databaseTrouble"):
+        yield trouble
+    elif refused := len(status["refusedFiles"]):  # without a database, files wait for one
         yield f"{refused} API {'file' if refused == 1 else 'files'} refused"
     if failing := sum(one["failures"] > 0 for one in status.get("acme", [])):
         yield f"{failing} {'certificate' if failing == 1 else 'certificates'} not obtained or renewed"
@@ -69,8 +71,16 @@ def _of_certificates(status: RunStatus) -> Iterator[str]:
     for failing in status.get("failingFiles", []):
         yield f"the files of the {failing['kind']} {failing['name']} cannot be used ({failing['reason']})"
     expired = [f"{one['kind']} {one['name']}" for one in status.get("certificates", []) if one["daysLeft"] < 0]
+    for certificate in status.get("certificates", []):
+        if certificate.get("warning") == "urgent" and certificate["daysLeft"] >= 0:
+            yield f"the certificate {certificate['name']} ends at {certificate['ends']}: {cure(certificate)}"
     if expired:
         yield f"{' and '.join(expired)} {'has' if len(expired) == 1 else 'have'} expired"
+
+
+def cure(certificate: dict[str, Any]) -> str:
+    """What is to be done about the end of a certificate that is near."""
+    return "ACME has not renewed it yet" if certificate.get("renewed") else "replace its file"
 
 
 def _restarted(status: RunStatus, now: datetime) -> Iterator[str]:

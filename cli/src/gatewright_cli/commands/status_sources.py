@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from gatewright_cli.commands.status import RunStatus, health, shortcomings
 from gatewright_cli.node import envoy_listeners, inspector_page, upstreams
-from gatewright_cli.node.engine_admin import ENGINE_SOCKET, clusters, quarantined, stats
+from gatewright_cli.node.engine_admin import ENGINE_SOCKET, CertificateWarnings, clusters, quarantined, stats
+from gatewright_cli.node.envoy_listeners import Json
 from gatewright_cli.run import control
 
 
@@ -23,6 +26,7 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     `listeners` are what Envoy has, where it says so: the management API may have changed them.
     `closedListeners` are names of those that wait for a certificate or an authority whose files can be used;
     `failingFiles` are all of these that cannot be: `kind`, `name`, `reason`.
+    Of `certificates` the engine says whether their end is near (`warning`), and whether ACME renews them (`renewed`).
     """
     found = control.status(run_dir) or written
     noted = upstreams.notes(run_dir / upstreams.ENVOY_SOCKET, clusters(run_dir / ENGINE_SOCKET))
@@ -35,5 +39,15 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     found |= {"metrics": f"http://{engine.listener}/metrics" if engine.listener else ""}
     found |= {"inspector": inspector_page.address(found["controller"]) if found["controller"] else ""}
     if served := envoy_listeners.served(run_dir / upstreams.ENVOY_SOCKET, time.time()):
-        found |= {"listeners": served.listeners, "certificates": served.certificates}
+        now = datetime.now(UTC)
+        certificates = [_with_warning(one, engine.node.certificates, now) for one in served.certificates]
+        found |= {"listeners": served.listeners, "certificates": certificates}
     return found | {"health": health(found).word, "shortcomings": shortcomings(found)}
+
+
+def _with_warning(served: Json, known: Mapping[str, CertificateWarnings], now: datetime) -> Json:
+    """A certificate that Envoy serves, with `warning` and `renewed`."""
+    warnings = known.get(served["name"]) if served["kind"] == "certificate" else None
+    if warnings is None:
+        return served
+    return served | {"warning": warnings.stage(now), "renewed": warnings.renewed}

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatewright_cli.commands.status import RunStatus, health, shortcomings
+from gatewright_cli.commands.status import RunStatus, cure, health, shortcomings
 from gatewright_cli.supervision.records import CONTROL
 
 UNBOUNDED = 10_000  # columns, where nobody looks at them but a program
@@ -81,9 +81,15 @@ def _listeners(status: RunStatus) -> list[list[object]]:
 
 def _certificates(status: RunStatus) -> list[list[object]]:
     return [
-        [one["name"], one["kind"], one["ends"], one["daysLeft"] if one["daysLeft"] >= 0 else "expired"]
-        for one in status.get("certificates", [])
+        [certificate["name"], certificate["kind"], certificate["ends"], _days_left(certificate)]
+        for certificate in status.get("certificates", [])
     ]
+
+
+def _days_left(certificate: dict[str, Any]) -> str:
+    if certificate["daysLeft"] < 0:
+        return "expired"
+    return f"{certificate['daysLeft']}{f', {cure(certificate)}' if certificate.get('warning') else ''}"
 
 
 def _apis(status: RunStatus) -> list[list[object]]:

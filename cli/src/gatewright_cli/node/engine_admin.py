@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -118,8 +119,24 @@ class GatewayReport(msgspec.Struct, frozen=True, rename="camel"):
         return self.reason if self.state in ("rejected", "pending") else ""
 
 
+class CertificateWarnings(msgspec.Struct, frozen=True):
+    """When the end of a certificate is warned of, as the engine says it: by a share of its life.
+
+    renewed: by ACME, so that nobody has to replace its file.
+    """
+
+    soon: datetime
+    urgent: datetime
+    renewed: bool = False
+
+    def stage(self, now: datetime) -> str:
+        """ "urgent", "soon", or "" where it is far from its end."""
+        return "urgent" if now >= self.urgent else "soon" if now >= self.soon else ""
+
+
 class _Node(msgspec.Struct, frozen=True):
     gateway: GatewayReport = GatewayReport()
+    certificates: dict[str, CertificateWarnings] = {}
 
 
 class _HasXds(msgspec.Struct):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from gatewright_controller.problem_types import NO_DATABASE
 from gatewright_documents.mistake import Mistake
 
 from gatewright_cli.node.api_files import ApiFile, below
@@ -69,6 +71,7 @@ class _ProblemError(msgspec.Struct):
 
 
 class _Problem(msgspec.Struct):
+    type: str = ""
     detail: str = ""
     errors: list[_ProblemError] = []
 
@@ -184,6 +187,10 @@ class NoAnswerError(DeployError):
     """The controller is away, or cannot answer now: it may help to ask again."""
 
 
+class NoDatabaseError(NoAnswerError):
+    """The controller cannot open its database, and tries again by itself: the message has the reason and the cure."""
+
+
 class InvalidError(DeployError):
     """The controller refuses a definition, and will until somebody changes something."""
 
@@ -276,9 +283,20 @@ class Management:
 
     async def _ask(self, method: str, path: str, **what: Any) -> Answer:
         try:
-            return await self._client.request(method, path, **what)
+            answer = await self._client.request(method, path, **what)
         except LocalHttpError as error:
             raise NoAnswerError(f"the controller gave no answer ({error!r})") from error
+        _refuse_without_database(answer)
+        return answer
+
+
+def _refuse_without_database(answer: Answer) -> None:
+    if answer.status_code != 503:
+        return
+    with contextlib.suppress(msgspec.DecodeError):
+        problem = msgspec.json.decode(answer.content, type=_Problem)
+        if problem.type == NO_DATABASE:
+            raise NoDatabaseError(problem.detail)
 
 
 def _mistakes(answer: Answer) -> tuple[Mistake, ...]:

@@ -43,6 +43,8 @@ ENVOY_DRAIN_SECONDS = 600
 """How long connections of a listener that has changed or gone may take to end; they are told so with their next answer,
 and idle ones end after `connectionIdle` (300 s)."""
 DATABASE = "controller.db"
+ENGINE_STATE, LAST_GOOD = "engine", "last-good"
+"""The engine's folder in the state directory, and its file there of what an Envoy has taken last."""
 CHALLENGES = "challenges"
 CONTROLLER_METRICS, SUPERVISOR_METRICS = "controller-metrics", "supervisor-metrics"
 """A socket of the controller's, for Envoy: answers to challenges of ACME."""
@@ -155,6 +157,7 @@ def controller(settings: NodeSettings, run_dir: RunDir) -> ProcessSpec:
         "definitions": str(settings.definitions),
         **({"engine": str(settings.checker)} if settings.checker else {}),
         "database": f"sqlite:{settings.state_dir / DATABASE}",
+        "last-good": str(settings.state_dir / ENGINE_STATE / LAST_GOOD),
         "token-file": str(run_dir.path / TOKEN_FILE),
         "system-parameters-file": str(run_dir.path / SYSTEM_PARAMETERS_FILE),
         "gateway": str(gateway.write_document(run_dir, settings.gateway)),
@@ -238,7 +241,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         "admin": f"unix:{admin}",
         "peers": str(run_dir.peers),
         "node-id": settings.node_id,
-        "state-dir": str(settings.state_dir / "engine"),
+        "state-dir": str(settings.state_dir / ENGINE_STATE),
         "gateway": str(run_dir.path / gateway.RENDERED),
         "drain-timeout": _duration(settings.drain_seconds),
         "executor-drain": _duration(settings.executor_drain_seconds),
@@ -272,7 +275,7 @@ def engine(settings: NodeSettings, run_dir: RunDir, generation: Generation, rost
         silence_seconds=settings.silence_seconds,
         sockets=(ext_proc, xds, admin),
         stop_seconds=settings.drain_seconds + STOP_SLACK_SECONDS,
-        cure=f"Its last good state is in {settings.state_dir / 'engine'}; another --state-dir starts with none.",
+        cure=f"Its last good state is in {settings.state_dir / ENGINE_STATE}; another --state-dir starts with none.",
     )
 
 

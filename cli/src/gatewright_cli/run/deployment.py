@@ -23,6 +23,7 @@ from gatewright_cli.node.management import (
     InvalidError,
     Management,
     NoAnswerError,
+    NoDatabaseError,
     StoredApi,
 )
 from gatewright_cli.supervision.log_output import LogOutput
@@ -73,6 +74,7 @@ class Deployment:
         self._refused: dict[Document, RefusedFile] = {}
         self._not_serving: dict[str, str] = {}  # API → state, as the log said last
         self._policies_changed = False
+        self._database_trouble = ""
         self._newly_pending: set[str] = set()  # served at the last refresh but one, and were pending at the last one
 
     # ------------------------------------------------------------ what there is
@@ -102,11 +104,23 @@ class Deployment:
             for state, path, api, mistakes in files
         ]
 
+    @property
+    def database_trouble(self) -> str:
+        """Why the controller cannot open its database, with the cure, as it said last; "" where it has one."""
+        return self._database_trouble
+
     def serving(self) -> tuple[int, int]:
         """How many APIs are deployed, and of how many."""
         named = {file.api or str(file.path) for file in self._refused.values()}
         named |= {api.name for api, _ in self._unsent.values()} | self._stored.keys()
         return sum(self.is_deployed(name) for name in named), len(named)
+
+    def serving_words(self) -> str:
+        """Behind a URL: how many APIs serve; "" where there is none."""
+        if self._database_trouble:
+            return " (its last good state)"
+        serving, apis = self.serving()
+        return f" ({serving} of {apis} APIs serve)" if apis else ""
 
     def is_deployed(self, name: str) -> bool:
         """Whether the API serves, by what the controller last said of it."""
@@ -114,6 +128,8 @@ class Deployment:
 
     def shortcomings(self) -> list[tuple[str, str]]:
         """(state, sentence) for each API and each file that is not deployed."""
+        if self._database_trouble:
+            return [("degraded", f"{self._database_trouble}; the node serves its last good state meanwhile")]
         apis = [
             (api.status.state, f"{name}: {' '.join(api.status.reason.split())}")
             for name, api in sorted(self._stored.items())
@@ -133,7 +149,7 @@ class Deployment:
         for api in self._files.apis:
             await self._write(api, before.get(api.name))
         self._warn_of_apis_without_file(before)
-        while (left := end - time.monotonic()) > 0 and not await self.refresh(left):
+        while (left := end - time.monotonic()) > 0 and not (await self.refresh(left) or self._database_trouble):
             await asyncio.sleep(self._rests.poll_seconds)
 
     async def log_undeployed(self) -> None:
@@ -168,15 +184,26 @@ class Deployment:
             return True
         try:
             found = await self._management.apis(wait)
+        except NoDatabaseError as error:
+            self._note_database(str(error))
+            return False
         except NoAnswerError:
             return False
+        self._note_database("")
         if found != self._stored:
             self._stored = found
             self._on_change()
         return True
 
+    def _note_database(self, trouble: str) -> None:
+        if trouble != self._database_trouble:
+            self._database_trouble = trouble
+            self._on_change()
+
     async def _try_again(self) -> None:
         """Writes again what the controller has not answered, and refused files that were saved, or after a reload."""
+        if self._database_trouble and not await self.refresh():
+            return
         for api, _ in list(self._unsent.values()):
             await self._write(api, self._stored.get(api.name))
         files = self._refused.values()

@@ -223,7 +223,7 @@ class NodeRun:
         total = f"{sum(self._spent.seconds.values()):.2f}s"
         self._output.event("ready", total=total, **parts, serving=serving, apis=apis)
         with contextlib.suppress(OSError):  # nobody wants to know; the node runs all the same
-            click.echo(f"ready {listeners[0].url}" + (f" ({serving} of {apis} APIs serve)" if apis else ""))
+            click.echo(f"ready {listeners[0].url}" + self._deployment.serving_words())
             for listener in listeners[1:]:
                 click.echo(f"also {listener.url} (listener {listener.name})")
             for listener in listeners:
@@ -308,8 +308,8 @@ class NodeRun:
         """version 1; `state` is starting, running (ready has been said) or stopping; see the fields below.
 
         `folder` is the one that the run was started in. `tokenFile` holds the token that `controller` asks for.
-        `apis` and `refusedFiles`: see Deployment; both are empty without a controller. `acme`: certificates that are
-        obtained by it, as they were at the last question.
+        `apis`, `refusedFiles` and `databaseTrouble`: see Deployment; they are empty without a controller. `acme`:
+        certificates that are obtained by it, as they were at the last question.
         """
         settings, listeners = self._settings, self._listening.current.listeners
         return {
@@ -328,6 +328,7 @@ class NodeRun:
             "processes": [process.status() for process in self._supervisor.processes],
             "apis": self._deployment.report(),
             "refusedFiles": self._deployment.refused_files(),
+            "databaseTrouble": self._deployment.database_trouble,
             "acme": self._certificates,
         }
 

@@ -360,14 +360,16 @@ class Recording(_message.Message):
     def __init__(self, max_bytes: _Optional[int] = ..., body_bytes: _Optional[int] = ...) -> None: ...
 
 class Certificate(_message.Message):
-    __slots__ = ("name", "certificate_file", "key_file")
+    __slots__ = ("name", "certificate_file", "key_file", "renewed")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_FILE_FIELD_NUMBER: _ClassVar[int]
     KEY_FILE_FIELD_NUMBER: _ClassVar[int]
+    RENEWED_FIELD_NUMBER: _ClassVar[int]
     name: str
     certificate_file: str
     key_file: str
-    def __init__(self, name: _Optional[str] = ..., certificate_file: _Optional[str] = ..., key_file: _Optional[str] = ...) -> None: ...
+    renewed: bool
+    def __init__(self, name: _Optional[str] = ..., certificate_file: _Optional[str] = ..., key_file: _Optional[str] = ..., renewed: _Optional[bool] = ...) -> None: ...
 
 class CertificateAuthority(_message.Message):
     __slots__ = ("name", "file", "revocation_file")

@@ -46,7 +46,7 @@ def _certificate(name: str, one: Certificate, obtained: Path) -> node_pb2.Certif
     """What is obtained has certificate and key in one file, which is replaced as a whole."""
     if one.acme is not UNSET:
         file = str(certificate_file(obtained, name))
-        return node_pb2.Certificate(name=name, certificate_file=file, key_file=file)
+        return node_pb2.Certificate(name=name, certificate_file=file, key_file=file, renewed=True)
     assert one.certificate_file, "a valid certificate has files or acme"
     assert one.key_file
     return node_pb2.Certificate(name=name, certificate_file=one.certificate_file, key_file=one.key_file)

@@ -19,6 +19,7 @@ import (
 type Certificate struct {
 	File    string // the chain, the server's or client's own certificate first
 	KeyFile string
+	Renewed bool // by ACME
 }
 
 // Authority is certificates of authorities, and lists of what they have revoked, in PEM files.

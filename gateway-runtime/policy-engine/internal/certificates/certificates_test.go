@@ -38,10 +38,10 @@ func TestWhatIsGoodIsRead(t *testing.T) {
 	if err := failures.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if pair := contents.Certificates["web"]; !bytes.Contains(pair.Chain, ca.PEM) || !bytes.Equal(pair.Key, issued.Key) || pair.Expires.Before(time.Now()) {
-		t.Errorf("%+v", pair.Expires)
+	if pair := contents.Certificates["web"]; !bytes.Contains(pair.Chain, ca.PEM) || !bytes.Equal(pair.Key, issued.Key) || pair.Validity.Ends.Before(time.Now()) {
+		t.Errorf("%+v", pair.Validity.Ends)
 	}
-	if trust := contents.Authorities["clients"]; !trust.EachHasList || trust.ListsExpire.IsZero() || len(trust.RevocationLists) == 0 {
+	if trust := contents.Authorities["clients"]; !trust.EachHasList || trust.Lists.Ends.IsZero() || len(trust.RevocationLists) == 0 {
 		t.Errorf("%+v", trust)
 	}
 }

@@ -22,8 +22,8 @@ const (
 	day       = 24 * time.Hour
 	lookEvery = 6 * time.Hour
 
-	in30Days = `WARN certificate ends in less than 30 days: replace its file`
-	in7Days  = `ERROR certificate ends in less than 7 days: replace its file`
+	endsSoon = `WARN certificate ends soon: replace its file`
+	ends     = `ERROR certificate is about to end: replace its file`
 	expired  = `ERROR certificate has expired: replace its file`
 	changed  = `INFO certificate files have changed, and are served`
 )
@@ -58,6 +58,7 @@ type ending struct {
 	ca      *certificatestest.Authority
 	watcher *certificates.Watcher
 	lines   *lines
+	renewed bool
 }
 
 func newEnding(t *testing.T) *ending {
@@ -80,6 +81,10 @@ func (e *ending) issue(left time.Duration) {
 func (e *ending) watch() {
 	e.t.Helper()
 	sources := oneCertificate(filepath.Join(e.folder, "chain"), filepath.Join(e.folder, "key"))
+	for name, source := range sources.Certificates {
+		source.Renewed = e.renewed
+		sources.Certificates[name] = source
+	}
 	held, failures := certificates.Load(sources)
 	if err := failures.Err(); err != nil {
 		e.t.Fatal(err)
@@ -105,19 +110,60 @@ func (e *ending) logged(expected ...string) {
 func TestTheEndOfACertificateIsLoggedOnceForEachStage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnding(t)
-		e.issue(31 * day)
+		e.issue(365 * day)
 		e.watch()
+		e.pass(334 * day)
 		e.logged()
 		e.pass(2 * day)
-		e.logged(in30Days)
+		e.logged(endsSoon)
 		e.pass(20 * day)
 		e.logged()
 		e.pass(3 * day)
-		e.logged(in7Days)
+		e.logged(ends)
 		e.pass(7 * day)
 		e.logged(expired)
 		e.pass(7 * day)
 		e.logged()
+	})
+}
+
+func TestACertificateThatLivesShortlyIsWarnedOfByItsShareOfThat(t *testing.T) {
+	for _, days := range []time.Duration{6, 30, 45} { // by ACME, of the tutorial, by ACME in the years to come
+		synctest.Test(t, func(t *testing.T) {
+			e := newEnding(t)
+			life := days * day
+			e.issue(life)
+			e.watch()
+			e.pass(life*3/4 - lookEvery)
+			e.logged()
+			e.pass(2 * lookEvery)
+			e.logged(endsSoon)
+			e.pass(life / 4)
+			e.logged(ends, expired)
+		})
+	}
+}
+
+func TestACertificateThatIsRenewedInTimeIsNeverWarnedOf(t *testing.T) {
+	begins := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for hours := time.Duration(1); hours < 24*400; hours += 7 {
+		life := hours * time.Hour
+		warnings := certificates.Validity{Begins: begins, Ends: begins.Add(life)}.Warnings()
+		renewed := begins.Add(life * 2 / 3)
+		if !renewed.Before(warnings.Soon) || !warnings.Soon.Before(warnings.Urgent) || warnings.Last.Before(warnings.Urgent) || !warnings.Last.Before(warnings.Ends) {
+			t.Fatalf("expected renewal (%s), soon, urgent, last and the end one after the other, got %+v", renewed, warnings)
+		}
+	}
+}
+
+func TestTheEndOfACertificateThatACMERenewsAsksNobodyToReplaceIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnding(t)
+		e.renewed = true
+		e.issue(6 * day)
+		e.watch()
+		e.pass(5 * day)
+		e.logged(`WARN certificate ends soon: ACME has not renewed it yet, gatewright status says why`)
 	})
 }
 
@@ -126,7 +172,8 @@ func TestAGatewayThatIsAppliedAgainLogsNoEndAgain(t *testing.T) {
 		e := newEnding(t)
 		e.issue(6 * day)
 		e.watch()
-		e.logged(in7Days)
+		e.pass(6*day - 2*lookEvery)
+		e.logged(endsSoon, ends)
 		e.watch()
 		e.pass(lookEvery)
 		e.logged()
@@ -141,10 +188,11 @@ func TestTheEndOfACertificateInThePlaceOfAnotherIsLogged(t *testing.T) {
 		e := newEnding(t)
 		e.issue(6 * day)
 		e.watch()
-		e.logged(in7Days)
-		e.issue(5 * day)
+		e.pass(6*day - lookEvery)
+		e.logged(endsSoon, ends)
+		e.issue(lookEvery)
 		e.pass(lookEvery)
-		e.logged(changed, in7Days)
+		e.logged(changed, expired)
 		e.issue(60 * day)
 		e.pass(lookEvery)
 		e.logged(changed)
@@ -156,9 +204,10 @@ func TestTheEndOfACertificateInThePlaceOfAnotherIsLogged(t *testing.T) {
 func TestACertificateThatWasReplacedHalfLogsItsEndOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnding(t)
-		e.issue(6 * day)
+		e.issue(12 * day)
 		e.watch()
-		e.logged(in7Days)
+		e.pass(11 * day)
+		e.logged(endsSoon, ends)
 		whole, err := os.ReadFile(filepath.Join(e.folder, "key"))
 		if err != nil {
 			t.Fatal(err)

@@ -12,22 +12,21 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // Pair is a certificate chain and its key, in PEM. They belong together.
 type Pair struct {
 	Chain, Key []byte
-	Expires    time.Time // of the first certificate
+	Validity   Validity // of the first certificate
 }
 
 // Trust is certificates of authorities and their revocation lists, in PEM.
 type Trust struct {
 	Certificates    []byte
-	RevocationLists []byte // empty: none
-	EachHasList     bool   // each authority has a revocation list
-	Expires         time.Time
-	ListsExpire     time.Time // zero: never; then who comes with a certificate of that authority is refused
+	RevocationLists []byte   // empty: none
+	EachHasList     bool     // each authority has a revocation list
+	Validity        Validity // of the certificate that ends first
+	Lists           Validity // of the list that ends first; after that, clients with a certificate of its authority are refused
 }
 
 // leastRSABits is what Envoy takes of RSA.
@@ -49,7 +48,7 @@ func parsePair(source Certificate, chain, key []byte) (Pair, error) {
 		return Pair{}, fmt.Errorf("%s: expected the private key of the first certificate in %s (%s), got another one: "+
 			"name the key that it was made for, or put that certificate first", source.KeyFile, source.File, leaf.Subject)
 	}
-	return Pair{Chain: chain, Key: key, Expires: leaf.NotAfter}, nil
+	return Pair{Chain: chain, Key: key, Validity: Validity{leaf.NotBefore, leaf.NotAfter}}, nil
 }
 
 // checkKind refuses what Envoy would refuse.
@@ -129,7 +128,7 @@ func parseTrust(source Authority, authorities, lists []byte) (Trust, error) {
 	}
 	trust := Trust{Certificates: authorities}
 	for _, one := range certificates {
-		trust.Expires = earlier(trust.Expires, one.NotAfter)
+		trust.Validity = earlier(trust.Validity, Validity{one.NotBefore, one.NotAfter})
 	}
 	if source.RevocationFile == "" {
 		return trust, nil
@@ -140,7 +139,7 @@ func parseTrust(source Authority, authorities, lists []byte) (Trust, error) {
 	}
 	trust.RevocationLists = lists
 	for _, one := range found {
-		trust.ListsExpire = earlier(trust.ListsExpire, one.NextUpdate)
+		trust.Lists = earlier(trust.Lists, Validity{one.ThisUpdate, one.NextUpdate})
 	}
 	trust.EachHasList = true
 	for _, one := range certificates {
@@ -183,8 +182,8 @@ func hasList(authority *x509.Certificate, lists []*x509.RevocationList) bool {
 }
 
 // earlier is the first of two times; zero is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
+func earlier(a, b Validity) Validity {
+	if a.Ends.IsZero() || !b.Ends.IsZero() && b.Ends.Before(a.Ends) {
 		return b
 	}
 	return a

@@ -134,7 +134,7 @@ func (w *watch) look(now time.Time) (changed bool) {
 		source := w.sources.Authorities[name]
 		changed = again(w, Source{KindAuthority, name}, source.files(), source.load, w.held.Authorities, Trust.same, now) || changed
 	}
-	w.expiry.log(w.held, w.log, now)
+	w.expiry.log(w.sources, w.held, w.log, now)
 	return changed
 }
 

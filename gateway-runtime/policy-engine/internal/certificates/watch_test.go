@@ -98,7 +98,7 @@ func (w *watched) fails(before certificatestest.Issued, reason string) {
 	case change := <-w.watcher.Changes():
 		said := change.Failures[certificates.Source{Kind: certificates.KindCertificate, Name: "web"}]
 		if held := change.Contents.Certificates["web"]; !bytes.Equal(held.Chain, before.Chain) || !strings.Contains(said, reason) {
-			w.t.Fatalf("expected the one before and %q, got %q beside a certificate that ends %s", reason, said, held.Expires)
+			w.t.Fatalf("expected the one before and %q, got %q beside a certificate that ends %s", reason, said, held.Validity.Ends)
 		}
 	case <-time.After(10 * time.Second):
 		w.t.Fatal("nothing was told within 10 s")

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"google.golang.org/protobuf/encoding/protodelim"
 
+	"gatewright.dev/policy-engine/internal/certificates"
 	"gatewright.dev/policy-engine/internal/chain"
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/logtest"
@@ -57,7 +58,7 @@ func newTold(sources ...metrics.Source) told {
 			Generation: func() uint64 { return 3 },
 			Node: func() node.Stats {
 				return node.Stats{ControllerConnected: true, Revision: 8, APIs: 2, Pending: 1, Applied: 5, Rejected: 1,
-					Certificates: map[string]time.Time{"main": time.Unix(1000, 0)},
+					Certificates: map[string]certificates.Warnings{"main": {Ends: time.Unix(1000, 0), Urgent: time.Unix(900, 0)}},
 					Gateway:      node.GatewayStats{Closed: []string{"https"}, FailingFiles: []node.FailingFile{{Kind: "authority", Name: "clients", Reason: "…"}}}}
 			},
 			XDS: func() xds.Stats {
@@ -120,36 +121,37 @@ func TestWhatANodeTells(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{})
 	expect(t, m.values(t), map[string]string{
-		`gatewright_build_info{component="policy-engine",version="1.2.3"}`:       "1",
-		`gatewright_bodies_held_bytes`:                                           "7",
-		`gatewright_bodies_limit_bytes`:                                          "100",
-		`gatewright_bodies_refused_total`:                                        "2",
-		`gatewright_executor_processes{group="default",role="serving"}`:          "1",
-		`gatewright_executor_processes{group="default",role="leaving"}`:          "1",
-		`gatewright_executor_processes{group="default",role="joining"}`:          "0",
-		`gatewright_executor_workers{group="default"}`:                           "64",
-		`gatewright_executor_workers_busy{group="default"}`:                      "3",
-		`gatewright_executor_workers_hung{group="default"}`:                      "2",
-		`gatewright_executor_queue_depth{group="default"}`:                       "5",
-		`gatewright_executor_executions_active{group="default"}`:                 "5",
-		`gatewright_executor_streams_active{group="default"}`:                    "1",
-		`gatewright_executor_hung_executions{group="default",policy="p:v1.0.0"}`: "2",
-		`gatewright_quarantined_instances{api="orders",policy="p:v1.0.0"}`:       "2",
-		`gatewright_generation`:                                                  "3",
-		`gatewright_node_controller_connected`:                                   "1",
-		`gatewright_node_revision`:                                               "8",
-		`gatewright_node_apis{state="served"}`:                                   "2",
-		`gatewright_node_apis{state="pending"}`:                                  "1",
-		`gatewright_node_apis{state="unserved"}`:                                 "0",
-		`gatewright_node_updates_total{result="applied"}`:                        "5",
-		`gatewright_node_updates_total{result="rejected"}`:                       "1",
-		`gatewright_xds_updates_total{result="acknowledged",type="routes"}`:      "4",
-		`gatewright_xds_updates_total{result="refused",type="routes"}`:           "1",
-		`gatewright_certificate_expiry_timestamp_seconds{name="main"}`:           "1000",
-		`gatewright_certificate_files_failing{kind="authority",name="clients"}`:  "1",
-		`gatewright_listener_closed{name="https"}`:                               "1",
-		`gatewright_unknown_chain_total`:                                         "0",
-		`gatewright_exchanges_active`:                                            "0",
+		`gatewright_build_info{component="policy-engine",version="1.2.3"}`:               "1",
+		`gatewright_bodies_held_bytes`:                                                   "7",
+		`gatewright_bodies_limit_bytes`:                                                  "100",
+		`gatewright_bodies_refused_total`:                                                "2",
+		`gatewright_executor_processes{group="default",role="serving"}`:                  "1",
+		`gatewright_executor_processes{group="default",role="leaving"}`:                  "1",
+		`gatewright_executor_processes{group="default",role="joining"}`:                  "0",
+		`gatewright_executor_workers{group="default"}`:                                   "64",
+		`gatewright_executor_workers_busy{group="default"}`:                              "3",
+		`gatewright_executor_workers_hung{group="default"}`:                              "2",
+		`gatewright_executor_queue_depth{group="default"}`:                               "5",
+		`gatewright_executor_executions_active{group="default"}`:                         "5",
+		`gatewright_executor_streams_active{group="default"}`:                            "1",
+		`gatewright_executor_hung_executions{group="default",policy="p:v1.0.0"}`:         "2",
+		`gatewright_quarantined_instances{api="orders",policy="p:v1.0.0"}`:               "2",
+		`gatewright_generation`:                                                          "3",
+		`gatewright_node_controller_connected`:                                           "1",
+		`gatewright_node_revision`:                                                       "8",
+		`gatewright_node_apis{state="served"}`:                                           "2",
+		`gatewright_node_apis{state="pending"}`:                                          "1",
+		`gatewright_node_apis{state="unserved"}`:                                         "0",
+		`gatewright_node_updates_total{result="applied"}`:                                "5",
+		`gatewright_node_updates_total{result="rejected"}`:                               "1",
+		`gatewright_xds_updates_total{result="acknowledged",type="routes"}`:              "4",
+		`gatewright_xds_updates_total{result="refused",type="routes"}`:                   "1",
+		`gatewright_certificate_expiry_timestamp_seconds{name="main"}`:                   "1000",
+		`gatewright_certificate_warning_timestamp_seconds{name="main",warning="urgent"}`: "900",
+		`gatewright_certificate_files_failing{kind="authority",name="clients"}`:          "1",
+		`gatewright_listener_closed{name="https"}`:                                       "1",
+		`gatewright_unknown_chain_total`:                                                 "0",
+		`gatewright_exchanges_active`:                                                    "0",
 	})
 }
 

@@ -49,6 +49,7 @@ var (
 	secretsInUse   = desc("secrets_in_use", "Secrets that the node's APIs name.")
 	secretsFailing = desc("secrets_failing", "What cannot be used of them: a file that is not there or cannot be read, or an API of which a policy does not take a secret that has changed.", "what")
 	certificateEnd = desc("certificate_expiry_timestamp_seconds", "When a certificate of the Gateway ends.", "name")
+	certificateDue = desc("certificate_warning_timestamp_seconds", "When the end of a certificate of the Gateway is warned of, by a share of its life: soon, urgent and last.", "name", "warning")
 	filesFailing   = desc("certificate_files_failing", "1 for each certificate and authority of the Gateway whose files cannot be used: what they held before, if anything, is served.", "kind", "name")
 	listenerClosed = desc("listener_closed", "1 for each listener of the Gateway that is closed, since it needs a certificate or an authority whose files cannot be used.", "name")
 )
@@ -64,7 +65,7 @@ func (nodeCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, one := range []*prometheus.Desc{
 		buildInfo, exchangesActive, unknownChain, bodiesHeld, bodiesLimit, bodiesRefused, executorProcesses, executorWorkers, executorBusy,
 		executorHungWorker, executorQueue, executorActive, executorStreams, executorHung, quarantined, generation, nodeConnected, nodeRevision, nodeAPIs,
-		nodeUpdates, xdsUpdates, certificateEnd, filesFailing, listenerClosed, secretsInUse, secretsFailing,
+		nodeUpdates, xdsUpdates, certificateEnd, certificateDue, filesFailing, listenerClosed, secretsInUse, secretsFailing,
 	} {
 		to <- one
 	}
@@ -159,8 +160,11 @@ func (t teller) node(stats node.Stats) {
 	t.gauge(secretsInUse, float64(stats.Secrets.InUse))
 	t.gauge(secretsFailing, float64(stats.Secrets.FailingFiles), "file")
 	t.gauge(secretsFailing, float64(stats.Secrets.FailingAPIs), "api")
-	for name, end := range stats.Certificates {
-		t.gauge(certificateEnd, float64(end.Unix()), name)
+	for name, certificate := range stats.Certificates {
+		t.gauge(certificateEnd, float64(certificate.Ends.Unix()), name)
+		t.gauge(certificateDue, float64(certificate.Soon.Unix()), name, "soon")
+		t.gauge(certificateDue, float64(certificate.Urgent.Unix()), name, "urgent")
+		t.gauge(certificateDue, float64(certificate.Last.Unix()), name, "last")
 	}
 	for _, one := range stats.Gateway.FailingFiles {
 		t.gauge(filesFailing, 1, one.Kind, one.Name)

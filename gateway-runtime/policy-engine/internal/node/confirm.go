@@ -44,9 +44,7 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	}
 	left := n.waitForBuilds(ctx, builds)
 	versions := n.acquireBuilt(outcomes) //nolint:contextcheck // a build ends with the node
-	for _, status := range outcomes.of(state.GetRevision()).statuses {
-		n.log.Error("an API of the last good state cannot be served", "api", status.GetApi(), "reason", status.GetReason())
-	}
+	n.logUnrestored(outcomes.of(state.GetRevision()).statuses)
 	for _, v := range versions {
 		v.acknowledged = true // by an Envoy before
 		n.replace(v.bundle.API, v)

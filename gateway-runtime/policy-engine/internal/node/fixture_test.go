@@ -312,6 +312,9 @@ type bench struct {
 	fileNow     func() string   // its digest now; nil: it does not change
 	keeps       bool            // it, whatever a controller says
 
+	controller string       // its address, which nothing connects to before the node runs; "": there is none
+	log        *slog.Logger // nil: nobody reads it
+
 	secrets  string   // folder of them; "": there is none
 	policies []Policy // nil: the shelf's
 }
@@ -329,7 +332,11 @@ func newBenchWith(t *testing.T, b *bench, directory string) *bench {
 	if b.policies == nil {
 		b.policies = b.shelf.policies()
 	}
-	node, err := New(Options{Secrets: b.secrets, Values: &redaction.Values{}, NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: quiet})
+	log := quiet
+	if b.log != nil {
+		log = b.log
+	}
+	node, err := New(Options{Controller: b.controller, Secrets: b.secrets, Values: &redaction.Values{}, NodeID: "n", Gateway: b.gatewayFile, GatewayDigest: b.fileNow, KeepsGateway: b.keeps, StateDir: directory, Policies: b.policies, Table: b.table, Envoy: b.envoy, Resolver: b.resolver, Observer: b.observer, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -363,10 +363,12 @@ func (n *Node) replaceCertificates(ctx context.Context, files certificates.Chang
 
 // publishCertificates says when the certificates end, which files cannot be used, and which listeners are closed for it.
 func (n *Node) publishCertificates() {
-	ends, troubles := map[string]time.Time{}, listeningTroubles{}
+	ends, troubles := map[string]certificates.Warnings{}, listeningTroubles{}
 	if current := n.listening.current; current != nil {
 		for name, pair := range current.contents.Certificates {
-			ends[name] = pair.Expires
+			warnings := pair.Validity.Warnings()
+			warnings.Renewed = current.gateway.Sources.Certificates[name].Renewed
+			ends[name] = warnings
 		}
 		troubles.closed = current.gateway.ClosedWith(current.secrets)
 		for _, source := range current.failures.Sources() {

@@ -82,6 +82,7 @@ type Timing struct {
 	Resolve     time.Duration // for the names of an API's upstreams; 5 s
 	LastGood    time.Duration // for the last good version to be built, before what follows it is tried all the same; 60 s
 	Examine     time.Duration // between two looks at whether the policies of what runs are ready; 1 s
+	Replace     time.Duration // for the controller to send what takes the place of an API of the last good state that did not come up; 10 s
 	Watch       time.Duration // between two looks at the files of certificates and secrets; 1 s
 }
 
@@ -92,7 +93,7 @@ func (t Timing) withDefaults() Timing {
 	}{
 		{&t.Acknowledge, 10 * time.Second}, {&t.Probe, 3 * time.Second}, {&t.PerBundle, time.Millisecond},
 		{&t.Search, time.Minute}, {&t.Grace, 30 * time.Second}, {&t.Held, time.Minute}, {&t.Gather, time.Second},
-		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second}, {&t.LastGood, time.Minute}, {&t.Watch, certificates.DefaultPeriod},
+		{&t.Retry, time.Second}, {&t.RetryMost, 30 * time.Second}, {&t.Examine, time.Second}, {&t.Resolve, 5 * time.Second}, {&t.LastGood, time.Minute}, {&t.Replace, 10 * time.Second}, {&t.Watch, certificates.DefaultPeriod},
 	} {
 		if *field.value <= 0 {
 			*field.value = field.standard
@@ -118,6 +119,7 @@ type Node struct {
 	answered bool                         // whether those routes have challenges of ACME
 	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
 
+	unrestored   unrestored
 	listening    listening
 	certificates *certificates.Watcher // of the files of the Gateway
 	secrets      *secrets.Store
@@ -137,11 +139,11 @@ type Node struct {
 	served         atomic.Int64                         // APIs, for Stats
 	pending        atomic.Int64                         // as these are
 	down           atomic.Int64
-	unrotated      atomic.Int64                         // APIs that cannot use a secret that has changed, for Stats
-	expiries       atomic.Pointer[map[string]time.Time] // of certificates, for Stats
-	troubles       atomic.Pointer[listeningTroubles]    // of the current Gateway, for Stats
-	notReadyReport atomic.Pointer[nodev1.Report]        // of notReady; nil: nothing is wrong
-	clustersInUse  atomic.Pointer[[]*xds.Bundle]        // for Clusters
+	unrotated      atomic.Int64                                     // APIs that cannot use a secret that has changed, for Stats
+	expiries       atomic.Pointer[map[string]certificates.Warnings] // of certificates, for Stats
+	troubles       atomic.Pointer[listeningTroubles]                // of the current Gateway, for Stats
+	notReadyReport atomic.Pointer[nodev1.Report]                    // of notReady; nil: nothing is wrong
+	clustersInUse  atomic.Pointer[[]*xds.Bundle]                    // for Clusters
 	stats          counters
 }
 
@@ -232,6 +234,7 @@ func (n *Node) Run(ctx context.Context) {
 		case <-readinessTicker.C:
 			n.checkReadiness()
 			n.expireLastGoodWaits(time.Now())
+			n.expireUnrestored(time.Now())
 			n.keepSecrets()
 			n.rotate(time.Now())
 		}
@@ -303,9 +306,9 @@ type Stats struct {
 	Rejected            uint64 `json:"rejected"`
 	StateErrors         uint64 `json:"stateErrors"` // writes to the state directory that failed
 
-	Gateway      GatewayStats         `json:"gateway"`
-	Certificates map[string]time.Time `json:"certificates"` // of the Gateway, those that could be read: when they end
-	Secrets      SecretStats          `json:"secrets"`
+	Gateway      GatewayStats                     `json:"gateway"`
+	Certificates map[string]certificates.Warnings `json:"certificates"` // of the Gateway, those that could be read: when they end
+	Secrets      SecretStats                      `json:"secrets"`
 }
 
 // SecretStats are how many secrets APIs name, and what of them cannot be used; what was built with them before goes on.

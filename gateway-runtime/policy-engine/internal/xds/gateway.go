@@ -176,7 +176,8 @@ func (g *Gateway) parseSources(message *nodev1.Gateway) (errs []error) {
 		if err := checkSource(one.GetName(), g.Sources.Certificates, one.GetCertificateFile(), one.GetKeyFile()); err != nil {
 			errs = append(errs, fmt.Errorf("certificates[%d] %q: %w", i, one.GetName(), err))
 		}
-		g.Sources.Certificates[one.GetName()] = certificates.Certificate{File: one.GetCertificateFile(), KeyFile: one.GetKeyFile()}
+		g.Sources.Certificates[one.GetName()] = certificates.Certificate{
+			File: one.GetCertificateFile(), KeyFile: one.GetKeyFile(), Renewed: one.GetRenewed()}
 	}
 	for i, one := range message.GetAuthorities() {
 		files := []string{one.GetFile()}

@@ -1,7 +1,7 @@
 // The frame around the pages: menu, sign-in, theme, and what is said when the controller does not answer.
 
-import { answers, get, Problem } from "./lib/api.js";
-import { problem } from "./lib/components.js";
+import { answers, get, NO_DATABASE, Problem } from "./lib/api.js";
+import { empty, problem } from "./lib/components.js";
 import { el, replace } from "./lib/dom.js";
 import { match } from "./lib/router.js";
 import { signInByAddress, signOut, token } from "./lib/session.js";
@@ -34,6 +34,7 @@ const MENU = [
 
 const main = found("main");
 let shown = new AbortController();
+let withoutDatabase = false; // as the controller answered what the page asked for first
 let unanswered = false; // what the page asked for first: nobody was signed in, or the controller was away
 
 async function show() {
@@ -41,6 +42,7 @@ async function show() {
   shown = new AbortController();
   const { signal } = shown;
   unanswered = false;
+  withoutDatabase = false;
   const found = match(ROUTES, location.hash);
   markMenu();
   const root = el("div", { class: "page" });
@@ -58,8 +60,10 @@ async function show() {
   } catch (error) {
     if (signal.aborted) return;
     unanswered = error instanceof Problem && [0, 401].includes(error.status);
+    withoutDatabase = error instanceof Problem && error.type === NO_DATABASE;
     if (!(error instanceof Problem)) console.error(error);
-    root.append(problem(error));
+    if (error instanceof Problem && error.status === 401) replace(root, empty("Nobody is signed in."));
+    else root.append(problem(error));
   }
 }
 
@@ -110,10 +114,10 @@ function found(id) {
   return /** @type {HTMLElement} */ (document.getElementById(id));
 }
 
-/** Where the controller was away, and nothing on the page asks again by itself. */
+/** Where the controller was away, or had no database, and nothing on the page asks again by itself. */
 async function look() {
-  if (!found("connection").textContent) return;
-  await get("/healthz").then(() => (unanswered ? show() : undefined), () => {});
+  if (!found("connection").textContent && !withoutDatabase) return;
+  await get("/healthz").then(({ status }) => (unanswered || (withoutDatabase && status === "ok") ? show() : undefined), () => {});
 }
 
 signInByAddress();

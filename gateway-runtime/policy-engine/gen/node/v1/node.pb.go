@@ -1902,6 +1902,7 @@ type Certificate struct {
 	Name            string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	CertificateFile string                 `protobuf:"bytes,2,opt,name=certificate_file,json=certificateFile,proto3" json:"certificate_file,omitempty"` // the chain, the server's or client's own certificate first
 	KeyFile         string                 `protobuf:"bytes,3,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
+	Renewed         bool                   `protobuf:"varint,4,opt,name=renewed,proto3" json:"renewed,omitempty"` // by the controller, which obtains it by ACME: nobody has to see to its end
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1955,6 +1956,13 @@ func (x *Certificate) GetKeyFile() string {
 		return x.KeyFile
 	}
 	return ""
+}
+
+func (x *Certificate) GetRenewed() bool {
+	if x != nil {
+		return x.Renewed
+	}
+	return false
 }
 
 // Certificates of authorities, and lists of what they have revoked, served by SDS as "authority/NAME".
@@ -2621,11 +2629,12 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\tRecording\x12\x1b\n" +
 	"\tmax_bytes\x18\x01 \x01(\x04R\bmaxBytes\x12\x1d\n" +
 	"\n" +
-	"body_bytes\x18\x02 \x01(\rR\tbodyBytes\"g\n" +
+	"body_bytes\x18\x02 \x01(\rR\tbodyBytes\"\x81\x01\n" +
 	"\vCertificate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\x10certificate_file\x18\x02 \x01(\tR\x0fcertificateFile\x12\x19\n" +
-	"\bkey_file\x18\x03 \x01(\tR\akeyFile\"g\n" +
+	"\bkey_file\x18\x03 \x01(\tR\akeyFile\x12\x18\n" +
+	"\arenewed\x18\x04 \x01(\bR\arenewed\"g\n" +
 	"\x14CertificateAuthority\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12'\n" +

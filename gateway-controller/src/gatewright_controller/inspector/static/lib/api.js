@@ -4,6 +4,9 @@ import { token } from "./session.js";
 
 /** @typedef {{field: string, message: string, line?: number}} Mistake */
 
+/** The type of a problem: the controller cannot open its database, and nodes serve their last good state. */
+export const NO_DATABASE = "urn:gatewright:problem:no-database";
+
 /** An answer other than success, or none. */
 export class Problem extends Error {
   /**
@@ -11,13 +14,15 @@ export class Problem extends Error {
    * @param {string} detail for people
    * @param {Mistake[]} [mistakes] what is to be mended, where the API says so
    * @param {Headers} [headers]
+   * @param {string} [type] of RFC 9457
    */
-  constructor(status, detail, mistakes = [], headers = new Headers()) {
+  constructor(status, detail, mistakes = [], headers = new Headers(), type = "") {
     super(detail);
     this.status = status;
     this.detail = detail;
     this.mistakes = mistakes;
     this.headers = headers;
+    this.type = type;
   }
 }
 
@@ -87,7 +92,7 @@ async function problem(response) {
   const text = await response.text().catch(() => "");
   try {
     const found = JSON.parse(text);
-    return new Problem(response.status, String(found.detail), found.errors ?? [], response.headers);
+    return new Problem(response.status, String(found.detail), found.errors ?? [], response.headers, found.type);
   } catch {
     return new Problem(response.status, text || response.statusText, [], response.headers);
   }

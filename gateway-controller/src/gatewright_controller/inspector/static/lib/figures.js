@@ -3,6 +3,7 @@
 import { notice } from "./components.js";
 import { el } from "./dom.js";
 import { duration, number } from "./format.js";
+import { samples, total } from "./metrics.js";
 
 /** @typedef {import("./dom.js").Child} Child */
 /** @typedef {import("./troubles.js").Trouble} Trouble */
@@ -40,6 +41,16 @@ export function rate(value) {
 /** @param {number | null} ms */
 export function durationOrNone(ms) {
   return ms === null ? "–" : duration(ms);
+}
+
+/**
+ * The sum of a metric; "–" where nobody tells it: that is not nothing.
+ * @param {import("./metrics.js").Metrics | null} metrics
+ * @param {string} name
+ * @param {(value: number) => string} written
+ */
+export function totalOrNone(metrics, name, written) {
+  return metrics && samples(metrics, name).length ? written(total(metrics, name)) : "–";
 }
 
 /** @param {number} part @param {number} whole */

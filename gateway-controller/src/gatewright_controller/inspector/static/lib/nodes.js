@@ -9,12 +9,13 @@ import { parse } from "./metrics.js";
  * @property {any} node as /v1/nodes has it
  * @property {Metrics | null} metrics null: it does not tell them
  * @property {any} stats null: it does not tell them
+ * @property {Record<string, string[]> | null} [clusters] Envoy's of each API; null: it does not tell them
  * @property {string} problem why something is not told; "": all is
  */
 
 /**
  * @param {AbortSignal} signal
- * @param {{metrics?: (name: string) => boolean, stats?: boolean, id?: string}} wanted metrics: of these names; id: of one node
+ * @param {{metrics?: (name: string) => boolean, stats?: boolean, clusters?: boolean, id?: string}} wanted metrics: of these names; id: of one node
  * @returns {Promise<Told[]>} of each node that is connected, by name
  */
 export async function toldByNodes(signal, wanted) {
@@ -29,16 +30,19 @@ async function toldBy(node, signal, wanted) {
   const ask = (name) => get(`${path}/${name}`, { signal, accept: name === "metrics" ? "text/plain" : "application/json" });
   const names = ["metrics", "stats"].filter((name) => wanted[/** @type {"metrics" | "stats"} */ (name)]);
   const known = names.every((name) => node.documents.includes(name));
-  if (!known) return { node, metrics: null, stats: null, problem: untold(node) };
-  const [metrics, stats] = await Promise.allSettled([wanted.metrics ? ask("metrics") : null, wanted.stats ? ask("stats") : null]);
+  if (!known) return { node, metrics: null, stats: null, clusters: null, problem: untold(node) };
+  const [metrics, stats, clusters] = await Promise.allSettled([
+    wanted.metrics ? ask("metrics") : null, wanted.stats ? ask("stats") : null, wanted.clusters && node.documents.includes("clusters") ? ask("clusters") : null,
+  ]);
   signal.throwIfAborted();
-  const failed = [metrics, stats].flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
+  const failed = [metrics, stats, clusters].flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
   for (const reason of failed) if (!(reason instanceof Problem) || [0, 401].includes(reason.status)) throw reason;
   const text = metrics.status === "fulfilled" ? metrics.value : null;
   return {
     node,
     metrics: text === null ? null : parse(text, wanted.metrics),
     stats: stats.status === "fulfilled" ? stats.value : null,
+    clusters: clusters.status === "fulfilled" ? clusters.value : null,
     problem: failed.length ? failed[0].detail : "",
   };
 }

@@ -3,7 +3,7 @@
 import { lineChart } from "./chart.js";
 import { quantileOf } from "./executions.js";
 import { rate } from "./figures.js";
-import { duration } from "./format.js";
+import { duration, number } from "./format.js";
 
 /** @typedef {import("./executions.js").Source} Source */
 /** @typedef {import("./executions.js").Figures} Figures */
@@ -37,6 +37,17 @@ export function errors(figures) {
 /** @param {Figures | undefined} figures @param {number} q @returns {number | null} in milliseconds */
 export function requestTime(figures, q) {
   return quantileOf(figures, "time", q);
+}
+
+/**
+ * What is said in the place of charts that would be empty; "": requests have come while somebody looked.
+ * @param {import("./executions.js").Looking} looking
+ */
+export function quietWords(looking) {
+  if (!looking.before.size || looking.points.some(({ groups }) => requests(groups.get("")) > 0)) return "";
+  const before = requests(looking.sinceStart().get(""));
+  if (!before) return "No request has come since the nodes have started.";
+  return `No request has come since this page was opened, and ${number(before)} before, since the nodes have started.`;
 }
 
 /** @returns {{elements: HTMLElement[], update: (looking: import("./executions.js").Looking) => void}} */

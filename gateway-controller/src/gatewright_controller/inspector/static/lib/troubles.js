@@ -17,17 +17,17 @@ import { href } from "./router.js";
 const KINDS = ["bad", "warn", "info"];
 const SILENT_MS = 5000;
 const DAY = 86_400_000;
-const SOON_DAYS = 14;
 const FULL = 0.8;
 
 /**
  * @param {any[]} apis as /v1/apis has them
  * @param {Told[]} told
+ * @param {Map<string, string>} [notes] of upstreams, by API
  * @param {number} [now] ms since 1970
  * @returns {Trouble[]} the worst first
  */
-export function troubles(apis, told, now = Date.now()) {
-  const found = [...ofApis(apis), ...(told.length ? told.flatMap((one) => ofNode(one, now)) : [NO_NODE])];
+export function troubles(apis, told, notes = new Map(), now = Date.now()) {
+  const found = [...ofApis(apis), ...ofUpstreams(apis, notes), ...(told.length ? told.flatMap((one) => ofNode(one, now)) : [NO_NODE])];
   return found.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
 }
 
@@ -46,6 +46,18 @@ function ofApis(apis) {
       ? bad(`API ${metadata.name} is rejected`, `Its newest version is not served: ${why}.`, "Change the API, or build in what it needs. Its last good version goes on, if there is one.", to)
       : warn(`API ${metadata.name} is pending`, `Its newest version is not served yet: ${why}.`, "Nodes try again by themselves.", to);
   });
+}
+
+/** @param {any[]} apis @param {Map<string, string>} notes @returns {Trouble[]} */
+function ofUpstreams(apis, notes) {
+  return apis.filter(({ metadata, status }) => status.state === "deployed" && notes.has(metadata.name)).map(({ metadata }) =>
+    warn(`The upstream of API ${metadata.name} shows trouble`, `${sentence(/** @type {string} */ (notes.get(metadata.name)))}.`, "Clients get 503 while none of its targets is left. See whether the upstream runs, and whether the node reaches it.", href(["apis", metadata.name])),
+  );
+}
+
+/** @param {string} text */
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** @param {Told} told @param {number} now @returns {Trouble[]} */
@@ -133,12 +145,34 @@ function ofCertificateFiles({ node }, on) {
 
 /** @param {any} stats @param {string} on @param {number} now @returns {Trouble[]} */
 function ofCertificates({ node }, on, now) {
-  return Object.entries(node.certificates ?? {}).flatMap(([name, ends]) => {
-    const days = (new Date(/** @type {string} */ (ends)).getTime() - now) / DAY;
-    if (days < 0) return [bad(`Certificate ${name} has expired${on}`, "Clients refuse to connect.", "Put a new one into its file; the node takes it at once.")];
-    if (days < SOON_DAYS) return [warn(`Certificate ${name} ends in ${Math.floor(days)} days${on}`, "After that clients refuse to connect.", "Renew it; the node takes the new file at once.")];
-    return [];
+  return Object.entries(node.certificates ?? {}).flatMap(([name, certificate]) => {
+    const { renewed } = certificate;
+    switch (stageOf(certificate, now)) {
+      case "expired":
+        return [bad(`Certificate ${name} has expired${on}`, "Clients refuse to connect.", renewed ? NOT_RENEWED : "Put a new one into its file; the node takes it at once.")];
+      case "soon":
+        return [warn(`Certificate ${name} ends in ${left(certificate.ends, now)}${on}`, "After that clients refuse to connect.", renewed ? NOT_RENEWED : "Renew it; the node takes the new file at once.")];
+      default:
+        return [];
+    }
   });
+}
+
+const NOT_RENEWED = "The gateway renews it by ACME and has not yet: `gatewright status` says why, and when it tries again.";
+
+/**
+ * By what the engine says of a certificate.
+ * @param {{ends: string, soon: string}} certificate @param {number} now @returns {"" | "soon" | "expired"}
+ */
+export function stageOf({ ends, soon }, now) {
+  if (now >= new Date(ends).getTime()) return "expired";
+  return now >= new Date(soon).getTime() ? "soon" : "";
+}
+
+/** @param {string} ends @param {number} now @returns {string} `5 days`, `7 h 30 min` */
+export function left(ends, now) {
+  const ms = new Date(ends).getTime() - now;
+  return ms < 2 * DAY ? duration(ms) : `${Math.floor(ms / DAY)} days`;
 }
 
 /** @param {import("./metrics.js").Metrics} metrics @param {Record<string, string>} failing reasons by source @param {string} on @returns {Trouble[]} */

@@ -5,8 +5,10 @@ import { badge, facts, heading, notice, problem, table } from "../lib/components
 import { el, replace } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
 import { live } from "../lib/live.js";
+import { toldByNodes } from "../lib/nodes.js";
 import { href } from "../lib/router.js";
-import { contextOf } from "./apis.js";
+import { isOfUpstreams, upstreamNotes } from "../lib/upstreams.js";
+import { contextOf, stateOf } from "./apis.js";
 
 export const page = { title: "API", show };
 
@@ -35,18 +37,22 @@ async function show(root, { name }, signal) {
     region,
     asYaml,
   );
-  await live(2, region, () => get(path, { signal }), (api) => {
+  const look = async () => {
+    const [api, told] = await Promise.all([get(path, { signal }), toldByNodes(signal, { metrics: isOfUpstreams, clusters: true })]);
+    return { api, note: upstreamNotes(told).get(name) ?? "" };
+  };
+  await live(2, region, look, ({ api, note }) => {
     if (revision !== api.status.revision) yaml().catch(() => {});
     revision = api.status.revision;
-    return described(api);
+    return described(api, note);
   }, signal);
 }
 
-/** @param {any} api */
-function described({ metadata, spec, status }) {
+/** @param {any} api @param {string} note of its upstreams */
+function described({ metadata, spec, status }, note) {
   const hosts = spec.hosts?.length ? spec.hosts.join(", ") : "every host";
   return [
-    el("p", null, badge(status.state), " ", status.reason),
+    el("div", null, stateOf(metadata.name, status, new Map(note ? [[metadata.name, note]] : []))),
     facts([
       ["Name for people", spec.displayName !== metadata.name && spec.displayName],
       ["Context", el("code", null, contextOf(spec))],

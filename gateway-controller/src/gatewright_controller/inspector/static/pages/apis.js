@@ -5,7 +5,9 @@ import { badge, empty, heading, table } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
 import { live, redraw } from "../lib/live.js";
+import { toldByNodes } from "../lib/nodes.js";
 import { href } from "../lib/router.js";
+import { isOfUpstreams, upstreamNotes } from "../lib/upstreams.js";
 
 export const page = { title: "APIs", show };
 
@@ -16,6 +18,8 @@ const COLUMNS = ["API", "State", "Context", "Hosts", "Version", "Nodes", "Writte
 async function show(root, params, signal) {
   /** @type {any[]} */
   let apis = [];
+  /** @type {Map<string, string>} */
+  let notes = new Map();
   const text = el("input", { type: "search", id: "apis-text", value: params.query.get("text"), spellcheck: "false" });
   const options = STATES.map((one) => el("option", { value: one, selected: params.query.get("state") === one }, one));
   const state = el("select", { id: "apis-state" }, el("option", { value: "" }, "all"), options);
@@ -24,7 +28,7 @@ async function show(root, params, signal) {
   const draw = () => {
     const shown = apis.filter((api) => fits(api, text.value, state.value));
     replace(count, shown.length === apis.length ? `${apis.length} APIs` : `${shown.length} of ${apis.length} APIs`);
-    if (shown.length) return table("APIs", COLUMNS, shown.map(row));
+    if (shown.length) return table("APIs", COLUMNS, shown.map((api) => row(api, notes)));
     return apis.length ? empty("None fits the filter.") : nothing();
   };
   const filter = () => {
@@ -44,8 +48,15 @@ async function show(root, params, signal) {
     count,
     region,
   );
-  await live(2, region, async () => (await get("/v1/apis", { signal })).apis, (found) => {
-    apis = found;
+  const look = async () => {
+    const [{ apis }, told] = await Promise.all([
+      get("/v1/apis", { signal }), toldByNodes(signal, { metrics: isOfUpstreams, clusters: true }),
+    ]);
+    return { apis, notes: [...upstreamNotes(told)] };
+  };
+  await live(2, region, look, (found) => {
+    apis = found.apis;
+    notes = new Map(found.notes);
     return draw();
   }, signal);
 }
@@ -61,12 +72,22 @@ function fits({ metadata, spec, status }, text, state) {
   return (!state || status.state === state) && words.includes(text.trim().toLowerCase());
 }
 
-/** @param {any} api */
-function row({ metadata, spec, status }) {
+/**
+ * An API's state, with what stands in the way of it: an upstream that is away makes `deployed` no good news.
+ * @param {string} name @param {any} status @param {Map<string, string>} notes
+ */
+export function stateOf(name, status, notes) {
+  const note = notes.get(name);
+  const [kind, why] = status.state === "deployed" && note ? ["warn", note] : [undefined, status.reason];
+  return [badge(status.state, kind), why && el("div", { class: "reason" }, why)];
+}
+
+/** @param {any} api @param {Map<string, string>} notes */
+function row({ metadata, spec, status }, notes) {
   const called = spec.displayName !== metadata.name && spec.displayName;
   return [
     [el("a", { href: href(["apis", metadata.name]) }, metadata.name), called && el("div", { class: "quiet" }, called)],
-    [badge(status.state), status.reason && el("div", { class: "reason" }, status.reason)],
+    stateOf(metadata.name, status, notes),
     el("code", null, contextOf(spec)),
     spec.hosts?.length ? spec.hosts.map((/** @type {string} */ host) => el("div", null, el("code", null, host))) : "every host",
     spec.version,

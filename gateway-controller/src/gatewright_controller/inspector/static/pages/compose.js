@@ -7,6 +7,7 @@ import { requestForm } from "../lib/compose/form.js";
 import { apisOf, listenersOf, operationPicker } from "../lib/compose/target.js";
 import { parseCurl, toCurl } from "../lib/compose/curl.js";
 import { el, replace } from "../lib/dom.js";
+import { isOfTheGateway } from "../lib/exchange/sender.js";
 import { time } from "../lib/format.js";
 import { forgetSent, keepSent, sentRequests } from "../lib/compose/sent_requests.js";
 
@@ -15,8 +16,8 @@ import { forgetSent, keepSent, sentRequests } from "../lib/compose/sent_requests
 
 export const page = { title: "Compose", show };
 
-/** Of a recorded request: of its connection, or made by the gateway. */
-const NOT_AGAIN = /^(x-request-id|x-forwarded-.*|x-envoy-.*|content-length|connection|transfer-encoding|te|upgrade|expect)$/;
+/** Of a recorded request: of its connection. */
+const NOT_AGAIN = /^(content-length|connection|transfer-encoding|te|upgrade|expect)$/;
 const REDACTED = "[redacted]";
 
 /** @type {import("../lib/router.js").Page["show"]} */
@@ -120,7 +121,7 @@ function again({ request }, form) {
   ];
   const wanted = headers.filter(
     (/** @type {[string, string]} */ [name]) =>
-      !NOT_AGAIN.test(name) && name !== "accept-encoding" && !(body.decoded && name === "content-encoding"),
+      !NOT_AGAIN.test(name) && !isOfTheGateway(name) && name !== "accept-encoding" && !(body.decoded && name === "content-encoding"),
   );
   const secret = wanted.filter((/** @type {[string, string]} */ [, value]) => value.includes(REDACTED));
   form.fill({

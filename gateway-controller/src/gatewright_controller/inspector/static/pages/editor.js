@@ -81,6 +81,7 @@ class Editor {
     this.checking = new AbortController();
     this.following = new AbortController();
     this.writing = false;
+    this.refused = false; // by what the controller said last of the text
     this.theirs = 0; // the revision of somebody else's that is shown
     this.code = new CodeArea({ id: "editor-text", label: "The API as YAML", describedBy: "editor-keys", text: start.text });
     this.head = el("div");
@@ -113,7 +114,7 @@ class Editor {
 
   #drawHead() {
     const view = this.name !== null && el("a", { class: "button", href: href(["apis", this.name]) }, "Back to the API");
-    const apply = el("button", { type: "button", id: "editor-apply", class: "primary", onclick: () => this.apply() }, "Apply");
+    const apply = el("button", { type: "button", id: "editor-apply", class: "primary", "aria-disabled": String(this.refused), onclick: () => this.apply() }, "Apply");
     redraw(this.head, heading(this.name === null ? "New API" : `Edit ${this.name}`, view, apply));
     document.title = `${this.name === null ? "New API" : `Edit ${this.name}`} · Gatewright Inspector`;
   }
@@ -145,6 +146,7 @@ class Editor {
   }
 
   #changed() {
+    this.#setRefused(false); // nobody knows yet
     this.checking.abort();
     this.checking = new AbortController();
     const { signal } = this.checking;
@@ -182,6 +184,7 @@ class Editor {
 
   /** @param {any} status of a dry run */
   #valid({ change, policies }) {
+    this.#setRefused(false);
     this.code.mark([]);
     replace(this.mistakes);
     const { added, removed } = countOf(change.diff);
@@ -204,6 +207,12 @@ class Editor {
     if (this.name !== null && change.revision !== this.revision) this.#differs();
   }
 
+  /** Whether Apply can do anything. It keeps the focus, so that it is not the attribute `disabled`. @param {boolean} refused */
+  #setRefused(refused) {
+    this.refused = refused;
+    this.head.querySelector("#editor-apply")?.setAttribute("aria-disabled", String(refused));
+  }
+
   /** @param {unknown} error @param {string} [what] that could not be done */
   #invalid(error, what = "") {
     if (!(error instanceof Problem)) throw error;
@@ -212,6 +221,7 @@ class Editor {
     if (status === 404 && this.name !== null) return this.#gone();
     if (status === 401) return this.#say(`${what}Nobody is signed in; the text stays here.`);
     if (status === 0) return this.#say(`${what}The controller does not answer; the text stays here, and is checked as soon as it does.`);
+    this.#setRefused([400, 422].includes(status));
     this.code.mark(mistakes.flatMap(({ line }) => (line ? [line] : [])));
     replace(this.change);
     if (!mistakes.length) {
@@ -243,7 +253,7 @@ class Editor {
   // ---------------------------------------------------------------- apply
 
   async apply() {
-    if (this.writing) return;
+    if (this.writing || this.refused) return;
     this.writing = true;
     this.checking.abort();
     this.#say("Writing …");

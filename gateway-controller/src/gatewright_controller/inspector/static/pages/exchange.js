@@ -63,6 +63,7 @@ function explained(exchange, text) {
     el("p", { class: `notice verdict ${kindOf(exchange)}` }, el("bdi", null, sentence(exchange))),
     said,
     factsOf(exchange),
+    tryingOf(exchange),
     el("h2", null, "Policies"),
     exchange.executions.length ? timeline.element : el("p", null, "No policy was run."),
     el("h2", null, "Messages"),
@@ -117,6 +118,18 @@ function factsOf(exchange) {
     ["Error", written(exchange.error)],
     ["Redacted", redacted ? `${redacted} ${redacted === 1 ? "value" : "values"}` : ""],
   ]);
+}
+
+/** What can be done with it beyond looking: a change of a policy is tried on it, or on what comes. @param {Exchange} exchange */
+function tryingOf(exchange) {
+  const policy = (exchange.policies?.[0] ?? "NAME:VERSION").split(":")[0];
+  return el(
+    "details", { class: "trying" }, el("summary", null, "Try a change of a policy on it"),
+    el("p", null, el("strong", null, "Replay: "), "download the exchange, and run a policy's code of yours on it, without a gateway. What it would do otherwise is shown; docs/how-to/replay.md has more."),
+    el("pre", { tabindex: 0, role: "region", "aria-label": "Command to replay" }, `gatewright replay ${fileName(exchange)} --policy policies/${visible(policy)}`),
+    el("p", null, el("strong", null, "Shadow: "), "attach the next version with ", el("code", null, "mode: shadow"), ", and it runs beside on all that comes, with nothing of it applied; docs/how-to/shadow.md has more. What it would have changed is found by ",
+      el("a", { href: href(["exchanges"], { shadow: "different" }) }, "exchanges where a shadow differs"), "."),
+  );
 }
 
 /** @param {string | undefined} text @param {string} [kind] */

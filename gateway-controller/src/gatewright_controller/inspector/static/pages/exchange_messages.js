@@ -3,6 +3,7 @@
 import { empty, facts, tabs } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { shownLines } from "../lib/exchange/changes.js";
+import { bySender, whyRedacted } from "../lib/exchange/sender.js";
 import { byWhom, touches } from "../lib/exchange/touches.js";
 import { bytes, number } from "../lib/format.js";
 import { cut, visible } from "../lib/visible_text.js";
@@ -30,13 +31,26 @@ export function messagesOf(exchange, open) {
   const [ofRequest, ofResponse] = [touches(exchange, "request"), touches(exchange, "response")];
   /** @type {[string, () => Child][]} */
   const panels = [
-    ["Request as sent", () => messageOf(request, ofRequest, open, "becomes")],
+    ["Request as sent", () => sentOf(request, ofRequest, open)],
     ["As forwarded", () => messageOf(forwarded, ofRequest, open, "is", "It did not go on to the upstream.")],
-    [cause ? "Envoy's response" : "Upstream's response", () => messageOf(upstreamResponse, ofResponse, open, "becomes", "The engine has seen none.")],
     ["Response", () => messageOf(response, ofResponse, open, "is", "The engine has seen none.")],
   ];
+  if (forwarded || upstreamResponse) {
+    panels.splice(2, 0, [cause ? "Envoy's response" : "Upstream's response", () => messageOf(upstreamResponse, ofResponse, open, "becomes", "The engine has seen none.")]);
+  }
   if (exchange.metadata || exchange.analytics) panels.push(["Metadata", () => storedOf(exchange, open)]);
   return tabs("Messages", panels);
+}
+
+/** What the client has sent, and apart from it what the gateway has written. @param {Message} request @param {Map<string, Touch[]>} touched @param {Open} open */
+function sentOf(request, touched, open) {
+  const { sent, added } = bySender(request.headers);
+  const why = whyRedacted(request.headers, request.body);
+  return [
+    messageOf({ ...request, headers: sent }, touched, open, "becomes"),
+    why ? el("p", { class: "quiet" }, why) : null,
+    added.length ? [fieldsOf("Written by the gateway", added, touched, open, "becomes"), el("p", { class: "quiet" }, "Policies and the upstream see these; what the client may have sent in their place does not count.")] : null,
+  ];
 }
 
 /**

@@ -41,7 +41,7 @@ export function filterForm(given, changed, signal) {
     el("summary", null, "More filters"), el("div", { class: "form-row" }, MORE.map((member) => fields.get(member)?.element)),
   );
   const form = el(
-    "form", { class: "filter card", role: "search", "aria-label": "Which exchanges" },
+    "form", { role: "search", "aria-label": "Which exchanges" },
     el(
       "div", { class: "form-row" },
       el("label", { class: "errors-only" }, errors, "Errors only"),
@@ -70,7 +70,27 @@ export function filterForm(given, changed, signal) {
     apply();
   });
   suggest(fields, signal);
-  return { element: form, filter, mistakes: (mistakes) => shownAtFields(fields, more, mistakes) };
+  const element = folded(form, Object.keys(given).length > 0, signal);
+  const mistakes = (/** @type {Mistake[]} */ all) => {
+    if (all.length) element.open = true;
+    return shownAtFields(fields, more, all);
+  };
+  return { element, filter, mistakes };
+}
+
+/**
+ * On a narrow page the form would be the whole first screen: it is folded there, unless it says something.
+ * @param {HTMLFormElement} form @param {boolean} filled @param {AbortSignal} signal
+ */
+function folded(form, filled, signal) {
+  const narrow = matchMedia("(max-width: 40rem)");
+  const element = el("details", { class: "filter card" }, el("summary", null, "Filters"), form);
+  const fold = () => {
+    element.open = filled || !narrow.matches;
+  };
+  narrow.addEventListener("change", fold, { signal });
+  fold();
+  return element;
 }
 
 /** From a list, rather than written letter by letter. @param {Event} event */

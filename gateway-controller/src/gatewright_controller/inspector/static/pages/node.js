@@ -13,7 +13,7 @@ import { toldByNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
 import { requestCharts, requestSources } from "../lib/traffic.js";
-import { ofNode, policyLink } from "../lib/troubles.js";
+import { left, ofNode, policyLink, stageOf } from "../lib/troubles.js";
 
 export const page = { title: "Node", show };
 
@@ -170,15 +170,17 @@ function restOf({ node, stats }) {
   return [
     el("h2", null, "Certificates"),
     certificates.length
-      ? table("Certificates", ["Name", "Ends", "Days left"], certificates.map(([name, ends]) => [name, dateTime(String(ends)), daysLeft(String(ends))]))
+      ? table("Certificates", ["Name", "Ends", "Left"], certificates.map(([name, one]) => [name, dateTime(one.ends), leftOf(one)]))
       : empty("Its Gateway has none."),
     el("h2", null, "Policies of its build"),
     table("Policies of its build", ["Policy", "Version"], node.policies.map((/** @type {any} */ one) => [el("a", { href: href(["policies", one.name, one.version]) }, one.name), one.version])),
   ];
 }
 
-/** @param {string} ends */
-function daysLeft(ends) {
-  const days = Math.floor((new Date(ends).getTime() - Date.now()) / 86_400_000);
-  return days < 0 ? badge("expired", "bad") : days < 14 ? badge(String(days), "warn") : String(days);
+/** @param {any} certificate */
+function leftOf(certificate) {
+  const stage = stageOf(certificate, Date.now());
+  if (stage === "expired") return badge("expired", "bad");
+  const long = left(certificate.ends, Date.now());
+  return [stage ? badge(long, "warn") : long, certificate.renewed ? el("span", { class: "quiet" }, " renewed by ACME") : null];
 }

@@ -3,10 +3,9 @@
 import { get } from "../lib/api.js";
 import { badge, empty, heading, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
-import { troubleList } from "../lib/figures.js";
+import { totalOrNone, troubleList } from "../lib/figures.js";
 import { ago, bytes, number } from "../lib/format.js";
 import { look } from "../lib/looking.js";
-import { total } from "../lib/metrics.js";
 import { toldByNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
@@ -49,9 +48,9 @@ function row(told, apis) {
     stats ? number(executors.length) : "–",
     stats ? `${number(sum(executors, "workersBusy"))} of ${number(workers)}` : "–",
     stats ? (stats.quarantined.length ? badge(String(stats.quarantined.length), "bad") : "0") : "–",
-    metrics ? bytes(total(metrics, "gatewright_process_memory_bytes")) : "–",
-    metrics ? number(total(metrics, "gatewright_process_restarts_total")) : "–",
-    metrics ? number(total(metrics, "gatewright_generation")) : "–",
+    totalOrNone(metrics, "gatewright_process_memory_bytes", bytes),
+    totalOrNone(metrics, "gatewright_process_restarts_total", number),
+    totalOrNone(metrics, "gatewright_generation", number),
   ];
 }
 

@@ -1,7 +1,7 @@
 // What there is, and what needs attention first.
 
 import { get } from "../lib/api.js";
-import { badge, empty, heading, table } from "../lib/components.js";
+import { badge, empty, heading, notice, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
 import { executed, Looking, quantileMs } from "../lib/executions.js";
 import { durationOrNone, figures, rate, share, troubleList } from "../lib/figures.js";
@@ -10,8 +10,10 @@ import { look } from "../lib/looking.js";
 import { toldByNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
-import { errors, requestCharts, requests, requestSources, requestTime } from "../lib/traffic.js";
+import { errors, quietWords, requestCharts, requests, requestSources, requestTime } from "../lib/traffic.js";
 import { troubles } from "../lib/troubles.js";
+import { isOfUpstreams, upstreamNotes } from "../lib/upstreams.js";
+import { stateOf } from "./apis.js";
 
 export const page = { title: "Overview", show };
 
@@ -27,17 +29,26 @@ async function show(root, _, signal) {
     { name: "gatewright_exchanges_total", group: ({ api }) => (api ? API + api : null), as: ({ result }) => result },
     { name: "gatewright_exchange_duration_seconds_bucket", group: ({ api }) => (api ? API + api : null), as: "duration", histogram: true },
   ]);
-  const wants = (/** @type {string} */ name) => looking.wants(name) || /^(gatewright_(process|metrics)_|envoy_overload_)/.test(name);
+  const wants = (/** @type {string} */ name) => looking.wants(name) || isOfUpstreams(name) || /^(gatewright_(process|metrics)_|envoy_overload_)/.test(name);
   const charts = requestCharts();
   const [above, below] = [el("div"), el("div")];
-  root.append(heading("Overview"), above, el("div", { class: "charts" }, charts.elements), below);
+  const drawn = el("div", { class: "charts" }, charts.elements);
+  root.append(heading("Overview"), above, drawn, below);
   await look(root, SECONDS, signal, async () => {
-    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { stats: true, metrics: wants })]);
+    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { stats: true, metrics: wants, clusters: true })]);
+    const notes = upstreamNotes(told);
     looking.take(told);
-    patch(above, headline(looking, apis, told), el("h2", null, "What needs attention"), troubleList(troubles(apis, told)));
+    const quiet = quietWords(looking);
+    patch(above, headline(looking, apis, told), quiet && quietNotice(quiet), el("h2", null, "What needs attention"), troubleList(troubles(apis, told, notes)));
+    drawn.hidden = quiet !== "";
     charts.update(looking);
-    patch(below, apiTable(apis, looking), nodeTable(told));
+    patch(below, apiTable(apis, looking, notes), nodeTable(told));
   });
+}
+
+/** @param {string} words */
+function quietNotice(words) {
+  return notice("info", words, " ", el("a", { href: href(["compose"]) }, "Send one: Compose"), ".");
 }
 
 /** @param {Looking} looking @param {any[]} apis @param {import("../lib/nodes.js").Told[]} told */
@@ -56,15 +67,15 @@ function headline(looking, apis, told) {
   ]);
 }
 
-/** @param {any[]} apis @param {Looking} looking */
-function apiTable(apis, looking) {
+/** @param {any[]} apis @param {Looking} looking @param {Map<string, string>} notes */
+function apiTable(apis, looking, notes) {
   const { seconds, groups } = looking.recent(60);
   const rows = apis.map(({ metadata, spec, status }) => {
     const own = groups.get(API + metadata.name);
     const policies = status.policies.length > 0;
     return [
       el("a", { href: href(["apis", metadata.name]) }, metadata.name),
-      badge(status.state),
+      stateOf(metadata.name, status, notes),
       el("code", null, spec.context),
       policies && seconds ? rate(executed(own) / seconds) : "–",
       durationOrNone(quantileMs(own, "duration", 0.95)),

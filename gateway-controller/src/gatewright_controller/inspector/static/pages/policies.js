@@ -78,7 +78,7 @@ function row(policy, at, figures, seconds) {
   const count = executed(figures);
   const wrong = failed(figures);
   return [
-    [el("a", { href: href(["policies", policy.name, policy.version]) }, policy.name), el("div", { class: "quiet" }, policy.description)],
+    [el("a", { href: href(["policies", policy.name, policy.version]) }, policy.name), el("div", { class: "quiet clamped", title: policy.description }, policy.description)],
     policy.version,
     policy.runtime,
     apisOf(at),

@@ -1,14 +1,15 @@
 /** A request as a command for a shell. */
 
 import { REDACTED, target } from "./recorded.js";
+import { isOfTheGateway } from "./sender.js";
 
 /**
  * @typedef {import("./recorded.js").Exchange} Exchange
  * @typedef {{command: string, left: string[]}} Curl  left: what the command does not have, in words
  */
 
-/** What curl, or whoever is on the way, says for itself. */
-const OF_THE_WAY = /^(host|content-length|connection|transfer-encoding|x-request-id|x-forwarded-.*|x-envoy-.*)$/;
+/** What curl says for itself. */
+const OF_CURL = /^(host|content-length|connection|transfer-encoding)$/;
 
 /**
  * As the client sent it, without values that redaction has taken out.
@@ -18,7 +19,7 @@ const OF_THE_WAY = /^(host|content-length|connection|transfer-encoding|x-request
  */
 export function curl(exchange) {
   const { method = "GET", scheme = "http", authority = "", headers, body } = exchange.request;
-  const asked = headers.filter(([name]) => !name.startsWith(":") && !OF_THE_WAY.test(name));
+  const asked = headers.filter(([name]) => !name.startsWith(":") && !OF_CURL.test(name) && !isOfTheGateway(name));
   const kept = asked.filter(([, value]) => !value.includes(REDACTED));
   const left = asked.filter((field) => !kept.includes(field)).map(([name]) => `header ${name}, which is redacted`);
   const whole = target(exchange);
