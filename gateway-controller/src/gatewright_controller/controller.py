@@ -30,7 +30,14 @@ from gatewright_controller.store import (
     StoredApi,
 )
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
-from gatewright_controller.validation import NO_CONDITIONS, NO_PRIVATE_UPSTREAMS, SecretNames, context_taken, validate
+from gatewright_controller.validation import (
+    NO_CONDITIONS,
+    NO_PRIVATE_UPSTREAMS,
+    SecretNames,
+    context_taken,
+    names_private_upstream,
+    validate,
+)
 from gatewright_controller.versions import (
     Move,
     Versions,
@@ -69,10 +76,15 @@ class Controller:
         self._read_definitions, self._parse_definitions = read_definitions, parse_definitions
         self.definitions = read_definitions()
         self.deployment = Deployment(store.revision)
-        self._edge, self._upstreams, self._conditions = edge, upstreams, conditions
+        self._edge, self._configured_upstreams, self._conditions = edge, upstreams, conditions
         self.secret_names: Callable[[], SecretNames | None] = lambda: None
         """What the Gateway names, for upstreams that are written from now on; None where it is not known."""
         self._writing = asyncio.Lock()
+
+    @property
+    def _upstreams(self) -> PrivateUpstreams:
+        """What no API may name, the nodes' admin listeners among it."""
+        return self._configured_upstreams.with_own(self.deployment.admin_addresses.values())
 
     def load(self) -> None:
         """Hands what is stored to the nodes. An API that this build's definitions no longer fit is suspended."""
@@ -159,6 +171,24 @@ class Controller:
         if mistakes:
             raise Invalid(mistakes)
         return Prospect(changes, tuple(moved), tuple(concerned))
+
+    async def recheck_upstreams(self) -> None:
+        """Suspends the APIs that name an admin listener which has moved there, and hands out those that name none any
+        more."""
+        await finished(self._recheck_upstreams())
+
+    async def _recheck_upstreams(self) -> None:
+        async with self._writing:
+            for offer in await asyncio.to_thread(self._rechecked):
+                offer()
+
+    def _rechecked(self) -> list[Callable[[], None]]:
+        upstreams = self._upstreams
+        return [
+            self._offered(stored)
+            for stored in self.store.list()
+            if self.deployment.is_suspended(stored.name) or names_private_upstream(stored.api, upstreams)
+        ]
 
     async def create(self, document: JsonObject) -> StoredApi:
         """Raises `Invalid`, `ApiExistsError`."""

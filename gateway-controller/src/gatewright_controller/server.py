@@ -105,7 +105,9 @@ async def _run(controller: Controller, gateways: Gateways, settings: Settings, l
     server = _Server(config)
     stop = _stop_signal()
     peers = Path(settings.peers) if settings.peers else None
-    nodes = await start_node_server(controller.deployment, observations, settings.node_listen, peers)
+    nodes = await start_node_server(
+        controller.deployment, observations, settings.node_listen, peers, controller.recheck_upstreams
+    )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
     async with _telling(settings, metrics):

@@ -69,20 +69,22 @@ class NodeMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest", "keeps_gateway")
+    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest", "keeps_gateway", "admin_address")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     BUNDLES_FIELD_NUMBER: _ClassVar[int]
     GATEWAY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEEPS_GATEWAY_FIELD_NUMBER: _ClassVar[int]
+    ADMIN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     engine_version: str
     policies: _containers.RepeatedCompositeFieldContainer[PolicyRef]
     bundles: _containers.RepeatedCompositeFieldContainer[BundleRef]
     gateway_digest: str
     keeps_gateway: bool
-    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ..., keeps_gateway: _Optional[bool] = ...) -> None: ...
+    admin_address: str
+    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ..., keeps_gateway: _Optional[bool] = ..., admin_address: _Optional[str] = ...) -> None: ...
 
 class PolicyRef(_message.Message):
     __slots__ = ("name", "version", "definition_digest")

@@ -23,9 +23,17 @@ from gatewright_controller.validation.hosts import Claims, check_hosts, context_
 from gatewright_controller.validation.paths import check_context_of, check_operations
 from gatewright_controller.validation.policies import check_chains, check_conditions, check_idle_timeouts, check_policy
 from gatewright_controller.validation.routing import check_routing
-from gatewright_controller.validation.upstreams import SecretNames, check_upstreams
+from gatewright_controller.validation.upstreams import SecretNames, check_upstreams, names_private_upstream
 
-__all__ = ["NO_CONDITIONS", "NO_PRIVATE_UPSTREAMS", "Claims", "SecretNames", "context_taken", "validate"]
+__all__ = [
+    "NO_CONDITIONS",
+    "NO_PRIVATE_UPSTREAMS",
+    "Claims",
+    "SecretNames",
+    "context_taken",
+    "names_private_upstream",
+    "validate",
+]
 
 NO_PRIVATE_UPSTREAMS = PrivateUpstreams()
 NO_CONDITIONS = Conditions()

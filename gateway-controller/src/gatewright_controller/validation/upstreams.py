@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gatewright_documents.mistake import Mistake, shown
 from msgspec import UNSET
 
-from gatewright_controller.model import HashOn, HealthCheck, Upstream, milliseconds
+from gatewright_controller.model import Api, HashOn, HealthCheck, Upstream, milliseconds
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.upstream import UpstreamUrl, UrlError, is_grpc, parse_url
 from gatewright_controller.validation.draft import Draft, DraftUpstream
@@ -53,6 +53,15 @@ def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, secrets: SecretNa
         yield from _check_tls(drafted, targets, secrets)
         yield from _check_dns(drafted, targets)
         yield from _check_keepalive(drafted)
+
+
+def names_private_upstream(api: Api, upstreams: PrivateUpstreams) -> bool:
+    """Whether the API, which was valid once, has a target that publishers may not name."""
+    for upstream in api.spec.upstream.values():
+        urls = [*([upstream.url] if upstream.url is not UNSET else []), *(one.url for one in upstream.targets or [])]
+        if any(upstreams.refusal(parse_url(url, upstream.protocol or None)) for url in urls):
+            return True
+    return False
 
 
 def _targets(drafted: DraftUpstream, upstreams: PrivateUpstreams) -> Iterator[_Target | Mistake]:

@@ -52,6 +52,7 @@ type Options struct {
 	GatewayDigest func() string                                         // of that file as it is now; nil: it does not change
 	KeepsGateway  bool                                                  // the file's is served whatever the controller says
 	Telemetry     func(*nodev1.Telemetry)                               // told that of each Gateway that is served, nil for one without; must not wait. nil: nobody is
+	AdminAddress  func() string                                         // where the node answers /metrics once Telemetry has returned; "": nowhere. nil: nowhere
 	Store         func(*nodev1.Store)                                   // as Telemetry, of where policies keep state
 	Observe       func(context.Context, nodev1.NodeServiceClient) error // tells the controller of exchanges until ctx or the stream ends; nil: nobody does
 	Policies      []Policy
@@ -133,6 +134,7 @@ type Node struct {
 	outbox         outbox
 	known          atomic.Pointer[[]*nodev1.BundleRef]  // for the next hello
 	gatewayDigest  atomic.Pointer[string]               // for the next hello: of the Gateway that is served
+	adminAddress   atomic.Pointer[string]               // for the next hello; nil: nowhere
 	gatewayStatus  atomic.Pointer[nodev1.GatewayStatus] // the newest, for Stats; nil: nothing has been said of any
 	served         atomic.Int64                         // APIs, for Stats
 	pending        atomic.Int64                         // as these are

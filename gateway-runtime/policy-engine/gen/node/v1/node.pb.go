@@ -411,7 +411,7 @@ type isNodeMessage_Message interface {
 }
 
 type NodeMessage_Hello struct {
-	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"` // first; again when the node's policies have changed, and then only they count
+	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"` // first; again when the node's policies or its admin address have changed: then only these count
 }
 
 type NodeMessage_Report struct {
@@ -430,6 +430,7 @@ type Hello struct {
 	Bundles       []*BundleRef           `protobuf:"bytes,4,rep,name=bundles,proto3" json:"bundles,omitempty"`                                  // every API of which it runs, keeps or tries something
 	GatewayDigest string                 `protobuf:"bytes,5,opt,name=gateway_digest,json=gatewayDigest,proto3" json:"gateway_digest,omitempty"` // of the Gateway that it serves; empty where it serves none
 	KeepsGateway  bool                   `protobuf:"varint,6,opt,name=keeps_gateway,json=keepsGateway,proto3" json:"keeps_gateway,omitempty"`   // it listens by its own file, whatever the controller's Gateway is, and is sent none
+	AdminAddress  string                 `protobuf:"bytes,7,opt,name=admin_address,json=adminAddress,proto3" json:"admin_address,omitempty"`    // where it answers /metrics, "127.0.0.1:9901": no API may name it as its upstream; empty: nowhere
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -504,6 +505,13 @@ func (x *Hello) GetKeepsGateway() bool {
 		return x.KeepsGateway
 	}
 	return false
+}
+
+func (x *Hello) GetAdminAddress() string {
+	if x != nil {
+		return x.AdminAddress
+	}
+	return ""
 }
 
 type PolicyRef struct {
@@ -2492,14 +2500,15 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\vNodeMessage\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.gatewright.node.v1.HelloH\x00R\x05hello\x124\n" +
 	"\x06report\x18\x02 \x01(\v2\x1a.gatewright.node.v1.ReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\x87\x02\n" +
+	"\amessage\"\xac\x02\n" +
 	"\x05Hello\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12%\n" +
 	"\x0eengine_version\x18\x02 \x01(\tR\rengineVersion\x129\n" +
 	"\bpolicies\x18\x03 \x03(\v2\x1d.gatewright.node.v1.PolicyRefR\bpolicies\x127\n" +
 	"\abundles\x18\x04 \x03(\v2\x1d.gatewright.node.v1.BundleRefR\abundles\x12%\n" +
 	"\x0egateway_digest\x18\x05 \x01(\tR\rgatewayDigest\x12#\n" +
-	"\rkeeps_gateway\x18\x06 \x01(\bR\fkeepsGateway\"f\n" +
+	"\rkeeps_gateway\x18\x06 \x01(\bR\fkeepsGateway\x12#\n" +
+	"\radmin_address\x18\a \x01(\tR\fadminAddress\"f\n" +
 	"\tPolicyRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12+\n" +
