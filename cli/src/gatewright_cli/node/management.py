@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,7 @@ import msgspec
 from gatewright_documents.mistake import Mistake
 
 from gatewright_cli.node.api_files import ApiFile, below
-from gatewright_cli.supervision.local_http import Answer, LocalHttpError
-from gatewright_cli.supervision.probes import http_client
+from gatewright_cli.supervision.local_http import Answer, LocalClient, LocalHttpError
 
 ANSWER_SECONDS = 40.0
 RELOAD_SECONDS = 15
@@ -193,11 +193,12 @@ class InvalidError(DeployError):
 
 
 class Management:
-    """A client of the controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none."""
+    """A client of the controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none. tls: of an
+    https URL.
+    """
 
-    def __init__(self, controller: str, token: str) -> None:
-        self._client = http_client(None, controller)
-        self._client.timeout = ANSWER_SECONDS
+    def __init__(self, controller: str, token: str, tls: ssl.SSLContext | None = None) -> None:
+        self._client = LocalClient(None, controller, ANSWER_SECONDS, tls)
         if token:
             self._client.headers["authorization"] = f"Bearer {token}"
 
@@ -278,7 +279,7 @@ class Management:
         try:
             return await self._client.request(method, path, **what)
         except LocalHttpError as error:
-            raise NoAnswerError(f"the controller gave no answer ({error!r})") from error
+            raise NoAnswerError(f"the controller gave no answer ({error})") from error
 
 
 def _mistakes(answer: Answer) -> tuple[Mistake, ...]:
