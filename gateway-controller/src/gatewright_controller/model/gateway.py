@@ -310,6 +310,14 @@ class TrustedProxies(Strict, frozen=True):
             "FilterChainMatch.source_prefix_ranges, XffConfig.xff_trusted_cidrs",
         ),
     ] = msgspec.field(default_factory=list)
+    request_ids: Annotated[
+        bool,
+        told(
+            "true: the proxies set x-request-id themselves, and it is the request's id here too. false: the gateway "
+            "makes an id of its own, since a proxy may pass on what its client sent.",
+            "HttpConnectionManager.preserve_external_request_id",
+        ),
+    ] = False
 
 
 class Limits(Strict, frozen=True):
@@ -448,6 +456,19 @@ class GatewaySpec(Strict, frozen=True):
         ),
     ] = "refuse"
     access_log: Annotated[AccessLogging, told("Lines about requests.", "")] = msgspec.field(
+    passed_headers: Annotated[
+        list[
+            Annotated[
+                str,
+                Meta(pattern=r"^[a-z0-9-]{1,100}$", extra_json_schema=expecting("a header's name in lower case")),
+            ]
+        ],
+        told(
+            "Headers such as x-real-ip, which only trusted proxies may send, that go on from all other clients too. "
+            "The upstream must not believe them.",
+            "HttpConnectionManager.early_header_mutation_extensions",
+        ),
+    ] = msgspec.field(default_factory=list)
         default_factory=AccessLogging
     )
     admin: Annotated[Admin, told("Where the node answers /metrics, /healthz and /ready.")] = msgspec.field(

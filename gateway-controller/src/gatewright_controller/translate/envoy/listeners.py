@@ -15,7 +15,8 @@ from gatewright_controller.translate.envoy.downstream_tls import downstream_quic
 from gatewright_controller.translate.envoy.http_filters import http_filters
 from gatewright_controller.translate.envoy.local_replies import TWO_HOSTS, local_reply_config
 from gatewright_controller.translate.envoy.messages import LISTENER, extension, message, seconds
-from gatewright_controller.translate.envoy.traces import PRESENTED_IN, all_but, forced, trace_log
+from gatewright_controller.translate.envoy.removed_headers import removed_headers
+from gatewright_controller.translate.envoy.traces import forced, trace_log
 
 BUFFER_BYTES = 32 << 10
 """What Envoy reads ahead of a client's request, as clusters have it of responses: who reads slowly holds no more."""
@@ -114,7 +115,9 @@ def _filter_chain(
     settings["http_filters"] = http_filters(one, spec, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
     most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
+    by_trusted_proxies = bool(trusted) or (spec.trusted_proxies.hops > 0 and not udp)
     chain: JsonObject = {"filters": [*([_connection_limit(one, most)] if most else []), manager]}
+    settings |= _believed_headers(one, spec, by_trusted_proxies)
     if match:
         chain["filter_chain_match"] = match
     if one.tls and udp:
@@ -147,7 +150,6 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",  # the first route of each API has them: xds/front.go
-        "early_header_mutation_extensions": [_removed_headers(keeps_token=forced(spec.tracing) and not one.redirect)],
         # No request_timeout: the engine bounds the time for bodies that it gathers.
         "request_headers_timeout": seconds(milliseconds(timeouts.request_headers)),
         # The engine's own limits are lower, and leave policies room: chain/limits.go. Clusters have these too.
@@ -179,24 +181,21 @@ def _connections(spec: GatewaySpec) -> JsonObject:
     return options
 
 
-def _removed_headers(*, keeps_token: bool) -> JsonObject:
-    """What steers Envoy, and what the gateway may say some day, is not for clients to say. Routes set x-forwarded-host
-    to the host that the client named."""
-    own: JsonObject = {"prefix": "x-gatewright-"}
-    if keeps_token:  # the first filter takes it
-        own = {"safe_regex": {"regex": all_but("x-gatewright-", PRESENTED_IN.removeprefix("x-gatewright-"))}}
-    steering = [{"remove_on_match": {"key_matcher": matcher}} for matcher in ({"prefix": "x-envoy-"}, own)]
-    mutations = [*steering, {"remove": "x-forwarded-host"}]
-    return extension(
-        "envoy.http.early_header_mutation.header_mutation",
-        "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=mutations,
+def _believed_headers(one: Listener, spec: GatewaySpec, by_trusted_proxies: bool) -> JsonObject:
+    """What a request's headers may say. by_trusted_proxies: whether only these send requests here."""
+    keeps_request_id = by_trusted_proxies and spec.trusted_proxies.request_ids
+    mutations = removed_headers(
+        proxy_headers=not by_trusted_proxies,
+        passed=spec.passed_headers,
+        request_id=not keeps_request_id,
+        trace_token=not forced(spec.tracing) or bool(one.redirect),
     )
 
 
 def _client_address(spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
     """Who is the client: of connections by trusted proxies the last in x-forwarded-for that is none of these."""
     if trusted:
+    return {"early_header_mutation_extensions": [mutations], "preserve_external_request_id": keeps_request_id}
         kind = "extensions.http.original_ip_detection.xff.v3.XffConfig"
         name = "envoy.http.original_ip_detection.xff"
         found = extension(name, kind, xff_trusted_cidrs={"cidrs": trusted}, skip_xff_append=False)
