@@ -380,7 +380,8 @@ class Timeouts(Strict, frozen=True):
     ] = "300s"
     connection_maximum: Annotated[
         Timeout | UnsetType,
-        told("Age at which a connection is closed in good order. Unset: any.",
+        told("Age at which a connection is closed in good order. Unset: any, and 900s on listeners with "
+             "`clientCertificates`, whose certificates may have ended or been revoked since the handshake.",
              "HttpProtocolOptions.max_connection_duration"),
     ] = UNSET  # fmt: skip
     drain: Annotated[
@@ -455,7 +456,6 @@ class GatewaySpec(Strict, frozen=True):
             "HttpProtocolOptions.headers_with_underscores_action",
         ),
     ] = "refuse"
-    access_log: Annotated[AccessLogging, told("Lines about requests.", "")] = msgspec.field(
     passed_headers: Annotated[
         list[
             Annotated[
@@ -469,6 +469,7 @@ class GatewaySpec(Strict, frozen=True):
             "HttpConnectionManager.early_header_mutation_extensions",
         ),
     ] = msgspec.field(default_factory=list)
+    access_log: Annotated[AccessLogging, told("Lines about requests.", "")] = msgspec.field(
         default_factory=AccessLogging
     )
     admin: Annotated[Admin, told("Where the node answers /metrics, /healthz and /ready.")] = msgspec.field(

@@ -33,6 +33,10 @@ LISTENER_FILTERS = "extensions.filters.listener"
 WHO_CONNECTS: JsonObject = {"use_remote_address": True, "xff_num_trusted_hops": 0}
 """Who is the client where nobody is believed: over HTTP/3 as well, where Envoy finds nobody else."""
 
+CERTIFIED_CONNECTION_MAXIMUM = "900s"
+"""The age of a client's connection where listeners ask for certificates and `connectionMaximum` is unset. Envoy looks
+at a certificate in the handshake alone, so this bounds how long one that has ended, or was revoked, goes on."""
+
 ROUTES = "gatewright"
 """The one route configuration, which the engine serves."""
 CHALLENGES = "gatewright_challenges"
@@ -111,13 +115,13 @@ def _cidr(network: str) -> JsonObject:
 def _filter_chain(
     one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject], *, udp: bool
 ) -> JsonObject:
+    by_trusted_proxies = bool(trusted) or (spec.trusted_proxies.hops > 0 and not udp)
     settings = _manager(one, spec, trusted) | ({**quic.codec(), **WHO_CONNECTS} if udp else {})
+    settings |= _believed_headers(one, spec, by_trusted_proxies)
     settings["http_filters"] = http_filters(one, spec, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
     most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
-    by_trusted_proxies = bool(trusted) or (spec.trusted_proxies.hops > 0 and not udp)
     chain: JsonObject = {"filters": [*([_connection_limit(one, most)] if most else []), manager]}
-    settings |= _believed_headers(one, spec, by_trusted_proxies)
     if match:
         chain["filter_chain_match"] = match
     if one.tls and udp:
@@ -154,7 +158,7 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "request_headers_timeout": seconds(milliseconds(timeouts.request_headers)),
         # The engine's own limits are lower, and leave policies room: chain/limits.go. Clusters have these too.
         "max_request_headers_kb": limits.header_bytes // 1024,
-        "common_http_protocol_options": _connections(spec),
+        "common_http_protocol_options": _connections(one, spec),
         "drain_timeout": seconds(milliseconds(timeouts.drain)),
         "stream_idle_timeout": seconds(milliseconds(timeouts.stream_idle)),
         "local_reply_config": local_reply_config(hosts=bool(one.hosts), rate=bool(limits.requests_per_second)),
@@ -167,7 +171,7 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
     }
 
 
-def _connections(spec: GatewaySpec) -> JsonObject:
+def _connections(one: Listener, spec: GatewaySpec) -> JsonObject:
     options: JsonObject = {
         "max_headers_count": spec.limits.header_count,
         "headers_with_underscores_action": UNDERSCORED[spec.underscored_headers],
@@ -176,8 +180,9 @@ def _connections(spec: GatewaySpec) -> JsonObject:
     }
     if spec.limits.requests_per_connection:
         options["max_requests_per_connection"] = spec.limits.requests_per_connection
-    if spec.timeouts.connection_maximum:
-        options["max_connection_duration"] = seconds(milliseconds(spec.timeouts.connection_maximum))
+    asks_certificates = bool(one.tls and one.tls.client_certificates)
+    if maximum := spec.timeouts.connection_maximum or (asks_certificates and CERTIFIED_CONNECTION_MAXIMUM):
+        options["max_connection_duration"] = seconds(milliseconds(maximum))
     return options
 
 
@@ -190,12 +195,12 @@ def _believed_headers(one: Listener, spec: GatewaySpec, by_trusted_proxies: bool
         request_id=not keeps_request_id,
         trace_token=not forced(spec.tracing) or bool(one.redirect),
     )
+    return {"early_header_mutation_extensions": [mutations], "preserve_external_request_id": keeps_request_id}
 
 
 def _client_address(spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
     """Who is the client: of connections by trusted proxies the last in x-forwarded-for that is none of these."""
     if trusted:
-    return {"early_header_mutation_extensions": [mutations], "preserve_external_request_id": keeps_request_id}
         kind = "extensions.http.original_ip_detection.xff.v3.XffConfig"
         name = "envoy.http.original_ip_detection.xff"
         found = extension(name, kind, xff_trusted_cidrs={"cidrs": trusted}, skip_xff_append=False)
