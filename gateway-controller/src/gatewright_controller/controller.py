@@ -33,7 +33,7 @@ from gatewright_controller.translate import Bundle, EdgeSettings, translate, uns
 from gatewright_controller.validation import (
     NO_CONDITIONS,
     NO_PRIVATE_UPSTREAMS,
-    SecretNames,
+    GatewayNames,
     context_taken,
     names_private_upstream,
     validate,
@@ -77,8 +77,8 @@ class Controller:
         self.definitions = read_definitions()
         self.deployment = Deployment(store.revision)
         self._edge, self._configured_upstreams, self._conditions = edge, upstreams, conditions
-        self.secret_names: Callable[[], SecretNames | None] = lambda: None
-        """What the Gateway names, for upstreams that are written from now on; None where it is not known."""
+        self.gateway_names: Callable[[], GatewayNames | None] = lambda: None
+        """What the Gateway names, for APIs that are written from now on; None where it is not known."""
         self._writing = asyncio.Lock()
 
     @property
@@ -104,7 +104,7 @@ class Controller:
                 extra={"api": stored.name, "reason": str(invalid)},
             )
             spec, reason = stored.api.spec, f"no longer valid: {invalid}"
-            suspended = unserved(stored.name, stored.context, spec.version, reason, spec.hosts)
+            suspended = unserved(stored.name, stored.context, spec.version, reason, spec.hosts, spec.listeners)
             return partial(self.deployment.suspend, suspended, stored.revision)
         self._move(stored, versions)
         return partial(self.deployment.set_desired, self._translated(api), stored.revision)
@@ -258,8 +258,8 @@ class Controller:
         """What a write stores and hands to the nodes."""
         self._refuse_other_revision(_name_of(document), expected)
         document = self._with_secrets(document)
-        claims, secrets = self._claims_beside(document), self.secret_names()
-        api = validate(document, self.definitions, claims, self._upstreams, secrets, self._conditions)
+        claims, names = self._claims_beside(document), self.gateway_names()
+        api = validate(document, self.definitions, claims, self._upstreams, names, self._conditions)
         versions = newest_versions(api, self.definitions)
         return api, versions, self._translated(with_exact_versions(api, versions))
 

@@ -76,7 +76,7 @@ async def serve(settings: Settings) -> None:
         file = Path(settings.gateway) if settings.gateway else None
         async with _obtaining(settings, controller.deployment) as acme:
             gateways = Gateways(store, controller.deployment, file, acme)
-            controller.secret_names = gateways.secret_names
+            controller.gateway_names = gateways.names
             gateways.load()
             await _run(controller, gateways, settings, listener)
     log.info("stopped")

@@ -207,12 +207,13 @@ class Update(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ...) -> None: ...
 
 class Gateway(_message.Message):
-    __slots__ = ("digest", "listeners", "certificates", "authorities", "answers_challenges", "telemetry", "store")
+    __slots__ = ("digest", "listeners", "certificates", "authorities", "answers_challenges", "internal_listeners", "telemetry", "store")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
     AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_CHALLENGES_FIELD_NUMBER: _ClassVar[int]
+    INTERNAL_LISTENERS_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     STORE_FIELD_NUMBER: _ClassVar[int]
     digest: str
@@ -220,9 +221,10 @@ class Gateway(_message.Message):
     certificates: _containers.RepeatedCompositeFieldContainer[Certificate]
     authorities: _containers.RepeatedCompositeFieldContainer[CertificateAuthority]
     answers_challenges: bool
+    internal_listeners: _containers.RepeatedScalarFieldContainer[str]
     telemetry: Telemetry
     store: Store
-    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ..., answers_challenges: _Optional[bool] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., store: _Optional[_Union[Store, _Mapping]] = ...) -> None: ...
+    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ..., answers_challenges: _Optional[bool] = ..., internal_listeners: _Optional[_Iterable[str]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., store: _Optional[_Union[Store, _Mapping]] = ...) -> None: ...
 
 class Store(_message.Message):
     __slots__ = ("max_bytes", "valkey")
@@ -382,7 +384,7 @@ class CertificateAuthority(_message.Message):
     def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., revocation_file: _Optional[str] = ...) -> None: ...
 
 class ApiBundle(_message.Message):
-    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes")
+    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes", "listeners")
     API_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     HOSTS_FIELD_NUMBER: _ClassVar[int]
@@ -394,6 +396,7 @@ class ApiBundle(_message.Message):
     UNSERVED_FIELD_NUMBER: _ClassVar[int]
     STRICT_PATHS_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_ROUTES_FIELD_NUMBER: _ClassVar[int]
+    LISTENERS_FIELD_NUMBER: _ClassVar[int]
     api: str
     digest: str
     hosts: _containers.RepeatedScalarFieldContainer[str]
@@ -405,7 +408,8 @@ class ApiBundle(_message.Message):
     unserved: str
     strict_paths: bool
     chosen_routes: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    listeners: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Chain(_message.Message):
     __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses", "upstreams")

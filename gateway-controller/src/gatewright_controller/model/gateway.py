@@ -212,6 +212,11 @@ class Listener(Strict, frozen=True):
             "Listener.udp_listener_config, QuicDownstreamTransport",
         ),
     ] = False
+    internal: Annotated[
+        bool,
+        told("true: it serves only the APIs that name it in `spec.listeners`. false: those that name no listener, too.",
+             "FilterStateInput"),
+    ] = False  # fmt: skip
     redirect: Annotated[
         Redirect | UnsetType, told("Each request is answered with the same URL under https.", "RouteAction.redirect")
     ] = UNSET

@@ -94,6 +94,9 @@ def _check_protocol(one: DraftListener) -> Mistakes:
     if protocol == "https" and "redirect" in one.raw:
         cure = "remove it, or write protocol: http"
         yield Mistake.expecting("no redirect with protocol https", "one", cure, field=f"{one.field}.redirect")
+    if "redirect" in one.raw and one.raw.get("internal") is True:
+        expected = "no internal with redirect, which serves no API"
+        yield Mistake.expecting(expected, "true", "remove one of the two", field=f"{one.field}.internal")
     if "redirect" in one.raw and "compression" in one.raw:
         expected = "no compression with redirect, whose answers have no bodies"
         yield Mistake.expecting(expected, "some", "remove it", field=f"{one.field}.compression")

@@ -40,8 +40,13 @@ type listening struct {
 	queued  *queuedGateway  // nil: none waits
 }
 
-// answersChallenges reports whether the routes are to have those of ACME.
-func (l *listening) answersChallenges() bool { return l.current != nil && l.current.gateway.Answers }
+// front returns what the routes have of the Gateway.
+func (l *listening) front() xds.Front {
+	if l.current == nil {
+		return xds.Front{}
+	}
+	return l.current.gateway.Front
+}
 
 type queuedGateway struct {
 	message  *nodev1.Gateway

@@ -116,7 +116,7 @@ type Node struct {
 	queue    map[string]*queuedAPI        // the newest bundles of APIs that do not run, or not yet
 	arrived  []*build                     // done, and not yet taken in
 	routed   []*xds.Bundle                // of which Envoy's routes were last composed; nil: it has not taken them
-	answered bool                         // whether those routes have challenges of ACME
+	front    xds.Front                    // what those routes have of the Gateway
 	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
 
 	listening    listening

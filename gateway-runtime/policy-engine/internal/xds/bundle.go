@@ -45,16 +45,17 @@ type Resources map[string]Resource
 
 // Bundle is one API's finished part of Envoy's configuration, decoded and checked once. It does not change.
 type Bundle struct {
-	API      string
-	Digest   string
-	Context  string    // "/orders", "/" for the root
-	Hosts    []string  // sorted, in lower case, without a dot at the end; "*" is every host
-	Clusters Resources // by name, which says their content: old and new stand side by side
-	Names    Names     // that Envoy resolves for the clusters
-	Secrets  []string  // that the clusters name, sorted: "certificate/NAME", "authority/NAME"
-	routes   []byte    // a serialized RouteList, so that composing copies bytes
-	chosen   chosen    // where policies' choices send requests
-	unserved bool      // it gives way to any other bundle of its context
+	API       string
+	Digest    string
+	Context   string    // "/orders", "/" for the root
+	Hosts     []string  // sorted, in lower case, without a dot at the end; "*" is every host
+	Listeners []string  // names of those that serve it; none: all but the internal ones
+	Clusters  Resources // by name, which says their content: old and new stand side by side
+	Names     Names     // that Envoy resolves for the clusters
+	Secrets   []string  // that the clusters name, sorted: "certificate/NAME", "authority/NAME"
+	routes    []byte    // a serialized RouteList, so that composing copies bytes
+	chosen    chosen    // where policies' choices send requests
+	unserved  bool      // it gives way to any other bundle of its context
 }
 
 // Names are host names by the clusters that need them; a cluster of addresses needs none.
@@ -63,7 +64,7 @@ type Names map[string][]string
 // ParseBundle decodes a bundle and checks all of it that can be checked without Envoy. The error lists every mistake
 // with its place.
 func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
-	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext()}
+	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Listeners: message.GetListeners()}
 	var errs [3]error
 	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())
 	bundle.routes, bundle.chosen, errs[1] = parseRoutes(message)

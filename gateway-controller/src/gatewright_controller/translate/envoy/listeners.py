@@ -37,6 +37,9 @@ CERTIFIED_CONNECTION_MAXIMUM = "900s"
 """The age of a client's connection where listeners ask for certificates and `connectionMaximum` is unset. Envoy looks
 at a certificate in the handshake alone, so this bounds how long one that has ended, or was revoked, goes on."""
 
+LISTENER_STATE = "gatewright.listener"
+"""Filter state of a connection: the name of the listener that took it."""
+
 ROUTES = "gatewright"
 """The one route configuration, which the engine serves."""
 CHALLENGES = "gatewright_challenges"
@@ -121,7 +124,8 @@ def _filter_chain(
     settings["http_filters"] = http_filters(one, spec, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
     most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
-    chain: JsonObject = {"filters": [*([_connection_limit(one, most)] if most else []), manager]}
+    named = [] if one.redirect else [_listener_name(one)]
+    chain: JsonObject = {"filters": [*named, *([_connection_limit(one, most)] if most else []), manager]}
     if match:
         chain["filter_chain_match"] = match
     if one.tls and udp:
@@ -130,6 +134,14 @@ def _filter_chain(
         chain["transport_socket"] = downstream_tls(one.tls)
         chain["transport_socket_connect_timeout"] = seconds(milliseconds(spec.timeouts.handshake))
     return chain
+
+
+def _listener_name(one: Listener) -> JsonObject:
+    """By which the routes of APIs that name their listeners are found: internal/xds/listener_views.go."""
+    text = {"text_format_source": {"inline_string": one.name}}
+    kept = {"object_key": LISTENER_STATE, "factory_key": "envoy.string", "format_string": text}
+    kind = "extensions.filters.network.set_filter_state.v3.Config"
+    return extension("envoy.filters.network.set_filter_state", kind, on_new_connection=[kept])
 
 
 def _connection_limit(one: Listener, most: int) -> JsonObject:
