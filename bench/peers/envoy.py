@@ -71,6 +71,7 @@ def bootstrap(
     own = json.loads(listener.replace("/dev/stdout", "/dev/null"))
     own["address"] = {"socket_address": {"address": HOST, "port_value": port}}
     for chain in own["filter_chains"]:
+        del chain["filters"][:-1]  # the name of the listener, for routes that ask for it
         _route_statically(chain["filters"], prefix, [EXT_PROC, ROUTER] if ext_proc else [ROUTER])
     found["static_resources"]["listeners"] = [own]
     clusters = found["static_resources"]["clusters"]

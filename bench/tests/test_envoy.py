@@ -16,7 +16,7 @@ THEIRS["static_resources"]["listeners"] = [json.loads(DEFAULT)]
 
 def manager(bootstrap: object) -> dict[str, object]:
     """The HTTP connection manager's settings."""
-    found = json.loads(json.dumps(bootstrap))["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]
+    found = json.loads(json.dumps(bootstrap))["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][-1]
     return dict(found["typed_config"])
 
 

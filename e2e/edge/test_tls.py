@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
 import ssl
@@ -22,6 +23,7 @@ from e2e.kit.raw_http import Answer, RefusedError, connected, request
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(120)
+HOUR = datetime.timedelta(hours=1)
 WWW, RSA, SHOP = "www.example.com", "rsa.example.com", "a.shops.example.com"
 EC_CIPHERS = [number for number, name in MODERN.items() if "ECDSA" in name]
 ROOM = "any", "hosts", "modern", "partners", "guests"
@@ -343,7 +345,7 @@ def test_a_client_whose_certificate_is_not_good_is_no_client(
 ) -> None:
     """Where none is required, too. server: one that the gateway's own authority has signed."""
     shown = {
-        "expired": client_certificate(door.partners, "expired", ended=True),
+        "expired": client_certificate(door.partners, "expired", lasts=-HOUR),
         "stranger": client_certificate(authority(tmp_path, "strangers"), "alice"),
         "impostor": client_certificate(authority(tmp_path, "partners"), "alice"),
         "server": client_certificate(door.signer, "alice"),

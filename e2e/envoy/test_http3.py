@@ -207,8 +207,9 @@ def test_the_client_is_who_connects(
 def test_no_hop_is_believed(trusted: Authority, upstream: Upstream) -> None:
     spec = {"listeners": [https("open", 8443)], "trustedProxies": {"hops": 1}}
     with lone_listeners(spec, upstream.port, {"main": trusted.signed("main", "127.0.0.1")}) as listeners:
-        asked = Asker(listeners, trusted, "open").get("/hop", ("x-forwarded-for", "9.9.9.9"))
+        asked = Asker(listeners, trusted, "open").get("/hop", ("x-forwarded-for", "9.9.9.9"), ("x-real-ip", "9.9.9.9"))
         assert run(asked).status == 200
+        assert upstream.received[-1].value("x-real-ip") is None
         assert line(listeners, "/hop")["client"].rsplit(":", 1)[0] == "127.0.0.1"
 
 
@@ -348,7 +349,8 @@ def test_what_steers_envoy_is_not_the_clients_to_say(
 ) -> None:
     forged = [
         ("x-gatewright-peer", "CN=root"), ("x-envoy-upstream-rq-timeout-ms", "1"), ("x-forwarded-host", "evil.example"),
-        ("x-forwarded-client-cert", "Subject=CN=root"), ("x-mine", "1"),
+        ("x-forwarded-client-cert", "Subject=CN=root"), ("x-real-ip", "9.9.9.9"), ("forwarded", "for=9.9.9.9"),
+        ("x-ssl-client-verify", "SUCCESS"), ("x-mine", "1"),
     ]  # fmt: skip
     run(Asker(secured, trusted, "mixed").get("/x", *forged, certificate=trusted.signed("partner", "p")))
     (received,) = upstream.received

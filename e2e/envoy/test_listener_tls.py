@@ -3,8 +3,12 @@ upstream."""
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
+import socket
 import ssl
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +19,9 @@ import pytest
 
 from e2e.envoy.lone_listeners import LoneListeners, lone_listeners
 from e2e.kit.certificates import Authority, authority
+from e2e.kit.client_certificates import client_certificate
 from e2e.kit.gateway import Json, eventually
-from e2e.kit.raw_http import RefusedError, connected, request
+from e2e.kit.raw_http import Answer, RefusedError, connected, received, request
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(60)
@@ -214,6 +219,47 @@ def test_sessions_are_resumed_unless_that_is_off(secured: LoneListeners, trusted
         with connected(secured.ports[name], context, "api.example.com", session=session) as again:
             assert isinstance(again, ssl.SSLSocket)
             assert again.session_reused is resumed
+
+
+def test_a_client_whose_certificate_ends_is_gone_when_its_connection_is_old(
+    trusted: Authority, upstream: Upstream
+) -> None:
+    """Envoy looks at a certificate in the handshake alone: the age of connections bounds how long it counts."""
+    spec = {"listeners": [https("partners", 8443, clientCertificates={"authority": "partners"}), https("open", 8444)]}
+    seen: dict[str, str | None] = {}
+
+    def age_by_seconds(listener: Json) -> None:
+        options = listener["filter_chains"][0]["filters"][-1]["typed_config"]["common_http_protocol_options"]
+        seen[listener["name"]] = options.get("max_connection_duration")
+        if listener["name"] == "partners":
+            options["max_connection_duration"] = "2s"
+
+    own = {"main": trusted.signed("main", "api.example.com")}
+    with lone_listeners(spec, upstream.port, own, age_by_seconds, partners=trusted.file) as listeners:
+        assert seen == {"partners": "900s", "open": None}
+        shown = client_certificate(trusted, "brief", lasts=datetime.timedelta(seconds=6))
+        context = client(trusted, (shown.file, shown.key_file))
+        connections = 0
+        while asked_until_closed(listeners.ports["partners"], context):
+            connections += 1
+        assert connections > 0, "expected a connection while the certificate was good"
+        late = datetime.datetime.now(datetime.UTC) - shown.certificate.not_valid_after_utc
+        assert datetime.timedelta(0) <= late < datetime.timedelta(seconds=20)
+
+
+def asked_until_closed(port: int, context: ssl.SSLContext) -> bool:
+    """Requests on one connection, one behind the other, until the gateway ends it. Whether it has answered any."""
+    answered = False
+    with contextlib.suppress(OSError, RefusedError), connected(port, context, "api.example.com") as connection:
+        while ask(connection).headers.get("connection") != "close":
+            answered = True
+            time.sleep(0.05)
+    return answered
+
+
+def ask(connection: socket.socket) -> Answer:
+    connection.sendall(b"GET /x HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
+    return received(connection)
 
 
 # ---------------------------------------------------------------- who the client is

@@ -64,16 +64,17 @@ def client_certificate(
     name: str,
     *names: x509.GeneralName,
     subject: Sequence[x509.NameAttribute[str]] = (),
-    ended: bool = False,
+    lasts: datetime.timedelta = DAY,
 ) -> ClientCertificate:
-    """One with these alternative names; without a subject, its common name is `name`. ended: an hour ago."""
+    """One with these alternative names; without a subject, its common name is `name`. lasts: from now on; of one that
+    has ended, less than nothing."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     own = x509.Name(subject or [x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
         x509.CertificateBuilder(authority.certificate.subject, own, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - DAY)
-        .not_valid_after(now - datetime.timedelta(hours=1) if ended else now + DAY)
+        .not_valid_after(now + lasts)
     )
     builder = builder.add_extension(authority.key_identifier, critical=False)
     if names:

@@ -126,7 +126,7 @@ def bootstrap(directory: Path) -> Json:
 
 
 def connection_manager(config: Json) -> Json:
-    made: Json = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    made: Json = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][-1]["typed_config"]
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 
 from e2e.kit.gateway import Gateway, api, attach, refused
+from e2e.kit.scraping import address
 from e2e.kit.upstream import Upstream
 
 
@@ -34,6 +35,14 @@ def test_the_management_api_is_no_upstream(gateway: Gateway) -> None:
     for host in ("127.1", "2130706433", "0x7f000001", "0177.0.0.1"):
         errors = refused(gateway, api("bad", f"http://{host}:{port}"))
         assert "expected a host name or an IP address" in errors["spec.upstream.main.url"], host
+
+
+def test_the_admin_listener_is_no_upstream(gateway: Gateway) -> None:
+    """It answers without a password whoever reaches it, and a client of such an API would."""
+    port = address(gateway).rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"):  # noqa: S104
+        errors = refused(gateway, api("bad", f"http://{host}:{port}"))
+        assert "a private port of the gateway itself" in errors["spec.upstream.main.url"], host
 
 
 def test_a_duplicate_route_is_refused(gateway: Gateway, upstream: Upstream) -> None:

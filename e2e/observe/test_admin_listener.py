@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from e2e.kit.gateway import Gateway, eventually, running
+from e2e.kit.gateway import Gateway, api, eventually, running
 from e2e.kit.listening import free_port, write
 from e2e.kit.markdown import blocks, page
 from e2e.kit.scraping import address, status
@@ -83,6 +83,24 @@ def test_a_port_that_is_taken_is_said_and_it_stays_where_it_was(node: Node) -> N
     assert "choose another spec.admin.port" in said["message"]
     assert address(node.gateway) == before
     assert answers(before)
+
+
+def test_an_api_whose_upstream_it_comes_to_is_rejected_as_long_as_it_is_there(node: Node) -> None:
+    port = free_port()
+    node.listen(port=free_port())
+    node.gateway.deploy(api("caught", f"http://127.0.0.1:{port}"))
+    with node.gateway.controller() as controller:
+
+        def became(state: str) -> bool:
+            status = controller.get("/v1/apis/caught/status").json()
+            return bool(status["state"] == state)
+
+        node.listen(port=port)
+        eventually("it is rejected", lambda: became("rejected"))
+        assert "a private port of the gateway itself" in controller.get("/v1/apis/caught/status").json()["reason"]
+        node.listen(port=free_port())
+        eventually("it is deployed", lambda: became("deployed"))
+    node.gateway.remove("caught")
 
 
 def test_an_option_goes_over_the_gateway(build: Path, tmp_path: Path) -> None:

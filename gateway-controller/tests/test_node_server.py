@@ -12,10 +12,13 @@ from pathlib import Path
 import grpc
 import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
+from gatewright_controller.controller import Controller
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.node_server import ListenError, start_node_server
 from gatewright_controller.observations import Observations
 from gatewright_controller.translate import Bundle
+from gatewright_documents.mistake import Invalid
+from gatewright_documents.values import JsonObject
 from grpc import aio
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -188,6 +191,61 @@ async def test_a_second_stream_of_a_node_ends_the_first(deployment: Deployment, 
     deployment.set_desired(bundle("a", "1"), 1)
     assert [one.api for one in (await second.update()).bundles] == ["a"]
     await second.close()
+
+
+@pytest.fixture
+async def checked(controller: Controller, address: str) -> AsyncIterator[NodeStream]:
+    """A node whose controller checks APIs when the node's admin listener moves."""
+    observations = Observations(controller.deployment)
+    server = await start_node_server(
+        controller.deployment, observations, address, admin_moved=controller.recheck_upstreams
+    )
+    stream = NodeStream(address)
+    yield stream
+    await stream.close()
+    observations.stop()
+    controller.deployment.stop()
+    await server.stop(1)
+
+
+async def test_an_api_that_names_a_nodes_admin_listener_is_not_handed_out(
+    controller: Controller, checked: NodeStream, orders: JsonObject
+) -> None:
+    """The API was written before any node had said where it listens; another one after."""
+    orders["spec"]["upstream"]["main"]["url"] = "http://localhost:9901"
+    orders["spec"]["policies"] = []
+    orders["spec"]["operations"] = [{"method": "GET", "path": "/"}]
+    await controller.create(orders)
+    await checked.write_raw(_at("127.0.0.1:9901"))
+    update = await checked.update()
+    assert [(one.api, bool(one.unserved), len(one.clusters)) for one in update.bundles] == [("orders-v1", True, 0)]
+    status = controller.deployment.status("orders-v1")
+    assert status.state == "rejected"
+    assert "got localhost:9901, a private port of the gateway itself" in status.reason
+    orders["metadata"]["name"], orders["spec"]["context"] = "other", "/other"
+    with pytest.raises(Invalid, match="a private port of the gateway itself"):
+        await controller.create(orders)
+
+    await checked.write_raw(_at("127.0.0.1:9902"))
+    (served,) = (await checked.update()).bundles
+    assert (served.unserved, len(served.clusters)) == ("", 1)
+    assert await controller.create(orders)
+
+
+async def test_where_a_node_listened_last_stays_private_while_it_is_away(
+    controller: Controller, checked: NodeStream, orders: JsonObject
+) -> None:
+    await checked.write_raw(_at("127.0.0.1:9901"))
+    await checked.update()
+    await checked.close()
+    await until(controller.deployment, lambda: not controller.deployment.nodes)
+    orders["spec"]["upstream"]["main"]["url"] = "http://127.0.0.1:9901"
+    with pytest.raises(Invalid, match="a private port of the gateway itself"):
+        await controller.create(orders)
+
+
+def _at(admin: str) -> node_pb2.NodeMessage:
+    return node_pb2.NodeMessage(hello=node_pb2.Hello(node_id="n1", admin_address=admin))
 
 
 @pytest.mark.parametrize("message", [node_pb2.NodeMessage(), node_pb2.NodeMessage(report=node_pb2.Report())])

@@ -79,6 +79,16 @@ def test_who_listens_everywhere_is_met_at_every_address_of_the_machine() -> None
     assert refusal(f"http://{own}:9090", listen=own) is not None
 
 
+@pytest.mark.parametrize("admin", ["127.0.0.1:9901", "[::1]:9901", "[::]:9901"])
+def test_where_nodes_listen_for_themselves_is_private_too(admin: str) -> None:
+    upstreams = PrivateUpstreams.of([("127.0.0.1", 9090)], []).with_own([admin])
+    for url in ("http://localhost:9901", "http://[::ffff:127.0.0.1]:9901", "http://0.0.0.0:9901", "http://[::1]:9090"):
+        assert OWN in (upstreams.refusal(parse_url(url)) or "")
+    assert upstreams.refusal(parse_url("http://127.0.0.1:9902")) is None
+    allowing = PrivateUpstreams.of([], ["127.0.0.1:9901"]).with_own([admin])
+    assert allowing.refusal(parse_url("http://127.0.0.1:9901")) is None
+
+
 def test_an_operator_can_allow_them() -> None:
     assert refusal("http://127.0.0.1:9090", "127.0.0.1:9090") is None
     assert refusal("http://[::ffff:127.0.0.1]:9090", "127.0.0.1:9090") is None

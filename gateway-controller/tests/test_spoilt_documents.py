@@ -24,7 +24,7 @@ from gatewright_controller.gateways import Gateways
 from gatewright_controller.model import to_document
 from gatewright_controller.store import open_store
 from gatewright_controller.translate import EdgeSettings, translate, translate_gateway
-from gatewright_controller.validation import SecretNames, validate
+from gatewright_controller.validation import GatewayNames, validate
 from gatewright_controller.validation.gateway import validate_gateway
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
@@ -33,7 +33,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 HERE = Path(__file__).parent / "testdata"
-SECRETS = SecretNames(certificates=["gateway"], authorities=["internal"])
+GATEWAY = GatewayNames(certificates=["gateway"], authorities=["internal"], listeners=["public", "inside"])
 STRANGE: list[Any] = [
     None, True, False, 0, -1, 2**63, 2**70, 1.5, 1e300, "", "*", "/", "/*", "/{a}/{b}", "/{a}/{a}", "%", "a\x00b", "\n",
     "é", "²", "\ud7ff", "[::1]", "[::", "http://", "http://[::1", "http://a:99999", "http://a b", "unix:", "unix:/x",
@@ -96,7 +96,7 @@ SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=list(
 @given(document=spoilt(read("golden/*.in.yaml")))
 def test_an_api(document: JsonObject, definitions: Definitions) -> None:
     with contextlib.suppress(Invalid):
-        translate(validate(document, definitions, {}, secrets=SECRETS), definitions, EdgeSettings())
+        translate(validate(document, definitions, {}, names=GATEWAY), definitions, EdgeSettings())
 
 
 @SETTINGS
@@ -110,10 +110,10 @@ def test_a_gateway(document: JsonObject) -> None:
 @given(document=spoilt(read("golden/*.in.yaml")))
 def test_an_api_is_shown_as_yaml_that_says_the_same(document: JsonObject, definitions: Definitions) -> None:
     with contextlib.suppress(Invalid):
-        stored = to_document(validate(document, definitions, {}, secrets=SECRETS))
+        stored = to_document(validate(document, definitions, {}, names=GATEWAY))
         text = api_text(stored)
         assert read_yaml(text.encode()) == yaml.safe_load(text) == stored
-        assert to_document(validate(read_yaml(text.encode()), definitions, {}, secrets=SECRETS)) == stored
+        assert to_document(validate(read_yaml(text.encode()), definitions, {}, names=GATEWAY)) == stored
 
 
 @SETTINGS
@@ -122,7 +122,7 @@ def test_a_dry_run_says_what_the_write_says(
     documents: list[JsonObject], data: st.DataObject, definitions: Definitions
 ) -> None:
     controller = Controller(open_store("sqlite::memory:"), lambda: definitions, EdgeSettings())
-    controller.secret_names = lambda: SECRETS
+    controller.gateway_names = lambda: GATEWAY
     with contextlib.closing(controller.store):
         asyncio.run(tried_and_written(controller, [read("golden/policies.in.yaml")[0], *documents], data))
 

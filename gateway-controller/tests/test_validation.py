@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.model import to_document
-from gatewright_controller.validation import SecretNames, validate
+from gatewright_controller.validation import GatewayNames, validate
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_reader import parse_yaml
@@ -14,7 +14,7 @@ from gatewright_documents.yaml_reader import parse_yaml
 ROOT = Path(__file__).parents[2]
 BAD = Path(__file__).parent / "testdata" / "bad"
 TAKEN = {("*", "/taken/v1.0"): "taken-api", ("shop.example", "/taken/v1.0"): "shop-api"}
-SECRETS = SecretNames(certificates=["gateway"], authorities=["internal"])
+GATEWAY = GatewayNames(certificates=["gateway"], authorities=["internal"], listeners=["public", "inside"])
 
 
 @pytest.mark.parametrize("path", sorted(BAD.glob("*.bad.yaml")), ids=lambda path: path.name)
@@ -22,7 +22,7 @@ def test_every_mistake_has_its_sentence(path: Path, definitions: Definitions) ->
     text = path.read_text()
     expected = sorted(line.removeprefix("# expect: ") for line in text.splitlines() if line.startswith("# expect: "))
     with pytest.raises(Invalid) as caught:
-        validate(parse_yaml(text.encode()), definitions, TAKEN, secrets=SECRETS)
+        validate(parse_yaml(text.encode()), definitions, TAKEN, names=GATEWAY)
     assert sorted(map(str, caught.value.mistakes)) == expected
     assert expected
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.commands.apply_apis import STDIN, Target, applied, load, target, tried
+from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.api_files import ApiFiles
 from gatewright_cli.node.management import Management
@@ -159,9 +160,9 @@ def test_the_run_that_is_meant(bench: Bench, tmp_path: Path, monkeypatch: pytest
     with pytest.raises(PreflightError, match=r"expected a run with .*, got none.*or another machine's"):
         target(None, None)
     with pytest.raises(PreflightError, match="expected --run-dir or --controller, got both"):
-        target(tmp_path, "http://127.0.0.1:1")
-    with pytest.raises(PreflightError, match=r"expected a URL such as http://127\.0\.0\.1:9090, got"):
-        target(None, "127.0.0.1:1")
+        target(tmp_path, NamedController("http://127.0.0.1:1"))
+    with pytest.raises(PreflightError, match=r"--controller: expected a URL such as https://.*, got '127"):
+        target(None, NamedController("127.0.0.1:1"))
     run_dir = RunDir.open(bench.folder / "run")
     run_dir.write_status({"controller": None, "echo": None})
     with pytest.raises(PreflightError, match="has no controller: name another's with --controller, and no --run-dir"):
@@ -179,9 +180,10 @@ def test_the_run_that_is_meant(bench: Bench, tmp_path: Path, monkeypatch: pytest
     assert (found.management._client.headers, found.echo_port) == ({"authorization": "Bearer s3cret"}, 7)
     (tmp_path / "token").write_text("other\n")
     monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN_FILE", str(tmp_path / "token"))
-    assert target(None, "http://gateway:9090").management._client.headers == {"authorization": "Bearer other"}
+    gateway = NamedController("https://gateway:9090")
+    assert target(None, gateway).management._client.headers == {"authorization": "Bearer other"}
     monkeypatch.setenv("GATEWRIGHT_RUN_DIR", str(run_dir.path))
-    assert target(None, "http://gateway:9090").place == "http://gateway:9090"
+    assert target(None, gateway).place == "https://gateway:9090"
     assert target(None, None).place == place
     run_dir.remove()
 

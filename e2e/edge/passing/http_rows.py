@@ -234,6 +234,30 @@ async def both_at_once(way: Way) -> str:
     return PASSES
 
 
+PROXIES_SAY = {
+    "forwarded": "for=9.9.9.9",
+    "x-real-ip": "9.9.9.9",
+    "x-forwarded-port": "1",
+    "x-ssl-client-verify": "SUCCESS",
+}
+
+
+@row(
+    "`Forwarded`, `X-Real-IP` and the other [headers of proxies](../how-to/gateway.md#headers-of-proxies), of a client "
+    "that is no trusted proxy",
+    dict.fromkeys(("none", "go-headers", "python-headers", BUFFERS, STREAMS), "dropped"),
+)
+async def headers_of_proxies(way: Way) -> str:
+    async with way.connect() as connection:
+        asking, coming = await way.ask(connection, "GET", [*PROXIES_SAY.items(), ("via", "1.1 client")], last=True)
+        asked, head = await coming.arrived()
+        assert head.value("via") == "1.1 client"
+        await asked.answer(200, [("content-length", "0")], last=True)
+        assert (await asking.expect("response")).status == 200
+    passed = [name for name in PROXIES_SAY if head.value(name) is not None]
+    return f"passes: {', '.join(passed)}" if passed else "dropped"
+
+
 CLOSED = "the connection closes"
 
 

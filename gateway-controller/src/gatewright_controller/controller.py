@@ -30,7 +30,14 @@ from gatewright_controller.store import (
     StoredApi,
 )
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
-from gatewright_controller.validation import NO_CONDITIONS, NO_PRIVATE_UPSTREAMS, SecretNames, context_taken, validate
+from gatewright_controller.validation import (
+    NO_CONDITIONS,
+    NO_PRIVATE_UPSTREAMS,
+    GatewayNames,
+    context_taken,
+    names_private_upstream,
+    validate,
+)
 from gatewright_controller.versions import (
     Move,
     Versions,
@@ -69,10 +76,15 @@ class Controller:
         self._read_definitions, self._parse_definitions = read_definitions, parse_definitions
         self.definitions = read_definitions()
         self.deployment = Deployment(store.revision)
-        self._edge, self._upstreams, self._conditions = edge, upstreams, conditions
-        self.secret_names: Callable[[], SecretNames | None] = lambda: None
-        """What the Gateway names, for upstreams that are written from now on; None where it is not known."""
+        self._edge, self._configured_upstreams, self._conditions = edge, upstreams, conditions
+        self.gateway_names: Callable[[], GatewayNames | None] = lambda: None
+        """What the Gateway names, for APIs that are written from now on; None where it is not known."""
         self._writing = asyncio.Lock()
+
+    @property
+    def _upstreams(self) -> PrivateUpstreams:
+        """What no API may name, the nodes' admin listeners among it."""
+        return self._configured_upstreams.with_own(self.deployment.admin_addresses.values())
 
     def load(self) -> None:
         """Hands what is stored to the nodes. An API that this build's definitions no longer fit is suspended."""
@@ -92,7 +104,7 @@ class Controller:
                 extra={"api": stored.name, "reason": str(invalid)},
             )
             spec, reason = stored.api.spec, f"no longer valid: {invalid}"
-            suspended = unserved(stored.name, stored.context, spec.version, reason, spec.hosts)
+            suspended = unserved(stored.name, stored.context, spec.version, reason, spec.hosts, spec.listeners)
             return partial(self.deployment.suspend, suspended, stored.revision)
         self._move(stored, versions)
         return partial(self.deployment.set_desired, self._translated(api), stored.revision)
@@ -159,6 +171,24 @@ class Controller:
         if mistakes:
             raise Invalid(mistakes)
         return Prospect(changes, tuple(moved), tuple(concerned))
+
+    async def recheck_upstreams(self) -> None:
+        """Suspends the APIs that name an admin listener which has moved there, and hands out those that name none any
+        more."""
+        await finished(self._recheck_upstreams())
+
+    async def _recheck_upstreams(self) -> None:
+        async with self._writing:
+            for offer in await asyncio.to_thread(self._rechecked):
+                offer()
+
+    def _rechecked(self) -> list[Callable[[], None]]:
+        upstreams = self._upstreams
+        return [
+            self._offered(stored)
+            for stored in self.store.list()
+            if self.deployment.is_suspended(stored.name) or names_private_upstream(stored.api, upstreams)
+        ]
 
     async def create(self, document: JsonObject) -> StoredApi:
         """Raises `Invalid`, `ApiExistsError`."""
@@ -228,8 +258,8 @@ class Controller:
         """What a write stores and hands to the nodes."""
         self._refuse_other_revision(_name_of(document), expected)
         document = self._with_secrets(document)
-        claims, secrets = self._claims_beside(document), self.secret_names()
-        api = validate(document, self.definitions, claims, self._upstreams, secrets, self._conditions)
+        claims, names = self._claims_beside(document), self.gateway_names()
+        api = validate(document, self.definitions, claims, self._upstreams, names, self._conditions)
         versions = newest_versions(api, self.definitions)
         return api, versions, self._translated(with_exact_versions(api, versions))
 

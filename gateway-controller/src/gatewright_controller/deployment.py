@@ -120,6 +120,8 @@ class Deployment:
         self.revision = revision
         self._update_bytes = update_bytes
         self.nodes: dict[str, Node] = {}
+        self.admin_addresses: dict[str, str] = {}
+        """Node → where it answers /metrics, "127.0.0.1:9901", as its newest hello says; kept while it is away."""
         self._desired: dict[str, Bundle] = {}
         self._suspended: dict[str, Bundle] = {}
         self._gateway: node_pb2.Gateway | None = None
@@ -242,6 +244,15 @@ class Deployment:
         self.nodes[node.id] = node
         self._notify()
         return node
+
+    def learn_admin_address(self, hello: node_pb2.Hello) -> bool:
+        """Whether the node's admin listener is elsewhere than was known."""
+        known = self.admin_addresses.get(hello.node_id, "")
+        if hello.admin_address:
+            self.admin_addresses[hello.node_id] = hello.admin_address
+        else:
+            self.admin_addresses.pop(hello.node_id, None)
+        return known != hello.admin_address
 
     def update_policies(self, node: Node, hello: node_pb2.Hello) -> None:
         """The node can run other policies than it said before; what it runs has not changed."""

@@ -53,7 +53,8 @@ class ReachableListener:
 
 def reachable_listener(gateways: Gateways, deployment: Deployment, name: str) -> ReachableListener:
     """The listener of this name; "" for the first that takes requests as they are, neither a redirect nor one behind
-    a proxy. Raises `UnreachableError`, and `ValueError` with what is known where there is none of this name.
+    a proxy, and that is not internal where another is there. Raises `UnreachableError`, and `ValueError` with what is
+    known where there is none of this name.
     """
     one = _chosen(_served(gateways, deployment), name)
     if one.proxy_protocol:
@@ -94,7 +95,8 @@ def _served(gateways: Gateways, deployment: Deployment) -> Sequence[Listener]:
 
 def _chosen(listeners: Sequence[Listener], name: str) -> Listener:
     if not name:
-        return next((one for one in listeners if not (one.redirect or one.proxy_protocol)), listeners[0])
+        plain = [one for one in listeners if not (one.redirect or one.proxy_protocol)]
+        return next((one for one in plain if not one.internal), (plain or listeners)[0])
     for one in listeners:
         if one.name == name:
             return one

@@ -26,7 +26,7 @@ from gatewright_controller.model import Gateway, GatewaySpec, UpstreamTls, gatew
 from gatewright_controller.model.settings_fields import settings_fields
 from gatewright_controller.store import Store, StoredApi, StoredGateway
 from gatewright_controller.translate import translate_gateway, translate_listener
-from gatewright_controller.validation import SecretNames
+from gatewright_controller.validation import GatewayNames
 from gatewright_controller.validation.gateway import validate_gateway
 
 log = logging.getLogger(__name__)
@@ -83,12 +83,13 @@ class Gateways:
         """Hands it to the nodes."""
         self._offer()
 
-    def secret_names(self) -> SecretNames | None:
-        """What the current Gateway names for the TLS of upstreams; None where there is none."""
+    def names(self) -> GatewayNames | None:
+        """What APIs may name of the current Gateway; None where there is none."""
         if self._current is None:
             return None
         spec = gateway_from_document(self._current.document).spec
-        return SecretNames(spec.certificates or {}, spec.authorities or {})
+        serving = [one.name for one in spec.listeners if not one.redirect]
+        return GatewayNames(spec.certificates or {}, spec.authorities or {}, serving)
 
     @property
     def current(self) -> CurrentGateway:
@@ -229,9 +230,14 @@ def _listeners(document: JsonObject | None) -> dict[str, list[bytes]]:
 
 
 def _unnamed(gateway: Gateway, apis: Iterable[StoredApi]) -> Iterator[Mistake]:
-    """What upstreams name, and the Gateway does not any more."""
+    """What APIs name, and the Gateway does not any more."""
     spec = gateway.spec
+    serving = [one.name for one in spec.listeners if not one.redirect]
     for stored in apis:
+        for listener in stored.api.spec.listeners:
+            if listener not in serving:
+                expected = f"a listener {listener!r} that serves APIs, which the API {stored.name} names"
+                yield Mistake.expecting(expected, "none", "keep it, or change the API first", field="spec.listeners")
         for pool, upstream in stored.api.spec.upstream.items():
             tls = upstream.tls if isinstance(upstream.tls, UpstreamTls) else UpstreamTls()
             named = (

@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import grpc
@@ -30,6 +30,12 @@ OPTIONS = (
     ("grpc.keepalive_timeout_ms", 10_000),
 )
 SOCKET_MODE = 0o600
+AdminMoved = Callable[[], Awaitable[None]]
+"""Called when a node's admin listener is elsewhere than was known."""
+
+
+async def _ignore_admin() -> None:
+    """For servers whose deployment has no APIs to check."""
 
 
 class ListenError(Exception):
@@ -39,15 +45,17 @@ class ListenError(Exception):
 class NodeService(node_pb2_grpc.NodeServiceServicer):
     """A stream's life: hello → one update, even if empty → updates as the desired state changes; reports meanwhile."""
 
-    def __init__(self, deployment: Deployment, observations: Observations) -> None:
-        self._deployment, self._observations = deployment, observations
+    def __init__(self, deployment: Deployment, observations: Observations, admin_moved: AdminMoved) -> None:
+        self._deployment, self._observations, self._admin_moved = deployment, observations, admin_moved
 
     async def Sync(  # noqa: N802 - gRPC's name
         self,
         request_iterator: AsyncIterator[node_pb2.NodeMessage],
         context: aio.ServicerContext[node_pb2.NodeMessage, node_pb2.ControllerMessage],
     ) -> AsyncIterator[node_pb2.ControllerMessage]:
-        node = self._deployment.connect(await _hello(request_iterator, context))
+        hello = await _hello(request_iterator, context)
+        await self._learn_admin_address(hello)  # before the first update, which may bring an API that names it
+        node = self._deployment.connect(hello)
         self._observations.nodes_changed()
         log.info("node connected", extra={"node": node.id, "apis": len(node.sent), "policies": len(node.policies)})
         reading = asyncio.create_task(self._read_reports(node, request_iterator))
@@ -74,13 +82,18 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         try:
             async for message in messages:
                 if message.HasField("hello"):
+                    await self._learn_admin_address(message.hello)
                     self._deployment.update_policies(node, message.hello)
-                    log.info("node has other policies", extra={"node": node.id, "policies": len(node.policies)})
+                    log.info("node said hello again", extra={"node": node.id, "policies": len(node.policies)})
                 if message.HasField("report"):
                     _log_unapplied(node, message.report)
                     self._deployment.report(node, message.report)
         finally:
             self._deployment.disconnect(node)
+
+    async def _learn_admin_address(self, hello: node_pb2.Hello) -> None:
+        if self._deployment.learn_admin_address(hello):
+            await self._admin_moved()
 
     async def Observe(  # noqa: N802 - gRPC's name
         self,
@@ -149,14 +162,18 @@ class NodeServer:
 
 
 async def start_node_server(
-    deployment: Deployment, observations: Observations, address: str, peers: Path | None = None
+    deployment: Deployment,
+    observations: Observations,
+    address: str,
+    peers: Path | None = None,
+    admin_moved: AdminMoved = _ignore_admin,
 ) -> NodeServer:
     """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine. Raises `ListenError`.
 
     peers: the supervisor's file; then only the engine, and who is not below the supervisor, may connect to the socket.
     """
     server = aio.server(options=OPTIONS)
-    node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(deployment, observations), server)
+    node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(deployment, observations, admin_moved), server)
     path = Path(address.removeprefix("unix:")) if address.startswith("unix:") else None
     if path is None:
         _add_port(server, address)

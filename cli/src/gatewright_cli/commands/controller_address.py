@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node import api_files, operator_secrets
+from gatewright_cli.node.controller_url import ControllerUrl, ControllerUrlError, read_controller_url
 from gatewright_cli.node.finding_run import described, find_run
 from gatewright_cli.node.run_dir import RunDirError, read_status
 
@@ -15,13 +18,14 @@ from gatewright_cli.node.run_dir import RunDirError, read_status
 class ControllerAddress:
     """A controller's URL, what it asks for, and where its run has put the echo, if it has one.
 
-    run: which run it is of, in words; "" where it was named by its URL.
+    run: which run it is of, in words; "" where it was named by its URL. tls: of an https URL: whose certificates count.
     """
 
     url: str
     token: str
     echo_port: int | None = None
     run: str = ""
+    tls: ssl.SSLContext | None = None
 
     @property
     def place(self) -> str:
@@ -29,16 +33,14 @@ class ControllerAddress:
         return f"{self.url}, {self.run}" if self.run else self.url
 
 
-def controller_address(run_dir: Path | None, controller: str | None) -> ControllerAddress:
+def controller_address(run_dir: Path | None, controller: NamedController | None) -> ControllerAddress:
     """The controller at a URL, with the token that the environment gives for it; else that of a run on this machine,
     with the run's own. Raises PreflightError.
     """
     if controller is not None:
         if run_dir is not None:
             raise PreflightError(["expected --run-dir or --controller, got both: leave one out"])
-        if api_files.http_address(controller) is None:
-            raise PreflightError([f"--controller: expected a URL such as http://127.0.0.1:9090, got {controller!r}"])
-        return ControllerAddress(controller, operator_secrets.client_token())
+        return _address_elsewhere(controller)
     try:
         run_dir = run_dir or find_run()
         status = read_status(run_dir)
@@ -50,3 +52,37 @@ def controller_address(run_dir: Path | None, controller: str | None) -> Controll
     echo = api_files.http_address(status["echo"] or "")
     token = operator_secrets.read_token(run_dir / operator_secrets.TOKEN_FILE)
     return ControllerAddress(status["controller"], token, echo[1] if echo else None, described(run_dir))
+
+
+def _address_elsewhere(controller: NamedController) -> ControllerAddress:
+    """Raises PreflightError: for http to another machine, too, where nothing says that this is meant."""
+    try:
+        url = read_controller_url(controller.url)
+    except ControllerUrlError as error:
+        raise PreflightError([f"--controller: {error}"]) from None
+    if not url.encrypted and not url.is_here and not controller.in_clear:
+        raise PreflightError([_in_clear(url)])
+    if not url.encrypted and controller.authority:
+        raise PreflightError(
+            [f"expected an https URL with --controller-authority, got {url.text}: mend one of the two"]
+        )
+    tls = _trusting(controller.authority) if url.encrypted else None
+    return ControllerAddress(url.text, operator_secrets.client_token(), tls=tls)
+
+
+def _in_clear(url: ControllerUrl) -> str:
+    port = url.text.rpartition(":")[2] if url.text.rpartition(":")[2].isdecimal() else "80"
+    return (
+        f"--controller: expected https to another machine, got {url.text}, which shows the token to all between: "
+        f"run `ssh -L {port}:127.0.0.1:{port} {url.host}` and name http://127.0.0.1:{port}, or name https://{url.host} "
+        "with TLS before the controller, or say --controller-in-clear"
+    )
+
+
+def _trusting(authority: Path | None) -> ssl.SSLContext:
+    """Raises PreflightError."""
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as error:  # ssl.SSLError is one
+        reason = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        raise PreflightError([f"--controller-authority: {authority}: {reason}: name a file of certificates"]) from error

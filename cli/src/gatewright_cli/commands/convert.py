@@ -17,6 +17,7 @@ from gatewright_documents.values import JsonObject
 from gatewright_documents.yaml_reader import parse_yaml
 
 from gatewright_cli.commands import apply_apis
+from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node import api_files
 from gatewright_cli.node.api_files import ApiFile, RefusedFile
@@ -60,7 +61,7 @@ def _bytes(path: Path) -> bytes:
         raise PreflightError([f"{path}: {error.strerror}: check the path"]) from error
 
 
-def export_api(what: str, server: str, run_dir: Path | None, controller: str | None, *, json: bool) -> str:
+def export_api(what: str, server: str, run_dir: Path | None, controller: NamedController | None, *, json: bool) -> str:
     """The OpenAPI document, in YAML or JSON, of an API in a file or of a running gateway. Raises PreflightError."""
     _check_server(server)
     is_file = what == STDIN or "." in what or "/" in what
@@ -104,7 +105,7 @@ def _of_file(path: Path) -> JsonObject:
     return document
 
 
-async def _of_gateway(name: str, run_dir: Path | None, controller: str | None) -> JsonObject:
+async def _of_gateway(name: str, run_dir: Path | None, controller: NamedController | None) -> JsonObject:
     try:
         apis = await apply_apis.target(run_dir, controller).management.apis()
     except NoAnswerError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gatewright_cli.commands.options import CONTROLLER, RUN_DIR
+from gatewright_cli.commands.options import RUN_DIR, NamedController, controller_options
 from gatewright_cli.mistakes import PreflightError
 
 if TYPE_CHECKING:
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 @click.option("--last", is_flag=True, help="The newest one that nodes have kept, in place of REQUEST_ID.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as it was recorded: a JSON object.")
 @RUN_DIR
-@CONTROLLER
-def explain(request_id: str, last: bool, as_json: bool, run_dir: Path | None, controller: str | None) -> None:
+@controller_options
+def explain(
+    request_id: str, last: bool, as_json: bool, run_dir: Path | None, controller: NamedController | None
+) -> None:
     """Say what became of a request and why: each policy with what it took and what it changed, failures with file and
     line.
 
@@ -69,7 +71,7 @@ def _sources(run_dir: Path | None) -> Sources:
         return Sources(here=Path.cwd())
 
 
-async def _last(run_dir: Path | None, controller: str | None) -> bytes:
+async def _last(run_dir: Path | None, controller: NamedController | None) -> bytes:
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.commands.exchange_options import DEFAULT_SECONDS, Selection
     from gatewright_cli.commands.exchange_watch import NOTHING_KEPT, ExchangeWatch
@@ -77,20 +79,20 @@ async def _last(run_dir: Path | None, controller: str | None) -> bytes:
 
     address, found, reports = controller_address(run_dir, controller), list[bytes](), list[str]()
     selection = Selection((), kept=True, seconds=DEFAULT_SECONDS, limit=1)
-    source = ExchangeSource(address.url, address.token)
+    source = ExchangeSource(address.url, address.token, address.tls)
     await ExchangeWatch(source, selection, found.append, reports.append, reports.append).until_end()
     if not found:
         raise PreflightError([report.removeprefix("error: ") for report in reports] or [NOTHING_KEPT])
     return found[-1]
 
 
-async def _recorded(request_id: str, run_dir: Path | None, controller: str | None) -> bytes:
+async def _recorded(request_id: str, run_dir: Path | None, controller: NamedController | None) -> bytes:
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.node.exchange_source import ExchangeSource, NotRecordedError, RefusedError
     from gatewright_cli.node.management import NoAnswerError
 
     address = controller_address(run_dir, controller)
     try:
-        return await ExchangeSource(address.url, address.token).get(request_id)
+        return await ExchangeSource(address.url, address.token, address.tls).get(request_id)
     except (NotRecordedError, RefusedError, NoAnswerError) as error:
         raise PreflightError([str(error)]) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gatewright_cli.commands.options import A_PATH, CONTROLLER, FORCE, RUN_DIR
+from gatewright_cli.commands.options import A_PATH, FORCE, RUN_DIR, NamedController, controller_options
 
 
 @click.command()
@@ -19,7 +19,7 @@ from gatewright_cli.commands.options import A_PATH, CONTROLLER, FORCE, RUN_DIR
     "--server", metavar="URL", default="", help="The gateway as clients know it. [default: none, a relative URL]"
 )
 @RUN_DIR
-@CONTROLLER
+@controller_options
 @FORCE
 def export(
     api: str,
@@ -27,7 +27,7 @@ def export(
     output: Path | None,
     server: str,
     run_dir: Path | None,
-    controller: str | None,
+    controller: NamedController | None,
     force: bool,
 ) -> None:
     """Make an OpenAPI 3.1 document of an API: one that a running gateway has, by its name, or that of a file.

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gatewright_cli.commands.options import CONTROLLER, RUN_DIR
+from gatewright_cli.commands.options import RUN_DIR, NamedController, controller_options
 from gatewright_cli.mistakes import PreflightError
+
+if TYPE_CHECKING:
+    from gatewright_cli.commands.controller_address import ControllerAddress
 
 ANSWER_SECONDS = 5.0
 
@@ -18,8 +22,8 @@ ANSWER_SECONDS = 5.0
 @click.option("--open", "opens", is_flag=True, help="Open it in the browser of this machine, and print no token.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as a JSON object: url, and signIn with the token.")
 @RUN_DIR
-@CONTROLLER
-def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: str | None) -> None:
+@controller_options
+def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: NamedController | None) -> None:
     """Print the address of the Inspector, the controller's web page, with the token that signs in.
 
     Who has the address may do all that the management API can. Exit status 1 where no controller answers.
@@ -34,7 +38,7 @@ def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: str 
     if not found.token:
         cure = "name a file that holds it with GATEWRIGHT_CONTROLLER_TOKEN_FILE"
         raise PreflightError([f"expected the token of the controller at {found.url}, got none: {cure}"])
-    asyncio.run(_require_answer(found.url))
+    asyncio.run(_require_answer(found))
     plain, signs_in = inspector_page.address(found.url), inspector_page.sign_in_address(found.url, found.token)
     if opens:
         _open(run_dir)
@@ -45,15 +49,15 @@ def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: str 
         click.echo(signs_in)
 
 
-async def _require_answer(controller: str) -> None:
+async def _require_answer(controller: ControllerAddress) -> None:
     """Raises PreflightError."""
     from gatewright_cli.supervision.local_http import LocalClient, LocalHttpError
 
     try:
-        await LocalClient(None, controller, ANSWER_SECONDS).get("/healthz")
+        await LocalClient(None, controller.url, ANSWER_SECONDS, controller.tls).get("/healthz")
     except LocalHttpError as error:
         cure = "`gatewright status` says how its process is"
-        raise PreflightError([f"the controller at {controller} gave no answer ({error}): {cure}"]) from error
+        raise PreflightError([f"the controller at {controller.url} gave no answer ({error}): {cure}"]) from error
 
 
 def _open(run_dir: Path | None) -> None:

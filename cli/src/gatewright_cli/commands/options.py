@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gatewright_cli.commands.units import DURATION
+from gatewright_cli.mistakes import PreflightError
 
 MANIFEST = Path("build.yaml")
 OUTPUT = Path("build/stock")
@@ -27,9 +32,54 @@ RUN_DIR = click.option(
     type=A_PATH,
     help="The directory that the node runs in. [default: GATEWRIGHT_RUN_DIR, or that of the run of this folder]",
 )
-CONTROLLER = click.option(
-    "--controller",
-    metavar="URL",
-    help="A controller elsewhere, whose token is in the file that GATEWRIGHT_CONTROLLER_TOKEN_FILE names.",
+CONTROLLER_OPTIONS = (
+    click.option(
+        "--controller",
+        metavar="URL",
+        help="A controller elsewhere, whose token is in the file that GATEWRIGHT_CONTROLLER_TOKEN_FILE names.",
+    ),
+    click.option(
+        "--controller-authority",
+        metavar="FILE",
+        type=A_PATH,
+        help="PEM: who signs the certificate of an https controller. [default: the authorities of this system]",
+    ),
+    click.option(
+        "--controller-in-clear",
+        is_flag=True,
+        help="Send the token over http to another machine, for all between to see.",
+    ),
 )
 FORCE = click.option("--force", is_flag=True, help="Replace the output file if it is there.")
+
+
+@dataclass(frozen=True)
+class NamedController:
+    """What the options say of a controller elsewhere. authority: a file; None: the system's. in_clear: http to another
+    machine is meant.
+    """
+
+    url: str
+    authority: Path | None = None
+    in_clear: bool = False
+
+
+def controller_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with CONTROLLER_OPTIONS. It is given `controller`, a NamedController or None."""
+
+    @functools.wraps(command)
+    def called(
+        *args: Any, controller: str | None, controller_authority: Path | None, controller_in_clear: bool, **given: Any
+    ) -> Any:
+        named = (
+            NamedController(controller, controller_authority, controller_in_clear) if controller is not None else None
+        )
+        if named is None and (controller_authority or controller_in_clear):
+            option = "--controller-authority" if controller_authority else "--controller-in-clear"
+            raise PreflightError([f"expected --controller URL with {option}, got none: name it, or leave {option} out"])
+        return command(*args, controller=named, **given)
+
+    decorated: Callable[..., Any] = called
+    for option in reversed(CONTROLLER_OPTIONS):
+        decorated = option(decorated)
+    return decorated

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gatewright_cli.commands.exchange_options import Selection, selecting
-from gatewright_cli.commands.options import A_PATH, CONTROLLER, RUN_DIR
+from gatewright_cli.commands.options import A_PATH, RUN_DIR, NamedController, controller_options
 from gatewright_cli.mistakes import PreflightError
 
 if TYPE_CHECKING:
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="[DIR]", required=False, type=A_PATH)
 @selecting
 @RUN_DIR
-@CONTROLLER
+@controller_options
 @click.pass_context
 def record(
-    context: click.Context, folder: Path | None, selection: Selection, run_dir: Path | None, controller: str | None
+    context: click.Context,
+    folder: Path | None,
+    selection: Selection,
+    run_dir: Path | None,
+    controller: NamedController | None,
 ) -> None:
     """Save exchanges as they end, each to a new file NAME.exchange.json in DIR, and print its path.
 
@@ -40,7 +44,7 @@ def record(
         option = "--kept" if selection.kept else "--limit"
         raise PreflightError([f"expected DIR with {option}, got none: name a folder for the files"])
     address = controller_address(run_dir, controller)
-    source = ExchangeSource(address.url, address.token)
+    source = ExchangeSource(address.url, address.token, address.tls)
     if folder is None:
         asyncio.run(_keep(source, selection))
     else:

@@ -9,17 +9,21 @@ from pathlib import Path
 import click
 
 from gatewright_cli.commands.exchange_options import Selection, selecting
-from gatewright_cli.commands.options import CONTROLLER, RUN_DIR
+from gatewright_cli.commands.options import RUN_DIR, NamedController, controller_options
 
 
 @click.command()
 @selecting
 @click.option("--json", "as_json", is_flag=True, help="Print each as it was recorded: a JSON object on a line.")
 @RUN_DIR
-@CONTROLLER
+@controller_options
 @click.pass_context
 def tail(
-    context: click.Context, selection: Selection, as_json: bool, run_dir: Path | None, controller: str | None
+    context: click.Context,
+    selection: Selection,
+    as_json: bool,
+    run_dir: Path | None,
+    controller: NamedController | None,
 ) -> None:
     """Print exchanges as they end, a line for each: when (UTC), status, duration, request, API and operation, the
     policies that failed or answered, request id.
@@ -39,5 +43,5 @@ def tail(
     def show(exchange: bytes) -> None:
         click.echo(exchange if as_json else line(read(exchange), paint), color=paint.colours)
 
-    watch = ExchangeWatch(ExchangeSource(address.url, address.token), selection, show, say, hint)
+    watch = ExchangeWatch(ExchangeSource(address.url, address.token, address.tls), selection, show, say, hint)
     context.exit(0 if asyncio.run(watch.until_end()) else 1)

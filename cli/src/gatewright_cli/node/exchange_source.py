@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -69,11 +70,11 @@ class Recording(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ExchangeSource:
-    """The controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none."""
+    """The controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none. tls: of an https URL."""
 
-    def __init__(self, controller: str, token: str) -> None:
+    def __init__(self, controller: str, token: str, tls: ssl.SSLContext | None = None) -> None:
         self._url = controller
-        self._client = LocalClient(None, controller, ANSWER_SECONDS)
+        self._client = LocalClient(None, controller, ANSWER_SECONDS, tls)
         if token:
             self._client.headers["authorization"] = f"Bearer {token}"
 

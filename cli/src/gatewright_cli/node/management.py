@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,7 @@ from gatewright_controller.problem_types import NO_DATABASE
 from gatewright_documents.mistake import Mistake
 
 from gatewright_cli.node.api_files import ApiFile, below
-from gatewright_cli.supervision.local_http import Answer, LocalHttpError
-from gatewright_cli.supervision.probes import http_client
+from gatewright_cli.supervision.local_http import Answer, LocalClient, LocalHttpError
 
 ANSWER_SECONDS = 40.0
 RELOAD_SECONDS = 15
@@ -200,11 +200,12 @@ class InvalidError(DeployError):
 
 
 class Management:
-    """A client of the controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none."""
+    """A client of the controller at a URL ("http://127.0.0.1:9090"). token: what it asks for; "" for none. tls: of an
+    https URL.
+    """
 
-    def __init__(self, controller: str, token: str) -> None:
-        self._client = http_client(None, controller)
-        self._client.timeout = ANSWER_SECONDS
+    def __init__(self, controller: str, token: str, tls: ssl.SSLContext | None = None) -> None:
+        self._client = LocalClient(None, controller, ANSWER_SECONDS, tls)
         if token:
             self._client.headers["authorization"] = f"Bearer {token}"
 
@@ -285,7 +286,7 @@ class Management:
         try:
             answer = await self._client.request(method, path, **what)
         except LocalHttpError as error:
-            raise NoAnswerError(f"the controller gave no answer ({error!r})") from error
+            raise NoAnswerError(f"the controller gave no answer ({error})") from error
         _refuse_without_database(answer)
         return answer
 

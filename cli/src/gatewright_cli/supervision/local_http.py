@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlencode, urlsplit
 
 import httptools
@@ -25,7 +27,7 @@ Params = Sequence[tuple[str, str]]
 
 
 class LocalHttpError(Exception):
-    """There is no answer: nobody listens, it took too long, or what came is no HTTP."""
+    """There is no answer: nobody listens, its certificate is not trusted, it took too long, or what came is no HTTP."""
 
 
 @dataclass
@@ -58,11 +60,12 @@ class Answer:
 class LocalClient:
     """Asks the process at a Unix socket, or at `base` ("http://127.0.0.1:9090"); a connection for each request.
 
-    timeout: seconds that a request may take, unless it says otherwise. headers: of each request.
+    timeout: seconds that a request may take, unless it says otherwise. tls: for `base` of https, which is a
+    controller's on another machine. headers: of each request.
     """
 
-    def __init__(self, path: Path | None, base: str, timeout: float) -> None:
-        self._socket, self._base = path, urlsplit(base)
+    def __init__(self, path: Path | None, base: str, timeout: float, tls: ssl.SSLContext | None = None) -> None:
+        self._socket, self._base, self._tls = path, urlsplit(base), tls
         self.timeout = timeout
         self.headers: dict[str, str] = {}
 
@@ -94,17 +97,13 @@ class LocalClient:
             async with asyncio.timeout(self.timeout if timeout is None else timeout):
                 return await self._exchange(sent)
         except (OSError, httptools.HttpParserError) as error:  # TimeoutError is an OSError
-            raise LocalHttpError(type(error).__name__) from error
+            raise LocalHttpError(_reason(error)) from error
 
     async def _exchange(self, sent: bytes) -> Answer:
-        """By the socket itself: asyncio's streams need a quarter of a megabyte and several turns of the event loop."""
-        loop = asyncio.get_running_loop()
-        with self._made() as (connection, address):
-            connection.setblocking(False)
-            await loop.sock_connect(connection, address)
-            await loop.sock_sendall(connection, sent)
+        async with self._connected() as connection:
+            await connection.send(sent)
             answer = _Reading()
-            while not answer.complete and (piece := await loop.sock_recv(connection, READ_BYTES)):
+            while not answer.complete and (piece := await connection.receive(READ_BYTES)):
                 answer.feed(piece)
         return answer.finished()
 
@@ -113,18 +112,32 @@ class LocalClient:
         """An answer that goes on: as far as its headers, or where it is an error whole. Raises LocalHttpError."""
         target = f"{path}?{urlencode(params)}" if params else path
         sent = _head("GET", target, self._base.netloc, {**self.headers, **headers}, 0)
-        loop = asyncio.get_running_loop()
-        with self._made() as (connection, address):
-            connection.setblocking(False)
+        async with contextlib.AsyncExitStack() as opened:
             try:
                 async with asyncio.timeout(self.timeout):
-                    await loop.sock_connect(connection, address)
-                    await loop.sock_sendall(connection, sent)
+                    connection = await opened.enter_async_context(self._connected())
+                    await connection.send(sent)
                     found = Stream(connection)
                     await found.read_head()
             except (OSError, httptools.HttpParserError) as error:
-                raise LocalHttpError(type(error).__name__) from error
+                raise LocalHttpError(_reason(error)) from error
             yield found
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[_Connection]:
+        """Raises OSError."""
+        if self._tls is not None:
+            host, port = self._base.hostname or "", self._base.port or 443
+            reader, writer = await asyncio.open_connection(host, port, ssl=self._tls)
+            try:
+                yield _SecureConnection(reader, writer)
+            finally:
+                writer.transport.abort()  # the answer is there: nothing waits for the other side's close
+            return
+        with self._made() as (connected, address):
+            connected.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connected, address)
+            yield _PlainConnection(connected)
 
     @contextlib.contextmanager
     def _made(self) -> Iterator[tuple[socket.socket, str | tuple[str, int]]]:
@@ -138,10 +151,43 @@ class LocalClient:
             yield tcp, (host, self._base.port or 80)
 
 
+class _Connection(Protocol):
+    async def send(self, content: bytes) -> None: ...
+
+    async def receive(self, most: int) -> bytes: ...
+
+
+class _PlainConnection:
+    """By the socket itself: asyncio's streams need a quarter of a megabyte and several turns of the event loop."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+
+    async def send(self, content: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._socket, content)
+
+    async def receive(self, most: int) -> bytes:
+        return await asyncio.get_running_loop().sock_recv(self._socket, most)
+
+
+class _SecureConnection:
+    """TLS, whose certificate the context has checked."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def send(self, content: bytes) -> None:
+        self._writer.write(content)
+        await self._writer.drain()
+
+    async def receive(self, most: int) -> bytes:
+        return await self._reader.read(most)
+
+
 class Stream:
     """An answer that comes bit by bit."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: _Connection) -> None:
         self._connection, self._reading = connection, _Reading()
 
     @property
@@ -172,12 +218,12 @@ class Stream:
                 async with asyncio.timeout(silence):
                     more = await self._feed()
             except (OSError, httptools.HttpParserError) as error:
-                raise LocalHttpError(type(error).__name__) from error
+                raise LocalHttpError(_reason(error)) from error
             if not more:
                 raise LocalHttpError("the answer was cut off")
 
     async def _feed(self) -> bool:
-        piece = await asyncio.get_running_loop().sock_recv(self._connection, STREAM_BYTES)
+        piece = await self._connection.receive(STREAM_BYTES)
         if piece:
             self._reading.feed(piece)
         return bool(piece)
@@ -218,6 +264,13 @@ class _Reading:
 
     def on_message_complete(self) -> None:
         self.complete = True
+
+
+def _reason(error: Exception) -> str:
+    """What kind of error; of a certificate that is not trusted, why."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}; --controller-authority names who signs it"
+    return type(error).__name__
 
 
 def _head(method: str, target: str, host: str, headers: Mapping[str, str], length: int) -> bytes:

@@ -69,20 +69,22 @@ class NodeMessage(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest", "keeps_gateway")
+    __slots__ = ("node_id", "engine_version", "policies", "bundles", "gateway_digest", "keeps_gateway", "admin_address")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
     POLICIES_FIELD_NUMBER: _ClassVar[int]
     BUNDLES_FIELD_NUMBER: _ClassVar[int]
     GATEWAY_DIGEST_FIELD_NUMBER: _ClassVar[int]
     KEEPS_GATEWAY_FIELD_NUMBER: _ClassVar[int]
+    ADMIN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     engine_version: str
     policies: _containers.RepeatedCompositeFieldContainer[PolicyRef]
     bundles: _containers.RepeatedCompositeFieldContainer[BundleRef]
     gateway_digest: str
     keeps_gateway: bool
-    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ..., keeps_gateway: _Optional[bool] = ...) -> None: ...
+    admin_address: str
+    def __init__(self, node_id: _Optional[str] = ..., engine_version: _Optional[str] = ..., policies: _Optional[_Iterable[_Union[PolicyRef, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[BundleRef, _Mapping]]] = ..., gateway_digest: _Optional[str] = ..., keeps_gateway: _Optional[bool] = ..., admin_address: _Optional[str] = ...) -> None: ...
 
 class PolicyRef(_message.Message):
     __slots__ = ("name", "version", "definition_digest")
@@ -205,12 +207,13 @@ class Update(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., bundles: _Optional[_Iterable[_Union[ApiBundle, _Mapping]]] = ..., removed_apis: _Optional[_Iterable[str]] = ..., gateway: _Optional[_Union[Gateway, _Mapping]] = ...) -> None: ...
 
 class Gateway(_message.Message):
-    __slots__ = ("digest", "listeners", "certificates", "authorities", "answers_challenges", "telemetry", "store")
+    __slots__ = ("digest", "listeners", "certificates", "authorities", "answers_challenges", "internal_listeners", "telemetry", "store")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
     AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_CHALLENGES_FIELD_NUMBER: _ClassVar[int]
+    INTERNAL_LISTENERS_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
     STORE_FIELD_NUMBER: _ClassVar[int]
     digest: str
@@ -218,9 +221,10 @@ class Gateway(_message.Message):
     certificates: _containers.RepeatedCompositeFieldContainer[Certificate]
     authorities: _containers.RepeatedCompositeFieldContainer[CertificateAuthority]
     answers_challenges: bool
+    internal_listeners: _containers.RepeatedScalarFieldContainer[str]
     telemetry: Telemetry
     store: Store
-    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ..., answers_challenges: _Optional[bool] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., store: _Optional[_Union[Store, _Mapping]] = ...) -> None: ...
+    def __init__(self, digest: _Optional[str] = ..., listeners: _Optional[_Iterable[bytes]] = ..., certificates: _Optional[_Iterable[_Union[Certificate, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[CertificateAuthority, _Mapping]]] = ..., answers_challenges: _Optional[bool] = ..., internal_listeners: _Optional[_Iterable[str]] = ..., telemetry: _Optional[_Union[Telemetry, _Mapping]] = ..., store: _Optional[_Union[Store, _Mapping]] = ...) -> None: ...
 
 class Store(_message.Message):
     __slots__ = ("max_bytes", "valkey")
@@ -382,7 +386,7 @@ class CertificateAuthority(_message.Message):
     def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., revocation_file: _Optional[str] = ...) -> None: ...
 
 class ApiBundle(_message.Message):
-    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes")
+    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes", "listeners")
     API_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     HOSTS_FIELD_NUMBER: _ClassVar[int]
@@ -394,6 +398,7 @@ class ApiBundle(_message.Message):
     UNSERVED_FIELD_NUMBER: _ClassVar[int]
     STRICT_PATHS_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_ROUTES_FIELD_NUMBER: _ClassVar[int]
+    LISTENERS_FIELD_NUMBER: _ClassVar[int]
     api: str
     digest: str
     hosts: _containers.RepeatedScalarFieldContainer[str]
@@ -405,7 +410,8 @@ class ApiBundle(_message.Message):
     unserved: str
     strict_paths: bool
     chosen_routes: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    listeners: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Chain(_message.Message):
     __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses", "upstreams")

@@ -74,6 +74,8 @@ class ApiSpec(Routing, frozen=True, kw_only=True):
     """`/orders/$version`: the prefix of all the API's paths; `$version` stands for `version`."""
     hosts: Annotated[list[str], Meta(max_length=100)] = msgspec.field(default_factory=list)
     """`shop.example`, `*.shop.example`: the hosts that the API is served on, at any port; none: on every one."""
+    listeners: Annotated[list[ResourceName], Meta(max_length=100)] = msgspec.field(default_factory=list)
+    """Names of the Gateway's listeners that serve the API, and no others do; none: all that are not `internal`."""
     upstream: Upstreams
     policies: Policies = msgspec.field(default_factory=list)
     """API level: these run before the operation's own."""

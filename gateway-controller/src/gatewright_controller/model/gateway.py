@@ -212,6 +212,11 @@ class Listener(Strict, frozen=True):
             "Listener.udp_listener_config, QuicDownstreamTransport",
         ),
     ] = False
+    internal: Annotated[
+        bool,
+        told("true: it serves only the APIs that name it in `spec.listeners`. false: those that name no listener, too.",
+             "FilterStateInput"),
+    ] = False  # fmt: skip
     redirect: Annotated[
         Redirect | UnsetType, told("Each request is answered with the same URL under https.", "RouteAction.redirect")
     ] = UNSET
@@ -310,6 +315,14 @@ class TrustedProxies(Strict, frozen=True):
             "FilterChainMatch.source_prefix_ranges, XffConfig.xff_trusted_cidrs",
         ),
     ] = msgspec.field(default_factory=list)
+    request_ids: Annotated[
+        bool,
+        told(
+            "true: the proxies set x-request-id themselves, and it is the request's id here too. false: the gateway "
+            "makes an id of its own, since a proxy may pass on what its client sent.",
+            "HttpConnectionManager.preserve_external_request_id",
+        ),
+    ] = False
 
 
 class Limits(Strict, frozen=True):
@@ -372,7 +385,8 @@ class Timeouts(Strict, frozen=True):
     ] = "300s"
     connection_maximum: Annotated[
         Timeout | UnsetType,
-        told("Age at which a connection is closed in good order. Unset: any.",
+        told("Age at which a connection is closed in good order. Unset: any, and 900s on listeners with "
+             "`clientCertificates`, whose certificates may have ended or been revoked since the handshake.",
              "HttpProtocolOptions.max_connection_duration"),
     ] = UNSET  # fmt: skip
     drain: Annotated[
@@ -447,6 +461,19 @@ class GatewaySpec(Strict, frozen=True):
             "HttpProtocolOptions.headers_with_underscores_action",
         ),
     ] = "refuse"
+    passed_headers: Annotated[
+        list[
+            Annotated[
+                str,
+                Meta(pattern=r"^[a-z0-9-]{1,100}$", extra_json_schema=expecting("a header's name in lower case")),
+            ]
+        ],
+        told(
+            "Headers such as x-real-ip, which only trusted proxies may send, that go on from all other clients too. "
+            "The upstream must not believe them.",
+            "HttpConnectionManager.early_header_mutation_extensions",
+        ),
+    ] = msgspec.field(default_factory=list)
     access_log: Annotated[AccessLogging, told("Lines about requests.", "")] = msgspec.field(
         default_factory=AccessLogging
     )

@@ -47,12 +47,17 @@ class Bundle:
 
     def unserved(self, reason: str) -> Bundle:
         """What a node is sent of the API that cannot run it as it is."""
-        return unserved(self.api, self.message.context, self.message.version, reason, self.message.hosts)
+        said = self.message
+        return unserved(self.api, said.context, said.version, reason, said.hosts, said.listeners)
 
 
-def unserved(api: str, context: str, version: str, reason: str, hosts: Sequence[str] = ()) -> Bundle:
+def unserved(
+    api: str, context: str, version: str, reason: str, hosts: Sequence[str] = (), listeners: Sequence[str] = ()
+) -> Bundle:
     """An API that cannot be run, and why: where nothing else of it runs, a node answers 503 under the context."""
-    message = node_pb2.ApiBundle(api=api, hosts=sorted(hosts), context=context, version=version, unserved=reason)
+    message = node_pb2.ApiBundle(
+        api=api, hosts=sorted(hosts), listeners=sorted(listeners), context=context, version=version, unserved=reason
+    )
     message.digest = _digest(message)
     return Bundle(message, frozenset())
 
@@ -68,6 +73,7 @@ def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bun
     message = node_pb2.ApiBundle(
         api=api.metadata.name,
         hosts=sorted(api.spec.hosts),
+        listeners=sorted(api.spec.listeners),
         context=context_of(api.spec.context, api.spec.version),
         version=api.spec.version,
         strict_paths=api.spec.strict_paths,

@@ -19,6 +19,7 @@ def translate_gateway(gateway: Gateway, obtained: Path = OBTAINED) -> node_pb2.G
     """The message of a valid Gateway. Same input, same bytes. obtained: the folder of what is obtained by ACME."""
     spec = gateway.spec
     message = node_pb2.Gateway(
+        internal_listeners=sorted(one.name for one in spec.listeners if one.internal),
         listeners=[text for one in spec.listeners for text in translate_listener(one, spec)],
         certificates=[_certificate(name, one, obtained) for name, one in sorted(spec.certificates.items())],
         authorities=[

@@ -20,12 +20,21 @@ from gatewright_controller.model import Api
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.validation.draft import Draft
 from gatewright_controller.validation.hosts import Claims, check_hosts, context_taken
+from gatewright_controller.validation.listeners import GatewayNames, check_listeners
 from gatewright_controller.validation.paths import check_context_of, check_operations
 from gatewright_controller.validation.policies import check_chains, check_conditions, check_idle_timeouts, check_policy
 from gatewright_controller.validation.routing import check_routing
-from gatewright_controller.validation.upstreams import SecretNames, check_upstreams
+from gatewright_controller.validation.upstreams import check_upstreams, names_private_upstream
 
-__all__ = ["NO_CONDITIONS", "NO_PRIVATE_UPSTREAMS", "Claims", "SecretNames", "context_taken", "validate"]
+__all__ = [
+    "NO_CONDITIONS",
+    "NO_PRIVATE_UPSTREAMS",
+    "Claims",
+    "GatewayNames",
+    "context_taken",
+    "names_private_upstream",
+    "validate",
+]
 
 NO_PRIVATE_UPSTREAMS = PrivateUpstreams()
 NO_CONDITIONS = Conditions()
@@ -37,10 +46,10 @@ def validate(
     definitions: Definitions,
     claims: Claims,
     upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
-    secrets: SecretNames | None = None,
+    names: GatewayNames | None = None,
     conditions: Conditions = NO_CONDITIONS,
 ) -> Api:
-    """The API that the document says. `claims`: those of the other APIs. `secrets`: what the Gateway names, None where
+    """The API that the document says. `claims`: those of the other APIs. `names`: what the Gateway names, None where
     it is not known; then nodes check it. `conditions`: who checks them.
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
@@ -48,7 +57,7 @@ def validate(
     draft = Draft.of(document)
     found = itertools.chain(
         mistakes_of(Api, document),
-        _meaning(draft, definitions, claims, (upstreams, secrets)),
+        _meaning(draft, definitions, claims, (upstreams, names)),
         check_conditions(draft, definitions, conditions),
     )
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
@@ -60,9 +69,10 @@ def validate(
 
 
 def _meaning(
-    draft: Draft, definitions: Definitions, claims: Claims, known: tuple[PrivateUpstreams, SecretNames | None]
+    draft: Draft, definitions: Definitions, claims: Claims, known: tuple[PrivateUpstreams, GatewayNames | None]
 ) -> Iterator[Mistake]:
     yield from check_hosts(draft)
+    yield from check_listeners(draft, known[1])
     yield from check_context_of(draft, claims)
     yield from check_upstreams(draft, *known)
     yield from check_operations(draft)

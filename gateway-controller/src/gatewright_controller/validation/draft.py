@@ -12,7 +12,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_controller import model
 from gatewright_controller.matches import Matches, all_matches, kinds_of
 from gatewright_controller.model import HeaderMatch, PolicyAttachment, QueryMatch, Upstream, milliseconds
-from gatewright_controller.validation.values import as_list, as_object, as_text
+from gatewright_controller.validation.values import as_list, as_object, as_text, texts_of
 
 M = TypeVar("M", HeaderMatch, QueryMatch)
 S = TypeVar("S", bound=msgspec.Struct)
@@ -134,6 +134,7 @@ class Draft:
 
     context: str | None
     hosts: list[JsonValue]
+    listeners: list[str]
     version: str | None
     upstreams: list[DraftUpstream]
     policies: list[DraftPolicy]
@@ -153,8 +154,8 @@ class Draft:
         timeouts = _draft_timeouts(spec, "spec")
         routing = DraftRouting("spec", {name: value for name, value in spec.items() if name != "upstream"})
         context, strict = as_text(spec.get("context")), spec.get("strictPaths") is not False
-        hosts = as_list(spec.get("hosts"))
-        return Draft(context, hosts, version, upstreams, policies, operations, timeouts, routing, strict)
+        hosts, listeners = as_list(spec.get("hosts")), texts_of(spec.get("listeners"))
+        return Draft(context, hosts, listeners, version, upstreams, policies, operations, timeouts, routing, strict)
 
 
 def _draft_upstream(name: str, raw: JsonValue) -> DraftUpstream:

@@ -14,6 +14,7 @@ from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject, JsonValue
 
 from gatewright_controller.model import LINE_BEGINS, Gateway, gateway_from_document
+from gatewright_controller.proxy_headers import ALWAYS_SET, NAMES, PREFIXES, is_proxy_header
 from gatewright_controller.validation.acme import check_certificates
 from gatewright_controller.validation.admin import check_admin
 from gatewright_controller.validation.collectors import check_collector
@@ -51,6 +52,7 @@ def _meaning(draft: Draft) -> Mistakes:
         yield from _check_keys(["spec", kind], names, RESOURCE_NAME)
     yield from check_certificates(draft)
     yield from _check_proxies(draft.proxies)
+    yield from _check_passed_headers(draft.passed_headers)
     yield from _check_access_log(draft.access_log)
     yield from check_admin(draft.admin, draft.listeners)
     yield from check_fields(as_object(draft.access_log.get("fields")), draft.redaction)
@@ -92,6 +94,9 @@ def _check_protocol(one: DraftListener) -> Mistakes:
     if protocol == "https" and "redirect" in one.raw:
         cure = "remove it, or write protocol: http"
         yield Mistake.expecting("no redirect with protocol https", "one", cure, field=f"{one.field}.redirect")
+    if "redirect" in one.raw and one.raw.get("internal") is True:
+        expected = "no internal with redirect, which serves no API"
+        yield Mistake.expecting(expected, "true", "remove one of the two", field=f"{one.field}.internal")
     if "redirect" in one.raw and "compression" in one.raw:
         expected = "no compression with redirect, whose answers have no bodies"
         yield Mistake.expecting(expected, "some", "remove it", field=f"{one.field}.compression")
@@ -164,6 +169,15 @@ def _check_proxies(proxies: JsonObject) -> Mistakes:
             yield Mistake.expecting("each network once", f"{same} twice", "remove one of the two", field=field)
         else:
             seen.add(same)
+
+
+def _check_passed_headers(names: Sequence[str]) -> Mistakes:
+    yield from _check_twice("spec.passedHeaders", names)
+    for at, name in enumerate(names):
+        if not is_proxy_header(name):
+            expected = f"one of {', '.join(NAMES)}, or a name that begins with {', '.join(PREFIXES)}"
+            cure = "remove it: the gateway sets it" if name in ALWAYS_SET else "remove it: it goes on anyway"
+            yield Mistake.expecting(expected, shown(name), cure, field=f"spec.passedHeaders[{at}]")
 
 
 def _expected_network(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.validation.values import as_list, as_object
+from gatewright_controller.validation.values import as_list, as_object, texts_of
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Draft:
     admin: JsonObject
     logs: JsonObject
     tracing: JsonObject
+    passed_headers: list[str]
 
     @staticmethod
     def of(document: JsonObject) -> Draft:
@@ -72,4 +73,5 @@ class Draft:
         proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))
         redaction, tracing = as_object(spec.get("redaction")), as_object(spec.get("tracing"))
         admin, logs = as_object(spec.get("admin")), as_object(spec.get("logs"))
-        return Draft(listeners, certificates, authorities, proxies, access_log, redaction, admin, logs, tracing)
+        passed = texts_of(spec.get("passedHeaders"))
+        return Draft(listeners, certificates, authorities, proxies, access_log, redaction, admin, logs, tracing, passed)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gatewright_documents.mistake import Mistake, shown
 from msgspec import UNSET
 
-from gatewright_controller.model import HashOn, HealthCheck, Upstream, milliseconds
+from gatewright_controller.model import Api, HashOn, HealthCheck, Upstream, milliseconds
 from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.upstream import UpstreamUrl, UrlError, is_grpc, parse_url
 from gatewright_controller.validation.draft import Draft, DraftUpstream
+from gatewright_controller.validation.listeners import GatewayNames
 
 SHORTEST_MS = 100
 """Between two checks or two lookups: a pool must not become a load by itself."""
-
-
-@dataclass(frozen=True)
-class SecretNames:
-    """What a Gateway names: its `spec.certificates` and `spec.authorities`."""
-
-    certificates: Collection[str]
-    authorities: Collection[str]
 
 
 @dataclass(frozen=True)
@@ -36,7 +29,7 @@ class _Target:
         return self.text.partition(":")[0].lower()
 
 
-def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, secrets: SecretNames | None) -> Iterator[Mistake]:
+def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, names: GatewayNames | None) -> Iterator[Mistake]:
     """Each can be built, of targets that publishers may name."""
     for drafted in draft.upstreams:
         targets: list[_Target] = []
@@ -50,9 +43,18 @@ def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, secrets: SecretNa
         yield from _check_weights(drafted)
         if drafted.upstream.health_check:
             yield from _check_health(drafted, drafted.upstream.health_check, targets)
-        yield from _check_tls(drafted, targets, secrets)
+        yield from _check_tls(drafted, targets, names)
         yield from _check_dns(drafted, targets)
         yield from _check_keepalive(drafted)
+
+
+def names_private_upstream(api: Api, upstreams: PrivateUpstreams) -> bool:
+    """Whether the API, which was valid once, has a target that publishers may not name."""
+    for upstream in api.spec.upstream.values():
+        urls = [*([upstream.url] if upstream.url is not UNSET else []), *(one.url for one in upstream.targets or [])]
+        if any(upstreams.refusal(parse_url(url, upstream.protocol or None)) for url in urls):
+            return True
+    return False
 
 
 def _targets(drafted: DraftUpstream, upstreams: PrivateUpstreams) -> Iterator[_Target | Mistake]:
@@ -145,17 +147,17 @@ def _check_health(drafted: DraftUpstream, said: HealthCheck, targets: Sequence[_
             yield Mistake(f"{field}.http.expectedStatuses[{index}]", f"expected {last}-{first}, got {statuses!r}")
 
 
-def _check_tls(drafted: DraftUpstream, targets: Sequence[_Target], secrets: SecretNames | None) -> Iterator[Mistake]:
+def _check_tls(drafted: DraftUpstream, targets: Sequence[_Target], names: GatewayNames | None) -> Iterator[Mistake]:
     field, said = f"{drafted.field}.tls", drafted.upstream.tls
     if "tls" in drafted.keys and targets and not targets[0].url.secure:
         yield Mistake(
             field, f"expected none with {targets[0].text!r}, got one; write https:// or grpcs://, or remove it"
         )
-    if secrets is None:
+    if names is None:
         return
     for name, key, known in (
-        (said.authority, "authority", secrets.authorities),
-        (said.client_certificate, "clientCertificate", secrets.certificates),
+        (said.authority, "authority", names.authorities),
+        (said.client_certificate, "clientCertificate", names.certificates),
     ):
         if name is not UNSET and name not in known:
             expected = f"expected one that the Gateway names ({', '.join(sorted(known)) or 'it names none'})"

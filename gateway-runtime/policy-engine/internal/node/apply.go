@@ -235,19 +235,19 @@ func (n *Node) replace(api string, next *version) {
 	}
 }
 
-// setFallbackRoutes gives Envoy what answers for the APIs of which nothing runs, and for challenges of ACME, where that has
-// changed.
+// setFallbackRoutes gives Envoy what answers for the APIs of which nothing runs, and what the routes have of the Gateway, where
+// either has changed.
 func (n *Node) setFallbackRoutes(ctx context.Context) {
 	bundles := n.bundles(n.running)
-	challenges := n.listening.answersChallenges()
-	if n.routed != nil && slices.Equal(bundles, n.routed) && challenges == n.answered {
+	front := n.listening.front()
+	if n.routed != nil && slices.Equal(bundles, n.routed) && front == n.front {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.timing.Acknowledge)
 	defer cancel()
-	config, err := xds.Compose(bundles, challenges)
+	config, err := xds.Compose(bundles, front)
 	if err == nil {
-		err = n.setRoutes(ctx, bundles, config, challenges)
+		err = n.setRoutes(ctx, bundles, config, front)
 	}
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) {
 		n.log.Error("Envoy has not taken the routes for APIs that are not served and for challenges", "error", err.Error())

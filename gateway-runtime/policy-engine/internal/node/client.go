@@ -137,6 +137,9 @@ func (n *Node) receive(message *nodev1.ControllerMessage) {
 func (n *Node) hello() *nodev1.Hello {
 	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.known.Load(),
 		GatewayDigest: *n.gatewayDigest.Load(), KeepsGateway: n.options.KeepsGateway}
+	if at := n.adminAddress.Load(); at != nil {
+		hello.AdminAddress = *at
+	}
 	known := *n.policies.Load()
 	for _, id := range slices.Sorted(maps.Keys(known)) {
 		hello.Policies = append(hello.Policies, &nodev1.PolicyRef{

@@ -170,6 +170,47 @@ func TestChangedPoliciesAreSaidOnTheSameStream(t *testing.T) {
 	talk.hearsReport(1, "a 1 STATE_APPLIED")
 }
 
+// No API may name the admin listener as its upstream, so the controller is told where it is, and when it moves.
+func TestTheHelloNamesTheAdminListenerAndIsSaidAgainWhenThatMoves(t *testing.T) {
+	address := shortPath(t)
+	c, _ := startController(t, address)
+	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+	listens := ""
+	b.node.options.Telemetry = func(telemetry *nodev1.Telemetry) { listens = telemetry.GetAdmin().GetAddress() }
+	b.node.options.AdminAddress = func() string { return listens }
+	b.node.options.Controller = "unix:" + address
+	b.run()
+	talk := c.accept(t)
+	if hello := talk.hearsHello(); hello.GetAdminAddress() != "" {
+		t.Errorf("expected no admin listener yet, got %v", hello)
+	}
+	// moved returns where the hello says that it listens that comes before the report about the Gateway; "": there is none.
+	moved := func(revision uint64, digest, address string) (at string) {
+		talk.says(&nodev1.Update{Revision: revision, Gateway: listeningAt(digest, address)})
+		for {
+			message := talk.hears()
+			if hello := message.GetHello(); hello != nil {
+				at = hello.GetAdminAddress()
+			}
+			if message.GetReport().GetGateway().GetDigest() == digest {
+				return at
+			}
+		}
+	}
+	equal(t, "hellos", []string{moved(1, "first", "127.0.0.1:9901"), moved(2, "second", "127.0.0.1:9901"), moved(3, "third", "127.0.0.1:9902")},
+		"127.0.0.1:9901", "", "127.0.0.1:9902")
+	close(talk.end)
+	if hello := c.accept(t).hears().GetHello(); hello.GetAdminAddress() != "127.0.0.1:9902" {
+		t.Errorf("expected where it is in the first hello of another stream, got %v", hello)
+	}
+}
+
+func listeningAt(digest, address string) *nodev1.Gateway {
+	gateway := gatewayWith(digest, "http")
+	gateway.Telemetry = &nodev1.Telemetry{Admin: &nodev1.Admin{Address: address}}
+	return gateway
+}
+
 // A controller that has other wishes while the node is away must be able to take back what the node has not done yet.
 func TestTheHelloNamesWhatMayComeToRun(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())

@@ -79,20 +79,20 @@ func (s *search) try(ctx context.Context, group []*version) error {
 		return err
 	}
 	bundles := s.node.bundles(next)
-	challenges := s.node.listening.answersChallenges()
-	config, composeErr := xds.Compose(bundles, challenges)
+	front := s.node.listening.front()
+	config, composeErr := xds.Compose(bundles, front)
 	if composeErr != nil {
 		return composeErr
 	}
-	return errors.Join(err, s.node.setRoutes(ctx, bundles, config, challenges))
+	return errors.Join(err, s.node.setRoutes(ctx, bundles, config, front))
 }
 
 // setRoutes gives Envoy what was composed of the bundles, and waits for its acknowledgement.
-func (n *Node) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.Resource, challenges bool) error {
+func (n *Node) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.Resource, front xds.Front) error {
 	err := n.options.Envoy.SetRoutes(ctx, config)
 	n.routed = nil
 	if err == nil || errors.Is(err, xds.ErrNoEnvoy) {
-		n.routed, n.answered = bundles, challenges
+		n.routed, n.front = bundles, front
 	}
 	return err
 }

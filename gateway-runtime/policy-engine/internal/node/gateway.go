@@ -40,8 +40,13 @@ type listening struct {
 	queued  *queuedGateway  // nil: none waits
 }
 
-// answersChallenges reports whether the routes are to have those of ACME.
-func (l *listening) answersChallenges() bool { return l.current != nil && l.current.gateway.Answers }
+// front returns what the routes have of the Gateway.
+func (l *listening) front() xds.Front {
+	if l.current == nil {
+		return xds.Front{}
+	}
+	return l.current.gateway.Front
+}
 
 type queuedGateway struct {
 	message  *nodev1.Gateway
@@ -201,11 +206,24 @@ func (n *Node) commitGateway(v *gatewayVersion) {
 	if tell := n.options.Telemetry; tell != nil {
 		tell(v.message.GetTelemetry())
 	}
+	n.publishAdminAddress()
 	if tell := n.options.Store; tell != nil {
 		tell(v.message.GetStore())
 	}
 	n.retryAll()
 	n.publish()
+}
+
+// publishAdminAddress tells the controller where the admin listener is, if that has moved: no API may name it.
+func (n *Node) publishAdminAddress() {
+	if n.options.AdminAddress == nil {
+		return
+	}
+	at := n.options.AdminAddress()
+	if known := n.adminAddress.Swap(&at); known == nil && at == "" || known != nil && *known == at {
+		return
+	}
+	n.outbox.add(&nodev1.NodeMessage{Message: &nodev1.NodeMessage_Hello{Hello: n.hello()}})
 }
 
 // rejectGateway reports why a Gateway is not taken. If that may pass it is pending, and tried again with back-off.

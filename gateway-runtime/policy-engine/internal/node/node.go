@@ -52,6 +52,7 @@ type Options struct {
 	GatewayDigest func() string                                         // of that file as it is now; nil: it does not change
 	KeepsGateway  bool                                                  // the file's is served whatever the controller says
 	Telemetry     func(*nodev1.Telemetry)                               // told that of each Gateway that is served, nil for one without; must not wait. nil: nobody is
+	AdminAddress  func() string                                         // where the node answers /metrics once Telemetry has returned; "": nowhere. nil: nowhere
 	Store         func(*nodev1.Store)                                   // as Telemetry, of where policies keep state
 	Observe       func(context.Context, nodev1.NodeServiceClient) error // tells the controller of exchanges until ctx or the stream ends; nil: nobody does
 	Policies      []Policy
@@ -116,7 +117,7 @@ type Node struct {
 	queue    map[string]*queuedAPI        // the newest bundles of APIs that do not run, or not yet
 	arrived  []*build                     // done, and not yet taken in
 	routed   []*xds.Bundle                // of which Envoy's routes were last composed; nil: it has not taken them
-	answered bool                         // whether those routes have challenges of ACME
+	front    xds.Front                    // what those routes have of the Gateway
 	notReady map[string]*nodev1.ApiStatus // APIs that run and have a policy that is not ready any more
 
 	unrestored   unrestored
@@ -135,6 +136,7 @@ type Node struct {
 	outbox         outbox
 	known          atomic.Pointer[[]*nodev1.BundleRef]  // for the next hello
 	gatewayDigest  atomic.Pointer[string]               // for the next hello: of the Gateway that is served
+	adminAddress   atomic.Pointer[string]               // for the next hello; nil: nowhere
 	gatewayStatus  atomic.Pointer[nodev1.GatewayStatus] // the newest, for Stats; nil: nothing has been said of any
 	served         atomic.Int64                         // APIs, for Stats
 	pending        atomic.Int64                         // as these are

@@ -49,6 +49,7 @@ type Bundle struct {
 	Digest     string
 	Context    string    // "/orders", "/" for the root
 	Hosts      []string  // sorted, in lower case, without a dot at the end; "*" is every host
+	Listeners  []string  // names of those that serve it; none: all but the internal ones
 	Clusters   Resources // by name, which says their content: old and new stand side by side
 	Names      Names     // that Envoy resolves for the clusters
 	Operations []string  // "GET /{id}", in the order of their routes
@@ -64,7 +65,7 @@ type Names map[string][]string
 // ParseBundle decodes a bundle and checks all of it that can be checked without Envoy. The error lists every mistake
 // with its place.
 func ParseBundle(message *nodev1.ApiBundle) (*Bundle, error) {
-	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext()}
+	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Listeners: message.GetListeners()}
 	var errs [3]error
 	bundle.Hosts, errs[0] = parseHosts(message.GetHosts())
 	bundle.routes, bundle.chosen, bundle.Operations, errs[1] = parseRoutes(message)

@@ -41,14 +41,15 @@ var forwardedHost = &corev3.HeaderValueOption{
 // context. What no API claims is Envoy's 404; what lies under the context of one that is not served (Unserved) is 503.
 // What has two Host headers is 400.
 //
-// challenges: those of ACME are answered on every host, before any API.
-func Compose(bundles []*Bundle, challenges bool) (Resource, error) {
+// A listener finds the bundles that name it, and those that name none unless it is internal. What is not for a listener is
+// not there, as if no API claimed it.
+func Compose(bundles []*Bundle, front Front) (Resource, error) {
 	config := &routev3.RouteConfiguration{
 		Name: RouteConfigName, RequestHeadersToRemove: envoysOwn, RequestHeadersToAdd: []*corev3.HeaderValueOption{forwardedHost},
 		IgnorePortInHostMatching:       true,
 		MaxDirectResponseBodySizeBytes: wrapperspb.UInt32(answerBytes),
 	}
-	config.VirtualHosts = withFront(virtualHosts(bundles), challenges)
+	config.VirtualHosts = withFront(virtualHosts(bundles, front.internal), front.challenges)
 	text, err := marshal(config)
 	if err != nil {
 		return Resource{}, fmt.Errorf("serialize route configuration: %w", err)
@@ -66,16 +67,15 @@ func Clusters(bundles []*Bundle) Resources {
 }
 
 // virtualHosts are one for each set of bundles that cover a host: all hosts of an API that is alone on them share one.
-func virtualHosts(bundles []*Bundle) []*routev3.VirtualHost {
+func virtualHosts(bundles []*Bundle, internal string) []*routev3.VirtualHost {
 	var made []*routev3.VirtualHost
 	byOwners := map[string]*routev3.VirtualHost{}
-	patterns, under := byPattern(bundles), map[*Bundle]*xdsmatcherv3.Matcher_OnMatch{}
-	for _, host := range slices.Sorted(maps.Keys(patterns)) {
-		owned := ownersOn(host, patterns)
-		key := owned.key()
+	views, under := viewsOf(bundles, internal), map[*Bundle]*xdsmatcherv3.Matcher_OnMatch{}
+	for _, host := range slices.Sorted(maps.Keys(byPattern(bundles))) {
+		owned, key := ownersIn(views, host)
 		same := byOwners[key]
 		if same == nil {
-			same = &routev3.VirtualHost{Name: host, Matcher: owned.tree(under)}
+			same = &routev3.VirtualHost{Name: host, Matcher: treeOf(views, owned, under)}
 			byOwners[key] = same
 			made = append(made, same)
 		}

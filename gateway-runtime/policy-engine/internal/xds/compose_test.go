@@ -255,7 +255,7 @@ func TestChallengesAreTheControllersOnEveryHost(t *testing.T) {
 		{false, "b.example", "/.well-known/acme-challenge/token", 404},
 		{false, "b.example", "/.well-known/acme-challenge/mine", 200},
 	} {
-		config, err := xds.Compose(bundles, test.challenges)
+		config, err := xds.Compose(bundles, xds.NewFront(test.challenges, nil))
 		if err != nil {
 			t.Fatal(err)
 		}

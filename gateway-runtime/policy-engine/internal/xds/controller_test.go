@@ -36,7 +36,7 @@ func TestBundlesOfTheControllerAreTaken(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 			continue
 		}
-		if _, err := xds.Compose([]*xds.Bundle{parsed}, false); err != nil {
+		if _, err := xds.Compose([]*xds.Bundle{parsed}, xds.Front{}); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 	}

@@ -59,7 +59,7 @@ func answeringMessage(t fails, api, context string, hosts ...string) *nodev1.Api
 
 func compose(t fails, bundles ...*xds.Bundle) xds.Resource {
 	t.Helper()
-	config, err := xds.Compose(bundles, false)
+	config, err := xds.Compose(bundles, xds.Front{})
 	if err != nil {
 		t.Fatalf("compose: %v", err)
 	}

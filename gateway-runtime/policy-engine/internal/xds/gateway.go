@@ -21,7 +21,7 @@ type Gateway struct {
 	Digest    string
 	Listeners Resources
 	Sources   certificates.Sources // the files of its certificates and authorities
-	Answers   bool                 // challenges of ACME are answered: Compose has their route
+	Front     Front                // what Compose has of it
 	needs     map[string][]string  // the secrets that a listener names, by its name
 }
 
@@ -29,7 +29,7 @@ type Gateway struct {
 // lists every mistake with its place.
 func ParseGateway(message *nodev1.Gateway) (*Gateway, error) {
 	gateway := &Gateway{
-		Digest: message.GetDigest(), Listeners: Resources{}, Answers: message.GetAnswersChallenges(), needs: map[string][]string{},
+		Digest: message.GetDigest(), Listeners: Resources{}, Front: NewFront(message.GetAnswersChallenges(), message.GetInternalListeners()), needs: map[string][]string{},
 	}
 	errs := gateway.parseSources(message)
 	for i, text := range message.GetListeners() {

@@ -62,8 +62,9 @@ func (o owners) key() string {
 }
 
 // tree is a prefix tree from contexts to routes. under: what was made for bundles that are alone at their contexts, since
-// those of every host stand on each one.
-func (o owners) tree(under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
+// those of every host stand on each one. unclaimed: what becomes of a path that lies under no context; nil: the next matcher
+// is asked, and without one it is Envoy's 404.
+func (o owners) tree(under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch, unclaimed *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
 	tree, choices := make(map[string]*xdsmatcherv3.Matcher_OnMatch, len(o)), chosen{}
 	for context, bundles := range o {
 		for _, bundle := range bundles {
@@ -78,5 +79,7 @@ func (o owners) tree(under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch) *xdsmatche
 		}
 		tree[context] = under[bundles[0]]
 	}
-	return choicesBefore(prefixTree(tree), choices)
+	made := prefixTree(tree)
+	made.OnNoMatch = unclaimed
+	return choicesBefore(made, choices)
 }

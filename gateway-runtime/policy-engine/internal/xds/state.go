@@ -46,7 +46,7 @@ type state struct {
 }
 
 func newState() (*state, error) {
-	empty, err := Compose(nil, false)
+	empty, err := Compose(nil, Front{})
 	if err != nil {
 		return nil, err
 	}

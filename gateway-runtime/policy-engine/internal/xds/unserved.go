@@ -14,9 +14,9 @@ import (
 const unservedRetrySeconds = "5"
 
 // Unserved stands for an API that cannot be served now: whatever is asked under its context, Envoy answers 503 itself,
-// as long as no other bundle has the context. Of the message it takes the API's name, its context and its hosts.
+// as long as no other bundle has the context. Of the message it takes the API's name, its context, its hosts and its listeners.
 func Unserved(message *nodev1.ApiBundle) (*Bundle, error) {
-	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), unserved: true}
+	bundle := &Bundle{API: message.GetApi(), Digest: message.GetDigest(), Context: message.GetContext(), Listeners: message.GetListeners(), unserved: true}
 	var hostsErr, routesErr error
 	bundle.Hosts, hostsErr = parseHosts(message.GetHosts())
 	bundle.routes, routesErr = marshal(&routev3.RouteList{Routes: []*routev3.Route{unavailable(message.GetApi())}})

@@ -16,7 +16,8 @@ from gatewright_controller.translate.envoy.http_filters import http_filters
 from gatewright_controller.translate.envoy.local_replies import TWO_HOSTS, local_reply_config
 from gatewright_controller.translate.envoy.messages import LISTENER, extension, message, seconds
 from gatewright_controller.translate.envoy.proxy_answers import answers_log
-from gatewright_controller.translate.envoy.traces import PRESENTED_IN, all_but, forced, trace_log
+from gatewright_controller.translate.envoy.removed_headers import removed_headers
+from gatewright_controller.translate.envoy.traces import forced, trace_log
 
 BUFFER_BYTES = 32 << 10
 """What Envoy reads ahead of a client's request, as clusters have it of responses: who reads slowly holds no more."""
@@ -32,6 +33,13 @@ MANAGER = "extensions.filters.network.http_connection_manager.v3.HttpConnectionM
 LISTENER_FILTERS = "extensions.filters.listener"
 WHO_CONNECTS: JsonObject = {"use_remote_address": True, "xff_num_trusted_hops": 0}
 """Who is the client where nobody is believed: over HTTP/3 as well, where Envoy finds nobody else."""
+
+CERTIFIED_CONNECTION_MAXIMUM = "900s"
+"""The age of a client's connection where listeners ask for certificates and `connectionMaximum` is unset. Envoy looks
+at a certificate in the handshake alone, so this bounds how long one that has ended, or was revoked, goes on."""
+
+LISTENER_STATE = "gatewright.listener"
+"""Filter state of a connection: the name of the listener that took it."""
 
 ROUTES = "gatewright"
 """The one route configuration, which the engine serves."""
@@ -111,11 +119,14 @@ def _cidr(network: str) -> JsonObject:
 def _filter_chain(
     one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject], *, udp: bool
 ) -> JsonObject:
+    by_trusted_proxies = bool(trusted) or (spec.trusted_proxies.hops > 0 and not udp)
     settings = _manager(one, spec, trusted) | ({**quic.codec(), **WHO_CONNECTS} if udp else {})
+    settings |= _believed_headers(one, spec, by_trusted_proxies)
     settings["http_filters"] = http_filters(one, spec, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
     most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
-    chain: JsonObject = {"filters": [*([_connection_limit(one, most)] if most else []), manager]}
+    named = [] if one.redirect else [_listener_name(one)]
+    chain: JsonObject = {"filters": [*named, *([_connection_limit(one, most)] if most else []), manager]}
     if match:
         chain["filter_chain_match"] = match
     if one.tls and udp:
@@ -124,6 +135,14 @@ def _filter_chain(
         chain["transport_socket"] = downstream_tls(one.tls)
         chain["transport_socket_connect_timeout"] = seconds(milliseconds(spec.timeouts.handshake))
     return chain
+
+
+def _listener_name(one: Listener) -> JsonObject:
+    """By which the routes of APIs that name their listeners are found: internal/xds/listener_views.go."""
+    text = {"text_format_source": {"inline_string": one.name}}
+    kept = {"object_key": LISTENER_STATE, "factory_key": "envoy.string", "format_string": text}
+    kind = "extensions.filters.network.set_filter_state.v3.Config"
+    return extension("envoy.filters.network.set_filter_state", kind, on_new_connection=[kept])
 
 
 def _connection_limit(one: Listener, most: int) -> JsonObject:
@@ -148,12 +167,11 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",  # the first route of each API has them: xds/front.go
-        "early_header_mutation_extensions": [_removed_headers(keeps_token=forced(spec.tracing) and not one.redirect)],
         # No request_timeout: the engine bounds the time for bodies that it gathers.
         "request_headers_timeout": seconds(milliseconds(timeouts.request_headers)),
         # The engine's own limits are lower, and leave policies room: chain/limits.go. Clusters have these too.
         "max_request_headers_kb": limits.header_bytes // 1024,
-        "common_http_protocol_options": _connections(spec),
+        "common_http_protocol_options": _connections(one, spec),
         "drain_timeout": seconds(milliseconds(timeouts.drain)),
         "stream_idle_timeout": seconds(milliseconds(timeouts.stream_idle)),
         "local_reply_config": local_reply_config(hosts=bool(one.hosts), rate=bool(limits.requests_per_second)),
@@ -166,7 +184,7 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
     }
 
 
-def _connections(spec: GatewaySpec) -> JsonObject:
+def _connections(one: Listener, spec: GatewaySpec) -> JsonObject:
     options: JsonObject = {
         "max_headers_count": spec.limits.header_count,
         "headers_with_underscores_action": UNDERSCORED[spec.underscored_headers],
@@ -175,24 +193,22 @@ def _connections(spec: GatewaySpec) -> JsonObject:
     }
     if spec.limits.requests_per_connection:
         options["max_requests_per_connection"] = spec.limits.requests_per_connection
-    if spec.timeouts.connection_maximum:
-        options["max_connection_duration"] = seconds(milliseconds(spec.timeouts.connection_maximum))
+    asks_certificates = bool(one.tls and one.tls.client_certificates)
+    if maximum := spec.timeouts.connection_maximum or (asks_certificates and CERTIFIED_CONNECTION_MAXIMUM):
+        options["max_connection_duration"] = seconds(milliseconds(maximum))
     return options
 
 
-def _removed_headers(*, keeps_token: bool) -> JsonObject:
-    """What steers Envoy, and what the gateway may say some day, is not for clients to say. Routes set x-forwarded-host
-    to the host that the client named."""
-    own: JsonObject = {"prefix": "x-gatewright-"}
-    if keeps_token:  # the first filter takes it
-        own = {"safe_regex": {"regex": all_but("x-gatewright-", PRESENTED_IN.removeprefix("x-gatewright-"))}}
-    steering = [{"remove_on_match": {"key_matcher": matcher}} for matcher in ({"prefix": "x-envoy-"}, own)]
-    mutations = [*steering, {"remove": "x-forwarded-host"}]
-    return extension(
-        "envoy.http.early_header_mutation.header_mutation",
-        "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=mutations,
+def _believed_headers(one: Listener, spec: GatewaySpec, by_trusted_proxies: bool) -> JsonObject:
+    """What a request's headers may say. by_trusted_proxies: whether only these send requests here."""
+    keeps_request_id = by_trusted_proxies and spec.trusted_proxies.request_ids
+    mutations = removed_headers(
+        proxy_headers=not by_trusted_proxies,
+        passed=spec.passed_headers,
+        request_id=not keeps_request_id,
+        trace_token=not forced(spec.tracing) or bool(one.redirect),
     )
+    return {"early_header_mutation_extensions": [mutations], "preserve_external_request_id": keeps_request_id}
 
 
 def _client_address(spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:

@@ -33,6 +33,7 @@ from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_p
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.extensions.filters.network.connection_limit.v3 import connection_limit_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2 as set_connection_state_pb2
 from envoy.extensions.formatter.req_without_query.v3 import req_without_query_pb2
 from envoy.extensions.http.early_header_mutation.header_mutation.v3 import header_mutation_pb2
 from envoy.extensions.http.original_ip_detection.xff.v3 import xff_pb2
@@ -48,8 +49,8 @@ KNOWN = (
     als_pb2, brotli_pb2, cel_pb2, compressor_pb2, connection_limit_pb2, ext_proc_pb2, file_pb2, gzip_pb2,
     header_filter_pb2, header_mutation_pb2, header_to_metadata_pb2, http_connection_manager_pb2, listener_pb2,
     local_rate_limit_pb2, local_ratelimit_pb2, logs_service_pb2, proxy_protocol_pb2, quic_transport_pb2, rbac_pb2,
-    req_without_query_pb2, router_pb2, set_filter_state_pb2, set_metadata_pb2, tls_inspector_pb2,
-    tls_pb2, xff_pb2, zstd_pb2,
+    req_without_query_pb2, router_pb2, set_connection_state_pb2, set_filter_state_pb2, set_metadata_pb2,
+    tls_inspector_pb2, tls_pb2, xff_pb2, zstd_pb2,
 )  # fmt: skip
 ANY = "google.protobuf.Any"
 LISTENER = "envoy.config.listener.v3.Listener"

@@ -85,9 +85,3 @@ def presented_token() -> JsonObject:
     rule = {"header": PRESENTED_IN, "on_header_present": kept, "remove": True}
     kind = "extensions.filters.http.header_to_metadata.v3.Config"
     return extension("envoy.filters.http.header_to_metadata", kind, request_rules=[rule])
-
-
-def all_but(prefix: str, rest: str) -> str:
-    """RE2, of all of a name: it begins with the prefix, and is not `prefix + rest`. RE2 cannot say "is not"."""
-    others = [f"{rest[:at]}([^{rest[at]}].*)?" for at in range(len(rest))]
-    return f"{prefix}({'|'.join([*others, f'{rest}.+'])})"

@@ -411,7 +411,7 @@ type isNodeMessage_Message interface {
 }
 
 type NodeMessage_Hello struct {
-	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"` // first; again when the node's policies have changed, and then only they count
+	Hello *Hello `protobuf:"bytes,1,opt,name=hello,proto3,oneof"` // first; again when the node's policies or its admin address have changed: then only these count
 }
 
 type NodeMessage_Report struct {
@@ -430,6 +430,7 @@ type Hello struct {
 	Bundles       []*BundleRef           `protobuf:"bytes,4,rep,name=bundles,proto3" json:"bundles,omitempty"`                                  // every API of which it runs, keeps or tries something
 	GatewayDigest string                 `protobuf:"bytes,5,opt,name=gateway_digest,json=gatewayDigest,proto3" json:"gateway_digest,omitempty"` // of the Gateway that it serves; empty where it serves none
 	KeepsGateway  bool                   `protobuf:"varint,6,opt,name=keeps_gateway,json=keepsGateway,proto3" json:"keeps_gateway,omitempty"`   // it listens by its own file, whatever the controller's Gateway is, and is sent none
+	AdminAddress  string                 `protobuf:"bytes,7,opt,name=admin_address,json=adminAddress,proto3" json:"admin_address,omitempty"`    // where it answers /metrics, "127.0.0.1:9901": no API may name it as its upstream; empty: nowhere
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -504,6 +505,13 @@ func (x *Hello) GetKeepsGateway() bool {
 		return x.KeepsGateway
 	}
 	return false
+}
+
+func (x *Hello) GetAdminAddress() string {
+	if x != nil {
+		return x.AdminAddress
+	}
+	return ""
 }
 
 type PolicyRef struct {
@@ -1160,7 +1168,9 @@ type Gateway struct {
 	Authorities  []*CertificateAuthority `protobuf:"bytes,4,rep,name=authorities,proto3" json:"authorities,omitempty"`
 	// Requests below /.well-known/acme-challenge/ are the controller's, on every host of the routes and before those of APIs:
 	// they go to the bootstrap's cluster "gatewright_challenges". Listeners with routes of their own have this one too.
-	AnswersChallenges bool       `protobuf:"varint,5,opt,name=answers_challenges,json=answersChallenges,proto3" json:"answers_challenges,omitempty"`
+	AnswersChallenges bool `protobuf:"varint,5,opt,name=answers_challenges,json=answersChallenges,proto3" json:"answers_challenges,omitempty"`
+	// Names of listeners that serve only the APIs that name them.
+	InternalListeners []string   `protobuf:"bytes,9,rep,name=internal_listeners,json=internalListeners,proto3" json:"internal_listeners,omitempty"`
 	Telemetry         *Telemetry `protobuf:"bytes,6,opt,name=telemetry,proto3" json:"telemetry,omitempty"` // what the engine tells of itself and of exchanges
 	Store             *Store     `protobuf:"bytes,7,opt,name=store,proto3" json:"store,omitempty"`         // where policies keep state
 	unknownFields     protoimpl.UnknownFields
@@ -1230,6 +1240,13 @@ func (x *Gateway) GetAnswersChallenges() bool {
 		return x.AnswersChallenges
 	}
 	return false
+}
+
+func (x *Gateway) GetInternalListeners() []string {
+	if x != nil {
+		return x.InternalListeners
+	}
+	return nil
 }
 
 func (x *Gateway) GetTelemetry() *Telemetry {
@@ -2045,7 +2062,10 @@ type ApiBundle struct {
 	// envoy.config.route.v3.Route, serialized: where a policy's choice of an upstream sends a request. Each of `routes` among
 	// whose pools policies choose says in its metadata "gatewright.choice" which one it is ("route") and whose pool it is
 	// ("upstream"); here is one for each pool of its chain, that of its own too, with the same metadata.
-	ChosenRoutes  [][]byte `protobuf:"bytes,11,rep,name=chosen_routes,json=chosenRoutes,proto3" json:"chosen_routes,omitempty"`
+	ChosenRoutes [][]byte `protobuf:"bytes,11,rep,name=chosen_routes,json=chosenRoutes,proto3" json:"chosen_routes,omitempty"`
+	// Names of the listeners that serve it; empty: all but those that are internal. A listener tells its name as the filter
+	// state "gatewright.listener" of its connections.
+	Listeners     []string `protobuf:"bytes,12,rep,name=listeners,proto3" json:"listeners,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2153,6 +2173,13 @@ func (x *ApiBundle) GetStrictPaths() bool {
 func (x *ApiBundle) GetChosenRoutes() [][]byte {
 	if x != nil {
 		return x.ChosenRoutes
+	}
+	return nil
+}
+
+func (x *ApiBundle) GetListeners() []string {
+	if x != nil {
+		return x.Listeners
 	}
 	return nil
 }
@@ -2500,14 +2527,15 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\vNodeMessage\x121\n" +
 	"\x05hello\x18\x01 \x01(\v2\x19.gatewright.node.v1.HelloH\x00R\x05hello\x124\n" +
 	"\x06report\x18\x02 \x01(\v2\x1a.gatewright.node.v1.ReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\x87\x02\n" +
+	"\amessage\"\xac\x02\n" +
 	"\x05Hello\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12%\n" +
 	"\x0eengine_version\x18\x02 \x01(\tR\rengineVersion\x129\n" +
 	"\bpolicies\x18\x03 \x03(\v2\x1d.gatewright.node.v1.PolicyRefR\bpolicies\x127\n" +
 	"\abundles\x18\x04 \x03(\v2\x1d.gatewright.node.v1.BundleRefR\abundles\x12%\n" +
 	"\x0egateway_digest\x18\x05 \x01(\tR\rgatewayDigest\x12#\n" +
-	"\rkeeps_gateway\x18\x06 \x01(\bR\fkeepsGateway\"f\n" +
+	"\rkeeps_gateway\x18\x06 \x01(\bR\fkeepsGateway\x12#\n" +
+	"\radmin_address\x18\a \x01(\tR\fadminAddress\"f\n" +
 	"\tPolicyRef\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12+\n" +
@@ -2559,13 +2587,14 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x127\n" +
 	"\abundles\x18\x02 \x03(\v2\x1d.gatewright.node.v1.ApiBundleR\abundles\x12!\n" +
 	"\fremoved_apis\x18\x03 \x03(\tR\vremovedApis\x125\n" +
-	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\"\xed\x02\n" +
+	"\agateway\x18\x04 \x01(\v2\x1b.gatewright.node.v1.GatewayR\agateway\"\x9c\x03\n" +
 	"\aGateway\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1c\n" +
 	"\tlisteners\x18\x02 \x03(\fR\tlisteners\x12C\n" +
 	"\fcertificates\x18\x03 \x03(\v2\x1f.gatewright.node.v1.CertificateR\fcertificates\x12J\n" +
 	"\vauthorities\x18\x04 \x03(\v2(.gatewright.node.v1.CertificateAuthorityR\vauthorities\x12-\n" +
-	"\x12answers_challenges\x18\x05 \x01(\bR\x11answersChallenges\x12;\n" +
+	"\x12answers_challenges\x18\x05 \x01(\bR\x11answersChallenges\x12-\n" +
+	"\x12internal_listeners\x18\t \x03(\tR\x11internalListeners\x12;\n" +
 	"\ttelemetry\x18\x06 \x01(\v2\x1d.gatewright.node.v1.TelemetryR\ttelemetry\x12/\n" +
 	"\x05store\x18\a \x01(\v2\x19.gatewright.node.v1.StoreR\x05store\"]\n" +
 	"\x05Store\x12\x1b\n" +
@@ -2638,7 +2667,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x14CertificateAuthority\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12'\n" +
-	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xca\x02\n" +
+	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xe8\x02\n" +
 	"\tApiBundle\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -2651,7 +2680,8 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\bunserved\x18\t \x01(\tR\bunserved\x12!\n" +
 	"\fstrict_paths\x18\n" +
 	" \x01(\bR\vstrictPaths\x12#\n" +
-	"\rchosen_routes\x18\v \x03(\fR\fchosenRoutes\"\x8f\x02\n" +
+	"\rchosen_routes\x18\v \x03(\fR\fchosenRoutes\x12\x1c\n" +
+	"\tlisteners\x18\f \x03(\tR\tlisteners\"\x8f\x02\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +

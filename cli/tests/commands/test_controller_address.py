@@ -1,0 +1,115 @@
+"""A controller elsewhere: over TLS, by real sockets, and in clear only where somebody says so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+from gatewright_cli.commands.controller_address import controller_address
+from gatewright_cli.commands.export_command import export
+from gatewright_cli.commands.options import NamedController
+from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.node.exchange_source import ExchangeSource
+from gatewright_cli.node.management import Management, NoAnswerError
+
+from cli.tests.node.test_management import SECRETS, with_controller
+from e2e.kit.certificates import Authority, authority
+
+if TYPE_CHECKING:
+    from cli.tests.conftest import Bench
+
+
+@contextlib.asynccontextmanager
+async def tls_before(port: int, signer: Authority, *hosts: str) -> AsyncIterator[int]:
+    """A proxy that speaks TLS, and passes on what it hears to a port of this machine; its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*signer.signed("controller", *hosts))
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(65536):
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(copy(reader, behind_writer), copy(behind_reader, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def elsewhere(url: str, monkeypatch: pytest.MonkeyPatch, signer: Authority | None = None) -> Management:
+    monkeypatch.setenv("GATEWRIGHT_CONTROLLER_TOKEN", SECRETS.token)
+    found = controller_address(None, NamedController(url, signer.file if signer else None))
+    return Management(found.url, found.token, found.tls)
+
+
+def test_a_controller_behind_tls(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signer = authority(tmp_path)
+    (tmp_path / "others").mkdir()
+    stranger = authority(tmp_path / "others", "stranger")
+
+    async def work(management: Management) -> None:
+        own = management._client._base.port
+        assert own
+        async with tls_before(own, signer, "127.0.0.1") as port:
+            url = f"https://127.0.0.1:{port}"
+            assert await elsewhere(url, monkeypatch, signer).apis() == {}
+            untrusted = r"certificate is not trusted: .*; --controller-authority names who signs it"
+            for trusting in (None, stranger):
+                with pytest.raises(NoAnswerError, match=untrusted):
+                    await elsewhere(url, monkeypatch, trusting).apis()
+            with pytest.raises(NoAnswerError, match=r"mismatch|certificate is not valid for"):
+                await elsewhere(f"https://localhost:{port}", monkeypatch, signer).apis()
+            with pytest.raises(NoAnswerError):  # what speaks no TLS
+                await elsewhere(f"https://127.0.0.1:{own}", monkeypatch, signer).apis()
+            found = controller_address(None, NamedController(url, signer.file))
+            source = ExchangeSource(found.url, found.token, found.tls)
+            events = [event async for event in source.watch([("seconds", "1")])]
+            assert events[-1].ended == "seconds"
+
+    with_controller(bench, work)
+
+
+@pytest.mark.parametrize("url", ["http://gateway.example:9090", "http://192.0.2.7:9090", "http://[2001:db8::1]:9090"])
+def test_a_token_goes_to_another_machine_in_clear_only_where_somebody_says_so(url: str) -> None:
+    with pytest.raises(PreflightError) as caught:
+        controller_address(None, NamedController(url))
+    (said,) = caught.value.mistakes
+    host = url.removeprefix("http://").removesuffix(":9090").strip("[]")
+    for what in (f"got {url}", f"`ssh -L 9090:127.0.0.1:9090 {host}`", "https://", "--controller-in-clear"):
+        assert what in said
+    assert controller_address(None, NamedController(url, in_clear=True)).url == url
+
+
+def test_this_machine_is_spoken_to_in_clear() -> None:
+    for url in ("http://127.0.0.1:9090", "http://[::1]:9090", "http://localhost:9090"):
+        found = controller_address(None, NamedController(url))
+        assert (found.url, found.tls) == (url, None)
+
+
+def test_an_authority_is_a_file_of_certificates_for_https(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").touch()
+    for file, said in (
+        (tmp_path / "none.pem", "No such file"),
+        (tmp_path / "empty.pem", "holds no certificate in PEM"),
+    ):
+        with pytest.raises(PreflightError, match=f"--controller-authority: {file}: .*{said}"):
+            controller_address(None, NamedController("https://gateway.example", file))
+    with pytest.raises(PreflightError, match="expected an https URL with --controller-authority"):
+        controller_address(None, NamedController("http://127.0.0.1:1", tmp_path / "empty.pem"))
+
+
+@pytest.mark.parametrize("options", [["--controller-authority", "ca.pem"], ["--controller-in-clear"]])
+def test_what_is_said_of_a_controller_needs_one(options: list[str]) -> None:
+    done = CliRunner().invoke(export, ["hello", *options])
+    assert isinstance(done.exception, PreflightError)
+    assert str(done.exception.mistakes[0]).startswith(f"expected --controller URL with {options[0]}, got none")

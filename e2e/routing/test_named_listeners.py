@@ -1,0 +1,147 @@
+"""Which listener serves which API: what an API names, what is internal, and what a change of either does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit.certificates import Authority, authority
+from e2e.kit.client_certificates import client_certificate, client_tls
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, refused, running
+from e2e.kit.listening import free_port, write
+from e2e.kit.raw_http import RefusedError, request
+from e2e.kit.upstream import Upstream
+
+pytestmark = pytest.mark.timeout(120)
+LISTENERS = ("public", "inside", "partners")
+
+
+@dataclass
+class Door:
+    """A gateway with three listeners: one for everybody, and two internal ones, of which one asks for certificates."""
+
+    gateway: Gateway
+    file: Path
+    ports: dict[str, int]
+    signer: Authority
+
+    def write(self, *, internal: bool = True) -> None:
+        chain, key = self.signer.folder / "localhost.pem", self.signer.folder / "localhost.key"
+        tls = {"certificates": ["own"], "clientCertificates": {"authority": "clients"}}
+        write(
+            self.file,
+            {"name": "public", "port": self.ports["public"]},
+            {"name": "inside", "port": self.ports["inside"], "internal": internal},
+            {"name": "partners", "port": self.ports["partners"], "internal": True, "protocol": "https", "tls": tls},
+            certificates={"own": {"certificateFile": str(chain), "keyFile": str(key)}},
+            authorities={"clients": {"file": str(self.signer.file)}},
+        )
+
+    def status(self, listener: str, path: str, host: str = "localhost") -> int:
+        if listener != "partners":
+            return request(self.ports[listener], host, path=path).status
+        shown = client_tls(self.signer, client_certificate(self.signer, "partner"))
+        return request(self.ports[listener], host, tls=shown, server_name="localhost", path=path).status
+
+    def serving(self, path: str, host: str = "localhost") -> set[str]:
+        """The listeners that do."""
+        found = {listener: self.status(listener, path, host) for listener in LISTENERS}
+        assert set(found.values()) <= {200, 404}, found
+        return {listener for listener, status in found.items() if status == 200}
+
+
+@pytest.fixture(scope="module")
+def door(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    place = tmp_path_factory.mktemp("door")
+    signer = authority(place)
+    signer.signed("localhost", "localhost")
+    ports = {name: free_port() for name in LISTENERS}
+    made = Door(None, place / "gateway.yaml", ports, signer)  # type: ignore[arg-type]
+    made.write()
+    arguments = ["--gateway", str(made.file), "--port", str(ports["public"])]
+    with running(build, place / "state", *arguments) as gateway:
+        made.gateway = gateway
+        yield made
+
+
+def named(name: str, upstream: Upstream, *listeners: str, **spec: object) -> Json:
+    made = api(name, upstream.url)
+    made["spec"] |= {**({"listeners": list(listeners)} if listeners else {}), **spec}
+    return made
+
+
+def test_an_api_is_served_by_the_listeners_that_it_names_and_no_other(door: Door, upstream: Upstream) -> None:
+    door.gateway.deploy(named("everybody", upstream))
+    door.gateway.deploy(named("inner", upstream, "inside"))
+    door.gateway.deploy(named("both", upstream, "public", "partners"))
+    assert door.serving("/everybody/x") == {"public"}
+    assert door.serving("/inner/x") == {"inside"}
+    assert door.serving("/both/x") == {"public", "partners"}
+    before = len(upstream.received)
+    with pytest.raises(RefusedError):  # without a certificate
+        request(door.ports["partners"], path="/both/x")
+    assert len(upstream.received) == before
+
+
+def test_policies_and_odd_paths_of_an_api_are_not_met_elsewhere(door: Door, upstream: Upstream) -> None:
+    door.gateway.deploy(named("kept", upstream, "inside", policies=[attach("mark", {"name": "kept"})]))
+    assert door.serving("/kept/x") == {"inside"}
+    assert upstream.received[-1].values("x-order") == [b"kept()"]
+    assert (door.status("inside", "/kept/a;b"), door.status("public", "/kept/a;b")) == (400, 404)
+
+
+def test_what_is_behind_an_api_that_is_not_here_is_found(door: Door, upstream: Upstream) -> None:
+    """By a shorter context, and by a wildcard of its host."""
+    door.gateway.deploy(named("wide", upstream, context="/shop"))
+    door.gateway.deploy(named("narrow", upstream, "inside", context="/shop/secret"))
+    assert door.serving("/shop/secret/x") == {"public", "inside"}
+    door.gateway.deploy(named("below", upstream, context="/tree", hosts=["*.tree.example"]))
+    door.gateway.deploy(named("exact", upstream, "inside", context="/tree", hosts=["a.tree.example"]))
+    assert door.serving("/tree/x", "a.tree.example") == {"public", "inside"}
+    assert door.serving("/tree/x", "b.tree.example") == {"public"}
+
+
+def test_what_an_api_names_changes_while_it_runs(door: Door, upstream: Upstream) -> None:
+    door.gateway.deploy(named("moving", upstream, "inside"))
+    assert door.serving("/moving/x") == {"inside"}
+    door.gateway.deploy(named("moving", upstream, "public"))
+    eventually("it has moved", lambda: door.serving("/moving/x") == {"public"})
+    door.gateway.deploy(named("moving", upstream))
+    door.write(internal=False)
+    assert door.gateway.reload().returncode == 0
+    eventually("inside is for all", lambda: door.serving("/moving/x") == {"public", "inside"})
+    door.write()
+    assert door.gateway.reload().returncode == 0
+    eventually("inside is internal", lambda: door.serving("/moving/x") == {"public"})
+
+
+def test_a_listener_that_is_not_there_is_refused(door: Door, upstream: Upstream) -> None:
+    errors = refused(door.gateway, named("lost", upstream, "inside", "outside"))
+    said = errors["spec.listeners[1]"]
+    assert "a listener of the Gateway that serves APIs" in said
+    assert "inside, partners or public" in said
+    assert "'outside'" in said
+
+
+def test_a_listener_that_an_api_names_is_not_taken_away(door: Door, upstream: Upstream) -> None:
+    door.gateway.deploy(named("stays", upstream, "inside"))
+    written = door.file.read_text()
+    write(door.file, {"name": "public", "port": door.ports["public"]})
+    reloaded = door.gateway.reload()
+    door.file.write_text(written)
+    assert reloaded.returncode != 0
+    assert "a listener 'inside' that serves APIs, which the API" in reloaded.stdout + reloaded.stderr
+    assert door.serving("/stays/x") == {"inside"}
+
+
+def test_after_a_restart_of_the_engine_it_is_as_before(door: Door, upstream: Upstream) -> None:
+    door.gateway.deploy(named("again", upstream, "inside"))
+    before = door.gateway.pid("engine")
+    door.gateway.kill("engine")
+    eventually("another engine runs", lambda: door.gateway.pid("engine") not in (None, before))
+    eventually("it serves", lambda: httpx.get(f"http://127.0.0.1:{door.ports['inside']}/again/x").status_code == 200)
+    assert door.serving("/again/x") == {"inside"}

@@ -1,0 +1,103 @@
+package xds
+
+import (
+	"slices"
+	"strings"
+
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	inputsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
+)
+
+// listenerState is the filter state in which a connection has the name of the listener that took it.
+const listenerState = "gatewright.listener"
+
+var listenerInput = mustInput("listener", &inputsv3.FilterStateInput{Key: listenerState})
+
+// Front is what the routes have of a Gateway. It is comparable: routes of equal fronts are equal.
+type Front struct {
+	challenges bool
+	internal   string
+}
+
+// NewFront makes one. challenges: those of ACME are answered on every host, before any API. internal: names of listeners
+// that serve only the APIs that name them.
+func NewFront(challenges bool, internal []string) Front {
+	return Front{challenges, strings.Join(slices.Sorted(slices.Values(internal)), "\n")}
+}
+
+// listenerView is what clients of a listener find: bundles by their host patterns. listener "" is every listener that has
+// no view of its own.
+type listenerView struct {
+	listener string
+	patterns map[string][]*Bundle
+}
+
+// viewsOf returns the view of every listener first, then those of the listeners that a bundle names or that are internal.
+func viewsOf(bundles []*Bundle, internal string) []listenerView {
+	var internals, names []string
+	if internal != "" {
+		internals = strings.Split(internal, "\n")
+	}
+	names = slices.Clone(internals)
+	for _, bundle := range bundles {
+		names = append(names, bundle.Listeners...)
+	}
+	slices.Sort(names)
+	views := []listenerView{{"", byPattern(visible(bundles, "", false))}}
+	for _, name := range slices.Compact(names) {
+		views = append(views, listenerView{name, byPattern(visible(bundles, name, slices.Contains(internals, name)))})
+	}
+	return views
+}
+
+func visible(bundles []*Bundle, listener string, internal bool) []*Bundle {
+	var seen []*Bundle
+	for _, bundle := range bundles {
+		if len(bundle.Listeners) == 0 && !internal || slices.Contains(bundle.Listeners, listener) {
+			seen = append(seen, bundle)
+		}
+	}
+	return seen
+}
+
+// ownersIn are the owners of a host in each of the views, and a key that says which these are.
+func ownersIn(views []listenerView, host string) (all []owners, key string) {
+	keys := make([]string, 0, len(views))
+	for _, view := range views {
+		owned := ownersOn(host, view.patterns)
+		all, keys = append(all, owned), append(keys, owned.key())
+	}
+	return all, strings.Join(keys, "\n\n")
+}
+
+// treeOf asks the listener's own tree where the listener has one, else that of every listener. Without differences there is
+// one tree, and no request is asked which listener took it.
+func treeOf(views []listenerView, all []owners, under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
+	every, own := all[0], map[string]*xdsmatcherv3.Matcher_OnMatch{}
+	for i, owned := range all[1:] {
+		if owned.key() != every.key() {
+			own[views[i+1].listener] = owned.onMatch(under, noRoutes)
+		}
+	}
+	if len(own) == 0 {
+		return every.tree(under, nil)
+	}
+	return &xdsmatcherv3.Matcher{
+		MatcherType: &xdsmatcherv3.Matcher_MatcherTree_{MatcherTree: &xdsmatcherv3.Matcher_MatcherTree{
+			Input:    listenerInput,
+			TreeType: &xdsmatcherv3.Matcher_MatcherTree_ExactMatchMap{ExactMatchMap: &xdsmatcherv3.Matcher_MatcherTree_MatchMap{Map: own}},
+		}},
+		OnNoMatch: every.onMatch(under, nil),
+	}
+}
+
+// noRoutes is Envoy's 404. Where a listener's own tree finds nothing, Envoy would go on with that of every listener.
+var noRoutes = serializedList(nil)
+
+// onMatch is the tree; where there are no owners, noRoutes.
+func (o owners) onMatch(under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch, unclaimed *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher_OnMatch {
+	if len(o) == 0 {
+		return noRoutes
+	}
+	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: o.tree(under, unclaimed)}}
+}
