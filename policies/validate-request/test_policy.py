@@ -429,7 +429,7 @@ SLASHED = {
     ],
 )  # fmt: skip
 def test_each_spelling_of_a_path_is_that_of_the_document(path: str, name: str) -> None:
-    read = {"method": "GET", "headers": {}, "openapi": SLASHED, "operation": "GET /*", "basePath": "/"}
+    read: Any = {"method": "GET", "headers": {}, "openapi": SLASHED, "operation": "GET /*", "basePath": "/"}
     assert errors(asked(path=path, **read))[0]["name"] == name
     assert errors(asked(path=f"/x{path}", **{**read, "basePath": "/x"}))[0]["name"] == name
 

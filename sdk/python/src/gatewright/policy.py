@@ -34,9 +34,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from gatewright.cookies import Cookies
+from gatewright.fields import RequestFields, ResponseFields
 from gatewright.headers import Headers, HeaderValue
 from gatewright.identity import KEY, Identity, as_metadata, identity_of
 from gatewright.metadata import Metadata
@@ -189,54 +190,6 @@ class FailureClass(StrEnum):
 
 
 # ------------------------------------------------------------------ what a policy is given
-
-
-class RequestFields(Protocol):
-    """Where a RequestContext reads from. Execution of python_executor.proto fits."""
-
-    @property
-    def request_id(self) -> bytes: ...
-    @property
-    def method(self) -> bytes: ...
-    @property
-    def path(self) -> bytes: ...
-    @property
-    def query(self) -> bytes: ...
-    @property
-    def scheme(self) -> bytes: ...
-    @property
-    def authority(self) -> bytes: ...
-    @property
-    def client_address(self) -> bytes: ...
-    @property
-    def operation(self) -> bytes: ...
-    @property
-    def request_headers(self) -> bytes: ...
-    @property
-    def metadata(self) -> bytes: ...  # of the exchange, as JSON
-    @property
-    def peer(self) -> bytes: ...  # as JSON
-    @property
-    def upstream(self) -> bytes: ...
-    @property
-    def traceparent(self) -> bytes: ...
-    @property
-    def path_params(self) -> bytes: ...  # name NUL value NUL …, values percent-encoded
-    @property
-    def has_body(self) -> bool: ...
-    @property
-    def raw_path(self) -> bytes: ...  # empty: as path
-    @property
-    def context_size(self) -> int: ...  # of path, in bytes; 0: the root
-
-
-class ResponseFields(Protocol):
-    """Where a ResponseContext reads from. Execution of python_executor.proto fits."""
-
-    @property
-    def status(self) -> int: ...
-    @property
-    def response_headers(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
