@@ -346,7 +346,7 @@ def test_reject_answers(engine: Start) -> None:
     answer = action.immediate_response
     assert (answer.status_code, answer.headers, answer.body) == (422, b"x-why\0bad\0", b"no")
     assert Path(answer.file).name == "rejects.py"
-    assert Path(answer.file).read_text().splitlines()[answer.line - 1].strip().startswith("raise Reject(Immediate")
+    assert source.splitlines()[answer.line - 1].strip().startswith("raise Reject(Immediate")
     assert json.loads(action.metadata_set) == {"why": "bad"}
     one.send(response_stream(2))
     assert failure(one, 2).failure_class == pb.FAILURE_CLASS_BAD_ACTION
