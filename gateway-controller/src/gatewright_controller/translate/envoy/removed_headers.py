@@ -22,28 +22,35 @@ def removed_headers(*, proxy_headers: bool, passed: Collection[str], request_id:
     one. trace_token: the header that forces a trace; else the first filter removes it.
     """
     kept_token = () if trace_token else (PRESENTED_IN,)
-    mutations = [_removed_prefix("x-envoy-"), _removed_prefix("x-gatewright-", kept_token)]
-    names = ["x-forwarded-host"]  # routes set it to the host that the client named
-    if request_id:
-        names.append("x-request-id")
+    patterns = [_prefix("x-envoy-"), _prefix("x-gatewright-", kept_token)]
     if proxy_headers:
-        mutations += [_removed_prefix(prefix, (*APPENDED, *passed)) for prefix in PREFIXES]
-        names += [name for name in NAMES if name not in passed]
+        patterns.append(_proxy_headers(passed))
+    names = ["x-forwarded-host", *(["x-request-id"] if request_id else [])]  # routes set the first: the client's host
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[*mutations, *({"remove": name} for name in names)],
+        mutations=[
+            *({"remove_on_match": {"key_matcher": pattern}} for pattern in patterns),
+            *({"remove": name} for name in names),
+        ],
     )
 
 
-def _removed_prefix(prefix: str, kept: Sequence[str] = ()) -> JsonObject:
-    """Removes all headers whose names begin with the prefix, but for those in `kept`."""
-    rests = sorted({name.removeprefix(prefix) for name in kept if name.startswith(prefix)})
-    matcher: JsonObject = {"prefix": prefix}
-    if rests:
-        # By the ^ RE2 knows what a name begins with, and compares no more of those that begin otherwise.
-        matcher = {"safe_regex": {"regex": f"^{re.escape(prefix)}{_none_of(rests)}"}}
-    return {"remove_on_match": {"key_matcher": matcher}}
+def _prefix(prefix: str, kept: Sequence[str] = ()) -> JsonObject:
+    """Names that begin with the prefix, but for those in `kept`."""
+    return {"safe_regex": {"regex": _all_but(prefix, kept)}} if kept else {"prefix": prefix}
+
+
+def _proxy_headers(passed: Collection[str]) -> JsonObject:
+    """All of them in one pattern, which costs a request less than a removal of each name."""
+    names = [re.escape(name) for name in NAMES if name not in passed]
+    longer = [_all_but(prefix, (*APPENDED, *passed)) for prefix in PREFIXES]
+    return {"safe_regex": {"regex": "|".join([*names, *longer])}}
+
+
+def _all_but(prefix: str, kept: Collection[str]) -> str:
+    """RE2, of all of a name: it begins with the prefix, and is none of those in `kept`."""
+    return re.escape(prefix) + _none_of(sorted({name.removeprefix(prefix) for name in kept if name.startswith(prefix)}))
 
 
 def _none_of(names: Sequence[str]) -> str:
