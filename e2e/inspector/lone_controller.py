@@ -16,7 +16,8 @@ from e2e.kit.listening import free_port
 class LoneController:
     """Start it, stop it, start it with another token: it has the same address, and the same APIs.
 
-    definitions: the folder of a build's policy definitions. folder: for what it keeps.
+    definitions: the folder of a build's policy definitions. folder: for what it keeps. last_good: where it is there, a
+    node serves without the database, and the controller waits for that.
     """
 
     def __init__(self, definitions: Path, folder: Path) -> None:
@@ -26,10 +27,11 @@ class LoneController:
         self._log = folder / "controller.log"
         self._token_file = folder / "token"
         self.definitions = definitions
+        self.database, self.last_good = folder / "controller.db", folder / "last-good"
         self._command = [
             sys.executable, "-m", "gatewright_controller", "--listen", f"127.0.0.1:{self.port}",
             "--node-listen", self.node_address,
-            "--database", f"sqlite:{folder / 'controller.db'}", "--log-level", "debug",
+            "--database", f"sqlite:{self.database}", "--last-good", str(self.last_good), "--log-level", "debug",
         ]  # fmt: skip
         self.token = ""
         self._process: subprocess.Popen[bytes] | None = None

@@ -223,6 +223,26 @@ def test_a_controller_that_goes_away_is_waited_for(
     assert page.evaluate("() => globalThis.sameDocument"), "expected the page to stay, got one that was loaded anew"
 
 
+def test_a_controller_without_its_database_says_why_and_pages_go_on(
+    open_page: Open, lone_controller: LoneController, faults: Faults
+) -> None:
+    faults.allow(r"status of 503")
+    lone_controller.last_good.touch()
+    lone_controller.database.write_text("no database" * 100)
+    lone_controller.start(TOKEN)
+    page = open_page(WIDE, lone_controller.origin)
+    page.goto(f"/#token={TOKEN}")
+    told = page.get_by_role("alert")
+    for name in ("Overview", "APIs"):
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(told).to_contain_text("The controller cannot open its database: ")
+        expect(told).to_contain_text("is damaged: file is not a database; put a backup in its place")
+    page.get_by_role("link", name="Overview", exact=True).click()
+    lone_controller.database.unlink()
+    expect(page.get_by_role("heading", name="What needs attention")).to_be_visible(timeout=30_000)
+    expect(told).to_have_count(0)
+
+
 # ---------------------------------------------------------------- what pages may not do
 
 
