@@ -40,6 +40,14 @@ BELOW_BASE = {
     "/login": "/login",
     f"http://{UPSTREAM}/store/get": "/mapped/get",
 }
+AT_THE_ROOT_OF_THE_GATEWAY = {
+    "/store/get": "/get",
+    "/store": "/",
+    "/store?a=1": "/?a=1",
+    "/store//other.example/get": "/other.example/get",
+    "/store/\\other.example": "/other.example",
+    "/login": "/login",
+}
 COOKIES = {
     "a=1; Path=/": "a=1; Path=/mapped/",
     "a=1; Secure; path = /x; HttpOnly": "a=1; Secure; path = /mapped/x; HttpOnly",
@@ -82,6 +90,17 @@ def test_references_stay_in_the_api(gateway: Gateway, upstream: Upstream, name: 
     assert {text: ask(text) for text in AT_ROOT} == AT_ROOT
     deployed(gateway, upstream, "/store", policies=policies)
     assert {text: ask(text) for text in BELOW_BASE} == BELOW_BASE
+
+
+def test_no_path_becomes_a_host(gateway: Gateway, upstream: Upstream) -> None:
+    """What is behind the upstream's path may begin with two slashes."""
+    deployed(gateway, upstream, "/store", context="/", hosts=["mapped.example"])
+    found = {}
+    for text in AT_THE_ROOT_OF_THE_GATEWAY:
+        upstream.reply = lambda _, text=text: Reply(200, [("location", text)])
+        answer = httpx.get(f"{gateway.url}/x", headers={"host": "mapped.example"})
+        found[text] = answer.headers["location"]
+    assert found == AT_THE_ROOT_OF_THE_GATEWAY
 
 
 def test_cookies_are_sent_to_the_api(gateway: Gateway, upstream: Upstream) -> None:

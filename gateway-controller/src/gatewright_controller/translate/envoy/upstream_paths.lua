@@ -26,11 +26,8 @@ local function map_path(path, route)
   if not rest then
     return path
   end
-  local mapped = route.context .. rest
-  if not mapped:find("^/") then
-    mapped = "/" .. mapped
-  end
-  return mapped
+  -- A path that begins with two slashes would be a host; browsers read a backslash as one.
+  return (("/" .. route.context .. rest):gsub("^[/\\]+", "/"))
 end
 
 -- without_port leaves out a port that is the scheme's own.
