@@ -84,7 +84,9 @@ def test_a_source_is_what_a_fetcher_can_be_given(tmp_path: Path, source: str, is
 def test_a_manifest_without_policies_is_refused_with_its_cure(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"policies: expected a list of policies, got nothing; write - name: … and"):
         read(tmp_path, "version: v1\n")
-    with pytest.raises(BuildError, match=r"build\.yaml: expected a file, got no such file or directory; check"):
+    with pytest.raises(
+        BuildError, match=r"build\.yaml: expected a file, got no such file; check the path; `gatewright init`"
+    ):
         read_manifest(tmp_path / "nowhere" / "build.yaml")
 
 

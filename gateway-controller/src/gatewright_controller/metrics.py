@@ -24,7 +24,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gatewright_controller.peers import ENGINE, PeerCheck, Rule, in_file
 from gatewright_controller.private_http import http_socket
 from gatewright_controller.private_socket import PrivateSocket
-from gatewright_controller.settings import Settings
 
 __all__ = [
     "CONTENT_TYPE_LATEST",
@@ -141,14 +140,14 @@ class Measured:
 
 
 @contextlib.asynccontextmanager
-async def telling_metrics(settings: Settings, metrics: Metrics) -> AsyncIterator[None]:
-    """Tells a node's engine the metrics meanwhile, where the settings name a socket for that."""
-    if not settings.metrics_listen or not settings.peers:
+async def telling_metrics(listen: str | None, peers: str | None, metrics: Metrics) -> AsyncIterator[None]:
+    """Tells a node's engine the metrics meanwhile, at the socket `listen`, where there is one and a file of peers."""
+    if not listen or not peers:
         yield
         return
-    at = Path(settings.metrics_listen.removeprefix("unix:"))
+    at = Path(listen.removeprefix("unix:"))
     at.unlink(missing_ok=True)
-    telling = metrics_socket(at, Path(settings.peers), metrics, _warn_of_peer)
+    telling = metrics_socket(at, Path(peers), metrics, _warn_of_peer)
     await telling.start()
     try:
         yield

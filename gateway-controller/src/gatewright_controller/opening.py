@@ -46,7 +46,8 @@ async def open_database(settings: Settings, listener: socket.socket, stop: async
             raise
         waiting = _Waiting(str(error))
     log.error("%s", waiting.reason, extra={"meanwhile": "the node serves its last good state"})
-    async with _answering(settings, listener, waiting), telling_metrics(settings, Metrics(database_open=False)):
+    telling = telling_metrics(settings.metrics_listen, settings.peers, Metrics(database_open=False))
+    async with _answering(settings, listener, waiting), telling:
         return await _opened(settings.database, waiting, stop)
 
 

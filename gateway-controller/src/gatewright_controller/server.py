@@ -89,7 +89,7 @@ async def _run(
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
-    async with telling_metrics(settings, metrics):
+    async with telling_metrics(settings.metrics_listen, settings.peers, metrics):
         log.info("ready", extra={"listen": f"{host}:{port}", "nodeListen": settings.node_listen})
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         log.info("stopping")
