@@ -22,6 +22,8 @@ from e2e.kit.upstream import Upstream
 
 Start = Callable[..., Gateway]
 MOODY = """\
+import time
+
 from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
 
 kept = []
