@@ -64,17 +64,17 @@ def samples(
     secrets = tmp_path_factory.mktemp("secrets")
     (secrets / "plans-token").write_text(f"{PLANS_TOKEN}\n")
     (secrets / "database-password").write_text(postgresql.PASSWORD)
-    with pytest.MonkeyPatch.context() as patch:
-        operator = {
-            "tenant-plan": {"url": plan_service.url, "token": {"secretRef": "plans-token"}},
-            "postgresql-lookup": {
-                "host": "127.0.0.1", "port": database.port, "database": postgresql.DATABASE, "user": postgresql.USER,
-                "password": {"secretRef": "database-password"},
-            },
-        }  # fmt: skip
-        patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps(operator))
-        with running(output, tmp_path_factory.mktemp("samples"), "--secrets", str(secrets)) as gateway:
-            yield gateway
+    operator = {
+        "tenant-plan": {"url": plan_service.url, "token": {"secretRef": "plans-token"}},
+        "postgresql-lookup": {
+            "host": "127.0.0.1", "port": database.port, "database": postgresql.DATABASE, "user": postgresql.USER,
+            "password": {"secretRef": "database-password"},
+        },
+    }  # fmt: skip
+    within = ["env", f"GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS={json.dumps(operator)}"]
+    state = tmp_path_factory.mktemp("samples")
+    with running(output, state, "--secrets", str(secrets), within=within) as gateway:
+        yield gateway
 
 
 # ---------------------------------------------------------------- choose-upstream

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,12 +26,12 @@ STARTS_SECONDS = 120
 
 @pytest.fixture
 def unit(tmp_path: Path) -> dict[str, str]:
-    """Its settings, with folders of this test's."""
+    """Its settings, with folders of this test's; that of sockets has a short name, as they have to have."""
     gatewright = shutil.which("gatewright")
     assert gatewright
     text = UNIT.read_text().replace(PROGRAM, gatewright)
     text = text.replace("/var/lib/gatewright", str(tmp_path / "state")).replace(
-        "/run/gatewright", str(tmp_path / "run")
+        "/run/gatewright", tempfile.mkdtemp(prefix="gw-")
     )
     lines = [line for line in text.splitlines() if "=" in line and not line.startswith("#")]
     return dict(line.split("=", 1) for line in lines)

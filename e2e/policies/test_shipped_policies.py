@@ -48,10 +48,9 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     (audits := folder / "audits").mkdir()
     operator = {"audit-log": {"folder": str(audits)}}
     secrets = secrets_of_examples(folder / "secrets")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps(operator))
-        with running(output, folder / "state", "--secrets", str(secrets)) as gateway:
-            yield gateway
+    within = ["env", f"GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS={json.dumps(operator)}"]
+    with running(output, folder / "state", "--secrets", str(secrets), within=within) as gateway:
+        yield gateway
 
 
 def secrets_of_examples(secrets: Path) -> Path:

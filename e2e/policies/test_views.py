@@ -58,12 +58,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
     project.write_policy("sees", SEES, more="processingMode: {requestHeaderMode: PROCESS}\n")
     (audits := folder / "audits").mkdir()
     file = write(folder / "gateway.yaml", {"name": "http"}, trustedProxies={"hops": 1})
-    with pytest.MonkeyPatch.context() as patch, opa.running(folder) as needed:
-        patch.setenv("GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS", json.dumps({"audit-log": {"folder": str(audits)}}))
-        with running(None, folder / "state", *project.arguments, "--gateway", str(file)) as gateway:
-            for document in apis(recording_upstream.url, needed["OPA"]):
-                gateway.deploy(document)
-            yield Stage(gateway, audits)
+    operator = json.dumps({"audit-log": {"folder": str(audits)}})
+    within = ["env", f"GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS={operator}"]
+    arguments = [*project.arguments, "--gateway", str(file)]
+    with opa.running(folder) as needed, running(None, folder / "state", *arguments, within=within) as gateway:
+        for document in apis(recording_upstream.url, needed["OPA"]):
+            gateway.deploy(document)
+        yield Stage(gateway, audits)
 
 
 def apis(upstream: str, opa_url: str) -> Iterator[Json]:
