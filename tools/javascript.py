@@ -5,6 +5,7 @@
     python tools/javascript.py --test              tests/inspector/**/*.test.js in Node.js, or those that are named
     python tools/javascript.py --test --junit FILE writes what came of each as well
     python tools/javascript.py --project FOLDER    of another folder than gateway-controller
+    python tools/javascript.py --run FILE          runs a script in Node.js, with what stands on its own input
 
 TypeScript and Biome are programs, installed once by npm from tools/javascript/package-lock.json, which has a digest for
 each package and no address: npm's own settings name the registry.
@@ -43,8 +44,11 @@ def main() -> int:
     parser.add_argument("--test", action="store_true", help="run the tests in Node.js")
     parser.add_argument("--junit", type=Path, help="with --test: the file for what came of each test")
     parser.add_argument("--test-name-pattern", metavar="PATTERN", help="with --test: tests with such a name alone")
+    parser.add_argument("--run", type=Path, metavar="FILE", help="run a script in Node.js")
     parser.add_argument("paths", nargs="*", type=Path, help="with --test: files or folders of tests, else all")
     given = parser.parse_args()
+    if given.run:
+        return run(given.project, str(node()), str(given.run.absolute()))
     if given.test:
         options = ["--test-name-pattern", given.test_name_pattern] if given.test_name_pattern else []
         return test(given.project, given.paths, given.junit, *options)

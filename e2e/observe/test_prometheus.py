@@ -136,6 +136,7 @@ def test_alerts_name_what_they_are_about(seen: Watched) -> None:
         ("GatewrightOverloaded", "slow", "slow:v1.0.0", "", ""),
         ("GatewrightPolicySlow", "slow", "slow:v1.0.0", "", ""),
         ("GatewrightExecutionsHang", "", "hangs:v1.0.0", "", ""),
+        ("GatewrightUpstreamFails", "away", "", "", ""),
         ("GatewrightProcessDown", "", "", "controller", ""),
         ("GatewrightCertificateEndsToday", "", "", "", watched.CERTIFICATE),
     ):

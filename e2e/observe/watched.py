@@ -251,7 +251,7 @@ class Faults:
             self.deploy("checked", away, upstream={"main": {"url": away, "healthCheck": checks}})
             assert [self.get("/silent/x") for _ in range(3)] == [504] * 3
             with self.asking("/away/x"):
-                self.fires("GatewrightUpstreamDown", "GatewrightUpstreamUnreachable")
+                self.fires("GatewrightUpstreamDown", "GatewrightUpstreamUnreachable", "GatewrightUpstreamFails")
 
     def deploy(self, name: str, url: str, **spec: object) -> None:
         document = api(name, url)

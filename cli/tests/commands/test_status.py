@@ -211,10 +211,10 @@ def test_what_envoy_knows_of_upstreams() -> None:
         "dead": ["dead|1"],
         "both": ["back|1", "dead|1", "unresolved|1"],
     }
-    dead = "2 of 3 connections to its upstream 127.0.0.1:9 failed, none is open"
+    dead = f"2 of 3 connections to its upstream 127.0.0.1:9 failed, none is open ({upstreams.UNREACHABLE})"
     assert dict(upstreams._notes(clusters, in_use)) == {
         "dead": dead,
-        "both": f"{dead}; its upstream has no address: the name does not resolve",
+        "both": f"{dead}; {upstreams.UNRESOLVED}",
     }
 
 
@@ -225,13 +225,14 @@ def test_targets_that_are_left_out_are_noted_while_others_serve() -> None:
     found["host_statuses"][1]["health_status"] = {"failed_outlier_check": True}
     found["host_statuses"][2]["health_status"] = {"eds_health_status": "HEALTHY"}
     said = "127.0.0.1:9 fails its health check; /run/orders.sock is ejected for its failures: 1 of 3 targets left"
+    said += f" ({upstreams.UNHEALTHY})"
     assert dict(upstreams._notes([found], {"orders": ["pool|1"]})) == {"orders": said}
 
 
 def test_an_upstream_at_a_unix_socket_is_named_by_its_path() -> None:
     dead = cluster("dead|1", {"cx_connect_fail": 1, "cx_total": 1, "cx_active": 0})
     dead["host_statuses"][0]["address"] = {"pipe": {"path": "/run/app.sock"}}
-    said = "1 of 1 connections to its upstream /run/app.sock failed, none is open"
+    said = f"1 of 1 connections to its upstream /run/app.sock failed, none is open ({upstreams.UNREACHABLE})"
     assert dict(upstreams._notes([dead], {"dead": ["dead|1"]})) == {"dead": said}
 
 

@@ -13,6 +13,9 @@ from gatewright_cli.supervision.local_http import LocalHttpError
 from gatewright_cli.supervision.probes import http_client
 
 ENVOY_SOCKET = "envoy-admin.sock"
+UNRESOLVED = "its upstream has no address: the name does not resolve (mend the name, or the node's DNS)"
+UNHEALTHY = "see whether it runs, and what it answers"
+UNREACHABLE = "see whether it runs, and whether its URL in the API is right"
 Json = dict[str, Any]
 
 
@@ -41,12 +44,12 @@ def _notes(clusters: list[Json], in_use: Mapping[str, Sequence[str]]) -> Iterato
 
 def _note(hosts: list[Json]) -> str:
     if not hosts:
-        return "its upstream has no address: the name does not resolve"
+        return UNRESOLVED
     out = [said for host in hosts if (said := _out(host))]
     if out:
-        return f"{'; '.join(out)}: {len(hosts) - len(out)} of {len(hosts)} targets left"
+        return f"{'; '.join(out)}: {len(hosts) - len(out)} of {len(hosts)} targets left ({UNHEALTHY})"
     failing = [said for host in hosts if (said := _failing(host))]
-    return "; ".join(failing) if len(failing) == len(hosts) else ""
+    return f"{'; '.join(failing)} ({UNREACHABLE})" if len(failing) == len(hosts) else ""
 
 
 def _out(host: Json) -> str:

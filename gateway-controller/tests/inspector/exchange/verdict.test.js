@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { read } from "#lib/exchange/recorded.js";
-import { comparison, notes, verdict } from "#lib/exchange/verdict.js";
+import { comparison, fault, notes, verdict } from "#lib/exchange/verdict.js";
 import { conformance } from "../conformance.js";
 
 for (const { name, recorded, ...expected } of conformance("exchanges.json")) {
@@ -13,3 +13,8 @@ for (const { name, recorded, ...expected } of conformance("exchanges.json")) {
     assert.deepEqual(exchange.executions.map((execution) => comparison(exchange, execution)), comparisons);
   });
 }
+
+test("a fault is somebody's", () => {
+  assert.equal(fault({ party: "upstream", code: "connection_refused", reason: "", flags: "UF,URX" }), "the upstream's: connection_refused (UF,URX)");
+  assert.equal(fault({ party: "client", code: "no_route", reason: "" }), "the client's: no_route");
+});

@@ -28,6 +28,7 @@ type Answers struct {
 	Counter  *proxyanswer.Counter
 	Recorder *recording.Recorder
 	Near     func(authority, path string) xds.Near // what lies near a request that has met no route
+	Unserved func(api string) string               // why nothing of an API runs; "": nobody knows
 
 	near budget
 }
@@ -78,9 +79,14 @@ func (a *Answers) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 	if hasSeen(chainID, x.Answer.Details) || !a.Recorder.IsActive() {
 		return
 	}
-	if cause.Code == proxyanswer.NoRoute && a.near.take(x.StartedAt) {
+	switch {
+	case cause.Code == proxyanswer.NoRoute && a.near.take(x.StartedAt):
 		near := a.Near(x.Answer.Authority, path)
 		x.Answer.API, cause.Reason, cause.Cure = near.API, near.Reason, near.Cure
+	case cause.Code == proxyanswer.Unserved:
+		if why := a.Unserved(api); why != "" {
+			cause.Reason += ": " + why
+		}
 	}
 	a.Recorder.RecordUnseen(x, &cause)
 }

@@ -3,6 +3,7 @@ package accesslog_test
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func TestWhatIsMadeOfTheLog(t *testing.T) {
 	answers := &accesslog.Answers{Counter: proxyanswer.NewCounter(), Recorder: recorder, Near: func(authority, path string) xds.Near {
 		looked++
 		return xds.Near{Reason: authority + " has no " + path, Cure: "look elsewhere"}
-	}}
+	}, Unserved: func(api string) string { return "the name of " + api + " does not resolve" }}
 	if answers.Read(entry("unwatched", "", "NR", "route_not_found", 404)); looked != 0 {
 		t.Error("expected nothing to be looked for while nobody watches")
 	}
@@ -49,13 +50,18 @@ func TestWhatIsMadeOfTheLog(t *testing.T) {
 	answers.Read(entry("seen", "orders|GET /|c1", "UF", "upstream_reset", 503))
 	answers.Read(entry("own", "orders|GET /|", "UF", "upstream_reset", 503))
 	answers.Read(entry("foreign", "orders|GET /|c1", "", "rbac_access_denied_matched_policy[other-hosts]", 421))
+	answers.Read(entry("unserved", "lost|503|", "", "direct_response", 503))
 	for n := range 30 {
 		answers.Read(entry(fmt.Sprint("none-", n), "", "NR", "route_not_found", 404))
 	}
-	if kept := recorder.Kept(recording.Filter{}); len(kept) != 32 || looked != 20 {
-		t.Errorf("expected 32 exchanges of which 20 are told what lies near, got %d and %d", len(kept), looked)
+	if kept := recorder.Kept(recording.Filter{}); len(kept) != 33 || looked != 20 {
+		t.Errorf("expected 33 exchanges of which 20 are told what lies near, got %d and %d", len(kept), looked)
 	}
 	if kept := recorder.Kept(recording.Filter{API: "orders"}); len(kept) != 2 {
 		t.Errorf("expected the two that the engine has not seen, got %q", kept)
+	}
+	const why = "the API lost cannot be served at present: " // without redaction's settings no more is shown
+	if kept := recorder.Kept(recording.Filter{API: "lost"}); len(kept) != 1 || !strings.Contains(string(kept[0]), why) {
+		t.Errorf("expected one that says %q, got %q", why, kept)
 	}
 }

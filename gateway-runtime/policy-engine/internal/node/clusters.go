@@ -22,6 +22,14 @@ func (n *Node) publishClusters() {
 	n.clustersInUse.Store(&bundles)
 }
 
+// WhyUnserved says why the newest version of an API does not run; "" where it does, or is being built.
+func (n *Node) WhyUnserved(api string) string {
+	if reasons := n.reasons.Load(); reasons != nil {
+		return (*reasons)[api]
+	}
+	return ""
+}
+
 // Near says what lies near a request that has met no route.
 func (n *Node) Near(authority, path string) xds.Near {
 	var bundles []*xds.Bundle

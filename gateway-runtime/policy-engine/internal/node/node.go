@@ -146,6 +146,7 @@ type Node struct {
 	troubles       atomic.Pointer[listeningTroubles]                // of the current Gateway, for Stats
 	notReadyReport atomic.Pointer[nodev1.Report]                    // of notReady; nil: nothing is wrong
 	clustersInUse  atomic.Pointer[[]*xds.Bundle]                    // for Clusters
+	reasons        atomic.Pointer[map[string]string]                // of APIs that are queued, for WhyUnserved
 	stats          counters
 }
 
@@ -261,9 +262,12 @@ func (n *Node) publish() {
 	for api := range n.unserved {
 		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
 	}
-	for api := range n.queue {
+	reasons := map[string]string{}
+	for api, q := range n.queue {
 		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
+		reasons[api] = q.message.GetUnserved() + q.reason
 	}
+	n.reasons.Store(&reasons)
 	served := 0
 	for api, v := range n.running {
 		ref := &nodev1.BundleRef{Api: api, Unsettled: !v.acknowledged || refs[api] != nil}

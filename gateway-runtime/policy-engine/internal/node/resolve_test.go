@@ -68,6 +68,7 @@ func TestAnUpstreamWhoseNameDoesNotResolveWaitsUntilItDoes(t *testing.T) {
 		if w == nil || w.reason != "upstream: the name nowhere.example does not resolve: no such host" {
 			t.Fatalf("expected the reason to name the host, got %+v", w)
 		}
+		equal(t, "who asks is told", []string{b.node.WhyUnserved("a"), b.node.WhyUnserved("b")}, w.reason, "")
 		equal(t, "report", b.reported(), "1 a 1 PENDING", "1 b 1 APPLIED", "1 c 1 APPLIED")
 		equal(t, "answers 503 for", b.envoy.answersFor(), "a")
 		b.run()

@@ -22,6 +22,9 @@ type rule struct {
 // NoRoute is the code of a request that no route takes.
 const NoRoute = "no_route"
 
+// Unserved is the code of a request to an API of which nothing runs.
+const Unserved = "api_unavailable"
+
 const (
 	spec   = "spec.upstream"
 	config = "spec.limits of the Gateway"
@@ -89,7 +92,7 @@ var rules = []rule{
 		reason: "Envoy does not have the route's upstream", cure: "see whether the node has the API as it is published: gatewright status"},
 	{code: "engine_away", party: Gateway, details: []string{"ext_proc_error"},
 		reason: "the policy engine did not answer", cure: "see whether it runs, and its log: gatewright status"},
-	{code: "api_unavailable", party: Gateway, status: 503, refusing: true,
+	{code: Unserved, party: Gateway, status: 503, refusing: true,
 		reason: "the API {api} cannot be served at present", cure: "see why: gatewright status"},
 
 	// ------------------------------------------------ requests that no operation takes

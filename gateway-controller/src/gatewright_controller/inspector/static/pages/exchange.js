@@ -7,7 +7,7 @@ import { curl } from "../lib/exchange/curl.js";
 import { fileName } from "../lib/exchange/file_name.js";
 import { neighbours } from "../lib/exchange/listed.js";
 import { read, target } from "../lib/exchange/recorded.js";
-import { lastWith, verdict } from "../lib/exchange/verdict.js";
+import { fault, lastWith, verdict } from "../lib/exchange/verdict.js";
 import { dateTime, duration } from "../lib/format.js";
 import { href } from "../lib/router.js";
 import { cut, visible } from "../lib/visible_text.js";
@@ -19,8 +19,6 @@ import { timelineOf } from "./exchange_timeline.js";
 export const page = { title: "Exchange", show };
 
 const LONGEST_HEADING = 300;
-/** @type {Record<string, string>} */
-const PARTIES = { client: "the client's", upstream: "the upstream's", gateway: "the gateway's" };
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, { id }, signal) {
@@ -102,7 +100,7 @@ function factsOf(exchange) {
   const ran = new Set(exchange.executions.map(({ policy }) => policy));
   return facts([
     ["Request id", written(exchange.id, "mono")],
-    ["Fault", cause && written(`${PARTIES[cause.party] ?? cause.party}: ${cause.code}${cause.flags ? ` (${cause.flags})` : ""}`)],
+    ["Fault", cause && written(fault(cause))],
     ["Cure", written(cause?.cure)],
     ["API", api && el("a", { href: href(["apis", api]) }, visible(`${api} ${apiVersion}`))],
     ["Operation", written(exchange.operation)],

@@ -12,6 +12,8 @@ import SENTENCES from "./sentences.json" with { type: "json" };
 const NAME = /\{(\w+)\}/g;
 /** @type {Record<string, string>} */
 const CAUSES = { policy: ANSWERED, failure: FAILED };
+/** @type {Record<string, string>} */
+const PARTIES = { client: "the client's", upstream: "the upstream's", gateway: "the gateway's" };
 
 /** One sentence: who answered what, and why. @param {Exchange} exchange */
 export function verdict(exchange) {
@@ -20,6 +22,11 @@ export function verdict(exchange) {
   const cause = lastWith(exchange, CAUSES[answeredBy]);
   const facts = { status: String(response.status ?? 0), answeredBy, details, reason: proxys?.reason, ...(cause && factsOf(cause)) };
   return sentence(SENTENCES.answered, answeredBy, facts);
+}
+
+/** Whose fault it is that Envoy has answered by itself. @param {import("./recorded.js").Cause} cause */
+export function fault({ party, code, flags }) {
+  return `${PARTIES[party] ?? party}: ${code}${flags ? ` (${flags})` : ""}`;
 }
 
 /**

@@ -1,0 +1,305 @@
+"""Twelve faults in one node: status, tail, explain, the Inspector and an alert say whose each is, and the cure."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.kit.certificates import DAY, authority
+from e2e.kit.closed_port import closed_port
+from e2e.kit.commands import Tail, explained, id_of, tailing
+from e2e.kit.gateway import Gateway, Json, api, attach, credentials, eventually, running
+from e2e.kit.listening import free_port, write
+from e2e.kit.places import ROOT
+from e2e.kit.prometheus import deployed
+from e2e.kit.prometheus.server import Prometheus, prometheus, wait_for
+from e2e.kit.silent import Silent
+from e2e.kit.upstream import Upstream
+from e2e.observe.told_faults import FAULTS, PAGE, TOOLS, Fault, mark, settled, with_tables
+
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.slow("a node with twelve faults, and a Prometheus that watches it"),
+]
+DRIVER = Path(__file__).parent / "inspector_words.mjs"
+IN_PASSING = re.compile(r"was restarted|no metrics of")
+"""Shortcomings that go by themselves: what a fault does to processes while it lasts."""
+REQUESTS = {
+    "the upstream's port is closed": ("GET", "/refusing/x", 503),
+    "the upstream speaks no TLS": ("GET", "/plain/x", 503),
+    "the upstream is too slow": ("GET", "/slow/x", 504),
+    "the upstream's name does not resolve": ("GET", "/unresolved/x", 503),
+    "no target of the upstream is healthy": ("GET", "/unhealthy/x", 503),
+    "no API has the path": ("GET", "/ordrs/7", 404),
+    "no operation takes the method": ("PUT", "/orders/7", 405),
+    "a policy raises": ("GET", "/raises/x", 500),
+}
+HOLDS, DATABASE = "a policy holds the interpreter", "the controller's database is damaged"
+COUNTED = (
+    ('sum by (api) (gatewright_proxy_answers_total{party="upstream"}) > 0', 4),
+    ('sum by (api) (gatewright_executions_total{api="raises", outcome="exception"}) > 0', 1),
+)
+"""What a scrape has once the first requests are in it, and how many series."""
+
+
+@dataclass
+class Node:
+    """The node with its faults. told: what is said, by fault and tool. ids: of the requests that were asked."""
+
+    gateway: Gateway
+    prometheus: Prometheus
+    told: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(lambda: dict.fromkeys(TOOLS, "")))
+    ids: dict[str, str] = field(default_factory=dict)
+
+    # ------------------------------------------------------------ requests
+
+    def ask(self, tail: Tail, fault: str, method: str, path: str, status: int) -> None:
+        """Sends a request, and keeps what `tail` says of it."""
+        answer = httpx.request(method, f"{self.gateway.url}{path}", timeout=60)
+        assert answer.status_code == status, answer.text
+        line = next(line for line in iter(tail.line, "") if f"  {method} {path}  " in line and f"  {status}  " in line)
+        self.ids[fault] = id_of(line)
+        self.told[fault]["tail"] = settled(line.partition(f"  {method} {path}  ")[2].replace(id_of(line), ""))
+
+    def plant_all(self) -> None:
+        with tailing(self.gateway) as tail:
+            for fault, (method, path, status) in REQUESTS.items():
+                self.ask(tail, fault, method, path, status)
+            for query, series in COUNTED:
+                wait_for(self.prometheus, query, series)
+            for method, path, status in REQUESTS.values():  # a rate is of two scrapes
+                assert httpx.request(method, f"{self.gateway.url}{path}", timeout=60).status_code == status
+            self.hold(tail)
+
+    def hold(self, tail: Tail) -> None:
+        """The first request holds the interpreter, the next one is refused for that."""
+        url = f"{self.gateway.url}/holds/x"
+        assert httpx.get(url, timeout=60).status_code in {503, 504}
+        assert any("  GET /holds/x  " in line for line in iter(tail.line, ""))
+        eventually("it is known", lambda: json.loads(self.gateway.admin("engine", "/executors"))["quarantined"], 60)
+        self.ask(tail, HOLDS, "GET", "/holds/x", 503)
+
+    # ------------------------------------------------------------ what is said
+
+    def explain_all(self) -> None:
+        for fault, request_id in self.ids.items():
+            first, *rest = explained(self.gateway, request_id).splitlines()
+            facts = [line for line in rest if re.match(r"(fault|cure)  ", line) or re.fullmatch(r"  \S+\.py:\d+", line)]
+            self.told[fault]["explain"] = settled("; ".join([re.sub(r"; [\d.]+ m?s$", "", first), *facts]))
+
+    def note_status(self, faults: Sequence[str]) -> None:
+        """What `gatewright status` says of these; nothing else is wrong with the node."""
+        command = ["gatewright", "status", "--json", "--run-dir", str(self.gateway.run_dir)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 3, done.stdout
+        found = json.loads(done.stdout)
+        left = {said for said in found["shortcomings"] if not IN_PASSING.search(said)}
+        for name in faults:
+            claimed, notes = status_of(FAULTS[name], found)
+            left -= set(claimed)
+            health = "degraded (3)" if claimed else "healthy (0)"
+            self.told[name]["status"] = settled(f"{health}: {'; '.join([*claimed, *notes])}") if claimed + notes else ""
+        assert left == set(), "expected each shortcoming to be of one of the faults"
+
+    def note_inspector(self, faults: Sequence[str]) -> None:
+        said = inspector(self.gateway, list(self.ids.values()))
+        assert said["problem"] == ""
+        exchanges = dict(zip(self.ids, said["exchanges"], strict=True))
+        for name in faults:
+            words = [
+                f"{one['title']}: {one['meaning']} {one['cure']}"
+                for one in said["troubles"]
+                if names_any(FAULTS[name], one["title"])
+            ]
+            if exchange := exchanges.get(name):
+                parts = {"Fault": exchange["fault"], "Cure": exchange["cure"], "Raised at": exchange["place"]}
+                facts = [f"{label}: {value}" for label, value in parts.items() if value]
+                words.append("; ".join([f"Exchange: {exchange['verdict']}", *facts]))
+            self.told[name]["inspector"] = settled(" ".join(words))
+
+    def wait_for_alerts(self, faults: Sequence[str]) -> None:
+        """Keeps the words of those that fire: they have none once they are over."""
+        clusters: dict[str, list[str]] = json.loads(self.gateway.admin("engine", "/clusters"))
+
+        def missing() -> set[str]:
+            firing = self.prometheus.firing()
+            for name in faults:
+                about = {*FAULTS[name].names, *(one for api in FAULTS[name].names for one in clusters.get(api, []))}
+                for alert in firing:
+                    if is_of(FAULTS[name], about, alert["labels"]) and not self.told[name]["alert"]:
+                        self.told[name]["alert"] = words_of(alert)
+            return {name for name in faults if FAULTS[name].alert and not self.told[name]["alert"]}
+
+        try:
+            eventually("they fire", lambda: not missing(), 90)
+        except AssertionError as error:
+            raise AssertionError(f"no alert: {sorted(missing())}") from error
+
+    def damage_database(self) -> None:
+        """The controller starts again, and something else is in the place of its database."""
+        state = Path(self.gateway.status()["stateDir"])
+        (kept := state / "kept").mkdir()
+        for file in state.glob("controller.db*"):
+            file.rename(kept / file.name)
+        (state / "controller.db").write_text("no database" * 100)
+        self.gateway.kill("controller")
+        eventually("it is noticed", lambda: self.gateway.status()["databaseTrouble"], 60)
+        self.wait_for_alerts([DATABASE])
+        self.note_status(list(FAULTS))
+        self.told[DATABASE]["inspector"] = settled(inspector(self.gateway, [])["problem"])
+
+
+def status_of(fault: Fault, found: Json) -> tuple[list[str], list[str]]:
+    """The shortcomings that are the fault's, and what the tables have of it besides."""
+    wanted = [said for said in found["shortcomings"] if names_any(fault, said)]
+    if fault.shortcoming:
+        wanted += [said for said in found["shortcomings"] if re.search(fault.shortcoming, said) and said not in wanted]
+    apis = [one for one in found["apis"] if one["name"] in fault.names and (one["reason"] or one.get("note"))]
+    notes = [f"{one['name']}: {one['reason'] or one['note']}" for one in apis]
+    held = [one for one in found["quarantined"] if one["api"] in fault.names]
+    return wanted, notes + [f"{one['policy']} of {one['api']}, held at {one['heldAt']}" for one in held]
+
+
+def names_any(fault: Fault, text: str) -> bool:
+    return any(re.search(rf"\b{re.escape(name)}\b", text) for name in fault.names)
+
+
+def is_of(fault: Fault, about: set[str], labels: dict[str, str]) -> bool:
+    """Whether an alert is the fault's. One that names no API, cluster or certificate is of the node."""
+    named = {labels[key] for key in ("api", "name", "envoy_cluster_name") if key in labels}
+    return labels["alertname"] == fault.alert and (not named or bool(named & about))
+
+
+def words_of(alert: Json) -> str:
+    labels, notes = alert["labels"], alert["annotations"]
+    said = f"{labels['alertname']} ({labels['severity']}): {notes['summary']}. {notes['description']} {notes['action']}"
+    return settled(said)
+
+
+def inspector(gateway: Gateway, ids: list[str]) -> Json:
+    """What the modules of the Inspector make of what the controller says."""
+    token = credentials(gateway.run_dir)["authorization"].removeprefix("Bearer ")
+    origin = f"http://{gateway.process_status('controller')['listen']}"
+    command = [sys.executable, str(ROOT / "tools" / "javascript.py"), "--run", str(DRIVER)]
+    asked = json.dumps({"origin": origin, "token": token, "ids": ids})
+    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found: Json = json.loads(done.stdout)
+    return found
+
+
+# ------------------------------------------------------------------ the node
+
+
+def gateway_file(folder: Path, admin: int) -> Path:
+    """A Gateway with a certificate that ends within a day, and one whose file holds something else."""
+    signs = authority(folder)
+    ending, ending_key = signs.signed("ending", "127.0.0.1", lived=60 * DAY)
+    broken, broken_key = signs.signed("broken", "127.0.0.1")
+    broken.write_text("hello")
+    listeners = [
+        {"name": "http", "port": free_port()},
+        {"name": "edge", "port": free_port(), "protocol": "https", "tls": {"certificates": ["ending"]}},
+        {"name": "partners", "port": free_port(), "protocol": "https", "tls": {"certificates": ["broken"]}},
+    ]
+    files = {
+        "ending": {"certificateFile": str(ending), "keyFile": str(ending_key)},
+        "broken": {"certificateFile": str(broken), "keyFile": str(broken_key)},
+    }
+    return write(folder / "gateway.yaml", *listeners, certificates=files, admin={"port": admin})
+
+
+def publish(gateway: Gateway, upstream: Upstream, stack: ExitStack) -> None:
+    """An API for each fault."""
+
+    def silent(answer: bytes | None, *, hangs_up: bool) -> str:
+        made = Silent(answer, hangs_up=hangs_up)
+        stack.callback(made.close)
+        return made.address
+
+    not_tls = silent(b"HTTP/1.1 200 OK\r\n\r\n", hangs_up=True)
+    closed, other = (f"http://127.0.0.1:{stack.enter_context(closed_port())}" for _ in range(2))
+    get = {"method": "GET", "path": "/*"}
+    checks = {"http": {"path": "/health"}, "interval": "1s", "timeout": "1s", "unhealthyThreshold": 1}
+    unhealthy = api("unhealthy", other)
+    unhealthy["spec"]["upstream"]["main"]["healthCheck"] = checks
+    for document in (
+        api("refusing", closed),
+        api("plain", f"https://{not_tls}"),
+        api("slow", f"http://{silent(None, hangs_up=False)}", operations=[get | {"requestTimeout": "300ms"}]),
+        unhealthy,
+        api("orders", upstream.url, operations=[{"method": "GET", "path": "/{id}"}]),
+        api("raises", upstream.url, [attach("misbehave", {"how": "raise"})]),
+        api("holds", upstream.url, [attach("faulty", {"how": "hold"})]),
+    ):
+        gateway.deploy(document)
+    with gateway.controller() as client:
+        answer = client.post("/v1/apis", json=api("unresolved", "http://nowhere.invalid:8080"), params={"wait": "20"})
+        assert answer.json()["status"]["state"] == "pending", answer.text
+
+
+@contextmanager
+def planted(build: Path, folder: Path, upstream: Upstream) -> Iterator[Node]:
+    admin = free_port()
+    options = ("--gateway", str(gateway_file(folder, admin)), "--node-id", "node", "--access-log", "/dev/null")
+    with ExitStack() as stack:
+        gateway = stack.enter_context(running(build, folder / "state", *options))
+        publish(gateway, upstream, stack)
+        config = deployed.configuration(folder, f"127.0.0.1:{admin}")
+        server = stack.enter_context(prometheus(folder, config))
+        wait_for(server, "up == 1", 1)
+        yield Node(gateway, server)
+
+
+@pytest.fixture(scope="module")
+def told(
+    build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
+) -> dict[str, dict[str, str]]:
+    """What is said of each, by tool: all of it once."""
+    with planted(build, tmp_path_factory.mktemp("told"), recording_upstream) as node:
+        before = [name for name in FAULTS if name != DATABASE]
+        node.plant_all()
+        node.wait_for_alerts(before)
+        node.explain_all()
+        node.note_inspector(before)
+        node.note_status(before)
+        kept = {name: node.told[name]["status"] for name in before}
+        node.damage_database()
+        for name in before:
+            node.told[name]["status"] = kept[name]
+        return {name: dict(node.told[name]) for name in FAULTS}
+
+
+# ------------------------------------------------------------------ what holds
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_who_can_tell_a_fault_names_its_party_or_cure_and_one_both(told: dict[str, dict[str, str]], name: str) -> None:
+    fault = FAULTS[name]
+    silent = {tool for tool in TOOLS if not told[name][tool]}
+    assert silent == set(fault.silent), told[name]
+    marks = {tool: mark(fault, told[name][tool]) for tool in TOOLS if tool not in silent}
+    assert "" not in marks.values(), (marks, told[name])
+    assert {"party, cure"} <= set(marks.values()), (marks, told[name])
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_nobody_says_that_an_upstream_has_answered(told: dict[str, dict[str, str]], name: str) -> None:
+    assert not [said for said in told[name].values() if "by the upstream" in said]
+
+
+def test_the_page_says_what_is_told(told: dict[str, dict[str, str]], request: pytest.FixtureRequest) -> None:
+    made = with_tables(PAGE.read_text(), told)
+    if request.config.getoption("--update"):
+        PAGE.write_text(made)
+    assert PAGE.read_text() == made, "pytest --update writes it anew"

@@ -1,0 +1,141 @@
+"""Twelve faults, what names their parties and cures, and the page of what is said of each.
+
+These are the rows of docs/reference/told-faults.md:
+
+pytest e2e/observe/test_faults_are_told.py --update        writes what is said
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from e2e.kit.places import ROOT
+
+PAGE = ROOT / "docs" / "reference" / "told-faults.md"
+TOOLS = {"status": "`status`", "tail": "`tail`", "explain": "`explain`", "inspector": "Inspector", "alert": "alert"}
+NO_STATUS = "a node is no worse for it"
+NO_REQUEST = "no request is refused for it"
+NO_CONNECTION = "a client gets no connection, so that there is no request"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """names: those by which tools name what it is about: an API, a listener, a certificate. party, cure: expressions of
+    the words for them. alert: which one it sets off. shortcoming: an expression of the status's words that have none of
+    the names. silent: who rightly says nothing, and why."""
+
+    whose: str
+    names: Sequence[str]
+    party: str
+    cure: str
+    alert: str = ""
+    shortcoming: str = ""
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_REQUEST_TOLD = {"tail": NO_REQUEST, "explain": NO_REQUEST}
+OF_CLIENTS = {"status": NO_STATUS, "alert": "what clients ask wrongly is nothing that an operator can mend"}
+FAULTS: Mapping[str, Fault] = {
+    "the upstream's port is closed": Fault(
+        "upstream", ["refusing"], "upstream", "start what|[Ss]ee whether (it|its process|the upstream) runs",
+        "GatewrightUpstreamUnreachable",
+    ),
+    "the upstream speaks no TLS": Fault(
+        "upstream", ["plain"], "upstream", "write http://|[Ss]ee whether (it|the upstream) runs|has reason and cure",
+        "GatewrightUpstreamFails",
+    ),
+    "the upstream is too slow": Fault(
+        "upstream", ["slow"], "upstream", "raise requestTimeout|has reason and cure", "GatewrightUpstreamFails",
+        silent={"status": NO_STATUS},
+    ),
+    "the upstream's name does not resolve": Fault(
+        "upstream", ["unresolved"], "the name nowhere.invalid", "does not resolve|says why", "GatewrightApiNotServed",
+        shortcoming="APIs not deployed",
+    ),
+    "no target of the upstream is healthy": Fault(
+        "upstream", ["unhealthy"], "upstream|target", "[Ss]ee whether (it|the upstream) runs|gatewright status",
+        "GatewrightUpstreamDown",
+    ),
+    "no API has the path": Fault(
+        "client", ["ordrs"], "no API has the path|the client's", "ask for a path|/orders", silent=OF_CLIENTS
+    ),
+    "no operation takes the method": Fault(
+        "client", ["orders"], "takes PUT|the client's", "use a method", silent=OF_CLIENTS
+    ),
+    "a policy raises": Fault(
+        "policy", ["raises"], "misbehave:v1.0.0", "policy.py:LINE|with file and line", "GatewrightPolicyFails",
+        silent={"status": "one that raises is an error to clients, and the node goes on as it was"},
+    ),
+    "a policy holds the interpreter": Fault(
+        "policy", ["holds"], "faulty:v1.0.0", "policy.py:LINE|mend the policy", "GatewrightPolicyQuarantined",
+        shortcoming="under quarantine",
+    ),
+    "the only certificate of a listener cannot be used": Fault(
+        "operator", ["partners", "broken"], "partners|broken", "expected a PEM|[Mm]end the files|names file and cure",
+        "GatewrightListenerClosed", silent={"tail": NO_CONNECTION, "explain": NO_CONNECTION},
+    ),
+    "a certificate ends within a day": Fault(
+        "operator", ["ending"], "ending", "[Rr]eplace its file|Renew it", "GatewrightCertificateEndsToday",
+        silent=NO_REQUEST_TOLD,
+    ),
+    "the controller's database is damaged": Fault(
+        "operator", ["controller.db"], "database", "put a backup|the cure", "GatewrightControllerDatabase",
+        shortcoming="cannot open its database", silent=NO_REQUEST_TOLD,
+    ),
+}  # fmt: skip
+assert len(FAULTS) == 12
+
+VARYING = (
+    (r"[^\s(]*policies/(\S*policy\.py):\d+", r"policies/\1:LINE"),
+    (r"/[^\s()]*/([\w-]+\.(?:pem|key|db))", r"\1"),
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"127-0-0-1-\d+\|\w+", "127-0-0-1-PORT|ID"),
+    (r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"),
+    (r"(?:\d{4}-\d\d-\d\d[T ])?\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)?", "TIME"),
+    (r"\d+ h \d+ min|(?:\d+[dhm] )+[\d.]+s\b|\d[\d.]* ?m?s\b", "DURATION"),
+    (r"\S+(?= requests a second)", "N"),
+    (r"\b\d+ of \d+(?= connections)", "N of N"),
+    (r"\d[\d.]*%", "N %"),
+    (r"(does not resolve): [^.;)]*(?=[.;)]|$)", r"\1"),
+)
+"""What is another each time."""
+
+
+def settled(text: str) -> str:
+    """On one line, and the same each time."""
+    text = " ".join(text.split())
+    for pattern, word in VARYING:
+        text = re.sub(pattern, word, text)
+    return text
+
+
+def mark(fault: Fault, text: str) -> str:
+    """Which of party and cure the words have; "–": there are none."""
+    found = [name for name, words in (("party", fault.party), ("cure", fault.cure)) if re.search(words, text)]
+    return ", ".join(found) if text else "–"
+
+
+def with_tables(page: str, told: Mapping[str, Mapping[str, str]]) -> str:
+    """The page with what is said, by fault and tool."""
+    head, found, _ = page.partition("the reason stands below.\n")
+    assert found, "expected the line before the table"
+    rows = [["fault", "whose", *TOOLS.values()], ["---"] * (len(TOOLS) + 2)]
+    rows += [[name, one.whose, *(mark(one, told[name][tool]) for tool in TOOLS)] for name, one in FAULTS.items()]
+    sections = [_section(name, fault, told[name]) for name, fault in FAULTS.items()]
+    return "\n".join([head + found, _table(rows), "## In their words", "", *sections]).rstrip("\n") + "\n"
+
+
+def _section(name: str, fault: Fault, told: Mapping[str, str]) -> str:
+    said = [[word, _escaped(told[tool]) or f"– ({fault.silent.get(tool, '')})"] for tool, word in TOOLS.items()]
+    return "\n".join([f"### {name[0].upper()}{name[1:]}", "", _table([["who", "says"], ["---", "---"], *said])])
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _escaped(text: str) -> str:
+    """As Markdown's text: no emphasis, no column."""
+    return re.sub(r"([|*_<\[\]])", r"\\\1", text)
