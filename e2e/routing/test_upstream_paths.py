@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx
@@ -92,12 +93,17 @@ def test_references_stay_in_the_api(gateway: Gateway, upstream: Upstream, name: 
     assert {text: ask(text) for text in BELOW_BASE} == BELOW_BASE
 
 
+def answer_with(reply: Reply, _: Recorded) -> Reply:
+    return reply
+
+
 def test_no_path_becomes_a_host(gateway: Gateway, upstream: Upstream) -> None:
     """What is behind the upstream's path may begin with two slashes."""
     deployed(gateway, upstream, "/store", context="/", hosts=["mapped.example"])
     found = {}
     for text in AT_THE_ROOT_OF_THE_GATEWAY:
-        upstream.reply = lambda _, text=text: Reply(200, [("location", text)])
+        reply = Reply(200, [("location", text)])
+        upstream.reply = partial(answer_with, reply)
         answer = httpx.get(f"{gateway.url}/x", headers={"host": "mapped.example"})
         found[text] = answer.headers["location"]
     assert found == AT_THE_ROOT_OF_THE_GATEWAY
