@@ -234,8 +234,12 @@ class EngineAdmin:
 
     async def set_log_level(self, component: str, level: str) -> None:
         """component: policy-engine, or python-executor for all executors. Raises EngineRefusedError."""
+        await self._order("/log-level", {"component": component, "level": level})
+
+    async def _order(self, path: str, order: Mapping[str, object]) -> None:
+        """Raises EngineRefusedError where the engine does not do it."""
         try:
-            answer = await self._client.post("/log-level", json={"component": component, "level": level})
+            answer = await self._client.post(path, json=order)
         except LocalHttpError as error:
             raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
         if answer.status_code != 200:
@@ -257,12 +261,7 @@ class EngineAdmin:
         execution there. Raises EngineRefusedError.
         """
         hold = {"address": address, "pid": pid, "policy": policy, "at": at}
-        try:
-            answer = await self._client.post("/executors/hold", json=hold)
-        except LocalHttpError as error:
-            raise EngineRefusedError(f"the policy engine gave no answer ({error!r})") from error
-        if answer.status_code != 200:
-            raise EngineRefusedError(_reason(answer))
+        await self._order("/executors/hold", hold)
 
     async def deploy(
         self,
