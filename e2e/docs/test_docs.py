@@ -80,7 +80,7 @@ def python_with(word: str) -> str:
 def of_policies() -> str:
     """The page about policies, and those behind it."""
     behind = ("contract", "life", "streams", "tests")
-    return "\n".join(page(f"docs/how-to/{name}.md") for name in ("policies", *(f"policy-{each}" for each in behind)))
+    return "\n".join(page(f"docs/how-to/{name}.md") for name in ("policies", *(f"policy-{topic}" for topic in behind)))
 
 
 @pytest.fixture(scope="module")

@@ -306,7 +306,7 @@ def test_a_plan_is_looked_up_in_postgresql_and_its_absence_is_a_503(
 
 
 def test_a_plan_is_looked_up_in_a_file_of_sqlites(tmp_path: Path, upstream: Upstream) -> None:
-    """The sample, made for this test's folder, as whoever copies it makes it for theirs."""
+    """The sample, made for this test's folder, as an author who copies it makes it for another folder."""
     folder, copied = tmp_path / "plans", tmp_path / "policies" / "sqlite_lookup"
     folder.mkdir()
     shutil.copytree(ROOT / "sample-policies" / "sqlite-lookup", copied)

@@ -59,8 +59,8 @@ def is_held_once(environment: LoadedEnvironment) -> list[str]:
     """One process is lost, and the log says at which line of which policy."""
     gateway = environment.gateway
     lost = [*gateway.logged(message="executor is replaced"), *gateway.logged(message="executor is killed")]
-    named = all(one.get("policy") == FAULTY[0] and "/policy.py:" in str(one.get("at")) for one in lost)
-    if len({one["process"] for one in lost}) != 1 or not named:  # killed, where its successor takes long
+    named = all(record.get("policy") == FAULTY[0] and "/policy.py:" in str(record.get("at")) for record in lost)
+    if len({record["process"] for record in lost}) != 1 or not named:  # killed, where its successor takes long
         return [f"expected one executor to be lost, to {FAULTY[0]} at a line of its policy.py, got {lost}"]
     return []
 

@@ -38,7 +38,7 @@ def test_the_management_api_is_no_upstream(gateway: Gateway) -> None:
 
 
 def test_the_admin_listener_is_no_upstream(gateway: Gateway) -> None:
-    """It answers without a password whoever reaches it, and a client of such an API would."""
+    """It answers every client that reaches it without a password, and clients of such an API would reach it."""
     port = address(gateway).rpartition(":")[2]
     for host in ("127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]"):  # noqa: S104
         errors = refused(gateway, api("bad", f"http://{host}:{port}"))

@@ -49,7 +49,7 @@ def body(gateway: Gateway, name: str) -> str:
 
 
 def groups(gateway: Gateway) -> dict[str, int]:
-    return {each["group"]: each["pid"] for each in gateway.executors()}
+    return {executor["group"]: executor["pid"] for executor in gateway.executors()}
 
 
 @pytest.mark.timeout(300)

@@ -107,7 +107,7 @@ def test_a_streams_wait_for_chunks_is_no_wait_for_its_turn(gateway: Gateway) -> 
         with recording(gateway, path=f"/{name}/"):
             assert httpx.get(f"{gateway.url}/{name}/x?pieces=3&gap=0.3").status_code == 200
             (exchange,) = recorded(gateway, path=f"/{name}/")
-    (stream,) = [one for one in exchange["executions"] if one["phase"] == "response_stream"]
+    (stream,) = [execution for execution in exchange["executions"] if execution["phase"] == "response_stream"]
     assert stream["chunksMs"] >= 550, "expected the wait for two chunks"
     assert stream["durationMs"] - stream["workMs"] - stream["chunksMs"] < stream["chunksMs"]
     assert exchange["upstreamResponse"]["endMs"] - exchange["upstreamResponse"]["atMs"] >= 550

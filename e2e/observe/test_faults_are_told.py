@@ -117,9 +117,9 @@ class Node:
         exchanges = dict(zip(self.ids, said["exchanges"], strict=True))
         for name in faults:
             words = [
-                f"{one['title']}: {one['meaning']} {one['cure']}"
-                for one in said["troubles"]
-                if names_any(FAULTS[name], one["title"])
+                f"{trouble['title']}: {trouble['meaning']} {trouble['cure']}"
+                for trouble in said["troubles"]
+                if names_any(FAULTS[name], trouble["title"])
             ]
             if exchange := exchanges.get(name):
                 parts = {"Fault": exchange["fault"], "Cure": exchange["cure"], "Raised at": exchange["place"]}
@@ -134,7 +134,10 @@ class Node:
         def missing() -> set[str]:
             firing = self.prometheus.firing()
             for name in faults:
-                about = {*FAULTS[name].names, *(one for api in FAULTS[name].names for one in clusters.get(api, []))}
+                about = {
+                    *FAULTS[name].names,
+                    *(cluster for api in FAULTS[name].names for cluster in clusters.get(api, [])),
+                }
                 for alert in firing:
                     if is_of(FAULTS[name], about, alert["labels"]) and not self.told[name]["alert"]:
                         self.told[name]["alert"] = words_of(alert)
@@ -164,10 +167,10 @@ def status_of(fault: Fault, found: Json) -> tuple[list[str], list[str]]:
     wanted = [said for said in found["shortcomings"] if names_any(fault, said)]
     if fault.shortcoming:
         wanted += [said for said in found["shortcomings"] if re.search(fault.shortcoming, said) and said not in wanted]
-    apis = [one for one in found["apis"] if one["name"] in fault.names and (one["reason"] or one.get("note"))]
-    notes = [f"{one['name']}: {one['reason'] or one['note']}" for one in apis]
-    held = [one for one in found["quarantined"] if one["api"] in fault.names]
-    return wanted, notes + [f"{one['policy']} of {one['api']}, held at {one['heldAt']}" for one in held]
+    apis = [api for api in found["apis"] if api["name"] in fault.names and (api["reason"] or api.get("note"))]
+    notes = [f"{api['name']}: {api['reason'] or api['note']}" for api in apis]
+    held = [policy for policy in found["quarantined"] if policy["api"] in fault.names]
+    return wanted, notes + [f"{policy['policy']} of {policy['api']}, held at {policy['heldAt']}" for policy in held]
 
 
 def names_any(fault: Fault, text: str) -> bool:

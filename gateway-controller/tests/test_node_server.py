@@ -218,7 +218,9 @@ async def test_an_api_that_names_a_nodes_admin_listener_is_not_handed_out(
     await controller.create(orders)
     await checked.write_raw(_at("127.0.0.1:9901"))
     update = await checked.update()
-    assert [(one.api, bool(one.unserved), len(one.clusters)) for one in update.bundles] == [("orders-v1", True, 0)]
+    assert [(bundle.api, bool(bundle.unserved), len(bundle.clusters)) for bundle in update.bundles] == [
+        ("orders-v1", True, 0)
+    ]
     status = controller.deployment.status("orders-v1")
     assert status.state == "rejected"
     assert "got localhost:9901, a private port of the gateway itself" in status.reason

@@ -31,20 +31,20 @@ class Lookup:
 
     def _open(self) -> None:
         self._inode = self._path.stat().st_ino
-        self._looked = clock.monotonic()
+        self._looked_at = clock.monotonic()
         self._connection = sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, check_same_thread=False)
         self._connection.execute("SELECT tenant, plan FROM plans LIMIT 1")  # an instance without the table is not ready
 
     def plan(self, tenant: str) -> str | None:
         """None where there is no such tenant."""
-        if clock.monotonic() - self._looked > LOOK_SECONDS:
+        if clock.monotonic() - self._looked_at > LOOK_SECONDS:
             self._look()
         found = self._connection.execute(PLAN, (tenant,)).fetchone()
         return None if found is None else str(found[0])
 
     def _look(self) -> None:
         """Takes the file that is in the place of the one before, which is closed with the last request in it."""
-        self._looked = clock.monotonic()
+        self._looked_at = clock.monotonic()
         with contextlib.suppress(OSError, sqlite3.Error):  # while it is being replaced, the one before answers
             if self._path.stat().st_ino != self._inode:
                 self._open()

@@ -104,11 +104,11 @@ class Operations:
         rest = path.removeprefix(base)
         if not path.startswith(base) or not rest.startswith("/"):
             return None
-        fitting = [each for each in self._ordered if each.path.fullmatch(_without_slash(rest))]
+        fitting = [operation for operation in self._ordered if operation.path.fullmatch(_without_slash(rest))]
         for wanted in dict.fromkeys((method, _described(method))):
-            of_method = [each for each in fitting if each.method == wanted]
+            of_method = [operation for operation in fitting if operation.method == wanted]
             # A gateway with strictPaths takes the slash at the end of paths away; without, two paths differ by it.
-            same_end = [each for each in of_method if each.template.endswith("/") == rest.endswith("/")]
+            same_end = [operation for operation in of_method if operation.template.endswith("/") == rest.endswith("/")]
             for operation in same_end or of_method:
                 return operation, operation.values(rest) or {}
         return None

@@ -39,8 +39,8 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     found |= {"metrics": f"http://{engine.listener}/metrics" if engine.listener else ""}
     found |= {"inspector": inspector_page.address(found["controller"]) if found["controller"] else ""}
     if served := envoy_listeners.served(run_dir / upstreams.ENVOY_SOCKET, time.time()):
-        now = datetime.now(UTC)
-        certificates = [_with_warning(one, engine.node.certificates, now) for one in served.certificates]
+        now, known = datetime.now(UTC), engine.node.certificates
+        certificates = [_with_warning(certificate, known, now) for certificate in served.certificates]
         found |= {"listeners": served.listeners, "certificates": certificates}
     return found | {"health": health(found).word, "shortcomings": shortcomings(found)}
 

@@ -74,21 +74,28 @@ def with_upstream(exchange: Exchange) -> list[Execution]:
 
 def _columns(executions: Sequence[Execution]) -> list[Column]:
     waited = [
-        one.duration_ms - one.work_ms - (one.chunks_ms or 0.0) if one.work_ms is not None else None
-        for one in executions
+        execution.duration_ms - execution.work_ms - (execution.chunks_ms or 0.0)
+        if execution.work_ms is not None
+        else None
+        for execution in executions
     ]
     columns = [
-        Column("", tuple(str(one.index) if one.index >= 0 else "" for one in executions), right=True, dispensable=2),
-        Column("POLICY", tuple(safe(one.policy) for one in executions)),
-        Column("PHASE", tuple(safe(one.phase.replace("_", " ")) for one in executions), dispensable=1),
-        Column("BEGAN", tuple(figure(one.started_ms) for one in executions), right=True, dispensable=5),
-        Column("TOOK ms", tuple(figure(one.duration_ms) for one in executions), right=True),
-        Column("WORK", tuple(_known(one.work_ms) for one in executions), right=True, dispensable=3),
-        Column("WAITED", tuple(_known(one) for one in waited), right=True, dispensable=4),
-        Column("CHUNKS", tuple(_known(one.chunks_ms) for one in executions), right=True, dispensable=4),
-        Column("OUTCOME", tuple(_outcome(one) for one in executions)),
+        Column(
+            "",
+            tuple(str(execution.index) if execution.index >= 0 else "" for execution in executions),
+            right=True,
+            dispensable=2,
+        ),
+        Column("POLICY", tuple(safe(execution.policy) for execution in executions)),
+        Column("PHASE", tuple(safe(execution.phase.replace("_", " ")) for execution in executions), dispensable=1),
+        Column("BEGAN", tuple(figure(execution.started_ms) for execution in executions), right=True, dispensable=5),
+        Column("TOOK ms", tuple(figure(execution.duration_ms) for execution in executions), right=True),
+        Column("WORK", tuple(_known(execution.work_ms) for execution in executions), right=True, dispensable=3),
+        Column("WAITED", tuple(_known(milliseconds) for milliseconds in waited), right=True, dispensable=4),
+        Column("CHUNKS", tuple(_known(execution.chunks_ms) for execution in executions), right=True, dispensable=4),
+        Column("OUTCOME", tuple(_outcome(execution) for execution in executions)),
     ]
-    return [one for one in columns if any(one.cells)]
+    return [column for column in columns if any(column.cells)]
 
 
 def _fitting(columns: list[Column], width: int) -> list[Column]:
