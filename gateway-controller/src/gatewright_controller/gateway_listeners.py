@@ -95,8 +95,8 @@ def _served(gateways: Gateways, deployment: Deployment) -> Sequence[Listener]:
 
 def _chosen(listeners: Sequence[Listener], name: str) -> Listener:
     if not name:
-        plain = [one for one in listeners if not (one.redirect or one.proxy_protocol)]
-        return next((one for one in plain if not one.internal), (plain or listeners)[0])
+        plain = [listener for listener in listeners if not (listener.redirect or listener.proxy_protocol)]
+        return next((listener for listener in plain if not listener.internal), (plain or listeners)[0])
     for one in listeners:
         if one.name == name:
             return one

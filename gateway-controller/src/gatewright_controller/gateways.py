@@ -88,8 +88,7 @@ class Gateways:
         if self._current is None:
             return None
         spec = gateway_from_document(self._current.document).spec
-        serving = [one.name for one in spec.listeners if not one.redirect]
-        return GatewayNames(spec.certificates or {}, spec.authorities or {}, serving)
+        return GatewayNames(spec.certificates or {}, spec.authorities or {}, _serving_listeners(spec))
 
     @property
     def current(self) -> CurrentGateway:
@@ -229,10 +228,15 @@ def _listeners(document: JsonObject | None) -> dict[str, list[bytes]]:
     return {one.name: translate_listener(one, spec) for one in spec.listeners}
 
 
+def _serving_listeners(spec: GatewaySpec) -> list[str]:
+    """Names of the listeners that serve APIs; the others redirect."""
+    return [listener.name for listener in spec.listeners if not listener.redirect]
+
+
 def _unnamed(gateway: Gateway, apis: Iterable[StoredApi]) -> Iterator[Mistake]:
     """What APIs name, and the Gateway does not any more."""
     spec = gateway.spec
-    serving = [one.name for one in spec.listeners if not one.redirect]
+    serving = _serving_listeners(spec)
     for stored in apis:
         for listener in stored.api.spec.listeners:
             if listener not in serving:
