@@ -2,6 +2,7 @@ package chain_test
 
 import (
 	"reflect"
+	"sync"
 	"testing"
 
 	"gatewright.dev/sdk/policy/v1alpha"
@@ -9,16 +10,22 @@ import (
 
 // TestAShadowSeesWhatAnAppliedPolicySees: each field of the request, in both phases.
 func TestAShadowSeesWhatAnAppliedPolicySees(t *testing.T) {
+	var lock sync.Mutex // a shadow runs beside the exchange
 	seen := map[string]*v1alpha.RequestContext{}
+	note := func(phase string, r *v1alpha.RequestContext) {
+		lock.Lock()
+		defer lock.Unlock()
+		seen[phase] = r
+	}
 	looks := func(name string) does {
 		return does{
 			name: name,
 			request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-				seen[name+" request"] = r
+				note(name+" request", r)
 				return nil, nil
 			},
 			response: func(r *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
-				seen[name+" response"] = r.Request
+				note(name+" response", r.Request)
 				return nil, nil
 			},
 		}
