@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ type remote struct {
 	doubts   chan struct{}                 // holds a token when a call has failed
 	stop     context.CancelFunc
 	stopped  chan struct{}
+	closing  sync.WaitGroup // of clients that another one has replaced
 
 	fixedTime func() string // of tests: microseconds for throttle, in place of the server's
 }
@@ -95,23 +97,32 @@ func (r *remote) end() {
 	if client := r.client.Load(); client != nil {
 		(*client).Close()
 	}
+	r.closing.Wait()
 }
 
-// probe connects where there is no connection yet, and asks for a sign of life. A server that is only a replica, or still
-// loads its data, has none: it would refuse what is written.
+// probe asks for a sign of life. A server that is only a replica, or still loads its data, has none: it would refuse what
+// is written. While the server is away a probe connects anew: a client has several connections, and after a restart of the
+// server the next call of each would fail.
 func (r *remote) probe(ctx context.Context) error {
 	client := r.client.Load()
-	if client == nil {
-		made, err := r.connect()
+	if client == nil || r.away.Load() != nil {
+		connected, err := r.connect()
 		if err != nil {
 			return err
 		}
-		client = &made
-		r.client.Store(client)
+		client = &connected
+		r.replace(client)
 	}
 	ctx, cancel := context.WithTimeout(ctx, max(probeTimeout, r.timeout))
 	defer cancel()
 	return ping.Exec(ctx, *client, []string{r.settings.GetPrefix() + "ping"}, nil).Error()
+}
+
+// replace has calls made by the client, and closes the one before. That takes a second where its server is silent.
+func (r *remote) replace(client *valkey.Client) {
+	if before := r.client.Swap(client); before != nil {
+		r.closing.Go((*before).Close)
+	}
 }
 
 // note has calls made, or failed at once, and logs the change.
@@ -160,15 +171,16 @@ func (r *remote) call(ctx context.Context, f func(context.Context, valkey.Client
 	}
 	within, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	err := f(within, *r.client.Load())
+	client := r.client.Load()
+	err := f(within, *client)
 	if err == nil {
 		return nil
 	}
-	return r.failure(ctx, within, err)
+	return r.failure(ctx, within, client, err)
 }
 
 // failure says what has become of a call, and has the server asked for a sign of life where that may be its fault.
-func (r *remote) failure(ctx, within context.Context, err error) error {
+func (r *remote) failure(ctx, within context.Context, client *valkey.Client, err error) error {
 	if refused, ok := valkey.IsValkeyErr(err); ok {
 		return r.refusal(refused)
 	}
@@ -176,6 +188,7 @@ func (r *remote) failure(ctx, within context.Context, err error) error {
 	case ctx.Err() != nil: // who has asked waits no longer
 	case within.Err() != nil:
 		r.doubt()
+	case client != r.client.Load(): // it has been replaced meanwhile: the call says nothing of the present one
 	default:
 		why := err.Error()
 		r.away.CompareAndSwap(nil, &why)

@@ -144,11 +144,14 @@ func unavailable(err error) bool {
 	return ok && failure.Class == v1alpha.ClassUnavailable
 }
 
+// overAllConnections is how many calls go over each connection of a client at least once, but for one run in 10^7.
+const overAllConnections = 64
+
 func TestWhileItIsAwayCallsFailAtOnce(t *testing.T) {
 	server := startServer(t)
 	s := remoteStore(t, server.settings())
 	one := s.Of("p", "a")
-	fill(t, one, "k", 1)
+	fill(t, one, "k", overAllConnections)
 	server.kill()
 	await.Until(t, "it is known to be away", func() bool { return s.Standing() != nil })
 	for range 1000 { // if each waited for its timeout, this would be hours
@@ -158,7 +161,7 @@ func TestWhileItIsAwayCallsFailAtOnce(t *testing.T) {
 	}
 	server.start(t)
 	await.Until(t, "it is back", func() bool { return s.Standing() == nil })
-	fill(t, one, "k", 1)
+	fill(t, one, "k", overAllConnections)
 }
 
 func TestAServerThatHangsIsAway(t *testing.T) {
