@@ -1,15 +1,18 @@
 package pythonbridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 	"gatewright.dev/policy-engine/internal/backoff"
+	"gatewright.dev/sdk/policy/v1alpha"
 )
 
 // Roster is which executor processes are to serve, of all groups: addresses, "unix:/path", by group. A process that
@@ -213,16 +216,47 @@ func (g *group) joined(m *StreamManager) (bool, error) {
 	if !m.connected.Load() {
 		return false, nil
 	}
-	errs := []error{g.importFailures(m)}
-	for failed, failure := range at.failed {
-		if g.readyElsewhere(failed, m) {
-			errs = append(errs, fmt.Errorf("%s: %w", failed, failure))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(g.importFailures(m), g.configureFailures(m, at.failed)); err != nil {
 		return false, err
 	}
 	return at.pending() == 0, nil
+}
+
+// configureFailures are the instances that work in a process that serves now, and have failed in this one. Instances of a
+// policy that have failed alike are one error, however many APIs have the policy.
+func (g *group) configureFailures(m *StreamManager, failed map[*instance]*v1alpha.Failure) error {
+	type kind struct{ policy, reason string }
+	apis, failures := map[kind][]string{}, map[kind]*v1alpha.Failure{}
+	for i, failure := range failed {
+		if g.readyElsewhere(i, m) {
+			of := kind{i.policy(), failure.Error()}
+			apis[of], failures[of] = append(apis[of], i.configure.GetApiName()), failure
+		}
+	}
+	kinds := slices.SortedFunc(maps.Keys(apis), func(a, b kind) int {
+		return cmp.Or(cmp.Compare(a.policy, b.policy), cmp.Compare(a.reason, b.reason))
+	})
+	errs := make([]error, 0, len(kinds))
+	for _, of := range kinds {
+		errs = append(errs, fmt.Errorf("%s of %s: %w", of.policy, apisInWords(apis[of]), failures[of]))
+	}
+	return errors.Join(errs...)
+}
+
+// maxNamedAPIs is how many APIs an error names.
+const maxNamedAPIs = 5
+
+func apisInWords(names []string) string {
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 1 {
+		return "API " + names[0]
+	}
+	more := ""
+	if len(names) > maxNamedAPIs {
+		names, more = names[:maxNamedAPIs], fmt.Sprintf(" and %d more", len(names)-maxNamedAPIs)
+	}
+	return "the APIs " + strings.Join(names, ", ") + more
 }
 
 // importFailures are the policies that this process cannot use, unless no process that serves now can.

@@ -2,6 +2,7 @@ package pythonbridge
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -261,6 +262,33 @@ func TestWhatFailsAnywayHoldsNoReplacementUp(t *testing.T) {
 	failAt(w.instances[0], w.members[1])
 	if done, err := w.group.joined(joiner); !done || err != nil {
 		t.Fatalf("expected what works nowhere to hold nothing up, got %v, %v", done, err)
+	}
+}
+
+func TestAPolicyThatFailsAlikeAtManyAPIsIsToldOnce(t *testing.T) {
+	w := newMachine()
+	for n := range 7 {
+		configure := &executorv1.ConfigureInstance{PolicyName: "greet", PolicyVersion: "v1.0.0", ApiName: fmt.Sprint("api-", n)}
+		i := newInstance(configure)
+		w.group.addInstance(i)
+		w.instances = append(w.instances, i)
+	}
+	joiner := w.enlist(w.generations.current.Load(), roleJoining)
+	w.makeAllReady(nil)
+	joiner.mu.Lock()
+	for n, i := range w.instances[len(w.instances)-7:] {
+		why := "no such host"
+		if n == 6 {
+			why = "no such file"
+		}
+		joiner.failInstance(i.placementIn(joiner), v1alpha.Failf(v1alpha.ClassException, "prepare: %s", why))
+	}
+	joiner.unlock()
+	_, err := w.group.joined(joiner)
+	want := "greet:v1.0.0 of API api-6: exception: prepare: no such file\n" +
+		"greet:v1.0.0 of the APIs api-0, api-1, api-2, api-3, api-4 and 1 more: exception: prepare: no such host"
+	if err == nil || err.Error() != want {
+		t.Errorf("expected %s, got %v", want, err)
 	}
 }
 
