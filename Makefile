@@ -15,7 +15,7 @@ GO_MODULES := $(shell sed -n 's,^	\./,,p' go.work)
 # mypy runs once for each of these: the tests of all three have a conftest.py that Python's names do not tell apart.
 TYPED := "sdk/python documents gateway-builder cli tools bench e2e" gateway-runtime/python-executor gateway-controller
 POLICIES := $(filter-out %/misbehave/policy.py,$(wildcard policies/*/*.py conformance/*/*.py sample-policies/*/*.py e2e/kit/policies/*/*.py))
-.PHONY: help setup run build test check check-python check-others format docs changelog generate lock e2e faults fuzz planted-faults soak bench image-test openapi-test h2spec-test wheels wheel-test clean
+.PHONY: help setup run build test check check-python check-others format docs changelog version release generate lock e2e faults fuzz planted-faults soak bench image-test openapi-test h2spec-test wheels wheel-test clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -74,6 +74,12 @@ docs: setup ## build the documentation's site, with search, into build/docs/site
 changelog: setup ## fold changes/ into CHANGELOG.md (VERSION=0.2.0)
 	python tools/fragments.py
 	towncrier build --yes --version $(or $(VERSION),$(error expected VERSION=, the version that is released, got none: make changelog VERSION=0.2.0))
+
+version: setup ## write another version to every place that has it (VERSION=0.2.0)
+	python tools/product_version.py $(or $(VERSION),$(error expected VERSION=, the version to come, got none: make version VERSION=0.2.0))
+
+release: setup ## make what a release publishes, in dist/VERSION/, and say what that would be; nothing is published
+	python tools/release.py
 
 faults: setup ## break a gateway under load in every way, and account for every request (ARGS="kill": rows with this word)
 	python -m e2e.faults $(ARGS)

@@ -61,13 +61,22 @@ def main(folder: Path) -> None:
         staging, built = Path(temporary) / "gatewright", Path(temporary) / "wheels"
         stage(staging)
         for source in (staging, ROOT / SDK):
-            pinned = ("--build-constraints", str(ROOT / "requirements" / "dev.txt"), "--require-hashes")
-            run("uv", "build", "--quiet", "--wheel", *pinned, "--out-dir", str(built), str(source))
+            build("--wheel", source, built)
         (pure,) = built.glob("gatewright-*.whl")
         (sdk,) = built.glob("gatewright_sdk-*.whl")
         for_this_platform(pure, folder / pure.name.replace("py3-none-any", PLATFORM))
         shutil.copy(sdk, folder)
     print(*sorted(folder.glob("gatewright*.whl")), sep="\n")
+
+
+def build_sdist(folder: Path) -> None:
+    """The SDK's. The wheel gatewright has a compiled engine: its sources are those of the repository."""
+    build("--sdist", ROOT / SDK, folder)
+
+
+def build(kind: str, source: Path, folder: Path) -> None:
+    pinned = ("--build-constraints", str(ROOT / "requirements" / "dev.txt"), "--require-hashes")
+    run("uv", "build", "--quiet", kind, *pinned, "--out-dir", str(folder), str(source))
 
 
 def stage(folder: Path) -> None:

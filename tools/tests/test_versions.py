@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import shutil
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,22 +11,47 @@ import gatewright
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTIONS = sorted(
-    path
-    for path in (*ROOT.glob("*/pyproject.toml"), *ROOT.glob("*/python*/pyproject.toml"))
-    if tomllib.loads(path.read_text()).get("project", {}).get("name", "").startswith("gatewright-")
-)
+sys.path.insert(0, str(ROOT / "tools"))
+from product_version import DISTRIBUTIONS, PLACES, differing_places, read_version, write_version  # noqa: E402
 
 
-@pytest.mark.parametrize("path", DISTRIBUTIONS, ids=lambda path: path.parent.name)
-def test_every_distribution_has_it(path: Path) -> None:
-    assert tomllib.loads(path.read_text())["project"]["version"] == gatewright.__version__
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The files that have the version, in a folder of their own."""
+    for place in PLACES:
+        (tmp_path / place.file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / place.file, tmp_path / place.file)
+    return tmp_path
 
 
-def test_the_engine_has_it() -> None:
-    engine = ROOT / "gateway-runtime" / "policy-engine" / "engine" / "engine.go"
-    assert re.findall(r'^const Version = "(.+)"$', engine.read_text(), re.MULTILINE) == [gatewright.__version__]
+def test_every_place_has_the_same() -> None:
+    assert read_version() == gatewright.__version__
+    assert list(differing_places()) == []
 
 
-def test_there_are_six_distributions() -> None:
-    assert len(DISTRIBUTIONS) == 6
+def test_every_distribution_is_a_place() -> None:
+    found = {
+        path.parent.relative_to(ROOT).as_posix()
+        for path in (*ROOT.glob("*/pyproject.toml"), *ROOT.glob("*/python*/pyproject.toml"))
+        if tomllib.loads(path.read_text()).get("project", {}).get("name", "").startswith("gatewright-")
+    }
+    assert found == set(DISTRIBUTIONS)
+
+
+def test_another_one_is_written_to_every_place(copied: Path) -> None:
+    write_version("1.20.3", copied)
+    assert [place.read(copied) for place in PLACES] == ["1.20.3"] * len(PLACES)
+    assert all((copied / place.file).read_text().count("1.20.3") == 1 for place in PLACES)
+
+
+def test_a_place_that_is_not_there_has_nothing_written(copied: Path) -> None:
+    engine = copied / "gateway-runtime/policy-engine/engine/engine.go"
+    engine.write_text(engine.read_text().replace("const Version", "const Release"))
+    with pytest.raises(SystemExit, match=r'engine\.go: expected one line const Version = "VERSION", got 0'):
+        write_version("1.20.3", copied)
+    assert read_version(copied) == gatewright.__version__
+
+
+def test_a_place_with_another_one_is_named(copied: Path) -> None:
+    PLACES[2].write(copied, "9.9.9")
+    assert list(differing_places(copied)) == [f"{PLACES[2].file}: 9.9.9"]
