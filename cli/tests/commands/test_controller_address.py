@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from cli.tests.conftest import Bench
 
 
-def test_a_command_that_asks_a_controller_imports_none() -> None:
+def test_a_command_that_asks_a_controller_or_a_run_imports_neither() -> None:
     """Envoy's types alone take more than all else that such a command does."""
-    modules = "commands.apply_apis, commands.controller_address, commands.exchange_watch, commands.status_sources"
+    modules = "commands.apply_apis, commands.controller_address, commands.exchange_watch, run.control"
     program = (
         f"import sys\nfrom gatewright_cli import main\n"
         f"for name in '{modules}'.split(', '): __import__(f'gatewright_cli.{{name}}')\n"
-        "print(*sorted({'envoy', 'google', 'grpc', 'starlette', 'uvicorn'} & sys.modules.keys()))"
+        "run = {f'gatewright_cli.{name}' for name in ('run.reloading', 'run.log_levels', 'node.processes')}\n"
+        "print(*sorted(({'envoy', 'google', 'grpc', 'starlette', 'uvicorn'} | run) & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
