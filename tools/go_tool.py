@@ -33,6 +33,10 @@ MODULES = {
     "protoc-gen-go-grpc": "tools/go",
 }
 WITHOUT_DISCOVERY = "remove_all_sd"  # of Prometheus' targets in clouds, which is most of what there is to compile
+BUILD = ("go", "build", "-buildvcs=false", "-tags", WITHOUT_DISCOVERY)
+OURS = {"GOWORK": "off", "CGO_ENABLED": "0"}
+GO_SETTINGS = ("GOVERSION", "GOFLAGS", "GOEXPERIMENT", "GOOS", "GOARCH", "GOAMD64", "GOARM64")
+"""What `go env` says of the compiler, and of what it is told by the machine."""
 
 
 def binary(name: str) -> Path:
@@ -49,19 +53,24 @@ def binary(name: str) -> Path:
 
 
 def digest_of(module: Path) -> str:
-    """Of what its tools are built of."""
+    """Of what its tools are built of: their sources and versions, the command, the compiler and its settings."""
     digest = hashlib.sha256()
     for file in sorted([*module.glob("*.go"), module / "go.mod", module / "go.sum"]):
         digest.update(f"{file.name}\0".encode() + file.read_bytes())
+    digest.update("\0".join([*BUILD, go_settings(module)]).encode())
     return digest.hexdigest()[:12]
+
+
+def go_settings(module: Path) -> str:
+    command = ["go", "env", *GO_SETTINGS]
+    return subprocess.run(command, cwd=module, env=os.environ | OURS, check=True, capture_output=True, text=True).stdout
 
 
 def build(module: Path, home: Path) -> None:
     """Into a folder aside first: who is interrupted leaves no half of a program."""
-    environment = os.environ | {"GOWORK": "off", "CGO_ENABLED": "0"}
     with tempfile.TemporaryDirectory(dir=home) as aside:
-        command = ["go", "build", "-buildvcs=false", "-tags", WITHOUT_DISCOVERY, "-o", f"{aside}/", "tool"]
-        done = subprocess.run(command, cwd=module, env=environment, check=False, capture_output=True, text=True)
+        command = [*BUILD, "-o", f"{aside}/", "tool"]
+        done = subprocess.run(command, cwd=module, env=os.environ | OURS, check=False, capture_output=True, text=True)
         if done.returncode != 0:
             raise SystemExit(f"{module.name}: failed in {module}: {' '.join(command)}\n{done.stderr}")
         for program in Path(aside).iterdir():

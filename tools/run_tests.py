@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from suite import commands, components, record, report, second_try
+from suite import bytecode, commands, components, record, report, second_try
 from suite.commands import RESULTS, Finished
 from suite.components import ROOT, Component
 
@@ -107,19 +107,23 @@ def _run(selected: list[Component], seed: int, arguments: argparse.Namespace) ->
     finished = []
     with ThreadPoolExecutor() as threads:
         prepared = threads.submit(_prepare, through_envoy)
+        whole = [] if arguments.part else [*units, *_paths_of(through_envoy)]
+        compiled = threads.submit(bytecode.compile_once, whole, arguments.workers)
         running = []
         if modules:
             packages = [f"./{module}/..." for module in modules]
             running.append(threads.submit(commands.run_go, "go", packages, seed if arguments.all else None))
+        running += [threads.submit(commands.run_node, component) for component in selected if component.kind == "node"]
+        compiled.result()
         if units:
             running.append(threads.submit(commands.run_pytest, "units", units, seed, *pool))
-        running += [threads.submit(commands.run_node, component) for component in selected if component.kind == "node"]
         finished += [future.result() for future in running]
         prepared.result()
     if through_envoy:
         options = (*pool, "-m", f"not {ON_ITS_OWN}")
         finished.append(commands.run_pytest("e2e", _paths_of(through_envoy), seed, *options))
-        finished.append(commands.run_pytest(ON_ITS_OWN, _paths_of(through_envoy), seed, "-m", ON_ITS_OWN))
+        if files := [*components.find_word(ON_ITS_OWN, _paths_of(through_envoy))]:
+            finished.append(commands.run_pytest(ON_ITS_OWN, files, seed, "-m", ON_ITS_OWN))
     return finished
 
 

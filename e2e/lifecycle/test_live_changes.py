@@ -27,6 +27,8 @@ from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(180)
 REQUESTS = 2000
+PAUSE_SECONDS = 0.02
+"""Of each of three clients. They ask for as long as a test takes, which leaves it less CPU the shorter this is."""
 BROKEN = "certificate files cannot be used; what they held before goes on being served"
 
 
@@ -145,7 +147,7 @@ def by_link(site: Site, chain: bytes, key: bytes) -> None:
 def test_certificates_change_without_a_failed_request(site: Site, upstream: Upstream) -> None:
     """Requests without a pause while the files are replaced in each way, with pairs in between that cannot be used."""
     site.gateway.deploy(api("rotated", upstream.url))
-    with tls_load(f"{site.url}/rotated/x", site.trust, REQUESTS, pause=0.005) as load:
+    with tls_load(f"{site.url}/rotated/x", site.trust, REQUESTS, pause=PAUSE_SECONDS) as load:
         for replace in (by_name, in_place, by_link) * 3:
             chain, key = site.signed()
             replace(site, chain, key)
@@ -169,7 +171,7 @@ def test_limits_of_a_listener_change_without_a_failed_request(site: Site, upstre
     """Of the one under load; others come and go beside it. What has changed holds for new connections at once."""
     site.gateway.deploy(api("limited", upstream.url, [attach("mark", {"name": "m"})]))
     other = {**site.https, "name": "other", "port": free_port()}
-    with tls_load(f"{site.url}/limited/x", site.trust, 1_000, pause=0.005) as load:
+    with tls_load(f"{site.url}/limited/x", site.trust, 1_000, pause=PAUSE_SECONDS) as load:
         for number in (20, 30):
             site.reload(limits={"headerCount": number})
             for lines, status in ((number - 15, 200), (number + 5, 431)):

@@ -9,9 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import anthropic
 import httpx
-import openai
 import pytest
 
 from e2e.kit import model_events
@@ -34,6 +32,8 @@ Tokens = Iterator[tuple[str, object]]
 
 def openai_tokens(gateway: Gateway) -> Tokens:
     """What the client is given, event by event, and the stream that it comes from."""
+    import openai  # here, for it takes seconds, in each process that collects this file
+
     client = openai.OpenAI(base_url=f"{gateway.url}/model/v1", api_key="k", max_retries=0, timeout=SECONDS)
     messages: Any = [{"role": "user", "content": "Whom can I ask?"}]
     stream = client.chat.completions.create(model="fake", messages=messages, stream=True)
@@ -42,6 +42,8 @@ def openai_tokens(gateway: Gateway) -> Tokens:
 
 
 def anthropic_tokens(gateway: Gateway) -> Tokens:
+    import anthropic
+
     client = anthropic.Anthropic(base_url=f"{gateway.url}/model", api_key="k", max_retries=0, timeout=SECONDS)
     messages: Any = [{"role": "user", "content": "Whom can I ask?"}]
     stream = client.messages.create(model="fake", max_tokens=100, messages=messages, stream=True)

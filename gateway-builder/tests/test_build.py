@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gatewright_builder import BuildError, BuildOptions, BuildResult, Event, Note, Step, build
+from gatewright_builder.build import BuildOptions, BuildResult, build
+from gatewright_builder.events import Event, Note, Step
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.tree import read_tree, write_tree
 
 TESTDATA = Path(__file__).parent / "testdata"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_builder import BuildOptions, build
+from gatewright_builder.build import BuildOptions, build
 from gatewright_builder.import_check import ImportCheck
 from gatewright_builder.mistake import BuildError
 from gatewright_builder.policy import Policy

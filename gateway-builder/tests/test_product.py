@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from gatewright.definition import Runtime
-from gatewright_builder import BuildOptions, build
+from gatewright_builder.build import BuildOptions, build
 from gatewright_builder.discovery import discover
 from gatewright_builder.fetching.location import locate
 from gatewright_builder.generation import generate_python_executor

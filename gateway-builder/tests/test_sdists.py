@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gatewright_builder import BuildError, BuildOptions, BuildResult, Note, build
+from gatewright_builder.build import BuildOptions, BuildResult, build
+from gatewright_builder.events import Note
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.tree import write_tree
 
 pytestmark = [pytest.mark.compiles, pytest.mark.timeout(180), pytest.mark.usefixtures("fresh_cache")]

@@ -9,8 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from gatewright_builder import BuildError, BuildOptions, BuildResult, Step, build, stock_engine
+from gatewright_builder import stock_engine
+from gatewright_builder.build import BuildOptions, BuildResult, build
+from gatewright_builder.events import Step
 from gatewright_builder.fetching.go_command import find_go
+from gatewright_builder.mistake import BuildError
 from gatewright_builder.tree import write_tree
 
 TESTDATA = Path(__file__).parent / "testdata"

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_builder import BuildOptions, BuildResult, Note, Step, build
+from gatewright_builder.build import BuildOptions, BuildResult, build
+from gatewright_builder.events import Note, Step
 from gatewright_builder.records import Records, contents_of
 from gatewright_builder.tree import write_tree
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from gatewright_controller.access import Access, is_loopback
+from gatewright_controller.access import Access
+from gatewright_controller.loopback import is_loopback
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse

@@ -3,14 +3,15 @@
     PYTHONPATH=tools pytest -p suite.pytest_costs --costs build/tests/units.jsonl …
 
 The CPU seconds of a test are those of the process that runs it and of the children that ended meanwhile. The files that
-took longest in the recorded run come first: begun last, one of them would run alone at the end.
+took longest in the recorded run come first: begun last, one of them would run alone at the end. Those of a folder in
+TOGETHER come one after the other, where the longest of them would.
 """
 
 from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from io import TextIOWrapper
 
 CPU, READS, SLOW = "cpu seconds", "reads", "slow"
+TOGETHER = ("e2e/inspector",)
+"""Folders with fixtures of the package, which end when a file of another folder comes: a gateway and a browser."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,9 +34,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Within a file the order stays as it is."""
-    seconds = read_file_seconds()
-    unknown = max(seconds.values(), default=0.0)  # a new file may take long
-    items.sort(key=lambda item: -seconds.get(_file_of(item.nodeid), unknown))
+    places = {file: place for place, file in enumerate(order([_file_of(item.nodeid) for item in items]))}
+    items.sort(key=lambda item: places[_file_of(item.nodeid)])
+
+
+def order(files: Collection[str], seconds: Mapping[str, float] | None = None) -> list[str]:
+    """Files as they are to come, each once. seconds: of each in the recorded run, by default."""
+    known = read_file_seconds() if seconds is None else seconds
+    unknown = max(known.values(), default=0.0)  # a new file may take long
+    longest: dict[str, float] = {}
+    for file in files:
+        group = _group_of(file)
+        longest[group] = max(longest.get(group, 0.0), known.get(file, unknown))
+
+    def place(file: str) -> tuple[float, str, float]:
+        group = _group_of(file)
+        return -longest[group], "" if group == file else group, -known.get(file, unknown)
+
+    return sorted(dict.fromkeys(files), key=place)
+
+
+def _group_of(file: str) -> str:
+    return next((folder for folder in TOGETHER if file.startswith(f"{folder}/")), file)
 
 
 class Meter:

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from suite import components  # noqa: E402
+from suite import components, pytest_costs  # noqa: E402
 
 UNITS = """
 [groups]
@@ -184,6 +184,31 @@ def test_tests_of_javascript_run_in_node_and_are_left_out_and_repeated_as_others
     assert "tests: scripts is left out: it passed in this checkout" in project.run().stdout
 
 
+ALONE = """
+from pathlib import Path
+
+import pytest
+
+def test_beside_others():
+    Path("build/last").write_text("beside others")
+
+@pytest.mark.alone
+def test_alone():
+    assert Path("build/last").read_text() == "beside others"
+"""
+
+
+def test_what_wants_the_machine_to_itself_comes_last_and_no_other_file_is_collected_for_it(project: Project) -> None:
+    project.write("e2e/pages/test_alone.py", ALONE)
+    done = project.run("--part", "pages")
+    assert done.stdout.endswith("tests: 3 passed, 0 failed, 0 skipped\n"), done.stdout + done.stderr
+    rows = [line.split()[:2] for line in done.stdout.splitlines()]
+    assert ["e2e", "2"] in rows
+    assert ["alone", "1"] in rows
+    (project.folder / "e2e" / "pages" / "test_alone.py").unlink()
+    assert "\n  alone " not in project.run("--part", "pages").stdout
+
+
 def test_a_run_that_did_not_come_to_its_tests_has_failed(project: Project) -> None:
     project.write("conftest.py", "raise RuntimeError('no')\n")
     done = project.run("--part", "sums")
@@ -216,6 +241,19 @@ def test_an_unknown_component_is_answered_with_those_that_there_are(project: Pro
     done = project.run("--part", "sum")
     assert done.returncode == 2
     assert done.stderr == "test: expected a component of the project, got PART=sum; there are: e2e/pages, sums, words\n"
+
+
+def test_the_longest_files_come_first_and_those_that_share_a_fixture_together() -> None:
+    (folder,) = pytest_costs.TOGETHER
+    seconds = {"a.py": 5.0, f"{folder}/b.py": 4.0, "c.py": 3.0, f"{folder}/d.py": 1.0, "e.py": 0.5}
+    assert pytest_costs.order([*reversed(seconds)], seconds) == [
+        "a.py",
+        f"{folder}/b.py",
+        f"{folder}/d.py",
+        "c.py",
+        "e.py",
+    ]
+    assert pytest_costs.order([*seconds, "new.py"], seconds)[:2] == ["a.py", "new.py"]
 
 
 def test_every_file_of_tests_belongs_to_a_component() -> None:

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from gatewright_builder import BuildResult, BuiltPolicy, Download, Note, Step, Waiting
+from gatewright_builder.build import BuildResult, BuiltPolicy
+from gatewright_builder.events import Download, Note, Step, Waiting
 from gatewright_cli.builds import building
 from gatewright_cli.commands import build_command
 from gatewright_cli.main import main

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,19 @@ from e2e.kit.certificates import Authority, authority
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
+
+
+def test_a_command_that_asks_a_controller_or_a_run_imports_neither() -> None:
+    """Envoy's types alone take more than all else that such a command does."""
+    modules = "commands.apply_apis, commands.controller_address, commands.exchange_watch, run.control"
+    program = (
+        f"import sys\nfrom gatewright_cli import main\n"
+        f"for name in '{modules}'.split(', '): __import__(f'gatewright_cli.{{name}}')\n"
+        "run = {f'gatewright_cli.{name}' for name in ('run.reloading', 'run.log_levels', 'node.processes')}\n"
+        "print(*sorted(({'envoy', 'google', 'grpc', 'starlette', 'uvicorn'} | run) & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 @contextlib.asynccontextmanager

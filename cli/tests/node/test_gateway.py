@@ -4,11 +4,12 @@ import base64
 import json
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from gatewright_cli.node import gateway
-from gatewright_cli.node.gateway import Gateway, GatewayError, Listener
+from gatewright_cli.node.gateway import Gateway, GatewayError, GatewayReader, Listener
 from gatewright_controller._gen import node_pb2
 
 WRITTEN = """
@@ -29,12 +30,24 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "gateway.yaml"
 
 
+def effective(file: Path | None, options: dict[str, object]) -> Gateway:
+    with closing(GatewayReader(file, options)) as reader:
+        return reader.effective()
+
+
+def rendered(file: Path, options: dict[str, object], state_dir: Path) -> str:
+    with closing(GatewayReader(file, options)) as reader:
+        reader.effective()
+        reader.start_rendering(state_dir)
+        return reader.rendered()
+
+
 def test_without_a_file_it_is_one_listener() -> None:
-    assert gateway.effective(None, {}).listeners == (Listener("http"),) == Gateway().listeners
+    assert effective(None, {}).listeners == (Listener("http"),) == Gateway().listeners
 
 
 def test_what_the_file_and_the_options_say(file: Path) -> None:
-    found = gateway.effective(file, {"port": 8081})
+    found = effective(file, {"port": 8081})
     assert [one.url for one in found.listeners] == ["http://[::1]:8081", "https://127.0.0.1:443"]
     assert (found.connections, found.heap, found.addresses) == (7, 268435456, "[::]:8081, 127.0.0.1:443")
     assert found.files("certificates") == {"web": {"certificateFile": "/c.pem", "keyFile": "/k.pem"}}
@@ -45,7 +58,7 @@ def test_mistakes_have_their_places(file: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("GATEWRIGHT_GATEWAY_LIMITS_HEADER_COUNT", "3")
     file.write_text(WRITTEN.replace("port: 443", "port: many"))
     with pytest.raises(GatewayError) as found:
-        gateway.effective(file, {"access_log_sample": 7})
+        effective(file, {"access_log_sample": 7})
     (option,) = [one for one in found.value.mistakes if one.startswith("--access-log-sample: ")]
     (variable,) = [one for one in found.value.mistakes if one.startswith("GATEWRIGHT_GATEWAY_LIMITS_HEADER_COUNT: ")]
     assert f"{file}:7: spec.listeners[1].port: expected a whole number, got 'many'" in found.value.mistakes
@@ -60,17 +73,16 @@ def test_mistakes_have_their_places(file: Path, monkeypatch: pytest.MonkeyPatch)
 def test_what_is_no_document(file: Path, text: str, said: str) -> None:
     file.write_text(text)
     with pytest.raises(GatewayError, match=said):
-        gateway.effective(file, {})
+        effective(file, {})
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(GatewayError, match=r"gateway\.yaml: expected a file, got no such file or directory"):
-        gateway.effective(tmp_path / "gateway.yaml", {})
+        effective(tmp_path / "gateway.yaml", {})
 
 
 def test_what_is_rendered_is_what_an_engine_reads(file: Path, tmp_path: Path) -> None:
-    found = gateway.effective(file, {})
-    message = node_pb2.Gateway.FromString(base64.b64decode(gateway.rendering(found, tmp_path).result()))
+    message = node_pb2.Gateway.FromString(base64.b64decode(rendered(file, {}, tmp_path)))
     assert len(message.listeners) == 2
     assert [one.name for one in message.certificates] == ["web"]
 
@@ -79,9 +91,8 @@ def test_a_process_of_its_own_says_the_same(file: Path, tmp_path: Path) -> None:
     asked = json.dumps({"file": str(file), "options": {"port": 8081}, "stateDir": str(tmp_path)})
     command = [sys.executable, "-m", "gatewright_cli.node.gateway_process"]
     said = subprocess.run(command, input=asked, capture_output=True, text=True, check=True).stdout
-    assert gateway.told(json.loads(said)) == gateway.effective(file, {"port": 8081})
-    rendered = gateway.rendering(gateway.effective(file, {"port": 8081}), tmp_path).result()
-    assert json.loads(said)["rendered"] == rendered
+    assert gateway.told(json.loads(said)) == effective(file, {"port": 8081})
+    assert json.loads(said)["rendered"] == rendered(file, {"port": 8081}, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
-from gatewright_cli.run.log_levels import Level, LogLevels, NotAppliedError
+from gatewright_cli.run.level import Level
+from gatewright_cli.run.log_levels import LogLevels, NotAppliedError
 from gatewright_cli.supervision.probes import Answers
 from gatewright_cli.supervision.specs import ProcessSpec
 

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Generator
+from contextlib import closing
+from typing import Any
 
 import pytest
-from gatewright_cli.supervision.forked import in_child
+from gatewright_cli.supervision.forked import Conversation, in_child
 
 
 def test_what_it_returns_comes_from_another_process() -> None:
@@ -50,3 +53,44 @@ def test_another_failure_ends_with_its_status(capfd: pytest.CaptureFixture[str])
     assert "KeyError: 'ours'" in capfd.readouterr().err
     with pytest.raises(SystemExit, match="137"):
         in_child(killed)
+
+
+def test_a_conversation_has_one_child_that_keeps_what_it_has_found() -> None:
+    def counting() -> Generator[Any, str, None]:
+        said = [str(os.getpid())]
+        while True:
+            said.append((yield said))
+
+    with closing(Conversation(counting)) as child:
+        (pid,) = child.receive()
+        assert int(pid) != os.getpid()
+        for word in ("é", "two\nlines"):
+            child.send(word)
+        assert child.receive() == [pid, "é"]
+        assert child.receive() == [pid, "é", "two\nlines"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
+
+
+def test_a_conversation_may_end_before_all_is_said() -> None:
+    def answering() -> Generator[Any, str, None]:
+        yield "first"
+        yield "x" * 1_000_000  # more than a pipe holds
+
+    child = Conversation(answering)
+    assert child.receive() == "first"
+    child.send("go on")
+    assert child.close() == 0
+    assert child.close() == 0, "once more does nothing"
+
+
+def test_a_conversation_that_fails_ends_with_its_status(capfd: pytest.CaptureFixture[str]) -> None:
+    def failing() -> Generator[Any, str, None]:
+        yield int((yield "a number, please"))
+
+    with closing(Conversation(failing)) as child:
+        assert child.receive() == "a number, please"
+        child.send("none")
+        with pytest.raises(SystemExit, match="70"):
+            child.receive()
+    assert "ValueError: invalid literal" in capfd.readouterr().err

@@ -1,26 +1,8 @@
-"""From build.yaml and policy folders to a policy engine and an executor.
+"""From build.yaml and policy folders to a policy engine and an executor: `build.build`.
 
 manifest → fetching → discovery → validation → resolution → generation → environment → engine → output: each step takes
 the last one's value and returns a new one; `build` strings them together. Nothing is written before all of the input
 is known to be right, and the output folder changes only when everything that goes into it is ready.
+
+This file imports nothing: `sources` is asked at each start of a node, which takes no time for what only builds.
 """
-
-from gatewright_documents.mistake import Mistake
-
-from gatewright_builder.build import BuildOptions, BuildResult, BuiltPolicy, build
-from gatewright_builder.events import Download, Event, Note, Step, Waiting
-from gatewright_builder.mistake import BuildError
-
-__all__ = [
-    "BuildError",
-    "BuildOptions",
-    "BuildResult",
-    "BuiltPolicy",
-    "Download",
-    "Event",
-    "Mistake",
-    "Note",
-    "Step",
-    "Waiting",
-    "build",
-]

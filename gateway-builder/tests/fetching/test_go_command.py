@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gatewright_builder import BuildError, BuildOptions, BuildResult, Note, build
+from gatewright_builder.build import BuildOptions, BuildResult, build
+from gatewright_builder.events import Note
 from gatewright_builder.fetching.go_command import go, toolchain
+from gatewright_builder.mistake import BuildError
 
 TESTDATA = Path(__file__).parent.parent / "testdata"
 pytestmark = [pytest.mark.compiles, pytest.mark.timeout(180)]

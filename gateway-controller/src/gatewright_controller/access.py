@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gatewright_controller.inspector import is_page_file
+from gatewright_controller.loopback import is_loopback
 from gatewright_controller.problems import problem_response
 
 OPEN_PATHS = frozenset({"/healthz"})
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Access:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from gatewright_documents.mistake import Invalid, Mistake
 
-from gatewright_controller.access import is_loopback
 from gatewright_controller.acme.certificates import AcmeCertificates, listening
 from gatewright_controller.acme.challenges import challenge_socket
 from gatewright_controller.api import create_app
@@ -22,6 +21,7 @@ from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import definitions_of, load_definitions
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.gateways import Gateways
+from gatewright_controller.loopback import is_loopback
 from gatewright_controller.management_server import STOP_SECONDS, management_server
 from gatewright_controller.metrics import Metrics, telling_metrics
 from gatewright_controller.model import milliseconds

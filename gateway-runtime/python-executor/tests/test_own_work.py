@@ -198,10 +198,10 @@ def test_an_idle_stream_is_not_looked_at(one: Callable[..., Engine], clock: Cloc
 # ------------------------------------------------------------------ does not end
 
 STUBBORN = """
-    import asyncio
+    import asyncio, of_test
 
     async def on_request_stream(ctx, chunks, params):
-        while True:
+        while not of_test.over:
             try:
                 async for chunk in chunks:
                     yield chunk
@@ -222,6 +222,14 @@ STUBBORN = """
 """
 
 
+@pytest.fixture
+def stubborn(of_test: ModuleType) -> Iterator[str]:
+    """A policy that ends with its test: its thread would else compute for as long as this process runs tests."""
+    of_test.over = False  # type: ignore[attr-defined]
+    yield STUBBORN
+    of_test.over = True  # type: ignore[attr-defined]
+
+
 def as_time_passes(clock: Clock, found: Callable[[], bool]) -> Callable[[], bool]:
     """A second at each look."""
 
@@ -239,9 +247,9 @@ def stays(number: int, how: str) -> pb.Execution:
 
 
 def test_one_that_waits_in_its_finally_is_cancelled_once_more(
-    one: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture
+    one: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture, stubborn: str
 ) -> None:
-    engine = one(clock, stubborn=STUBBORN)
+    engine = one(clock, stubborn=stubborn)
     engine.send(stays(1, "twice"), pieces=[piece(1, b"a")])
     engine.wait(lambda: engine.yielded(1) == b"a")
     engine.send(cancel=[1])
@@ -251,13 +259,13 @@ def test_one_that_waits_in_its_finally_is_cancelled_once_more(
 
 @pytest.mark.parametrize(("phase", "at"), [("response", 19), ("request", 0)])
 def test_one_that_swallows_its_cancellation_gives_its_slot_back_and_is_hung(
-    one: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture, phase: str, at: int
+    one: Callable[..., Engine], clock: Clock, caplog: pytest.LogCaptureFixture, stubborn: str, phase: str, at: int
 ) -> None:
-    engine = one(clock, stubborn=STUBBORN)
+    engine = one(clock, stubborn=stubborn)
     engine.configure(5, "stubborn:v1.0.0", max_concurrency=1)
-    stubborn = stays(1, "for ever") if phase == "response" else request_stream(1)
-    stubborn.instance = 5
-    engine.send(stubborn, pieces=[piece(1, b"a")])
+    first = stays(1, "for ever") if phase == "response" else request_stream(1)
+    first.instance = 5
+    engine.send(first, pieces=[piece(1, b"a")])
     engine.wait(lambda: engine.yielded(1) == b"a")
     engine.send(cancel=[1])
     following = response_stream(2, seconds=3000)

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import cyclonedx.output.json  # noqa: F401 - a build needs it late, and would take a quarter of a second to load it
-from gatewright_builder import BuildOptions
+from gatewright_builder.build import BuildOptions
 from gatewright_builder.tool_environment import for_builder
 
 from gatewright_cli.builds.building import build_as_json

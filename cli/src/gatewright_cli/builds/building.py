@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 
 import click
-from gatewright_builder import BuildError, BuildOptions, BuildResult, Download, Event, Note, Step, Waiting
-from gatewright_builder import build as run_builder
+from gatewright_builder.build import BuildOptions, BuildResult
+from gatewright_builder.build import build as run_builder
+from gatewright_builder.events import Download, Event, Note, Step, Waiting
+from gatewright_builder.mistake import BuildError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 

@@ -10,7 +10,7 @@ import click
 from gatewright_cli.commands.options import A_PATH, IMPORT_LIMIT, MANIFEST, OUTPUT
 
 if TYPE_CHECKING:
-    from gatewright_builder import BuildOptions, BuildResult
+    from gatewright_builder.build import BuildOptions, BuildResult
 
 
 @click.command()
@@ -34,7 +34,7 @@ def build(
 
 def build_options(manifest: Path, output: Path, locked: bool, import_limit: float) -> BuildOptions:
     """What the command's options are to the builder."""
-    from gatewright_builder import BuildOptions
+    from gatewright_builder.build import BuildOptions
 
     return BuildOptions(manifest, output, locked=locked, import_seconds=import_limit)
 

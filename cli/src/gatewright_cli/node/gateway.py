@@ -1,6 +1,6 @@
 """What a node listens on: a Gateway as its file, the environment and options say together.
 
-Found out and rendered in children of the supervisor, which would else hold Envoy's types for as long as it runs.
+Found out and rendered in a child of the supervisor, which would else hold Envoy's types for as long as it runs.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from gatewright_documents.values import JsonObject
 from gatewright_cli.node.line_redaction import SecretNames
 from gatewright_cli.node.ports import join_address, url
 from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.supervision.forked import Forked, in_child
+from gatewright_cli.supervision.forked import Conversation
 
 FILE = "gateway.yaml"
 """Beside the manifest."""
@@ -103,15 +103,38 @@ class GatewayError(Exception):
         self.mistakes = list(mistakes)
 
 
-def effective(file: Path | None, options: Mapping[str, object]) -> Gateway:
-    """The Gateway of a file (None: none), under the environment, under options. Raises GatewayError."""
-    return told(in_child(lambda: tell_effective(file, options)))
+class GatewayReader:
+    """A child that reads a Gateway, and renders it when it is asked: what both import is imported once. Make it before
+    there are threads, and close it.
+    """
+
+    def __init__(self, file: Path | None, options: Mapping[str, object]) -> None:
+        self._child = Conversation(lambda: _read_and_render(file, options))
+
+    def effective(self) -> Gateway:
+        """The Gateway of the file (None: none), under the environment, under options. Once. Raises GatewayError."""
+        return told(self._child.receive())
+
+    def start_rendering(self, state_dir: Path) -> None:
+        """Of the effective Gateway. What is to be obtained by ACME, and was not yet, has a placeholder in the state
+        directory then."""
+        self._child.send(str(state_dir.absolute()))
+
+    def rendered(self) -> str:
+        """It, as engines take it, in base64. Waits for it, a quarter of a second, and for the end of the child."""
+        rendered: str = self._child.receive()
+        self.close()
+        return rendered
+
+    def close(self) -> None:
+        """Waits for the child to end, whatever it has been asked."""
+        self._child.close()
 
 
-def rendering(gateway: Gateway, state_dir: Path) -> Forked[str]:
-    """It, rendered as engines take it, in base64: takes half a second, in a child. What is to be obtained by ACME, and
-    was not yet, has a placeholder in the state directory then."""
-    return Forked(lambda: tell_rendered(gateway.document, state_dir))
+def _read_and_render(file: Path | None, options: Mapping[str, object]) -> Generator[Any, str, None]:
+    found = tell_effective(file, options)
+    state_dir = yield found
+    yield tell_rendered(found["document"], Path(state_dir))
 
 
 def acme_folder(state_dir: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from gatewright.definition import Runtime
-from gatewright_builder import BuildOptions
+from gatewright_builder.build import BuildOptions
 from gatewright_builder.fetching.cache import user_cache
 from gatewright_documents.document import read_file
 from gatewright_documents.mistake import Unreadable

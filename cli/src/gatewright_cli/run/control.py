@@ -21,17 +21,21 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from gatewright_controller.peers import PeerCheck
 from gatewright_controller.private_socket import PrivateSocket
 
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.finding_run import described, find_run
 from gatewright_cli.node.run_dir import RunDirError
-from gatewright_cli.run.log_levels import Level, LogLevels
-from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
+from gatewright_cli.run.level import Level
+
+if TYPE_CHECKING:
+    from gatewright_controller.peers import PeerCheck
+
+    from gatewright_cli.run.log_levels import LogLevels
+    from gatewright_cli.run.reloading import Reloaded, Reloads
 
 SOCKET = "control"
 FILE = "control.sock"
@@ -99,6 +103,8 @@ class Control:
         return Answer(reasons=[f"expected the command reload, status or log-level, got {command.command!r}"])
 
     async def _reload(self, say: Callable[[str], None]) -> Answer:
+        from gatewright_cli.run.reloading import ReloadError  # here, for those that ask import this file too
+
         try:
             done = await self._reloads.reload(say)
         except ReloadError as error:

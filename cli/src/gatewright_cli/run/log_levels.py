@@ -11,24 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-
 from gatewright_cli.node.log_level_options import COMPONENTS, ENGINE, ENVOY, EXECUTOR, PART, levels_of, with_levels
+from gatewright_cli.run.level import Level
 from gatewright_cli.supervision.log_output import LogOutput
 from gatewright_cli.supervision.specs import ProcessSpec
 
 DEFAULT = "default"
 AGAIN_SECONDS = 1.0
-
-
-class Level(msgspec.Struct, omit_defaults=True):
-    """Of one component, or of a part of Envoy ("envoy.http"). until: RFC 3339, UTC, where it counts for a time; then:
-    what counts after it, "" where a part goes back to Envoy's own."""
-
-    component: str
-    level: str
-    until: str = ""
-    then: str = ""
 
 
 class NotAppliedError(Exception):

@@ -31,7 +31,7 @@ from gatewright_cli.node import (
 from gatewright_cli.node.api_files import ApiFileError, ApiFiles
 from gatewright_cli.node.bootstrap import BootstrapError
 from gatewright_cli.node.forwarded import Forwarded, ForwardedError
-from gatewright_cli.node.gateway import Gateway, GatewayError
+from gatewright_cli.node.gateway import Gateway, GatewayError, GatewayReader
 from gatewright_cli.node.operator_secrets import OperatorSecrets
 from gatewright_cli.node.ports import Place
 from gatewright_cli.node.run_dir import RunDirError
@@ -42,12 +42,13 @@ from gatewright_cli.run.options import Options, at_the_echo, listeners
 class RunInputs:
     """What a run goes by besides its options, as it was found before anything was built or started.
 
-    files: the APIs to deploy. gateway: what to listen on. forwarded: options of its processes. envoy: the program.
-    bootstrap: Envoy's template. kernel: what there is to isolate with.
+    files: the APIs to deploy. gateway: what to listen on; reader: renders it. forwarded: options of its processes.
+    envoy: the program. bootstrap: Envoy's template. kernel: what there is to isolate with.
     """
 
     files: ApiFiles
     gateway: Gateway
+    reader: GatewayReader
     forwarded: Forwarded
     envoy: Path
     bootstrap: Path
@@ -56,10 +57,21 @@ class RunInputs:
 
 
 def check(options: Options, rest: Sequence[str]) -> RunInputs:
-    """Raises PreflightError with every mistake that can be seen without building or starting anything."""
+    """Raises PreflightError with every mistake that can be seen without building or starting anything. Close the
+    reader of what it returns.
+    """
+    with contextlib.ExitStack() as stack:
+        reader = GatewayReader(options.gateway, options.of_gateway)
+        stack.callback(reader.close)
+        inputs = _check(options, rest, reader)
+        stack.pop_all()
+    return inputs
+
+
+def _check(options: Options, rest: Sequence[str], reader: GatewayReader) -> RunInputs:
     mistakes = [*options.edge.mistakes()]
     with collecting(mistakes):
-        listening = gateway.effective(options.gateway, options.of_gateway)
+        listening = reader.effective()
         if options.strict:  # else the engine serves what it can, and says what it cannot
             mistakes += certificate_files.mistakes(listening)
         mistakes += certificate_files.unobtained(listening, controller=not options.no_controller)
@@ -88,7 +100,7 @@ def check(options: Options, rest: Sequence[str]) -> RunInputs:
             build_output.load(options.build_output)
     mistakes += environment.passed_mistakes(options.pass_env)
     refuse(mistakes)
-    return RunInputs(files, listening, flags, envoy, template, secrets, kernel_probe.probe())
+    return RunInputs(files, listening, reader, flags, envoy, template, secrets, kernel_probe.probe())
 
 
 @contextlib.contextmanager

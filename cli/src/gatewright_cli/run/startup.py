@@ -20,7 +20,7 @@ from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationErro
 from gatewright_cli.isolation.levels import Isolation
 from gatewright_cli.isolation.levels import Limits as ProcessLimits
 from gatewright_cli.mistakes import PreflightError, refuse
-from gatewright_cli.node import gateway, inspector_page, ports
+from gatewright_cli.node import inspector_page, ports
 from gatewright_cli.node.bootstrap import BootstrapError
 from gatewright_cli.node.gateway import Gateway
 from gatewright_cli.node.management import Management
@@ -45,7 +45,6 @@ from gatewright_cli.run.options import (
 )
 from gatewright_cli.run.preflight import RunInputs, StateDir, collecting
 from gatewright_cli.supervision import forked
-from gatewright_cli.supervision.forked import Forked
 from gatewright_cli.supervision.log_output import LogOutput
 
 FORCED_STATUS = 130
@@ -59,10 +58,11 @@ def run(options: Options, rest: Sequence[str]) -> int:
     options = with_ports(with_defaults(options))
     inputs = preflight.check(options, rest)
     with contextlib.ExitStack() as stack:
+        stack.callback(inputs.reader.close)
         state_dir = StateDir.open(options.state_dir)
         stack.callback(state_dir.close)
         spent = PhaseTimes()
-        rendering = gateway.rendering(inputs.gateway, state_dir.path)  # beside the build and the controller's start
+        inputs.reader.start_rendering(state_dir.path)  # beside the build and the controller's start
         build(options, spent)
         generations = _generations(options)
         stack.callback(generations.close)
@@ -72,7 +72,7 @@ def run(options: Options, rest: Sequence[str]) -> int:
         settings = node_settings(options, inputs, state_dir.path, changes, temporary.path)
         ports_again = listeners(options, inputs.gateway.listeners)
         refuse(list(preflight.port_mistakes(ports_again)))  # building may have taken minutes
-        return _run_node(settings, inputs, options, changes, spent, rendering)
+        return _run_node(settings, inputs, options, changes, spent)
 
 
 def _keep_private() -> None:
@@ -148,7 +148,7 @@ def build(options: Options, spent: PhaseTimes) -> None:
 
 
 def _mistakes_ofbuild(options: Options) -> list[str]:
-    from gatewright_builder import BuildOptions
+    from gatewright_builder.build import BuildOptions
 
     from gatewright_cli.builds import building  # here, because an image runs a build without holding the builder
 
@@ -165,7 +165,6 @@ def _run_node(
     options: Options,
     changes: UpdateSources,
     spent: PhaseTimes,
-    rendering: Forked[str],
 ) -> int:
     mistakes: list[str] = []
     with collecting(mistakes):
@@ -177,7 +176,7 @@ def _run_node(
         read = partial(read_again, options)
         management = _management(settings, inputs.secrets, run_dir)
         node = settings, run_dir, management, inputs.files, read, output, changes, spent
-        running = NodeRun(*node, rendering.result, options.strict)
+        running = NodeRun(*node, inputs.reader.rendered, options.strict)
         failure = asyncio.run(running.run())
         said = _said(failure, options, changes)
         if failure is not None and options.log_format == "json":
