@@ -182,7 +182,7 @@ def _manager(group: HostGroup, spec: GatewaySpec, trusted: list[JsonObject]) -> 
         ),
         "access_log": [
             *access_logs(spec.access_log, spec.redaction, one.name),
-            *([] if one.redirect else [*trace_log(spec.tracing), answers_log()]),
+            *([] if one.redirect else [*trace_log(spec.tracing), answers_log(one.name)]),
         ],
         **_client_address(spec, trusted),
         **_routes(one, answers_challenges(spec)),
