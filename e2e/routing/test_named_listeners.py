@@ -125,6 +125,23 @@ def test_what_lies_near_a_path_is_what_the_listener_serves(door: Door, upstream:
         assert exchange.get("api", "") == ""
 
 
+def test_two_apis_share_a_context_on_different_listeners(door: Door, upstream: Upstream) -> None:
+    shared = {"context": "/shared", "policies": [attach("mark", {"name": "outer"})]}
+    inner = {"context": "/shared", "policies": [attach("mark", {"name": "inner"})]}
+    door.gateway.deploy(named("outer-shared", upstream, "public", **shared))
+    door.gateway.deploy(named("inner-shared", upstream, "inside", **inner))
+    for listener, name in {"public": "outer", "inside": "inner"}.items():
+        assert door.status(listener, "/shared/x") == 200
+        assert upstream.received[-1].values("x-order") == [f"{name}()".encode()]
+    assert door.status("partners", "/shared/x") == 404
+    for listeners in (["inside", "partners"], []):
+        errors = refused(door.gateway, named("third-shared", upstream, *listeners, context="/shared"))
+        assert "'/shared', which is " in errors["spec.context"]
+    door.gateway.remove("inner-shared")
+    eventually("it has gone", lambda: door.status("inside", "/shared/x") == 404)
+    assert door.status("public", "/shared/x") == 200
+
+
 def test_what_an_api_names_changes_while_it_runs(door: Door, upstream: Upstream) -> None:
     door.gateway.deploy(named("moving", upstream, "inside"))
     assert door.serving("/moving/x") == {"inside"}
