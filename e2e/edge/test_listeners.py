@@ -297,6 +297,17 @@ def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
         ready = httpx.get(f"http://127.0.0.1:{admin}/ready")
         assert ready.status_code == 503
         assert reason in ready.json()["reason"]
+        more = {"name": "more", "port": free_port()}
+        write(file, *listeners, more, certificates=named, admin={"port": admin})
+        reloaded = gateway.reload()
+        assert reloaded.returncode == 0, reloaded.stderr
+        assert f"note: certificate bad: {bad}: expected a PEM block CERTIFICATE" in reloaded.stderr
+        assert httpx.get(f"http://127.0.0.1:{more['port']}/files/x").status_code == 200
+        assert (statuses(gateway)[0], statuses(gateway)[1][0]) == (3, "the listener is closed: lone")
+        write(file, *listeners, certificates={**named, "worse": named["bad"]}, admin={"port": admin})
+        reloaded = gateway.reload()
+        assert (reloaded.returncode, "error: certificate worse: " in reloaded.stderr) == (1, True)
+        write(file, *listeners, more, certificates=named, admin={"port": admin})
         bad.write_text(mended)
         eventually("all are open", lambda: is_open(lone) and is_open(both))
         assert statuses(gateway) == (0, [])

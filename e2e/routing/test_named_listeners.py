@@ -14,6 +14,7 @@ from e2e.kit.client_certificates import client_certificate, client_tls
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, refused, running
 from e2e.kit.listening import free_port, write
 from e2e.kit.raw_http import RefusedError, request
+from e2e.kit.recorded import recorded, recording
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(120)
@@ -103,6 +104,42 @@ def test_what_is_behind_an_api_that_is_not_here_is_found(door: Door, upstream: U
     door.gateway.deploy(named("exact", upstream, "inside", context="/tree", hosts=["a.tree.example"]))
     assert door.serving("/tree/x", "a.tree.example") == {"public", "inside"}
     assert door.serving("/tree/x", "b.tree.example") == {"public"}
+
+
+def test_what_lies_near_a_path_is_what_the_listener_serves(door: Door, upstream: Upstream) -> None:
+    """The API of another listener is not named, however near it lies."""
+    door.gateway.deploy(named("near-outer", upstream, context="/near/outer"))
+    door.gateway.deploy(named("near-inner", upstream, "inside", context="/near/inner"))
+    for listener, path, near in (
+        ("public", "/near/iner/x", "/near/outer"),
+        ("public", "/near/inner/x", "/near/outer"),
+        ("inside", "/near/iner/x", "/near/inner"),
+    ):
+        with recording(door.gateway, path=path):
+            assert door.status(listener, path) == 404
+            (exchange,) = recorded(door.gateway, path=path)
+        assert exchange["cause"]["code"] == "no_route"
+        told = exchange["cause"]["reason"] + exchange["cause"]["cure"]
+        assert f"({near}" in told
+        assert ("/near/inner" in told.replace(path, "")) == (listener == "inside")
+        assert exchange.get("api", "") == ""
+
+
+def test_two_apis_share_a_context_on_different_listeners(door: Door, upstream: Upstream) -> None:
+    shared = {"context": "/shared", "policies": [attach("mark", {"name": "outer"})]}
+    inner = {"context": "/shared", "policies": [attach("mark", {"name": "inner"})]}
+    door.gateway.deploy(named("outer-shared", upstream, "public", **shared))
+    door.gateway.deploy(named("inner-shared", upstream, "inside", **inner))
+    for listener, name in {"public": "outer", "inside": "inner"}.items():
+        assert door.status(listener, "/shared/x") == 200
+        assert upstream.received[-1].values("x-order") == [f"{name}()".encode()]
+    assert door.status("partners", "/shared/x") == 404
+    for listeners in (["inside", "partners"], []):
+        errors = refused(door.gateway, named("third-shared", upstream, *listeners, context="/shared"))
+        assert "'/shared', which is " in errors["spec.context"]
+    door.gateway.remove("inner-shared")
+    eventually("it has gone", lambda: door.status("inside", "/shared/x") == 404)
+    assert door.status("public", "/shared/x") == 200
 
 
 def test_what_an_api_names_changes_while_it_runs(door: Door, upstream: Upstream) -> None:

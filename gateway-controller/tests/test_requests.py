@@ -370,10 +370,37 @@ async def test_listeners_that_take_no_plain_request_are_passed_over(
     assert "its connections begin with a PROXY header" in await refused(client, 409, listener="behind")
 
 
-async def test_a_listener_that_is_away_is_named_with_a_command(client: httpx.AsyncClient, serve: Serve) -> None:
+async def closed_port() -> int:
     with contextlib.closing(await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)) as server:
-        port = server.sockets[0].getsockname()[1]
+        port: int = server.sockets[0].getsockname()[1]
     await server.wait_closed()
+    return port
+
+
+@pytest.mark.parametrize(
+    ("hosts", "asking", "expected"),
+    [
+        (["a.example", "b.example"], "a.example", "connects who asks for b.example: say one of these as the host"),
+        (["*.example", "a.example"], "*.example", "asks for a client's certificate, and the controller has none"),
+        ([], "a.example", "asks clients of a.example for a certificate, and the controller has none"),
+    ],
+)
+async def test_which_hosts_ask_for_certificates_is_said(
+    client: httpx.AsyncClient, serve: Serve, hosts: list[str], asking: str, expected: str
+) -> None:
+    """The first host that asks for none is the request's, unless it says another."""
+    tls = {"certificates": ["web"], "clientCertificatesByHost": {asking: {"authority": "partners"}}}
+    files = {
+        "certificates": {"web": {"certificateFile": "/c", "keyFile": "/k"}},
+        "authorities": {"partners": {"file": "/a"}},
+    }
+    port = await closed_port()
+    await serve({"name": "gone", "port": port, "protocol": "https", "hosts": hosts, "tls": tls}, **files)
+    assert f"the listener gone {expected}" in await refused(client, 502)
+
+
+async def test_a_listener_that_is_away_is_named_with_a_command(client: httpx.AsyncClient, serve: Serve) -> None:
+    port = await closed_port()
     await serve({"name": "gone", "port": port})
     said = await refused(client, 502, path="/it's")
     assert f"no connection to 127.0.0.1:{port} (" in said

@@ -28,9 +28,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 NAMES = st.sampled_from(["a", "b", "c"])
 CONTEXTS = st.sampled_from(["/x", "/y", "/z"])
 HOSTS = st.lists(st.sampled_from(["a.example", "b.example", "*.example"]), max_size=2, unique=True)
+LISTENERS = st.lists(st.sampled_from(["inside", "outside"]), max_size=2, unique=True)
 
 
-def api(name: str, context: str, hosts: Sequence[str] = ()) -> Api:
+def api(name: str, context: str, hosts: Sequence[str] = (), listeners: Sequence[str] = ()) -> Api:
     return from_document(
         {
             "apiVersion": "gatewright.dev/v1",
@@ -40,6 +41,7 @@ def api(name: str, context: str, hosts: Sequence[str] = ()) -> Api:
                 "version": "v1",
                 "context": context,
                 "hosts": list(hosts),
+                "listeners": list(listeners),
                 "upstream": {"main": {"url": "http://orders"}},
                 "operations": [{"method": "GET", "path": "/"}],
             },
@@ -47,8 +49,16 @@ def api(name: str, context: str, hosts: Sequence[str] = ()) -> Api:
     )
 
 
-def claims(one: Api) -> set[tuple[str, str]]:
-    return {(host, one.spec.context) for host in one.spec.hosts or ["*"]}
+def claims(one: Api) -> set[tuple[str, str, str]]:
+    spec = one.spec
+    return {(host, spec.context, listener) for host in spec.hosts or ["*"] for listener in spec.listeners or [""]}
+
+
+def clash(one: Api, other: Api) -> bool:
+    """An API that names no listener may be on any."""
+    both = [{*made.spec.hosts} or {"*"} for made in (one, other)]
+    on_listeners = {*one.spec.listeners} & {*other.spec.listeners} or not (one.spec.listeners and other.spec.listeners)
+    return one.spec.context == other.spec.context and bool(both[0] & both[1]) and bool(on_listeners)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -60,9 +70,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.model: dict[str, Api] = {}
         self.revision = 0
 
-    @rule(name=NAMES, context=CONTEXTS, hosts=HOSTS)
-    def create(self, name: str, context: str, hosts: list[str]) -> None:
-        written = api(name, context, hosts)
+    @rule(name=NAMES, context=CONTEXTS, hosts=HOSTS, listeners=LISTENERS)
+    def create(self, name: str, context: str, hosts: list[str], listeners: list[str]) -> None:
+        written = api(name, context, hosts, listeners)
         if name in self.model:
             with pytest.raises(ApiExistsError):
                 self.store.create(written)
@@ -73,9 +83,9 @@ class StoreMachine(RuleBasedStateMachine):
             self.written(self.store.create(written).revision)
             self.model[name] = written
 
-    @rule(name=NAMES, context=CONTEXTS, hosts=HOSTS)
-    def replace(self, name: str, context: str, hosts: list[str]) -> None:
-        written = api(name, context, hosts)
+    @rule(name=NAMES, context=CONTEXTS, hosts=HOSTS, listeners=LISTENERS)
+    def replace(self, name: str, context: str, hosts: list[str], listeners: list[str]) -> None:
+        written = api(name, context, hosts, listeners)
         if name not in self.model:
             with pytest.raises(NoSuchApiError):
                 self.store.replace(written)
@@ -110,7 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
     def owner(self, written: Api) -> str | None:
         """Names of those that have one of its claims, as a pattern."""
         others = [name for name, one in self.model.items() if name != written.metadata.name]
-        found = [name for name in others if claims(written) & claims(self.model[name])]
+        found = [name for name in others if clash(written, self.model[name])]
         return f"({'|'.join(found)})" if found else None
 
     def written(self, revision: int) -> None:
@@ -181,7 +191,7 @@ def test_a_database_of_a_newer_controller_is_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="version 4, got 99"):
+    with pytest.raises(StoreError, match="version 5, got 99"):
         SqliteStore(str(path))
 
 
@@ -302,7 +312,7 @@ def test_apis_of_version_3_have_their_contexts_on_every_host(path: Path) -> None
     older(path, 3, ("/x", to_document(api("a", "/x"))), ("/y", to_document(api("b", "/y"))))
     for _ in range(2):
         store = open_store(f"sqlite:{path}")
-        assert store.claims() == {("*", "/x"): "a", ("*", "/y"): "b"}
+        assert store.claims() == {("*", "/x", ""): "a", ("*", "/y", ""): "b"}
         assert [(one.name, one.context, one.revision) for one in store.list()] == [("a", "/x", 5), ("b", "/y", 5)]
         store.close()
     store = open_store(f"sqlite:{path}")
@@ -310,6 +320,40 @@ def test_apis_of_version_3_have_their_contexts_on_every_host(path: Path) -> None
         store.create(api("c", "/x"))
     store.create(api("c", "/x", ["a.example"]))
     store.close()
+
+
+def test_apis_of_version_4_have_their_contexts_on_their_listeners(path: Path) -> None:
+    store = open_store(f"sqlite:{path}")
+    store.create(api("a", "/x", ["a.example"], ["inside", "outside"]))
+    store.create(api("b", "/x"))
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(VERSION_4_CLAIMS)
+    connection.close()
+    for _ in range(2):
+        store = open_store(f"sqlite:{path}")
+        on = {("a.example", "/x", listener): "a" for listener in ("inside", "outside")}
+        assert store.claims() == {**on, ("*", "/x", ""): "b"}
+        store.close()
+    store = open_store(f"sqlite:{path}")
+    with pytest.raises(ContextTakenError):
+        store.create(api("c", "/x", ["a.example"], ["outside"]))
+    store.create(api("c", "/x", ["a.example"], ["elsewhere"]))
+    store.close()
+
+
+VERSION_4_CLAIMS = """
+DROP TABLE claims;
+CREATE TABLE claims (
+    host TEXT NOT NULL,
+    context TEXT NOT NULL,
+    api TEXT NOT NULL,
+    PRIMARY KEY (host, context)
+) WITHOUT ROWID;
+INSERT INTO claims VALUES ('a.example', '/x', 'a'), ('*', '/x', 'b');
+CREATE INDEX claims_of ON claims (api);
+PRAGMA user_version = 4;
+"""
 
 
 def test_apis_of_version_2_take_the_paths_that_they_took(path: Path) -> None:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from gatewright_controller.claims import Claim
 from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.model import to_document
 from gatewright_controller.validation import GatewayNames, validate
@@ -13,7 +14,11 @@ from gatewright_documents.yaml_reader import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 BAD = Path(__file__).parent / "testdata" / "bad"
-TAKEN = {("*", "/taken/v1.0"): "taken-api", ("shop.example", "/taken/v1.0"): "shop-api"}
+TAKEN = {
+    Claim("*", "/taken/v1.0", ""): "taken-api",
+    Claim("shop.example", "/taken/v1.0", ""): "shop-api",
+    Claim("shop.example", "/inner/v1.0", "inside"): "inner-api",
+}
 GATEWAY = GatewayNames(certificates=["gateway"], authorities=["internal"], listeners=["public", "inside"])
 
 
@@ -49,6 +54,21 @@ def test_a_schema_that_nothing_could_be_held_against_is_refused_at_its_place(
         "spec.policies[0].params.schema.required: expected an array, got 'id'",
     ]
     assert validate(attached({"properties": {"id": {"type": "string"}}, "required": ["id"]}), definitions, {})
+
+
+@pytest.mark.parametrize(
+    ("listeners", "free"), [([], False), (["inside"], False), (["public", "inside"], False), (["public"], True)]
+)
+def test_a_context_is_an_apis_on_the_listeners_that_it_names(
+    orders: JsonObject, definitions: Definitions, listeners: list[str], free: bool
+) -> None:
+    """One that names none is on any, whichever are internal at present."""
+    orders["spec"] |= {"context": "/inner/v1.0", "hosts": ["shop.example"], "listeners": listeners}
+    if free:
+        assert validate(orders, definitions, TAKEN, names=GATEWAY)
+        return
+    with pytest.raises(Invalid, match=r"expected a context that no other API has on .*, which is inner-api's"):
+        validate(orders, definitions, TAKEN, names=GATEWAY)
 
 
 def test_a_valid_api_keeps_what_was_written(orders: JsonObject, definitions: Definitions) -> None:

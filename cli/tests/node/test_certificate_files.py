@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from gatewright_cli.node.certificate_files import mistakes, unobtained
+from gatewright_cli.node.certificate_files import mistakes, mistakes_beside, unobtained
 from gatewright_cli.node.gateway import Gateway
 
 from e2e.kit.certificates import authority
@@ -37,6 +37,19 @@ def said(folder: Path, **spec: object) -> list[str]:
 
 def pair(folder: Path, chain: str, key: str) -> dict[str, dict[str, str]]:
     return {"web": {"certificateFile": str(folder / chain), "keyFile": str(folder / key)}}
+
+
+def test_what_was_named_before_is_no_mistake_of_a_change(folder: Path) -> None:
+    bad, good = pair(folder, "text", "web.key"), pair(folder, "web.pem", "web.key")
+    authorities = {"clients": {"file": str(folder / "text")}}
+    before = Gateway({"spec": {"certificates": bad, "authorities": authorities}})
+    after = Gateway({"spec": {"certificates": {**bad, "more": bad["web"]}, "authorities": authorities}})
+    changed, unchanged = mistakes_beside(after, before)
+    assert [sentence.split(":")[0] for sentence in changed] == ["certificate more"]
+    assert [sentence.split(":")[0] for sentence in unchanged] == ["certificate web", "authority clients"]
+    changed, unchanged = mistakes_beside(before, Gateway({"spec": {"certificates": good}}))
+    assert [sentence.split(":")[0] for sentence in changed] == ["certificate web", "authority clients"]
+    assert unchanged == []
 
 
 def test_what_is_good_is_no_mistake(folder: Path) -> None:

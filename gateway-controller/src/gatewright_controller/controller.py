@@ -12,6 +12,7 @@ from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.api_change import TriedWrite
+from gatewright_controller.claims import Claim
 from gatewright_controller.conditions import Conditions
 from gatewright_controller.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.deployment import Deployment
@@ -279,7 +280,7 @@ class Controller:
         stored = self._stored(name) if name else None
         return restored(document, stored.api, self.definitions) if stored else document
 
-    def _claims_beside(self, document: JsonObject) -> dict[tuple[str, str], str]:
+    def _claims_beside(self, document: JsonObject) -> dict[Claim, str]:
         own = _name_of(document)
         return {claim: name for claim, name in self.store.claims().items() if name != own}
 

@@ -16,7 +16,8 @@ from gatewright_documents.mistake import Mistake, listed, shown
 
 from gatewright_controller.deployment import Deployment
 from gatewright_controller.gateways import Gateways, NoGatewayError
-from gatewright_controller.model import Listener, gateway_from_document
+from gatewright_controller.hosts import covers_host
+from gatewright_controller.model import ClientCertificates, Listener, gateway_from_document
 
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 CURE = "send it from the node's machine, for example with curl"
@@ -64,16 +65,32 @@ def reachable_listener(gateways: Gateways, deployment: Deployment, name: str) ->
     if not _is_of_this_machine(address):
         why = f"it listens on {address}, which is no address of the controller's machine"
         raise UnreachableError(f"the listener {one.name} cannot be reached from here, for {why}; {CURE}")
-    host = next((host for host in one.hosts if not host.startswith("*")), "")
+    names = [host for host in one.hosts if not host.startswith("*")]
+    host = next((host for host in names if not _requires_certificate(one, host)), names[0] if names else "")
     return ReachableListener(one.name, address, one.port, one.protocol == "https", host, _demand(one))
 
 
 def _demand(one: Listener) -> str:
     if not one.tls:
         return ""
-    if one.tls.client_certificates and one.tls.client_certificates.mode == "require":
+    hosts = [host for host in one.hosts if not _requires_certificate(one, host)]
+    if one.hosts and hosts:
+        return f"connects who asks for {listed(hosts)}: say one of these as the host"
+    if one.hosts or _requires_certificate(one, ""):
         return "asks for a client's certificate, and the controller has none"
-    return f"connects who asks for {listed(one.hosts)}: say one of these as the host" if one.hosts else ""
+    asking = [host for host in one.tls.client_certificates_by_host if _requires_certificate(one, host)]
+    return f"asks clients of {listed(asking)} for a certificate, and the controller has none" if asking else ""
+
+
+def _requires_certificate(one: Listener, host: str) -> bool:
+    """Of clients of the host; "" for one that no rule names."""
+    if not one.tls:
+        return False
+    by_host = one.tls.client_certificates_by_host
+    covering = [pattern for pattern in by_host if covers_host(pattern, host)]
+    narrowest = max(covering, key=lambda pattern: (pattern == host, len(pattern)), default=None)
+    asked = one.tls.client_certificates if narrowest is None else by_host[narrowest]
+    return isinstance(asked, ClientCertificates) and asked.mode == "require"
 
 
 def _served(gateways: Gateways, deployment: Deployment) -> Sequence[Listener]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 
@@ -54,6 +55,20 @@ def _a_labels(host: str) -> str:
 
 def _is_plain(host: str) -> bool:
     return all(map(LABEL.fullmatch, host.removeprefix("*.").split(".")))
+
+
+def is_address(host: str) -> bool:
+    """Whether it is an IP address, which no name is."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def covers_host(pattern: str, host: str) -> bool:
+    """Whether all that `host` means, itself a name or a pattern, is meant by the pattern too."""
+    return host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:]))
 
 
 def patterns_of(hosts: Sequence[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Protocol
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller import hosts, paths
+from gatewright_controller.claims import Claim, claims_of
 from gatewright_controller.database_obstacles import DamagedError, obstacle
 from gatewright_controller.model import Api, from_document, to_document
 from gatewright_controller.versions import Versions, attachments, with_exact_versions
@@ -128,8 +129,8 @@ class Store(Protocol):
     def list(self) -> list[StoredApi]:
         """All, by name."""
 
-    def claims(self) -> dict[tuple[str, str], str]:
-        """Host pattern and context → the name of the API that has both; `*` is every host."""
+    def claims(self) -> dict[Claim, str]:
+        """What APIs have → their names."""
 
     def gateway(self) -> StoredGateway | None:
         """The Gateway that was written last, None where none was or it was deleted."""
@@ -156,11 +157,14 @@ CLAIMS = """
 CREATE TABLE claims (
     host TEXT NOT NULL,
     context TEXT NOT NULL,
+    listener TEXT NOT NULL,
     api TEXT NOT NULL,
-    PRIMARY KEY (host, context)
+    PRIMARY KEY (host, context, listener)
 ) WITHOUT ROWID
 """
 CLAIMS_INDEX = "CREATE INDEX claims_of ON claims (api)"
+CLASHING = "SELECT api FROM claims WHERE host = ? AND context = ? AND (? IN ('', listener) OR listener = '')"
+"""As `Claim.clashes`."""
 SCHEMA = ";".join(
     [
         "CREATE TABLE revision (value INTEGER NOT NULL)",
@@ -168,10 +172,10 @@ SCHEMA = ";".join(
         f"CREATE TABLE apis ({APIS}) WITHOUT ROWID",
         CLAIMS,
         CLAIMS_INDEX,
-        "PRAGMA user_version = 4;",
+        "PRAGMA user_version = 5;",
     ]
 )
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 GATEWAY_TABLE = """
 CREATE TABLE IF NOT EXISTS gateway (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -250,10 +254,10 @@ class SqliteStore:
             rows = self._connection.execute(f"SELECT {COLUMNS} FROM apis ORDER BY name")  # noqa: S608 - a constant
             return [_decode(row) for row in rows]
 
-    def claims(self) -> dict[tuple[str, str], str]:
+    def claims(self) -> dict[Claim, str]:
         with self._using():
-            rows = self._connection.execute("SELECT host, context, api FROM claims")
-            return {(host, context): api for host, context, api in rows}
+            rows = self._connection.execute("SELECT host, context, listener, api FROM claims")
+            return {Claim(host, context, listener): api for host, context, listener, api in rows}
 
     def gateway(self) -> StoredGateway | None:
         with self._using():
@@ -317,14 +321,13 @@ class SqliteStore:
         return _decode(row)
 
     def _claim(self, api: Api) -> None:
-        """The API's context on each of its hosts, in place of what it had before."""
+        """The API's context on each of its hosts and listeners, in place of what it had before."""
         context, name = context_of(api), api.metadata.name
         self._connection.execute("DELETE FROM claims WHERE api = ?", (name,))
-        for host in hosts.patterns_of(api.spec.hosts):
-            statement = "SELECT api FROM claims WHERE host = ? AND context = ?"
-            if row := self._connection.execute(statement, (host, context)).fetchone():
-                raise ContextTakenError(host, context, row[0])
-            self._connection.execute("INSERT INTO claims VALUES (?, ?, ?)", (host, context, name))
+        for claim in claims_of(api.spec.hosts, context, api.spec.listeners):
+            if row := self._connection.execute(CLASHING, claim).fetchone():
+                raise ContextTakenError(claim.host, context, row[0])
+            self._connection.execute("INSERT INTO claims VALUES (?, ?, ?, ?)", (*claim, name))
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -395,7 +398,7 @@ def _claim_contexts(connection: sqlite3.Connection) -> None:
     columns = f"name, {COLUMNS}"
     connection.execute(f"INSERT INTO moved ({columns}) SELECT {columns} FROM apis")  # noqa: S608 - constants
     connection.execute(CLAIMS)
-    connection.execute(f"INSERT INTO claims SELECT '{hosts.EVERY_HOST}', context, name FROM apis")  # noqa: S608
+    connection.execute(f"INSERT INTO claims SELECT '{hosts.EVERY_HOST}', context, '', name FROM apis")  # noqa: S608
     connection.execute("DROP TABLE apis")
     connection.execute("ALTER TABLE moved RENAME TO apis")
     connection.execute(CLAIMS_INDEX)
@@ -404,7 +407,23 @@ def _claim_contexts(connection: sqlite3.Connection) -> None:
     log.info("database brought to version 4: a context is an API's on its hosts")
 
 
-STEPS = (_ask_by_major_version, _keep_loose_paths, _claim_contexts)
+def _claim_listeners(connection: sqlite3.Connection) -> None:
+    """From version 4, in which a context on a host was one API's on every listener."""
+    connection.execute("BEGIN IMMEDIATE")
+    joined = "SELECT host, context, api, document FROM claims JOIN apis ON apis.name = claims.api"
+    rows = connection.execute(joined).fetchall()
+    connection.execute("DROP TABLE claims")
+    connection.execute(CLAIMS)
+    for host, context, name, text in rows:
+        for claim in claims_of([host], context, json.loads(text)["spec"].get("listeners", [])):
+            connection.execute("INSERT INTO claims VALUES (?, ?, ?, ?)", (*claim, name))
+    connection.execute(CLAIMS_INDEX)
+    connection.execute("PRAGMA user_version = 5")
+    connection.execute("COMMIT")
+    log.info("database brought to version 5: a context is an API's on its listeners")
+
+
+STEPS = (_ask_by_major_version, _keep_loose_paths, _claim_contexts, _claim_listeners)
 """From each version to the next."""
 
 

@@ -31,6 +31,7 @@ from gatewright_controller._gen import node_pb2
 from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import GatewaySpec, Listener
 from gatewright_controller.translate import EdgeSettings, translate
+from gatewright_controller.translate.envoy.host_groups import HostGroup
 from gatewright_controller.translate.envoy.http_filters import http_filters
 from gatewright_controller.validation import validate
 from gatewright_documents.values import JsonObject
@@ -137,7 +138,11 @@ def ext_proc_filter() -> JsonObject:
 
 def choice_filter() -> JsonObject:
     """The real one, which cannot be put into a message of xds-protos."""
-    (made,) = (one for one in http_filters(Listener(name="http"), GatewaySpec()) if one["name"] == "gatewright.choice")
+    (made,) = (
+        one
+        for one in http_filters(HostGroup(Listener(name="http"), []), GatewaySpec())
+        if one["name"] == "gatewright.choice"
+    )
     return made
 
 

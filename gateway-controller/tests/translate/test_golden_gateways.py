@@ -153,15 +153,16 @@ def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[JsonObject]:
     return st.fixed_dictionaries({}, optional=fields)
 
 
+CLIENT_CERTIFICATES = st.fixed_dictionaries(
+    {"authority": st.just("partners")}, optional={"mode": st.sampled_from(["require", "request"])}
+)
 TLS = st.fixed_dictionaries(
     {"certificates": st.lists(st.sampled_from(["main", "other"]), min_size=1, unique=True)},
     optional={
         "minVersion": st.sampled_from(["1.2", "1.3"]),
         "ciphers": st.lists(st.sampled_from(CIPHERS), min_size=1, unique=True),
         "sessionResumption": st.booleans(),
-        "clientCertificates": st.fixed_dictionaries(
-            {"authority": st.just("partners")}, optional={"mode": st.sampled_from(["require", "request"])}
-        ),
+        "clientCertificates": CLIENT_CERTIFICATES,
     },
 )
 COMPRESSION = some(
@@ -181,7 +182,9 @@ def listeners(draw: st.DrawFn, *, proxies: bool) -> JsonObject:
     if kind == "redirect":
         made["redirect"] = draw(REDIRECT)
     elif kind == "tls":
-        made |= {"protocol": "https", "tls": draw(TLS)}
+        asking = st.dictionaries(st.sampled_from(made.get("hosts") or HOST_NAMES), CLIENT_CERTIFICATES, max_size=3)
+        tls = draw(TLS) | {"clientCertificatesByHost": draw(asking)}
+        made |= {"protocol": "https", "tls": tls}
     if kind != "redirect" and draw(st.booleans()):
         made["compression"] = draw(COMPRESSION)
     if proxies and draw(st.booleans()):

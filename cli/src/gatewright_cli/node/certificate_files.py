@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gatewright_cli.node.gateway import Gateway
@@ -13,15 +13,32 @@ MOST_BYTES = 8 << 20
 """As in the engine: internal/certificates."""
 
 
-def mistakes(gateway: Gateway) -> Iterator[str]:
+def mistakes(gateway: Gateway) -> list[str]:
     """A sentence for each file that cannot."""
-    for name, files in gateway.files("certificates").items():
-        yield from _pair(f"certificate {name}", files["certificateFile"], files["keyFile"])
-    for name, files in gateway.files("authorities").items():
-        authority = f"authority {name}"
-        yield from _pem(authority, files["file"], "CERTIFICATE", "of the certificates that sign others")
-        if revoked := files.get("revocationFile"):
-            yield from _pem(authority, revoked, "X509 CRL", "of revocation lists")
+    return mistakes_beside(gateway, Gateway())[0]
+
+
+def mistakes_beside(gateway: Gateway, before: Gateway) -> tuple[list[str], list[str]]:
+    """The same in two lists: of the certificates and authorities that `gateway` has changed, and of those that `before`
+    has with the same files, which a change of something else does not have to mend."""
+    changed: list[str] = []
+    unchanged: list[str] = []
+    for kind, check in (("certificates", _certificate), ("authorities", _authority)):
+        known = before.files(kind)
+        for name, files in gateway.files(kind).items():
+            (unchanged if known.get(name) == files else changed).extend(check(name, files))
+    return changed, unchanged
+
+
+def _certificate(name: str, files: Mapping[str, str]) -> Iterator[str]:
+    yield from _pair(f"certificate {name}", files["certificateFile"], files["keyFile"])
+
+
+def _authority(name: str, files: Mapping[str, str]) -> Iterator[str]:
+    authority = f"authority {name}"
+    yield from _pem(authority, files["file"], "CERTIFICATE", "of the certificates that sign others")
+    if revoked := files.get("revocationFile"):
+        yield from _pem(authority, revoked, "X509 CRL", "of revocation lists")
 
 
 def unobtained(gateway: Gateway, *, controller: bool) -> Iterator[str]:

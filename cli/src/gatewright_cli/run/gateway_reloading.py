@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,12 @@ class GatewayRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Another Gateway, checked as far as it can be without Envoy. rendered: in base64."""
+    """Another Gateway, checked as far as it can be without Envoy. rendered: in base64. notes: of files that it has not
+    changed and that cannot be used."""
 
     gateway: Gateway
     rendered: str
+    notes: Sequence[str] = ()
 
 
 class GatewayReloads:
@@ -82,9 +84,11 @@ class GatewayReloads:
         if read.document == self.current.document:
             return None
         unobtained = certificate_files.unobtained(read, controller=self._management is not None)
-        if mistakes := [*certificate_files.mistakes(read), *unobtained, *self._obstacles(read)]:
+        changed, unchanged = certificate_files.mistakes_beside(read, self.current)
+        if mistakes := [*changed, *unobtained, *self._obstacles(read)]:
             raise GatewayRefusedError(mistakes)
-        return Prepared(read, found["rendered"])
+        notes = [f"{sentence}; what it held before goes on being served, if anything" for sentence in unchanged]
+        return Prepared(read, found["rendered"], notes)
 
     async def apply(self, prepared: Prepared) -> list[str]:
         """A sentence for each thing that somebody may want to know. Raises GatewayRefusedError."""
@@ -103,7 +107,7 @@ class GatewayReloads:
             raise GatewayRefusedError(str(error).splitlines()) from error
         self.current = prepared.gateway
         self._udp |= _over_udp(prepared.gateway)
-        return notes
+        return [*prepared.notes, *notes]
 
     async def _tell(self) -> list[str]:
         if self._management is None:

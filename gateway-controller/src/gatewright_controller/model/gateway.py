@@ -72,7 +72,7 @@ DEFAULT_FIELDS = {
 
 
 class ClientCertificates(Strict, frozen=True, kw_only=True):
-    """Whether clients of a listener show certificates."""
+    """Whether clients of a listener, or of some of its hosts, show certificates."""
 
     mode: Annotated[
         Literal["require", "request"],
@@ -116,13 +116,26 @@ class ListenerTls(Strict, frozen=True):
         bool,
         told(
             "Clients that come again need no whole handshake: by tickets, whose keys Envoy makes at its start and no "
-            "other node has, and for TLS 1.2 by ids too. Never with clientCertificates, whose end would pass unseen.",
+            "other node has, and for TLS 1.2 by ids too. Never where client certificates are asked for, whose end "
+            "would pass unseen.",
             "DownstreamTlsContext.disable_stateless_session_resumption, disable_stateful_session_resumption",
         ),
     ] = True
     client_certificates: Annotated[
-        ClientCertificates | UnsetType, told("Unset: no certificate is asked for.", "DownstreamTlsContext")
-    ] = UNSET
+        ClientCertificates | UnsetType,
+        told("Of all hosts but those of clientCertificatesByHost. Unset: no certificate is asked for.",
+             "DownstreamTlsContext"),
+    ] = UNSET  # fmt: skip
+    client_certificates_by_host: Annotated[
+        dict[str, ClientCertificates],
+        told(
+            "Host → what its clients show; '*.example.com' is any host below that one, and the longest name that "
+            "covers a host decides. A request for a host with other client certificates than its connection's server "
+            "name (SNI) is answered with 421.",
+            "FilterChainMatch.server_names, RBAC",
+            max_length=100,
+        ),
+    ] = msgspec.field(default_factory=dict)
 
 
 class Redirect(Strict, frozen=True):
@@ -174,7 +187,11 @@ class ListenerLimits(Strict, frozen=True):
 
     connections: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,
-        told("At once; more are closed. Those of HTTP/3 are counted apart.", "ConnectionLimit.max_connections"),
+        told(
+            "At once; more are closed. Those of HTTP/3, and those of hosts with client certificates of their own, are "
+            "counted apart.",
+            "ConnectionLimit.max_connections",
+        ),
     ] = UNSET
     connections_per_second: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType,
@@ -385,8 +402,8 @@ class Timeouts(Strict, frozen=True):
     ] = "300s"
     connection_maximum: Annotated[
         Timeout | UnsetType,
-        told("Age at which a connection is closed in good order. Unset: any, and 900s on listeners with "
-             "`clientCertificates`, whose certificates may have ended or been revoked since the handshake.",
+        told("Age at which a connection is closed in good order. Unset: any, and 900s where client certificates are "
+             "asked for, which may have ended or been revoked since the handshake.",
              "HttpProtocolOptions.max_connection_duration"),
     ] = UNSET  # fmt: skip
     drain: Annotated[

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import ipaddress
 from collections.abc import Iterator, Sequence
 
 from gatewright_documents.mistake import Mistake, format_path, shown
 
+from gatewright_controller.hosts import covers_host, is_address
 from gatewright_controller.validation.gateway_draft import Draft, DraftListener
 from gatewright_controller.validation.values import as_object, texts_of
 
@@ -49,7 +49,7 @@ def _check_host(field: str, host: str, before: Sequence[str], listeners: Sequenc
     if host.startswith("*."):
         cure = "name each host, or obtain the certificate by other means and name its files"
         yield Mistake.expecting("a host, for http-01 cannot prove a wildcard", shown(host), cure, field=field)
-    elif _is_address(host):
+    elif is_address(host):
         yield Mistake.expecting("the name of a host", f"the address {host}", "name the host", field=field)
     elif listeners and not any(_answers(one, host) for one in listeners):  # without any there is one, in clear
         expected = f"a listener with protocol: http that serves {host}, where the authority asks for it"
@@ -57,18 +57,8 @@ def _check_host(field: str, host: str, before: Sequence[str], listeners: Sequenc
         yield Mistake.expecting(expected, "none", cure, field=field)
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _answers(one: DraftListener, host: str) -> bool:
     """Over http in clear, and for that host."""
     patterns = texts_of(one.raw.get("hosts"))
-    served = not patterns or any(
-        host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern for pattern in patterns
-    )
+    served = not patterns or any(covers_host(pattern, host) for pattern in patterns)
     return one.text("protocol", "http") == "http" and served

@@ -13,6 +13,7 @@ from gatewright_documents.mistake import Invalid, Mistake, format_path, listed, 
 from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject, JsonValue
 
+from gatewright_controller.hosts import EVERY_HOST, HostSyntaxError, check_host, covers_host, is_address
 from gatewright_controller.model import LINE_BEGINS, Gateway, gateway_from_document
 from gatewright_controller.proxy_headers import ALWAYS_SET, NAMES, PREFIXES, is_proxy_header
 from gatewright_controller.validation.acme import check_certificates
@@ -110,9 +111,36 @@ def _check_tls(one: DraftListener, draft: Draft) -> Mistakes:
         yield from _check_known(f"{field}.certificates[{at}]", name, "certificates", list(draft.certificates))
     yield from _check_twice(f"{field}.certificates", certificates)
     yield from _check_twice(f"{field}.ciphers", texts_of(tls.get("ciphers")))
-    asked = as_object(tls.get("clientCertificates"))
-    if isinstance(authority := asked.get("authority"), str):
-        yield from _check_known(f"{field}.clientCertificates.authority", authority, "authorities", draft.authorities)
+    yield from _check_authority(f"{field}.clientCertificates", tls.get("clientCertificates"), draft)
+    by_host = as_object(tls.get("clientCertificatesByHost"))
+    for host, asked in by_host.items():
+        place = format_path([host], f"{field}.clientCertificatesByHost")
+        yield from _check_server_name(place, host, texts_of(one.raw.get("hosts")))
+        yield from _check_authority(place, asked, draft)
+
+
+def _check_authority(field: str, asked: JsonValue, draft: Draft) -> Mistakes:
+    if isinstance(authority := as_object(asked).get("authority"), str):
+        yield from _check_known(f"{field}.authority", authority, "authorities", draft.authorities)
+
+
+def _check_server_name(field: str, host: str, served: Sequence[str]) -> Mistakes:
+    """Clients are asked for certificates by the server name (SNI), which is a name, and one that is connected."""
+    if host == EVERY_HOST:
+        cure = "write clientCertificates, which is for all hosts that are not named"
+        yield Mistake.expecting("a host name, or '*.' and one", shown(host), cure, field=field)
+        return
+    try:
+        check_host(host)
+    except HostSyntaxError as error:
+        yield Mistake(field, str(error))
+        return
+    if is_address(host):
+        expected, cure = "the name of a host, by which clients ask (SNI)", "name the host"
+        yield Mistake.expecting(expected, f"the address {host}", cure, field=field)
+    elif served and not any(covers_host(pattern, host) for pattern in served):
+        expected, cure = f"a host of the listener's hosts: {listed(served)}", "add it to hosts, or mend the name"
+        yield Mistake.expecting(expected, shown(host), cure, field=field)
 
 
 def _check_http3(one: DraftListener) -> Mistakes:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 
 from gatewright_documents.mistake import Mistake
 
-from gatewright_controller.hosts import EVERY_HOST, HostSyntaxError, check_host, patterns_of
+from gatewright_controller.claims import Claim, claims_of
+from gatewright_controller.hosts import EVERY_HOST, HostSyntaxError, check_host
 from gatewright_controller.validation.draft import Draft
 
-Claims = Mapping[tuple[str, str], str]
-"""Host pattern and context → the name of the API that has both; the pattern is `*` for an API without hosts."""
+Claims = Mapping[Claim, str]
+"""→ the name of the API that has it."""
 
 
 def check_hosts(draft: Draft) -> Iterator[Mistake]:
@@ -29,10 +30,12 @@ def check_hosts(draft: Draft) -> Iterator[Mistake]:
 
 
 def check_claims(draft: Draft, context: str, claims: Claims) -> Iterator[Mistake]:
-    """`claims`: those of the other APIs. Those of the same pattern only: of two patterns the narrower one is asked."""
-    for host in patterns_of([host for host in draft.hosts if isinstance(host, str)]):
-        if (host, context) in claims:
-            yield context_taken(host, context, claims[host, context])
+    """`claims`: those of the other APIs."""
+    others = [(claim, name) for claim, name in claims.items() if claim.context == context]
+    hosts = [host for host in draft.hosts if isinstance(host, str)]
+    own = claims_of(hosts, context, draft.listeners)
+    for host, name in dict.fromkeys((one.host, name) for one in own for claim, name in others if claim.clashes(one)):
+        yield context_taken(host, context, name)
 
 
 def context_taken(host: str, context: str, api: str) -> Mistake:

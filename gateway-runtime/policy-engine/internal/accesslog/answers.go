@@ -20,15 +20,15 @@ import (
 const AnswersLog = "answers"
 
 // The tags that listeners have Envoy log beside what it logs by itself.
-const methodTag, pathTag, authorityTag, flagsTag = "method", "path", "authority", "flags"
+const methodTag, pathTag, authorityTag, flagsTag, listenerTag = "method", "path", "authority", "flags", "listener"
 
 // Answers are what becomes of the log of Envoy's own answers: they are counted, and those of exchanges that the engine has
 // not seen are recorded where somebody asks.
 type Answers struct {
 	Counter  *proxyanswer.Counter
 	Recorder *recording.Recorder
-	Near     func(authority, path string) xds.Near // what lies near a request that has met no route
-	Unserved func(api string) string               // why nothing of an API runs; "": nobody knows
+	Near     func(listener, authority, path string) xds.Near // what lies near a request that has met no route
+	Unserved func(api string) string                         // why nothing of an API runs; "": nobody knows
 
 	near budget
 }
@@ -81,7 +81,7 @@ func (a *Answers) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 	}
 	switch {
 	case cause.Code == proxyanswer.NoRoute && a.near.take(x.StartedAt):
-		near := a.Near(x.Answer.Authority, path)
+		near := a.Near(tags[listenerTag], x.Answer.Authority, path)
 		x.Answer.API, cause.Reason, cause.Cure = near.API, near.Reason, near.Cure
 	case cause.Code == proxyanswer.Unserved:
 		if why := a.Unserved(api); why != "" {

@@ -24,7 +24,7 @@ import (
 func entry(id, route, flags, details string, status uint32) *accesslogv3.HTTPAccessLogEntry {
 	return &accesslogv3.HTTPAccessLogEntry{
 		CommonProperties: &accesslogv3.AccessLogCommon{RouteName: route, StartTime: timestamppb.New(time.Unix(1, 0)),
-			CustomTags: map[string]string{"method": "GET", "path": "/oders/7?a=1", "authority": "a.example", "flags": flags}},
+			CustomTags: map[string]string{"method": "GET", "path": "/oders/7?a=1", "authority": "a.example", "flags": flags, "listener": "public"}},
 		Request:  &accesslogv3.HTTPRequestProperties{RequestId: id},
 		Response: &accesslogv3.HTTPResponseProperties{ResponseCode: wrapperspb.UInt32(status), ResponseCodeDetails: details},
 	}
@@ -36,9 +36,9 @@ func TestWhatIsMadeOfTheLog(t *testing.T) {
 	recorder := recording.NewRecorder(recording.Options{Node: "node-1", Watches: &exchange.Watches{}, Log: slog.New(slog.DiscardHandler)})
 	recorder.Configure(&nodev1.Recording{MaxBytes: 1 << 20, BodyBytes: 1 << 10}, redaction.New(nil))
 	looked := 0
-	answers := &accesslog.Answers{Counter: proxyanswer.NewCounter(), Recorder: recorder, Near: func(authority, path string) xds.Near {
+	answers := &accesslog.Answers{Counter: proxyanswer.NewCounter(), Recorder: recorder, Near: func(listener, authority, path string) xds.Near {
 		looked++
-		return xds.Near{Reason: authority + " has no " + path, Cure: "look elsewhere"}
+		return xds.Near{API: listener, Reason: authority + " has no " + path, Cure: "look elsewhere"}
 	}, Unserved: func(api string) string { return "the name of " + api + " does not resolve" }}
 	if answers.Read(entry("unwatched", "", "NR", "route_not_found", 404)); looked != 0 {
 		t.Error("expected nothing to be looked for while nobody watches")
@@ -56,6 +56,9 @@ func TestWhatIsMadeOfTheLog(t *testing.T) {
 	}
 	if kept := recorder.Kept(recording.Filter{}); len(kept) != 33 || looked != 20 {
 		t.Errorf("expected 33 exchanges of which 20 are told what lies near, got %d and %d", len(kept), looked)
+	}
+	if kept := recorder.Kept(recording.Filter{API: "public"}); len(kept) != 20 {
+		t.Errorf("expected 20 of which the listener was known, got %d", len(kept))
 	}
 	if kept := recorder.Kept(recording.Filter{API: "orders"}); len(kept) != 2 {
 		t.Errorf("expected the two that the engine has not seen, got %q", kept)

@@ -37,10 +37,30 @@ type Sources struct {
 // Empty reports whether there is nothing to read.
 func (s Sources) Empty() bool { return len(s.Certificates)+len(s.Authorities) == 0 }
 
+// HasSame reports whether other has a source under the same name, with the same files.
+func (s Sources) HasSame(other Sources, source Source) bool {
+	if source.Kind == KindAuthority {
+		authority, there := s.Authorities[source.Name]
+		return there && authority == other.Authorities[source.Name]
+	}
+	certificate, there := s.Certificates[source.Name]
+	return there && certificate == other.Certificates[source.Name]
+}
+
 // Contents are what was read of sources, checked.
 type Contents struct {
 	Certificates map[string]Pair
 	Authorities  map[string]Trust
+}
+
+// Take has c hold what other holds of a source, if anything.
+func (c Contents) Take(other Contents, source Source) {
+	if pair, held := other.Certificates[source.Name]; held && source.Kind == KindCertificate {
+		c.Certificates[source.Name] = pair
+	}
+	if trust, held := other.Authorities[source.Name]; held && source.Kind == KindAuthority {
+		c.Authorities[source.Name] = trust
+	}
 }
 
 // Failures are the sources whose files cannot be used, each with the reason: the file, what was expected, what it got, and

@@ -30,11 +30,17 @@ func (n *Node) WhyUnserved(api string) string {
 	return ""
 }
 
-// Near says what lies near a request that has met no route.
-func (n *Node) Near(authority, path string) xds.Near {
-	var bundles []*xds.Bundle
-	if inUse := n.clustersInUse.Load(); inUse != nil {
-		bundles = *inUse
+// routesInUse are the routes that Envoy has taken.
+type routesInUse struct {
+	bundles []*xds.Bundle
+	front   xds.Front
+}
+
+// Near says what lies near a request that has met no route of the listener.
+func (n *Node) Near(listener, authority, path string) xds.Near {
+	inUse := n.routesInUse.Load()
+	if inUse == nil {
+		inUse = &routesInUse{}
 	}
-	return xds.NearTo(bundles, authority, path)
+	return xds.NearTo(inUse.bundles, inUse.front, listener, authority, path)
 }

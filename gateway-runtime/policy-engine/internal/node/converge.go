@@ -93,6 +93,7 @@ func (n *Node) setRoutes(ctx context.Context, bundles []*xds.Bundle, config xds.
 	n.routed = nil
 	if err == nil || errors.Is(err, xds.ErrNoEnvoy) {
 		n.routed, n.front = bundles, front
+		n.routesInUse.Store(&routesInUse{bundles, front})
 	}
 	return err
 }

@@ -136,7 +136,7 @@ func (n *Node) tryGateway(ctx context.Context) {
 	}
 }
 
-// readGateway checks a Gateway, and reads its files. Every one of them has to be there, and to be good.
+// readGateway checks a Gateway, and reads its files. Those that the Gateway before did not name have to be good.
 func (n *Node) readGateway(message *nodev1.Gateway, revision uint64) (*gatewayVersion, error) {
 	gateway, err := xds.ParseGateway(message)
 	if err != nil {
@@ -146,11 +146,39 @@ func (n *Node) readGateway(message *nodev1.Gateway, revision uint64) (*gatewayVe
 		return nil, err
 	}
 	contents, failures := certificates.Load(gateway.Sources)
-	if err := failures.Err(); err != nil {
+	if err := n.listening.current.keepContents(gateway.Sources, contents, failures).Err(); err != nil {
 		return nil, transientError{err}
 	}
 	v := &gatewayVersion{message: message, gateway: gateway, revision: revision}
-	return v, v.hold(certificates.Change{Contents: contents, Failures: failures})
+	if err := v.hold(certificates.Change{Contents: contents, Failures: failures}); err != nil {
+		return nil, err
+	}
+	n.logFailures(v)
+	return v, nil
+}
+
+// keepContents has contents hold what the version v, nil for none, holds of files that cannot be used now and that v named as well:
+// such a file closes what needs it, and keeps no other change from being made. It returns the failures of all other files.
+func (v *gatewayVersion) keepContents(sources certificates.Sources, contents certificates.Contents, failures certificates.Failures) certificates.Failures {
+	others := maps.Clone(failures)
+	if v == nil {
+		return others
+	}
+	for source := range failures {
+		if sources.HasSame(v.gateway.Sources, source) {
+			delete(others, source)
+			contents.Take(v.contents, source)
+		}
+	}
+	return others
+}
+
+// logFailures says which files of a version cannot be used, and what that closes.
+func (n *Node) logFailures(v *gatewayVersion) {
+	if err := v.failures.Err(); err != nil {
+		n.log.Error("certificate files cannot be used: listeners go without these certificates, and those that need them are closed, until they can",
+			"closed", v.gateway.ClosedWith(v.secrets), "reason", err.Error())
+	}
 }
 
 // hold makes what files hold the version's.
@@ -280,10 +308,7 @@ func (n *Node) restoredGateway(message *nodev1.Gateway) (*gatewayVersion, error)
 	if err := v.hold(certificates.Change{Contents: contents, Failures: failures}); err != nil {
 		return nil, err
 	}
-	if err := failures.Err(); err != nil {
-		n.log.Error("certificate files cannot be used: listeners go without these certificates, and those that need them are closed, until they can",
-			"closed", gateway.ClosedWith(v.secrets), "reason", err.Error())
-	}
+	n.logFailures(v)
 	return v, nil
 }
 

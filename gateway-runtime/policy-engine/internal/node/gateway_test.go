@@ -194,6 +194,39 @@ func TestAGatewayWaitsForFilesThatAreNotThere(t *testing.T) {
 	})
 }
 
+// TestAFileThatCannotBeUsedKeepsNoChangeFromBeingMade, where the Gateway before named it already: what it held before goes on,
+// and where it has held nothing its listener stays closed. A change that names it is not made.
+func TestAFileThatCannotBeUsedKeepsNoChangeFromBeingMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
+		folder, other := t.TempDir(), t.TempDir()
+		paths := issue(t, folder)
+		certificatestest.Write(t, other, map[string][]byte{"chain": []byte("hello"), "key": []byte("hello")})
+		b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), paths))
+		certificatestest.Write(t, folder, map[string][]byte{"chain": []byte("hello")})
+		b.gateway(2, withCertificate(gatewayWith("two", "a-tls", "http"), paths))
+		equal(t, "with what it held", b.toldOfGateway(), "1 one APPLIED", "2 two APPLIED")
+		if stats := b.node.Stats().Gateway; b.listens() != "a-tls http" || len(stats.FailingFiles) != 1 || len(stats.Closed) != 0 {
+			t.Errorf("listeners: %q, got %+v", b.listens(), stats)
+		}
+		b.gateway(3, withCertificate(gatewayWith("three", "a-tls"), map[string]string{"chain": other + "/chain", "key": other + "/key"}))
+		if told := b.toldOfGateway(); len(told) != 1 || !strings.HasPrefix(told[0], "3 three PENDING certificate web: "+other) {
+			t.Errorf("got %q", told)
+		}
+		b.node.Close()
+
+		file := withCertificate(gatewayWith("file", "a-tls"), paths)
+		b = newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: file}, t.TempDir())
+		b.gateway(1, withCertificate(gatewayWith("next", "a-tls", "http"), paths))
+		if stats := b.node.Stats().Gateway; b.listens() != "http" || fmt.Sprint(stats.Closed) != "[a-tls]" || len(stats.FailingFiles) != 1 {
+			t.Errorf("listeners: %q, got %+v", b.listens(), stats)
+		}
+		b.run()
+		issue(t, folder)
+		b.eventually("it is open", func() bool { return b.listens() == "a-tls http" })
+	})
+}
+
 func TestAfterARestartAFileThatCannotBeUsedIsSaidUntilItCan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()

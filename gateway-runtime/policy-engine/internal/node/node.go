@@ -146,6 +146,7 @@ type Node struct {
 	troubles       atomic.Pointer[listeningTroubles]                // of the current Gateway, for Stats
 	notReadyReport atomic.Pointer[nodev1.Report]                    // of notReady; nil: nothing is wrong
 	clustersInUse  atomic.Pointer[[]*xds.Bundle]                    // for Clusters
+	routesInUse    atomic.Pointer[routesInUse]                      // for Near
 	reasons        atomic.Pointer[map[string]string]                // of APIs that are queued, for WhyUnserved
 	stats          counters
 }

@@ -56,7 +56,8 @@ func (g *Gateway) HasSecret(name string) bool {
 }
 
 // ListenersWith are the listeners that can be opened with these secrets: Envoy would wait for one that is not there, and
-// hold up all others. Of several certificates a listener is opened with those that are there.
+// hold up all others. Of several certificates a listener is opened with those that are there, and of hosts that ask for
+// different client certificates with those whose authority is.
 func (g *Gateway) ListenersWith(secrets Resources) Resources {
 	isMissing := func(secret string) bool { return secrets[secret].Name == "" }
 	open := Resources{}
@@ -76,8 +77,10 @@ func (g *Gateway) ClosedWith(secrets Resources) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(g.Listeners)), func(name string) bool { return open[name].Name != "" })
 }
 
-// withoutCertificates is a listener without the certificates that are missing. An error where it needs one of them: for a
-// chain that has no other, or where what is missing is the authority of its clients, without which it would let in anybody.
+// withoutCertificates is a listener without the certificates that are missing, and without the filter chains that need one
+// of them: those that have no other, and those where what is missing is the authority of their clients, without which they
+// would let in anybody. A host whose chain is gone is served by no other chain: each refuses the hosts of the others
+// (host_groups.py of the controller). An error where no chain is left.
 func withoutCertificates(listener Resource, isMissing func(string) bool) (Resource, error) {
 	message := &listenerv3.Listener{}
 	if err := parse(listener.Body.GetValue(), message); err != nil {
@@ -90,18 +93,28 @@ func withoutCertificates(listener Resource, isMissing func(string) bool) (Resour
 	}); err != nil {
 		return Resource{}, err
 	}
-	needed, err := secretsIn(message)
-	if err != nil {
+	if err := dropChains(message, isMissing); err != nil {
 		return Resource{}, err
-	}
-	if slices.ContainsFunc(needed, isMissing) {
-		return Resource{}, errors.New("a secret that it needs is missing")
 	}
 	text, err := marshal(message)
 	if err != nil {
 		return Resource{}, err
 	}
 	return newResource(listener.Name, ListenerType, text), nil
+}
+
+// dropChains takes away the filter chains that need a secret that is missing.
+func dropChains(listener *listenerv3.Listener, isMissing func(string) bool) error {
+	var errs []error
+	listener.FilterChains = slices.DeleteFunc(listener.GetFilterChains(), func(chain *listenerv3.FilterChain) bool {
+		needed, err := secretsIn(chain)
+		errs = append(errs, err)
+		return slices.ContainsFunc(needed, isMissing)
+	})
+	if len(listener.GetFilterChains()) == 0 {
+		errs = append(errs, errors.New("each of its filter chains needs a secret that is missing"))
+	}
+	return errors.Join(errs...)
 }
 
 // dropMissing leaves the certificates as they are where none is there.

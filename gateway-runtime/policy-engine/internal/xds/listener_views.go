@@ -25,6 +25,11 @@ func NewFront(challenges bool, internal []string) Front {
 	return Front{challenges, strings.Join(slices.Sorted(slices.Values(internal)), "\n")}
 }
 
+// isInternal reports whether a listener serves only the APIs that name it.
+func (f Front) isInternal(listener string) bool {
+	return slices.Contains(strings.Split(f.internal, "\n"), listener) && listener != ""
+}
+
 // listenerView is what clients of a listener find: bundles by their host patterns. listener "" is every listener that has
 // no view of its own.
 type listenerView struct {

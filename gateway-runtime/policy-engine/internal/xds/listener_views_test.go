@@ -29,6 +29,7 @@ func TestAListenerFindsWhatIsForIt(t *testing.T) {
 		answering(t, "every", "/every"), on("here", "/here", "http"), on("there", "/there", "inside"), unserved,
 		answering(t, "wide", "/wide"), on("narrow", "/wide/narrow", "inside"),
 		answering(t, "wildcard", "/", "*.a.example"), on("name", "/", "inside", "b.a.example"),
+		on("outer", "/shared", "http"), on("inner", "/shared", "inside"),
 	}
 	for _, test := range []struct {
 		internal   []string
@@ -42,6 +43,8 @@ func TestAListenerFindsWhatIsForIt(t *testing.T) {
 		{nil, "x", "/gone", 404, ""},
 		{nil, "x", "/wide/narrow", 200, "wide"},
 		{nil, "b.a.example", "/q", 200, "wildcard"},
+		{nil, "x", "/shared", 200, "outer"},
+		{[]string{"http", "inside"}, "x", "/shared", 200, "outer"},
 		{[]string{"inside"}, "x", "/every", 200, "every"},
 		{[]string{"inside"}, "x", "/there", 404, ""},
 		{[]string{"http"}, "x", "/every", 404, ""},

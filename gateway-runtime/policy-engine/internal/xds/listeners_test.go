@@ -401,6 +401,46 @@ func TestAListenerIsOpenedWithTheCertificatesThatAreThere(t *testing.T) {
 	}
 }
 
+// TestAListenerIsOpenedWithTheHostsWhoseAuthorityIsThere: a host that asks for client certificates has a filter chain of its
+// own, and one whose authority's file cannot be used closes no other.
+func TestAListenerIsOpenedWithTheHostsWhoseAuthorityIsThere(t *testing.T) {
+	// Concatenated messages are one, with the filter chains of both.
+	text := append(listener(t, "both", 1, withTLS("", "certificate/web", "certificate/gone")),
+		listener(t, "both", 1, withTLS("authority/clients", "certificate/web"))...)
+	gateway, err := xds.ParseGateway(&nodev1.Gateway{Listeners: [][]byte{text},
+		Certificates: []*nodev1.Certificate{{Name: "web", CertificateFile: "/c", KeyFile: "/k"}, {Name: "gone", CertificateFile: "/g", KeyFile: "/l"}},
+		Authorities:  []*nodev1.CertificateAuthority{{Name: "clients", File: "/a"}}})
+	must(t, err)
+	chains := func(secrets xds.Resources) string {
+		opened := &listenerv3.Listener{}
+		must(t, proto.Unmarshal(gateway.ListenersWith(secrets)["both"].Body.GetValue(), opened))
+		found := make([]string, 0, len(opened.GetFilterChains()))
+		for _, chain := range opened.GetFilterChains() {
+			for _, name := range []string{"certificate/web", "certificate/gone", "authority/clients"} {
+				if strings.Contains(string(chain.GetTransportSocket().GetTypedConfig().GetValue()), name) {
+					found = append(found, name)
+				}
+			}
+		}
+		return fmt.Sprint(found)
+	}
+	ca := certificatestest.NewAuthority(t, "ca")
+	contents := web(ca.Issue("web.example"))
+	if got := chains(secretsOf(t, contents)); got != "[certificate/web]" {
+		t.Errorf("expected the host that asks for no certificate alone, with the certificate that is there, got %s", got)
+	}
+	if closed := gateway.ClosedWith(secretsOf(t, contents)); len(closed) != 0 {
+		t.Errorf("expected no listener to be closed, got %s", closed)
+	}
+	contents.Authorities = map[string]certificates.Trust{"clients": {Certificates: ca.PEM}}
+	if got := chains(secretsOf(t, contents)); got != "[certificate/web certificate/web authority/clients]" {
+		t.Errorf("expected both, got %s", got)
+	}
+	if closed := fmt.Sprint(gateway.ClosedWith(xds.Resources{})); closed != "[both]" {
+		t.Errorf("expected it to be closed without any certificate, got %s", closed)
+	}
+}
+
 func TestClustersNameTheirSecrets(t *testing.T) {
 	parsed := bundle(t, &nodev1.ApiBundle{Api: "a", Context: "/a", Clusters: [][]byte{cluster(t, `{"name":"a|1","transportSocket":{"name":"tls","typedConfig":{
 		"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext","commonTlsContext":{

@@ -21,14 +21,19 @@ const (
 	longestHost = 255
 )
 
-// NearTo says which host, context or operation of the bundles a request that met none of their routes may have been for.
-// path is without the query.
-func NearTo(bundles []*Bundle, authority, path string) Near {
+// NearTo says which host, context or operation of the bundles a request that met none of their routes may have been for. It
+// names no API that the listener does not serve. path is without the query.
+func NearTo(bundles []*Bundle, front Front, listener, authority, path string) Near {
 	host := hostOf(authority[:min(len(authority), longestHost)])
-	patterns := byPattern(bundles)
-	if len(bundles) == 0 {
+	served := visible(bundles, listener, front.isInternal(listener))
+	switch {
+	case len(bundles) == 0:
 		return Near{Reason: "no API is published on this node", Cure: "publish one: gatewright apply -f FILE"}
+	case len(served) == 0:
+		return Near{Reason: fmt.Sprintf("the listener %s serves no API", listener),
+			Cure: "publish one that names it in spec.listeners: gatewright apply -f FILE"}
 	}
+	patterns := byPattern(served)
 	owned := ownersOn(host, patterns)
 	if len(owned) == 0 {
 		hosts := make([]string, 0, len(patterns))

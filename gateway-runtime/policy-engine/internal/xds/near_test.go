@@ -22,15 +22,42 @@ func TestWhatLiesNear(t *testing.T) {
 		"/orders/7/x": {API: "orders", Reason: "no operation of the API orders (context /orders) has the path /orders/7/x", Cure: "ask for one of its operations (POST /, GET /{id}), or add one"},
 		"/carts":      {API: "carts", Reason: "no operation of the API carts (context /carts) has the path /carts", Cure: "ask for one of its operations (there is none), or add one"},
 	} {
-		if got := xds.NearTo(bundles, "a.example:8080", path); got != want {
+		if got := xds.NearTo(bundles, xds.Front{}, "http", "a.example:8080", path); got != want {
 			t.Errorf("%s: expected\n  %+v\ngot\n  %+v", path, want, got)
 		}
 	}
 	want := xds.Near{Reason: `no API is published on the host "other.example"`, Cure: "ask for a host of an API (inner.example), or name this one in spec.hosts"}
-	if got := xds.NearTo(bundles[4:], "Other.example.:80", "/inner"); got != want {
+	if got := xds.NearTo(bundles[4:], xds.Front{}, "http", "Other.example.:80", "/inner"); got != want {
 		t.Errorf("expected %+v, got %+v", want, got)
 	}
-	if got := xds.NearTo(nil, "a.example", "/"); got.Reason != "no API is published on this node" {
+	if got := xds.NearTo(nil, xds.Front{}, "http", "a.example", "/"); got.Reason != "no API is published on this node" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestWhatLiesNearIsServedByTheListener: what another listener serves is not there, whatever of it lies near.
+func TestWhatLiesNearIsServedByTheListener(t *testing.T) {
+	bundles := []*xds.Bundle{
+		{API: "orders", Context: "/orders", Hosts: []string{"*"}},
+		{API: "inner", Context: "/inner", Hosts: []string{"*"}, Listeners: []string{"inside"}, Operations: []string{"GET /a"}},
+		{API: "hidden", Context: "/hidden", Hosts: []string{"hidden.example"}, Listeners: []string{"inside"}},
+	}
+	front := xds.NewFront(false, []string{"inside", "empty"})
+	const under, publish = "ask for a path under the context of an API (", "), or publish one"
+	for _, c := range []struct {
+		listener, host, path string
+		want                 xds.Near
+	}{
+		{"public", "a.example", "/inner/a/b", xds.Near{Reason: "no API has the path /inner/a/b", Cure: under + "/orders" + publish}},
+		{"public", "hidden.example", "/hiden", xds.Near{Reason: "no API has the path /hiden", Cure: under + "/orders" + publish}},
+		{"", "a.example", "/iner", xds.Near{Reason: "no API has the path /iner", Cure: under + "/orders" + publish}},
+		{"inside", "a.example", "/iner", xds.Near{Reason: "no API has the path /iner", Cure: under + "/inner" + publish}},
+		{"inside", "a.example", "/inner/b", xds.Near{API: "inner", Reason: "no operation of the API inner (context /inner) has the path /inner/b",
+			Cure: "ask for one of its operations (GET /a), or add one"}},
+		{"empty", "a.example", "/inner/a", xds.Near{Reason: "the listener empty serves no API", Cure: "publish one that names it in spec.listeners: gatewright apply -f FILE"}},
+	} {
+		if got := xds.NearTo(bundles, front, c.listener, c.host, c.path); got != c.want {
+			t.Errorf("%s, %s%s: expected\n  %+v\ngot\n  %+v", c.listener, c.host, c.path, c.want, got)
+		}
 	}
 }

@@ -6,9 +6,10 @@ import re
 
 from gatewright_documents.values import JsonObject
 
-from gatewright_controller.model import Compression, GatewaySpec, Limits, Listener, Redaction, Tracing
+from gatewright_controller.model import Compression, GatewaySpec, Limits, Redaction, Tracing
 from gatewright_controller.translate.envoy.access_logs import IDENTITY_NAMESPACE, TRACE_NAMESPACE
-from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS, WATCHED
+from gatewright_controller.translate.envoy.host_groups import HostGroup
+from gatewright_controller.translate.envoy.local_replies import OTHER_HOSTS, OTHER_SERVER_NAMES, WATCHED
 from gatewright_controller.translate.envoy.messages import extension
 from gatewright_controller.translate.envoy.quic import alt_svc
 from gatewright_controller.translate.envoy.routes import (
@@ -39,15 +40,16 @@ LIBRARIES = {
 }
 
 
-def http_filters(listener: Listener, spec: GatewaySpec, *, udp: bool = False) -> list[JsonObject]:
+def http_filters(group: HostGroup, spec: GatewaySpec, *, udp: bool = False) -> list[JsonObject]:
     """Those of a listener that serves APIs, or of one that redirects. udp: of its HTTP/3."""
+    listener = group.listener
     last = extension(
         "envoy.filters.http.router",
         f"{FILTERS}.router.v3.Router",
         suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
     )
     told = [alt_svc(listener)] if listener.http3 and not udp else []
-    first = [*told, *([_refused_hosts(listener.hosts)] if listener.hosts else []), *_rate(spec.limits)]
+    first = [*told, *_refused_hosts(group), *_rate(spec.limits)]
     peers = bool(listener.tls and listener.tls.client_certificates)
     if listener.redirect:
         return [*first, last]
@@ -59,14 +61,20 @@ def http_filters(listener: Listener, spec: GatewaySpec, *, udp: bool = False) ->
     return [*token, *first, *certificate, kept, _lines_said(), *compressed, engine, _choice(), last]
 
 
-def _refused_hosts(hosts: list[str]) -> JsonObject:
-    own = {"name": ":authority", "string_match": {"safe_regex": {"regex": host_pattern(hosts)}}}
-    rules: JsonObject = {OTHER_HOSTS: _denied({"and_rules": {"rules": [{"not_rule": {"header": own}}]}})}
-    return extension("envoy.filters.http.rbac", f"{FILTERS}.rbac.v3.RBAC", rules={"action": "DENY", "policies": rules})
+def _refused_hosts(group: HostGroup) -> list[JsonObject]:
+    """Requests for hosts that the listener has not, and for those of its other groups."""
+    rules: JsonObject = {}
+    if hosts := group.listener.hosts:
+        own = {"name": ":authority", "string_match": {"safe_regex": {"regex": host_pattern(hosts)}}}
+        rules[OTHER_HOSTS] = _unless({"header": own})
+    if group.own:
+        rules[OTHER_SERVER_NAMES] = _unless(group.own)
+    refused = {"action": "DENY", "policies": rules}
+    return [extension("envoy.filters.http.rbac", f"{FILTERS}.rbac.v3.RBAC", rules=refused)] if rules else []
 
 
-def _denied(permission: JsonObject) -> JsonObject:
-    return {"permissions": [permission], "principals": [{"any": True}]}
+def _unless(permission: JsonObject) -> JsonObject:
+    return {"permissions": [{"and_rules": {"rules": [{"not_rule": permission}]}}], "principals": [{"any": True}]}
 
 
 def host_pattern(hosts: list[str]) -> str:

@@ -12,6 +12,7 @@ from gatewright_controller.translate.envoy import quic
 from gatewright_controller.translate.envoy.access_logs import access_logs
 from gatewright_controller.translate.envoy.common import EnvoyMessage
 from gatewright_controller.translate.envoy.downstream_tls import downstream_quic, downstream_tls
+from gatewright_controller.translate.envoy.host_groups import HostGroup, host_groups
 from gatewright_controller.translate.envoy.http_filters import http_filters
 from gatewright_controller.translate.envoy.local_replies import TWO_HOSTS, local_reply_config
 from gatewright_controller.translate.envoy.messages import LISTENER, extension, message, seconds
@@ -95,20 +96,21 @@ def _listener_filters(one: Listener) -> Iterator[JsonObject]:
     if one.proxy_protocol:
         kind = f"{LISTENER_FILTERS}.proxy_protocol.v3.ProxyProtocol"
         yield extension("envoy.filters.listener.proxy_protocol", kind)
-    if one.tls and one.hosts:
+    if one.tls and (one.hosts or one.tls.client_certificates_by_host):
         yield extension("envoy.filters.listener.tls_inspector", f"{LISTENER_FILTERS}.tls_inspector.v3.TlsInspector")
 
 
 def _filter_chains(one: Listener, spec: GatewaySpec, *, udp: bool = False) -> Iterator[JsonObject]:
-    """One for what trusted proxies connect, where there are any, and one for all else. With PROXY headers, none but
-    trusted proxies may send them, and who they say connects may be a trusted proxy too."""
+    """Of each group of hosts one for what trusted proxies connect, where there are any, and one for all else. With
+    PROXY headers, none but trusted proxies may send them, and who they say connects may be a trusted proxy too."""
     trusted = [] if udp else [_cidr(network) for network in spec.trusted_proxies.networks]
-    always: JsonObject = {"server_names": one.hosts} if one.tls and one.hosts else {}
-    if one.proxy_protocol:
-        always = {**always, "direct_source_prefix_ranges": trusted}
-    if trusted:
-        yield _filter_chain(one, spec, {**always, "source_prefix_ranges": trusted}, trusted, udp=udp)
-    yield _filter_chain(one, spec, always, [], udp=udp)
+    for group in host_groups(one):
+        always: JsonObject = {"server_names": group.server_names} if one.tls and group.server_names else {}
+        if one.proxy_protocol:
+            always = {**always, "direct_source_prefix_ranges": trusted}
+        if trusted:
+            yield _filter_chain(group, spec, {**always, "source_prefix_ranges": trusted}, trusted, udp=udp)
+        yield _filter_chain(group, spec, always, [], udp=udp)
 
 
 def _cidr(network: str) -> JsonObject:
@@ -117,12 +119,13 @@ def _cidr(network: str) -> JsonObject:
 
 
 def _filter_chain(
-    one: Listener, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject], *, udp: bool
+    group: HostGroup, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject], *, udp: bool
 ) -> JsonObject:
+    one = group.listener
     by_trusted_proxies = bool(trusted) or (spec.trusted_proxies.hops > 0 and not udp)
-    settings = _manager(one, spec, trusted) | ({**quic.codec(), **WHO_CONNECTS} if udp else {})
+    settings = _manager(group, spec, trusted) | ({**quic.codec(), **WHO_CONNECTS} if udp else {})
     settings |= _believed_headers(one, spec, by_trusted_proxies)
-    settings["http_filters"] = http_filters(one, spec, udp=udp)
+    settings["http_filters"] = http_filters(group, spec, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
     most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
     named = [] if one.redirect else [_listener_name(one)]
@@ -150,8 +153,8 @@ def _connection_limit(one: Listener, most: int) -> JsonObject:
     return extension(name, f"{kind}.ConnectionLimit", stat_prefix=one.name, max_connections=most)
 
 
-def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
-    limits, timeouts = spec.limits, spec.timeouts
+def _manager(group: HostGroup, spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
+    one, limits, timeouts = group.listener, spec.limits, spec.timeouts
     return {
         "stat_prefix": "gatewright",
         "codec_type": "AUTO",  # HTTP/1.1, and HTTP/2 by prior knowledge or ALPN
@@ -174,10 +177,12 @@ def _manager(one: Listener, spec: GatewaySpec, trusted: list[JsonObject]) -> Jso
         "common_http_protocol_options": _connections(one, spec),
         "drain_timeout": seconds(milliseconds(timeouts.drain)),
         "stream_idle_timeout": seconds(milliseconds(timeouts.stream_idle)),
-        "local_reply_config": local_reply_config(hosts=bool(one.hosts), rate=bool(limits.requests_per_second)),
+        "local_reply_config": local_reply_config(
+            hosts=bool(one.hosts), groups=bool(group.own), rate=bool(limits.requests_per_second)
+        ),
         "access_log": [
             *access_logs(spec.access_log, spec.redaction, one.name),
-            *([] if one.redirect else [*trace_log(spec.tracing), answers_log()]),
+            *([] if one.redirect else [*trace_log(spec.tracing), answers_log(one.name)]),
         ],
         **_client_address(spec, trusted),
         **_routes(one, answers_challenges(spec)),

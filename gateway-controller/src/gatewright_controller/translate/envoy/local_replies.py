@@ -17,6 +17,9 @@ internal/xds/twohosts.go."""
 OTHER_HOSTS = "other-hosts"
 """The rule that refuses requests for hosts that the listener has not."""
 
+OTHER_SERVER_NAMES = "other-server-names"
+"""The rule that refuses requests for hosts that ask for other client certificates than the connection's server name."""
+
 WATCHED = "gatewright.watched"
 """Dynamic metadata of exchanges that somebody looks at: {"token": …}. Only the engine and Envoy know the token, for the
 engine takes the header away (internal/extproc/proxy_answer.go)."""
@@ -45,10 +48,11 @@ def cel(expression: str) -> JsonObject:
     }
 
 
-def local_reply_config(*, hosts: bool, rate: bool) -> JsonObject:
-    """hosts: whether the listener has hosts of its own. rate: whether the rate of requests is limited."""
+def local_reply_config(*, hosts: bool, groups: bool, rate: bool) -> JsonObject:
+    """hosts: whether the listener has hosts of its own. groups: whether these ask for several kinds of client
+    certificates. rate: whether the rate of requests is limited."""
     told = map(_told, [*_of_upstreams(), _too_long(), _configured()])
-    return {"mappers": [*_of_hosts(hosts), *_of_rate(rate), *told, *_by_flag(), *_by_details()]}
+    return {"mappers": [*_of_hosts(hosts, groups), *_of_rate(rate), *told, *_by_flag(), *_by_details()]}
 
 
 def _told(mapper: JsonObject) -> JsonObject:
@@ -67,14 +71,23 @@ def _configured() -> JsonObject:
     return {"filter": cel("response.code_details == 'direct_response'")}
 
 
-def _of_hosts(hosts: bool) -> list[JsonObject]:
+def _of_hosts(hosts: bool, groups: bool) -> list[JsonObject]:
     two = {"header_filter": {"header": TWO_HOSTS}}
     found = [_problem(two, "Bad Request", "The request has two Host headers.") | {"status_code": 400}]
     if hosts:
-        refused = cel(f"response.code_details.startsWith('rbac_access_denied_matched_policy[{OTHER_HOSTS}]')")
-        detail = "This listener does not serve the host that the request is for."
-        found.append(_problem(refused, "Misdirected Request", detail) | {"status_code": 421})
+        found.append(_misdirected(OTHER_HOSTS, "This listener does not serve the host that the request is for."))
+    if groups:
+        detail = (
+            "The host that the request is for asks for other client certificates than the server name (SNI) of this "
+            "connection: the client must open a connection whose server name is that host."
+        )
+        found.append(_misdirected(OTHER_SERVER_NAMES, detail))
     return found
+
+
+def _misdirected(rule: str, detail: str) -> JsonObject:
+    refused = cel(f"response.code_details.startsWith('rbac_access_denied_matched_policy[{rule}]')")
+    return _problem(refused, "Misdirected Request", detail) | {"status_code": 421}
 
 
 def _of_rate(rate: bool) -> list[JsonObject]:

@@ -23,11 +23,13 @@ TAGS = {name: OPERATORS[name] for name in ("method", "path", "authority", "flags
 """Beside what such a log has by itself: internal/accesslog/answers.go."""
 
 
-def answers_log() -> JsonObject:
-    """The access log of Envoy's own answers. Those without a flag are looked at where the engine has not seen them."""
+def answers_log(listener: str) -> JsonObject:
+    """The access log of Envoy's own answers at the listener of this name. Those without a flag are looked at where the
+    engine has not seen them."""
     at_least_400 = {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "gatewright.answers"}}}
     chainless = "xds.route_name == '' || xds.route_name.endsWith('|')"
     before = " || ".join(f"response.code_details.startsWith('{one}')" for one in BEFORE_POLICIES)
     unseen = cel(f"response.code_details != 'via_upstream' && ({chainless} || {before})")
     unflagged = all_of({"status_code_filter": at_least_400}, unseen)
-    return grpc_log("answers", TAGS) | {"filter": any_of({"response_flag_filter": {"flags": list(FLAGS)}}, unflagged)}
+    wanted = any_of({"response_flag_filter": {"flags": list(FLAGS)}}, unflagged)
+    return grpc_log("answers", {**TAGS, "listener": listener}) | {"filter": wanted}
