@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import stat
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -76,6 +77,25 @@ async def test_the_server_behind_has_no_name_and_may_start_again(place: Place) -
     assert await ask(place.front, b"hi") == b"two hi"
     assert not place.own.exists()
     second.close()
+
+
+async def test_a_server_that_does_not_listen_yet_keeps_its_name(place: Place) -> None:
+    """Envoy binds its socket, sets the file's mode, and listens then: without the file it would not start."""
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(place.own))
+    assert await ask(place.front, b"hi") == b""
+    place.own.chmod(0o600)
+    made.listen()
+    reading, writing = await asyncio.open_unix_connection(str(place.front))
+    writing.write(b"hi")
+    made.setblocking(False)
+    accepted, _ = await asyncio.get_running_loop().sock_accept(made)
+    assert await asyncio.get_running_loop().sock_recv(accepted, 2) == b"hi"
+    assert not place.own.exists()
+    accepted.close()
+    made.close()
+    assert await reading.read() == b""
+    writing.close()
 
 
 async def test_who_may_not_connect_is_told_nothing_and_named_once(place: Place) -> None:

@@ -23,21 +23,42 @@ class Unnamed:
         self._fd: int | None = None
 
     def take(self) -> None:
-        """Opens what the server has made and takes its name away. Nothing where there is nothing new."""
-        try:
-            found = os.open(self._path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return
-        self._path.unlink(missing_ok=True)
-        self.close()
-        self._fd = found
+        """Opens what the server has made and takes its name away. Nothing where there is nothing new.
+
+        The server has done with the name: Envoy sets the mode of the file after it has bound it.
+        """
+        if (found := self._opened()) is not None:
+            self._keep(found)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Raises OSError where nobody listens."""
-        self.take()
-        if self._fd is None:
-            raise FileNotFoundError(f"nobody listens at {self._path}")
-        return await asyncio.open_unix_connection(f"/proc/self/fd/{self._fd}", limit=READ_BYTES)
+        """The name of a new socket is taken away once the server accepts connections. Raises OSError where nobody
+        listens.
+        """
+        found = self._opened()
+        if found is None:
+            if self._fd is None:
+                raise FileNotFoundError(f"nobody listens at {self._path}")
+            return await _connect(self._fd)
+        try:
+            connection = await _connect(found)
+        except BaseException:
+            os.close(found)
+            raise
+        self._keep(found)
+        return connection
+
+    def _opened(self) -> int | None:
+        try:
+            return os.open(self._path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+
+    def _keep(self, found: int) -> None:
+        with contextlib.suppress(FileNotFoundError):  # another connection has taken it
+            if os.path.samestat(os.fstat(found), self._path.lstat()):
+                self._path.unlink()
+        self.close()
+        self._fd = found
 
     def close(self) -> None:
         if self._fd is not None:
@@ -76,6 +97,10 @@ class Relay:
             for each in both:
                 each.cancel()
             await asyncio.wait(both)
+
+
+async def _connect(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_unix_connection(f"/proc/self/fd/{descriptor}", limit=READ_BYTES)
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
