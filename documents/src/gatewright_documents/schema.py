@@ -20,6 +20,7 @@ from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 NOTHING: JsonObject = {"type": "object", "properties": {}}
 """The schema of a policy that takes no parameters."""
 NOT_GIVEN = object()
+UNKNOWN_KEY_CURE = "remove it or mend its name"
 
 
 class Schema:
@@ -122,7 +123,7 @@ class Schema:
         expected = f"one of {', '.join(known)}" if known else "no key"
         for name in sorted(set(names) - set(known)):
             field = format_path([*path, name], root)
-            yield Mistake.expecting(expected, shown(name), "remove it or mend its name", field=field)
+            yield Mistake.expecting(expected, shown(name), UNKNOWN_KEY_CURE, field=field)
 
     def _wrong(self, error: jsonschema_rs.ValidationError, field: str, public: JsonValue) -> Mistake:
         here = self._at(error.schema_path[:-1])
