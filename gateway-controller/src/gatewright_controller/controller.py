@@ -229,7 +229,8 @@ class Controller:
     def _validated(self, document: JsonObject, definitions: Definitions, claims: Mapping[tuple[str, str], str]) -> Api:
         """The API that is to be written, with the secrets that the stored one has where it has their masks."""
         document = self._with_secrets(document, definitions)
-        return validate(document, definitions, claims, self._upstreams, self.gateway_names(), self._conditions)
+        names = self.gateway_names()
+        return validate(document, definitions, claims, self._upstreams, names, self._conditions, is_written=True)
 
     async def recheck_upstreams(self) -> None:
         """Suspends the APIs that name an admin listener which has moved there, and hands out those that name none any
