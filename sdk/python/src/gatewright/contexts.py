@@ -52,6 +52,7 @@ def request(
     path_params: Mapping[str, str] | None = None,
     has_body: bool | None = None,
     api_context: str = "/",
+    upstream_path: str | None = None,
 ) -> RequestContext:
     """The context of an on_request.
 
@@ -62,7 +63,7 @@ def request(
     `traceparent` is of the execution's span, by default it is not traced; that of the client is a header.
     `path` is as a client writes it: `ctx.raw_path`, and `ctx.path` in its one spelling.
     `path_params` are by name and not encoded. `has_body` is by default whether there is a `body`.
-    `api_context` is what `path` begins with.
+    `api_context` is what `path` begins with. `upstream_path` is by default None, as where nothing goes upstream.
     """
     fields = _Fields(
         request_id=_raw(request_id),
@@ -79,6 +80,7 @@ def request(
         metadata=json.dumps(dict(metadata or {})).encode(),
         peer=encode_peer(peer),
         upstream=_raw(upstream or ""),
+        upstream_path=_raw(upstream_path or ""),
         traceparent=_raw(traceparent),
         path_params=encode_path_params(path_params or {}),
         has_body=bool(body) if has_body is None else has_body,
@@ -229,6 +231,7 @@ class _Fields:
     has_body: bool = False
     raw_path: bytes = b""
     context_size: int = 0
+    upstream_path: bytes = b""
     status: int = 0
     response_headers: bytes = b""
 

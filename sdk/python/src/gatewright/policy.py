@@ -383,6 +383,17 @@ class RequestContext:
         return _text(self._fields.upstream) or None
 
     @property
+    def upstream_path(self) -> str | None:
+        """The path that the upstream would get if no later policy changed `path` or `upstream`, for signatures of it:
+        `raw_path` with the base path of the upstream's URL in the place of the API's context, and rewritten as the API
+        says. Without the query.
+
+        None where nothing goes upstream (a redirect, an answer), and where Envoy has yet to choose between upstreams
+        with other base paths (`split`). In the response phase it is the path that went upstream.
+        """
+        return _text(self._fields.upstream_path) or None
+
+    @property
     def request_id(self) -> str:
         """Unique for each request: the `x-request-id` that upstream, the logs and error answers have too."""
         return _text(self._fields.request_id)
