@@ -70,8 +70,9 @@ def test_another_base_path_is_another_chain(definitions: Definitions) -> None:
     """Envoy's routes and what policies are told change together."""
     one = CASES[0]
     other = {**one, "upstreams": {"main": "http://a/other"}}
+    loose = api_of(one, strictPaths=False)
     ids = [
         {chain.id for chain in translate(api, definitions, EdgeSettings()).message.chains if "GET" in chain.operation}
-        for api in (api_of(one), api_of(other))
+        for api in (api_of(one), api_of(other), loose)
     ]
-    assert len(set.union(*ids)) == 2
+    assert len(set.union(*ids)) == 3

@@ -41,6 +41,11 @@ def test_a_test_says_which_path_upstream_gets() -> None:
     assert testing.request(path="/orders/7", upstream_path="/api/7").upstream_path == "/api/7"
 
 
+@pytest.mark.parametrize(("strict", "path"), [(True, "/7"), (False, "/7/")])
+def test_without_strict_paths_a_slash_at_the_end_counts(strict: bool, path: str) -> None:
+    assert testing.request(path="/7/", operation="GET /*", strict_paths=strict).path == path
+
+
 def test_a_policy_sees_both_paths() -> None:
     ctx = testing.request(path="/users%3adelete/caf%c3%a9/", operation="POST /*")
     assert (ctx.path, ctx.raw_path) == ("/users:delete/caf%C3%A9", "/users%3adelete/caf%c3%a9/")

@@ -106,7 +106,8 @@ def chain(
     upstream_paths: Sequence[node_pb2.UpstreamPath] = (),
 ) -> node_pb2.Chain:
     """The operation's chain. Its id holds all that it is made of: API, context, operation, every instance with all that
-    these hold, whether responses may be encoded, the pools that policies may choose, and the paths that these get."""
+    these hold, whether responses may be encoded, the pools that policies may choose, the paths that these get, and how
+    policies see those of clients."""
     context = context_of(api.spec.context, api.spec.version)
     upstreams = sorted(api.spec.upstream)
     content: list[JsonValue] = [
@@ -116,6 +117,7 @@ def chain(
         [[one.instance, _content(one)] for one in attachments],
         *(["encodedResponses"] if api.spec.encoded_responses else []),
         *([["upstreams", *upstreams]] if upstreams != [MAIN] else []),  # one that is always there changes nobody's id
+        *([] if api.spec.strict_paths else ["loosePaths"]),
         ["paths", *([one.upstream, one.base, one.pattern, one.substitution] for one in upstream_paths)],
     ]
     return node_pb2.Chain(

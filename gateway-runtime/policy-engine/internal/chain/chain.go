@@ -174,6 +174,9 @@ func (c *Chain) APIVersion() string { return c.spec.APIVersion }
 // Context is the API's context path.
 func (c *Chain) Context() string { return c.spec.Context }
 
+// StrictPaths reports whether a slash at the end makes no other path.
+func (c *Chain) StrictPaths() bool { return c.spec.StrictPaths }
+
 // UpstreamPaths say what becomes of paths upstream.
 func (c *Chain) UpstreamPaths() []UpstreamPath { return c.spec.UpstreamPaths }
 

@@ -25,6 +25,7 @@ type Exchange struct {
 	APIVersion string    `json:"apiVersion,omitempty"`
 	Context    string    `json:"context,omitempty"`
 	Operation  string    `json:"operation,omitempty"`
+	LoosePaths bool      `json:"loosePaths,omitempty"` // strictPaths: false
 	Chain      string    `json:"chain,omitempty"`
 
 	UpstreamPaths []UpstreamPath `json:"upstreamPaths,omitempty"`

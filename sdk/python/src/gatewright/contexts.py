@@ -53,6 +53,7 @@ def request(
     has_body: bool | None = None,
     api_context: str = "/",
     upstream_path: str | None = None,
+    strict_paths: bool = True,
 ) -> RequestContext:
     """The context of an on_request.
 
@@ -64,11 +65,12 @@ def request(
     `path` is as a client writes it: `ctx.raw_path`, and `ctx.path` in its one spelling.
     `path_params` are by name and not encoded. `has_body` is by default whether there is a `body`.
     `api_context` is what `path` begins with. `upstream_path` is by default None, as where nothing goes upstream.
+    `strict_paths` is what the API says of `strictPaths`.
     """
     fields = _Fields(
         request_id=_raw(request_id),
         method=_raw(method),
-        path=_raw(spell_path(path, operation or f"{method} {path}")),
+        path=_raw(spell_path(path, operation or f"{method} {path}", strict=strict_paths)),
         raw_path=_raw(path),
         context_size=len(_raw(api_context.rstrip("/"))),
         query=_raw(query),

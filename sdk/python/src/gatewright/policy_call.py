@@ -131,6 +131,7 @@ class Call:
             path_params=self._path_params(),
             has_body=message.body is not None,
             api_context=context,
+            strict_paths=not self.exchange.get("loosePaths", False),
             upstream_path=path_upstream(
                 self.exchange.get("upstreamPaths") or (), texts["upstream"], context, texts["path"]
             ),
