@@ -40,6 +40,7 @@ from gatewright.cookies import Cookies
 from gatewright.fields import RequestFields, ResponseFields
 from gatewright.headers import Headers, HeaderValue
 from gatewright.identity import KEY, Identity, as_metadata, identity_of
+from gatewright.made_at import MadeAt
 from gatewright.metadata import Metadata
 from gatewright.params import JsonValue, ReadOnlyDict, ReadOnlyList
 from gatewright.path_params import parse_path_params
@@ -92,7 +93,7 @@ __all__ = [
 
 
 @dataclass(slots=True)
-class UpstreamRequestModifications:
+class UpstreamRequestModifications(MadeAt):
     """Changes to the request before it goes on. Headers are applied in the order remove, set, append.
 
     Control characters other than tabs, pseudo-headers and hop-by-hop headers are refused, and so is what makes the
@@ -124,7 +125,7 @@ class UpstreamRequestModifications:
 
 
 @dataclass(slots=True)
-class UpstreamResponseModifications:
+class UpstreamResponseModifications(MadeAt):
     """Changes to the response before it goes back. Headers as in UpstreamRequestModifications."""
 
     set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
@@ -142,7 +143,7 @@ class UpstreamResponseModifications:
 
 
 @dataclass(slots=True)
-class ImmediateResponse:
+class ImmediateResponse(MadeAt):
     """Answers the client. From on_request, upstream is not asked; from on_response, it replaces the response."""
 
     status_code: int
