@@ -247,10 +247,12 @@ func inRequest(req *v1alpha.RequestContext, name string) (any, error) {
 		return value, nil
 	}
 	switch {
-	case name == "upstream" && req.Upstream == "", name == "peer" && req.Peer == nil:
+	case name == "upstream" && req.Upstream == "", name == "upstreamPath" && req.UpstreamPath == "", name == "peer" && req.Peer == nil:
 		return nil, nil
 	case name == "upstream":
 		return req.Upstream, nil
+	case name == "upstreamPath":
+		return req.UpstreamPath, nil
 	case name == "peer":
 		written, err := req.Peer.JSON()
 		return json.RawMessage(written), err

@@ -37,6 +37,7 @@ REQUEST_FIELDS = {
     "apiName": "api_name",
     "apiVersion": "api_version",
     "upstream": "upstream",
+    "upstreamPath": "upstream_path",
 }
 
 

@@ -82,6 +82,19 @@ def test_a_wrong_value_is_not_also_called_unknown() -> None:
     assert told({"properties": {"a": {"type": "string"}}}, {"a": 1}) == ["params.a: expected a string, got 1"]
 
 
+def test_one_mistake_is_said_once() -> None:
+    """Where several parts of a schema want the same, and where the values that it lists say the type, too."""
+    text: JsonObject = {"properties": {"a": {"type": "string"}}}
+    assert told({**text, "allOf": [text]}, {"a": 1}) == ["params.a: expected a string, got 1"]
+    assert told({"properties": {"a": {"type": "string", "enum": ["x", "y"]}}}, {"a": 1}) == [
+        "params.a: expected 'x' or 'y', got 1"
+    ]
+    assert told({"properties": {"a": {"type": "string", "const": "x"}}}, {"a": 1}) == ["params.a: expected 'x', got 1"]
+    assert told({"properties": {"a": {"type": "string", "enum": [1]}}}, {"a": 1}) == [
+        "params.a: expected a string, got 1"
+    ]
+
+
 def test_no_schema_takes_no_parameters() -> None:
     assert [str(mistake) for mistake in Schema(None).mistakes({"a": 1}, "params")] == [
         "params.a: expected no key, got 'a'; remove it or mend its name"

@@ -38,3 +38,18 @@ def test_what_may_be_given_may_be_required(schema: JsonObject) -> None:
 def test_a_type_that_is_none_is_said_as_it_is_written() -> None:
     (said,) = told({"properties": {"header": {"type": "strng"}}})
     assert said.endswith("null, number, object, string, got 'strng'; mend the schema")
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "strin"}, "parameters.type: expected object, got type: strin; write type: object"),
+        (
+            {"properties": {"a": 3}},
+            'parameters.properties.a: expected a JSON Schema 2020-12, got 3 is not of types "boolean", "object"; '
+            "mend the schema",
+        ),
+    ],
+)
+def test_one_mistake_is_said_once(schema: JsonObject, said: str) -> None:
+    assert told(schema) == [said]

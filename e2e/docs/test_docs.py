@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hmac
 import re
 import shlex
 import subprocess
@@ -237,6 +238,16 @@ def test_the_policy_that_reads_the_text_of_a_body(tmp_path: Path) -> None:
     assert status("a secret".encode("utf-16"), "text/plain; charset=utf-16") == 403
     assert status(b"another", "text/plain; charset=iso-8859-1") is None
     assert status(b"a secret", "text/plain; charset=utf-7") == 415
+
+
+def test_the_policy_that_signs_what_the_upstream_will_see(tmp_path: Path) -> None:
+    (tmp_path / "policy.py").write_text(python_with("ctx.upstream_path is None"))
+    policy = testing.load_policy(str(tmp_path / "test_policy.py"))
+    params = testing.params(key=testing.secret("k"))
+    ctx = testing.request(path="/orders/7", query="a=b", upstream_path="/api/7")
+    signature = hmac.new(b"k", b"GET\n/api/7\na=b", "sha256").hexdigest()
+    assert policy.on_request(ctx, params).set_headers == {"x-signature": signature}
+    assert policy.on_request(testing.request(path="/orders/7"), params) == ImmediateResponse(503)
 
 
 def test_the_policy_that_reads_bearer_tokens(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def write_twins(folder: Path) -> Path:
 
 def document(cases: list[Case], runtimes: tuple[str, ...], upstream: str) -> Json:
     """An API with one operation for each case, whose policies are twins of these runtimes in turn.
-    Its upstreams, `main` and `canary`, are one server.
+    Its upstreams, `main` and `canary`, are one server, the latter below /canary.
     """
     operations = [
         case.operation
@@ -162,7 +162,7 @@ def document(cases: list[Case], runtimes: tuple[str, ...], upstream: str) -> Jso
         for case in cases
     ]
     made = api(CONTEXT.removeprefix("/"), upstream, operations=operations)
-    made["spec"]["upstream"]["canary"] = {"url": upstream}
+    made["spec"]["upstream"]["canary"] = {"url": f"{upstream}/canary"}
     return made
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
+from e2e.kit.commands import apply
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.policy_project import PolicyProject
 from e2e.kit.upstream import Upstream
@@ -27,6 +29,7 @@ def on_response(ctx, params):
 """
 OLD = "parameters: {type: object, properties: {word: {type: string, default: old}}}\n"
 NEW = "parameters: {type: object, properties: {text: {type: string, default: new}}}\n"
+ONE_STEP = "change both in one step, `gatewright apply --reload -f FILE`"
 STRICT = "parameters: {type: object, required: [text], properties: {text: {type: string}}}\n"
 
 
@@ -90,11 +93,68 @@ def test_a_changed_definition_that_an_api_does_not_fit_is_refused_with_the_cure(
         project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
         done = changing.reload()
     assert done.returncode == 1
-    said = "API says: spec.policies[0].params.text: expected a string, got nothing; change the API first"
-    assert said in done.stderr, done.stderr
+    assert f"API says: spec.policies[0].params.text: expected a string, got nothing; {ONE_STEP}" in done.stderr
     assert flow.failures() == []
     assert {answer[2] for answer in flow.answers} == {"old"}
     assert len(changing.executors()) == 2
+
+
+CODE_AND_PARAMS = """\
+from sdk.policy import UpstreamRequestModifications, UpstreamResponseModifications
+
+def prepare(params):
+    return "CODE sees " + " ".join(f"{name}={value}" for name, value in sorted(params.items()))
+
+def on_request(ctx, params):
+    return UpstreamRequestModifications(set_headers={"x-request-word": ctx.prepared})
+
+def on_response(ctx, params):
+    return UpstreamResponseModifications(set_headers={"x-response-word": ctx.prepared})
+"""
+
+
+def api_file(folder: Path, *definitions: Json) -> str:
+    path = folder / "apis.yaml"
+    path.write_text(yaml.safe_dump_all(definitions, sort_keys=False))
+    return str(path)
+
+
+def test_a_required_parameter_and_the_api_that_sets_it_change_in_one_step(
+    changing: Gateway, project: PolicyProject, upstream: Upstream, tmp_path: Path
+) -> None:
+    """No request meets the new policy with the old parameters, nor the reverse; what is refused leaves both."""
+    project.write_policy("says", CODE_AND_PARAMS.replace("CODE", "old"), more=OLD)
+    assert changing.reload().returncode == 0
+    new = api("says", upstream.url, [attach("says", {"text": "hello"})])
+    wrong = api("wrong", upstream.url, [attach("says", {"text": 7})])
+    with load(f"{changing.url}/says/x") as flow:
+        eventually("some traffic before", lambda: len(flow.answers) > 50)
+        api_first = apply(changing, "-f", api_file(tmp_path, new))
+        assert (api_first.returncode, word(changing)) == (1, "old sees word=old")
+        assert "comes with it: `gatewright apply --reload -f FILE`" in api_first.stderr
+        project.write_policy("says", CODE_AND_PARAMS.replace("CODE", "new"), more=STRICT)
+        policy_first = changing.reload()
+        assert (policy_first.returncode, word(changing)) == (1, "old sees word=old")
+        assert ONE_STEP in policy_first.stderr
+        before = status(changing)
+        with_a_mistake = apply(changing, "--reload", "-f", api_file(tmp_path, new, wrong))
+        assert (with_a_mistake.returncode, with_a_mistake.stdout) == (1, "")
+        assert "apis.yaml:" in with_a_mistake.stderr
+        assert "spec.policies[0].params.text: expected a string, got 7" in with_a_mistake.stderr
+        assert (status(changing), word(changing)) == (before, "old sees word=old")
+        done = apply(changing, "--reload", "-f", api_file(tmp_path, new))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("reloaded generation=")
+        assert done.stdout.endswith("says changed, deployed\n")
+        assert word(changing) == "new sees text=hello"
+        counted = len(flow.answers)
+        eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
+    assert flow.failures() == []
+    assert flow.crossed() == []
+    assert {answer[2] for answer in flow.answers} == {"old sees word=old", "new sees text=hello"}
+    eventually("the old executors go", lambda: len(changing.executors()) == 2, 60)
+    again = apply(changing, "--reload", "-f", api_file(tmp_path, new))
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (0, "says unchanged, deployed")
 
 
 def test_a_policy_without_the_system_parameters_that_it_needs_is_refused(
@@ -156,3 +216,7 @@ def test_a_saved_definition_goes_live_with_its_apis(project: PolicyProject, tmp_
         project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
         eventually("the refusal", lambda: [one for one in gateway.records() if "got nothing" in one["message"]], 30)
         assert word(gateway) == "saved"
+        assert [one for one in gateway.records() if ONE_STEP in one["message"]]
+        new = api("says", upstream.url, [attach("says", {"text": "both"})])
+        done = apply(gateway, "--reload", "-f", api_file(tmp_path, new))
+        assert (done.returncode, word(gateway)) == (0, "both"), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from gatewright_controller.controller import Controller
 from gatewright_controller.definitions import Definitions, load_definitions
 from gatewright_controller.deployment import Node
 from gatewright_controller.translate import EdgeSettings
-from gatewright_documents.values import JsonObject
+from gatewright_documents.values import JsonObject, JsonValue
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 Connect = Callable[[Controller], Node]
@@ -91,9 +92,108 @@ async def test_a_changed_definition_that_an_api_does_not_fit_is_refused_and_chan
     assert answer.status_code == 422
     (mistake,) = answer.json()["errors"]
     assert mistake["field"] == "API orders-v1: spec.policies[0].params.audience"
-    said = "expected a string, got nothing; change the API first, or give the policy a new version"
+    said = "expected a string, got nothing; change both in one step, `gatewright apply --reload -f FILE`"
     assert mistake["message"].startswith(said)
     assert (await client.get("/v1/policies")).json() == before
+
+
+def orders_with(orders: JsonObject, **params: str) -> JsonObject:
+    attached = {"name": "log-message", "version": "v1", "params": params}
+    return {**orders, "spec": {**orders["spec"], "policies": [attached]}}
+
+
+def source(document: JsonObject, file: str = "orders.json", above: int = 0) -> JsonObject:
+    return {"file": file, "text": "\n" * above + json.dumps(document, indent=1)}
+
+
+def needing_more(folder: Path) -> None:
+    file = folder / "log-message-v1.0.0.yaml"
+    file.write_text(file.read_text().partition("parameters:")[0] + NEEDS_MORE)
+
+
+async def test_a_required_parameter_comes_with_the_api_that_sets_it(
+    client: httpx.AsyncClient, controller: Controller, folder: Path, orders: JsonObject, connect: Connect
+) -> None:
+    await client.post("/v1/apis", json=orders)
+    refused = await client.put("/v1/apis/orders-v1", json=orders_with(orders, audience="us"))
+    (mistake,) = refused.json()["errors"]
+    assert mistake["message"].endswith(
+        "got 'audience'; remove it or mend its name; what a changed policy takes comes with it: "
+        "`gatewright apply --reload -f FILE`"
+    )
+    node = connect(controller)
+    controller.deployment.next_update(node)
+    needing_more(folder)
+    apis = {"apis": [source(orders_with(orders, audience="us"))]}
+    checked = await client.post("/v1/policies/check", json={**definitions_in(folder), **apis})
+    assert (checked.status_code, checked.json()["changed"]) == (200, ["log-message:v1.0.0"])
+    assert "params" not in (await client.get("/v1/apis/orders-v1")).json()["spec"]["policies"][0]
+    done = await client.post("/v1/policies/reload", json=apis)
+    assert (done.status_code, [one["name"] for one in done.json()["apis"]]) == (200, ["orders-v1"])
+    after = (await client.get("/v1/apis/orders-v1")).json()
+    assert (after["spec"]["policies"][0]["params"], after["status"]["revision"]) == ({"audience": "us"}, 2)
+    node.policies = {(one.name, one.version): one.digest for one in controller.definitions}
+    (bundle,) = controller.deployment.next_update(node).bundles
+    attached = [one for chain in bundle.chains for one in chain.attachments if one.policy_name == "log-message"]
+    digest = next(one.digest for one in controller.definitions if one.name == "log-message")
+    assert {(one.definition_digest, one.parameters) for one in attached} == {(digest, b'{"audience":"us"}')}
+    again = await client.post("/v1/policies/reload", json=apis)
+    assert again.status_code == 200
+    assert (await client.get("/v1/apis/orders-v1")).json()["status"]["revision"] == 2, "it is as it was"
+
+
+async def test_of_several_apis_that_come_with_definitions_all_are_taken_or_none(
+    client: httpx.AsyncClient, controller: Controller, folder: Path, orders: JsonObject
+) -> None:
+    await client.post("/v1/apis", json=orders)
+    before = (controller.definitions, controller.store.list(), (await client.get("/v1/policies")).json())
+    needing_more(folder)
+    taken = "spec.context: expected a context that no other API has, got '/orders/v1.0', which is orders-v1's"
+    good = orders_with(orders, audience="us")
+    other = {**orders_with(orders, audience="us"), "metadata": {"name": "other"}}
+    wrong = {**orders_with(orders), "metadata": {"name": "wrong"}}
+    for endpoint in ("check", "reload"):
+        sources = [source(good), source(other, "other.json"), source(wrong, "wrong.json", above=9)]
+        sources += [source(good, "twice.json"), {"file": "no.yaml", "text": "\n- 1\n"}]
+        definitions = definitions_in(folder) if endpoint == "check" else {}
+        answer = await client.post(f"/v1/policies/{endpoint}", json={**definitions, "apis": sources})
+        assert answer.status_code == 422
+        line = 10 + source(wrong)["text"].splitlines().index('    "params": {}')
+        assert [f"{one['field']}: {one['message']}" for one in answer.json()["errors"]] == [
+            "no.yaml:1: expected an object with apiVersion, kind, metadata and spec",
+            f"other.json:9: {taken}",
+            "twice.json:5: metadata.name: expected each API once, got 'orders-v1' a second time",
+            f"wrong.json:18: {taken}",
+            f"wrong.json:{line}: spec.policies[0].params.audience: expected a string, got nothing",
+        ]
+    after = (controller.definitions, controller.store.list(), (await client.get("/v1/policies")).json())
+    assert after == before
+
+
+async def test_a_context_passes_from_one_api_to_another_that_comes_with_it(
+    client: httpx.AsyncClient, controller: Controller, orders: JsonObject
+) -> None:
+    await client.post("/v1/apis", json=orders)
+    moved = {**orders, "spec": {**orders["spec"], "context": "/elsewhere"}}
+    heir = {**orders, "metadata": {"name": "heir"}}
+    done = await client.post("/v1/policies/reload", json={"apis": [source(heir, "heir.json"), source(moved)]})
+    assert done.status_code == 200, done.text
+    assert controller.store.claims() == {("*", "/orders/v1.0"): "heir", ("*", "/elsewhere"): "orders-v1"}
+    assert controller.deployment.apis == {"heir", "orders-v1"}
+
+
+@pytest.mark.parametrize("apis", [{}, [1], [{"file": "a.yaml"}], [{"file": "a.yaml", "text": 1}]])
+async def test_apis_beside_definitions_are_files_and_texts(client: httpx.AsyncClient, apis: JsonValue) -> None:
+    answer = await client.post("/v1/policies/reload", json={"apis": apis})
+    assert (answer.status_code, answer.json()["detail"]) == (422, 'expected "apis": [{"file": FILE, "text": TEXT}, …]')
+
+
+async def test_an_api_beside_definitions_is_no_longer_than_one_alone(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/policies/reload", json={"apis": [{"file": "a.yaml", "text": " " * 20_001}]})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        413,
+        "expected APIs of at most 20000 bytes each, got more in a.yaml",
+    )
 
 
 async def test_what_cannot_be_attached_for_want_of_system_parameters_is_said_before(

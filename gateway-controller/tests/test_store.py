@@ -99,6 +99,27 @@ class StoreMachine(RuleBasedStateMachine):
             self.written(self.store.replace(written).revision)
             self.model[name] = written
 
+    @rule(writes=st.dictionaries(NAMES, st.tuples(CONTEXTS, HOSTS), min_size=1))
+    def write_all(self, writes: dict[str, tuple[str, list[str]]]) -> None:
+        """One revision for all that changes; a context may pass from one of them to another."""
+        apis = {name: api(name, context, hosts) for name, (context, hosts) in writes.items()}
+        after = self.model | apis
+        claimed = [claim for one in after.values() for claim in claims(one)]
+        if len(set(claimed)) < len(claimed):
+            with pytest.raises(ContextTakenError):
+                self.store.write_all([(one, ()) for one in apis.values()])
+            return
+        before = {stored.name: stored for stored in self.store.list()}
+        changed = {name for name, one in apis.items() if self.model.get(name) != one}
+        self.revision += bool(changed)
+        for stored in self.store.write_all([(one, ()) for one in apis.values()]):
+            if stored.name in changed:
+                assert stored.revision == self.revision
+                assert stored.name not in before or stored.created_at == before[stored.name].created_at
+            else:
+                assert stored == before[stored.name]
+        self.model = after
+
     @rule(name=NAMES)
     def delete(self, name: str) -> None:
         if name in self.model:

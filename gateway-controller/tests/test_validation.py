@@ -27,7 +27,7 @@ def test_every_mistake_has_its_sentence(path: Path, definitions: Definitions) ->
     text = path.read_text()
     expected = sorted(line.removeprefix("# expect: ") for line in text.splitlines() if line.startswith("# expect: "))
     with pytest.raises(Invalid) as caught:
-        validate(parse_yaml(text.encode()), definitions, TAKEN, names=GATEWAY)
+        validate(parse_yaml(text.encode()), definitions, TAKEN, names=GATEWAY, is_written=True)
     assert sorted(map(str, caught.value.mistakes)) == expected
     assert expected
 
@@ -74,6 +74,18 @@ def test_a_context_is_an_apis_on_the_listeners_that_it_names(
 def test_a_valid_api_keeps_what_was_written(orders: JsonObject, definitions: Definitions) -> None:
     orders["spec"]["policies"][0]["version"] = "v1.0.0"
     assert to_document(validate(orders, definitions, TAKEN)) == orders
+
+
+def test_what_looks_like_a_parameter_is_refused_where_it_is_written_and_kept_where_it_is_stored(
+    orders: JsonObject, definitions: Definitions
+) -> None:
+    orders["spec"]["operations"] = [{"method": "GET", "path": "/orders/:id"}]
+    assert validate(orders, definitions, {})
+    with pytest.raises(Invalid, match=r"write '\{id\}' for a parameter, or '%3Aid' for this text"):
+        validate(orders, definitions, {}, is_written=True)
+    for path in ("/orders/%3Aid", "/orders:batch", "/orders/:1"):
+        orders["spec"]["operations"][0]["path"] = path
+        assert validate(orders, definitions, {}, is_written=True)
 
 
 def test_the_same_path_by_another_method_or_depth_is_another_route(

@@ -84,6 +84,20 @@ def test_a_project_keeps_its_own_files_and_is_told_what_they_lack(tmp_path: Path
     assert "[tool.mypy]" in starter.lacking[Path("pyproject.toml")]
 
 
+def test_ruff_leaves_out_what_a_build_has_made(tmp_path: Path) -> None:
+    """Also before `git init`, when no .gitignore counts."""
+    write_starter(tmp_path)
+    built = tmp_path / "build" / "stock" / "python-env" / "default" / "package.py"
+    built.parent.mkdir(parents=True)
+    built.write_text("import os\n")
+    ruff = Path(sys.executable).with_name("ruff")
+    shown = subprocess.run(
+        [ruff, "check", "--show-files", "."], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    files = {Path(line).relative_to(tmp_path).as_posix() for line in shown.stdout.splitlines()}
+    assert files == {"policies/greet/policy.py", "policies/greet/test_policy.py", "pyproject.toml"}
+
+
 def test_it_says_what_it_wrote_what_is_lacking_and_what_comes_next(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_text("__pycache__/\n/build/\n")
     done = CliRunner().invoke(cli, ["init", str(tmp_path)])

@@ -407,6 +407,18 @@ def test_no_policy_writes_to_the_build_that_it_runs_from(site: Site) -> None:
     assert site.run("landlock", OPENS, Access(read=[f"{site.folder}/build"])) == [False, False]
 
 
+def test_where_there_are_no_semaphores_joblib_is_told_not_to_look_for_them(site: Site) -> None:
+    """It would warn of that at each start."""
+    program = (
+        "import json, multiprocessing, os\n"
+        "try: found = bool(multiprocessing.Semaphore())\n"
+        "except OSError: found = False\n"
+        "print(json.dumps([found, os.environ.get('JOBLIB_MULTIPROCESSING')]))"
+    )
+    assert site.run("landlock", program) == [False, "0"]
+    assert site.run("none", program) == [True, None]
+
+
 def test_limits(site: Site) -> None:
     program = """if True:
         import json, resource

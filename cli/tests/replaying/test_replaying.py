@@ -66,6 +66,34 @@ def replayed(
     return list(replay(job, [(given(exchange(number)), [{"tag": "gold"}]) for number in range(count)]))
 
 
+SEES_PATHS = """
+from sdk.policy import UpstreamRequestModifications
+
+def on_request(ctx, params):
+    return UpstreamRequestModifications(set_headers={"x-tag": f"{ctx.path} {ctx.upstream_path}"})
+"""
+
+
+def test_a_policy_sees_the_paths_that_its_api_had(tmp_path: Path) -> None:
+    """A recording says it; of a former release, which does not, the Api."""
+    change = {"what": "header", "name": "x-tag", "after": ["/shop/1/ /api/1/"]}
+    turn = {"index": 0, "policy": "tag:v1.0.0", "phase": "request", "outcome": "changed", "changes": [change]}
+    request = {"method": "GET", "path": "/shop/1/", "headers": []}
+    recorded = exchange(request=request, executions=[turn], upstreamPaths=[{"upstream": "", "base": "/api"}])
+    api = {"kind": "Api", "metadata": {"name": "shop"}, "spec": {"strictPaths": False}}
+
+    def differences(document: Json, parameters: Parameters) -> int:
+        job = Job(candidate(tmp_path, SEES_PATHS), {"headers": {}}, 10.0)
+        (one,) = replay(job, [(parameters.with_paths(given(document)), [{"tag": "gold"}])])
+        assert not one.error
+        return one.differences
+
+    assert differences({**recorded, "loosePaths": True}, Parameters()) == 0
+    assert differences(recorded, Parameters()) == 1
+    assert differences(recorded, Parameters(api={**api, "metadata": {"name": "other"}})) == 1
+    assert differences(recorded, Parameters(api=api)) == 0
+
+
 # ------------------------------------------------------------------ files
 
 

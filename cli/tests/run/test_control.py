@@ -5,7 +5,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import pytest
 from gatewright_cli.builds.difference import Difference
 from gatewright_cli.commands.reload_command import summary
 from gatewright_cli.mistakes import PreflightError
+from gatewright_cli.node.management import ApiDocument
 from gatewright_cli.node.peers import own_check
 from gatewright_cli.run import control
 from gatewright_cli.run.control import Answer, Control
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 class Scripted(Reloads):
     def __init__(self, outcome: Reloaded | Exception) -> None:
         self.outcome = outcome
+        self.apis: list[ApiDocument] = []
 
-    async def reload(self, say: Callable[[str], None] = lambda _: None) -> Reloaded:
+    async def reload(self, say: Callable[[str], None] = lambda _: None, apis: Sequence[ApiDocument] = ()) -> Reloaded:
         say("building")
+        self.apis += apis
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome
@@ -42,15 +45,18 @@ async def nothing(component: str, levels: Mapping[str, str]) -> None:
     """Of a log level that is changed."""
 
 
-def ask(bench: Bench, outcome: Reloaded | Exception, raw: bytes = b"") -> tuple[Answer, list[str]]:
+def ask(
+    bench: Bench, outcome: Reloaded | Exception | Scripted, raw: bytes = b"", apis: Sequence[ApiDocument] = ()
+) -> tuple[Answer, list[str]]:
     """What a run that does `outcome` answers to `gatewright reload`, or to raw bytes."""
+    reloads = outcome if isinstance(outcome, Scripted) else Scripted(outcome)
     steps: list[str] = []
     answers: list[Answer] = []
 
     async def live() -> None:
         serving = Control(
             bench.folder / control.FILE,
-            Scripted(outcome),
+            reloads,
             now,
             LogLevels({"supervisor": "info"}, nothing, bench.output),
             own_check(bench.folder / control.FILE, bench.output),
@@ -60,7 +66,7 @@ def ask(bench: Bench, outcome: Reloaded | Exception, raw: bytes = b"") -> tuple[
         if raw:
             answers.append(await asyncio.to_thread(send, bench.folder / control.FILE, raw))
         else:
-            answers.append(await asyncio.to_thread(control.reload, bench.folder, steps.append))
+            answers.append(await asyncio.to_thread(control.reload, bench.folder, steps.append, apis))
         await serving.close()
         assert not (bench.folder / control.FILE).exists()
 
@@ -94,6 +100,18 @@ def test_what_changed_and_what_the_time_went_into(bench: Bench) -> None:
     ]
     same, _ = ask(bench, Reloaded(3, 0.5, (), Difference(keeps=("steady",)), {"build": 0.5}))
     assert summary(same).splitlines() == ["nothing to reload generation=3", "  build 0.50 s"]
+
+
+def test_apis_that_come_with_a_reload(bench: Bench) -> None:
+    """Longer than a line of 64 KiB, and no longer than a command may be."""
+    apis = [ApiDocument("long", "long.yaml", "#" * 300_000)]
+    reloads = Scripted(Reloaded(3, 1.5, apis=("long",)))
+    answer, _ = ask(bench, reloads, apis=apis)
+    assert (answer.generation, reloads.apis) == (3, apis)
+    reloads = Scripted(Reloaded(3, 1.5))
+    answer, _ = ask(bench, reloads, apis=[ApiDocument("long", "long.yaml", "#" * control.LINE_BYTES)])
+    assert answer.reasons == [f"expected a command, with its APIs, of at most {control.LINE_BYTES} bytes, got more"]
+    assert reloads.apis == []
 
 
 def test_why_there_was_none(bench: Bench) -> None:
@@ -147,6 +165,7 @@ from pathlib import Path
 from gatewright_cli.supervision import prctl
 from gatewright_cli.run.control import Control
 from gatewright_cli.supervision.log_output import LogOutput
+from gatewright_cli.node.management import ApiDocument
 from gatewright_cli.node.peers import own_check
 prctl.adopt_orphans()
 async def status():

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from gatewright_cli.builds.build_runs import BuildRefusedError, BuildRuns
 from gatewright_cli.builds.generation import Generation, Generations
 from gatewright_cli.node.executors import Executors
+from gatewright_cli.node.management import ApiDocument, DeployError, Management, NoAnswerError, PolicyImpact
 from gatewright_cli.node.phase_times import PhaseTimes
+from gatewright_cli.run import reloading
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
 
 from cli.tests.outputs import policy, write_output
 
 if TYPE_CHECKING:
     from cli.tests.conftest import Bench
+
+
+HELLO = ApiDocument("hello", "apis/hello.yaml", "kind: Api")
 
 
 class Builds(BuildRuns):
@@ -71,14 +77,34 @@ class Taking(Executors):
         self.generation = generation
 
 
+class Stored(Management):
+    """A controller's client that notes the APIs it is asked to store. refusals: of the first times."""
+
+    def __init__(self, *refusals: DeployError) -> None:
+        self.asked: list[list[ApiDocument]] = []
+        self._refusals = list(refusals)
+
+    async def check_policies(self, definitions: Path, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
+        assert definitions.is_dir()
+        assert list(apis) == [HELLO]
+        return PolicyImpact()
+
+    async def reload_policies(self, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
+        self.asked.append(list(apis))
+        if self._refusals:
+            raise self._refusals.pop(0)
+        return PolicyImpact()
+
+
 class Run:
     """A run's reloads, with what they need."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, stored: Stored | None = None) -> None:
         self.bench, self.builds = bench, Builds(bench)
+        self.stored = stored or Stored()
         self.generations = Generations.open(write_output(bench.folder / "build", policy("one", sourceDigest="0")))
         self.executors = Taking(self.generations.first())
-        self.reloads = Reloads(self.generations, self.executors, bench.output, self.builds, None)
+        self.reloads = Reloads(self.generations, self.executors, bench.output, self.builds, stored)
         self.said: list[str] = []
 
     async def __aenter__(self) -> Run:
@@ -146,6 +172,66 @@ def test_one_that_has_reached_the_engine_is_waited_for(bench: Bench) -> None:
             assert (await older).generation == 2
             assert [done.generation for done in await asyncio.gather(newer, newest)] == [3, 3]
             assert run.builds.begun == 2
+
+    bench.run(live())
+
+
+def test_one_that_brings_apis_is_waited_for_and_the_others_behind_it_are_one(bench: Bench) -> None:
+    """A newer one would not store them."""
+
+    async def live() -> None:
+        async with Run(bench, Stored()) as run:
+            bringing = asyncio.create_task(run.reloads.reload(apis=[HELLO]))
+            await run.bench.until(lambda: run.builds.begun == 1)
+            saved, again = (asyncio.create_task(run.reloads.reload()) for _ in range(2))
+            await asyncio.sleep(0)
+            assert (run.builds.begun, run.builds.cancelled) == (1, 0)
+            run.builds.go.set()
+            assert ((await bringing).generation, (await bringing).apis) == (2, ("hello",))
+            assert [done.generation for done in await asyncio.gather(saved, again)] == [3, 3]
+            assert run.builds.begun == 2
+            assert run.stored.asked == [[HELLO], []]
+
+    bench.run(live())
+    assert '"apis":["hello"]' in bench.output.text()
+
+
+def test_apis_whose_policies_serve_are_stored_as_soon_as_the_controller_is_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reloading, "RETRY_SECONDS", 0.01)
+
+    async def live() -> None:
+        async with Run(bench, Stored(NoAnswerError("it is away"), NoAnswerError("still"))) as run:
+            run.builds.go.set()
+            assert (await run.reloads.reload(apis=[HELLO])).generation == 2
+            assert run.stored.asked == [[HELLO]] * 3
+
+    bench.run(live())
+
+
+def test_apis_that_are_not_stored_after_all_are_said_with_what_serves(bench: Bench) -> None:
+    async def live() -> None:
+        async with Run(bench, Stored(DeployError("no room"), DeployError("no room"))) as run:
+            run.builds.go.set()
+            with pytest.raises(ReloadError) as switched:
+                await run.reloads.reload(apis=[HELLO])
+            cure = "the policies are reloaded, the APIs are not: give the same command again"
+            assert (switched.value.reasons, run.executors.generation.number) == ([cure, "no room"], 2)
+            run.builds.begun = 0  # the same source again
+            with pytest.raises(ReloadError) as same:
+                await run.reloads.reload(apis=[HELLO])
+            assert same.value.reasons == ["no room"]
+
+    bench.run(live())
+
+
+def test_a_run_without_a_controller_takes_no_apis(bench: Bench) -> None:
+    async def live() -> None:
+        async with Run(bench) as run:
+            with pytest.raises(ReloadError, match="the run has no controller to take APIs"):
+                await run.reloads.reload(apis=[HELLO])
+            assert run.builds.begun == 0
 
     bench.run(live())
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gatewright_cli.node.management import ApiDocument
 from gatewright_cli.run.reloading import Reloaded, ReloadError, Reloads
 from gatewright_cli.run.watching import SourceWatcher, policy_folders
 
@@ -16,7 +17,11 @@ class Counted(Reloads):
     def __init__(self) -> None:
         self.count = 0
 
-    async def reload(self, say: Callable[[str], None] = lambda _: None) -> Reloaded:
+    async def reload(
+        self,
+        say: Callable[[str], None] = lambda _: None,
+        apis: Sequence[ApiDocument] = (),  # noqa: ARG002 - no saved file brings any
+    ) -> Reloaded:
         say("building")
         self.count += 1
         if self.count % 2:

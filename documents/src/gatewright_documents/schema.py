@@ -20,6 +20,7 @@ from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 NOTHING: JsonObject = {"type": "object", "properties": {}}
 """The schema of a policy that takes no parameters."""
 NOT_GIVEN = object()
+UNKNOWN_KEY_CURE = "remove it or mend its name"
 
 
 class Schema:
@@ -46,8 +47,22 @@ class Schema:
         """
         if public is NOT_GIVEN:
             public = self.without_values(value) if hide_values else self.masked(value)
+        said = set[Mistake]()
         for error in self._validator.iter_errors(value):
-            yield from self._told(error, root, public)
+            if self._is_said_by_values(error):
+                continue
+            for mistake in self._told(error, root, public):
+                if mistake not in said:  # several parts of a schema may want the same
+                    said.add(mistake)
+                    yield mistake
+
+    def _is_said_by_values(self, error: jsonschema_rs.ValidationError) -> bool:
+        """Whether a value has the wrong type beside a list of values, which refuses it too and says more."""
+        if not isinstance(error.kind, Kind.Type):
+            return False
+        here = self._at(error.schema_path[:-1])
+        values = here.get("enum", [here["const"]] if "const" in here else [])
+        return isinstance(values, list) and bool(values) and error.instance not in values
 
     def parameter_mistakes(self, value: JsonValue, root: str, *, hide_values: bool = False) -> Iterator[Mistake]:
         """`mistakes` of a policy's parameters: names of secrets stand only where the schema says of one, and what it
@@ -122,7 +137,7 @@ class Schema:
         expected = f"one of {', '.join(known)}" if known else "no key"
         for name in sorted(set(names) - set(known)):
             field = format_path([*path, name], root)
-            yield Mistake.expecting(expected, shown(name), "remove it or mend its name", field=field)
+            yield Mistake.expecting(expected, shown(name), UNKNOWN_KEY_CURE, field=field)
 
     def _wrong(self, error: jsonschema_rs.ValidationError, field: str, public: JsonValue) -> Mistake:
         here = self._at(error.schema_path[:-1])

@@ -29,13 +29,16 @@ class _Error:
 
 def schema_mistakes(schema: Mapping[str, JsonValue], field: str) -> Iterator[Mistake]:
     """All that keeps `schema`, found at the field `field` of its document, from being the schema of an object."""
-    if schema.get("type", "object") != "object":
+    is_object = schema.get("type", "object") == "object"
+    if not is_object:
         got = f"type: {schema['type']}"
         yield Mistake.expecting("object", got, "write type: object", field=f"{field}.type")
     if schema.get("$schema", DIALECT) != DIALECT:
         yield Mistake.expecting(DIALECT, str(schema["$schema"]), "leave it out", field=f"{field}.$schema")
-    errors = list(_errors(dict(schema)))
+    errors = list(dict.fromkeys(_errors(dict(schema))))  # the meta-schema has some rules in several vocabularies
     for error in errors:
+        if error.path == ("type",) and not is_object:
+            continue  # it is said above
         yield _mistake(error, format_path(error.path, field))
     if not errors:
         yield from _secret_mistakes(dict(schema), field)

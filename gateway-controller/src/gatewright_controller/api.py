@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from gatewright_documents.json_reader import line_tree, parse_json
 from gatewright_documents.mistake import Invalid, Mistake
-from gatewright_documents.values import JsonObject
+from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_reader import parse_yaml
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -27,6 +27,7 @@ from gatewright_controller import API_DOCUMENT, exchange_api
 from gatewright_controller.accept import YAML, YAML_TYPES, prefers_yaml
 from gatewright_controller.access import Access
 from gatewright_controller.api_change import TriedWrite, change_of
+from gatewright_controller.api_source import ApiSource
 from gatewright_controller.api_text import api_text
 from gatewright_controller.controller import Controller, Prospect
 from gatewright_controller.definitions import Definition
@@ -213,21 +214,36 @@ class Endpoints:
         return JSONResponse({"policies": [_policy(definition) for definition in self._controller.definitions]})
 
     async def reload_policies(self, request: Request) -> Response:
-        """The definitions folder is read again. Without a body."""
+        """The definitions folder is read again; {"apis": […]} in the body, if there is one, is written with it."""
         wait = wait_seconds(request)
-        prospect = await self._controller.reload_definitions()
+        sources = await self._sources(await self._policies_body(request)) if _has_body(request) else []
+        prospect = await self._controller.reload_definitions(sources)
         waits = (self._deployment.wait_until_converged(name, wait, changing=True) for name in prospect.apis)
         statuses = await asyncio.gather(*waits)
         return JSONResponse(_prospect(prospect, dict(zip(prospect.apis, statuses, strict=True))))
 
     async def check_policies(self, request: Request) -> Response:
-        """What `reload` would do with the definitions in the body: {"definitions": {FILE: TEXT}}."""
-        document = await self._reading(parse_json, await json_body(request, MAX_DEFINITIONS_BYTES))
+        """What `reload` would do with the definitions, and the APIs, in the body."""
+        document = await self._policies_body(request)
         texts = document.get("definitions")
         if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
             raise Problem(422, 'expected {"definitions": {FILE: TEXT}}')
         found = {name: text.encode() for name, text in texts.items()}
-        return JSONResponse(_prospect(await self._controller.check_definitions(found), {}))
+        sources = await self._sources(document)
+        return JSONResponse(_prospect(await self._controller.check_definitions(found, sources), {}))
+
+    async def _policies_body(self, request: Request) -> JsonObject:
+        return await self._reading(parse_json, await json_body(request, MAX_DEFINITIONS_BYTES))
+
+    async def _sources(self, document: JsonObject) -> list[ApiSource]:
+        """The APIs in a body, none where it names none."""
+        found = document.get("apis", [])
+        if not isinstance(found, list) or not all(map(_is_source, found)):
+            raise Problem(422, 'expected "apis": [{"file": FILE, "text": TEXT}, …]')
+        sources = [ApiSource(one["file"], one["text"].encode()) for one in found]
+        if long := [source.file for source in sources if len(source.text) > self._max_request_bytes]:
+            raise Problem(413, f"expected APIs of at most {self._max_request_bytes} bytes each, got more in {long[0]}")
+        return sources
 
     @contextlib.asynccontextmanager
     async def document(self, request: Request) -> AsyncIterator[JsonObject]:
@@ -269,6 +285,14 @@ class Endpoints:
 
     def _shown(self, stored: StoredApi) -> JsonObject:
         return masked(stored.api, stored.versions, self._controller.definitions)
+
+
+def _has_body(request: Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+
+
+def _is_source(value: JsonValue) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in ("file", "text"))
 
 
 def _refuse_rename(document: JsonObject, name: str) -> None:

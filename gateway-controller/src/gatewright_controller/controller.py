@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,8 @@ from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.values import JsonObject
 
 from gatewright_controller.api_change import TriedWrite
-from gatewright_controller.claims import Claim
+from gatewright_controller.api_source import ApiSource
+from gatewright_controller.claims import Claim, claims_of
 from gatewright_controller.conditions import Conditions
 from gatewright_controller.definitions import DefinitionChanges, Definitions, definitions_of
 from gatewright_controller.deployment import Deployment
@@ -29,6 +30,7 @@ from gatewright_controller.store import (
     StorageError,
     Store,
     StoredApi,
+    context_of,
 )
 from gatewright_controller.translate import Bundle, EdgeSettings, translate, unserved
 from gatewright_controller.validation import (
@@ -54,11 +56,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prospect:
-    """What other definitions mean: what changes, which attachments get another version, which APIs that concerns."""
+    """What other definitions mean, and the APIs that come with them: what changes, which attachments get another
+    version, which APIs that concerns, and what of them is written."""
 
     changes: DefinitionChanges
     moves: tuple[Move, ...]
     apis: tuple[str, ...]
+    writes: tuple[tuple[Api, Versions], ...] = ()
 
 
 class Controller:
@@ -123,44 +127,66 @@ class Controller:
         except StorageError as error:
             log.error("what an API has now is not stored", extra={"api": stored.name, "reason": str(error)})
 
-    async def check_definitions(self, texts: Mapping[str, bytes]) -> Prospect:
-        """What it would mean to have these definitions, by the names of their files. Changes nothing.
+    async def check_definitions(self, texts: Mapping[str, bytes], sources: Sequence[ApiSource] = ()) -> Prospect:
+        """What it would mean to have these definitions, by the names of their files, and these APIs in the place of
+        those that are stored by their names. Changes nothing.
 
         Raises `Invalid` where one of them is wrong, or where an API that can run now could not with them.
         """
         fresh = await asyncio.to_thread(self._parse_definitions, texts)
         async with self._writing:
-            return await asyncio.to_thread(lambda: self._prospect(fresh, self.store.list()))
+            return await asyncio.to_thread(lambda: self._prospect(fresh, self.store.list(), sources))
 
-    async def reload_definitions(self) -> Prospect:
-        """Reads the definitions again, and hands out anew what they concern: in one step.
+    async def reload_definitions(self, sources: Sequence[ApiSource] = ()) -> Prospect:
+        """Reads the definitions again, stores these APIs, and hands out anew what both concern: in one step.
 
         Raises `Invalid` like `check_definitions`, and then nothing has changed.
         """
-        return await finished(self._reload_definitions())
+        return await finished(self._reload_definitions(sources))
 
-    async def _reload_definitions(self) -> Prospect:
+    async def _reload_definitions(self, sources: Sequence[ApiSource]) -> Prospect:
         fresh = await asyncio.to_thread(self._read_definitions)
         async with self._writing:
-            present = await asyncio.to_thread(self.store.list)
-            prospect = await asyncio.to_thread(self._prospect, fresh, present)
-            self.definitions = fresh
-            anew = [one for one in present if self.deployment.is_suspended(one.name) or one.name in prospect.apis]
-            for offer in await asyncio.to_thread(lambda: [self._offered(stored) for stored in anew]):
+            before = self.store.revision
+            prospect, written = await asyncio.to_thread(self._stored_with, fresh, sources)
+            offers = await asyncio.to_thread(self._offers, prospect, written)
+            for offer in offers:
                 offer()
         changes = prospect.changes
         log.info("definitions read again", extra={
             "added": changes.added, "removed": changes.removed, "changed": changes.changed,
         })  # fmt: skip
+        for stored in written:
+            if stored.revision > before:
+                log.info("API written", extra={"api": stored.name, "revision": stored.revision})
         return prospect
 
-    def _prospect(self, fresh: Definitions, present: Iterable[StoredApi]) -> Prospect:
+    def _stored_with(self, fresh: Definitions, sources: Sequence[ApiSource]) -> tuple[Prospect, list[StoredApi]]:
+        """The APIs of the sources, stored; from then on the definitions are these."""
+        prospect = self._prospect(fresh, self.store.list(), sources)
+        for api, versions in prospect.writes:
+            translate(with_exact_versions(api, versions), fresh, self._edge)  # before anything is stored
+        written = self.store.write_all(prospect.writes)
+        self.definitions = fresh
+        return prospect, written
+
+    def _offers(self, prospect: Prospect, written: Iterable[StoredApi]) -> list[Callable[[], None]]:
+        names = {stored.name for stored in written}
+        return [
+            self._offered(stored)
+            for stored in self.store.list()
+            if stored.name in names or stored.name in prospect.apis or self.deployment.is_suspended(stored.name)
+        ]
+
+    def _prospect(
+        self, fresh: Definitions, present: Iterable[StoredApi], sources: Sequence[ApiSource] = ()
+    ) -> Prospect:
         changes = DefinitionChanges.between(self.definitions, fresh)
-        mistakes: list[Mistake] = []
+        writes, replaced, mistakes = self._writes_of(sources, fresh)
         moved: list[Move] = []
-        concerned: list[str] = []
+        concerned = [api.metadata.name for api, _ in writes]
         for stored in present:
-            if self.deployment.is_suspended(stored.name) or not _concerns(changes, stored):
+            if stored.name in replaced or self.deployment.is_suspended(stored.name) or not _concerns(changes, stored):
                 continue
             concerned.append(stored.name)
             versions = kept_versions(stored.api, stored.versions, fresh)
@@ -171,7 +197,41 @@ class Controller:
                 mistakes += [_of_api(stored.name, mistake) for mistake in invalid.mistakes]
         if mistakes:
             raise Invalid(mistakes)
-        return Prospect(changes, tuple(moved), tuple(concerned))
+        return Prospect(changes, tuple(moved), tuple(concerned), tuple(writes))
+
+    def _writes_of(
+        self, sources: Sequence[ApiSource], fresh: Definitions
+    ) -> tuple[list[tuple[Api, Versions]], set[str | None], list[Mistake]]:
+        """What is written of the APIs of the sources, which stored ones they replace, and what is wrong with them."""
+        documents: list[tuple[ApiSource, JsonObject]] = []
+        mistakes: list[Mistake] = []
+        for source in sources:
+            try:
+                documents.append((source, source.read()))
+            except Invalid as invalid:
+                mistakes += invalid.mistakes
+        replaced = {_name_of(document) for _, document in documents}
+        claims = {claim: name for claim, name in self.store.claims().items() if name not in replaced}
+        writes: dict[str, tuple[Api, Versions]] = {}
+        for source, document in documents:
+            try:
+                with source.locating():
+                    if (name := _name_of(document)) in writes:
+                        raise Invalid([_stands_twice(name)])
+                    api = self._validated(document, fresh, claims)
+            except Invalid as invalid:
+                mistakes += invalid.mistakes
+                continue
+            own = claims_of(api.spec.hosts, context_of(api), api.spec.listeners)
+            claims |= dict.fromkeys(own, api.metadata.name)
+            writes[api.metadata.name] = api, newest_versions(api, fresh)
+        return list(writes.values()), replaced, mistakes
+
+    def _validated(self, document: JsonObject, definitions: Definitions, claims: Mapping[Claim, str]) -> Api:
+        """The API that is to be written, with the secrets that the stored one has where it has their masks."""
+        document = self._with_secrets(document, definitions)
+        names = self.gateway_names()
+        return validate(document, definitions, claims, self._upstreams, names, self._conditions, is_written=True)
 
     async def recheck_upstreams(self) -> None:
         """Suspends the APIs that name an admin listener which has moved there, and hands out those that name none any
@@ -258,9 +318,7 @@ class Controller:
     def _prepared(self, document: JsonObject, expected: ExpectedRevisions) -> tuple[Api, Versions, Bundle]:
         """What a write stores and hands to the nodes."""
         self._refuse_other_revision(_name_of(document), expected)
-        document = self._with_secrets(document)
-        claims, names = self._claims_beside(document), self.gateway_names()
-        api = validate(document, self.definitions, claims, self._upstreams, names, self._conditions)
+        api = self._validated(document, self.definitions, self._claims_beside(document))
         versions = newest_versions(api, self.definitions)
         return api, versions, self._translated(with_exact_versions(api, versions))
 
@@ -274,11 +332,11 @@ class Controller:
         except NoSuchApiError:
             return None
 
-    def _with_secrets(self, document: JsonObject) -> JsonObject:
+    def _with_secrets(self, document: JsonObject, definitions: Definitions) -> JsonObject:
         """The document with the secrets that the stored API has, where it has their masks."""
         name = _name_of(document)
         stored = self._stored(name) if name else None
-        return restored(document, stored.api, self.definitions) if stored else document
+        return restored(document, stored.api, definitions) if stored else document
 
     def _claims_beside(self, document: JsonObject) -> dict[Claim, str]:
         own = _name_of(document)
@@ -310,5 +368,12 @@ def _concerns(changes: DefinitionChanges, stored: StoredApi) -> bool:
 
 
 def _of_api(name: str, mistake: Mistake) -> Mistake:
-    cure = "change the API first, or give the policy a new version beside this one"
+    cure = (
+        "change both in one step, `gatewright apply --reload -f FILE` with the API's file, "
+        "or give the policy a new version beside this one"
+    )
     return Mistake(f"API {name}: {mistake.field}", f"{mistake.message}; {cure}")
+
+
+def _stands_twice(name: str | None) -> Mistake:
+    return Mistake("metadata.name", f"expected each API once, got {name!r} a second time")

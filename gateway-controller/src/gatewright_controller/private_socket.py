@@ -18,11 +18,12 @@ READ_BYTES = 64 * 1024
 class PrivateSocket:
     """Serves each connection that the check admits, and closes it then. Start it, close it.
 
-    serve: one connection; may raise ConnectionError, for the other side may have gone.
+    serve: one connection; may raise ConnectionError, for the other side may have gone. line_bytes: of a line that it
+    reads, at most.
     """
 
-    def __init__(self, path: Path, check: PeerCheck, serve: Serve) -> None:
-        self._path, self._check, self._serve = path, check, serve
+    def __init__(self, path: Path, check: PeerCheck, serve: Serve, line_bytes: int = READ_BYTES) -> None:
+        self._path, self._check, self._serve, self._line_bytes = path, check, serve, line_bytes
         self._server: asyncio.Server | None = None
         self._closed = False
         self._connections: set[asyncio.Task[None]] = set()
@@ -31,7 +32,7 @@ class PrivateSocket:
         """Makes the socket, mode 0600. Raises OSError."""
         before = os.umask(0o777 & ~MODE)
         try:
-            self._server = await asyncio.start_unix_server(self._serve_checked, str(self._path), limit=READ_BYTES)
+            self._server = await asyncio.start_unix_server(self._serve_checked, str(self._path), limit=self._line_bytes)
         finally:
             os.umask(before)
 

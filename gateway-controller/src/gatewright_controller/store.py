@@ -6,7 +6,7 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -117,6 +117,10 @@ class Store(Protocol):
     def replace(self, api: Api, versions: Versions = ()) -> StoredApi:
         """What is there already stays, with its revision. Raises `NoSuchApiError`, `ContextTakenError`."""
 
+    def write_all(self, writes: Sequence[tuple[Api, Versions]]) -> list[StoredApi]:
+        """Creates or replaces all of these APIs, or none: they have one revision. What is there already stays, with its
+        own. Raises `ContextTakenError`."""
+
     def move(self, name: str, versions: Versions) -> None:
         """The API's attachments run these versions from now on. That is no write of the API: its revision stays."""
 
@@ -218,9 +222,7 @@ class SqliteStore:
             if self._row(api.metadata.name):
                 raise ApiExistsError(api.metadata.name)
             self._claim(api)
-            row = (api.metadata.name, _encode(api), revision, now, now, json.dumps(versions))
-            self._connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?)", row)
-            return StoredApi(api, revision, now, now, versions)
+            return self._insert(api, versions, revision, now)
 
     def replace(self, api: Api, versions: Versions = ()) -> StoredApi:
         same = self.get(api.metadata.name)
@@ -229,10 +231,35 @@ class SqliteStore:
         with self._write() as (revision, now):
             old = self._existing(api.metadata.name)
             self._claim(api)
-            row = (_encode(api), revision, now, json.dumps(versions), api.metadata.name)
-            columns = "document = ?, revision = ?, updated_at = ?, versions = ?"
-            self._connection.execute(f"UPDATE apis SET {columns} WHERE name = ?", row)  # noqa: S608 - a constant
-            return StoredApi(api, revision, old.created_at, now, versions)
+            return self._update(old, api, versions, revision, now)
+
+    def write_all(self, writes: Sequence[tuple[Api, Versions]]) -> list[StoredApi]:
+        before = {stored.name: stored for stored in self.list()}
+        changed = [
+            (api, versions)
+            for api, versions in writes
+            if (stored := before.get(api.metadata.name)) is None or not is_same(stored, api, versions)
+        ]
+        after = {**before, **self._write_each(changed, before)} if changed else before
+        return [after[api.metadata.name] for api, _ in writes]
+
+    def _write_each(
+        self, writes: Sequence[tuple[Api, Versions]], before: Mapping[str, StoredApi]
+    ) -> dict[str, StoredApi]:
+        """All of them in one transaction, which may pass a context from one to another."""
+        written: dict[str, StoredApi] = {}
+        with self._write() as (revision, now):
+            for api, _ in writes:
+                self._connection.execute("DELETE FROM claims WHERE api = ?", (api.metadata.name,))
+            for api, versions in writes:
+                self._claim(api)
+                old = before.get(api.metadata.name)
+                written[api.metadata.name] = (
+                    self._update(old, api, versions, revision, now)
+                    if old
+                    else self._insert(api, versions, revision, now)
+                )
+        return written
 
     def move(self, name: str, versions: Versions) -> None:
         with self._using():
@@ -314,6 +341,17 @@ class SqliteStore:
         statement = f"SELECT {COLUMNS} FROM apis WHERE name = ?"  # noqa: S608 - a constant
         row: Row | None = self._connection.execute(statement, (name,)).fetchone()
         return row
+
+    def _insert(self, api: Api, versions: Versions, revision: int, now: str) -> StoredApi:
+        row = (api.metadata.name, _encode(api), revision, now, now, json.dumps(versions))
+        self._connection.execute("INSERT INTO apis VALUES (?, ?, ?, ?, ?, ?)", row)
+        return StoredApi(api, revision, now, now, versions)
+
+    def _update(self, old: StoredApi, api: Api, versions: Versions, revision: int, now: str) -> StoredApi:
+        row = (_encode(api), revision, now, json.dumps(versions), old.name)
+        columns = "document = ?, revision = ?, updated_at = ?, versions = ?"
+        self._connection.execute(f"UPDATE apis SET {columns} WHERE name = ?", row)  # noqa: S608 - a constant
+        return StoredApi(api, revision, old.created_at, now, versions)
 
     def _existing(self, name: str) -> StoredApi:
         if (row := self._row(name)) is None:

@@ -195,3 +195,22 @@ def test_what_is_returned_against_the_contract_names_the_hooks_line(engine: Star
     failure = one.execute(request_execution(1)).failure
     assert (Path(failure.file).name, failure.line) == ("faulty.py", 3)
     assert failure.message.endswith(f" (on_request is at {failure.file}:3)")
+
+
+def test_a_refused_action_names_the_line_that_made_it(engine: Start) -> None:
+    one = engine(
+        faulty="""
+        from sdk.policy import ImmediateResponse, UpstreamRequestModifications
+
+        def on_request(ctx, params):
+            if ctx.headers.get("x-answer"):
+                return ImmediateResponse(
+                    999)
+            action = UpstreamRequestModifications(set_headers={"x-a": 5})
+            return action
+        """
+    )
+    one.configure(1, "faulty:v1.0.0")
+    failure = one.execute(request_execution(1)).failure
+    assert (Path(failure.file).name, failure.line) == ("faulty.py", 8)
+    assert failure.message.endswith(f" ({failure.file}:8)")

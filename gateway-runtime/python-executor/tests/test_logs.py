@@ -3,13 +3,14 @@ import json
 import logging
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import grpc
 import pytest
-from gatewright_executor import logs
+from gatewright_executor import logs, policy_threads
 from gatewright_executor.testing import Engine, request_execution, response_execution
 
 Start = Callable[..., Engine]
@@ -201,3 +202,79 @@ def test_what_is_printed_says_nothing_of_itself(set_up: Callable[[], Lines]) -> 
     (line,) = lines()
     assert (line["component"], line["level"], line["time"] > "2020") == ("python-executor", "info", True)
     assert "forged" in line["message"]
+
+
+STARTS = """
+    import asyncio, gc, threading
+
+    tasks = []
+
+    def work():
+        print("in the thread", end="")
+        raise LookupError("no\\nprice")
+
+    def on_request(ctx, params):
+        thread = threading.Thread(target=work, name="prices")
+        thread.start()
+        thread.join()
+
+    async def fails():
+        raise LookupError("no task")
+
+    async def on_response(ctx, params):
+        if tasks:  # of a request before
+            tasks.clear()
+            gc.collect()
+            return
+        tasks.append(asyncio.create_task(fails()))
+        while not tasks[0].done():
+            await asyncio.sleep(0)
+"""
+
+
+@pytest.fixture
+def policy_threads_set_up() -> Iterator[None]:
+    before = threading.Thread.start, threading.excepthook
+    policy_threads.set_up()
+    yield
+    threading.Thread.start, threading.excepthook = before  # type: ignore[method-assign]
+
+
+@pytest.mark.usefixtures("policy_threads_set_up")
+def test_an_exception_of_a_policys_own_thread_or_task_is_one_record_with_its_policy_and_request(
+    set_up: Callable[[], Lines], engine: Start
+) -> None:
+    lines = set_up()
+    one = engine(starts=STARTS)
+    one.configure(1, "starts:v1.0.0")
+    one.execute(request_execution(7))
+    one.execute(response_execution(8))
+    one.execute(response_execution(9))
+    said = [line for line in lines() if line.get("policy") == "starts:v1.0.0"]
+    assert [(line["message"].splitlines()[0], line["requestId"]) for line in said] == [
+        ("in the thread", "request-7"),
+        ("the thread prices has ended with LookupError: no", "request-7"),
+        ("Task exception was never retrieved", "request-8"),
+    ]
+    assert said[1]["error"].splitlines()[-2:] == ["LookupError: no", "price"]
+    assert "in work" in said[1]["error"]
+    assert said[2]["error"].endswith("LookupError: no task")
+    assert not [line for line in lines() if line["logger"] == "stderr"]
+
+
+@pytest.mark.usefixtures("policy_threads_set_up")
+def test_a_thread_that_no_policy_started_is_nobodys(set_up: Callable[[], Lines]) -> None:
+    lines = set_up()
+
+    def fail() -> None:
+        raise ValueError("mine")
+
+    def leave() -> None:
+        raise SystemExit(1)
+
+    for work in (fail, leave):
+        thread = threading.Thread(target=work, name="own")
+        thread.start()
+        thread.join()
+    (line,) = lines()
+    assert (line["message"], "policy" in line) == ("the thread own has ended with ValueError: mine", False)

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from gatewright import testing
-from gatewright.request_view import spell_path
+from gatewright.request_view import path_upstream, spell_path
 
-VIEWS = json.loads((Path(__file__).parents[3] / "conformance" / "request_views.json").read_text())
+CONFORMANCE = Path(__file__).parents[3] / "conformance"
+VIEWS = json.loads((CONFORMANCE / "request_views.json").read_text())
+UPSTREAM_PATHS = json.loads((CONFORMANCE / "upstream_paths.json").read_text())["cases"]
 
 
 @pytest.mark.parametrize("view", VIEWS["paths"], ids=lambda view: f"{view['raw']} of {view['operation']}")
@@ -25,6 +27,23 @@ def test_a_path_has_one_spelling(view: dict[str, Any]) -> None:
 def test_a_host_has_one_form(view: dict[str, str]) -> None:
     ctx = testing.request(authority=view["authority"])
     assert (ctx.host, ctx.authority) == (view["host"], view["authority"])
+
+
+@pytest.mark.parametrize("case", UPSTREAM_PATHS, ids=lambda case: case["name"])
+def test_what_becomes_of_a_path_upstream(case: dict[str, Any]) -> None:
+    """As replays work it out from what is recorded."""
+    for path, upstream, wanted in case["paths"]:
+        assert path_upstream(case["rows"], upstream, case["context"], path) == wanted
+
+
+def test_a_test_says_which_path_upstream_gets() -> None:
+    assert testing.request(path="/orders/7").upstream_path is None
+    assert testing.request(path="/orders/7", upstream_path="/api/7").upstream_path == "/api/7"
+
+
+@pytest.mark.parametrize(("strict", "path"), [(True, "/7"), (False, "/7/")])
+def test_without_strict_paths_a_slash_at_the_end_counts(strict: bool, path: str) -> None:
+    assert testing.request(path="/7/", operation="GET /*", strict_paths=strict).path == path
 
 
 def test_a_policy_sees_both_paths() -> None:

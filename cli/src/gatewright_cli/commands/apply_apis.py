@@ -27,17 +27,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Target:
-    """A controller to talk to, and where its run has put the echo, if it has one. place: for people."""
+    """A controller to talk to, and where its run has put the echo, if it has one. place: for people. run_dir: of its
+    run, where it is on this machine.
+    """
 
     management: Management
     echo_port: int | None = None
     place: str = ""
+    run_dir: Path | None = None
+
+    def reached_by(self, api: ApiFile) -> ApiFile:
+        """The API, with the echo as its upstream where that is."""
+        if self.echo_port is None:
+            return api
+        return api_files.moved(api, ports.ECHO_NAMES, ports.ECHO_PORT, self.echo_port)
 
 
 def target(run_dir: Path | None, controller: NamedController | None) -> Target:
     """As `controller_address`. Raises PreflightError."""
     address = controller_address(run_dir, controller)
-    return Target(Management(address.url, address.token, address.tls), address.echo_port, address.place)
+    management = Management(address.url, address.token, address.tls)
+    return Target(management, address.echo_port, address.place, address.run_dir)
 
 
 def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
@@ -94,18 +104,24 @@ async def applied(to: Target, files: ApiFiles, seconds: float | None, say: Say, 
 
 async def _apply(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:
     before = await to.management.apis()
-    for file in files.refused:
-        _report_mistakes(file, report_error)
+    report_refused(files, report_error)
     done = {api.name: verb for api in files.apis if (verb := await _written(to, api, before, report_error))}
     complete = len(done) == len(files.apis) and not files.refused
+    return await say_what_became(to, done, seconds, say) and complete
+
+
+async def say_what_became(to: Target, done: Mapping[str, str], seconds: float | None, say: Say) -> bool:
+    """Says of each API what was done with it, and what the nodes make of it within so many seconds. Whether all are
+    deployed; True where there is no time to wait.
+    """
     if seconds is None:
         for name, verb in done.items():
             say(f"{name} {verb}")
-        return complete
+        return True
     after = await _until_nodes_answer(to.management, set(done), time.monotonic() + seconds)
     for name, verb in done.items():
         say(f"{name} {verb}, {_became(after.get(name))}")
-    return complete and all(name in after and after[name].status.state == DEPLOYED for name in done)
+    return all(name in after and after[name].status.state == DEPLOYED for name in done)
 
 
 async def tried(to: Target, files: ApiFiles, say: Say, report_error: Say) -> bool:
@@ -113,8 +129,7 @@ async def tried(to: Target, files: ApiFiles, say: Say, report_error: Say) -> boo
 
     say: called with each API's verb, and with what would change in it.
     """
-    for file in files.refused:
-        _report_mistakes(file, report_error)
+    report_refused(files, report_error)
     complete = not files.refused
     try:
         for api in files.apis:
@@ -135,13 +150,12 @@ async def tried(to: Target, files: ApiFiles, say: Say, report_error: Say) -> boo
 async def _written(to: Target, api: ApiFile, before: Mapping[str, StoredApi], report_error: Say) -> str | None:
     """What was done; None where the controller refuses it."""
     after = await _asked(to, api, to.management.write, report_error)
-    return _verb(before.get(api.name), after) if after else None
+    return verb_of(before.get(api.name), after) if after else None
 
 
 async def _asked(to: Target, api: ApiFile, ask: Callable[[ApiFile], Awaitable[T]], report_error: Say) -> T | None:
     """What the controller answers; None where it refuses the API."""
-    if to.echo_port is not None:
-        api = api_files.moved(api, ports.ECHO_NAMES, ports.ECHO_PORT, to.echo_port)
+    api = to.reached_by(api)
     try:
         return await ask(api)
     except InvalidError as error:
@@ -149,7 +163,8 @@ async def _asked(to: Target, api: ApiFile, ask: Callable[[ApiFile], Awaitable[T]
         return None
 
 
-def _verb(before: StoredApi | None, after: StoredApi) -> str:
+def verb_of(before: StoredApi | None, after: StoredApi) -> str:
+    """What was done with an API."""
     if before is None:
         return "created"
     return "unchanged" if before.status.revision == after.status.revision else "changed"
@@ -172,6 +187,12 @@ async def _until_nodes_answer(management: Management, names: set[str], end: floa
         nodes_have_answered = time.monotonic() - began < wait
         if not pending or nodes_have_answered or time.monotonic() >= end:
             return found
+
+
+def report_refused(files: ApiFiles, report_error: Say) -> None:
+    """Says what is wrong with the files that hold no API."""
+    for file in files.refused:
+        _report_mistakes(file, report_error)
 
 
 def _report_mistakes(file: RefusedFile, report_error: Say) -> None:

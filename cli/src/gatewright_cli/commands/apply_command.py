@@ -9,6 +9,7 @@ import click
 
 from gatewright_cli.commands.options import A_PATH, RUN_DIR, NamedController, controller_options
 from gatewright_cli.commands.units import DURATION
+from gatewright_cli.mistakes import PreflightError
 
 
 @click.command()
@@ -26,6 +27,9 @@ from gatewright_cli.commands.units import DURATION
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are deployed.")
 @click.option("--timeout", type=DURATION, default="30s", show_default=True, help="How long to wait for that.")
 @click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
+@click.option(
+    "--reload", "with_reload", is_flag=True, help="Build and reload in the same step: all is taken over, or nothing."
+)
 @click.pass_context
 def apply(
     context: click.Context,
@@ -35,17 +39,25 @@ def apply(
     wait: bool,
     timeout: float,
     dry_run: bool,
+    with_reload: bool,
 ) -> None:
     """Create APIs on a running gateway, or replace them by what their files say now. The others stay. The gateway is
     named on stderr.
 
     Exit status 1 where one is refused, with the line that is wrong, or not deployed.
     With --dry-run: where one would be refused.
+
+    With --reload the policies of the build, as `gatewright reload` takes them, and these APIs change together. So can a
+    policy get a parameter that it needs, and an API set it.
     """
     import asyncio
 
     from gatewright_cli.commands import apply_apis
 
+    if with_reload and (dry_run or controller is not None):
+        other = "--dry-run" if dry_run else "--controller"
+        cure = "leave one out" if dry_run else "it reloads a run on this machine: leave one out"
+        raise PreflightError([f"expected --reload or {other}, got both: {cure}"])
     files = apply_apis.load(places, sys.stdin.buffer.read)
     to = apply_apis.target(run_dir, controller)
 
@@ -53,7 +65,11 @@ def apply(
         click.echo(said, err=True)
 
     report_error(f"{'comparing with' if dry_run else 'writing to'} {to.place}")
-    if dry_run:
+    if with_reload:
+        from gatewright_cli.commands.apply_with_reload import applied_with_reload
+
+        work = applied_with_reload(to, files, timeout if wait else None, click.echo, report_error)
+    elif dry_run:
         work = apply_apis.tried(to, files, click.echo, report_error)
     else:
         work = apply_apis.applied(to, files, timeout if wait else None, click.echo, report_error)

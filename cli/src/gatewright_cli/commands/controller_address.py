@@ -18,7 +18,8 @@ from gatewright_cli.node.run_dir import RunDirError, read_status
 class ControllerAddress:
     """A controller's URL, what it asks for, and where its run has put the echo, if it has one.
 
-    run: which run it is of, in words; "" where it was named by its URL. tls: of an https URL: whose certificates count.
+    run: which run it is of, in words, and run_dir: its directory; "" and None where it was named by its URL. tls: of an
+    https URL: whose certificates count.
     """
 
     url: str
@@ -26,6 +27,7 @@ class ControllerAddress:
     echo_port: int | None = None
     run: str = ""
     tls: ssl.SSLContext | None = None
+    run_dir: Path | None = None
 
     @property
     def place(self) -> str:
@@ -51,7 +53,9 @@ def controller_address(run_dir: Path | None, controller: NamedController | None)
         raise PreflightError([f"the run in {run_dir} has no controller: {cure}"])
     echo = api_files.http_address(status["echo"] or "")
     token = operator_secrets.read_token(run_dir / operator_secrets.TOKEN_FILE)
-    return ControllerAddress(status["controller"], token, echo[1] if echo else None, described(run_dir))
+    return ControllerAddress(
+        status["controller"], token, echo[1] if echo else None, described(run_dir), run_dir=run_dir
+    )
 
 
 def _address_elsewhere(controller: NamedController) -> ControllerAddress:

@@ -132,7 +132,8 @@ def _replayed(candidate: Candidate, inputs: list[Input], wanted: Wanted) -> bool
     from gatewright_cli.replaying import report
     from gatewright_cli.replaying.child_process import Job, replay
 
-    asked = [(one, wanted.parameters.of(candidate, one.exchange)) for one in inputs]
+    parameters = wanted.parameters
+    asked = [(parameters.with_paths(one), parameters.of(candidate, one.exchange)) for one in inputs]
     found: list[Replayed] = []
     paint = Paint.of(sys.stdout)
     operators = wanted.parameters.of_operator(candidate)

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from gatewright_cli.mistakes import PreflightError
 
-RENAMED = {"gitignore": ".gitignore", "go_mod": "go.mod"}  # under their own names they would work on this repository
+RENAMED = {"gitignore": ".gitignore", "go_mod": "go.mod", "pyproject": "pyproject.toml"}
+"""Under their own names they would work on this repository."""
 UNWANTED = "__pycache__"
 
 

@@ -122,6 +122,9 @@ class Isolation:
         _refuse_led_away(group, build)
         environment["PYTHONDONTWRITEBYTECODE"] = "1"  # it would have nowhere to go
         environment["HOME"] = str(temporary.path)
+        environment["JOBLIB_MULTIPROCESSING"] = (
+            "0"  # there are no semaphores: scikit-learn's joblib warns of it at each start
+        )
         if user is not None:
             label["uid"] = user[0]
             limits["NPROC"] = self.limits.processes * executors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,21 @@ class _GatewayAnswer(msgspec.Struct):
     status: GatewayStatus
 
 
+class ApiDocument(msgspec.Struct, frozen=True):
+    """An API's document as the controller takes it with others. name: of the API. file: as mistakes are to name it.
+    text: with an empty line for each line above the document in its file.
+    """
+
+    name: str
+    file: str
+    text: str
+
+    @classmethod
+    def of(cls, api: ApiFile) -> ApiDocument:
+        """As it is on disk."""
+        return cls(api.name, str(api.path), "\n" * api.above + api.content.decode())
+
+
 class DeployError(Exception):
     """The controller, or a node, did not take something: what, and all that was said."""
 
@@ -238,15 +253,19 @@ class Management:
             raise InvalidError(tuple(below(mistake, api.above) for mistake in _mistakes(answer)))
         return answer
 
-    async def check_policies(self, definitions: Path) -> PolicyImpact:
-        """What it would mean to have the definitions in a folder. Raises DeployError with what stands against it."""
+    async def check_policies(self, definitions: Path, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
+        """What it would mean to have the definitions in a folder, and these APIs. Raises DeployError with what stands
+        against it.
+        """
         texts = {file.name: file.read_text(encoding="utf-8") for file in sorted(definitions.glob("*.yaml"))}
-        content, headers = msgspec.json.encode({"definitions": texts}), {"content-type": "application/json"}
-        return await self.ask_policies("/v1/policies/check", content=content, headers=headers)
+        return await self.ask_policies("/v1/policies/check", **_json_body({"definitions": texts, "apis": apis}))
 
-    async def reload_policies(self) -> PolicyImpact:
-        """Has the controller read the policy definitions again, and waits for what follows. Raises DeployError."""
-        return await self.ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)})
+    async def reload_policies(self, apis: Sequence[ApiDocument] = ()) -> PolicyImpact:
+        """Has the controller read the policy definitions again and write these APIs, all or nothing, and waits for what
+        follows. Raises DeployError; NoAnswerError where it may help to ask again.
+        """
+        body = _json_body({"apis": apis}) if apis else {}
+        return await self.ask_policies("/v1/policies/reload", params={"wait": str(RELOAD_SECONDS)}, **body)
 
     async def reload_gateway(self) -> GatewayStatus:
         """Has the controller read the Gateway's file again, and waits for its node. Raises DeployError."""
@@ -289,6 +308,10 @@ class Management:
             raise NoAnswerError(f"the controller gave no answer ({error})") from error
         _refuse_without_database(answer)
         return answer
+
+
+def _json_body(value: object) -> dict[str, Any]:
+    return {"content": msgspec.json.encode(value), "headers": {"content-type": "application/json"}}
 
 
 def _refuse_without_database(answer: Answer) -> None:

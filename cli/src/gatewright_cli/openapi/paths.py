@@ -113,7 +113,8 @@ def _segment(parts: list[_Part], names: set[str], changes: list[str], *, last: b
     if text == "*":
         changes.append(f"'*' is taken for a wildcard: {'everything below' if last else 'any segment'}")
         return "*" if last else f"{{{_named('any', names)}}}"
-    return "".join(_respelled(found[0], text) for found in TOKEN.finditer(text))
+    literal = "".join(_respelled(found[0], text) for found in TOKEN.finditer(text))
+    return literal.replace(":", "%3A", 1) if literal.startswith(":") else literal  # else it is taken for a parameter
 
 
 def _named(text: str, names: set[str]) -> str:

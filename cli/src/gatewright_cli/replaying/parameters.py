@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gatewright_documents.yaml_reader import YAML_1_1
 from gatewright_cli.exchanges.recorded import Exchange
 from gatewright_cli.mistakes import PreflightError, refuse
 from gatewright_cli.replaying.candidate import Candidate
+from gatewright_cli.replaying.inputs import Input
 
 PARAMS = "params"
 
@@ -44,6 +46,15 @@ class Parameters:
             return [complete(candidate, self._given or {}, "--params")]
         where = f"--api, {exchange.api}"
         return [complete(candidate, self._given or one.get(PARAMS) or {}, where) for one in attached]
+
+    def with_paths(self, recorded: Input) -> Input:
+        """The exchange, with the paths of clients seen as the Api says by `strictPaths`: recordings of former releases
+        do not say it."""
+        if self._api is None or _name(self._api) != recorded.exchange.api:
+            return recorded
+        spec = self._api.get("spec")
+        is_loose = isinstance(spec, dict) and spec.get("strictPaths") is False
+        return replace(recorded, document={**recorded.document, "loosePaths": True}) if is_loose else recorded
 
 
 def complete(candidate: Candidate, params: JsonObject, where: str, member: str = "parameters") -> JsonObject:

@@ -2,7 +2,7 @@
 
 Policies, and what they have started, are refused (peers.own_check).
 
-→ {"command": "reload"}
+→ {"command": "reload", "apis": [{"name": "hello", "file": "apis/hello.yaml", "text": "…"}]}       apis may be left out
 ← {"step": "building"} …
 ← {"generation": 2, "seconds": 1.2, "notes": [], "changed": ["greet:v1.0.0"], "restarted": ["default"], "kept": [],
    "spent": {"build": 0.4, …}, "listens": true}        or {"reasons": ["…"]}
@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from gatewright_controller.private_socket import PrivateSocket
 
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.finding_run import described, find_run
+from gatewright_cli.node.management import ApiDocument
 from gatewright_cli.node.run_dir import RunDirError
 from gatewright_cli.run.level import Level
 
@@ -41,6 +42,8 @@ SOCKET = "control"
 FILE = "control.sock"
 CONNECT_SECONDS = 2.0
 STATUS_SECONDS = 5.0
+LINE_BYTES = 32 * 1024 * 1024
+"""Of a command at most, with the APIs in it."""
 
 Status = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -49,6 +52,7 @@ class _Command(msgspec.Struct, omit_defaults=True):
     command: str
     levels: dict[str, str] = {}
     seconds: float | None = None
+    apis: list[ApiDocument] = []
 
 
 class Answer(msgspec.Struct, omit_defaults=True):
@@ -73,7 +77,7 @@ class Control:
 
     def __init__(self, path: Path, reloads: Reloads, status: Status, levels: LogLevels, check: PeerCheck) -> None:
         self._reloads, self._status, self._levels = reloads, status, levels
-        self._socket = PrivateSocket(path, check, self._serve)
+        self._socket = PrivateSocket(path, check, self._serve, LINE_BYTES)
 
     async def start(self) -> None:
         """Makes the socket, mode 0600. Raises OSError."""
@@ -84,7 +88,13 @@ class Control:
         await self._socket.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        _write(writer, await self._answer(await reader.readline(), lambda step: _write(writer, Answer(step=step))))
+        try:
+            line = await reader.readline()
+        except ValueError:  # of a line that is longer
+            answer = Answer(reasons=[f"expected a command, with its APIs, of at most {LINE_BYTES} bytes, got more"])
+        else:
+            answer = await self._answer(line, lambda step: _write(writer, Answer(step=step)))
+        _write(writer, answer)
         await writer.drain()
 
     async def _answer(self, line: bytes, say: Callable[[str], None]) -> Answer:
@@ -94,7 +104,7 @@ class Control:
             return Answer(reasons=[f"expected a command as JSON: {error}"])
         match command.command:
             case "reload":
-                return await self._reload(say)
+                return await self._reload(say, command.apis)
             case "status":
                 return Answer(status=await self._status())
             case "log-level":
@@ -102,11 +112,11 @@ class Control:
                 return Answer(reasons=reasons, levels=self._levels.shown())
         return Answer(reasons=[f"expected the command reload, status or log-level, got {command.command!r}"])
 
-    async def _reload(self, say: Callable[[str], None]) -> Answer:
+    async def _reload(self, say: Callable[[str], None], apis: Sequence[ApiDocument]) -> Answer:
         from gatewright_cli.run.reloading import ReloadError  # here, for those that ask import this file too
 
         try:
-            done = await self._reloads.reload(say)
+            done = await self._reloads.reload(say, apis)
         except ReloadError as error:
             return Answer(reasons=error.reasons)
         return _answer(done)
@@ -131,14 +141,16 @@ def _write(writer: asyncio.StreamWriter, answer: Answer) -> None:
         writer.write(msgspec.json.encode(answer) + b"\n")
 
 
-def reload(run_dir: Path | None, say: Callable[[str], None]) -> Answer:
-    """Has a run reload; returns the last answer. say: told the run, then each step. Raises PreflightError where no run
-    can be asked.
+def reload(run_dir: Path | None, say: Callable[[str], None], apis: Sequence[ApiDocument] = ()) -> Answer:
+    """Has a run reload, and take these APIs with it; returns the last answer. say: told the run, then each step. Raises
+    PreflightError where no run can be asked.
     """
     at = _socket(run_dir)
     with _connect(at) as connection:
         say(described(at.parent))
-        return _ask(connection, _Command("reload"), say) or Answer(reasons=["the run ended before the reload had"])
+        return _ask(connection, _Command("reload", apis=list(apis)), say) or Answer(
+            reasons=["the run ended before the reload had"]
+        )
 
 
 def log_levels(run_dir: Path | None, levels: dict[str, str], seconds: float | None = None) -> Answer:

@@ -414,20 +414,34 @@ class ApiBundle(_message.Message):
     def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Chain(_message.Message):
-    __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses", "upstreams")
+    __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses", "upstreams", "upstream_paths")
     ID_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
     ATTACHMENTS_FIELD_NUMBER: _ClassVar[int]
     PROCESSING_MODE_FIELD_NUMBER: _ClassVar[int]
     ENCODED_RESPONSES_FIELD_NUMBER: _ClassVar[int]
     UPSTREAMS_FIELD_NUMBER: _ClassVar[int]
+    UPSTREAM_PATHS_FIELD_NUMBER: _ClassVar[int]
     id: str
     operation: str
     attachments: _containers.RepeatedCompositeFieldContainer[Attachment]
     processing_mode: ProcessingMode
     encoded_responses: bool
     upstreams: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., encoded_responses: _Optional[bool] = ..., upstreams: _Optional[_Iterable[str]] = ...) -> None: ...
+    upstream_paths: _containers.RepeatedCompositeFieldContainer[UpstreamPath]
+    def __init__(self, id: _Optional[str] = ..., operation: _Optional[str] = ..., attachments: _Optional[_Iterable[_Union[Attachment, _Mapping]]] = ..., processing_mode: _Optional[_Union[ProcessingMode, _Mapping]] = ..., encoded_responses: _Optional[bool] = ..., upstreams: _Optional[_Iterable[str]] = ..., upstream_paths: _Optional[_Iterable[_Union[UpstreamPath, _Mapping]]] = ...) -> None: ...
+
+class UpstreamPath(_message.Message):
+    __slots__ = ("upstream", "base", "pattern", "substitution")
+    UPSTREAM_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    PATTERN_FIELD_NUMBER: _ClassVar[int]
+    SUBSTITUTION_FIELD_NUMBER: _ClassVar[int]
+    upstream: str
+    base: str
+    pattern: str
+    substitution: str
+    def __init__(self, upstream: _Optional[str] = ..., base: _Optional[str] = ..., pattern: _Optional[str] = ..., substitution: _Optional[str] = ...) -> None: ...
 
 class Attachment(_message.Message):
     __slots__ = ("instance", "policy_name", "policy_version", "definition_digest", "parameters", "system_parameters", "processing_mode", "timeout_ms", "on_error", "on_error_by_class", "max_concurrency", "max_body_bytes", "stream_idle_timeout_ms", "operation", "shadow", "when")

@@ -26,6 +26,7 @@ from gatewright_controller.translate.routes import (
 )
 from gatewright_controller.translate.settings import EdgeSettings
 from gatewright_controller.translate.timeouts import timeouts
+from gatewright_controller.translate.upstream_paths import upstream_paths
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _digest(message: node_pb2.ApiBundle) -> str:
 def translate(api: Api, definitions: Definitions, settings: EdgeSettings) -> Bundle:
     """The bundle of a valid API. Raises `UnknownPolicyError` if a policy has left the definitions since."""
     pools = Pools.of(api.spec.upstream, settings, maps_paths=api.spec.map_upstream_paths)
-    paths, target = _routed_paths(api, definitions, settings), _target(api, pools.pool)
+    paths, target = _routed_paths(api, definitions, settings, pools), _target(api, pools.pool)
     message = node_pb2.ApiBundle(
         api=api.metadata.name,
         hosts=sorted(api.spec.hosts),
@@ -92,26 +93,23 @@ def _target(api: Api, pool: Callable[[str], Pool]) -> Target:
     return Target(api.metadata.name, context, pool, spec.access_log, spec.strict_paths)
 
 
-def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings) -> list[RoutedPath]:
+def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings, pools: Pools) -> list[RoutedPath]:
     shared = attach(api, "", api.spec.policies, definitions)
     groups = by_path(api.spec.operations)
     answered = [template for template, group in groups.items() if any(map(_answers_options, group))]
 
-    def chain_of(name: str, attachments: list[node_pb2.Attachment]) -> node_pb2.Chain | None:
-        return chain(api, name, attachments) if attachments else None
-
     def operation(one: Operation) -> RoutedOperation:
-        name = operation_name(one)
-        own = chain_of(name, [*shared, *attach(api, name, one.policies, definitions)])
+        name, made, path = operation_name(one), action(api.spec, one), parse_path(one.path)
+        attachments = [*shared, *attach(api, name, one.policies, definitions)]
+        own = chain(api, name, attachments, upstream_paths(api, path, made, pools)) if attachments else None
         times = timeouts(api, one, definitions, settings)
-        return RoutedOperation(
-            one.method, name, own, times, action(api.spec, one), parse_path(one.path), matches_of(one)
-        )
+        return RoutedOperation(one.method, name, own, times, made, path, matches_of(one))
 
     def preflight(template: PathTemplate, path: str) -> RoutedAnswer | None:
         if any(other.covers(template) for other in answered):
             return None
-        return RoutedAnswer(f"OPTIONS {path}", chain_of(f"OPTIONS {path}", shared))
+        name = f"OPTIONS {path}"
+        return RoutedAnswer(name, chain(api, name, shared) if shared else None)
 
     return [
         RoutedPath(template, [operation(one) for one in group], preflight(template, group[0].path))

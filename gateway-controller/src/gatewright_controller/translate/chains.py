@@ -99,9 +99,15 @@ def _decodes(mode: node_pb2.ProcessingMode) -> bool:
     return wants and mode.encoded_bodies == node_pb2.ENCODED_BODIES_DECODE
 
 
-def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) -> node_pb2.Chain:
+def chain(
+    api: Api,
+    operation: str,
+    attachments: Sequence[node_pb2.Attachment],
+    upstream_paths: Sequence[node_pb2.UpstreamPath] = (),
+) -> node_pb2.Chain:
     """The operation's chain. Its id holds all that it is made of: API, context, operation, every instance with all that
-    these hold, whether responses may be encoded, and the pools that policies may choose."""
+    these hold, whether responses may be encoded, the pools that policies may choose, the paths that these get, and how
+    policies see those of clients."""
     context = context_of(api.spec.context, api.spec.version)
     upstreams = sorted(api.spec.upstream)
     content: list[JsonValue] = [
@@ -111,6 +117,8 @@ def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) 
         [[one.instance, _content(one)] for one in attachments],
         *(["encodedResponses"] if api.spec.encoded_responses else []),
         *([["upstreams", *upstreams]] if upstreams != [MAIN] else []),  # one that is always there changes nobody's id
+        *([] if api.spec.strict_paths else ["loosePaths"]),
+        ["paths", *([one.upstream, one.base, one.pattern, one.substitution] for one in upstream_paths)],
     ]
     return node_pb2.Chain(
         id=digest_of(content),
@@ -119,6 +127,7 @@ def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) 
         attachments=attachments,
         processing_mode=_union([one.processing_mode for one in attachments]),
         upstreams=upstreams,
+        upstream_paths=upstream_paths,
     )
 
 

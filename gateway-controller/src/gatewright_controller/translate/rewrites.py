@@ -13,12 +13,19 @@ from gatewright_controller.paths import Kind, PathTemplate, Segment, parse_path,
 Substitution = tuple[str, str]
 
 
+def upstream_base(base: str, said: Rewrite) -> str | None:
+    """What stands upstream in the place of the API's context; None where the whole path is another one."""
+    if isinstance(said.path, str):
+        return None
+    prefix = said.prefix if isinstance(said.prefix, str) else ""
+    return base + prefix.rstrip("/")
+
+
 def upstream_path(context: str, base: str, source: PathTemplate, said: Rewrite) -> Substitution | None:
     """What an upstream is sent in place of a path of the operation's template; None: the path itself."""
     if isinstance(said.path, str):
         return _by_template(context, source, base, parse_path(said.path))
-    prefix = said.prefix if isinstance(said.prefix, str) else ""
-    return context_to_base(context, base + prefix.rstrip("/"))
+    return context_to_base(context, upstream_base(base, said) or "")
 
 
 def context_to_base(context: str, base: str) -> Substitution | None:

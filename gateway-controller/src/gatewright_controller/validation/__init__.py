@@ -21,7 +21,7 @@ from gatewright_controller.private_upstreams import PrivateUpstreams
 from gatewright_controller.validation.draft import Draft
 from gatewright_controller.validation.hosts import Claims, check_hosts, context_taken
 from gatewright_controller.validation.listeners import GatewayNames, check_listeners
-from gatewright_controller.validation.paths import check_context_of, check_operations
+from gatewright_controller.validation.paths import check_context_of, check_new_paths, check_operations
 from gatewright_controller.validation.policies import check_chains, check_conditions, check_idle_timeouts, check_policy
 from gatewright_controller.validation.routing import check_routing
 from gatewright_controller.validation.upstreams import check_upstreams, names_private_upstream
@@ -48,9 +48,12 @@ def validate(
     upstreams: PrivateUpstreams = NO_PRIVATE_UPSTREAMS,
     names: GatewayNames | None = None,
     conditions: Conditions = NO_CONDITIONS,
+    *,
+    is_written: bool = False,
 ) -> Api:
     """The API that the document says. `claims`: those of the other APIs. `names`: what the Gateway names, None where
-    it is not known; then nodes check it. `conditions`: who checks them.
+    it is not known; then nodes check it. `conditions`: who checks them. is_written: refuses what former releases have
+    taken, and what is stored may have.
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """
@@ -59,6 +62,7 @@ def validate(
         mistakes_of(Api, document),
         _meaning(draft, definitions, claims, (upstreams, names)),
         check_conditions(draft, definitions, conditions),
+        check_new_paths(draft) if is_written else (),
     )
     mistakes = list(itertools.islice(found, MOST_MISTAKES))
     if next(found, None):

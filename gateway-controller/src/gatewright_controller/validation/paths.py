@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from gatewright_documents.mistake import Mistake
@@ -10,6 +11,8 @@ from gatewright_controller.paths import PathSyntaxError, PathTemplate, check_con
 from gatewright_controller.validation.draft import Draft, DraftOperation
 from gatewright_controller.validation.hosts import Claims, check_claims
 from gatewright_controller.validation.matches import check_matches, check_method, check_reach
+
+COLON_PARAMETER = re.compile(r":([A-Za-z_][A-Za-z0-9_-]*)[^/]*")
 
 
 def check_context_of(draft: Draft, claims: Claims) -> Iterator[Mistake]:
@@ -42,6 +45,17 @@ def check_operations(draft: Draft) -> Iterator[Mistake]:
             yield _never_asked_for(drafted, template)
         readable.append((drafted, template))
     yield from check_reach(readable)
+
+
+def check_new_paths(draft: Draft) -> Iterator[Mistake]:
+    """No segment that other routers read as a parameter: here it would be text, which no client sends."""
+    for drafted in draft.operations:
+        for segment in (drafted.path or "").split("/"):
+            if parameter := COLON_PARAMETER.fullmatch(segment):
+                name, rest = parameter[1], segment[1:]
+                cure = f"write '{{{name}}}' for a parameter, or '%3A{rest}' for this text"
+                expected = f"expected no segment that begins with ':', got {segment!r} in {drafted.path!r}"
+                yield Mistake(f"{drafted.field}.path", f"{expected}; {cure}")
 
 
 def _never_asked_for(drafted: DraftOperation, template: PathTemplate) -> Mistake:

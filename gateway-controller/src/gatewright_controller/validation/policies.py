@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gatewright_documents.mistake import Mistake, format_path, shown
+from gatewright_documents.schema import UNKNOWN_KEY_CURE
 from msgspec import UNSET
 
 from gatewright_controller.conditions import Conditions
@@ -15,6 +16,9 @@ from gatewright_controller.model.routing import retried_methods, waits_ms
 from gatewright_controller.secrets import mask_mistakes
 from gatewright_controller.validation.draft import Draft, DraftOperation, DraftPolicy, StatedTimeout
 
+NEW_PARAMETER_CURE = (
+    f"{UNKNOWN_KEY_CURE}; what a changed policy takes comes with it: `gatewright apply --reload -f FILE`"
+)
 CONDITION_FORMAT = "cel"
 """Of a parameter that is an expression in CEL, as `when` is one."""
 CHAIN_LIMIT_MS = 60_000
@@ -32,11 +36,17 @@ def check_policy(policy: DraftPolicy, definitions: Definitions) -> Iterator[Mist
         return
     if policy.readable:
         filled = definition.parameters.with_defaults(policy.attachment.params)
-        yield from definition.parameters.parameter_mistakes(filled, f"{policy.field}.params")
+        for mistake in definition.parameters.parameter_mistakes(filled, f"{policy.field}.params"):
+            yield _with_reload(mistake) if mistake.cure == UNKNOWN_KEY_CURE else mistake
         yield from mask_mistakes(policy.field, policy.attachment.params)
     yield from _check_mode(policy.field, policy.attachment, definition)
     yield from _check_on_error(policy.field, policy.attachment, definition)
     yield from _check_stream_idle_timeout(policy.field, policy.attachment, definition)
+
+
+def _with_reload(mistake: Mistake) -> Mistake:
+    """A parameter that is unknown may be one that the policy is about to get."""
+    return Mistake.expecting(mistake.expected, mistake.got, NEW_PARAMETER_CURE, field=mistake.field)
 
 
 def _check_mode(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:

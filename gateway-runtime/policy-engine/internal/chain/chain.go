@@ -23,6 +23,7 @@ type Spec struct {
 	RequestLimit    time.Duration // for a request's body to come in, where a policy wants it whole; 0: any time
 	Observer        Observer      // nil: there is none
 	Shadows         *Shadows      // what shadow attachments may take; nil: what one chain's may
+	UpstreamPaths   []UpstreamPath
 
 	StrictPaths      bool // a slash at the end makes no other path
 	EncodedResponses bool // upstream may encode responses that policies read, as the client accepts; else it is asked not to
@@ -38,6 +39,7 @@ type Chain struct {
 	exchanges ExchangeObserver
 	template  pathTemplate
 	spelling  pathSpelling
+	paths     upstreamPaths
 	all       []*Instance // with those of shadow attachments, in whose place spec.Instances has one that does nothing
 
 	beside       *Chain // what copies of its exchanges see of it: with the budget of shadow attachments; nil: there are none
@@ -71,6 +73,10 @@ func New(spec Spec) (*Chain, error) {
 	}}
 	c.all, c.template = spec.Instances, newPathTemplate(spec.Context, spec.Operation)
 	c.spelling = newPathSpelling(spec.StrictPaths, spec.Operation)
+	var err error
+	if c.paths, err = newUpstreamPaths(spec.UpstreamPaths, spec.Context); err != nil {
+		return nil, fmt.Errorf("chain %s: %w", spec.ID, err)
+	}
 	for _, instance := range spec.Instances {
 		if err := c.mergeMode(instance); err != nil {
 			return nil, fmt.Errorf("chain %s: policy %s: %w", spec.ID, instance.name, err)
@@ -167,6 +173,12 @@ func (c *Chain) APIVersion() string { return c.spec.APIVersion }
 
 // Context is the API's context path.
 func (c *Chain) Context() string { return c.spec.Context }
+
+// StrictPaths reports whether a slash at the end makes no other path.
+func (c *Chain) StrictPaths() bool { return c.spec.StrictPaths }
+
+// UpstreamPaths say what becomes of paths upstream.
+func (c *Chain) UpstreamPaths() []UpstreamPath { return c.spec.UpstreamPaths }
 
 // Operation is the operation of the API: "GET /{id}".
 func (c *Chain) Operation() string { return c.spec.Operation }

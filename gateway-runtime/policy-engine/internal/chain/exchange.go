@@ -22,9 +22,10 @@ type exchange struct {
 	skipped  []bool        // by place in the chain: the policy does not apply; nil: there is none such
 
 	request                        message
-	method, path, query, authority string                  // as the policies left them
-	pathParams                     v1alpha.PathParams      // of the path as the client sent it
-	upstream                       string                  // that they chose; "" for the route's own
+	method, path, query, authority string             // as the policies left them
+	pathParams                     v1alpha.PathParams // of the path as the client sent it
+	upstream                       string             // that they chose; "" for the route's own
+	pathUpstream                   struct{ path, upstream, of string }
 	sent                           *v1alpha.RequestContext // the request as responses' policies see it
 
 	response   message
@@ -149,10 +150,19 @@ func (x *exchange) release() {
 func (x *exchange) requestContext() *v1alpha.RequestContext {
 	return &v1alpha.RequestContext{
 		RequestID: x.head.RequestID, Method: x.method, Path: x.chain.spelling.of(x.path), RawPath: x.path, Query: x.query, Scheme: x.head.Scheme,
-		Authority: x.authority, ClientAddress: x.head.ClientAddress, Peer: x.head.Peer, Upstream: x.upstream, APIName: x.chain.spec.API,
+		Authority: x.authority, ClientAddress: x.head.ClientAddress, Peer: x.head.Peer, Upstream: x.upstream, UpstreamPath: x.upstreamPath(),
+		APIName:    x.chain.spec.API,
 		APIContext: x.chain.spec.Context, APIVersion: x.chain.spec.APIVersion, Operation: x.chain.spec.Operation, PathParams: x.pathParams,
 		Headers: x.request.headers.view, HasBody: x.request.hasBody, Metadata: &x.metadata,
 	}
+}
+
+// upstreamPath is made once for each path and upstream that policies make.
+func (x *exchange) upstreamPath() string {
+	if made := &x.pathUpstream; made.path != x.path || made.upstream != x.upstream || made.of == "" {
+		made.path, made.upstream, made.of = x.path, x.upstream, x.chain.paths.of(x.path, x.upstream)
+	}
+	return x.pathUpstream.of
 }
 
 // executeRequest executes the policy on the request, and applies its action, or reacts to its failure.

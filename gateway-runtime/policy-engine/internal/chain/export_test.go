@@ -22,6 +22,12 @@ func SpellPath(strict bool, operation, path string) string {
 	return newPathSpelling(strict, operation).of(path)
 }
 
+// UpstreamPathOf is what becomes of a path upstream.
+func UpstreamPathOf(paths []UpstreamPath, context, path, upstream string) (string, error) {
+	found, err := newUpstreamPaths(paths, context)
+	return found.of(path, upstream), err
+}
+
 // PathParamsOf are the parameters in a path.
 func PathParamsOf(t PathTemplate, path string) v1alpha.PathParams { return t.in(path) }
 

@@ -95,7 +95,7 @@ func (c *Chain) setShadowsApart() {
 	if c.spec.Shadows == nil {
 		c.spec.Shadows = NewShadows(MaxShadows, c.spec.Bodies)
 	}
-	c.beside = &Chain{spec: c.spec, mode: c.mode, spelling: c.spelling}
+	c.beside = &Chain{spec: c.spec, mode: c.mode, spelling: c.spelling, paths: c.paths}
 	c.beside.spec.Bodies = c.spec.Shadows.bodies
 }
 

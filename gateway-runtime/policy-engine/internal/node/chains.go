@@ -153,13 +153,23 @@ func (c *chains) newChain(b *build, message *nodev1.Chain, wrong *buildErrors) *
 		ID: message.GetId(), API: b.message.GetApi(), APIVersion: b.message.GetVersion(), Context: b.message.GetContext(),
 		Operation: message.GetOperation(), Instances: instances, Bodies: c.bodies, Shadows: c.shadows, Observer: c.observer,
 		RequestLimit: c.limit, EncodedResponses: message.GetEncodedResponses(), Upstreams: message.GetUpstreams(),
-		StrictPaths: b.message.GetStrictPaths(),
+		StrictPaths: b.message.GetStrictPaths(), UpstreamPaths: upstreamPaths(message),
 	})
 	if err != nil {
 		fail(message.GetOperation(), err)
 		return nil
 	}
 	return made
+}
+
+func upstreamPaths(message *nodev1.Chain) []chain.UpstreamPath {
+	var paths []chain.UpstreamPath
+	for _, path := range message.GetUpstreamPaths() {
+		paths = append(paths, chain.UpstreamPath{
+			Upstream: path.GetUpstream(), Base: path.GetBase(), Pattern: path.GetPattern(), Substitution: path.GetSubstitution(),
+		})
+	}
+	return paths
 }
 
 func (c *chains) acquireChain(b *build, message *nodev1.Chain, fresh *chain.Chain) {

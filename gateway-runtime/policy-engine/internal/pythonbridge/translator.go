@@ -89,7 +89,7 @@ func newExecution(ctx context.Context, target *instance, phase executorv1.Phase,
 }
 
 func requestRoom(req *v1alpha.RequestContext) int {
-	return len(req.RequestID) + len(req.Method) + len(req.Path) + len(rawPath(req)) + len(req.Query) + len(req.Scheme) +
+	return len(req.RequestID) + len(req.Method) + len(req.Path) + len(rawPath(req)) + len(req.UpstreamPath) + len(req.Query) + len(req.Scheme) +
 		len(req.Authority) + len(req.ClientAddress) + len(req.Operation) + len(req.Upstream) + pathParamsRoom(req.PathParams) +
 		headersRoom(req.Headers) + len(req.Body)
 }
@@ -117,6 +117,7 @@ func (e *execution) setRequest(text *textBuilder, req *v1alpha.RequestContext) (
 	m.Path = text.text(req.Path)
 	m.RawPath = text.text(rawPath(req))
 	m.ContextSize = contextSize(req)
+	m.UpstreamPath = text.text(req.UpstreamPath)
 	m.Query = text.text(req.Query)
 	m.Scheme = text.text(req.Scheme)
 	m.Authority = text.text(req.Authority)

@@ -362,6 +362,10 @@ func (d *draft) made(ended exchange.Exchange) *Exchange {
 func (d *draft) name(e *Exchange) {
 	if c := d.chain; c != nil {
 		e.API, e.APIVersion, e.Context, e.Operation = c.API(), c.APIVersion(), c.Context(), c.Operation()
+		e.LoosePaths = !c.StrictPaths()
+		for _, path := range c.UpstreamPaths() {
+			e.UpstreamPaths = append(e.UpstreamPaths, UpstreamPath(path))
+		}
 		for _, instance := range c.Instances() {
 			e.Policies = append(e.Policies, instance.Name())
 		}

@@ -16,16 +16,20 @@ const formatVersion = 1
 
 // Exchange is a recorded exchange.
 type Exchange struct {
-	Version    int        `json:"version"`
-	ID         string     `json:"id"`
-	Node       string     `json:"node"`
-	StartedAt  time.Time  `json:"startedAt"`
-	DurationMs float64    `json:"durationMs"`
-	API        string     `json:"api,omitempty"`
-	APIVersion string     `json:"apiVersion,omitempty"`
-	Context    string     `json:"context,omitempty"`
-	Operation  string     `json:"operation,omitempty"`
-	Chain      string     `json:"chain,omitempty"`
+	Version    int       `json:"version"`
+	ID         string    `json:"id"`
+	Node       string    `json:"node"`
+	StartedAt  time.Time `json:"startedAt"`
+	DurationMs float64   `json:"durationMs"`
+	API        string    `json:"api,omitempty"`
+	APIVersion string    `json:"apiVersion,omitempty"`
+	Context    string    `json:"context,omitempty"`
+	Operation  string    `json:"operation,omitempty"`
+	LoosePaths bool      `json:"loosePaths,omitempty"` // strictPaths: false
+	Chain      string    `json:"chain,omitempty"`
+
+	UpstreamPaths []UpstreamPath `json:"upstreamPaths,omitempty"`
+
 	Policies   []string   `json:"policies,omitempty"`
 	TraceID    string     `json:"traceId,omitempty"`
 	Client     *Client    `json:"client,omitempty"`
@@ -62,6 +66,14 @@ const (
 func (s *shower) cause(cause proxyanswer.Cause) *proxyanswer.Cause {
 	cause.Reason, cause.Cure, cause.Transport = s.text(cause.Reason), s.text(cause.Cure), s.text(cause.Transport)
 	return &cause
+}
+
+// UpstreamPath says what becomes of the path on its way to an upstream: "" is the operation's own.
+type UpstreamPath struct {
+	Upstream     string `json:"upstream"`
+	Base         string `json:"base"`
+	Pattern      string `json:"pattern,omitempty"`
+	Substitution string `json:"substitution,omitempty"`
 }
 
 // Client is who sent the request.

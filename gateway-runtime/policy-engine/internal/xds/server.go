@@ -2,9 +2,11 @@ package xds
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -114,6 +116,12 @@ func (s *Server) Stats() Stats {
 	}
 }
 
+// envoyVersion is "1.35.3".
+func envoyVersion(node *corev3.Node) string {
+	version := node.GetUserAgentBuildVersion().GetVersion()
+	return fmt.Sprintf("%d.%d.%d", version.GetMajorNumber(), version.GetMinorNumber(), version.GetPatch())
+}
+
 // DeltaAggregatedResources is the stream of one Envoy.
 func (s *Server) DeltaAggregatedResources(stream discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
 	first, err := stream.Recv()
@@ -128,7 +136,7 @@ func (s *Server) DeltaAggregatedResources(stream discoveryv3.AggregatedDiscovery
 	s.state.connect(envoy)
 	defer s.state.disconnect(envoy)
 	s.streams.Add(1)
-	s.log.Info("Envoy connected", "version", first.GetNode().GetUserAgentName())
+	s.log.Info("Envoy connected", "version", envoyVersion(first.GetNode()))
 	select {
 	case s.connected <- struct{}{}:
 	default:

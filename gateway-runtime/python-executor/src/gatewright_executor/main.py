@@ -17,7 +17,7 @@ from pathlib import Path
 from gatewright import store
 from gatewright.metrics import registry
 
-from gatewright_executor import logs, memory
+from gatewright_executor import logs, memory, policy_threads
 from gatewright_executor.grpc.listener import Address, SocketError
 from gatewright_executor.policies import policy_loader
 from gatewright_executor.policies.import_progress import ImportProgress
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs until SIGTERM or SIGINT. Exits with 0, or with 1 where it cannot start, and says why."""
     options = _parse(arguments)
     logs.set_up(options.log_level)
+    policy_threads.set_up()
     if options.stacks is not None:  # written without the interpreter, which a policy may hold
         faulthandler.register(STACK_SIGNAL, file=options.stacks, all_threads=False)
     registry.serve(logs.running_policy)

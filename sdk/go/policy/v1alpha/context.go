@@ -30,6 +30,11 @@ type RequestContext struct {
 	Peer *Peer
 	// Upstream is the name of the API's upstream that the policies before have chosen; "" for the operation's own.
 	Upstream string
+	// UpstreamPath is the path that the upstream would get if no later policy changed Path or Upstream: RawPath with the
+	// base path of the upstream's URL in the place of the API's context, and rewritten as the API says. It has no query. ""
+	// where nothing goes upstream (a redirect, an answer), and where Envoy has yet to choose between upstreams with other
+	// base paths (split). In the response phase it is the path that went upstream.
+	UpstreamPath string
 	// APIName is metadata.name of the API: "orders-v1".
 	APIName string
 	// APIContext is the path that all of the API lies under: "/orders/v1.0"; "/" is the root.

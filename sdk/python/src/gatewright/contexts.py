@@ -52,6 +52,8 @@ def request(
     path_params: Mapping[str, str] | None = None,
     has_body: bool | None = None,
     api_context: str = "/",
+    upstream_path: str | None = None,
+    strict_paths: bool = True,
 ) -> RequestContext:
     """The context of an on_request.
 
@@ -62,12 +64,13 @@ def request(
     `traceparent` is of the execution's span, by default it is not traced; that of the client is a header.
     `path` is as a client writes it: `ctx.raw_path`, and `ctx.path` in its one spelling.
     `path_params` are by name and not encoded. `has_body` is by default whether there is a `body`.
-    `api_context` is what `path` begins with.
+    `api_context` is what `path` begins with. `upstream_path` is by default None, as where nothing goes upstream.
+    `strict_paths` is what the API says of `strictPaths`.
     """
     fields = _Fields(
         request_id=_raw(request_id),
         method=_raw(method),
-        path=_raw(spell_path(path, operation or f"{method} {path}")),
+        path=_raw(spell_path(path, operation or f"{method} {path}", strict=strict_paths)),
         raw_path=_raw(path),
         context_size=len(_raw(api_context.rstrip("/"))),
         query=_raw(query),
@@ -79,6 +82,7 @@ def request(
         metadata=json.dumps(dict(metadata or {})).encode(),
         peer=encode_peer(peer),
         upstream=_raw(upstream or ""),
+        upstream_path=_raw(upstream_path or ""),
         traceparent=_raw(traceparent),
         path_params=encode_path_params(path_params or {}),
         has_body=bool(body) if has_body is None else has_body,
@@ -229,6 +233,7 @@ class _Fields:
     has_body: bool = False
     raw_path: bytes = b""
     context_size: int = 0
+    upstream_path: bytes = b""
     status: int = 0
     response_headers: bytes = b""
 

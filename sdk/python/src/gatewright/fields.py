@@ -37,6 +37,8 @@ class RequestFields(Protocol):
     @property
     def path_params(self) -> bytes: ...  # name NUL value NUL …, values percent-encoded
     @property
+    def upstream_path(self) -> bytes: ...
+    @property
     def has_body(self) -> bool: ...
     @property
     def raw_path(self) -> bytes: ...  # empty: as path

@@ -29,8 +29,9 @@ def refuse(where: str, expected: str, got: object, cure: str = "") -> NoReturn:
 
 
 def shown(value: object) -> str:
-    """A value with its type, cut at 80 characters."""
-    return "None" if value is None else f"{type(value).__name__} {value!r:.80}"
+    """A value with its type, cut at 80 characters. One whose text begins with its type names that once."""
+    kind, text = type(value).__name__, f"{value!r:.80}"
+    return text if value is None or text.startswith(f"{kind}(") else f"{kind} {text}"
 
 
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

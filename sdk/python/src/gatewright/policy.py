@@ -40,6 +40,7 @@ from gatewright.cookies import Cookies
 from gatewright.fields import RequestFields, ResponseFields
 from gatewright.headers import Headers, HeaderValue
 from gatewright.identity import KEY, Identity, as_metadata, identity_of
+from gatewright.made_at import MadeAt
 from gatewright.metadata import Metadata
 from gatewright.params import JsonValue, ReadOnlyDict, ReadOnlyList
 from gatewright.path_params import parse_path_params
@@ -92,7 +93,7 @@ __all__ = [
 
 
 @dataclass(slots=True)
-class UpstreamRequestModifications:
+class UpstreamRequestModifications(MadeAt):
     """Changes to the request before it goes on. Headers are applied in the order remove, set, append.
 
     Control characters other than tabs, pseudo-headers and hop-by-hop headers are refused, and so is what makes the
@@ -124,7 +125,7 @@ class UpstreamRequestModifications:
 
 
 @dataclass(slots=True)
-class UpstreamResponseModifications:
+class UpstreamResponseModifications(MadeAt):
     """Changes to the response before it goes back. Headers as in UpstreamRequestModifications."""
 
     set_headers: Mapping[str, HeaderValue] = field(default_factory=dict)
@@ -142,7 +143,7 @@ class UpstreamResponseModifications:
 
 
 @dataclass(slots=True)
-class ImmediateResponse:
+class ImmediateResponse(MadeAt):
     """Answers the client. From on_request, upstream is not asked; from on_response, it replaces the response."""
 
     status_code: int
@@ -381,6 +382,17 @@ class RequestContext:
     def upstream(self) -> str | None:
         """The name of the API's upstream that the policies before have chosen; None for the operation's own."""
         return _text(self._fields.upstream) or None
+
+    @property
+    def upstream_path(self) -> str | None:
+        """The path that the upstream would get if no later policy changed `path` or `upstream`, for signatures of it:
+        `raw_path` with the base path of the upstream's URL in the place of the API's context, and rewritten as the API
+        says. Without the query.
+
+        None where nothing goes upstream (a redirect, an answer), and where Envoy has yet to choose between upstreams
+        with other base paths (`split`). In the response phase it is the path that went upstream.
+        """
+        return _text(self._fields.upstream_path) or None
 
     @property
     def request_id(self) -> str:

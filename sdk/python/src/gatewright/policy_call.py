@@ -38,6 +38,7 @@ from gatewright.policy import (
     touched_metadata,
 )
 from gatewright.recording import REQUEST, TEXTS, JsonObject, Message, Moment, body_of
+from gatewright.request_view import path_upstream
 
 __all__ = ["Call", "Outcome", "PolicyRun", "PreparationError", "StreamedBody", "describe", "place", "shown_path"]
 
@@ -108,6 +109,7 @@ class Call:
         is_request = self.direction == REQUEST
         wants_body = self._wants(REQUEST) if is_request else self.mode.request_body_in_response
         texts = {name: message.texts.get(name, "") for name in TEXTS}
+        context = self.exchange.get("context") or "/"
         return request(
             texts["method"],
             texts["path"],
@@ -128,7 +130,11 @@ class Call:
             timeout=self.timeout,
             path_params=self._path_params(),
             has_body=message.body is not None,
-            api_context=self.exchange.get("context") or "/",
+            api_context=context,
+            strict_paths=not self.exchange.get("loosePaths", False),
+            upstream_path=path_upstream(
+                self.exchange.get("upstreamPaths") or (), texts["upstream"], context, texts["path"]
+            ),
         )
 
     def _path_params(self) -> Mapping[str, str]:

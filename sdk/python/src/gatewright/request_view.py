@@ -7,6 +7,8 @@ conformance/request_views.json holds both.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 _ENCODED = re.compile("%[0-9A-Fa-f]{2}")
@@ -26,6 +28,20 @@ def spell_path(path: str, operation: str, *, strict: bool = True) -> str:
 def _spell(encoded: str) -> str:
     character = chr(int(encoded[1:], 16))
     return character if character in _RESERVED else encoded
+
+
+def path_upstream(rewritings: Sequence[Mapping[str, Any]], upstream: str | None, context: str, path: str) -> str | None:
+    """The path that an upstream would get of `path`, as the recording of an exchange says (`upstreamPaths`). None where
+    that is not known, or nothing goes upstream."""
+    found = next((one for one in rewritings if one.get("upstream", "") == (upstream or "")), None)
+    if found is None:
+        return None
+    if pattern := found.get("pattern"):
+        return re.sub(pattern, found.get("substitution", ""), path, count=1)
+    before, base = context.rstrip("/"), found.get("base", "")
+    if base == before or not path.startswith(before):
+        return path
+    return base + path[len(before) :] or "/"
 
 
 def path_segments(path: str) -> tuple[str, ...]:

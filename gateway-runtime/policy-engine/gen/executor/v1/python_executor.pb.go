@@ -795,7 +795,9 @@ type Execution struct {
 	// The path as it goes upstream, in the client's own spelling. Empty: as `path`.
 	RawPath []byte `protobuf:"bytes,24,opt,name=raw_path,json=rawPath,proto3" json:"raw_path,omitempty"`
 	// How many bytes at the beginning of `path` are the API's context; 0: it is the root.
-	ContextSize   uint32 `protobuf:"varint,25,opt,name=context_size,json=contextSize,proto3" json:"context_size,omitempty"`
+	ContextSize uint32 `protobuf:"varint,25,opt,name=context_size,json=contextSize,proto3" json:"context_size,omitempty"`
+	// The path that the upstream would get if no later policy changed it. Empty: nothing goes upstream, or it is not known yet.
+	UpstreamPath  []byte `protobuf:"bytes,26,opt,name=upstream_path,json=upstreamPath,proto3" json:"upstream_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1003,6 +1005,13 @@ func (x *Execution) GetContextSize() uint32 {
 		return x.ContextSize
 	}
 	return 0
+}
+
+func (x *Execution) GetUpstreamPath() []byte {
+	if x != nil {
+		return x.UpstreamPath
+	}
+	return nil
 }
 
 // What one message carries to the engine.
@@ -2676,7 +2685,7 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"\vinstance_id\x18\n" +
 	" \x01(\tR\n" +
 	"instanceId\x12\x1c\n" +
-	"\toperation\x18\v \x01(\tR\toperation\"\xb0\x06\n" +
+	"\toperation\x18\v \x01(\tR\toperation\"\xd5\x06\n" +
 	"\tExecution\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\rR\binstance\x123\n" +
@@ -2706,7 +2715,8 @@ const file_gatewright_executor_v1_python_executor_proto_rawDesc = "" +
 	"pathParams\x12\x19\n" +
 	"\bhas_body\x18\x17 \x01(\bR\ahasBody\x12\x19\n" +
 	"\braw_path\x18\x18 \x01(\fR\arawPath\x12!\n" +
-	"\fcontext_size\x18\x19 \x01(\rR\vcontextSizeB\x0f\n" +
+	"\fcontext_size\x18\x19 \x01(\rR\vcontextSize\x12#\n" +
+	"\rupstream_path\x18\x1a \x01(\fR\fupstreamPathB\x0f\n" +
 	"\r_request_bodyB\x10\n" +
 	"\x0e_response_body\"\xf6\x03\n" +
 	"\n" +

@@ -2193,8 +2193,11 @@ type Chain struct {
 	ProcessingMode   *ProcessingMode        `protobuf:"bytes,4,opt,name=processing_mode,json=processingMode,proto3" json:"processing_mode,omitempty"`        // what the front end must deliver: the union of the attachments' modes
 	EncodedResponses bool                   `protobuf:"varint,5,opt,name=encoded_responses,json=encodedResponses,proto3" json:"encoded_responses,omitempty"` // upstream may encode responses that policies read; without it, it is asked not to
 	Upstreams        []string               `protobuf:"bytes,6,rep,name=upstreams,proto3" json:"upstreams,omitempty"`                                        // names that a policy may choose by `upstream`; any other one is a bad action
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What becomes of the path upstream, as the routes have it: by the upstreams, and of the operation's own. None where
+	// nothing goes upstream.
+	UpstreamPaths []*UpstreamPath `protobuf:"bytes,7,rep,name=upstream_paths,json=upstreamPaths,proto3" json:"upstream_paths,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Chain) Reset() {
@@ -2269,6 +2272,81 @@ func (x *Chain) GetUpstreams() []string {
 	return nil
 }
 
+func (x *Chain) GetUpstreamPaths() []*UpstreamPath {
+	if x != nil {
+		return x.UpstreamPaths
+	}
+	return nil
+}
+
+type UpstreamPath struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Upstream      string                 `protobuf:"bytes,1,opt,name=upstream,proto3" json:"upstream,omitempty"`         // that policies have chosen; empty: the operation's own, which is left out where it is not one path
+	Base          string                 `protobuf:"bytes,2,opt,name=base,proto3" json:"base,omitempty"`                 // stands upstream in the place of the API's context: "", "/api"
+	Pattern       string                 `protobuf:"bytes,3,opt,name=pattern,proto3" json:"pattern,omitempty"`           // RE2 of the whole path, in place of `base`; a path that it does not match stays
+	Substitution  string                 `protobuf:"bytes,4,opt,name=substitution,proto3" json:"substitution,omitempty"` // for what the pattern matches: \1 is its first group
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpstreamPath) Reset() {
+	*x = UpstreamPath{}
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpstreamPath) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpstreamPath) ProtoMessage() {}
+
+func (x *UpstreamPath) ProtoReflect() protoreflect.Message {
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpstreamPath.ProtoReflect.Descriptor instead.
+func (*UpstreamPath) Descriptor() ([]byte, []int) {
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UpstreamPath) GetUpstream() string {
+	if x != nil {
+		return x.Upstream
+	}
+	return ""
+}
+
+func (x *UpstreamPath) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *UpstreamPath) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *UpstreamPath) GetSubstitution() string {
+	if x != nil {
+		return x.Substitution
+	}
+	return ""
+}
+
 type Attachment struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	Instance            string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"` // id of the policy instance: hash of API, place, policy, parameters, settings
@@ -2295,7 +2373,7 @@ type Attachment struct {
 
 func (x *Attachment) Reset() {
 	*x = Attachment{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2385,7 @@ func (x *Attachment) String() string {
 func (*Attachment) ProtoMessage() {}
 
 func (x *Attachment) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[25]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2398,7 @@ func (x *Attachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attachment.ProtoReflect.Descriptor instead.
 func (*Attachment) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Attachment) GetInstance() string {
@@ -2449,7 +2527,7 @@ type ProcessingMode struct {
 
 func (x *ProcessingMode) Reset() {
 	*x = ProcessingMode{}
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2461,7 +2539,7 @@ func (x *ProcessingMode) String() string {
 func (*ProcessingMode) ProtoMessage() {}
 
 func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
-	mi := &file_gatewright_node_v1_node_proto_msgTypes[26]
+	mi := &file_gatewright_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2474,7 +2552,7 @@ func (x *ProcessingMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessingMode.ProtoReflect.Descriptor instead.
 func (*ProcessingMode) Descriptor() ([]byte, []int) {
-	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_gatewright_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ProcessingMode) GetRequestHeaders() HeaderMode {
@@ -2681,14 +2759,20 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\fstrict_paths\x18\n" +
 	" \x01(\bR\vstrictPaths\x12#\n" +
 	"\rchosen_routes\x18\v \x03(\fR\fchosenRoutes\x12\x1c\n" +
-	"\tlisteners\x18\f \x03(\tR\tlisteners\"\x8f\x02\n" +
+	"\tlisteners\x18\f \x03(\tR\tlisteners\"\xd8\x02\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
 	"\vattachments\x18\x03 \x03(\v2\x1e.gatewright.node.v1.AttachmentR\vattachments\x12K\n" +
 	"\x0fprocessing_mode\x18\x04 \x01(\v2\".gatewright.node.v1.ProcessingModeR\x0eprocessingMode\x12+\n" +
 	"\x11encoded_responses\x18\x05 \x01(\bR\x10encodedResponses\x12\x1c\n" +
-	"\tupstreams\x18\x06 \x03(\tR\tupstreams\"\x9b\x06\n" +
+	"\tupstreams\x18\x06 \x03(\tR\tupstreams\x12G\n" +
+	"\x0eupstream_paths\x18\a \x03(\v2 .gatewright.node.v1.UpstreamPathR\rupstreamPaths\"|\n" +
+	"\fUpstreamPath\x12\x1a\n" +
+	"\bupstream\x18\x01 \x01(\tR\bupstream\x12\x12\n" +
+	"\x04base\x18\x02 \x01(\tR\x04base\x12\x18\n" +
+	"\apattern\x18\x03 \x01(\tR\apattern\x12\"\n" +
+	"\fsubstitution\x18\x04 \x01(\tR\fsubstitution\"\x9b\x06\n" +
 	"\n" +
 	"Attachment\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1f\n" +
@@ -2764,7 +2848,7 @@ func file_gatewright_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_gatewright_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_gatewright_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(Document)(0),                // 0: gatewright.node.v1.Document
 	(OnError)(0),                 // 1: gatewright.node.v1.OnError
@@ -2797,12 +2881,13 @@ var file_gatewright_node_v1_node_proto_goTypes = []any{
 	(*CertificateAuthority)(nil), // 28: gatewright.node.v1.CertificateAuthority
 	(*ApiBundle)(nil),            // 29: gatewright.node.v1.ApiBundle
 	(*Chain)(nil),                // 30: gatewright.node.v1.Chain
-	(*Attachment)(nil),           // 31: gatewright.node.v1.Attachment
-	(*ProcessingMode)(nil),       // 32: gatewright.node.v1.ProcessingMode
-	nil,                          // 33: gatewright.node.v1.Tracing.ResourceAttributesEntry
-	nil,                          // 34: gatewright.node.v1.Tracing.HeadersEntry
-	nil,                          // 35: gatewright.node.v1.Logging.HeadersEntry
-	nil,                          // 36: gatewright.node.v1.Attachment.OnErrorByClassEntry
+	(*UpstreamPath)(nil),         // 31: gatewright.node.v1.UpstreamPath
+	(*Attachment)(nil),           // 32: gatewright.node.v1.Attachment
+	(*ProcessingMode)(nil),       // 33: gatewright.node.v1.ProcessingMode
+	nil,                          // 34: gatewright.node.v1.Tracing.ResourceAttributesEntry
+	nil,                          // 35: gatewright.node.v1.Tracing.HeadersEntry
+	nil,                          // 36: gatewright.node.v1.Logging.HeadersEntry
+	nil,                          // 37: gatewright.node.v1.Attachment.OnErrorByClassEntry
 }
 var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	7,  // 0: gatewright.node.v1.NodeMessage.hello:type_name -> gatewright.node.v1.Hello
@@ -2829,30 +2914,31 @@ var file_gatewright_node_v1_node_proto_depIdxs = []int32{
 	24, // 21: gatewright.node.v1.Telemetry.logging:type_name -> gatewright.node.v1.Logging
 	25, // 22: gatewright.node.v1.Telemetry.redaction:type_name -> gatewright.node.v1.Redaction
 	26, // 23: gatewright.node.v1.Telemetry.recording:type_name -> gatewright.node.v1.Recording
-	33, // 24: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
-	34, // 25: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
-	35, // 26: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
+	34, // 24: gatewright.node.v1.Tracing.resource_attributes:type_name -> gatewright.node.v1.Tracing.ResourceAttributesEntry
+	35, // 25: gatewright.node.v1.Tracing.headers:type_name -> gatewright.node.v1.Tracing.HeadersEntry
+	36, // 26: gatewright.node.v1.Logging.headers:type_name -> gatewright.node.v1.Logging.HeadersEntry
 	30, // 27: gatewright.node.v1.ApiBundle.chains:type_name -> gatewright.node.v1.Chain
-	31, // 28: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
-	32, // 29: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	32, // 30: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
-	1,  // 31: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
-	36, // 32: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
-	2,  // 33: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
-	4,  // 34: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
-	2,  // 35: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
-	4,  // 36: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
-	3,  // 37: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
-	1,  // 38: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
-	6,  // 39: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
-	13, // 40: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
-	15, // 41: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
-	14, // 42: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
-	41, // [41:43] is the sub-list for method output_type
-	39, // [39:41] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	32, // 28: gatewright.node.v1.Chain.attachments:type_name -> gatewright.node.v1.Attachment
+	33, // 29: gatewright.node.v1.Chain.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	31, // 30: gatewright.node.v1.Chain.upstream_paths:type_name -> gatewright.node.v1.UpstreamPath
+	33, // 31: gatewright.node.v1.Attachment.processing_mode:type_name -> gatewright.node.v1.ProcessingMode
+	1,  // 32: gatewright.node.v1.Attachment.on_error:type_name -> gatewright.node.v1.OnError
+	37, // 33: gatewright.node.v1.Attachment.on_error_by_class:type_name -> gatewright.node.v1.Attachment.OnErrorByClassEntry
+	2,  // 34: gatewright.node.v1.ProcessingMode.request_headers:type_name -> gatewright.node.v1.HeaderMode
+	4,  // 35: gatewright.node.v1.ProcessingMode.request_body:type_name -> gatewright.node.v1.BodyMode
+	2,  // 36: gatewright.node.v1.ProcessingMode.response_headers:type_name -> gatewright.node.v1.HeaderMode
+	4,  // 37: gatewright.node.v1.ProcessingMode.response_body:type_name -> gatewright.node.v1.BodyMode
+	3,  // 38: gatewright.node.v1.ProcessingMode.encoded_bodies:type_name -> gatewright.node.v1.EncodedBodies
+	1,  // 39: gatewright.node.v1.Attachment.OnErrorByClassEntry.value:type_name -> gatewright.node.v1.OnError
+	6,  // 40: gatewright.node.v1.NodeService.Sync:input_type -> gatewright.node.v1.NodeMessage
+	13, // 41: gatewright.node.v1.NodeService.Observe:input_type -> gatewright.node.v1.Observed
+	15, // 42: gatewright.node.v1.NodeService.Sync:output_type -> gatewright.node.v1.ControllerMessage
+	14, // 43: gatewright.node.v1.NodeService.Observe:output_type -> gatewright.node.v1.Observation
+	42, // [42:44] is the sub-list for method output_type
+	40, // [40:42] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_gatewright_node_v1_node_proto_init() }
@@ -2873,7 +2959,7 @@ func file_gatewright_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatewright_node_v1_node_proto_rawDesc), len(file_gatewright_node_v1_node_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -117,7 +117,7 @@ def encode_action(number: int, phase: int, returned: object, metadata: Metadata 
         try:
             _encode_returned(out, phase, returned)
         except ActionError as error:
-            raise PolicyError(str(error)) from None
+            raise PolicyError(str(error), action=returned) from None
     _encode_touched(out, metadata)
     return b"".join(out)
 
@@ -140,7 +140,7 @@ def encode_rejection(number: int, reject: Reject, context: RequestStreamContext 
     try:
         _encode_immediate(out, checked.rejection(reject), *place(reject))
     except ActionError as error:
-        raise PolicyError(str(error)) from None
+        raise PolicyError(str(error), action=reject.response) from None
     _encode_touched(out, touched_metadata(context))
     return b"".join(out)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from gatewright import lifetime
 from gatewright.action import ActionError
+from gatewright.made_at import made_at
 from gatewright.policy import FailureClass
 from gatewright.store import StoreUnavailableError
 
@@ -39,11 +40,15 @@ class Failure:
 
 
 class PolicyError(Exception):
-    """A policy did something that its contract forbids; the text says what was expected and what came."""
+    """A policy did something that its contract forbids; the text says what was expected and what came. action: what it
+    returned, if it did that.
+    """
 
-    def __init__(self, message: str, failure_class: FailureClass = FailureClass.BAD_ACTION) -> None:
+    def __init__(
+        self, message: str, failure_class: FailureClass = FailureClass.BAD_ACTION, action: object = None
+    ) -> None:
         super().__init__(message)
-        self.failure_class = failure_class
+        self.failure_class, self.action = failure_class, action
 
 
 def classify(error: BaseException) -> FailureClass:
@@ -92,6 +97,13 @@ def definition(function: Callable[..., object]) -> tuple[str, int]:
     if not isinstance(code, CodeType) or not source_paths.is_authors(code.co_filename):
         return "", 0
     return source_paths.shown(code.co_filename), code.co_firstlineno
+
+
+def construction(error: BaseException) -> tuple[str, int]:
+    """The file, as its author names it, and the line at which the action that is refused was made; "" and 0 where that
+    is not known, or not in an author's code."""
+    file, line = made_at(error.action) if isinstance(error, PolicyError) else ("", 0)
+    return (source_paths.shown(file), line) if file and source_paths.is_authors(file) else ("", 0)
 
 
 def policy_traceback(error: BaseException) -> str:

@@ -26,6 +26,7 @@ from gatewright_executor.convert.translator import encode_action, with_work
 from gatewright_executor.critical_thread import CriticalThread
 from gatewright_executor.policies.failure import Where, coroutine_stack
 from gatewright_executor.policies.policy_loader import Hook
+from gatewright_executor.policy_threads import PolicyTask, StartedBy, log_task_exception
 from gatewright_executor.running.execution import context_of, failure_of, refuse_late
 from gatewright_executor.running.instance import Execution, Instance, PreparationOrigin, ResultSink
 from gatewright_executor.running.stream_execution import StreamExecution
@@ -166,6 +167,7 @@ class Coroutines:
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.new_event_loop()
         loop.set_task_factory(_task)
+        loop.set_exception_handler(log_task_exception)
         self._thread = CriticalThread(self._run_forever, loop, name="coroutines")
         self._thread.start()
         return loop
@@ -282,10 +284,12 @@ class Coroutines:
 
 def _task(loop: asyncio.AbstractEventLoop, coroutine: Any, **more: Any) -> asyncio.Future[Any]:
     """A task, which belongs to the instance that it is made for: its policy's code runs here and now."""
-    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **more)
     origin = logs.current.get()
-    if isinstance(origin, Execution | PreparationOrigin):
-        origin.instance.tasks.add(task)
+    if not isinstance(origin, Execution | PreparationOrigin):
+        return asyncio.Task(coroutine, loop=loop, **more)
+    task = PolicyTask(coroutine, loop=loop, **more)
+    task.origin = StartedBy(origin)
+    origin.instance.tasks.add(task)
     return task
 
 

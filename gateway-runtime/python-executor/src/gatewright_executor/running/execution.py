@@ -12,7 +12,15 @@ from gatewright.policy import FailureClass, RequestContext, ResponseContext, tou
 from gatewright_executor import logs
 from gatewright_executor._gen import python_executor_pb2 as pb
 from gatewright_executor.convert.translator import encode_action, encode_failure, request_context, response_context
-from gatewright_executor.policies.failure import Failure, classify, definition, describe, place, policy_traceback
+from gatewright_executor.policies.failure import (
+    Failure,
+    classify,
+    construction,
+    definition,
+    describe,
+    place,
+    policy_traceback,
+)
 from gatewright_executor.policies.policy_loader import Hook
 from gatewright_executor.replacement import replacement_needed
 from gatewright_executor.running.instance import Execution
@@ -58,8 +66,12 @@ def failure_of(execution: Execution, hook: Hook, error: BaseException) -> bytes:
     instance = execution.instance
     message = instance.without_secrets(describe(error))
     if not file and failure_class is FailureClass.BAD_ACTION:  # no line of the policy's raised it: it was returned
-        file, line = definition(hook.function)
-        message += f" ({hook.name} is at {file}:{line})" if file else ""
+        file, line = construction(error)
+        if file:
+            message += f" ({file}:{line})"
+        else:
+            file, line = definition(hook.function)
+            message += f" ({hook.name} is at {file}:{line})" if file else ""
     failure = Failure(failure_class, message, instance.key, hook.name, is_exception, file, line)
     if is_exception:
         about = {"api": instance.about.api_name, "operation": execution.operation}
