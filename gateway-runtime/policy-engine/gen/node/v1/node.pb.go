@@ -2065,7 +2065,10 @@ type ApiBundle struct {
 	ChosenRoutes [][]byte `protobuf:"bytes,11,rep,name=chosen_routes,json=chosenRoutes,proto3" json:"chosen_routes,omitempty"`
 	// Names of the listeners that serve it; empty: all but those that are internal. A listener tells its name as the filter
 	// state "gatewright.listener" of its connections.
-	Listeners     []string `protobuf:"bytes,12,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	Listeners []string `protobuf:"bytes,12,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	// With `unserved`, in the state that a node keeps: the name of the API's upstream that does not resolve; "": the reason
+	// is another.
+	Unresolved    string `protobuf:"bytes,13,opt,name=unresolved,proto3" json:"unresolved,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2182,6 +2185,13 @@ func (x *ApiBundle) GetListeners() []string {
 		return x.Listeners
 	}
 	return nil
+}
+
+func (x *ApiBundle) GetUnresolved() string {
+	if x != nil {
+		return x.Unresolved
+	}
+	return ""
 }
 
 // The ordered policy instances of one route. An instance that stands in several chains (API level) has one id.
@@ -2667,7 +2677,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x14CertificateAuthority\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12'\n" +
-	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xe8\x02\n" +
+	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\x88\x03\n" +
 	"\tApiBundle\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -2681,7 +2691,10 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\fstrict_paths\x18\n" +
 	" \x01(\bR\vstrictPaths\x12#\n" +
 	"\rchosen_routes\x18\v \x03(\fR\fchosenRoutes\x12\x1c\n" +
-	"\tlisteners\x18\f \x03(\tR\tlisteners\"\x8f\x02\n" +
+	"\tlisteners\x18\f \x03(\tR\tlisteners\x12\x1e\n" +
+	"\n" +
+	"unresolved\x18\r \x01(\tR\n" +
+	"unresolved\"\x8f\x02\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
