@@ -216,7 +216,7 @@ def test_a_crash_is_a_restart_and_several_are_a_quarantine(page: Page, gateway: 
         return [each["deaths"] for each in told if each["api"] == name] == [2]
 
     eventually("it is quarantined", quarantined, 60)
-    said = f"faulty:v1.0.0 of API {name} is quarantined on wounded"
+    said = f"Policy faulty:v1.0.0 of API {name} is quarantined on wounded"
     expect(page.locator(".troubles").get_by_role("heading", name=said)).to_be_visible(timeout=30_000)
     row = table(page, "Quarantined policy instances").get_by_role("row").filter(has_text=name)
     expect(row).to_contain_text(re.compile(rf"faulty:v1\.0\.0.*{name}.*default.*2.*in .* at \d\d:\d\d:\d\d"))

@@ -14,14 +14,13 @@ const { FAILED, read } = await import(`${LIB}/exchange/recorded.js`);
 const { fault, lastWith, verdict } = await import(`${LIB}/exchange/verdict.js`);
 const { toldByNodes } = await import(`${LIB}/nodes.js`);
 const { troubles } = await import(`${LIB}/troubles.js`);
-const { upstreamNotes } = await import(`${LIB}/upstreams.js`);
 const { signal } = new AbortController();
 
 /** As the overview asks. */
 async function attention() {
-  const wanted = { stats: true, metrics: () => true, clusters: true };
+  const wanted = { stats: true, metrics: () => true, notes: true };
   const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, wanted)]);
-  return troubles(apis, told, upstreamNotes(told));
+  return troubles(apis, told);
 }
 
 /** As the page of an exchange asks. */

@@ -37,7 +37,7 @@ class NodeEndpoints:
         return JSONResponse(self._shown(node))
 
     async def document(self, name: str, request: Request) -> Response:
-        """`GET /v1/nodes/ID/metrics`, `/stats`, `/chains`, `/clusters`: as the node tells it now; 404, 501 to 504."""
+        """`GET /v1/nodes/ID/NAME`, one of `DOCUMENTS`: as the node tells it now; 404, 501 to 504."""
         try:
             told = await self._documents.get(request.path_params["id"], name)
         except UntoldError as error:

@@ -1,4 +1,4 @@
-"""What nodes tell of themselves when somebody asks: metrics, counters, chains, clusters. Nobody asks by itself.
+"""What nodes tell of themselves when a client asks, and only then: metrics, counters, chains, clusters, notes.
 
 Those who ask at once, or within a second, share one question.
 """
@@ -19,6 +19,7 @@ DOCUMENTS: dict[str, int] = {
     "chains": node_pb2.DOCUMENT_CHAINS,
     "clusters": node_pb2.DOCUMENT_CLUSTERS,
     "metrics": node_pb2.DOCUMENT_METRICS,
+    "notes": node_pb2.DOCUMENT_NOTES,
     "stats": node_pb2.DOCUMENT_STATS,
 }
 """By the name that they have in the management API."""

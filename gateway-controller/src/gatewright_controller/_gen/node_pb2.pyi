@@ -14,6 +14,7 @@ class Document(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DOCUMENT_STATS: _ClassVar[Document]
     DOCUMENT_CHAINS: _ClassVar[Document]
     DOCUMENT_CLUSTERS: _ClassVar[Document]
+    DOCUMENT_NOTES: _ClassVar[Document]
 
 class OnError(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -45,6 +46,7 @@ DOCUMENT_METRICS: Document
 DOCUMENT_STATS: Document
 DOCUMENT_CHAINS: Document
 DOCUMENT_CLUSTERS: Document
+DOCUMENT_NOTES: Document
 ON_ERROR_UNSPECIFIED: OnError
 ON_ERROR_FAIL: OnError
 ON_ERROR_CONTINUE: OnError

@@ -35,6 +35,7 @@ const (
 	Document_DOCUMENT_STATS       Document = 2 // JSON: GET /stats of the engine's admin socket
 	Document_DOCUMENT_CHAINS      Document = 3 // JSON: GET /chains there
 	Document_DOCUMENT_CLUSTERS    Document = 4 // JSON: GET /clusters there
+	Document_DOCUMENT_NOTES       Document = 5 // JSON: GET /notes there
 )
 
 // Enum value maps for Document.
@@ -45,6 +46,7 @@ var (
 		2: "DOCUMENT_STATS",
 		3: "DOCUMENT_CHAINS",
 		4: "DOCUMENT_CLUSTERS",
+		5: "DOCUMENT_NOTES",
 	}
 	Document_value = map[string]int32{
 		"DOCUMENT_UNSPECIFIED": 0,
@@ -52,6 +54,7 @@ var (
 		"DOCUMENT_STATS":       2,
 		"DOCUMENT_CHAINS":      3,
 		"DOCUMENT_CLUSTERS":    4,
+		"DOCUMENT_NOTES":       5,
 	}
 )
 
@@ -2734,13 +2737,14 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x10response_headers\x18\x03 \x01(\x0e2\x1e.gatewright.node.v1.HeaderModeR\x0fresponseHeaders\x12A\n" +
 	"\rresponse_body\x18\x04 \x01(\x0e2\x1c.gatewright.node.v1.BodyModeR\fresponseBody\x127\n" +
 	"\x18request_body_in_response\x18\x05 \x01(\bR\x15requestBodyInResponse\x12H\n" +
-	"\x0eencoded_bodies\x18\x06 \x01(\x0e2!.gatewright.node.v1.EncodedBodiesR\rencodedBodies*z\n" +
+	"\x0eencoded_bodies\x18\x06 \x01(\x0e2!.gatewright.node.v1.EncodedBodiesR\rencodedBodies*\x8e\x01\n" +
 	"\bDocument\x12\x18\n" +
 	"\x14DOCUMENT_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10DOCUMENT_METRICS\x10\x01\x12\x12\n" +
 	"\x0eDOCUMENT_STATS\x10\x02\x12\x13\n" +
 	"\x0fDOCUMENT_CHAINS\x10\x03\x12\x15\n" +
-	"\x11DOCUMENT_CLUSTERS\x10\x04*M\n" +
+	"\x11DOCUMENT_CLUSTERS\x10\x04\x12\x12\n" +
+	"\x0eDOCUMENT_NOTES\x10\x05*M\n" +
 	"\aOnError\x12\x18\n" +
 	"\x14ON_ERROR_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_ERROR_FAIL\x10\x01\x12\x15\n" +

@@ -23,11 +23,11 @@ export function figures(pairs) {
  */
 export function troubleList(all, none = "Nothing needs attention.") {
   if (!all.length) return notice("good", el("p", null, none));
-  return el("ul", { class: "troubles" }, all.map(({ kind, title, meaning, cure, to }) =>
+  return el("ul", { class: "troubles" }, all.map(({ kind, title, meaning, cure, to, party }) =>
     el("li", null, el(
       "div", { class: `notice ${kind}` },
       el("h3", null, to ? el("a", { href: to }, title) : title),
-      el("p", null, meaning), el("p", null, cure),
+      el("p", null, meaning), el("p", null, cure), party ? el("p", { class: "quiet" }, `Responsible: the ${party}.`) : null,
     )),
   ));
 }

@@ -6,8 +6,8 @@ import { el, replace } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
 import { live } from "../lib/live.js";
 import { toldByNodes } from "../lib/nodes.js";
+import { upstreamNotes } from "../lib/notes.js";
 import { href } from "../lib/router.js";
-import { isOfUpstreams, upstreamNotes } from "../lib/upstreams.js";
 import { contextOf, stateOf } from "./apis.js";
 
 export const page = { title: "API", show };
@@ -38,7 +38,7 @@ async function show(root, { name }, signal) {
     asYaml,
   );
   const look = async () => {
-    const [api, told] = await Promise.all([get(path, { signal }), toldByNodes(signal, { metrics: isOfUpstreams, clusters: true })]);
+    const [api, told] = await Promise.all([get(path, { signal }), toldByNodes(signal, { notes: true })]);
     return { api, note: upstreamNotes(told).get(name) ?? "" };
   };
   await live(2, region, look, ({ api, note }) => {

@@ -6,8 +6,8 @@ import { el, replace } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
 import { live, redraw } from "../lib/live.js";
 import { toldByNodes } from "../lib/nodes.js";
+import { upstreamNotes } from "../lib/notes.js";
 import { href } from "../lib/router.js";
-import { isOfUpstreams, upstreamNotes } from "../lib/upstreams.js";
 
 export const page = { title: "APIs", show };
 
@@ -49,9 +49,7 @@ async function show(root, params, signal) {
     region,
   );
   const look = async () => {
-    const [{ apis }, told] = await Promise.all([
-      get("/v1/apis", { signal }), toldByNodes(signal, { metrics: isOfUpstreams, clusters: true }),
-    ]);
+    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { notes: true })]);
     return { apis, notes: [...upstreamNotes(told)] };
   };
   await live(2, region, look, (found) => {

@@ -30,7 +30,7 @@ async function show(root, { id }, signal) {
   const [above, below] = [el("div"), el("div")];
   root.append(heading(id), above, el("h2", null, "While this page looks"), el("div", { class: "charts" }, charts.elements), below);
   await look(root, SECONDS, signal, async () => {
-    const [{ apis }, [told]] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { id, stats: true, metrics: wanted })]);
+    const [{ apis }, [told]] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { id, stats: true, notes: true, metrics: wanted })]);
     looking.take([told]);
     charts.take(looking, told.metrics);
     patch(above, troubleList(ofNode(told), "This node is as it should be."), headline(told, apis.length));

@@ -24,7 +24,7 @@ async function show(root, _, signal) {
   await look(root, SECONDS, signal, async () => {
     const [{ apis }, told] = await Promise.all([
       get("/v1/apis", { signal }),
-      toldByNodes(signal, { stats: true, metrics: (name) => name.startsWith("gatewright_") && !name.endsWith("_bucket") || name.startsWith("envoy_overload_") }),
+      toldByNodes(signal, { stats: true, notes: true, metrics: (name) => name.startsWith("gatewright_") && !name.endsWith("_bucket") || name.startsWith("envoy_overload_") }),
     ]);
     const own = troubles([], told);
     patch(wrong, troubleList(own, "All nodes are as they should be."));

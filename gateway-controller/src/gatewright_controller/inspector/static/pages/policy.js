@@ -10,10 +10,10 @@ import { durationOrNone, figures, rate, share } from "../lib/figures.js";
 import { duration, number } from "../lib/format.js";
 import { look } from "../lib/looking.js";
 import { toldByNodes } from "../lib/nodes.js";
+import { asSentence, notesAbout } from "../lib/notes.js";
 import { parameterTable } from "../lib/parameters.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
-import { quarantineReason } from "../lib/troubles.js";
 
 export const page = { title: "Policy", show };
 
@@ -64,7 +64,7 @@ async function show(root, { name, version }, signal) {
   };
   choice.addEventListener("change", draw, { signal });
   await look(root, SECONDS, signal, async () => {
-    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { metrics: looking.wants, stats: true })]);
+    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { metrics: looking.wants, stats: true, notes: true })]);
     looking.take(told);
     const at = attachmentsOf(apis, name, version);
     offer(choice, [...new Set([...at.map(({ api }) => api), ...looking.sinceStart().keys()])].sort());
@@ -86,12 +86,12 @@ function summary(policy, told, looking, at) {
   const { seconds, groups } = looking.recent(RECENT);
   const [recent, since] = [together(groups), together(looking.sinceStart())];
   const whole = `${policy.name}:${policy.version}`;
-  const quarantined = told.flatMap(({ node, stats }) => (stats?.quarantined ?? []).filter((/** @type {any} */ one) => one.policy === whole).map((/** @type {any} */ one) => ({ ...one, node: node.id })));
+  const quarantined = notesAbout(told, "policy").filter(({ note }) => note.about.name === whole);
   const hung = told.flatMap(({ node, stats }) => (stats?.executors ?? []).flatMap((/** @type {any} */ one) => one.hung ?? []).filter((/** @type {any} */ one) => one.policy === whole).map((/** @type {any} */ one) => ({ ...one, node: node.id })));
   const builds = told.filter(({ node }) => node.policies.some((/** @type {any} */ one) => one.name === policy.name && one.version === policy.version));
   return el(
     "div", null,
-    quarantined.map((one) => notice("bad", el("p", null, badge("quarantined"), ` for API ${one.api} on ${one.node}: ${quarantineReason(one)} It is tried again in ${duration(one.leftMs)}; until then its failures are of class crashed.`))),
+    quarantined.map(({ note, node }) => notice("bad", el("p", null, badge("quarantined"), ` for API ${note.about.api} on ${node}: ${asSentence(note.reason)} ${asSentence(note.cure)}`))),
     hung.map((one) => notice("bad", el("p", null, badge("hung"), ` for API ${one.api} on ${one.node}: ${one.count} ${one.count === 1 ? "execution runs" : "executions run"} on long past the deadline, the oldest for ${duration(one.oldestMs)}.`))),
     figures([
       ["Executions", seconds ? rate(executed(recent) / seconds) : "–", `${number(executed(since))} since the start`],
