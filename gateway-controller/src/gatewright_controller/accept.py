@@ -20,5 +20,5 @@ def prefers_yaml(accept: str) -> bool:
 def _weights(accept: str) -> Iterator[tuple[str, float]]:
     for part in accept.split(","):
         name, *parameters = part.split(";")
-        said = [found[1] for one in parameters if (found := WEIGHT.fullmatch(one))]
-        yield name.strip().lower(), float(said[0]) if said else 1.0
+        weights = [found[1] for parameter in parameters if (found := WEIGHT.fullmatch(parameter))]
+        yield name.strip().lower(), float(weights[0]) if weights else 1.0

@@ -89,9 +89,9 @@ class Controller:
     def load(self) -> None:
         """Hands what is stored to the nodes. An API that this build's definitions no longer fit is suspended."""
         for stored in self.store.list():
-            self._offered(stored)()
+            self._plan_offer(stored)()
 
-    def _offered(self, stored: StoredApi) -> Callable[[], None]:
+    def _plan_offer(self, stored: StoredApi) -> Callable[[], None]:
         """What hands the API to the nodes, or suspends it. That is for the event loop, all else for any thread."""
         versions = kept_versions(stored.api, stored.versions, self.definitions)
         try:
@@ -113,9 +113,9 @@ class Controller:
         """Another start shall find the versions that run now, and not decide anew."""
         if versions == stored.versions:
             return
-        for one in moves(stored.api, stored.versions, versions):
+        for move in moves(stored.api, stored.versions, versions):
             log.warning("API has another version of a policy, for the build no longer has the one that it had", extra={
-                "api": one.api, "field": one.field, "policy": one.policy, "before": one.before, "after": one.after,
+                "api": move.api, "field": move.field, "policy": move.policy, "before": move.before, "after": move.after,
             })  # fmt: skip
         try:
             self.store.move(stored.name, versions)
@@ -144,8 +144,12 @@ class Controller:
             present = await asyncio.to_thread(self.store.list)
             prospect = await asyncio.to_thread(self._prospect, fresh, present)
             self.definitions = fresh
-            anew = [one for one in present if self.deployment.is_suspended(one.name) or one.name in prospect.apis]
-            for offer in await asyncio.to_thread(lambda: [self._offered(stored) for stored in anew]):
+            anew = [
+                stored
+                for stored in present
+                if self.deployment.is_suspended(stored.name) or stored.name in prospect.apis
+            ]
+            for offer in await asyncio.to_thread(lambda: [self._plan_offer(stored) for stored in anew]):
                 offer()
         changes = prospect.changes
         log.info("definitions read again", extra={
@@ -185,7 +189,7 @@ class Controller:
     def _rechecked(self) -> list[Callable[[], None]]:
         upstreams = self._upstreams
         return [
-            self._offered(stored)
+            self._plan_offer(stored)
             for stored in self.store.list()
             if self.deployment.is_suspended(stored.name) or names_private_upstream(stored.api, upstreams)
         ]
@@ -305,7 +309,7 @@ def _name_of(document: JsonObject) -> str | None:
 
 def _concerns(changes: DefinitionChanges, stored: StoredApi) -> bool:
     pairs = zip(attachments(stored.api), stored.versions, strict=True)
-    return any(changes.concern(one.name, version) for (_, one), version in pairs)
+    return any(changes.concern(attachment.name, version) for (_, attachment), version in pairs)
 
 
 def _of_api(name: str, mistake: Mistake) -> Mistake:

@@ -56,24 +56,26 @@ def reachable_listener(gateways: Gateways, deployment: Deployment, name: str) ->
     a proxy, and that is not internal where another is there. Raises `UnreachableError`, and `ValueError` with what is
     known where there is none of this name.
     """
-    one = _chosen(_served(gateways, deployment), name)
-    if one.proxy_protocol:
+    listener = _chosen(_served(gateways, deployment), name)
+    if listener.proxy_protocol:
         why = "its connections begin with a PROXY header of a trusted proxy"
-        raise UnreachableError(f"the listener {one.name} takes no requests from here, for {why}; {CURE}")
-    address = EVERY_ADDRESS.get(one.address, one.address)
+        raise UnreachableError(f"the listener {listener.name} takes no requests from here, for {why}; {CURE}")
+    address = EVERY_ADDRESS.get(listener.address, listener.address)
     if not _is_of_this_machine(address):
         why = f"it listens on {address}, which is no address of the controller's machine"
-        raise UnreachableError(f"the listener {one.name} cannot be reached from here, for {why}; {CURE}")
-    host = next((host for host in one.hosts if not host.startswith("*")), "")
-    return ReachableListener(one.name, address, one.port, one.protocol == "https", host, _demand(one))
+        raise UnreachableError(f"the listener {listener.name} cannot be reached from here, for {why}; {CURE}")
+    host = next((host for host in listener.hosts if not host.startswith("*")), "")
+    return ReachableListener(
+        listener.name, address, listener.port, listener.protocol == "https", host, _demand(listener)
+    )
 
 
-def _demand(one: Listener) -> str:
-    if not one.tls:
+def _demand(listener: Listener) -> str:
+    if not listener.tls:
         return ""
-    if one.tls.client_certificates and one.tls.client_certificates.mode == "require":
+    if listener.tls.client_certificates and listener.tls.client_certificates.mode == "require":
         return "asks for a client's certificate, and the controller has none"
-    return f"connects who asks for {listed(one.hosts)}: say one of these as the host" if one.hosts else ""
+    return f"connects who asks for {listed(listener.hosts)}: say one of these as the host" if listener.hosts else ""
 
 
 def _served(gateways: Gateways, deployment: Deployment) -> Sequence[Listener]:
@@ -87,8 +89,8 @@ def _served(gateways: Gateways, deployment: Deployment) -> Sequence[Listener]:
     if not nodes:
         raise UnreachableError("no node that listens as the Gateway says is connected; start one")
     states = [deployment.gateway_on(node) for node in nodes]
-    if not any(one.state == "deployed" for one in states):
-        why = "; ".join(f"{one.node} {one.reason}" for one in states)
+    if not any(status.state == "deployed" for status in states):
+        why = "; ".join(f"{status.node} {status.reason}" for status in states)
         raise UnreachableError(f"no node listens as the Gateway says ({why}); GET /v1/gateway has its state")
     return gateway_from_document(document).spec.listeners
 
@@ -97,10 +99,10 @@ def _chosen(listeners: Sequence[Listener], name: str) -> Listener:
     if not name:
         plain = [listener for listener in listeners if not (listener.redirect or listener.proxy_protocol)]
         return next((listener for listener in plain if not listener.internal), (plain or listeners)[0])
-    for one in listeners:
-        if one.name == name:
-            return one
-    raise ValueError(listed([one.name for one in listeners]))
+    for listener in listeners:
+        if listener.name == name:
+            return listener
+    raise ValueError(listed([listener.name for listener in listeners]))
 
 
 def unknown_listener(known: str, name: str) -> Mistake:

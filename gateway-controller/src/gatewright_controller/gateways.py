@@ -225,7 +225,7 @@ def _listeners(document: JsonObject | None) -> dict[str, list[bytes]]:
     if document is None:
         return {}
     spec = gateway_from_document(document).spec
-    return {one.name: translate_listener(one, spec) for one in spec.listeners}
+    return {listener.name: translate_listener(listener, spec) for listener in spec.listeners}
 
 
 def _serving_listeners(spec: GatewaySpec) -> list[str]:

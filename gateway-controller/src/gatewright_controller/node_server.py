@@ -61,7 +61,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         reading = asyncio.create_task(self._read_reports(node, request_iterator))
         try:
             async for update in self._updates(node):
-                log.info("update sent", extra=_told(node, update))
+                log.info("update sent", extra=_update_fields(node, update))
                 yield node_pb2.ControllerMessage(update=update)
         finally:
             reading.cancel()
@@ -115,7 +115,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     async def _read_observed(self, node: ObservingNode, messages: AsyncIterator[node_pb2.Observed]) -> None:
         try:
             async for message in messages:
-                self._observations.told(node, message)
+                self._observations.receive(node, message)
         finally:
             node.end()
 
@@ -130,7 +130,7 @@ async def _hello(
     return first.hello
 
 
-def _told(node: Node, update: node_pb2.Update) -> dict[str, object]:
+def _update_fields(node: Node, update: node_pb2.Update) -> dict[str, object]:
     return {
         "node": node.id,
         "revision": update.revision,

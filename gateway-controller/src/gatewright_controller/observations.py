@@ -35,7 +35,7 @@ class ObservedNode:
 class Listener(Protocol):
     """Who is told what an observation brings."""
 
-    def told(self, exchange: bytes) -> None:
+    def received(self, exchange: bytes) -> None:
         """One exchange."""
 
     def missed(self, count: int) -> None:
@@ -136,9 +136,9 @@ class Observations:
         return observation
 
     def _shared(self, exchange_filter: bytes) -> Observation | None:
-        for one in self._observations.values():
-            if one.filter == exchange_filter and one.is_live:
-                return one
+        for observation in self._observations.values():
+            if observation.filter == exchange_filter and observation.is_live:
+                return observation
         return None
 
     def close(self, observation: Observation, listener: Listener) -> None:
@@ -216,13 +216,13 @@ class Observations:
         self._gone(node)
         self.nodes_changed()
 
-    def told(self, node: ObservingNode, message: node_pb2.Observed) -> None:
+    def receive(self, node: ObservingNode, message: node_pb2.Observed) -> None:
         """What the node says of an observation, or to a question; nothing where that is closed meanwhile."""
         if (question := self._questions.get(message.observation)) is not None:
-            _answered(*question, node, message)
+            _pass_answer(*question, node, message)
         if (observation := self._observations.get(message.observation)) is None:
             return
-        _told(observation.listeners, message)
+        _notify_listeners(observation.listeners, message)
         if message.refused:
             observation.refused[node.id] = message.refused
         if node not in observation.begun:
@@ -268,16 +268,16 @@ class Observations:
                 listener.changed()
 
 
-def _told(listeners: Iterable[Listener], message: node_pb2.Observed) -> None:
+def _notify_listeners(listeners: Iterable[Listener], message: node_pb2.Observed) -> None:
     if message.dropped:
         for listener in listeners:
             listener.missed(message.dropped)
     for exchange in message.exchanges:
         for listener in listeners:
-            listener.told(exchange)
+            listener.received(exchange)
 
 
-def _answered(asked: ObservingNode, reader: Reader, node: ObservingNode, message: node_pb2.Observed) -> None:
+def _pass_answer(asked: ObservingNode, reader: Reader, node: ObservingNode, message: node_pb2.Observed) -> None:
     if node is not asked:
         return
     if message.piece:

@@ -24,8 +24,8 @@ def check_regex(pattern: str) -> None:
         compiled = _compiled(pattern)
     except re2.error as error:
         reason = error.args[0]
-        said = reason.decode() if isinstance(reason, bytes) else reason
-        raise RegexError(f"expected RE2 syntax, got {pattern!r}: {said}") from None
+        text = reason.decode() if isinstance(reason, bytes) else reason
+        raise RegexError(f"expected RE2 syntax, got {pattern!r}: {text}") from None
     if compiled.programsize > LARGEST_PROGRAM:
         expected = f"expected a regular expression of at most {LARGEST_PROGRAM} instructions"
         raise RegexError(f"{expected}, got {pattern!r} with {compiled.programsize}; write it with smaller counts")

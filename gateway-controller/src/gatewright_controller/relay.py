@@ -73,8 +73,8 @@ class Relay:
             pass  # one of them has gone
         finally:
             to_them.close()  # before anything is awaited, for this may be cancelled again
-            for each in both:
-                each.cancel()
+            for task in both:
+                task.cancel()
             await asyncio.wait(both)
 
 

@@ -99,7 +99,7 @@ class RequestEndpoints:
             raise Problem(422, f"expected a request that HTTP/1.1 can carry: {error}") from None
         known = {"listener": listener.name, "method": request.method, "status": answer.status}
         log.info("request sent for a client of the management API", extra=known)
-        return _told(answer, found, listener)
+        return _answer_to_json(answer, found, listener)
 
     async def _exchanged(
         self, request: ComposedRequest, wanted: WantedRequest, listener: ReachableListener
@@ -127,8 +127,8 @@ async def _unless_gone(request: Request, sending: Coroutine[None, None, JsonObje
             raise Problem(400, "the client has gone before the answer came")  # for nobody
         return task.result()
     finally:
-        for one in (task, gone):
-            one.cancel()
+        for running in (task, gone):
+            running.cancel()
         await asyncio.wait([task, gone])
 
 
@@ -145,8 +145,8 @@ def _why(error: SendError, wanted: WantedRequest, listener: ReachableListener) -
     return f"{error}{hint}; {cure}"
 
 
-def _told(answer: ReceivedAnswer, found: RecordedRequest, listener: ReachableListener) -> JsonObject:
-    told: JsonObject = {
+def _answer_to_json(answer: ReceivedAnswer, found: RecordedRequest, listener: ReachableListener) -> JsonObject:
+    document: JsonObject = {
         "status": answer.status,
         "protocol": answer.protocol,
         "listener": listener.name,
@@ -162,7 +162,7 @@ def _told(answer: ReceivedAnswer, found: RecordedRequest, listener: ReachableLis
         "requestId": request_id,
         "notRecorded": found.why,
     }
-    return told | {name: value for name, value in more.items() if value}
+    return document | {name: value for name, value in more.items() if value}
 
 
 def _own_request_id(answer: ReceivedAnswer) -> str:

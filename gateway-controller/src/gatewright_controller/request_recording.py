@@ -86,7 +86,7 @@ class RequestRecording:
 
     # ------------------------------------------------------------ Listener
 
-    def told(self, exchange: bytes) -> None:
+    def received(self, exchange: bytes) -> None:
         """The first is it."""
         self._exchange = self._exchange or exchange
         self._news.set()

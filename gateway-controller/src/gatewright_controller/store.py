@@ -367,7 +367,7 @@ def _ask_by_major_version(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE apis ADD COLUMN versions TEXT NOT NULL DEFAULT '[]'")
     for name, document in connection.execute("SELECT name, document FROM apis").fetchall():
         api = from_document(json.loads(document))
-        versions = tuple(one.version for _, one in attachments(api))
+        versions = tuple(attachment.version for _, attachment in attachments(api))
         asked = with_exact_versions(api, tuple(version.partition(".")[0] for version in versions))
         row = (_encode(asked), json.dumps(versions), name)
         connection.execute("UPDATE apis SET document = ?, versions = ? WHERE name = ?", row)

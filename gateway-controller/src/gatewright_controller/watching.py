@@ -76,7 +76,7 @@ class Watcher:
 
     # ------------------------------------------------------------ Listener
 
-    def told(self, exchange: bytes) -> None:
+    def received(self, exchange: bytes) -> None:
         """Held until it is taken, or dropped for newer ones."""
         if self._has_enough:
             return
@@ -115,9 +115,9 @@ class Watcher:
         if self._observations.stopping:  # nodes go, too, and not by themselves
             return Taken(ended="stopping")
         nodes = self._observations.nodes(self._observation)
-        told = None if nodes == self._told_nodes else nodes
+        news = None if nodes == self._told_nodes else nodes
         dropped, self._told_nodes, self._dropped = self._dropped, nodes, 0
-        return Taken(told, dropped, tuple(self._pieces()), self._end())
+        return Taken(news, dropped, tuple(self._pieces()), self._end())
 
     def _pieces(self) -> Iterator[bytes]:
         size = 0
@@ -167,7 +167,7 @@ class Recording:
 
     # ------------------------------------------------------------ Listener
 
-    def told(self, exchange: bytes) -> None:
+    def received(self, exchange: bytes) -> None:
         """Nodes keep it."""
 
     def missed(self, count: int) -> None:
@@ -184,7 +184,7 @@ class _Search:
         self.found: list[bytes] = []
         self.news = asyncio.Event()
 
-    def told(self, exchange: bytes) -> None:
+    def received(self, exchange: bytes) -> None:
         self.found.append(exchange)
 
     def missed(self, _: int) -> None:

@@ -89,13 +89,13 @@ def main() -> None:
     folder = Path(asked["folder"])
     try:
         with _failures(wanted):
-            told = _tell(folder, wanted, asked["task"])
+            answer = _run_task(folder, wanted, asked["task"])
     except Failure as failure:
-        told = {"error": str(failure), "kind": failure.kind, "wait": failure.wait}
-    json.dump(told, sys.stdout)
+        answer = {"error": str(failure), "kind": failure.kind, "wait": failure.wait}
+    json.dump(answer, sys.stdout)
 
 
-def _tell(folder: Path, wanted: Wanted, task: str) -> dict[str, Any]:
+def _run_task(folder: Path, wanted: Wanted, task: str) -> dict[str, Any]:
     network = _network(folder, wanted)
     try:
         authority = client.ClientV2(client.ClientV2.get_directory(wanted.directory, network), network)
@@ -103,8 +103,8 @@ def _tell(folder: Path, wanted: Wanted, task: str) -> dict[str, Any]:
             _obtain(folder, wanted, authority)
         return _suggestion(folder, wanted, authority)
     except (messages.Error, errors.IssuanceError) as error:
-        said = error.error if isinstance(error, errors.IssuanceError) else error
-        raise Failure("refused", f"{wanted.directory} refuses: {said.detail or said}", network.wait) from error
+        refusal = error.error if isinstance(error, errors.IssuanceError) else error
+        raise Failure("refused", f"{wanted.directory} refuses: {refusal.detail or refusal}", network.wait) from error
 
 
 @contextlib.contextmanager
@@ -120,8 +120,8 @@ def _failures(wanted: Wanted) -> Iterator[None]:
     except errors.ValidationError as error:
         raise Failure("refused", "; ".join(_refusals(error))) from error
     except errors.TimeoutError as error:
-        what = f"{wanted.directory} has not come to an end within {ORDER_SECONDS} s"
-        raise Failure("unreachable", what) from error
+        message = f"{wanted.directory} has not come to an end within {ORDER_SECONDS} s"
+        raise Failure("unreachable", message) from error
     except (errors.Error, EncodingError) as error:
         raise Failure("refused", f"{wanted.directory}: {_brief(error)}") from error
 
@@ -134,9 +134,9 @@ def _brief(error: Exception) -> str:
 
 
 def _refusals(error: errors.ValidationError) -> Iterator[str]:
-    for one in error.failed_authzrs:
-        said = [challenge.error.detail for challenge in one.body.challenges if challenge.error is not None]
-        yield f"{one.body.identifier.value} is not proved to be ours: {'; '.join(map(str, said))}"
+    for authorization in error.failed_authzrs:
+        reasons = [challenge.error.detail for challenge in authorization.body.challenges if challenge.error is not None]
+        yield f"{authorization.body.identifier.value} is not proved to be ours: {'; '.join(map(str, reasons))}"
 
 
 def _network(folder: Path, wanted: Wanted) -> Network:
@@ -192,12 +192,18 @@ def _answers(folder: Path, authority: client.ClientV2, order: messages.OrderReso
     """Challenges are answered as long as it takes: the controller reads these files."""
     files: list[Path] = []
     try:
-        for one in order.authorizations:
-            if one.body.status == messages.STATUS_VALID:
+        for authorization in order.authorizations:
+            if authorization.body.status == messages.STATUS_VALID:
                 continue  # the authority remembers it
-            offered = [each for each in one.body.challenges if isinstance(each.chall, challenges.HTTP01)]
+            offered = [
+                challenge
+                for challenge in authorization.body.challenges
+                if isinstance(challenge.chall, challenges.HTTP01)
+            ]
             if not offered:
-                raise Failure("refused", f"{one.body.identifier.value}: the authority offers no challenge by http-01")
+                raise Failure(
+                    "refused", f"{authorization.body.identifier.value}: the authority offers no challenge by http-01"
+                )
             response, content = offered[0].response_and_validation(authority.net.key)
             file = challenge_file(folder, offered[0].chall.encode("token"))
             if file is None:

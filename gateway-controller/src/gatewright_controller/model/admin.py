@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET, UnsetType
 
-from gatewright_controller.model.common import Address, Port, Strict, told
+from gatewright_controller.model.common import Address, Port, Strict, doc
 
 DEFAULT_PORT = 9901
 """Where the admin listener listens if nothing is said, and nobody else listens there."""
@@ -15,14 +15,14 @@ DEFAULT_PORT = 9901
 class Admin(Strict, frozen=True):
     """The node's admin listener: /metrics, /healthz and /ready, over HTTP in clear and without a password."""
 
-    enabled: Annotated[bool, told("false: there is none.")] = True
+    enabled: Annotated[bool, doc("false: there is none.")] = True
     address: Annotated[
         Address,
-        told("An address that other machines reach is warned of in the log: let only who scrapes it reach it."),
+        doc("An address that other machines reach is warned of in the log: let only who scrapes it reach it."),
     ] = "127.0.0.1"
     port: Annotated[
         Port | UnsetType,
-        told(
+        doc(
             f"TCP. Unset: {DEFAULT_PORT}, or any free one where that is taken; `gatewright status` names it. One that "
             "is taken leaves the listener where it was, and the engine's log says so.",
         ),

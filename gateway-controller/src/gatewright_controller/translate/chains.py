@@ -54,8 +54,8 @@ def attach(
 
 
 def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.Attachment:
-    said = policy.on_error
-    by_class = {} if isinstance(said, str) else said.named()
+    on_error = policy.on_error
+    by_class = {} if isinstance(on_error, str) else on_error.named()
     shadow = policy.mode == "shadow"
     return node_pb2.Attachment(
         policy_name=definition.name,
@@ -66,7 +66,7 @@ def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.At
         system_parameters=canonical(definition.system_parameters),
         processing_mode=_mode(definition.policy.processing_mode),
         timeout_ms=milliseconds(policy.timeout),
-        on_error=ON_ERROR[said if isinstance(said, str) else "fail"],
+        on_error=ON_ERROR[on_error if isinstance(on_error, str) else "fail"],
         on_error_by_class={name: ON_ERROR[choice] for name, choice in by_class.items()},
         max_concurrency=0 if policy.max_concurrency is UNSET else policy.max_concurrency,
         max_body_bytes=policy.max_body_bytes,
@@ -108,7 +108,7 @@ def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) 
         api.metadata.name,
         context,
         operation,
-        [[one.instance, _content(one)] for one in attachments],
+        [[attachment.instance, _content(attachment)] for attachment in attachments],
         *(["encodedResponses"] if api.spec.encoded_responses else []),
         *([["upstreams", *upstreams]] if upstreams != [MAIN] else []),  # one that is always there changes nobody's id
     ]
@@ -117,7 +117,7 @@ def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) 
         encoded_responses=api.spec.encoded_responses,
         operation=operation,
         attachments=attachments,
-        processing_mode=_union([one.processing_mode for one in attachments]),
+        processing_mode=_union([attachment.processing_mode for attachment in attachments]),
         upstreams=upstreams,
     )
 
@@ -151,19 +151,23 @@ def goes_on_when_crashed(chain: node_pb2.Chain) -> bool:
     mode = chain.processing_mode
     if node_pb2.BODY_MODE_STREAM in (mode.request_body, mode.response_body):
         return False
-    on_error = (one.on_error_by_class.get("crashed", one.on_error) for one in chain.attachments if not one.shadow)
+    on_error = (
+        attachment.on_error_by_class.get("crashed", attachment.on_error)
+        for attachment in chain.attachments
+        if not attachment.shadow
+    )
     return all(choice == node_pb2.ON_ERROR_CONTINUE for choice in on_error)
 
 
 def bodies_wanted(chain: node_pb2.Chain) -> list[str]:
     """Which bodies its policies want, for people: "mask:v1.0.0 (requestBodyMode: BUFFER)"."""
     wanted = []
-    for one in chain.attachments:
+    for attachment in chain.attachments:
         modes = {
-            "requestBodyMode": one.processing_mode.request_body,
-            "responseBodyMode": one.processing_mode.response_body,
+            "requestBodyMode": attachment.processing_mode.request_body,
+            "responseBodyMode": attachment.processing_mode.response_body,
         }
-        said = [f"{name}: {BODY_NAMES[mode]}" for name, mode in modes.items() if mode > node_pb2.BODY_MODE_SKIP]
-        if said:
-            wanted.append(f"{one.policy_name}:{one.policy_version} ({', '.join(said)})")
+        bodies = [f"{name}: {BODY_NAMES[mode]}" for name, mode in modes.items() if mode > node_pb2.BODY_MODE_SKIP]
+        if bodies:
+            wanted.append(f"{attachment.policy_name}:{attachment.policy_version} ({', '.join(bodies)})")
     return wanted

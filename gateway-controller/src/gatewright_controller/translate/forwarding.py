@@ -127,7 +127,11 @@ class Forwarder:
 
     def _mirrors(self, pool: Pool) -> list[envoy.Mirroring]:
         """None to the pool itself, which a policy may have chosen: a request would be sent to it twice."""
-        others = [(self.pool(one.upstream), one.percent) for one in self.action.mirrors if one.upstream != pool.name]
+        others = [
+            (self.pool(mirror.upstream), mirror.percent)
+            for mirror in self.action.mirrors
+            if mirror.upstream != pool.name
+        ]
         return [
             envoy.Mirroring(other.cluster, other.authority, max(1, round(percent * WHOLE / 100)))
             for other, percent in others
@@ -142,13 +146,13 @@ class Forwarder:
         return envoy.Websocket(not wanting, f"bodies are wanted by {', '.join(wanting)}" if wanting else "")
 
 
-def _retrying(said: Retries) -> envoy.Retrying:
-    base, longest = back_off_ms(said)
+def _retrying(retries: Retries) -> envoy.Retrying:
+    base, longest = back_off_ms(retries)
     return envoy.Retrying(
-        [CONDITIONS[one] for one in said.conditions if isinstance(one, str)],
-        [one for one in said.conditions if isinstance(one, int)],
-        said.attempts - 1,
-        retried_methods(said),
+        [CONDITIONS[condition] for condition in retries.conditions if isinstance(condition, str)],
+        [condition for condition in retries.conditions if isinstance(condition, int)],
+        retries.attempts - 1,
+        retried_methods(retries),
         base,
         longest,
     )

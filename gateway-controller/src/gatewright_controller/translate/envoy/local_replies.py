@@ -47,11 +47,11 @@ def cel(expression: str) -> JsonObject:
 
 def local_reply_config(*, hosts: bool, rate: bool) -> JsonObject:
     """hosts: whether the listener has hosts of its own. rate: whether the rate of requests is limited."""
-    told = map(_told, [*_of_upstreams(), _too_long(), _configured()])
-    return {"mappers": [*_of_hosts(hosts), *_of_rate(rate), *told, *_by_flag(), *_by_details()]}
+    shown_to_engine = map(_report_to_engine, [*_of_upstreams(), _too_long(), _configured()])
+    return {"mappers": [*_of_hosts(hosts), *_of_rate(rate), *shown_to_engine, *_by_flag(), *_by_details()]}
 
 
-def _told(mapper: JsonObject) -> JsonObject:
+def _report_to_engine(mapper: JsonObject) -> JsonObject:
     """The same for exchanges that somebody looks at: the engine is told."""
     token = {"filter": WATCHED, "path": [{"key": "token"}], "value": {"present_match": True}}
     watched = {"metadata_filter": {"matcher": token, "match_if_key_not_found": False}}
@@ -125,28 +125,28 @@ def _by_details() -> list[JsonObject]:
     upgrade = cel("response.code_details == 'upgrade_failed'")
     details = "^(missing_host_header|path_normalization_failed|http[123][.])"
     malformed = cel(f"response.code == 400 && response.code_details.matches('{details}')")
-    what = "The request is malformed: its host, its path or its body."
+    sentence = "The request is malformed: its host, its path or its body."
     return [
         # The engine is away, or has failed: its own errors come as immediate responses, with other details.
         _retried(_problem(away, "Service Unavailable", "The policies of the gateway are not available.")),
         _without_empty(_problem(method, "Method Not Allowed", "Allow names the methods of this path.")),
         _too_long(),
         _without_empty(_problem(upgrade, "Forbidden", "No connection is upgraded to this protocol here.")),
-        _without_empty(_problem(malformed, "Bad Request", what)),
+        _without_empty(_problem(malformed, "Bad Request", sentence)),
     ]
 
 
 def _flags(*flags: str) -> JsonObject:
     """Of an answer of Envoy's, and of none that has taken its place."""
-    envoys_own = cel(" && ".join(f"!response.code_details.startsWith('{one}')" for one in OF_THE_ENGINE))
+    envoys_own = cel(" && ".join(f"!response.code_details.startsWith('{prefix}')" for prefix in OF_THE_ENGINE))
     return {"and_filter": {"filters": [{"response_flag_filter": {"flags": list(flags)}}, envoys_own]}}
 
 
 def _problem(chosen: JsonObject, title: str, detail: str, *, request: bool = True) -> JsonObject:
     """request: whether there is one already, that has an id."""
-    said = {"type": "about:blank", "title": title, "detail": detail, "status": "%RESPONSE_CODE%"}
+    members = {"type": "about:blank", "title": title, "detail": detail, "status": "%RESPONSE_CODE%"}
     named = {"requestId": "%REQ(X-REQUEST-ID)%"} if request else {}
-    body = {"content_type": "application/problem+json", "json_format": said | named}
+    body = {"content_type": "application/problem+json", "json_format": members | named}
     return {"filter": chosen, "body_format_override": body}
 
 

@@ -27,7 +27,7 @@ def answers_log() -> JsonObject:
     """The access log of Envoy's own answers. Those without a flag are looked at where the engine has not seen them."""
     at_least_400 = {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "gatewright.answers"}}}
     chainless = "xds.route_name == '' || xds.route_name.endsWith('|')"
-    before = " || ".join(f"response.code_details.startsWith('{one}')" for one in BEFORE_POLICIES)
+    before = " || ".join(f"response.code_details.startsWith('{prefix}')" for prefix in BEFORE_POLICIES)
     unseen = cel(f"response.code_details != 'via_upstream' && ({chainless} || {before})")
     unflagged = all_of({"status_code_filter": at_least_400}, unseen)
     return grpc_log("answers", TAGS) | {"filter": any_of({"response_flag_filter": {"flags": list(FLAGS)}}, unflagged)}
