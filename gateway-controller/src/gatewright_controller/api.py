@@ -237,7 +237,7 @@ class Endpoints:
             raise Problem(415, f"expected a Content-Type of {', '.join(PARSERS)}, got {media_type or 'none'}")
         parse, body = PARSERS[media_type], await bounded_body(request, self._max_request_bytes)
         document = await self._reading(parse, body)
-        document.pop("status", None)  # ours; who sends back what they were given changes nothing by it
+        document.pop("status", None)  # the controller's; a client that sends back what it got changes nothing by it
         try:
             yield document
         except Invalid as invalid:

@@ -1,7 +1,7 @@
 """Conditions of attachments (`when`), checked by the program that evaluates them: the policy engine.
 
 There is one implementation of CEL in a gateway, the engine's. Asked before an API is stored, it says what the nodes
-will say; whoever has no engine at hand leaves the check to the nodes, which reject the API.
+will say; a controller without an engine at hand leaves the check to the nodes, which reject the API.
 """
 
 from __future__ import annotations

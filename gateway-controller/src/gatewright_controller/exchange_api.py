@@ -100,7 +100,7 @@ class ExchangeEndpoints:
             recording = self._watching.record(wanted.filter.encoded(), wanted.seconds)
         except TooManyError as error:
             raise Problem(409, f"{error}; end one (DELETE /v1/recordings/ID), or wait until one is over") from None
-        # a node takes what it is asked in order: whoever answers this one records, or has said why it does not
+        # a node takes what it is asked in order: a node that answers this one records, or has said why it does not
         await self._watching.find(ExchangeFilter(id=recording.id).encoded(), self._times.begin_seconds)
         return JSONResponse(_shown(recording), 201, {"location": f"/v1/recordings/{recording.id}"})
 
@@ -130,7 +130,7 @@ class ExchangeEndpoints:
         return exchange_filter
 
     def _refuse_unknown(self, exchange_filter: ExchangeFilter, root: str, status: int) -> None:
-        """Who misspells a name would wait for ever, and not know why."""
+        """A client that misspells a name would wait for ever, and not know why."""
         policies = {f"{definition.name}:{definition.version}" for definition in self._controller.definitions}
         known = {
             "api": self._controller.deployment.apis,

@@ -1,4 +1,4 @@
-"""What a node is to listen on, for who starts nodes: a Gateway as it was written, the environment over it and options
+"""What a node is to listen on, for the supervisor: a Gateway as it was written, the environment over it and options
 over both, as one document; and that document rendered. Without a controller, and pure but for `read_effective`.
 """
 

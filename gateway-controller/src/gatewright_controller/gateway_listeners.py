@@ -1,6 +1,6 @@
 """Where a process of this machine reaches the listeners of the gateway that this controller serves, and nothing else.
 
-A Gateway may be written by whoever has the token, with any address in it. So it counts only where a node has taken it,
+A client that has the token may write a Gateway with any address in it. So it counts only where a node has taken it,
 which no node does that cannot listen there, and where the address is one of this machine's: a request can be sent to no
 other service, here or elsewhere (https://owasp.org/www-community/attacks/Server_Side_Request_Forgery).
 """
@@ -30,7 +30,7 @@ class UnreachableError(Exception):
 class ReachableListener:
     """A listener: where a client on this machine connects, and which host it serves; "" where it serves any.
 
-    demand: what it asks of those whom it connects, for people; "" for nothing.
+    demand: what it asks of clients, for people; "" for nothing.
     """
 
     name: str
@@ -75,7 +75,7 @@ def _demand(listener: Listener) -> str:
         return ""
     if listener.tls.client_certificates and listener.tls.client_certificates.mode == "require":
         return "asks for a client's certificate, and the controller has none"
-    return f"connects who asks for {listed(listener.hosts)}: say one of these as the host" if listener.hosts else ""
+    return f"takes requests for {listed(listener.hosts)}: say one of these as the host" if listener.hosts else ""
 
 
 def _served(gateways: Gateways, deployment: Deployment) -> Sequence[Listener]:

@@ -1,6 +1,6 @@
 """What nodes tell of themselves when a client asks, and only then: metrics, counters, chains, clusters, notes.
 
-Those who ask at once, or within a second, share one question.
+Clients that ask at once, or within a second, share one question.
 """
 
 from __future__ import annotations

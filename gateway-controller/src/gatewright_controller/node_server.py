@@ -170,7 +170,7 @@ async def start_node_server(
 ) -> NodeServer:
     """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine. Raises `ListenError`.
 
-    peers: the supervisor's file; then only the engine, and who is not below the supervisor, may connect to the socket.
+    peers: the supervisor's file; then only the engine, and processes that are not below the supervisor, may connect.
     """
     server = aio.server(options=OPTIONS)
     node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(deployment, observations, admin_moved), server)
@@ -203,7 +203,7 @@ def _bind(server: aio.Server, path: Path) -> None:
 
 
 def _bind_unnamed(server: aio.Server, path: Path) -> Unnamed:
-    """gRPC does not say who connects: it gets a socket whose name nobody has time to use."""
+    """gRPC does not say which process connects: it gets a socket whose name is gone before others can use it."""
     own = path.with_name(f".{secrets.token_hex(8)}")
     _bind(server, own)
     unnamed = Unnamed(own)
@@ -219,7 +219,7 @@ def _add_port(server: aio.Server, address: str) -> None:
 
 
 def _remove_stale(path: Path) -> None:
-    """A socket that nobody answers on is what a killed controller left."""
+    """A socket on which no process answers is what a killed controller left."""
     if not path.parent.is_dir():
         raise ListenError(f"cannot listen for nodes on unix:{path}: expected the folder {path.parent} to exist")
     if not path.is_socket():

@@ -1,4 +1,4 @@
-"""What nodes are asked to tell of their exchanges and of themselves, and who is told it.
+"""What nodes are asked to report of their exchanges and of themselves, and which listeners receive it.
 
 Everything here lives on one event loop and is in memory only. Exchanges are JSON as the engine made it, and stay bytes;
 so do the documents of a node. A node is asked when it connects and stopped when nobody listens any more: what nobody
@@ -33,7 +33,7 @@ class ObservedNode:
 
 
 class Listener(Protocol):
-    """Who is told what an observation brings."""
+    """Receives what an observation brings."""
 
     def received(self, exchange: bytes) -> None:
         """One exchange."""
@@ -46,7 +46,7 @@ class Listener(Protocol):
 
 
 class Reader(Protocol):
-    """Who is told a document of one node."""
+    """Receives a document of one node."""
 
     def piece(self, data: bytes) -> None:
         """What comes next."""
@@ -68,11 +68,11 @@ class Observation:
     until: float | None = None
     listeners: list[Listener] = field(default_factory=list)
     waits_for: set[ObservingNode] = field(default_factory=set)
-    """Of a kept one: who has been asked and has yet to tell."""
+    """Of a kept one: the nodes that were asked and have not answered yet."""
     refused: dict[str, str] = field(default_factory=dict)
     """By node: why it does not tell."""
     begun: set[ObservingNode] = field(default_factory=set)
-    """Of one that is neither kept nor has an end: who has said that it records."""
+    """Of one that is neither kept nor has an end: the nodes that have said that they record."""
 
     @property
     def is_live(self) -> bool:
@@ -104,7 +104,7 @@ class ObservingNode:
 
 
 class Observations:
-    """Who watches on one side, nodes on the other. Watchers with the same filter share what nodes tell."""
+    """Connects watchers with nodes. Watchers with the same filter share one observation."""
 
     def __init__(self, deployment: Deployment, opening_seconds: float = OPENING_SECONDS) -> None:
         self._deployment = deployment
@@ -117,7 +117,7 @@ class Observations:
         self._news = asyncio.Event()
         self.stopping = False
 
-    # ------------------------------------------------------------ who watches
+    # ------------------------------------------------------------ watchers
 
     def open(self, exchange_filter: bytes, listener: Listener, *, kept: bool = False, seconds: int = 0) -> Observation:
         """Asks all nodes, and those that connect while it is open. `close` it.

@@ -1,4 +1,4 @@
-"""Upstreams that no publisher may name: the node's own private ports, and what answers whoever asks on a machine.
+"""Upstreams that no publisher may name: the node's own private ports, and services that answer any client on a machine.
 
 A client of the API would reach them as the gateway does: from this machine, or from inside its network. A name is not
 looked up: Envoy does that, again and again, and what a name means may change after it was checked. So this refuses

@@ -112,7 +112,9 @@ def _on_fault(request: Request, error: Exception) -> Response:
 
 def _on_gone(_: Request, error: Exception) -> Response:
     assert isinstance(error, ClientDisconnect)
-    return problem_response(400, "the request has ended before its body did")  # for nobody
+    return problem_response(
+        400, "the request has ended before its body did"
+    )  # the response is not sent: the client has gone
 
 
 HANDLERS = {

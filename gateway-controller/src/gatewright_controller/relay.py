@@ -1,4 +1,4 @@
-"""A Unix socket in front of a server that cannot say who connects to it: gRPC's, Envoy's."""
+"""A Unix socket in front of a server that cannot say which process connects to it: gRPC's, Envoy's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatewright_controller.private_socket import READ_BYTES, PrivateSocket
 
 
 class Unnamed:
-    """A server's socket that loses its name: who has not opened it before cannot connect to it any more.
+    """A server's socket that loses its name: a process that has not opened it before can no longer connect.
 
     It is found by /proc/self/fd, which is its process's alone (prctl(2), PR_SET_DUMPABLE). path: where the server makes
     it, again each time that it starts.
@@ -33,10 +33,10 @@ class Unnamed:
         self._fd = found
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Raises OSError where nobody listens."""
+        """Raises OSError where no process listens."""
         self.take()
         if self._fd is None:
-            raise FileNotFoundError(f"nobody listens at {self._path}")
+            raise FileNotFoundError(f"no process listens at {self._path}")
         return await asyncio.open_unix_connection(f"/proc/self/fd/{self._fd}", limit=READ_BYTES)
 
     def close(self) -> None:

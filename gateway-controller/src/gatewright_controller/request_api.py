@@ -124,7 +124,9 @@ async def _unless_gone(request: Request, sending: Coroutine[None, None, JsonObje
     try:
         await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise Problem(400, "the client has gone before the answer came")  # for nobody
+            raise Problem(
+                400, "the client has gone before the answer came"
+            )  # the response is not sent: the client has gone
         return task.result()
     finally:
         for running in (task, gone):
@@ -138,7 +140,7 @@ async def _gone(request: Request) -> None:
 
 
 def _why(error: SendError, wanted: WantedRequest, listener: ReachableListener) -> str:
-    """With the cure: whoever is elsewhere sends it by themselves."""
+    """With the cure: a command that sends the request from another machine."""
     command = f"curl -i -X {shlex.quote(wanted.method)} {shlex.quote(listener.url + wanted.path)}"
     cure = f"it is sent from the controller's machine to a listener there; from another one: {command}"
     hint = f"; the listener {listener.name} {listener.demand}" if listener.demand else ""

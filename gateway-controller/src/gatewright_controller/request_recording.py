@@ -107,7 +107,7 @@ async def recording(watching: Watching, client: str, times: RecordingTimes) -> A
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(times.begin_seconds):
                 await found.begun()
-        # a node takes what it is asked in order: whoever answers this one records, or has said why it does not
+        # a node takes what it is asked in order: a node that answers this one records, or has said why it does not
         await watching.find(ExchangeFilter(id=secrets.token_hex(8)).encoded(), times.begin_seconds)
         yield found
     finally:

@@ -183,7 +183,7 @@ async def connected(
 
 
 def _tls() -> ssl.SSLContext:
-    """The gateway's own listener, at an address of this machine: whatever its certificate is, nobody is between."""
+    """The gateway's own listener, at an address of this machine: whatever its certificate is, nothing is in between."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["http/1.1"])

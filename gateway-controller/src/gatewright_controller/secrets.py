@@ -1,6 +1,6 @@
 """Parameters that are written and never shown: those whose schema says `writeOnly: true` or `format: password`.
 
-Whoever sends a mask back means what is stored at its place; a mask that stands for nothing is a mistake.
+A client that sends a mask back means what is stored at its place; a mask where none is stored is a mistake.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who listens to an observation: a watcher, whose reader takes what is held for it, or a recording, which nodes keep.
+"""The listeners of an observation: a watcher, whose reader takes what is held for it, or a recording, which nodes keep.
 
 A reader that is too slow has what is oldest dropped, and is told how much: neither a node nor another reader waits for
 it.
@@ -147,7 +147,7 @@ class Watcher:
 
 
 class Recording:
-    """What nodes keep for a while though nobody watches."""
+    """What nodes keep for a while without a watcher."""
 
     def __init__(self, observations: Observations, exchange_filter: bytes, seconds: int) -> None:
         self.id = secrets.token_hex(4)
@@ -174,7 +174,7 @@ class Recording:
         """Nodes keep them."""
 
     def changed(self) -> None:
-        """Nobody waits for it."""
+        """No reader waits for it."""
 
 
 class _Search:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 OBTAINED = Path("/var/lib/gatewright/acme")
-"""The folder, for who names none."""
+"""The folder where no other is named."""
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 

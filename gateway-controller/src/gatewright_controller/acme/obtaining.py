@@ -113,7 +113,7 @@ def _failures(wanted: Wanted) -> Iterator[None]:
     try:
         yield
     except requests.exceptions.SSLError as error:
-        cure = "name who signs it by directoryAuthority, where the directory is private"
+        cure = "name the authority that signs it by directoryAuthority, where the directory is private"
         raise Failure("unreachable", f"{wanted.directory}: its certificate is not trusted ({error}): {cure}") from error
     except (requests.exceptions.RequestException, ValueError, OSError) as error:
         raise Failure("unreachable", f"{wanted.directory} cannot be reached: {_brief(error)}") from error
@@ -147,7 +147,7 @@ def _network(folder: Path, wanted: Wanted) -> Network:
         found = {"directory": wanted.directory, "key": JWKEC(key=ec.generate_private_key(ec.SECP256R1())).to_json()}
         write_json(file, found)
     key = JWKEC.from_json(found["key"])
-    verify: Any = wanted.directory_authority or True  # a file, or whoever everybody trusts
+    verify: Any = wanted.directory_authority or True  # a file, or the system's authorities
     network = Network(key, alg=ES256, verify_ssl=verify, user_agent="gatewright", timeout=ANSWER_SECONDS)
     if found.get("url"):
         network.account = messages.RegistrationResource(uri=found["url"], body=messages.Registration())

@@ -77,14 +77,14 @@ class ClientCertificates(Strict, frozen=True, kw_only=True):
     mode: Annotated[
         Literal["require", "request"],
         doc(
-            "require: who shows none, or one that the authority has not signed, is not connected. request: who shows "
-            "none is connected, and policies see no `ctx.peer`.",
+            "require: a client without one, or with one that the authority has not signed, is not connected. "
+            "request: a client without one is connected, and policies see no `ctx.peer`.",
             "DownstreamTlsContext.require_client_certificate",
         ),
     ] = "require"
     authority: Annotated[
         ResourceName,
-        doc("A name of `authorities`: who signs the certificates.", "CommonTlsContext.validation_context_sds"),
+        doc("A name of `authorities`: the one that signs the certificates.", "CommonTlsContext.validation_context_sds"),
     ]
 
 
@@ -94,8 +94,8 @@ class ListenerTls(Strict, frozen=True):
     certificates: Annotated[
         list[ResourceName],
         doc(
-            "Names of `certificates`. With several, the server name (SNI) that a client asks for decides; who asks for "
-            "none gets the first.",
+            "Names of `certificates`. With several, the server name (SNI) that a client asks for decides; without "
+            "SNI it gets the first.",
             "CommonTlsContext.tls_certificate_sds_secret_configs",
             min_length=1,
         ),
@@ -107,7 +107,7 @@ class ListenerTls(Strict, frozen=True):
         list[Cipher],
         doc(
             "For TLS 1.2, in the order of preference; all have ECDHE, and authenticate what they encrypt. "
-            "TLS 1.3 has its own, which nobody chooses.",
+            "TLS 1.3 has its own, which cannot be chosen.",
             "TlsParameters.cipher_suites",
             min_length=1,
         ),
@@ -197,8 +197,8 @@ class Listener(Strict, frozen=True):
         list[HostPattern],
         doc(
             "The hosts that it serves; '*.example.com' is any host below that one. A request for another host is "
-            "answered with 421, and with https who asks for another server name (SNI), or for none, is not connected. "
-            "Empty: any host.",
+            "answered with 421, and with https a client that asks for another server name (SNI), or for none, is not "
+            "connected. Empty: any host.",
             "FilterChainMatch.server_names, RBAC",
         ),
     ] = msgspec.field(default_factory=list)
@@ -262,7 +262,7 @@ class Acme(Strict, frozen=True, kw_only=True):
     ] = "https://acme-v02.api.letsencrypt.org/directory"  # fmt: skip
     directory_authority: Annotated[
         FilePath | UnsetType,
-        doc("PEM: who signs the certificate of a private directory. Unset: the authorities that everybody trusts.",
+        doc("PEM: the authority that signs the certificate of a private directory. Unset: those of the system.",
             "RFC 8555: directory, by TLS"),
     ] = UNSET  # fmt: skip
     email: Annotated[
@@ -298,7 +298,7 @@ class Authority(Strict, frozen=True):
 
 
 class TrustedProxies(Strict, frozen=True):
-    """Who is believed in what it says of the client before it."""
+    """Proxies whose word for the client's address is believed."""
 
     hops: Annotated[
         int,
@@ -446,9 +446,9 @@ class GatewaySpec(Strict, frozen=True):
     authorities: Annotated[
         dict[str, Authority], doc("Name → files. Listeners and APIs use them by their names.", "Secret")
     ] = msgspec.field(default_factory=dict)
-    trusted_proxies: Annotated[TrustedProxies, doc("Nobody, unless said: the client is who connects.", "")] = (
-        msgspec.field(default_factory=TrustedProxies)
-    )
+    trusted_proxies: Annotated[
+        TrustedProxies, doc("None, by default: the client's address is that of the connection.", "")
+    ] = msgspec.field(default_factory=TrustedProxies)
     limits: Annotated[Limits, doc("What clients may take.", "")] = msgspec.field(default_factory=Limits)
     timeouts: Annotated[Timeouts, doc("How long clients may take.", "")] = msgspec.field(default_factory=Timeouts)
     underscored_headers: Annotated[

@@ -19,7 +19,7 @@ class LogExport(Strict, frozen=True):
 
     collector: Annotated[
         Annotated[str, Meta(min_length=1, max_length=2048)] | UnsetType,
-        doc("Who receives the lines: HOST:PORT with protocol grpc, http://HOST:PORT or https://HOST:PORT with "
+        doc("The receiving collector: HOST:PORT with protocol grpc, http://HOST:PORT or https://HOST:PORT with "
             "protocol http, whose path is /v1/logs unless one is written. Unset: they go to stderr and stdout alone."),
     ] = UNSET  # fmt: skip
     protocol: Annotated[Literal["grpc", "http"], doc("OTLP over gRPC, or over HTTP with protobuf.")] = "grpc"

@@ -16,7 +16,7 @@ class Recording(Strict, frozen=True):
         int,
         doc(
             "Bytes of the engine's memory that recorded exchanges may take, with those under way and those that wait "
-            "for who watches. The oldest go first. 0: nothing can be recorded.",
+            "for watchers. The oldest go first. 0: nothing can be recorded.",
             ge=0,
             le=1024 * MIB,
         ),

@@ -1,5 +1,5 @@
-"""The fields of a resource, one after the other, with what stands about them in the model: for references, and for who
-sets them by name."""
+"""The fields of a resource in their order, with the descriptions that they have in the model: for reference pages, and
+for options and variables that set them by name."""
 
 from __future__ import annotations
 

@@ -19,9 +19,11 @@ class ValkeyTls(Strict, frozen=True):
 
     authority_file: Annotated[
         FilePath | UnsetType,
-        doc("PEM: who signs the server's certificate. Unset: the authorities of the node's system."),
+        doc("PEM: the authority that signs the server's certificate. Unset: the authorities of the node's system."),
     ] = UNSET
-    server_name: Annotated[Host | UnsetType, doc("Whom the certificate is for. Unset: the host of `address`.")] = UNSET
+    server_name: Annotated[
+        Host | UnsetType, doc("The name that the certificate is for. Unset: the host of `address`.")
+    ] = UNSET
 
 
 class Valkey(Strict, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Traces: which exchanges are traced, and who receives their spans."""
+"""Traces: which exchanges are traced, and the collector that receives their spans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Tracing(Strict, frozen=True):
 
     collector: Annotated[
         Annotated[str, Meta(min_length=1, max_length=2048)] | UnsetType,
-        doc("Who receives the spans: HOST:PORT with protocol grpc, http://HOST:PORT or https://HOST:PORT with "
+        doc("The receiving collector: HOST:PORT with protocol grpc, http://HOST:PORT or https://HOST:PORT with "
             "protocol http, whose path is /v1/traces unless one is written. Unset: there are no traces."),
     ] = UNSET  # fmt: skip
     protocol: Annotated[Literal["grpc", "http"], doc("OTLP over gRPC, or over HTTP with protobuf.")] = "grpc"

@@ -87,7 +87,7 @@ def _content(attachment: node_pb2.Attachment) -> JsonValue:
         sorted(attachment.on_error_by_class.items()),
         attachment.max_concurrency,
         attachment.max_body_bytes,
-        *filter(None, [attachment.stream_idle_timeout_ms]),  # one that is not said changes nobody's id
+        *filter(None, [attachment.stream_idle_timeout_ms]),  # an unset one changes no chain's id
         *(["DECODE"] if _decodes(attachment.processing_mode) else []),
         *([["when", attachment.when]] if attachment.when else []),
     ]
@@ -110,7 +110,7 @@ def chain(api: Api, operation: str, attachments: Sequence[node_pb2.Attachment]) 
         operation,
         [[attachment.instance, _content(attachment)] for attachment in attachments],
         *(["encodedResponses"] if api.spec.encoded_responses else []),
-        *([["upstreams", *upstreams]] if upstreams != [MAIN] else []),  # one that is always there changes nobody's id
+        *([["upstreams", *upstreams]] if upstreams != [MAIN] else []),  # one that is always there changes no chain's id
     ]
     return node_pb2.Chain(
         id=digest_of(content),
@@ -146,7 +146,7 @@ def _union(modes: Sequence[node_pb2.ProcessingMode]) -> node_pb2.ProcessingMode:
 def goes_on_when_crashed(chain: node_pb2.Chain) -> bool:
     """Whether every attachment that is applied says `continue` for `crashed`: then Envoy may go on without the engine.
 
-    Never where a body is streamed: what the engine has taken of it nobody else has.
+    Never where a body is streamed: what the engine has read of it would be lost.
     """
     mode = chain.processing_mode
     if node_pb2.BODY_MODE_STREAM in (mode.request_body, mode.response_body):

@@ -80,7 +80,7 @@ class Forwarder:
         return names if len(names) > 1 else []
 
     def _group(self, idle_ms: int | None) -> str:
-        """Names, after their content, the routes between which a choice decides; "" where nobody chooses."""
+        """Names, after their content, the routes between which a choice decides; "" where no policy chooses."""
         if idle_ms not in self._groups:
             made = [self._route(self._anything, name, idle_ms, "") for name in self._choices]
             self._groups[idle_ms] = digest_of([envoy.serialized(route).hex() for route in made]) if made else ""
@@ -139,7 +139,7 @@ class Forwarder:
 
     @cached_property
     def _websocket(self) -> envoy.Websocket:
-        """One begins as a GET. Once it is open it has no bodies: who wants one would be passed by."""
+        """One begins as a GET. Once it is open it has no bodies, so that policies that want one would be passed by."""
         if self.method != "GET" or not self.action.websocket:
             return envoy.Websocket(allowed=False)
         wanting = bodies_wanted(self.chain) if self.chain else []

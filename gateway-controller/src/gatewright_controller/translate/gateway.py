@@ -1,4 +1,4 @@
-"""A Gateway, finished: listeners as Envoy has them, and the files that these and the clusters of APIs name."""
+"""Translates a Gateway: listeners as Envoy has them, and the files that these and the clusters of APIs name."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def translate_gateway(gateway: Gateway, obtained: Path = OBTAINED) -> node_pb2.G
 
 
 def translate_listener(listener: Listener, spec: GatewaySpec) -> list[bytes]:
-    """What Envoy listens with for a listener, serialized. Same input, same bytes."""
+    """Envoy's listeners for a listener of the Gateway, serialized. Same input, same bytes."""
     return [envoy.serialized(message) for message in envoy.listeners(listener, spec)]
 
 
 def _certificate(name: str, certificate: Certificate, obtained: Path) -> node_pb2.Certificate:
-    """What is obtained has certificate and key in one file, which is replaced as a whole."""
+    """A certificate by ACME has certificate and key in one file, which is replaced as a whole."""
     if certificate.acme is not UNSET:
         file = str(certificate_file(obtained, name))
         return node_pb2.Certificate(name=name, certificate_file=file, key_file=file, renewed=True)

@@ -50,7 +50,7 @@ def validate(
     conditions: Conditions = NO_CONDITIONS,
 ) -> Api:
     """The API that the document says. `claims`: those of the other APIs. `names`: what the Gateway names, None where
-    it is not known; then nodes check it. `conditions`: who checks them.
+    it is not known; then nodes check it. `conditions`: checks them.
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.
     """

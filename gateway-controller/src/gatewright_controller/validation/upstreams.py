@@ -1,4 +1,4 @@
-"""What an API says of its upstreams."""
+"""Validation of an API's upstreams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Target:
 
 
 def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, names: GatewayNames | None) -> Iterator[Mistake]:
-    """Each can be built, of targets that publishers may name."""
+    """Yields what keeps an upstream from being built of targets that publishers may name."""
     for drafted in draft.upstreams:
         targets: list[_Target] = []
         for found in _targets(drafted, upstreams):
@@ -81,7 +81,7 @@ def _targets(drafted: DraftUpstream, upstreams: PrivateUpstreams) -> Iterator[_T
 
 
 def _check_alike(drafted: DraftUpstream, targets: Sequence[_Target]) -> Iterator[Mistake]:
-    """What is said once for all targets is so of each."""
+    """All targets of a pool have one scheme, one base path and one protocol, and are named once."""
     first: dict[tuple[str, int, str], _Target] = {}
     for target in targets:
         if (target.scheme, target.url.base) != (targets[0].scheme, targets[0].url.base):

@@ -12,7 +12,7 @@ from gatewright_controller.model import Ejection, HealthCheck, HttpCheck, Upstre
 from gatewright_controller.translate.envoy.common import EnvoyMessage, duration
 
 SWEEP_MS, SHORTEST_SWEEP_MS = 10_000, 100
-"""From one look at who may return to the next, at most and at least."""
+"""The interval between two looks at which targets may return, at most and at least."""
 LONGEST_MS = 300_000
 """That a target is out, unless `baseTime` is longer."""
 

@@ -44,7 +44,7 @@ def http_filters(listener: Listener, spec: GatewaySpec, *, udp: bool = False) ->
     last = extension(
         "envoy.filters.http.router",
         f"{FILTERS}.router.v3.Router",
-        suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
+        suppress_envoy_headers=True,  # x-envoy-original-path and its like are not for upstreams
     )
     advertised = [alt_svc(listener)] if listener.http3 and not udp else []
     first = [*advertised, *([_refused_hosts(listener.hosts)] if listener.hosts else []), *_rate(spec.limits)]

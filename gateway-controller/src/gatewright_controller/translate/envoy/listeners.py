@@ -20,7 +20,7 @@ from gatewright_controller.translate.envoy.removed_headers import removed_header
 from gatewright_controller.translate.envoy.traces import forced, trace_log
 
 BUFFER_BYTES = 32 << 10
-"""What Envoy reads ahead of a client's request, as clusters have it of responses: who reads slowly holds no more."""
+"""What Envoy reads ahead of a client's request, as clusters have it of responses: a slow reader holds no more."""
 
 UNSENT_BYTES = 128 << 10
 """What the system takes of an answer before the client has room for it. It has one memory for all connections, and
@@ -32,7 +32,7 @@ UNDERSCORED = {"refuse": "REJECT_REQUEST", "drop": "DROP_HEADER", "allow": "ALLO
 MANAGER = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 LISTENER_FILTERS = "extensions.filters.listener"
 WHO_CONNECTS: JsonObject = {"use_remote_address": True, "xff_num_trusted_hops": 0}
-"""Who is the client where nobody is believed: over HTTP/3 as well, where Envoy finds nobody else."""
+"""The client's address where no proxy is trusted: the connection's. Over HTTP/3 as well, where Envoy finds no other."""
 
 CERTIFIED_CONNECTION_MAXIMUM = "900s"
 """The age of a client's connection where listeners ask for certificates and `connectionMaximum` is unset. Envoy looks
@@ -101,7 +101,7 @@ def _listener_filters(listener: Listener) -> Iterator[JsonObject]:
 
 def _filter_chains(listener: Listener, spec: GatewaySpec, *, udp: bool = False) -> Iterator[JsonObject]:
     """One for what trusted proxies connect, where there are any, and one for all else. With PROXY headers, none but
-    trusted proxies may send them, and who they say connects may be a trusted proxy too."""
+    trusted proxies may send them, and the peer that they name may be a trusted proxy too."""
     trusted = [] if udp else [_cidr(network) for network in spec.trusted_proxies.networks]
     always: JsonObject = {"server_names": listener.hosts} if listener.tls and listener.hosts else {}
     if listener.proxy_protocol:
@@ -212,7 +212,7 @@ def _believed_headers(listener: Listener, spec: GatewaySpec, by_trusted_proxies:
 
 
 def _client_address(spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
-    """Who is the client: of connections by trusted proxies the last in x-forwarded-for that is none of these."""
+    """The client's address: of connections by trusted proxies the last in x-forwarded-for that is none of these."""
     if trusted:
         kind = "extensions.http.original_ip_detection.xff.v3.XffConfig"
         name = "envoy.http.original_ip_detection.xff"

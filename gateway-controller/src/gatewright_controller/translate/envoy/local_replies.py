@@ -18,19 +18,19 @@ OTHER_HOSTS = "other-hosts"
 """The rule that refuses requests for hosts that the listener has not."""
 
 WATCHED = "gatewright.watched"
-"""Dynamic metadata of exchanges that somebody looks at: {"token": …}. Only the engine and Envoy know the token, for the
-engine takes the header away (internal/extproc/proxy_answer.go)."""
+"""Dynamic metadata of watched exchanges: {"token": …}. Only the engine and Envoy know the token, for the engine takes
+the header away (internal/extproc/proxy_answer.go)."""
 
 PROXY_ANSWER = "x-gatewright-proxy-answer"
-"""The header by which Envoy tells the engine that it has answered such an exchange itself, and why."""
+"""The header by which Envoy reports to the engine that it has answered a watched exchange itself, and why."""
 
 FACTS = ("RESPONSE_FLAGS", "RESPONSE_CODE_DETAILS", "UPSTREAM_HOST", "UPSTREAM_TRANSPORT_FAILURE_REASON")
-"""What stands in it behind the token, in this order."""
+"""The values of that header behind the token, in this order."""
 
 OF_THE_ENGINE = ("policy_", "headers_too_large", "request_overall_timeout", "ext_proc_error", "header_mutation_")
-"""How details begin of the engine's answers, and of Envoy's for it, that may take the place of an answer of Envoy's.
+"""Prefixes of the details of answers that may take the place of one of Envoy's: the engine's, and Envoy's for it.
 
-They have its flags, too, and the engine is not shown them."""
+They have its flags, too, and are not reported to the engine."""
 
 CEL = "extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
@@ -52,7 +52,7 @@ def local_reply_config(*, hosts: bool, rate: bool) -> JsonObject:
 
 
 def _report_to_engine(mapper: JsonObject) -> JsonObject:
-    """The same for exchanges that somebody looks at: the engine is told."""
+    """The mapper for watched exchanges: it adds the header that reports the answer to the engine."""
     token = {"filter": WATCHED, "path": [{"key": "token"}], "value": {"present_match": True}}
     watched = {"metadata_filter": {"matcher": token, "match_if_key_not_found": False}}
     value = " ".join([f"%DYNAMIC_METADATA({WATCHED}:token)%", *(f"%{fact}%" for fact in FACTS)])
@@ -63,7 +63,7 @@ def _report_to_engine(mapper: JsonObject) -> JsonObject:
 
 
 def _configured() -> JsonObject:
-    """What an operation has Envoy answer."""
+    """Of answers that an operation configures: `answer`, `redirect`."""
     return {"filter": cel("response.code_details == 'direct_response'")}
 
 
@@ -118,7 +118,7 @@ def _too_long() -> JsonObject:
 
 
 def _by_details() -> list[JsonObject]:
-    """What has no flag. The engine's answers and its policies' have details of their own."""
+    """Of answers without a flag. Those of the engine and its policies have details of their own."""
     away = cel("response.code_details.matches('^(ext_proc_error|header_mutation_)')")
     # Not one that an API answers by itself.
     method = cel("response.code_details == 'direct_response' && xds.route_name.endsWith('|405|')")
@@ -151,7 +151,7 @@ def _problem(chosen: JsonObject, title: str, detail: str, *, request: bool = Tru
 
 
 def _without_empty(mapper: JsonObject) -> JsonObject:
-    """Not all of these have an id."""
+    """The mapper, whose members without a value are left out: not all of these exchanges have an id."""
     return mapper | {"body_format_override": mapper["body_format_override"] | {"omit_empty_values": True}}
 
 
