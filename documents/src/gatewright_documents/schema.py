@@ -47,7 +47,7 @@ class Schema:
         if public is NOT_GIVEN:
             public = self.without_values(value) if hide_values else self.masked(value)
         for error in self._validator.iter_errors(value):
-            yield from self._told(error, root, public)
+            yield from self._mistakes_of_error(error, root, public)
 
     def parameter_mistakes(self, value: JsonValue, root: str, *, hide_values: bool = False) -> Iterator[Mistake]:
         """`mistakes` of a policy's parameters: names of secrets stand only where the schema says of one, and what it
@@ -60,11 +60,11 @@ class Schema:
             field = format_path(_public_path(path, public), root)
             yield Mistake.expecting("no reference to a secret", "secretRef", cure, field=field)
         for path, found in schema_walk.values_of(value, [self.document], self.document, parameter_schemas.FORMAT):
-            told = list(parameter_schemas.mistakes_in(found, format_path(path, root)))
-            if told and _within(public, path) != found:
+            mistakes = list(parameter_schemas.mistakes_in(found, format_path(path, root)))
+            if mistakes and _within(public, path) != found:
                 field = format_path(_public_path(path, public), root)
-                told = [Mistake.expecting("a JSON Schema", "something else", "mend it", field=field)]
-            yield from told
+                mistakes = [Mistake.expecting("a JSON Schema", "something else", "mend it", field=field)]
+            yield from mistakes
 
     def masked(self, value: JsonValue) -> JsonValue:
         """The value as it may be shown: where the schema says of a secret (`writeOnly`, `format: password`,
@@ -95,7 +95,9 @@ class Schema:
         assert isinstance(filled, dict)
         return filled
 
-    def _told(self, error: jsonschema_rs.ValidationError, root: str, public: JsonValue) -> Iterator[Mistake]:
+    def _mistakes_of_error(
+        self, error: jsonschema_rs.ValidationError, root: str, public: JsonValue
+    ) -> Iterator[Mistake]:
         path, here = _public_path(error.instance_path, public), error.schema_path[:-1]
         if (names := _unknown_names(error, found := _within(public, path))) is not None:
             if found == MASK:
@@ -106,9 +108,9 @@ class Schema:
         match error.kind:
             case Kind.AnyOf(branches) | Kind.OneOfNotValid(branches) if inner_errors := meant(error, branches):
                 for inner in inner_errors:
-                    yield from self._told(inner, root, public)
+                    yield from self._mistakes_of_error(inner, root, public)
             case Kind.Required(name):
-                expected, cure = self._wanted(here, str(name))
+                expected, cure = self._expectation_at(here, str(name))
                 yield Mistake.expecting(expected, "nothing", cure, field=format_path([*path, str(name)], root))
             case Kind.PropertyNames(inner) if inner.instance in _keys(_within(public, path)):
                 yield self._wrong(inner, format_path([*path, str(inner.instance)], root), inner.instance)
@@ -132,7 +134,7 @@ class Schema:
             field, error.message if public == error.instance else f"expected another value than {shown(public)}"
         )
 
-    def _wanted(self, path: Sequence[str | int], name: str) -> tuple[str, str]:
+    def _expectation_at(self, path: Sequence[str | int], name: str) -> tuple[str, str]:
         """What a property that is missing is to be, and the cure."""
         for part in in_place(self._at(path), self._checked):
             for schema in in_place(part.get("properties", {}).get(name), self._checked):
