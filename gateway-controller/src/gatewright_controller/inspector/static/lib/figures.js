@@ -44,7 +44,7 @@ export function durationOrNone(ms) {
 }
 
 /**
- * The sum of a metric; "–" where nobody tells it: that is not nothing.
+ * The sum of a metric; "–" where it is not reported, which is not 0.
  * @param {import("./metrics.js").Metrics | null} metrics
  * @param {string} name
  * @param {(value: number) => string} written

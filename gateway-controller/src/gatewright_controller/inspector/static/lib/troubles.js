@@ -14,7 +14,7 @@ import { href } from "./router.js";
  * @property {string} meaning
  * @property {string} cure
  * @property {string} to an address of the Inspector's, "": none
- * @property {string} [party] who is responsible, where a node has said so
+ * @property {string} [party] that is responsible, where a node has said so
  */
 
 const KINDS = ["bad", "warn", "info"];
@@ -34,7 +34,7 @@ export function troubles(apis, told) {
 
 const NO_NODE = bad(
   "No node is connected",
-  "The controller knows of no gateway runtime: what is deployed here is served by nobody that it can see.",
+  "The controller knows of no gateway runtime: what is deployed here is served by no node that it can see.",
   "Start a node, or look into its log for why it does not reach the controller.",
 );
 
@@ -79,7 +79,7 @@ export function ofNode(told) {
   if (stats) found.push(...ofEngine(stats, on), ...ofExecutors(stats, on));
   found.push(...(notes ?? []).filter(({ about }) => about.kind !== "api").map((note) => ofNote(note, on)));
   if (metrics) found.push(...ofProcesses(metrics, on), ...ofEnvoy(metrics, on));
-  return found.map((one) => ({ ...one, to: one.to || href(["nodes", node.id]) }));
+  return found.map((trouble) => ({ ...trouble, to: trouble.to || href(["nodes", node.id]) }));
 }
 
 /** @param {any} node @returns {Trouble[]} */
@@ -101,29 +101,29 @@ function ofEngine({ node, xds, bodies }, on) {
 
 /** @param {any} stats @param {string} on @returns {Trouble[]} */
 function ofExecutors({ executors }, on) {
-  const groups = new Set(executors.map((/** @type {any} */ one) => one.group));
-  const down = [...groups].filter((group) => !executors.some((/** @type {any} */ one) => one.group === group && one.connected && one.serving && !one.stalled && one.role !== "leaving"));
+  const groups = new Set(executors.map((/** @type {any} */ executor) => executor.group));
+  const down = [...groups].filter((group) => !executors.some((/** @type {any} */ executor) => executor.group === group && executor.connected && executor.serving && !executor.stalled && executor.role !== "leaving"));
   return [
     ...down.map((group) => bad(`No executor of group ${group} serves${on}`, "Python policies of this group are answered 503.", "A process is started again by itself; the log of python-executor says why it ends.")),
-    ...executors.filter((/** @type {any} */ one) => one.role !== "leaving").flatMap((/** @type {any} */ one) => ofExecutor(one, `${one.group} (pid ${one.pid || "?"})${on}`)),
+    ...executors.filter((/** @type {any} */ executor) => executor.role !== "leaving").flatMap((/** @type {any} */ executor) => ofExecutor(executor, `${executor.group} (pid ${executor.pid || "?"})${on}`)),
   ];
 }
 
-/** @param {any} process @param {string} who @returns {Trouble[]} */
-function ofExecutor(process, who) {
-  const found = (process.hung ?? []).map((/** @type {any} */ one) =>
+/** @param {any} process @param {string} name @returns {Trouble[]} */
+function ofExecutor(process, name) {
+  const found = (process.hung ?? []).map((/** @type {any} */ hung) =>
     bad(
-      `${one.policy} hangs in executor ${who}`,
-      `${count(one.count, "execution")} for API ${one.api} ${one.count === 1 ? "runs" : "run"} on long past the deadline, the oldest for ${duration(one.oldestMs)}, and ${one.count === 1 ? "holds a worker" : "hold workers"}${one.blocksInstance ? "; the policy answers nothing any more in this process" : ""}.`,
+      `${hung.policy} hangs in executor ${name}`,
+      `${count(hung.count, "execution")} for API ${hung.api} ${hung.count === 1 ? "runs" : "run"} on long past the deadline, the oldest for ${duration(hung.oldestMs)}, and ${hung.count === 1 ? "holds a worker" : "hold workers"}${hung.blocksInstance ? "; the policy answers nothing any more in this process" : ""}.`,
       "Give what the policy waits for a timeout of its own. The process is replaced once too many of its workers are held.",
-      policyLink(one.policy),
+      policyLink(hung.policy),
     ),
   );
-  if (process.connected && process.silentMs > SILENT_MS) found.push(bad(`Executor ${who} is silent`, `It has answered no health check for ${duration(process.silentMs)}.`, "It is killed and started again by itself. Look for a policy that holds the interpreter."));
-  if (process.stalled) found.push(bad(`Executor ${who} is stalled`, "Hung executions hold all of its workers; it is not used.", "It is replaced by itself. Mend the policy that hangs."));
-  if (process.memoryExhausted) found.push(bad(`Executor ${who} is out of memory`, "An allocation has failed there.", "It is replaced by itself. Raise --executor-memory-limit, or look for the policy that grows."));
-  if (process.threadFailed) found.push(bad(`Executor ${who} has lost a thread`, "A thread that the process needs has failed.", "It is replaced by itself; its log says what failed."));
-  if (process.workers && process.workersBusy >= process.workers) found.push(warn(`All workers of executor ${who} are busy`, `${process.workers} executions run at once, others wait; ${process.queued} are queued.`, "Raise --executors or --py.max-workers, or make the slow policy async."));
+  if (process.connected && process.silentMs > SILENT_MS) found.push(bad(`Executor ${name} is silent`, `It has answered no health check for ${duration(process.silentMs)}.`, "It is killed and started again by itself. Look for a policy that holds the interpreter."));
+  if (process.stalled) found.push(bad(`Executor ${name} is stalled`, "Hung executions hold all of its workers; it is not used.", "It is replaced by itself. Mend the policy that hangs."));
+  if (process.memoryExhausted) found.push(bad(`Executor ${name} is out of memory`, "An allocation has failed there.", "It is replaced by itself. Raise --executor-memory-limit, or look for the policy that grows."));
+  if (process.threadFailed) found.push(bad(`Executor ${name} has lost a thread`, "A thread that the process needs has failed.", "It is replaced by itself; its log says what failed."));
+  if (process.workers && process.workersBusy >= process.workers) found.push(warn(`All workers of executor ${name} are busy`, `${process.workers} executions run at once, others wait; ${process.queued} are queued.`, "Raise --executors or --py.max-workers, or make the slow policy async."));
   return found;
 }
 

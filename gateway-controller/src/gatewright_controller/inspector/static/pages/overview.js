@@ -7,7 +7,7 @@ import { executed, Looking, quantileMs } from "../lib/executions.js";
 import { durationOrNone, figures, rate, share, troubleList } from "../lib/figures.js";
 import { number } from "../lib/format.js";
 import { look } from "../lib/looking.js";
-import { toldByNodes } from "../lib/nodes.js";
+import { askNodes } from "../lib/nodes.js";
 import { upstreamNotes } from "../lib/notes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
@@ -35,7 +35,7 @@ async function show(root, _, signal) {
   const drawn = el("div", { class: "charts" }, charts.elements);
   root.append(heading("Overview"), above, drawn, below);
   await look(root, SECONDS, signal, async () => {
-    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { stats: true, metrics: wants, notes: true })]);
+    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { stats: true, metrics: wants, notes: true })]);
     const notes = upstreamNotes(told);
     looking.take(told);
     const quiet = quietWords(looking);
