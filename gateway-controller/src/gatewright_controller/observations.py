@@ -1,8 +1,8 @@
 """What nodes are asked to report of their exchanges and of themselves, and which listeners receive it.
 
 Everything here lives on one event loop and is in memory only. Exchanges are JSON as the engine made it, and stay bytes;
-so do the documents of a node. A node is asked when it connects and stopped when nobody listens any more: what nobody
-wants costs it nothing.
+so do the documents of a node. A node is asked when it connects and stopped when the last listener has gone: it does no
+work for an observation without listeners.
 """
 
 from __future__ import annotations
