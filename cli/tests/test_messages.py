@@ -71,6 +71,12 @@ def listen(bench: Bench, asked: list[bytes]) -> AbstractAsyncContextManager[None
     return bench.serving(bench.folder / engine_admin.ENGINE_SOCKET, answer)
 
 
+def test_the_notes_of_the_engine() -> None:
+    """No default stands in for a field that goes by another name."""
+    (message,) = golden("engine-notes.json")
+    assert msgspec.to_builtins(msgspec.convert(message, engine_admin.Note)) == message
+
+
 def test_what_the_engine_is_told_to_deploy(bench: Bench) -> None:
     """The engine's own test reads the same file, and takes no key that it does not know."""
     asked: list[bytes] = []

@@ -204,8 +204,8 @@ def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining:
         )
         found = json.loads(shown.stdout)
         assert shown.returncode == 3
-        late = {"certificate web has expired"}  # by now, on a slow machine
-        assert set(found["shortcomings"]) - late == {"1 certificate not obtained or renewed"}
+        said = [text for text in found["shortcomings"] if not text.startswith("certificate web ")]
+        assert said == ["1 certificate not obtained or renewed"], "its end may be near by now, on a slow machine"
         assert found["acme"][0]["error"] == told["error"]
         (logged,) = obtaining.logged(component="controller", level="error")[:1]
         assert logged["message"] == "certificate cannot be obtained; what is served stays"

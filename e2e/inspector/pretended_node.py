@@ -18,6 +18,7 @@ DOCUMENTS = {
     "chains": node_pb2.DOCUMENT_CHAINS,
     "clusters": node_pb2.DOCUMENT_CLUSTERS,
     "metrics": node_pb2.DOCUMENT_METRICS,
+    "notes": node_pb2.DOCUMENT_NOTES,
     "stats": node_pb2.DOCUMENT_STATS,
 }
 """By the names that they have in the management API."""

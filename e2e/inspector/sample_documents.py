@@ -64,14 +64,14 @@ def metrics(*, up: int = 1, restarts: int = 0, executions: int = 40, overloaded:
     return "\n".join(lines) + "\n"
 
 
-def documents(stats: Json, text: str) -> dict[str, str]:
-    return {"stats": json.dumps(stats), "metrics": text}
+def documents(stats: Json, text: str, notes: list[Json]) -> dict[str, str]:
+    return {"stats": json.dumps(stats), "metrics": text, "notes": json.dumps(notes)}
 
 
 def well() -> dict[str, str]:
     stats = copy.deepcopy(STATS)
     stats["node"]["certificates"] = {"web": _ending(200, 170)}
-    return documents(stats, metrics())
+    return documents(stats, metrics(), [])
 
 
 def unwell() -> dict[str, str]:
@@ -92,8 +92,29 @@ def unwell() -> dict[str, str]:
     stats["executors"] = [first, silent, away]
     quarantined = {"group": "default", "policy": "answer:v1.0.0", "api": "answered", "instance": "1" * 32}
     stats["quarantined"] = [quarantined | {"deaths": 2, "leftMs": 30000}]
-    stats["metricsFailing"] = {"envoy": "no answer within 1s"}
-    return documents(stats, metrics(up=0, restarts=4, overloaded=1))
+    return documents(stats, metrics(up=0, restarts=4, overloaded=1), NOTES)
+
+
+def _note(severity: str, party: str, kind: str, name: str, *words: str) -> Json:
+    """words: its title, reason and cure."""
+    title, reason, cure = words
+    about = {"kind": kind, "name": name}
+    return {"severity": severity, "party": party, "about": about, "title": title, "reason": reason, "cure": cure}
+
+
+NOTES = [
+    _note("bad", "policy", "policy", "answer:v1.0.0", "policy answer:v1.0.0 of API answered is quarantined",
+          "2 executor processes crashed while it ran; it is not executed, its failures are of class crashed, and it is "
+          "tried again in 30 s", "mend the policy, and reload; the log of python-executor has its last words"),
+    _note("bad", "operator", "certificate", "web", "certificate web has expired",
+          "it ended at 2026-11-26T17:00:00Z, and clients refuse to connect",
+          "replace its file; the node takes the new one at once"),
+    _note("warn", "operator", "certificate", "partners", "certificate partners ends in 5 days",
+          "after 2026-12-02T05:00:00Z clients refuse to connect",
+          "replace its file; the node takes the new one at once"),
+    _note("warn", "gateway", "metrics", "envoy", "no metrics of envoy", "no answer within 1s",
+          "see the log of envoy; until it answers, its figures and the alerts made of them are missing"),
+]  # fmt: skip
 
 
 UNWELL = [
@@ -105,7 +126,7 @@ UNWELL = [
     "Executor default (pid 4712) on pretended is stalled",
     "Executor default (pid 4712) on pretended is out of memory",
     "Executor default (pid 4712) on pretended has lost a thread",
-    "answer:v1.0.0 of API answered is quarantined on pretended",
+    "Policy answer:v1.0.0 of API answered is quarantined on pretended",
     "Certificate web has expired on pretended",
     "No process of envoy is ready on pretended",
     "Envoy is overloaded on pretended",
@@ -113,7 +134,7 @@ UNWELL = [
     "Memory for bodies is nearly full on pretended",
     "All workers of executor default (pid 4711) on pretended are busy",
     "Certificate partners ends in 5 days on pretended",
-    "envoy does not tell its metrics on pretended",
+    "No metrics of envoy on pretended",
     "python-executor was restarted 4 times on pretended",
 ]
 """What pages say of `unwell`, the worst first."""

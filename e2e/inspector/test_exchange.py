@@ -148,7 +148,7 @@ def test_an_exception_has_file_and_line_and_leads_to_what_it_is_of(page: Page, g
 def test_what_was_late_says_so(page: Page, gateway: Gateway) -> None:
     explain(page, refused(gateway, "slow"))
     assert verdict(page).startswith(
-        "answered 504 by the gateway, for sleep:v1.0.0 failed in its request phase: timeout: "
+        "answered 504 by the gateway because sleep:v1.0.0 failed in its request phase: timeout: "
     )
     expect(page.locator(".failure")).to_contain_text("timeout: the execution got no answer within its timeout")
     expect(turn(page, "sleep:v1.0.0").locator(".outcome")).to_have_text("failed: timeout")
@@ -161,7 +161,7 @@ def test_an_upstream_that_refuses_is_at_fault(page: Page, gateway: Gateway) -> N
         request_id = refused(gateway, "refuses")
     explain(page, request_id)
     assert verdict(page) == told(gateway, request_id)
-    assert verdict(page) == f"answered 503 by the gateway, for the upstream 127.0.0.1:{port} refused the connection"
+    assert verdict(page) == f"answered 503 by the gateway because the upstream 127.0.0.1:{port} refused the connection"
     expect(page.locator(".facts").first).to_contain_text("Faultthe upstream's: connection_refused (UF)")
     expect(page.locator("tr.upstream .outcome")).to_have_text("no answer")
     expect(tab(page, "Envoy's response")).to_contain_text("503")
@@ -173,7 +173,7 @@ def test_a_path_of_no_api_is_told_what_lies_near(page: Page, gateway: Gateway) -
         assert client.get("/brokn/items").status_code == 404
         (exchange,) = recorded(gateway, path="/brokn")
     explain(page, exchange["id"])
-    assert verdict(page) == "answered 404 by the gateway, for no API has the path /brokn/items"
+    assert verdict(page) == "answered 404 by the gateway because no API has the path /brokn/items"
     expect(page.locator(".facts").first).to_contain_text(re.compile(r"Cureask for a path .*\(/broken, "))
 
 
@@ -188,7 +188,7 @@ def test_what_was_shed_says_so(page: Page, gateway: Gateway, upstream: Upstream)
         (exchange,) = recorded(gateway, api="shed", status="503")
         first.join()
     explain(page, exchange["id"])
-    expect(page.locator(".verdict")).to_contain_text("for sleep:v1.0.0 failed in its request phase: overloaded: ")
+    expect(page.locator(".verdict")).to_contain_text("because sleep:v1.0.0 failed in its request phase: overloaded: ")
     gateway.remove("shed")
 
 

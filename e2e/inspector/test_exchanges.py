@@ -50,8 +50,8 @@ def test_what_ends_is_shown_with_who_answered(page: Page, gateway: Gateway) -> N
     watch(page)
     ask_each(gateway)
     passed(page, OF_POLICIES)
-    said = {row.locator("a").inner_text(): row.inner_text() for row in rows(page).all()}
-    assert list(said) == [
+    lines = {row.locator("a").inner_text(): row.inner_text() for row in rows(page).all()}
+    assert list(lines) == [
         "POST /answered/items", "GET /denied/items", "GET /slow/items", "GET /broken-late/items", "GET /broken/items",
         "GET /orders/items/7?page=2",
     ]  # fmt: skip
@@ -62,7 +62,7 @@ def test_what_ends_is_shown_with_who_answered(page: Page, gateway: Gateway) -> N
         ("GET /denied/items", ("401", "python-deny:v1.0.0 answered")),
         ("POST /answered/items", ("200", "answer:v1.0.0 answered")),
     ):
-        assert all(word in said[request] for word in words), said[request]
+        assert all(word in lines[request] for word in words), lines[request]
     expect(page.locator(".nodes")).to_have_text("node-1 observed")
 
 
@@ -153,11 +153,11 @@ def test_what_is_wrong_stands_at_its_field(page: Page, gateway: Gateway, faults:
     faults.allow("status of 400")
     watch(page)
     api_field, status = page.get_by_label("API", exact=True), page.get_by_label("Status", exact=True)
-    before = [each.bounding_box() for each in (api_field, status)]
+    before = [control.bounding_box() for control in (api_field, status)]
     api_field.fill("order")
     page.keyboard.press("Enter")
     expect(api_field).to_have_attribute("aria-invalid", "true")
-    assert [each.bounding_box() for each in (api_field, status)] == before, "what is wrong pushes nothing"
+    assert [control.bounding_box() for control in (api_field, status)] == before, "what is wrong pushes nothing"
     expect(api_field).to_have_accessible_description(re.compile("expected one of .*orders.*got 'order'"))
     status.fill("6xx")
     page.keyboard.press("Enter")

@@ -65,7 +65,7 @@ def test_a_policy_that_ends_its_process_and_is_quarantined(page: Page, gateway: 
     with keeping(gateway, "dies") as client:
         assert client.get("/dies/x").status_code == 503
         explain(page, last_id(gateway, "dies"))
-        expect(page.locator(".verdict")).to_contain_text("for faulty:v1.0.0 failed in its request phase: crashed: ")
+        expect(page.locator(".verdict")).to_contain_text("because faulty:v1.0.0 failed in its request phase: crashed: ")
         assert "quarantine" not in verdict(page)
 
         def quarantined() -> bool:
@@ -179,7 +179,7 @@ def test_a_client_that_goes_away(page: Page, gateway: Gateway, upstream: Upstrea
     watch(page, "?api=left")
     expect(rows(page).locator(".badge")).to_have_text(["none", "cancelled"])
     rows(page).first.click()
-    expect(page.locator(".verdict")).to_contain_text("Not answered, for the client went away")
+    expect(page.locator(".verdict")).to_contain_text("Not answered because the client went away")
 
 
 def test_a_policy_that_hangs_is_named_everywhere(page: Page, gateway: Gateway, upstream: Upstream) -> None:
@@ -216,7 +216,7 @@ def test_a_crash_is_a_restart_and_several_are_a_quarantine(page: Page, gateway: 
         return [each["deaths"] for each in told if each["api"] == name] == [2]
 
     eventually("it is quarantined", quarantined, 60)
-    said = f"faulty:v1.0.0 of API {name} is quarantined on wounded"
+    said = f"Policy faulty:v1.0.0 of API {name} is quarantined on wounded"
     expect(page.locator(".troubles").get_by_role("heading", name=said)).to_be_visible(timeout=30_000)
     row = table(page, "Quarantined policy instances").get_by_role("row").filter(has_text=name)
     expect(row).to_contain_text(re.compile(rf"faulty:v1\.0\.0.*{name}.*default.*2.*in .* at \d\d:\d\d:\d\d"))

@@ -12,16 +12,15 @@ globalThis.fetch = (path, options) => ask(new URL(path, origin), options);
 const { get, Problem } = await import(`${LIB}/api.js`);
 const { FAILED, read } = await import(`${LIB}/exchange/recorded.js`);
 const { fault, lastWith, verdict } = await import(`${LIB}/exchange/verdict.js`);
-const { toldByNodes } = await import(`${LIB}/nodes.js`);
+const { askNodes } = await import(`${LIB}/nodes.js`);
 const { troubles } = await import(`${LIB}/troubles.js`);
-const { upstreamNotes } = await import(`${LIB}/upstreams.js`);
 const { signal } = new AbortController();
 
 /** As the overview asks. */
 async function attention() {
-  const wanted = { stats: true, metrics: () => true, clusters: true };
-  const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, wanted)]);
-  return troubles(apis, told, upstreamNotes(told));
+  const wanted = { stats: true, metrics: () => true, notes: true };
+  const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, wanted)]);
+  return troubles(apis, told);
 }
 
 /** As the page of an exchange asks. */

@@ -83,7 +83,7 @@ def test_explain_of_an_exception_has_file_and_line(gateway: Gateway, upstream: U
         line = tail.line()
     assert "misbehave:v1.0.0 failed: exception" in line
     said = explained(gateway, id_of(line))
-    assert "answered 500 by the gateway, for misbehave:v1.0.0 failed in its request phase: exception" in said
+    assert "answered 500 by the gateway because misbehave:v1.0.0 failed in its request phase: exception" in said
     assert re.search(r"policies/misbehave/policy.py:\d+\n", said)
     assert re.search(r'^  > +\d+ +raise RuntimeError\("secret detail of the policy"\)$', said, re.MULTILINE)
 
@@ -127,7 +127,7 @@ def test_explain_of_what_was_shed(gateway: Gateway, upstream: Upstream) -> None:
         line = tail.line()
         first.join()
     assert "sleep:v1.0.0 failed: overloaded" in line
-    assert "answered 503 by the gateway, for sleep:v1.0.0 failed" in explained(gateway, id_of(line))
+    assert "answered 503 by the gateway because sleep:v1.0.0 failed" in explained(gateway, id_of(line))
 
 
 def test_a_policys_answer_is_explained(gateway: Gateway, upstream: Upstream) -> None:

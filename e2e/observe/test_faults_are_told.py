@@ -46,7 +46,7 @@ REQUESTS = {
 }
 HOLDS, DATABASE = "a policy holds the interpreter", "the controller's database is damaged"
 COUNTED = (
-    ('sum by (api) (gatewright_proxy_answers_total{party="upstream"}) > 0', 4),
+    ('sum by (api) (gatewright_proxy_answers_total{party="upstream"}) > 0', 5),
     ('sum by (api) (gatewright_executions_total{api="raises", outcome="exception"}) > 0', 1),
 )
 """What a scrape has once the first requests are in it, and how many series."""
@@ -117,7 +117,7 @@ class Node:
         exchanges = dict(zip(self.ids, said["exchanges"], strict=True))
         for name in faults:
             words = [
-                f"{trouble['title']}: {trouble['meaning']} {trouble['cure']}"
+                f"{trouble['title']}: {trouble['meaning']} {trouble['cure']}{responsible(trouble)}"
                 for trouble in said["troubles"]
                 if names_any(FAULTS[name], trouble["title"])
             ]
@@ -168,9 +168,19 @@ def status_of(fault: Fault, found: Json) -> tuple[list[str], list[str]]:
     if fault.shortcoming:
         wanted += [said for said in found["shortcomings"] if re.search(fault.shortcoming, said) and said not in wanted]
     apis = [api for api in found["apis"] if api["name"] in fault.names and (api["reason"] or api.get("note"))]
-    notes = [f"{api['name']}: {api['reason'] or api['note']}" for api in apis]
-    held = [policy for policy in found["quarantined"] if policy["api"] in fault.names]
-    return wanted, notes + [f"{policy['policy']} of {policy['api']}, held at {policy['heldAt']}" for policy in held]
+    rows = [f"{api['name']}: {api.get('note') or api['reason']}" for api in apis]
+    notes = [note for note in found["notes"] if note["about"]["kind"] != "api" and names_any(fault, note["title"])]
+    return wanted, rows + [words_of_note(note, wanted) for note in notes]
+
+
+def words_of_note(note: Json, shortcomings: Sequence[str]) -> str:
+    """The reason stands in a shortcoming, or in the note alone."""
+    reason = "" if any(note["reason"] in said for said in shortcomings) else f"{note['reason']}; "
+    return f"{note['title']}: {reason}{note['party']}; {note['cure']}"
+
+
+def responsible(trouble: Json) -> str:
+    return f" Responsible: the {trouble['party']}." if "party" in trouble else ""
 
 
 def names_any(fault: Fault, text: str) -> bool:

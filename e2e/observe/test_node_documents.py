@@ -26,7 +26,7 @@ def management(gateway: Gateway) -> Iterator[httpx.Client]:
 
 def only_node(management: httpx.Client) -> str:
     (node,) = management.get("/v1/nodes").json()["nodes"]
-    assert node["documents"] == ["chains", "clusters", "metrics", "stats"]
+    assert node["documents"] == ["chains", "clusters", "metrics", "notes", "stats"]
     assert management.get(f"/v1/nodes/{node['id']}").json() == node
     return f"/v1/nodes/{node['id']}"
 
@@ -67,6 +67,7 @@ def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Cli
         document = management.get(f"{node}/{kind}").json()
         assert document == json.loads(gateway.admin("engine", f"/{kind}"))
         assert name in json.dumps(document)
+    assert name not in json.dumps(management.get(f"{node}/notes").json())
     gateway.remove(name)
 
 
@@ -94,5 +95,5 @@ def test_a_node_that_there_is_not(management: httpx.Client, path: str, status: i
 
 def test_who_has_no_token_is_told_nothing(management: httpx.Client) -> None:
     address = f"{str(management.base_url).rstrip('/')}{only_node(management)}"
-    for name in ("", "/metrics", "/stats", "/chains", "/clusters"):
+    for name in ("", "/metrics", "/stats", "/chains", "/clusters", "/notes"):
         assert httpx.get(f"{address}{name}").status_code == 401

@@ -51,7 +51,7 @@ FAULTS: Mapping[str, Fault] = {
         silent={"status": NO_STATUS},
     ),
     "the upstream's name does not resolve": Fault(
-        "upstream", ["unresolved"], "the name nowhere.invalid", "does not resolve|says why", "GatewrightApiNotServed",
+        "upstream", ["unresolved"], "upstream", "[Mm]end the name|has reason and cure", "GatewrightUpstreamFails",
         shortcoming="APIs not deployed",
     ),
     "no target of the upstream is healthy": Fault(
@@ -98,7 +98,7 @@ VARYING = (
     (r"\S+(?= requests a second)", "N"),
     (r"\b\d+ of \d+(?= connections)", "N of N"),
     (r"\d[\d.]*%", "N %"),
-    (r"(does not resolve): [^.;)]*(?=[.;)]|$)", r"\1"),
+    (r"(does not resolve): [^.;()]*?(?=\s*(?:[.;()]|$))", r"\1"),
 )
 """What is another each time."""
 

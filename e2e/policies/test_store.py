@@ -95,7 +95,7 @@ def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, up
         assert {httpx.get(f"{one.url}/{counts}/x").status_code for _ in range(10)} == {503}
         assert {httpx.get(f"{one.url}/{opens}/x").status_code for _ in range(10)} == {200}
         assert time.monotonic() - began < 20, "each call may take 5 s, and takes none of it"
-        assert status(one.run_dir)["shortcomings"] == [f"the store at {valkey.tls_address} does not answer"]
+        assert status(one.run_dir)["shortcomings"][0].startswith(f"the store at {valkey.tls_address} does not answer (")
     began = time.monotonic()
     urls = [f"{node.url}/{counts}/x" for node in (one, other)]
     eventually("it is back for both", lambda: all(httpx.get(url).status_code == 200 for url in urls), 10)

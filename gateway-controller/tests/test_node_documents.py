@@ -124,6 +124,7 @@ async def detail(client: httpx.AsyncClient, path: str, status: int) -> str:
         ("stats", node_pb2.DOCUMENT_STATS, "application/json"),
         ("chains", node_pb2.DOCUMENT_CHAINS, "application/json"),
         ("clusters", node_pb2.DOCUMENT_CLUSTERS, "application/json"),
+        ("notes", node_pb2.DOCUMENT_NOTES, "application/json"),
     ],
 )
 async def test_a_document_comes_as_the_node_tells_it(
@@ -144,7 +145,7 @@ async def test_nodes_and_what_they_can_be_asked_for(nodes: Nodes, client: httpx.
     await nodes.connected("old", "0.0.9")
     shown = (await client.get("/v1/nodes")).json()["nodes"]
     assert [(one["id"], one["documents"]) for one in shown] == [
-        ("new", ["chains", "clusters", "metrics", "stats"]),
+        ("new", ["chains", "clusters", "metrics", "notes", "stats"]),
         ("old", []),
     ]
     assert (await client.get("/v1/nodes/new")).json() == shown[0]

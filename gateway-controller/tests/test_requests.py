@@ -380,7 +380,7 @@ async def closed_port() -> int:
 @pytest.mark.parametrize(
     ("hosts", "asking", "expected"),
     [
-        (["a.example", "b.example"], "a.example", "connects who asks for b.example: say one of these as the host"),
+        (["a.example", "b.example"], "a.example", "takes requests for b.example: say one of these as the host"),
         (["*.example", "a.example"], "*.example", "asks for a client's certificate, and the controller has none"),
         ([], "a.example", "asks clients of a.example for a certificate, and the controller has none"),
     ],
@@ -439,14 +439,14 @@ async def test_nodes_record_it_by_its_client_and_tell_the_request_id(
             told.append(asked)
             if asked.kept:
                 assert not listening.received, "sent before the node has said that it records"
-                observations.told(node, node_pb2.Observed(observation=asked.id, ended=True))
+                observations.receive(node, node_pb2.Observed(observation=asked.id, ended=True))
             if asked.stop:
                 return
 
     async def ends() -> None:
         await listening.ended.wait()
         exchange = b'{"version": 1, "id": "the-id"}'
-        observations.told(node, node_pb2.Observed(observation=told[0].id, exchanges=[exchange]))
+        observations.receive(node, node_pb2.Observed(observation=told[0].id, exchanges=[exchange]))
 
     serving, ending = asyncio.create_task(engine()), asyncio.create_task(ends())
     answer = await sent(client, record=True)
@@ -475,7 +475,7 @@ async def test_a_node_that_is_about_to_tell_is_waited_for(
             if not one.kept and not one.stop:
                 told.append(one)
             elif one.kept and not one.stop:
-                observations.told(node, node_pb2.Observed(observation=one.id, ended=True))
+                observations.receive(node, node_pb2.Observed(observation=one.id, ended=True))
 
     told = list[node_pb2.Observation]()
     serving = asyncio.create_task(engine())
@@ -515,7 +515,7 @@ async def test_why_no_node_records(client: httpx.AsyncClient, observations: Obse
     async def engine() -> None:
         async for asked in node.messages():
             refusal: JsonObject = {} if asked.kept or asked.stop else {"refused": "too old"}
-            observations.told(node, node_pb2.Observed(observation=asked.id, ended=True, **refusal))
+            observations.receive(node, node_pb2.Observed(observation=asked.id, ended=True, **refusal))
             if asked.stop and not asked.kept:
                 return
 

@@ -365,7 +365,7 @@ def test_explain_tells_all_of_one(controller: Controller, node: Node) -> None:
     status, out, err = explain.end()
     assert (status, err) == (0, "")
     assert out.startswith(
-        "GET /orders/v1.0/7?x=1: answered 504 by the gateway, for slow:v1.0.0 failed in its request phase: timeout: "
+        "GET /orders/v1.0/7?x=1: answered 504 by the gateway because slow:v1.0.0 failed in its request phase: timeout: "
         "late after 1s; 12.3 ms\n\n"
     )
     explain = Command(controller, "explain", ID, "--json")

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from gatewright_cli.commands import status_table
 from gatewright_cli.commands.status import Health, health, shortcomings
-from gatewright_cli.node import upstreams
+from gatewright_cli.commands.status_sources import _with_note
+from gatewright_cli.node.engine_admin import Note
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+NOTES = json.loads((Path(__file__).parents[3] / "conformance" / "notes.json").read_text())["cases"]
 
 
 def process(name: str, state: str = "ready", leaving: bool = False, restarted: Iterable[float] = ()) -> dict[str, Any]:
@@ -79,34 +85,13 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
         (status(apis=[api("rejected")]), Health.DEGRADED, ["1 of 1 APIs not deployed"]),
         (status(refusedFiles=[REFUSED]), Health.DEGRADED, ["1 API file refused"]),
         (status(refusedFiles=[REFUSED], databaseTrouble=NO_DATABASE), Health.DEGRADED, [NO_DATABASE]),
-        (status(certificates=[certificate("web", 20) | {"warning": "soon"}]), Health.HEALTHY, []),
-        (
-            status(certificates=[certificate("web", 1) | {"warning": "urgent"}]),
-            Health.DEGRADED,
-            ["the certificate web ends at 2026-11-27T15:09:37Z: replace its file"],
-        ),
-        (
-            status(certificates=[certificate("web", 1) | {"warning": "urgent", "renewed": True}]),
-            Health.DEGRADED,
-            ["the certificate web ends at 2026-11-27T15:09:37Z: ACME has not renewed it yet"],
-        ),
         (status(quarantined=[QUARANTINED]), Health.DEGRADED, ["1 policy instance under quarantine"]),
-        (status(store={"valkey": "", "away": ""}), Health.HEALTHY, []),
-        (status(store={"valkey": "valkey:6379", "away": "dial tcp"}), Health.DEGRADED,
-         ["the store at valkey:6379 does not answer"]),
-        (status(metricsFailing={}), Health.HEALTHY, []),
-        (status(metricsFailing={"controller": "no answer within 1s", "envoy": "EOF"}), Health.DEGRADED,
-         ["no metrics of controller (no answer within 1s)", "no metrics of envoy (EOF)"]),
         (status(acme=[obtained()]), Health.HEALTHY, []),
         (status(acme=[obtained(3)]), Health.DEGRADED, ["1 certificate not obtained or renewed"]),
-        (status(closedListeners=["https"], failingFiles=[{"kind": "certificate", "name": "b", "reason": "b.pem: …"}]),
-         Health.DEGRADED,
-         ["the listener is closed: https",
-          "the files of the certificate b cannot be used (b.pem: …)"]),
         (status(certificates=[certificate("web", 3)]), Health.HEALTHY, []),
         (status(certificates=[certificate("web", -1)]), Health.DEGRADED, ["certificate web has expired"]),
         (status(certificates=[certificate("a", -1), certificate("b", -9)]), Health.DEGRADED,
-         ["certificate a and certificate b have expired"]),
+         ["certificate a has expired", "certificate b has expired"]),
         (status(process("executor-default-0", restarted=(4.3,))), Health.DEGRADED,
          ["executor-default-0 was restarted 4 s ago"]),
         (status(process("engine", restarted=(-2,))), Health.DEGRADED,
@@ -128,6 +113,45 @@ QUARANTINED = {"policy": "harm:v1.0.0", "api": "orders", "instance": "i", "death
 def test_how_a_run_is(found: dict[str, Any], expected: Health, said: list[str]) -> None:
     assert health(found, NOW) is expected
     assert shortcomings(found, NOW) == said
+
+
+@pytest.mark.parametrize("case", NOTES, ids=lambda case: case["name"])
+def test_what_a_node_notes_is_shown(case: dict[str, Any]) -> None:
+    """As the Inspector shows it: gateway-controller/tests/inspector/notes.test.js."""
+    found = status(notes=case["notes"], quarantined=case["facts"].get("quarantined", []))
+    assert sorted(shortcomings(found, NOW)) == sorted(case["status"]["shortcomings"])
+    assert health(found, NOW) is (Health.DEGRADED if case["status"]["shortcomings"] else Health.HEALTHY)
+    notes = msgspec.convert(case["notes"], list[Note])
+    for name, note in case["status"]["apis"].items():
+        assert _with_note(api("deployed") | {"name": name}, notes)["note"] == note
+    assert "note" not in _with_note(api("deployed") | {"name": "nobodys"}, notes)
+    out = io.StringIO()
+    status_table.write(found, out)
+    lines = [
+        line for line in out.getvalue().splitlines() if any(line.startswith(note["title"]) for note in case["notes"])
+    ]
+    shown = [note for note in case["notes"] if note["about"]["kind"] != "api"]
+    assert len(lines) == len(shown)
+    for line, note in zip(lines, shown, strict=True):
+        assert re.split(" {2,}", line) == [note["title"], note["party"], note["reason"], note["cure"]]
+
+
+def test_a_note_of_an_api_that_is_not_deployed_adds_the_cure_to_its_reason() -> None:
+    (case,) = (case for case in NOTES if "unresolved" in case["facts"])
+    notes = msgspec.convert(case["notes"], list[Note])
+    pending = api("pending", "n1: upstream: the name nowhere.example does not resolve: no such host")
+    assert _with_note(pending, notes)["note"] == f"{pending['reason']} ({notes[0].cure})"
+    rejected = api("rejected", "no such policy")
+    assert _with_note(rejected, notes)["note"] == f"no such policy; {notes[0].reason} ({notes[0].cure})"
+
+
+def test_a_certificate_that_has_expired_is_said_once() -> None:
+    """The engine notes those of the Gateway; Envoy may have others, and authorities."""
+    expired = [certificate("a", -1), certificate("old", -1), certificate("a", -1) | {"kind": "authority"}]
+    (note,) = (note for case in NOTES for note in case["notes"] if note["title"] == "certificate a has expired")
+    assert shortcomings(status(notes=[note], certificates=expired), NOW) == [
+        f"certificate a has expired ({note['reason']})", "certificate old has expired", "authority a has expired",
+    ]  # fmt: skip
 
 
 def test_the_exit_status_that_is_documented() -> None:
@@ -159,7 +183,6 @@ def test_a_table_where_nobody_looks_is_plain_text() -> None:
     assert ["?", "rejected", "apis/a.yaml:3:", "not", "YAML"] in rows
     assert ["apis/a.yaml:", "spec.x:", "bad"] in rows
     assert ["web", "a.example", "b.example", "not", "obtained", "2026-01-01T00:00:00Z"] in rows
-    assert ["harm:v1.0.0", "orders", "3", "10s"] in rows
 
 
 def test_listeners_and_certificates_have_tables() -> None:
@@ -187,53 +210,6 @@ def test_in_a_terminal_it_has_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     out = Terminal()
     status_table.write(status(), out)
     assert out.getvalue().startswith("\x1b[32mhealthy")
-
-
-def cluster(name: str, *hosts: dict[str, int]) -> dict[str, Any]:
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": 9}}
-    counted = [[{"name": key, "value": str(value)} for key, value in host.items()] for host in hosts]
-    return {"name": name, "host_statuses": [{"address": address, "stats": stats} for stats in counted]}
-
-
-def test_what_envoy_knows_of_upstreams() -> None:
-    failing = {"cx_connect_fail": 2, "cx_total": 3, "cx_active": 0}
-    clusters = [
-        cluster("gatewright_xds", failing),
-        {"name": "unresolved|1"},
-        cluster("dead|1", failing),
-        cluster("nobodys|1", failing),
-        cluster("back|1", failing | {"cx_active": 1}),
-        cluster("half|1", failing, {"cx_connect_fail": 0, "cx_total": 3}),
-        cluster("unused|1", {}),
-    ]
-    in_use = {
-        "fine": ["back|1", "half|1", "unused|1"],
-        "dead": ["dead|1"],
-        "both": ["back|1", "dead|1", "unresolved|1"],
-    }
-    dead = f"2 of 3 connections to its upstream 127.0.0.1:9 failed, none is open ({upstreams.UNREACHABLE})"
-    assert dict(upstreams._notes(clusters, in_use)) == {
-        "dead": dead,
-        "both": f"{dead}; {upstreams.UNRESOLVED}",
-    }
-
-
-def test_targets_that_are_left_out_are_noted_while_others_serve() -> None:
-    found = cluster("pool|1", {}, {}, {})
-    found["host_statuses"][0]["health_status"] = {"failed_active_health_check": True, "failed_outlier_check": True}
-    found["host_statuses"][1] |= {"address": {"pipe": {"path": "/run/orders.sock"}}}
-    found["host_statuses"][1]["health_status"] = {"failed_outlier_check": True}
-    found["host_statuses"][2]["health_status"] = {"eds_health_status": "HEALTHY"}
-    said = "127.0.0.1:9 fails its health check; /run/orders.sock is ejected for its failures: 1 of 3 targets left"
-    said += f" ({upstreams.UNHEALTHY})"
-    assert dict(upstreams._notes([found], {"orders": ["pool|1"]})) == {"orders": said}
-
-
-def test_an_upstream_at_a_unix_socket_is_named_by_its_path() -> None:
-    dead = cluster("dead|1", {"cx_connect_fail": 1, "cx_total": 1, "cx_active": 0})
-    dead["host_statuses"][0]["address"] = {"pipe": {"path": "/run/app.sock"}}
-    said = f"1 of 1 connections to its upstream /run/app.sock failed, none is open ({upstreams.UNREACHABLE})"
-    assert dict(upstreams._notes([dead], {"dead": ["dead|1"]})) == {"dead": said}
 
 
 @pytest.mark.parametrize(("lacks", "shown"), [([], "landlock"), (["TCP ports"], "landlock (not whole)")])

@@ -1,4 +1,4 @@
-"""How much a document may hold, counted as its parser reads it: nobody has to build what is too much."""
+"""How much a document may hold, counted as its parser reads it: a larger one is never built in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MORE_TEXT = 1024 * 1024
 
 
 def too_many_values(line: int = 0, most: int = MAX_VALUES) -> Unreadable:
-    """More values than `most`. line: where the first of these stands, 0 where nobody knows."""
+    """More values than `most`. line: where the first of these stands, 0 where it is not known."""
     expected = f"at most {most} values, aliases written out"
     return Unreadable([Mistake.expecting(expected, cure="make it smaller", line=line)])
 
@@ -82,7 +82,7 @@ class Budget:
                     self._sizes[ended.anchor] = size
 
     def _size_behind(self, alias: yaml.AliasEvent) -> tuple[int, int]:
-        if any(one.anchor == alias.anchor for one in self._open):
+        if any(value.anchor == alias.anchor for value in self._open):
             expected, got, cure = "a finite document", "an alias to a value that holds it", "write it out"
         elif alias.anchor not in self._sizes:
             expected, got, cure = "an alias to a value further up", shown(alias.anchor), "write it out"

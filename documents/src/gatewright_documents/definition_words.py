@@ -68,7 +68,7 @@ def phases(definition: PolicyDefinition) -> list[str]:
 
 
 def network(definition: PolicyDefinition) -> str:
-    """Whom it may ask."""
+    """The network that it may use."""
     if definition.runtime is Runtime.GO:
         return "as the engine, which it runs in"
     words = {ANY: "every address", UNIX: "Unix sockets"}
@@ -80,7 +80,7 @@ def files(definition: PolicyDefinition) -> str:
     if definition.runtime is Runtime.GO:
         return "as the engine, which it runs in"
     paths = {"reads": definition.access.read, "writes": definition.access.write}
-    return "; ".join(f"{verb} {', '.join(each)}" for verb, each in paths.items() if each) or "none of its own"
+    return "; ".join(f"{verb} {', '.join(listed)}" for verb, listed in paths.items() if listed) or "none of its own"
 
 
 # ---------------------------------------------------------------- parameters
@@ -101,14 +101,14 @@ def together(schema: Mapping[str, JsonValue], code: Code = str) -> str:
 def _below(schema: JsonObject, root: JsonObject, before: str, seen: frozenset[str], code: Code) -> Iterator[Parameter]:
     """seen: the references that lead here; one that leads into itself is not followed again."""
     required = schema.get("required", ())
-    for name, given in schema.get("properties", {}).items():
-        field, path, default = _whole(given, root), f"{before}{name}", ""
+    for name, field_schema in schema.get("properties", {}).items():
+        field, path, default = _whole(field_schema, root), f"{before}{name}", ""
         if name not in required and "default" in field:
             default = json.dumps(field["default"], ensure_ascii=False)
-        said = one_line(field.get("description", ""))
-        yield Parameter(path, _kind(given, root, code), name in required, default, said)
+        description = one_line(field.get("description", ""))
+        yield Parameter(path, _kind(field_schema, root, code), name in required, default, description)
         known = seen
-        for layer, step in _layers(given, root):
+        for layer, step in _layers(field_schema, root):
             if (references := _references(layer, root)) & known:
                 break
             path, known = f"{path}{step}", known | references
@@ -128,8 +128,8 @@ def _layers(schema: JsonValue, root: JsonObject) -> Iterator[tuple[JsonValue, st
 def _kind(schema: JsonValue, root: JsonObject, code: Code) -> str:
     """What a value may be, and for a list or a map what each in it may be."""
     outer, *inner = (_whole(layer, root) for layer, _ in _layers(schema, root))
-    each = [", ".join(limits) for field in inner if (limits := _limits(field, code))]
-    return "; each ".join([", ".join([_noun(schema, root, code), *_limits(outer, code)]), *each])
+    item_limits = [", ".join(limits) for field in inner if (limits := _limits(field, code))]
+    return "; each ".join([", ".join([_noun(schema, root, code), *_limits(outer, code)]), *item_limits])
 
 
 def _noun(schema: JsonValue, root: JsonObject, code: Code) -> str:
@@ -145,11 +145,11 @@ def _name(field: JsonObject, code: Code, *, several: bool) -> str:
         values = [code(_literal(value)) for value in field.get("enum", [field.get("const")])]
         return f"{'' if several or len(values) == 1 else 'one of '}{', '.join(values)}"
     types = field.get("type", "object" if "properties" in field else "value")
-    return " or ".join(f"{one}{'s' if several else ''}" for one in ([types] if isinstance(types, str) else types))
+    return " or ".join(f"{name}{'s' if several else ''}" for name in ([types] if isinstance(types, str) else types))
 
 
 def _limits(field: JsonObject, code: Code) -> list[str]:
-    found = [said.format(field[name]) for name, said in LIMITS.items() if name in field]
+    found = [words.format(field[name]) for name, words in LIMITS.items() if name in field]
     if len(pattern := field.get("pattern", "")) >= LONG:
         found[:0] = [field["x-expected"]] if "x-expected" in field else []
     elif pattern:
@@ -166,8 +166,8 @@ def _choices(field: JsonObject, code: Code) -> list[str]:
     found = []
     for keyword, words in CHOICES.items():
         keys = [part.get("required", ()) for part in field.get(keyword, ()) if isinstance(part, dict)]
-        if keys and all(len(each) == 1 for each in keys):
-            found.append(words.format(", ".join(code(each[0]) for each in keys)))
+        if keys and all(len(names) == 1 for names in keys):
+            found.append(words.format(", ".join(code(names[0]) for names in keys)))
     return found
 
 

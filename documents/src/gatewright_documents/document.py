@@ -56,5 +56,5 @@ def read_document(body: bytes, shown: str, dialect: Dialect = YAML_1_1) -> Docum
     try:
         value, lines = read_located_yaml(body, dialect)
     except Unreadable as unreadable:
-        raise Unreadable([replace(one, file=shown) for one in unreadable.mistakes]) from None
+        raise Unreadable([replace(mistake, file=shown) for mistake in unreadable.mistakes]) from None
     return Document(shown, body, value, lines)

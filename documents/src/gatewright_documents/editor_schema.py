@@ -43,8 +43,8 @@ def _structs(shape: shapes.Type, known: set[type] | None = None) -> Iterator[sha
         case shapes.Metadata(type=inner) | shapes.ListType(item_type=inner) | shapes.VarTupleType(item_type=inner):
             yield from _structs(inner, known)
         case shapes.UnionType(types=several):
-            for one in several:
-                yield from _structs(one, known)
+            for alternative in several:
+                yield from _structs(alternative, known)
         case shapes.DictType(value_type=inner):
             yield from _structs(inner, known)
         case shapes.StructType() if shape.cls not in known:
@@ -55,16 +55,16 @@ def _structs(shape: shapes.Type, known: set[type] | None = None) -> Iterator[sha
 
 
 def _describe(schema: JsonObject, struct: shapes.StructType) -> None:
-    said = field_docs(struct.cls)
+    docs = field_docs(struct.cls)
     for field in struct.fields:
-        if text := said.get(field.name):
+        if text := docs.get(field.name):
             schema["properties"][field.encode_name]["description"] = " ".join(text.split())
 
 
 def _worded(schema: JsonValue) -> JsonValue:
     """Our own keywords as `description` and `examples`, which editors show."""
     if isinstance(schema, list):
-        return [_worded(one) for one in schema]
+        return [_worded(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     plain = {key: _worded(value) for key, value in schema.items() if not key.startswith("x-")}
@@ -73,9 +73,9 @@ def _worded(schema: JsonValue) -> JsonValue:
     expected, cure = schema.get("x-expected", ""), schema.get("x-cure", "")
     if not expected:
         return plain
-    told = "\n\n".join([*([plain["description"]] if "description" in plain else []), f"Expected: {expected}."])
+    description = "\n\n".join([*([plain["description"]] if "description" in plain else []), f"Expected: {expected}."])
     examples = [text for text in _examples(f"{expected}; {cure}") if _takes(plain, text)] if "pattern" in plain else []
-    return {**plain, "description": told, **({"examples": examples} if examples else {})}
+    return {**plain, "description": description, **({"examples": examples} if examples else {})}
 
 
 def _examples(words: str) -> list[str]:

@@ -79,7 +79,7 @@ def _located(invalid: Invalid, body: bytes) -> Unreadable:
     except Invalid as found:
         lines = {mistake.message: mistake.line for mistake in found.mistakes}
         if all(mistake.message in lines for mistake in invalid.mistakes):
-            return Unreadable([replace(one, line=lines[one.message]) for one in invalid.mistakes])
+            return Unreadable([replace(mistake, line=lines[mistake.message]) for mistake in invalid.mistakes])
     return Unreadable(invalid.located(line_tree(body).line_of).mistakes)
 
 

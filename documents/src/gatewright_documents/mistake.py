@@ -50,12 +50,16 @@ class Invalid(Exception):  # noqa: N818 - the input is invalid; nothing of ours 
     """The author of an input has to change it. `mistakes`: at least one, each once, in order of files and fields."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        self.mistakes = sorted(set(mistakes), key=lambda one: (one.file, one.field, one.message, one.line))
+        self.mistakes = sorted(
+            set(mistakes), key=lambda mistake: (mistake.file, mistake.field, mistake.message, mistake.line)
+        )
         super().__init__("; ".join(str(mistake) for mistake in self.mistakes))
 
     def located(self, line_of: Callable[[str], int]) -> Invalid:
         """The same, each with the line of its field."""
-        mistakes = [one if one.line else replace(one, line=line_of(one.field)) for one in self.mistakes]
+        mistakes = [
+            mistake if mistake.line else replace(mistake, line=line_of(mistake.field)) for mistake in self.mistakes
+        ]
         return type(self)(mistakes)
 
 

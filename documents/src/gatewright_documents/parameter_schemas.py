@@ -42,10 +42,10 @@ def mistakes_in(schema: JsonValue, field: str) -> Iterator[Mistake]:
         try:
             inner = parse_json(schema.encode(errors="replace"), "a JSON Schema")
         except Unreadable as unreadable:
-            yield from (replace(one, field=field, line=0) for one in unreadable.mistakes)
+            yield from (replace(mistake, field=field, line=0) for mistake in unreadable.mistakes)
             return
-        for one in dict.fromkeys(_mistakes(inner, "")):  # a document has fields no deeper than the text
-            yield Mistake(field, str(one))
+        for mistake in dict.fromkeys(_mistakes(inner, "")):  # a document has fields no deeper than the text
+            yield Mistake(field, str(mistake))
 
 
 def _mistakes(schema: JsonObject, field: str) -> Iterator[Mistake]:
@@ -56,7 +56,7 @@ def _mistakes(schema: JsonObject, field: str) -> Iterator[Mistake]:
         return
     wrong = list(_meta_schema(META_SCHEMAS[jsonschema_rs.validator_cls_for(schema)]).iter_errors(schema))
     for error in wrong:
-        yield from _told(error, field)
+        yield from _mistakes_of_error(error, field)
     if not wrong and (unfit := _compile_error(schema)):
         yield _uncompiled(unfit, schema, field)
 
@@ -74,14 +74,14 @@ def _compile_error(schema: JsonObject) -> jsonschema_rs.ValidationError | None:
     return None
 
 
-def _told(error: jsonschema_rs.ValidationError, field: str) -> Iterator[Mistake]:
+def _mistakes_of_error(error: jsonschema_rs.ValidationError, field: str) -> Iterator[Mistake]:
     where, got = format_path(error.instance_path, field), shown(error.instance)
     match error.kind:
         case Kind.AnyOf() if error.schema_path[-2:] == ["type", "anyOf"]:
             yield Mistake.expecting(f"one or a list of {', '.join(sorted(TYPES))}", got, field=where)
         case Kind.AnyOf(branches) if inner_errors := meant(error, branches):
             for inner in inner_errors:
-                yield from _told(inner, field)
+                yield from _mistakes_of_error(inner, field)
         case _:
             expected = expected_by_kind(error.kind)
             yield Mistake.expecting(expected, got, field=where) if expected else Mistake(where, error.message)
@@ -94,7 +94,7 @@ def _uncompiled(error: jsonschema_rs.ValidationError, schema: JsonObject, field:
     quoted = [(path, to) for path, to in _references(schema) if (to.partition("#")[0] or to[1:]) in error.message]
     if not quoted:
         return Mistake(field, error.message)
-    path, reference = max(quoted, key=lambda one: len(one[1]))  # one may begin another
+    path, reference = max(quoted, key=lambda quote: len(quote[1]))  # one may begin another
     cure = "write what it names below $defs, and refer to that"
     return Mistake.expecting("a part of this schema", shown(reference), cure, field=format_path(path, field))
 

@@ -18,9 +18,9 @@ def mistakes_in_definition(document: Document, show: Callable[[object], str] | N
 
     show: a value for "got …", where some values are not for everybody's eyes.
     """
-    for one in definition_mistakes(document.value):
-        got = show(one.value) if show and not one.words else one.got
-        yield document.mistake(one.path, one.expected, got, one.cure)
+    for mistake in definition_mistakes(document.value):
+        got = show(mistake.value) if show and not mistake.words else mistake.got
+        yield document.mistake(mistake.path, mistake.expected, got, mistake.cure)
     if isinstance(document.value, dict):
         for name in SCHEMA_FIELDS:
             if isinstance(schema := document.value.get(name), dict):

@@ -47,16 +47,16 @@ class Schema:
         """
         if public is NOT_GIVEN:
             public = self.without_values(value) if hide_values else self.masked(value)
-        said = set[Mistake]()
+        found = set[Mistake]()
         for error in self._validator.iter_errors(value):
-            if self._is_said_by_values(error):
+            if self._is_refused_by_values(error):
                 continue
-            for mistake in self._told(error, root, public):
-                if mistake not in said:  # several parts of a schema may want the same
-                    said.add(mistake)
+            for mistake in self._mistakes_of_error(error, root, public):
+                if mistake not in found:  # several parts of a schema may want the same
+                    found.add(mistake)
                     yield mistake
 
-    def _is_said_by_values(self, error: jsonschema_rs.ValidationError) -> bool:
+    def _is_refused_by_values(self, error: jsonschema_rs.ValidationError) -> bool:
         """Whether a value has the wrong type beside a list of values, which refuses it too and says more."""
         if not isinstance(error.kind, Kind.Type):
             return False
@@ -75,11 +75,11 @@ class Schema:
             field = format_path(_public_path(path, public), root)
             yield Mistake.expecting("no reference to a secret", "secretRef", cure, field=field)
         for path, found in schema_walk.values_of(value, [self.document], self.document, parameter_schemas.FORMAT):
-            told = list(parameter_schemas.mistakes_in(found, format_path(path, root)))
-            if told and _within(public, path) != found:
+            mistakes = list(parameter_schemas.mistakes_in(found, format_path(path, root)))
+            if mistakes and _within(public, path) != found:
                 field = format_path(_public_path(path, public), root)
-                told = [Mistake.expecting("a JSON Schema", "something else", "mend it", field=field)]
-            yield from told
+                mistakes = [Mistake.expecting("a JSON Schema", "something else", "mend it", field=field)]
+            yield from mistakes
 
     def masked(self, value: JsonValue) -> JsonValue:
         """The value as it may be shown: where the schema says of a secret (`writeOnly`, `format: password`,
@@ -110,7 +110,9 @@ class Schema:
         assert isinstance(filled, dict)
         return filled
 
-    def _told(self, error: jsonschema_rs.ValidationError, root: str, public: JsonValue) -> Iterator[Mistake]:
+    def _mistakes_of_error(
+        self, error: jsonschema_rs.ValidationError, root: str, public: JsonValue
+    ) -> Iterator[Mistake]:
         path, here = _public_path(error.instance_path, public), error.schema_path[:-1]
         if (names := _unknown_names(error, found := _within(public, path))) is not None:
             if found == MASK:
@@ -121,9 +123,9 @@ class Schema:
         match error.kind:
             case Kind.AnyOf(branches) | Kind.OneOfNotValid(branches) if inner_errors := meant(error, branches):
                 for inner in inner_errors:
-                    yield from self._told(inner, root, public)
+                    yield from self._mistakes_of_error(inner, root, public)
             case Kind.Required(name):
-                expected, cure = self._wanted(here, str(name))
+                expected, cure = self._expectation_at(here, str(name))
                 yield Mistake.expecting(expected, "nothing", cure, field=format_path([*path, str(name)], root))
             case Kind.PropertyNames(inner) if inner.instance in _keys(_within(public, path)):
                 yield self._wrong(inner, format_path([*path, str(inner.instance)], root), inner.instance)
@@ -147,7 +149,7 @@ class Schema:
             field, error.message if public == error.instance else f"expected another value than {shown(public)}"
         )
 
-    def _wanted(self, path: Sequence[str | int], name: str) -> tuple[str, str]:
+    def _expectation_at(self, path: Sequence[str | int], name: str) -> tuple[str, str]:
         """What a property that is missing is to be, and the cure."""
         for part in in_place(self._at(path), self._checked):
             for schema in in_place(part.get("properties", {}).get(name), self._checked):

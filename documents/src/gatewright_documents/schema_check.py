@@ -46,21 +46,21 @@ def schema_mistakes(schema: Mapping[str, JsonValue], field: str) -> Iterator[Mis
 
 
 def _secret_mistakes(schema: JsonObject, field: str) -> Iterator[Mistake]:
-    """Secrets are text: whoever names one cannot say more of it."""
-    for path, one in schemas_with_paths(schema):
-        if one.get("format") == FORMAT and one.get("type") != "string":
-            got = str(one.get("type", "nothing"))
+    """Secrets are text: a reference to one says nothing of its type."""
+    for path, subschema in schemas_with_paths(schema):
+        if subschema.get("format") == FORMAT and subschema.get("type") != "string":
+            got = str(subschema.get("type", "nothing"))
             where = format_path((*path, "type"), field)
             yield Mistake.expecting("string beside format: secret", got, "write type: string", field=where)
 
 
 def _required_mistakes(schema: JsonObject, field: str) -> Iterator[Mistake]:
     """Where a name is required and refused, nothing is right, and no API could attach the policy."""
-    for path, one in schemas_with_paths(schema):
-        known = one.get("properties", {})
-        if one.get("additionalProperties") is not False or "patternProperties" in one:
+    for path, subschema in schemas_with_paths(schema):
+        known = subschema.get("properties", {})
+        if subschema.get("additionalProperties") is not False or "patternProperties" in subschema:
             continue
-        for name in one.get("required", []):
+        for name in subschema.get("required", []):
             if name not in known:
                 expected = f"one of {', '.join(known)}" if known else "no name"
                 cure = "mend the name, or write the property"
@@ -81,12 +81,12 @@ def _errors(schema: JsonObject) -> Iterator[_Error]:
     """What the meta-schema says; if that is nothing, what cannot be compiled; if that is nothing, wrong defaults."""
     errors = list(META_SCHEMA.iter_errors(schema)) or _compile_errors(schema)
     if errors:
-        yield from (_Error(tuple(error.instance_path), _said(error)) for error in errors)
+        yield from (_Error(tuple(error.instance_path), _error_text(error)) for error in errors)
     else:
         yield from _default_errors(schema)
 
 
-def _said(error: jsonschema_rs.ValidationError) -> str:
+def _error_text(error: jsonschema_rs.ValidationError) -> str:
     is_type = list(error.instance_path)[-1:] == ["type"]
     return shown(error.instance) if is_type and error.kind.name == "anyOf" else error.message
 

@@ -122,8 +122,8 @@ def _close(schema: JsonValue, root: JsonObject) -> None:
     if not isinstance(schema, dict):
         return
     parts = list(in_place(schema, root))
-    said = any(key in part for part in parts for key in ("additionalProperties", "unevaluatedProperties"))
-    if any("properties" in part for part in parts) and not said:
+    closed = any(key in part for part in parts for key in ("additionalProperties", "unevaluatedProperties"))
+    if any("properties" in part for part in parts) and not closed:
         schema["unevaluatedProperties"] = False
     _close_below(schema, root)
 

@@ -1,4 +1,4 @@
-"""What jsonschema-rs says of a value that a schema refuses, in words for who has written the value."""
+"""What jsonschema-rs says of a value that a schema refuses, in words for the author of the value."""
 
 from __future__ import annotations
 

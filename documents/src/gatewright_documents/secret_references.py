@@ -45,12 +45,12 @@ def is_secret(parts: Sequence[JsonObject]) -> bool:
 
 def with_references(schema: JsonObject) -> JsonObject:
     """The schema with references allowed where it says `format: secret`; itself where it says so nowhere."""
-    if all(one.get("format") != FORMAT for _, one in schemas_with_paths(schema)):
+    if all(subschema.get("format") != FORMAT for _, subschema in schemas_with_paths(schema)):
         return schema
     result = copy.deepcopy(schema)
-    for _, one in list(schemas_with_paths(result)):
-        if one.get("format") == FORMAT:
-            _allow_reference(one)
+    for _, subschema in list(schemas_with_paths(result)):
+        if subschema.get("format") == FORMAT:
+            _allow_reference(subschema)
     return result
 
 

@@ -19,14 +19,14 @@ from gatewright_documents.values import JsonObject, JsonValue, KeyPath
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def expecting(what: str, cure: str = "") -> JsonObject:
+def expecting(expected: str, cure: str = "") -> JsonObject:
     """For `Meta(extra_json_schema=…)`: how a mistake in this field says what was expected, and what to do."""
-    return {"x-expected": what, **({"x-cure": cure} if cure else {})}
+    return {"x-expected": expected, **({"x-cure": cure} if cure else {})}
 
 
-def described(what: str, cure: str, pattern: str | None = None) -> msgspec.Meta:
+def described(expected: str, cure: str, pattern: str | None = None) -> msgspec.Meta:
     """What a field wants, in words: used in its mistakes. pattern: of all of a text, in the words of a JSON Schema."""
-    return msgspec.Meta(pattern=pattern, extra_json_schema=expecting(what, cure))
+    return msgspec.Meta(pattern=pattern, extra_json_schema=expecting(expected, cure))
 
 
 @cache
@@ -56,8 +56,8 @@ def decode(
         known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
         got = "nothing" if value is None else shown(public)
         return [document.mistake(path, f"a mapping with {known}", got, "write its keys")]
-    mistakes = [document.located(one) for one in schema_of(kind).mistakes(value, root, public=public)]
-    return sorted(mistakes, key=lambda one: one.line) or msgspec.convert(value, kind)
+    mistakes = [document.located(mistake) for mistake in schema_of(kind).mistakes(value, root, public=public)]
+    return sorted(mistakes, key=lambda mistake: mistake.line) or msgspec.convert(value, kind)
 
 
 def _redacted(value: JsonValue, redact: Callable[[str], str]) -> JsonValue:

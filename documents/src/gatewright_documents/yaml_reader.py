@@ -117,16 +117,16 @@ def _events(body: bytes, most_values: int) -> Iterator[yaml.Event]:
             yield event
     except yaml.MarkedYAMLError as error:
         line = min(error.problem_mark.line, body.count(b"\n")) + 1 if error.problem_mark else 0
-        said = ": ".join(part for part in (error.context, error.problem) if part)
-        raise Invalid([_not_yaml(said, line)]) from None
+        problem = ": ".join(part for part in (error.context, error.problem) if part)
+        raise Invalid([_not_yaml(problem, line)]) from None
     except yaml.reader.ReaderError as error:
         raise Invalid([_not_yaml(error.reason, text[: error.position].count("\n") + 1)]) from None
     except UnicodeDecodeError as error:
         raise Invalid([not_utf8(error)]) from None
 
 
-def _not_yaml(said: str, line: int) -> Mistake:
-    return Mistake.expecting(f"a YAML document: {said}", cure="mend the syntax", line=line)
+def _not_yaml(problem: str, line: int) -> Mistake:
+    return Mistake.expecting(f"a YAML document: {problem}", cure="mend the syntax", line=line)
 
 
 class _Merge:
@@ -283,12 +283,12 @@ def _key(key: JsonValue, beside: JsonObject, event: yaml.NodeEvent) -> str | _Me
 
 def _mappings(value: JsonValue, lines: LineTree, event: yaml.NodeEvent) -> list[tuple[JsonObject, LineTree]]:
     """What `<<` names: a mapping, or several in a list."""
-    each = [(value, lines)]
+    mappings = [(value, lines)]
     if isinstance(value, list):
-        each = [(one, lines.inside.get(index, lines)) for index, one in enumerate(value)]
-    if not all(isinstance(one, dict) for one, _ in each):
+        mappings = [(item, lines.inside.get(index, lines)) for index, item in enumerate(value)]
+    if not all(isinstance(mapping, dict) for mapping, _ in mappings):
         raise _mistake(event, "a mapping, or a list of mappings, behind '<<'", shown(value), "write its keys out")
-    return each
+    return mappings
 
 
 def _mistake(event: yaml.Event, expected: str, got: str, cure: str) -> Invalid:

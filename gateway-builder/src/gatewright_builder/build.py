@@ -69,7 +69,7 @@ class BuildOptions:
     manifest: the build.yaml; build.lock is beside it. output: the folder to make or to bring up to date. say: told
     what goes on. locked: whether to refuse what is not in build.lock. source_root: the checkout to build from, by
     default the one around this package. import_seconds: how long the import of one policy may take. engine: False makes
-    neither engine nor SBOM, for who runs Python policies alone.
+    neither engine nor SBOM, for callers that run Python policies alone.
     """
 
     manifest: Path
@@ -207,7 +207,7 @@ def _plan(options: BuildOptions) -> _Plan:
 
 
 def _unused_sdists(manifest: Manifest, groups: tuple[Group, ...]) -> Iterator[str]:
-    """Whoever takes the name of a package that nobody asks for any more would run here."""
+    """An attacker who takes the name of a package that is no longer asked for would have code run here."""
     used = {name for group in groups for name in group.pin.sdists}
     for name in manifest.sdists:
         if name not in used:
@@ -278,7 +278,7 @@ def _check_imports(work: _Work, ready: list[Group]) -> None:
             for attempt in [pool.submit(check.run) for check in checks]:
                 with mistakes.gather():
                     attempt.result()
-        except BaseException:  # who builds is interrupted, and would wait for the checks
+        except BaseException:  # the build is interrupted, and would wait for the checks
             for check in checks:
                 check.stop()
             raise

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         policies, shipped = read_policies(options.manifest), find_sources().shipped_policies
-        tree = generate_default_policies(tuple(one for one in policies if one.origin.folder not in shipped))
+        tree = generate_default_policies(tuple(policy for policy in policies if policy.origin.folder not in shipped))
     except BuildError as error:
         sys.exit(str(error))
     for path in options.folder.glob("*.yaml"):

@@ -82,7 +82,9 @@ def _record(binary: Path, inputs: str, policies: tuple[Policy, ...]) -> EngineRe
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     built = msgspec.json.decode(go("version", "-m", "-json", binary).stdout, type=_BuildInfo)
     modules = [GoModule(module.path, module.version, module.sum) for module in built.deps]
-    return EngineRecord(inputs, toolchain(), sha256, {one.key: compiled_digest(one) for one in policies}, modules)
+    return EngineRecord(
+        inputs, toolchain(), sha256, {policy.key: compiled_digest(policy) for policy in policies}, modules
+    )
 
 
 class _Dependency(msgspec.Struct, rename="pascal"):

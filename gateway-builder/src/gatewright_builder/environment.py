@@ -80,7 +80,7 @@ def _compile_bytecode(environment: Path, python: Path) -> None:
     """The same bytes wherever the environment lies: no folder above it and no time gets into them.
 
     One file after the other, since what a process has compiled before can show in what it writes. Files that do not
-    compile, such as templates, are left to whoever imports them. Without site: a package's .pth files would run.
+    compile, such as templates, are left to their importers. Without site: a package's .pth files would run.
     """
     compileall = ("-I", "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash", "-s", environment)
     command = (python, *compileall, environment / "lib")

@@ -49,7 +49,7 @@ Say = Callable[[Event], None]
 
 
 def say_nothing(_: Event) -> None:
-    """For a build that nobody watches."""
+    """For a build without a display."""
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from gatewright_builder.sources import Sources
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """A module that the engine asks for in version `own`, and gets in another one. policies: who asks for that."""
+    """A module that the engine asks for in version `own`, and gets in another one. policies: those that ask for it."""
 
     module: str
     own: str
@@ -21,9 +21,9 @@ class Raised:
     policies: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        who = ", ".join(self.policies) or "what the Go policies ask for"
+        askers = ", ".join(self.policies) or "what the Go policies ask for"
         verb = "raise" if len(self.policies) > 1 else "raises"
-        return f"{who} {verb} a dependency of the engine: {self.module} from {self.own} to {self.version}"
+        return f"{askers} {verb} a dependency of the engine: {self.module} from {self.own} to {self.version}"
 
 
 def raised_in(record: EngineRecord, policies: tuple[Policy, ...], sources: Sources) -> Iterator[Raised]:
@@ -37,20 +37,20 @@ def raised_in(record: EngineRecord, policies: tuple[Policy, ...], sources: Sourc
 def asked_above(policies: tuple[Policy, ...], sources: Sources) -> Iterator[Raised]:
     """What policies ask for themselves above the engine's own go.mod: known before anything is compiled."""
     for module, own in _own(sources).items():
-        versions = [version for policy in policies if (version := _asked(policy).get(module))]
+        versions = [version for policy in policies if (version := _required_modules(policy).get(module))]
         highest = max(versions, key=version_order, default=own)
         if version_order(highest) > version_order(own):
             yield _raised(module, own, highest, policies)
 
 
 def _raised(module: str, own: str, version: str, policies: tuple[Policy, ...]) -> Raised:
-    who = tuple(policy.key for policy in policies if _asked(policy).get(module) == version)
-    return Raised(module, own, version, who)
+    askers = tuple(policy.key for policy in policies if _required_modules(policy).get(module) == version)
+    return Raised(module, own, version, askers)
 
 
 def _own(sources: Sources) -> dict[str, str]:
     return required(read_go_mod((sources.engine / "go.mod").read_bytes()))
 
 
-def _asked(policy: Policy) -> dict[str, str]:
+def _required_modules(policy: Policy) -> dict[str, str]:
     return required(read_go_mod(policy.sources.get("go.mod", b"")))

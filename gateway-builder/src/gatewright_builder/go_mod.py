@@ -25,7 +25,7 @@ class Directive:
 
 def read_go_mod(content: bytes) -> tuple[Directive, ...]:
     """All directives in their order, those of a block each on its own. What is no directive at all is one with that
-    verb: who asks knows which there are.
+    verb: the caller knows which there are.
     """
     return tuple(_directives(content.decode(errors="replace")))
 
@@ -50,17 +50,25 @@ def _unquoted(word: str) -> str:
 
 def module_of(directives: tuple[Directive, ...]) -> str:
     """The module's own path; "" where it names none."""
-    return next((one.words[0] for one in directives if one.verb == "module" and len(one.words) == 1), "")
+    return next(
+        (directive.words[0] for directive in directives if directive.verb == "module" and len(directive.words) == 1), ""
+    )
 
 
 def go_of(directives: tuple[Directive, ...]) -> str:
     """The Go version that it asks for; "" where it names none."""
-    return next((one.words[0] for one in directives if one.verb == "go" and len(one.words) == 1), "")
+    return next(
+        (directive.words[0] for directive in directives if directive.verb == "go" and len(directive.words) == 1), ""
+    )
 
 
 def required(directives: tuple[Directive, ...]) -> dict[str, str]:
     """The versions that it asks for, by module."""
-    return {one.words[0]: one.words[1] for one in directives if one.verb == "require" and len(one.words) == 2}
+    return {
+        directive.words[0]: directive.words[1]
+        for directive in directives
+        if directive.verb == "require" and len(directive.words) == 2
+    }
 
 
 def written(module: str, go: str, requires: dict[str, str]) -> bytes:
@@ -70,7 +78,7 @@ def written(module: str, go: str, requires: dict[str, str]) -> bytes:
     if len(asked) == 1:
         lines += ["", f"require {asked[0]}"]
     elif asked:
-        lines += ["", "require (", *(f"\t{one}" for one in asked), ")"]
+        lines += ["", "require (", *(f"\t{requirement}" for requirement in asked), ")"]
     return ("\n".join(lines) + "\n").encode()
 
 

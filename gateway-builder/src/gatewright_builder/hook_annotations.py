@@ -41,16 +41,16 @@ def _wrong(
 ) -> Iterator[tuple[str, str, int]]:
     arguments = [*function.args.posonlyargs, *function.args.args]
     if arguments and (ctx := arguments[0]).annotation is not None:
-        said = _named(ctx.annotation, names)
-        if said and said != CONTEXTS[hook] and (said in CONTEXTS.values() or said in PLAIN):
-            yield f"{ctx.arg}: {CONTEXTS[hook]} in {hook}", f"{ctx.arg}: {said}", ctx.lineno
+        annotation = _named(ctx.annotation, names)
+        if annotation and annotation != CONTEXTS[hook] and (annotation in CONTEXTS.values() or annotation in PLAIN):
+            yield f"{ctx.arg}: {CONTEXTS[hook]} in {hook}", f"{ctx.arg}: {annotation}", ctx.lineno
     params = arguments[-1] if len(arguments) > 1 else None
     if params is not None and params.annotation is not None and _named(params.annotation, names) in PLAIN:
         yield f"{params.arg}: {PARAMS} in {hook}", f"{params.arg}: {ast.unparse(params.annotation)}", params.lineno
     if hook in RETURNS and function.returns is not None:
-        said = _named(function.returns, names)
-        if said in PLAIN or (said in ACTIONS and said not in RETURNS[hook]):
-            yield f"{hook} to return {RETURNS[hook][0]}", f"-> {said}", function.lineno
+        annotation = _named(function.returns, names)
+        if annotation in PLAIN or (annotation in ACTIONS and annotation not in RETURNS[hook]):
+            yield f"{hook} to return {RETURNS[hook][0]}", f"-> {annotation}", function.lineno
 
 
 def _sdk_names(module: ast.Module) -> dict[str, str]:

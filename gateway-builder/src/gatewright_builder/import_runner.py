@@ -44,7 +44,7 @@ HOOKS = {
     "prepare": ("params",),
     "close": ("prepared",),
 }
-NAMED = {"prepare": ("metadata", "shared"), "setup": ("system_params",)}  # given beside these to who names them
+NAMED = {"prepare": ("metadata", "shared"), "setup": ("system_params",)}  # passed as well to a function that names them
 
 
 def main(parent: str, seconds: str, folder: str, *modules: str) -> None:
@@ -207,8 +207,8 @@ def _place(trace: TracebackType | None, folder: str) -> tuple[str | None, int | 
     return os.path.relpath(frames[-1].filename, folder), frames[-1].lineno
 
 
-def _say(report: TextIO, what: dict[str, object]) -> None:
-    print(json.dumps(what), file=report, flush=True)
+def _say(report: TextIO, message: dict[str, object]) -> None:
+    print(json.dumps(message), file=report, flush=True)
 
 
 if __name__ == "__main__":

@@ -80,19 +80,19 @@ def _give_up_capabilities(libc: ctypes.CDLL) -> None:
 
 
 def _landlock(libc: ctypes.CDLL, folder: str) -> None:
-    version = _called(libc, CREATE_RULESET, None, 0, RULESET_VERSION)
+    version = _system_call(libc, CREATE_RULESET, None, 0, RULESET_VERSION)
     writes = WRITES | (REFER if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0)
     writes |= IOCTL_DEVICE if version >= 5 else 0
     network = BIND_AND_CONNECT if version >= 4 else 0
     scope = ABSTRACT_SOCKETS_AND_SIGNALS if version >= 6 else 0
     attributes = struct.pack("=QQQ", writes, network, scope)[: 24 if version >= 6 else 16 if version >= 4 else 8]
-    ruleset = _called(libc, CREATE_RULESET, attributes, len(attributes), 0)
+    ruleset = _system_call(libc, CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for path in (folder, *DEVICES):
             with contextlib.suppress(FileNotFoundError), _opened(path) as opened:
                 allowed = writes if os.path.isdir(path) else writes & ON_FILES  # noqa: PTH112 - no pathlib here
-                _called(libc, ADD_RULE, ruleset, PATH_BENEATH, struct.pack("=Qi", allowed, opened), 0)
-        _called(libc, RESTRICT_SELF, ruleset, 0)
+                _system_call(libc, ADD_RULE, ruleset, PATH_BENEATH, struct.pack("=Qi", allowed, opened), 0)
+        _system_call(libc, RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
 
@@ -115,12 +115,12 @@ def _seccomp(libc: ctypes.CDLL) -> None:
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
     kept = ctypes.create_string_buffer(code, len(code))
     described = struct.pack("HxxxxxxP", len(program), ctypes.addressof(kept))
-    _called(libc, system_call, SET_SECCOMP_FILTER, 0, described)
+    _system_call(libc, system_call, SET_SECCOMP_FILTER, 0, described)
 
 
-def _called(libc: ctypes.CDLL, number: int, *arguments: int | bytes | None) -> int:
-    given = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
-    answer: int = libc.syscall(ctypes.c_long(number), *given)
+def _system_call(libc: ctypes.CDLL, number: int, *arguments: int | bytes | None) -> int:
+    converted = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
+    answer: int = libc.syscall(ctypes.c_long(number), *converted)
     if answer < 0:
         raise OSError(ctypes.get_errno(), _why())
     return answer

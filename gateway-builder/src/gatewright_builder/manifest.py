@@ -159,13 +159,13 @@ def _entry(document: Document, value: object, index: int) -> Entry | list[Mistak
     if isinstance(fields, list):
         return fields
     sources = (fields.file_path, fields.gomodule, fields.pythonmodule, fields.pip_package)
-    given = {kind: source for kind, source in zip(NAMED, sources, strict=True) if source}
-    if len(given) > 1:
-        expected, got = f"one of {', '.join(NAMED)}", " and ".join(given)
+    named = {kind: source for kind, source in zip(NAMED, sources, strict=True) if source}
+    if len(named) > 1:
+        expected, got = f"one of {', '.join(NAMED)}", " and ".join(named)
         return [document.mistake(at, expected, got, "name its sources once")]
-    given = given or {Kind.SHIPPED: fields.name}
-    if fields.replace and Kind.GO_MODULE not in given:
+    named = named or {Kind.SHIPPED: fields.name}
+    if fields.replace and Kind.GO_MODULE not in named:
         expected, cure = "replace beside gomodule", "remove it, or name the folder by filePath"
-        return [document.mistake((*at, "replace"), expected, " and ".join(given), cure)]
-    ((kind, source),) = given.items()
+        return [document.mistake((*at, "replace"), expected, " and ".join(named), cure)]
+    ((kind, source),) = named.items()
     return Entry(fields.name, kind, source, document.line(*at), fields.group, fields.replace)

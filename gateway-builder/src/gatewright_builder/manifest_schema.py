@@ -13,8 +13,8 @@ def manifest_schema() -> JsonObject:
     """What an editor is told of a build.yaml."""
     schema, entry = editor_schema(ManifestFields, "build.yaml"), editor_schema(EntryFields, "")["$defs"]["EntryFields"]
     entry["allOf"] = [
-        {"not": {"required": [one, other]}}
-        for index, one in enumerate(NAMED)
+        {"not": {"required": [name, other]}}
+        for index, name in enumerate(NAMED)
         for other in NAMED[index + 1 :]
     ]  # fmt: skip
     entry["dependentRequired"] = {"replace": [str(Kind.GO_MODULE)]}

@@ -99,7 +99,7 @@ def checked_imports(output: Path, group: str, base: str) -> dict[str, str]:
 
 
 def generate_requirements(resolved: tuple[Group, ...]) -> Tree:
-    """requirements/: for each group GROUP.txt, what is asked for and by whom, and GROUP.lock, what that led to."""
+    """requirements/: for each group GROUP.txt, its requirements with the policies that have them, and GROUP.lock."""
     texts = {f"{group.name}.txt": group.requirements for group in resolved}
     locks = {f"{group.name}.lock": group.pin.text for group in resolved}
     return {file: text.encode() for file, text in sorted((texts | locks).items())}

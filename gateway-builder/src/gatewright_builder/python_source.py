@@ -30,7 +30,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {  # what each is called with, by positi
     "close": ("prepared",),
     LEGACY_FACTORY: ("metadata", "params"),
 }
-NAMED = {"prepare": ("metadata", "shared"), "setup": ("system_params",)}  # given beside these to who names them
+NAMED = {"prepare": ("metadata", "shared"), "setup": ("system_params",)}  # passed as well to a function that names them
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -151,13 +151,13 @@ def unread_bodies(policy: Policy) -> Iterator[str]:
     bound = dict(_bound_names(_parse(policy.sources[POLICY_FILE], POLICY_FILE).body))
     for hook in PHASE_HOOKS:
         function, side = bound.get(hook), _side(hook)
-        said = mode.request_body_mode if side == "request" else mode.response_body_mode
-        if hook not in mode.hooks or not isinstance(function, Function) or said is BodyMode.BUFFER:
+        body_mode = mode.request_body_mode if side == "request" else mode.response_body_mode
+        if hook not in mode.hooks or not isinstance(function, Function) or body_mode is BodyMode.BUFFER:
             continue
         if line := _reads_body(function):
             yield (
                 f"{policy.shown}/{POLICY_FILE}:{line}: {hook} of {policy.key} reads the body, which is None: its "
-                f"definition has {said} for {side}BodyMode; to have it write {side}BodyMode: BUFFER"
+                f"definition has {body_mode} for {side}BodyMode; to have it write {side}BodyMode: BUFFER"
             )
 
 
@@ -175,11 +175,11 @@ def _reads_body(function: Function) -> int | None:
 
 def _never_called(hook: str, mode: ProcessingModeConfig) -> str:
     side = _side(hook)
-    said = mode.request_body_mode if side == "request" else mode.response_body_mode
+    body_mode = mode.request_body_mode if side == "request" else mode.response_body_mode
     if hook in STREAM_HOOKS:
-        return f"its definition has {said} for {side}BodyMode; to have it called write {side}BodyMode: STREAM"
+        return f"its definition has {body_mode} for {side}BodyMode; to have it called write {side}BodyMode: STREAM"
     cure = f"to have it called write {side}HeaderMode: PROCESS"
-    if said is BodyMode.STREAM:
+    if body_mode is BodyMode.STREAM:
         return f"its definition has SKIP for {side}HeaderMode; {cure}"
     more = f"or {side}BodyMode: BUFFER for the body too"
     return f"its definition has SKIP for {side}HeaderMode and {side}BodyMode; {cure}, {more}"
@@ -203,11 +203,13 @@ def _bound_names(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt]]:
                 )
 
 
-def _takes(function: Function, given: tuple[str, ...], named: tuple[str, ...]) -> bool:
+def _takes(function: Function, by_position: tuple[str, ...], named: tuple[str, ...]) -> bool:
     """Whether a call with these by position works, and with what it has of `named` by name."""
     arguments = function.args
     positional = [*arguments.posonlyargs, *arguments.args]
-    needed = positional[len(given) : len(positional) - len(arguments.defaults)]
-    needed += [each for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if not default]
-    fits = len(given) <= len(positional) or arguments.vararg is not None
-    return fits and all(each.arg in named for each in needed)
+    needed = positional[len(by_position) : len(positional) - len(arguments.defaults)]
+    needed += [
+        argument for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if not default
+    ]
+    fits = len(by_position) <= len(positional) or arguments.vararg is not None
+    return fits and all(argument.arg in named for argument in needed)

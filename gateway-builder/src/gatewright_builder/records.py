@@ -114,13 +114,13 @@ def contents_of(path: Path, known: Contents | None = None) -> dict[str, FileReco
     return {name: _file_record(entry, known.get(name)) for name, entry in _entries(path)}
 
 
-def same_content(one: Contents, other: Contents) -> bool:
+def same_content(contents: Contents, other: Contents) -> bool:
     """Whether both hold the same, wherever and since whenever."""
-    return {name: file.digest for name, file in one.items()} == {name: file.digest for name, file in other.items()}
+    return {name: file.digest for name, file in contents.items()} == {name: file.digest for name, file in other.items()}
 
 
-def _same(one: FileRecord | None, other: FileRecord | None) -> bool:
-    return one is not None and other is not None and one.digest == other.digest
+def _same(record: FileRecord | None, other: FileRecord | None) -> bool:
+    return record is not None and other is not None and record.digest == other.digest
 
 
 def _entries(path: Path) -> Iterator[tuple[str, str]]:

@@ -77,11 +77,11 @@ def executor_requirements(sources: Sources) -> tuple[Requirement, ...]:
         Requirement(Pep508(text), "gatewright-executor", "gatewright-executor") for text in project["dependencies"]
     ]
     sdk = Requirement(Pep508(f"gatewright-sdk=={version}"), "this source tree", "gatewright-sdk")
-    return (*(one for one in requirements if one.name not in OWN), sdk)
+    return (*(requirement for requirement in requirements if requirement.name not in OWN), sdk)
 
 
 def merge_requirements(base: tuple[Requirement, ...], policies: tuple[Policy, ...]) -> str:
-    """The merged requirements.txt: one sorted line per package, with who asks for it. Raises BuildError."""
+    """The merged requirements.txt: a sorted line per package, with the policies that ask for it. Raises BuildError."""
     by_name = _by_name(base, policies)
     refuse_if_any(mistake for requirements in by_name for mistake in _conflict(requirements))
     lines = [
@@ -98,9 +98,10 @@ def conflicts(base: tuple[Requirement, ...], policies: tuple[Policy, ...]) -> It
 
 def _by_name(base: tuple[Requirement, ...], policies: tuple[Policy, ...]) -> list[list[Requirement]]:
     requirements = sorted(
-        [*base, *(one for policy in policies for one in policy_requirements(policy))], key=lambda one: one.name
+        [*base, *(requirement for policy in policies for requirement in policy_requirements(policy))],
+        key=lambda requirement: requirement.name,
     )
-    return [list(same) for _, same in groupby(requirements, key=lambda one: one.name)]
+    return [list(same) for _, same in groupby(requirements, key=lambda requirement: requirement.name)]
 
 
 def policy_requirements(policy: Policy) -> Iterator[Requirement]:
@@ -122,9 +123,9 @@ def _lines(policy: Policy) -> Iterator[tuple[int, str]]:
 
 
 def _conflict(requirements: list[Requirement]) -> Iterator[Mistake]:
-    here = [one for one in requirements if one.applies]
-    if SpecifierSet(",".join(str(one.parsed.specifier) for one in here)).is_unsatisfiable():
-        got = ", ".join(f"{one.owner} wants {one.parsed}" for one in here)
+    here = [requirement for requirement in requirements if requirement.applies]
+    if SpecifierSet(",".join(str(requirement.parsed.specifier) for requirement in here)).is_unsatisfiable():
+        got = ", ".join(f"{requirement.owner} wants {requirement.parsed}" for requirement in here)
         yield Mistake.in_file(
             here[-1].file, f"one version of {here[-1].name} that suits all", got, _cure(here), here[-1].line
         )
@@ -132,19 +133,21 @@ def _conflict(requirements: list[Requirement]) -> Iterator[Mistake]:
 
 def _cure(requirements: list[Requirement]) -> str:
     """Groups part policies from each other, never from the executor."""
-    executors = [one.parsed.specifier for one in requirements if one.is_executors]
+    executors = [requirement.parsed.specifier for requirement in requirements if requirement.is_executors]
     if any(
-        SpecifierSet(f"{one.parsed.specifier},{own}").is_unsatisfiable() for own in executors for one in requirements
+        SpecifierSet(f"{requirement.parsed.specifier},{own}").is_unsatisfiable()
+        for own in executors
+        for requirement in requirements
     ):
         return "ask for what the executor can run with: every group needs it, so no group helps"
     return APART
 
 
 def _merged_lines(requirements: list[Requirement]) -> Iterator[str]:
-    for marker in sorted({one.marker for one in requirements}):
-        group = [one for one in requirements if one.marker == marker]
-        extras = ",".join(sorted({extra for one in group for extra in one.parsed.extras}))
-        versions = sorted({str(part) for one in group for part in one.parsed.specifier})
-        owners = ", ".join(dict.fromkeys(one.owner for one in group))
+    for marker in sorted({requirement.marker for requirement in requirements}):
+        group = [requirement for requirement in requirements if requirement.marker == marker]
+        extras = ",".join(sorted({extra for requirement in group for extra in requirement.parsed.extras}))
+        versions = sorted({str(part) for requirement in group for part in requirement.parsed.specifier})
+        owners = ", ".join(dict.fromkeys(requirement.owner for requirement in group))
         name = f"{group[0].name}[{extras}]" if extras else group[0].name
         yield f"{name}{','.join(versions)}{f' ; {marker}' if marker else ''}  # {owners}"

@@ -72,7 +72,7 @@ def resolve(
 
 
 def _pinned(requirements: str, pin: GroupPin | None, sdists: tuple[str, ...]) -> GroupPin | None:
-    holds = pin and pin.asked == _asked(requirements) and pin.sdists == _allowed(sdists, pin)
+    holds = pin and pin.asked == _requirements_digest(requirements) and pin.sdists == _allowed(sdists, pin)
     return pin if holds else None
 
 
@@ -81,7 +81,7 @@ def _allowed(sdists: tuple[str, ...], pin: GroupPin) -> list[str]:
     return sorted(name for name in sdists if name in names)
 
 
-def _asked(requirements: str) -> str:
+def _requirements_digest(requirements: str) -> str:
     plain = "\n".join(line.split("  # ")[0] for line in requirements.splitlines())
     return text_digest(plain, PYTHON)
 
@@ -105,7 +105,7 @@ class _Attempt:
                 self._compile(requirements, "--generate-hashes", "--output-file", lock)
             except UvError as error:
                 raise BuildError(self._causes(error)) from error
-            pin = GroupPin(_asked(requirements), lock.read_text().splitlines())
+            pin = GroupPin(_requirements_digest(requirements), lock.read_text().splitlines())
         return replace(pin, sdists=_allowed(self.sdists, pin))
 
     def _compile(self, requirements: str, *options: str | Path) -> None:
@@ -113,7 +113,7 @@ class _Attempt:
         uv("pip", "compile", "-", *universal, *PLAIN, *options, stdin=requirements)
 
     def _causes(self, error: UvError) -> list[Mistake]:
-        """Who: a policy that does not fit alone, a pair that does not fit together, else uv's words on the group."""
+        """A policy that does not fit alone, a pair that does not fit together, else uv's words on the group."""
         if error.unsolvable:
             if alone := [mistake for policy in self.policies for mistake in self._alone(policy)]:
                 return alone
@@ -138,13 +138,15 @@ class _Attempt:
         elif self._unsolvable((policy,), ()):
             yield _mistake(policy, "packages that exist and go together", str(error), "change what it asks for")
         else:
-            wants = ", ".join(str(one.parsed) for one in self.executor if one.name not in OWN)
+            wants = ", ".join(str(requirement.parsed) for requirement in self.executor if requirement.name not in OWN)
             expected = f"packages that go together with the executor's own {wants}"
             yield _mistake(policy, expected, str(error), "ask for others: every group needs those, so no group helps")
 
     def _pair(self, pair: tuple[Policy, ...]) -> Iterator[Mistake]:
         if error := self._unsolvable(pair, self.executor):
-            wants = [", ".join(str(one.parsed) for one in policy_requirements(policy)) for policy in pair]
+            wants = [
+                ", ".join(str(requirement.parsed) for requirement in policy_requirements(policy)) for policy in pair
+            ]
             got = ", ".join(f"{policy.key} wants {own or 'nothing'}" for policy, own in zip(pair, wants, strict=True))
             yield _mistake(pair[-1], "packages that go together in a group", f"{got} ({error})", APART)
 

@@ -53,9 +53,10 @@ class Materials:
     def serial(self) -> str:
         """The same for the same materials, and for no others."""
         policies = [
-            f"{one.key} {one.origin.resolved} {one.source_digest} {one.origin.licence}" for one in self.policies
+            f"{policy.key} {policy.origin.resolved} {policy.source_digest} {policy.origin.licence}"
+            for policy in self.policies
         ]
-        packages = [f"{group} {one}" for group, some in sorted(self.packages.items()) for one in some]
+        packages = [f"{group} {package}" for group, some in sorted(self.packages.items()) for package in some]
         return uuid5(NAMESPACE_URL, text_digest(LAYOUT, *policies, *packages, self.engine.sha256)).urn
 
 
@@ -159,7 +160,10 @@ def _packages(groups: Mapping[str, tuple[Package, ...]]) -> list[Component]:
     for group, packages in sorted(groups.items()):
         for package in packages:
             used.setdefault(package, []).append(group)
-    return [_package(one, PackageURL("pypi", None, one.name, one.version), names) for one, names in used.items()]
+    return [
+        _package(package, PackageURL("pypi", None, package.name, package.version), names)
+        for package, names in used.items()
+    ]
 
 
 def _package(package: Package, url: PackageURL, groups: list[str]) -> Component:

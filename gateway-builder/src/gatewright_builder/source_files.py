@@ -19,7 +19,7 @@ def module_around(folder: Path) -> Path | None:
     """The folder of the module that a policy without a go.mod is a package of: that of the nearest go.mod above."""
     if (folder / GO_MOD).is_file():
         return None
-    return next((each for each in folder.parents if (each / GO_MOD).is_file()), None)
+    return next((parent for parent in folder.parents if (parent / GO_MOD).is_file()), None)
 
 
 def _ofmodule_around(folder: Path) -> Tree:

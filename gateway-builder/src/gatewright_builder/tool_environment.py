@@ -1,5 +1,5 @@
-"""What each program that a build starts is told of the environment: lists of names, so that no secret is among them
-because nobody thought of it.
+"""What each program that a build starts is told of the environment: lists of names, so that a secret
+that no list names is in none of them.
 
 Tokens of the operator (GITHUB_TOKEN, those of a cloud or of a CI) are in none of them: the builder's own download of a
 repository reads its token itself.
@@ -40,7 +40,7 @@ def for_imports(folder: str, environment: Environment = os.environ) -> dict[str,
 
 
 def for_python(environment: Environment = os.environ) -> dict[str, str]:
-    """For Python that runs nobody's code."""
+    """For Python that runs no code of policies or packages."""
     return _named(environment, PLAIN)
 
 

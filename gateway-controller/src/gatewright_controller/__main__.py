@@ -25,15 +25,15 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     """Returns the exit status."""
-    given = {name: value for name, value in vars(_parser().parse_args()).items() if value is not None}
-    if given.pop("print_settings", False):
+    arguments = {name: value for name, value in vars(_parser().parse_args()).items() if value is not None}
+    if arguments.pop("print_settings", False):
         sys.stdout.write(reference())
         return 0
     logs.set_up()
     try:
-        if written := given.pop("print_listeners", None):
+        if written := arguments.pop("print_listeners", None):
             return _print_listeners(written)
-        return _run(given)
+        return _run(arguments)
     except Invalid as invalid:
         for mistake in invalid.mistakes:
             log.error(str(mistake))
@@ -48,13 +48,13 @@ def _print_listeners(written: Path) -> int:
     return 0
 
 
-def _run(given: dict[str, Any]) -> int:
+def _run(arguments: dict[str, Any]) -> int:
     try:
         keep_private()
     except OSError as error:
         log.warning("other processes of this user can read this one", extra={"reason": error.strerror})
     os.umask(0o077)  # the database holds parameters, and parameters hold secrets
-    settings = load_settings(given.pop("settings", None), os.environ, given)
+    settings = load_settings(arguments.pop("settings", None), os.environ, arguments)
     logs.set_level(settings.log_level)
     return _serve(settings)
 

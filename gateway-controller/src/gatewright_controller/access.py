@@ -1,4 +1,4 @@
-"""Who may use the management API: whoever knows the token; without one, only this machine, and no other web page."""
+"""Access to the management API: by the token; without one, from this machine only, and from no other web page."""
 
 from __future__ import annotations
 

@@ -240,7 +240,7 @@ class Endpoints:
         found = document.get("apis", [])
         if not isinstance(found, list) or not all(map(_is_source, found)):
             raise Problem(422, 'expected "apis": [{"file": FILE, "text": TEXT}, …]')
-        sources = [ApiSource(one["file"], one["text"].encode()) for one in found]
+        sources = [ApiSource(source["file"], source["text"].encode()) for source in found]
         if long := [source.file for source in sources if len(source.text) > self._max_request_bytes]:
             raise Problem(413, f"expected APIs of at most {self._max_request_bytes} bytes each, got more in {long[0]}")
         return sources
@@ -253,7 +253,7 @@ class Endpoints:
             raise Problem(415, f"expected a Content-Type of {', '.join(PARSERS)}, got {media_type or 'none'}")
         parse, body = PARSERS[media_type], await bounded_body(request, self._max_request_bytes)
         document = await self._reading(parse, body)
-        document.pop("status", None)  # ours; who sends back what they were given changes nothing by it
+        document.pop("status", None)  # the controller's; a client that sends back what it got changes nothing by it
         try:
             yield document
         except Invalid as invalid:
@@ -280,8 +280,8 @@ class Endpoints:
         """What a write that was not done would have answered, and changed."""
         definitions = self._controller.definitions
         change = await asyncio.to_thread(change_of, tried, definitions)
-        told = {"policies": _policies(tried.api, tried.versions), "change": dataclasses.asdict(change)}
-        return JSONResponse({**masked(tried.api, tried.versions, definitions), "status": told})
+        status = {"policies": _policies(tried.api, tried.versions), "change": dataclasses.asdict(change)}
+        return JSONResponse({**masked(tried.api, tried.versions, definitions), "status": status})
 
     def _shown(self, stored: StoredApi) -> JsonObject:
         return masked(stored.api, stored.versions, self._controller.definitions)
@@ -307,14 +307,14 @@ def _refuse_rename(document: JsonObject, name: str) -> None:
 def _status(status: ApiStatus, stored: StoredApi) -> JsonObject:
     nodes = [dataclasses.asdict(node) for node in status.nodes]
     times = {"createdAt": stored.created_at, "updatedAt": stored.updated_at}
-    told: JsonObject = {"state": status.state, "reason": status.reason, "revision": stored.revision, **times}
-    return {**told, "nodes": nodes, "policies": _policies(stored.api, stored.versions)}
+    document: JsonObject = {"state": status.state, "reason": status.reason, "revision": stored.revision, **times}
+    return {**document, "nodes": nodes, "policies": _policies(stored.api, stored.versions)}
 
 
 def _policies(api: Api, versions: Versions) -> list[JsonObject]:
     return [
-        {"field": field, "name": one.name, "asked": one.version, "version": version}
-        for (field, one), version in zip(attachments(api), versions, strict=True)
+        {"field": field, "name": attachment.name, "asked": attachment.version, "version": version}
+        for (field, attachment), version in zip(attachments(api), versions, strict=True)
     ]
 
 
@@ -322,8 +322,10 @@ def _prospect(prospect: Prospect, apis: Mapping[str, ApiStatus]) -> JsonObject:
     """`moved`: attachments that get another version; `apis`: what has become of those concerned."""
     return {
         **dataclasses.asdict(prospect.changes),
-        "moved": [dataclasses.asdict(one) for one in prospect.moves],
-        "apis": [{"name": name, "state": one.state, "reason": one.reason} for name, one in sorted(apis.items())],
+        "moved": [dataclasses.asdict(move) for move in prospect.moves],
+        "apis": [
+            {"name": name, "state": status.state, "reason": status.reason} for name, status in sorted(apis.items())
+        ],
     }
 
 

@@ -71,9 +71,9 @@ def _at(document: JsonValue, path: KeyPath) -> str:
 def _moved(before: StoredApi, tried: TriedWrite) -> Iterator[Move]:
     """By where an attachment stands among those of its operation: its index may be another."""
     had = {position: version for position, _, version in versions_by_position(before.api, before.versions)}
-    for position, (field, one), version in versions_by_position(tried.api, tried.versions):
+    for position, (field, attachment), version in versions_by_position(tried.api, tried.versions):
         if position in had and had[position] != version:
-            yield Move(before.name, field, one.name, had[position], version)
+            yield Move(before.name, field, attachment.name, had[position], version)
 
 
 def unified(before: str, after: str, before_name: str, after_name: str) -> str:
@@ -101,7 +101,7 @@ def _replaced(old: list[str], new: list[str], start: int, end: int) -> Iterator[
     yield from (f" {line}" for line in new[len(new) - end : len(new) - end + behind])
 
 
-def _alike(one: list[str], other: list[str]) -> int:
+def _alike(lines: list[str], other: list[str]) -> int:
     """How many lines both begin with."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((index for index, (left, right) in pairs if left != right), min(len(one), len(other)))
+    pairs = enumerate(zip(lines, other, strict=False))
+    return next((index for index, (left, right) in pairs if left != right), min(len(lines), len(other)))

@@ -74,7 +74,7 @@ class WantedRequest(Strict, frozen=True):
 def wanted_request(document: JsonObject) -> WantedRequest:
     """Raises `Invalid` with every mistake."""
     mistakes = list(mistakes_of(WantedRequest, document))
-    wrong = {re.split(r"[.\[]", one.field)[0] for one in mistakes}
+    wrong = {re.split(r"[.\[]", mistake.field)[0] for mistake in mistakes}
     right = {name: value for name, value in document.items() if name not in wrong}
     wanted = msgspec.convert({"path": "/", **right}, WantedRequest)
     mistakes += _mistakes(wanted)
@@ -85,9 +85,9 @@ def wanted_request(document: JsonObject) -> WantedRequest:
 
 def composed(wanted: WantedRequest, listener: ReachableListener) -> ComposedRequest:
     """What is sent: for the host that is said, else the listener's own, else its address."""
-    said = next((value for name, value in wanted.headers if name.lower() == "host"), wanted.host)
+    host_header = next((value for name, value in wanted.headers if name.lower() == "host"), wanted.host)
     headers = [(name, value) for name, value in wanted.headers if name.lower() != "host"]
-    host = said or listener.host or listener.at
+    host = host_header or listener.host or listener.at
     return ComposedRequest(wanted.method, wanted.path, host, headers, wanted.body.encoded())
 
 

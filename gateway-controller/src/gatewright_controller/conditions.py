@@ -1,7 +1,7 @@
 """Conditions of attachments (`when`), checked by the program that evaluates them: the policy engine.
 
 There is one implementation of CEL in a gateway, the engine's. Asked before an API is stored, it says what the nodes
-will say; whoever has no engine at hand leaves the check to the nodes, which reject the API.
+will say; a controller without an engine at hand leaves the check to the nodes, which reject the API.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Conditions:
         if self._engine is None or not texts:
             return [None] * len(texts)
         try:
-            said = self._asked(self._engine, texts)
+            mistakes = self._ask_engine(self._engine, texts)
         except (OSError, subprocess.SubprocessError, msgspec.DecodeError) as error:
             log.error("conditions are left to the nodes to check", extra={"reason": str(error)})
             return [None] * len(texts)
-        return said
+        return mistakes
 
-    def _asked(self, engine: Path, texts: Sequence[str]) -> list[ConditionMistake | None]:
+    def _ask_engine(self, engine: Path, texts: Sequence[str]) -> list[ConditionMistake | None]:
         asked = subprocess.run(
             [engine, COMMAND],
             input=msgspec.json.encode(texts),
@@ -62,7 +62,7 @@ class Conditions:
             timeout=TIMEOUT_SECONDS,
             check=True,
         )
-        said = msgspec.json.decode(asked.stdout, type=list[ConditionMistake | None])
-        if len(said) != len(texts):
-            raise msgspec.DecodeError(f"expected an answer for each of {len(texts)} conditions, got {len(said)}")
-        return said
+        mistakes = msgspec.json.decode(asked.stdout, type=list[ConditionMistake | None])
+        if len(mistakes) != len(texts):
+            raise msgspec.DecodeError(f"expected an answer for each of {len(texts)} conditions, got {len(mistakes)}")
+        return mistakes

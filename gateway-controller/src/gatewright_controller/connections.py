@@ -30,7 +30,7 @@ class Limits:
 
 
 Waiting = dict["BoundedProtocol", None]
-"""Connections that wait for a request, who has waited longest first."""
+"""Connections that wait for a request, the longest waiting first."""
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -94,9 +94,9 @@ class Controller:
     def load(self) -> None:
         """Hands what is stored to the nodes. An API that this build's definitions no longer fit is suspended."""
         for stored in self.store.list():
-            self._offered(stored)()
+            self._plan_offer(stored)()
 
-    def _offered(self, stored: StoredApi) -> Callable[[], None]:
+    def _plan_offer(self, stored: StoredApi) -> Callable[[], None]:
         """What hands the API to the nodes, or suspends it. That is for the event loop, all else for any thread."""
         versions = kept_versions(stored.api, stored.versions, self.definitions)
         try:
@@ -118,9 +118,9 @@ class Controller:
         """Another start shall find the versions that run now, and not decide anew."""
         if versions == stored.versions:
             return
-        for one in moves(stored.api, stored.versions, versions):
+        for move in moves(stored.api, stored.versions, versions):
             log.warning("API has another version of a policy, for the build no longer has the one that it had", extra={
-                "api": one.api, "field": one.field, "policy": one.policy, "before": one.before, "after": one.after,
+                "api": move.api, "field": move.field, "policy": move.policy, "before": move.before, "after": move.after,
             })  # fmt: skip
         try:
             self.store.move(stored.name, versions)
@@ -148,8 +148,8 @@ class Controller:
         fresh = await asyncio.to_thread(self._read_definitions)
         async with self._writing:
             before = self.store.revision
-            prospect, written = await asyncio.to_thread(self._stored_with, fresh, sources)
-            offers = await asyncio.to_thread(self._offers, prospect, written)
+            prospect, present, written = await asyncio.to_thread(self._stored_with, fresh, sources)
+            offers = await asyncio.to_thread(self._offers, prospect, present, written)
             for offer in offers:
                 offer()
         changes = prospect.changes
@@ -161,22 +161,33 @@ class Controller:
                 log.info("API written", extra={"api": stored.name, "revision": stored.revision})
         return prospect
 
-    def _stored_with(self, fresh: Definitions, sources: Sequence[ApiSource]) -> tuple[Prospect, list[StoredApi]]:
-        """The APIs of the sources, stored; from then on the definitions are these."""
-        prospect = self._prospect(fresh, self.store.list(), sources)
+    def _stored_with(
+        self, fresh: Definitions, sources: Sequence[ApiSource]
+    ) -> tuple[Prospect, list[StoredApi], list[StoredApi]]:
+        """The APIs that there were, and those of the sources, stored; from then on the definitions are these.
+
+        The store is not asked again after that: if it failed, the APIs that the definitions concern would not be handed out.
+        """
+        present = self.store.list()
+        prospect = self._prospect(fresh, present, sources)
         for api, versions in prospect.writes:
             translate(with_exact_versions(api, versions), fresh, self._edge)  # before anything is stored
-        written = self.store.write_all(prospect.writes)
+        written = self.store.write_all(prospect.writes) if prospect.writes else []
         self.definitions = fresh
-        return prospect, written
+        return prospect, present, written
 
-    def _offers(self, prospect: Prospect, written: Iterable[StoredApi]) -> list[Callable[[], None]]:
-        names = {stored.name for stored in written}
-        return [
-            self._offered(stored)
-            for stored in self.store.list()
-            if stored.name in names or stored.name in prospect.apis or self.deployment.is_suspended(stored.name)
+    def _offers(
+        self, prospect: Prospect, present: Iterable[StoredApi], written: Iterable[StoredApi]
+    ) -> list[Callable[[], None]]:
+        """Of what was written, and of all that the new definitions concern or that waits for them."""
+        replaced = {stored.name: stored for stored in written}
+        concerned = [
+            stored
+            for stored in present
+            if stored.name not in replaced
+            and (stored.name in prospect.apis or self.deployment.is_suspended(stored.name))
         ]
+        return [self._plan_offer(stored) for stored in (*replaced.values(), *concerned)]
 
     def _prospect(
         self, fresh: Definitions, present: Iterable[StoredApi], sources: Sequence[ApiSource] = ()
@@ -246,7 +257,7 @@ class Controller:
     def _rechecked(self) -> list[Callable[[], None]]:
         upstreams = self._upstreams
         return [
-            self._offered(stored)
+            self._plan_offer(stored)
             for stored in self.store.list()
             if self.deployment.is_suspended(stored.name) or names_private_upstream(stored.api, upstreams)
         ]
@@ -364,7 +375,7 @@ def _name_of(document: JsonObject) -> str | None:
 
 def _concerns(changes: DefinitionChanges, stored: StoredApi) -> bool:
     pairs = zip(attachments(stored.api), stored.versions, strict=True)
-    return any(changes.concern(one.name, version) for (_, one), version in pairs)
+    return any(changes.concern(attachment.name, version) for (_, attachment), version in pairs)
 
 
 def _of_api(name: str, mistake: Mistake) -> Mistake:

@@ -113,7 +113,10 @@ class DefinitionChanges:
     @staticmethod
     def between(before: Definitions, after: Definitions) -> DefinitionChanges:
         """What differs from `before` to `after`, by the digests of the definitions."""
-        old, new = ({f"{one.name}:{one.version}": one.digest for one in each} for each in (before, after))
+        old, new = (
+            {f"{definition.name}:{definition.version}": definition.digest for definition in definitions}
+            for definitions in (before, after)
+        )
         return DefinitionChanges(
             tuple(sorted(new.keys() - old.keys())),
             tuple(sorted(old.keys() - new.keys())),
@@ -157,8 +160,8 @@ def definitions_of(
             mistakes += invalid.mistakes
             continue
         if found.setdefault((definition.name, definition.version), definition) is not definition:
-            said = f"defines {definition.name}:{definition.version} a second time"
-            mistakes.append(Mistake("", said, file=where))
+            message = f"defines {definition.name}:{definition.version} a second time"
+            mistakes.append(Mistake("", message, file=where))
     mistakes += _unused(settings, names)
     if mistakes:
         raise Invalid(mistakes)
@@ -179,11 +182,13 @@ def _read(text: bytes, where: str) -> tuple[PolicyDefinition, str]:
     return PolicyDefinition.from_document(document.value), definition_digest(document.value)
 
 
-def _system_parameters(policy: PolicyDefinition, given: JsonObject) -> JsonObject:
+def _system_parameters(policy: PolicyDefinition, settings: JsonObject) -> JsonObject:
     schema = Schema(dict(policy.system_parameters))
-    parameters = schema.with_defaults(given)
+    parameters = schema.with_defaults(settings)
     if mistakes := list(schema.parameter_mistakes(parameters, f"systemParameters.{policy.name}", hide_values=True)):
-        raise Invalid([replace(one, message=f"{one.message}; {SYSTEM_PARAMETERS_CURE}") for one in mistakes])
-    told = schema.for_nodes(parameters)
-    assert isinstance(told, dict)
-    return told
+        raise Invalid(
+            [replace(mistake, message=f"{mistake.message}; {SYSTEM_PARAMETERS_CURE}") for mistake in mistakes]
+        )
+    document = schema.for_nodes(parameters)
+    assert isinstance(document, dict)
+    return document

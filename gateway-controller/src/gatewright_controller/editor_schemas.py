@@ -41,34 +41,34 @@ def exchange_filter_schema() -> JsonObject:
 def _name_policies(defs: JsonObject, definitions: Definitions) -> None:
     attachment, known = defs[ATTACHMENT], list(definitions)
     name = attachment["properties"]["name"]
-    versions: dict[str, list[str]] = {one.name: [] for one in known}
-    for one in known:
-        versions[one.name] += _versions(one, known)
+    versions: dict[str, list[str]] = {definition.name: [] for definition in known}
+    for definition in known:
+        versions[definition.name] += _versions(definition, known)
     attachment["properties"]["name"] = {**name, "enum": list(versions)}
     attachment["allOf"] = [
         *(
-            _rule({"name": {"const": name}}, {"properties": {"version": {"enum": said}}})
-            for name, said in versions.items()
+            _rule({"name": {"const": name}}, {"properties": {"version": {"enum": enum}}})
+            for name, enum in versions.items()
         ),
-        *(_params_rule(one, _versions(one, known), defs) for one in known),
+        *(_params_rule(definition, _versions(definition, known), defs) for definition in known),
     ]
 
 
-def _versions(one: Definition, known: Iterable[Definition]) -> list[str]:
+def _versions(definition: Definition, known: Iterable[Definition]) -> list[str]:
     """How an attachment asks for it: its exact version, and of its major version if it is the newest."""
-    major = one.version.partition(".")[0]
-    newest = [other for other in known if other.name == one.name and other.version.startswith(f"{major}.")][-1]
-    return [major, one.version] if newest is one else [one.version]
+    major = definition.version.partition(".")[0]
+    newest = [other for other in known if other.name == definition.name and other.version.startswith(f"{major}.")][-1]
+    return [major, definition.version] if newest is definition else [definition.version]
 
 
-def _params_rule(one: Definition, versions: list[str], defs: JsonObject) -> JsonObject:
+def _params_rule(definition: Definition, versions: list[str], defs: JsonObject) -> JsonObject:
     """Where an attachment names it, `params` is what its definition says."""
-    key = f"params-{one.name}-{one.version}"
-    defs[key] = _embedded(one.parameters.document, f"#/$defs/{key}")
+    key = f"params-{definition.name}-{definition.version}"
+    defs[key] = _embedded(definition.parameters.document, f"#/$defs/{key}")
     wanted: JsonObject = {"properties": {"params": {"$ref": f"#/$defs/{key}"}}}
     if defs[key].get("required"):
         wanted["required"] = ["params"]
-    return _rule({"name": {"const": one.name}, "version": {"enum": versions}}, wanted)
+    return _rule({"name": {"const": definition.name}, "version": {"enum": versions}}, wanted)
 
 
 def _rule(named: JsonObject, wanted: JsonObject) -> JsonObject:
@@ -78,7 +78,7 @@ def _rule(named: JsonObject, wanted: JsonObject) -> JsonObject:
 def _embedded(schema: JsonValue, place: str) -> JsonValue:
     """A schema as it reads at a place of another one; what has a default may be left out, as it is filled in before."""
     if isinstance(schema, list):
-        return [_embedded(one, place) for one in schema]
+        return [_embedded(item, place) for item in schema]
     if not isinstance(schema, dict):
         return schema
     inner = {key: _inner(key, value, place) for key, value in schema.items() if key not in OF_A_DOCUMENT}
@@ -94,7 +94,7 @@ def _inner(keyword: str, value: JsonValue, place: str) -> JsonValue:
     if keyword in VALUES:
         return value
     if keyword in NAMED and isinstance(value, dict):
-        return {name: _embedded(one, place) for name, one in value.items()}
+        return {name: _embedded(subschema, place) for name, subschema in value.items()}
     return _embedded(value, place)
 
 

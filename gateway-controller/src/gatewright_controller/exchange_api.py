@@ -100,7 +100,7 @@ class ExchangeEndpoints:
             recording = self._watching.record(wanted.filter.encoded(), wanted.seconds)
         except TooManyError as error:
             raise Problem(409, f"{error}; end one (DELETE /v1/recordings/ID), or wait until one is over") from None
-        # a node takes what it is asked in order: whoever answers this one records, or has said why it does not
+        # a node takes what it is asked in order: a node that answers this one records, or has said why it does not
         await self._watching.find(ExchangeFilter(id=recording.id).encoded(), self._times.begin_seconds)
         return JSONResponse(_shown(recording), 201, {"location": f"/v1/recordings/{recording.id}"})
 
@@ -121,25 +121,25 @@ class ExchangeEndpoints:
         return Response(status_code=204)
 
     def _from_query(self, request: Request) -> ExchangeFilter:
-        given = [(name, text) for name, text in request.query_params.multi_items() if name in MEMBERS]
+        parameters = [(name, text) for name, text in request.query_params.multi_items() if name in MEMBERS]
         try:
-            exchange_filter = from_query(given)
+            exchange_filter = from_query(parameters)
         except Invalid as invalid:
             raise _refused(400, invalid.mistakes) from None
         self._refuse_unknown(exchange_filter, "", 400)
         return exchange_filter
 
     def _refuse_unknown(self, exchange_filter: ExchangeFilter, root: str, status: int) -> None:
-        """Who misspells a name would wait for ever, and not know why."""
-        policies = {f"{one.name}:{one.version}" for one in self._controller.definitions}
+        """A client that misspells a name would wait for ever, and not know why."""
+        policies = {f"{definition.name}:{definition.version}" for definition in self._controller.definitions}
         known = {
             "api": self._controller.deployment.apis,
-            "policy": policies | {one.partition(":")[0] for one in policies},
+            "policy": policies | {policy.partition(":")[0] for policy in policies},
         }
         mistakes = [
-            Mistake.expecting(_one_of(member, names), shown(given), field=f"{root}{member}")
+            Mistake.expecting(_one_of(member, names), shown(value), field=f"{root}{member}")
             for member, names in known.items()
-            if (given := getattr(exchange_filter, member)) and given not in names
+            if (value := getattr(exchange_filter, member)) and value not in names
         ]
         if mistakes:
             raise _refused(status, mistakes)

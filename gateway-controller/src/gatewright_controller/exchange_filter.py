@@ -58,14 +58,14 @@ class ExchangeFilter(Strict, frozen=True):
 MEMBERS = tuple(field.name for field in msgspec.structs.fields(ExchangeFilter))
 
 
-def from_query(given: Sequence[tuple[str, str]]) -> ExchangeFilter:
+def from_query(parameters: Sequence[tuple[str, str]]) -> ExchangeFilter:
     """The filter of query parameters, which go by the names of its members. Raises `Invalid`.
 
     `header` is NAME or NAME=VALUE; `status` may stand several times, or have several, joined by commas.
     """
     document: JsonObject = {}
     mistakes: list[Mistake] = []
-    for name, text in given:
+    for name, text in parameters:
         if name == "status":
             document.setdefault(name, []).extend(text.split(","))
         elif name in document:

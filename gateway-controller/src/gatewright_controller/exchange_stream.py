@@ -49,7 +49,9 @@ FORMATS: dict[str, tuple[Encode, bytes]] = {
 
 def media_type_for(request: Request) -> str:
     """What the client accepts; server-sent events where it does not say. Raises `Problem`."""
-    accepted = {one.partition(";")[0].strip().lower() for one in request.headers.get("accept", "").split(",")}
+    accepted = {
+        media_range.partition(";")[0].strip().lower() for media_range in request.headers.get("accept", "").split(",")
+    }
     if JSON_LINES in accepted:
         return JSON_LINES
     if accepted & SSE_ACCEPTED:

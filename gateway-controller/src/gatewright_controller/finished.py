@@ -1,4 +1,4 @@
-"""Writes that end even though nobody waits for them any more."""
+"""Writes that are completed even if the task that waits for them is cancelled."""
 
 from __future__ import annotations
 

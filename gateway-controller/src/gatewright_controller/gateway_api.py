@@ -36,7 +36,7 @@ class GatewayEndpoints:
         seconds, tried = wait(request), dry_run(request)
         async with self._read(request) as document:
             change = await self._gateways.replace(document, dry_run=tried)
-        return await self._told(change, seconds, tried)
+        return await self._change_response(change, seconds, tried)
 
     async def delete(self, request: Request) -> Response:
         """`DELETE /v1/gateway`: what was written is forgotten, and the run's own counts again; 404."""
@@ -50,20 +50,20 @@ class GatewayEndpoints:
         """`POST /v1/gateway/reload`: the file is read again. Without a body."""
         seconds, tried = wait(request), dry_run(request)
         change = await self._gateways.reload(dry_run=tried)
-        return await self._told(change, seconds, tried)
+        return await self._change_response(change, seconds, tried)
 
-    async def _told(self, change: GatewayChange, seconds: float, tried: bool) -> Response:
-        told = dataclasses.asdict(change)
+    async def _change_response(self, change: GatewayChange, seconds: float, tried: bool) -> Response:
+        answer = dataclasses.asdict(change)
         if tried:
-            return JSONResponse({"status": {"change": told}})
+            return JSONResponse({"status": {"change": answer}})
         resource = self._resource(await self._deployment.wait_until_gateway_converged(seconds))
-        return JSONResponse({**resource, "status": {**resource["status"], "change": told}})
+        return JSONResponse({**resource, "status": {**resource["status"], "change": answer}})
 
     def _resource(self, status: ApiStatus) -> JsonObject:
         current = self._gateways.current
         stored = current.stored
         written = {"revision": stored.revision, "updatedAt": stored.updated_at} if stored else {}
-        told: JsonObject = {
+        answer: JsonObject = {
             "state": status.state,
             "reason": status.reason,
             "origin": current.origin,
@@ -71,4 +71,4 @@ class GatewayEndpoints:
             "nodes": [dataclasses.asdict(node) for node in status.nodes],
             "certificates": self._gateways.certificates(),
         }
-        return {**masked_gateway(current.document), "status": {**told, **written}}
+        return {**masked_gateway(current.document), "status": {**answer, **written}}

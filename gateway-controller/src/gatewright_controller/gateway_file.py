@@ -1,4 +1,4 @@
-"""What a node is to listen on, for who starts nodes: a Gateway as it was written, the environment over it and options
+"""What a node is to listen on, for the supervisor: a Gateway as it was written, the environment over it and options
 over both, as one document; and that document rendered. Without a controller, and pure but for `read_effective`.
 """
 
@@ -54,14 +54,16 @@ def effective(document: JsonObject | None, environment: Mapping[str, str], optio
     the options of OPTIONS. Raises `Invalid`; what a variable or an option says wrongly is told under its name.
     """
     merged: JsonObject = copy.deepcopy(document) if document else dict(EMPTY)
-    said: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for label, path, value in (*_of_environment(environment), *_of_options(options)):
         if _set(merged, path, value):
-            said[format_path(path)] = label
+            labels[format_path(path)] = label
     try:
         return gateway_to_document(validate_gateway(merged))
     except Invalid as invalid:
-        raise Invalid([replace(one, field=said.get(one.field, one.field)) for one in invalid.mistakes]) from None
+        raise Invalid(
+            [replace(mistake, field=labels.get(mistake.field, mistake.field)) for mistake in invalid.mistakes]
+        ) from None
 
 
 def read_effective(file: FilePath) -> JsonObject:
@@ -70,7 +72,7 @@ def read_effective(file: FilePath) -> JsonObject:
     try:
         return gateway_to_document(validate_gateway(document.value if isinstance(document.value, dict) else {}))
     except Invalid as invalid:
-        raise Invalid([document.located(one) for one in invalid.mistakes]) from None
+        raise Invalid([document.located(mistake) for mistake in invalid.mistakes]) from None
 
 
 def render(document: JsonObject, obtained: FilePath = OBTAINED) -> bytes:
@@ -92,19 +94,19 @@ def envoy_listeners(document: JsonObject, obtained: FilePath = OBTAINED) -> Json
 
     rendered = translate_gateway(gateway_from_document(document), obtained)
     secrets: JsonObject = {
-        f"certificate/{one.name}": {
+        f"certificate/{certificate.name}": {
             "tls_certificate": {
-                "certificate_chain": {"filename": one.certificate_file},
-                "private_key": {"filename": one.key_file},
+                "certificate_chain": {"filename": certificate.certificate_file},
+                "private_key": {"filename": certificate.key_file},
             }
         }
-        for one in rendered.certificates
+        for certificate in rendered.certificates
     }
-    for one in rendered.authorities:
-        revoked: JsonObject = {"crl": {"filename": one.revocation_file}} if one.revocation_file else {}
-        context: JsonObject = {"trusted_ca": {"filename": one.file}, **revoked}
-        secrets[f"authority/{one.name}"] = {"validation_context": context}
-    return {"listeners": [document_of(LISTENER, one) for one in rendered.listeners], "secrets": secrets}
+    for authority in rendered.authorities:
+        revoked: JsonObject = {"crl": {"filename": authority.revocation_file}} if authority.revocation_file else {}
+        context: JsonObject = {"trusted_ca": {"filename": authority.file}, **revoked}
+        secrets[f"authority/{authority.name}"] = {"validation_context": context}
+    return {"listeners": [document_of(LISTENER, listener) for listener in rendered.listeners], "secrets": secrets}
 
 
 def write_placeholders(document: JsonObject, obtained: FilePath) -> None:
@@ -113,15 +115,22 @@ def write_placeholders(document: JsonObject, obtained: FilePath) -> None:
     from gatewright_controller.acme.placeholder import write_placeholders
 
     asked = wanted_by(gateway_from_document(document))
-    write_placeholders(obtained, {name: one.hosts for name, one in asked.items()})
+    write_placeholders(obtained, {name: certificate.hosts for name, certificate in asked.items()})
 
 
 def listening(document: JsonObject) -> list[Listening]:
     """The listeners of an effective document, in its order."""
     spec = gateway_from_document(document).spec
     return [
-        Listening(one.name, one.address, one.port, one.protocol, one.protocol == "https", one.http3)
-        for one in spec.listeners
+        Listening(
+            listener.name,
+            listener.address,
+            listener.port,
+            listener.protocol,
+            listener.protocol == "https",
+            listener.http3,
+        )
+        for listener in spec.listeners
     ]
 
 

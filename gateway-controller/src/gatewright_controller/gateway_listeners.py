@@ -1,6 +1,6 @@
 """Where a process of this machine reaches the listeners of the gateway that this controller serves, and nothing else.
 
-A Gateway may be written by whoever has the token, with any address in it. So it counts only where a node has taken it,
+A client that has the token may write a Gateway with any address in it. So it counts only where a node has taken it,
 which no node does that cannot listen there, and where the address is one of this machine's: a request can be sent to no
 other service, here or elsewhere (https://owasp.org/www-community/attacks/Server_Side_Request_Forgery).
 """
@@ -31,7 +31,7 @@ class UnreachableError(Exception):
 class ReachableListener:
     """A listener: where a client on this machine connects, and which host it serves; "" where it serves any.
 
-    demand: what it asks of those whom it connects, for people; "" for nothing.
+    demand: what it asks of clients, for people; "" for nothing.
     """
 
     name: str
@@ -57,39 +57,42 @@ def reachable_listener(gateways: Gateways, deployment: Deployment, name: str) ->
     a proxy, and that is not internal where another is there. Raises `UnreachableError`, and `ValueError` with what is
     known where there is none of this name.
     """
-    one = _chosen(_served(gateways, deployment), name)
-    if one.proxy_protocol:
+    listener = _chosen(_served(gateways, deployment), name)
+    if listener.proxy_protocol:
         why = "its connections begin with a PROXY header of a trusted proxy"
-        raise UnreachableError(f"the listener {one.name} takes no requests from here, for {why}; {CURE}")
-    address = EVERY_ADDRESS.get(one.address, one.address)
+        raise UnreachableError(f"the listener {listener.name} takes no requests from here, for {why}; {CURE}")
+    address = EVERY_ADDRESS.get(listener.address, listener.address)
     if not _is_of_this_machine(address):
         why = f"it listens on {address}, which is no address of the controller's machine"
-        raise UnreachableError(f"the listener {one.name} cannot be reached from here, for {why}; {CURE}")
-    names = [host for host in one.hosts if not host.startswith("*")]
-    host = next((host for host in names if not _requires_certificate(one, host)), names[0] if names else "")
-    return ReachableListener(one.name, address, one.port, one.protocol == "https", host, _demand(one))
+        raise UnreachableError(f"the listener {listener.name} cannot be reached from here, for {why}; {CURE}")
+    names = [host for host in listener.hosts if not host.startswith("*")]
+    open_names = [host for host in names if not _requires_certificate(listener, host)]
+    host = next(iter([*open_names, *names]), "")
+    return ReachableListener(
+        listener.name, address, listener.port, listener.protocol == "https", host, _demand(listener)
+    )
 
 
-def _demand(one: Listener) -> str:
-    if not one.tls:
+def _demand(listener: Listener) -> str:
+    if not listener.tls:
         return ""
-    hosts = [host for host in one.hosts if not _requires_certificate(one, host)]
-    if one.hosts and hosts:
-        return f"connects who asks for {listed(hosts)}: say one of these as the host"
-    if one.hosts or _requires_certificate(one, ""):
+    hosts = [host for host in listener.hosts if not _requires_certificate(listener, host)]
+    if listener.hosts and hosts:
+        return f"takes requests for {listed(hosts)}: say one of these as the host"
+    if listener.hosts or _requires_certificate(listener, ""):
         return "asks for a client's certificate, and the controller has none"
-    asking = [host for host in one.tls.client_certificates_by_host if _requires_certificate(one, host)]
+    asking = [host for host in listener.tls.client_certificates_by_host if _requires_certificate(listener, host)]
     return f"asks clients of {listed(asking)} for a certificate, and the controller has none" if asking else ""
 
 
-def _requires_certificate(one: Listener, host: str) -> bool:
+def _requires_certificate(listener: Listener, host: str) -> bool:
     """Of clients of the host; "" for one that no rule names."""
-    if not one.tls:
+    if not listener.tls:
         return False
-    by_host = one.tls.client_certificates_by_host
+    by_host = listener.tls.client_certificates_by_host
     covering = [pattern for pattern in by_host if covers_host(pattern, host)]
     narrowest = max(covering, key=lambda pattern: (pattern == host, len(pattern)), default=None)
-    asked = one.tls.client_certificates if narrowest is None else by_host[narrowest]
+    asked = listener.tls.client_certificates if narrowest is None else by_host[narrowest]
     return isinstance(asked, ClientCertificates) and asked.mode == "require"
 
 
@@ -104,8 +107,8 @@ def _served(gateways: Gateways, deployment: Deployment) -> Sequence[Listener]:
     if not nodes:
         raise UnreachableError("no node that listens as the Gateway says is connected; start one")
     states = [deployment.gateway_on(node) for node in nodes]
-    if not any(one.state == "deployed" for one in states):
-        why = "; ".join(f"{one.node} {one.reason}" for one in states)
+    if not any(status.state == "deployed" for status in states):
+        why = "; ".join(f"{status.node} {status.reason}" for status in states)
         raise UnreachableError(f"no node listens as the Gateway says ({why}); GET /v1/gateway has its state")
     return gateway_from_document(document).spec.listeners
 
@@ -114,10 +117,10 @@ def _chosen(listeners: Sequence[Listener], name: str) -> Listener:
     if not name:
         plain = [listener for listener in listeners if not (listener.redirect or listener.proxy_protocol)]
         return next((listener for listener in plain if not listener.internal), (plain or listeners)[0])
-    for one in listeners:
-        if one.name == name:
-            return one
-    raise ValueError(listed([one.name for one in listeners]))
+    for listener in listeners:
+        if listener.name == name:
+            return listener
+    raise ValueError(listed([listener.name for listener in listeners]))
 
 
 def unknown_listener(known: str, name: str) -> Mistake:

@@ -169,7 +169,7 @@ class Gateways:
         return self._acme.status() if self._acme else {}
 
     async def _prepare(self, document: JsonObject) -> None:
-        """Nodes take a Gateway whose certificates are there. Raises `Invalid` where nobody would obtain them."""
+        """Nodes take a Gateway whose certificates are there. Raises `Invalid` where no one is set to obtain them."""
         asked = wanted_by(gateway_from_document(document))
         if self._acme:
             await self._acme.prepare(asked)
@@ -225,7 +225,7 @@ def _listeners(document: JsonObject | None) -> dict[str, list[bytes]]:
     if document is None:
         return {}
     spec = gateway_from_document(document).spec
-    return {one.name: translate_listener(one, spec) for one in spec.listeners}
+    return {listener.name: translate_listener(listener, spec) for listener in spec.listeners}
 
 
 def _serving_listeners(spec: GatewaySpec) -> list[str]:

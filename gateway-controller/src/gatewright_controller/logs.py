@@ -35,7 +35,7 @@ def _level(number: int) -> str:
 
 
 def set_up() -> None:
-    """All that this process says: logging, warnings, and what nobody caught."""
+    """All that this process says: logging, warnings, and uncaught exceptions."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -111,9 +111,9 @@ class Matches:
     @property
     def label(self) -> str:
         """`[x-version=2][?page^=1]`; "" for none. Different for any two that are not the same."""
-        shown = [one.label for one in self.headers]
-        shown += [f"!?{one.label[1:]}" if one.kind == "absent" else f"?{one.label}" for one in self.query]
-        return "".join(f"[{one}]" for one in shown)
+        shown = [match.label for match in self.headers]
+        shown += [f"!?{match.label[1:]}" if match.kind == "absent" else f"?{match.label}" for match in self.query]
+        return "".join(f"[{label}]" for label in shown)
 
     @property
     def precedence(self) -> tuple[int, int]:
@@ -127,8 +127,8 @@ class Matches:
 
 def _cover(mine: Sequence[Match], theirs: Sequence[Match]) -> bool:
     """Each of mine says of a name what theirs say of it or less: then nothing that they let pass stops here."""
-    said = {one.name: one for one in theirs}
-    return all(one.name in said and one.covers(said[one.name]) for one in mine)
+    by_name = {match.name: match for match in theirs}
+    return all(match.name in by_name and match.covers(by_name[match.name]) for match in mine)
 
 
 NO_MATCHES = Matches()
@@ -147,7 +147,7 @@ def all_matches(headers: Sequence[HeaderMatch], query: Sequence[QueryMatch]) -> 
 
 
 def _sorted(matches: Iterable[Match]) -> tuple[Match, ...]:
-    return tuple(sorted(matches, key=lambda one: one.name))
+    return tuple(sorted(matches, key=lambda match: match.name))
 
 
 def header_match(written: HeaderMatch) -> Match:

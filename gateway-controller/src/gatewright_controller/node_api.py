@@ -37,17 +37,17 @@ class NodeEndpoints:
         return JSONResponse(self._shown(node))
 
     async def document(self, name: str, request: Request) -> Response:
-        """`GET /v1/nodes/ID/metrics`, `/stats`, `/chains`, `/clusters`: as the node tells it now; 404, 501 to 504."""
+        """`GET /v1/nodes/ID/NAME`, one of `DOCUMENTS`: as the node tells it now; 404, 501 to 504."""
         try:
-            told = await self._documents.get(request.path_params["id"], name)
+            content = await self._documents.get(request.path_params["id"], name)
         except UntoldError as error:
             raise Problem(STATUSES[error.why], str(error)) from None
-        return Response(told, media_type=MEDIA_TYPES.get(name, JSON), headers={"cache-control": "no-store"})
+        return Response(content, media_type=MEDIA_TYPES.get(name, JSON), headers={"cache-control": "no-store"})
 
     def _shown(self, node: Node) -> JsonObject:
         listening = self._deployment.gateway_on(node)
         gateway = {"digest": node.gateway_applied, "state": listening.state, "reason": listening.reason}
-        return {**_node(node), "gateway": gateway, "documents": self._documents.told_by(node.id)}
+        return {**_node(node), "gateway": gateway, "documents": self._documents.documents_of(node.id)}
 
 
 def _node(node: Node) -> JsonObject:
@@ -55,7 +55,7 @@ def _node(node: Node) -> JsonObject:
     apis = [{"name": name, "digest": digest} for name, digest in sorted(node.applied.items())]
     unapplied = sorted(node.unapplied.items())
     reasons = {
-        state: [{"name": name, "reason": one.reason} for name, one in unapplied if one.state == state]
+        state: [{"name": name, "reason": status.reason} for name, status in unapplied if status.state == state]
         for state in ("rejected", "pending")
     }
     return {

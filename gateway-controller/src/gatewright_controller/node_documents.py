@@ -1,6 +1,6 @@
-"""What nodes tell of themselves when somebody asks: metrics, counters, chains, clusters. Nobody asks by itself.
+"""What nodes tell of themselves when a client asks, and only then: metrics, counters, chains, clusters, notes.
 
-Those who ask at once, or within a second, share one question.
+Clients that ask at once, or within a second, share one question.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ DOCUMENTS: dict[str, int] = {
     "chains": node_pb2.DOCUMENT_CHAINS,
     "clusters": node_pb2.DOCUMENT_CLUSTERS,
     "metrics": node_pb2.DOCUMENT_METRICS,
+    "notes": node_pb2.DOCUMENT_NOTES,
     "stats": node_pb2.DOCUMENT_STATS,
 }
 """By the name that they have in the management API."""
@@ -79,7 +80,7 @@ class NodeDocuments:
         self._answers: dict[tuple[str, str], asyncio.Task[bytes]] = {}
         self._places = asyncio.Semaphore(limits.most_at_once)
 
-    def told_by(self, node_id: str) -> list[str]:
+    def documents_of(self, node_id: str) -> list[str]:
         """Names of the documents that the node can be asked for now."""
         node = self._observations.observed(node_id)
         return [name for name, number in DOCUMENTS.items() if node and number in node.documents]
@@ -118,7 +119,7 @@ class NodeDocuments:
     async def _telling(self, node_id: str, name: str) -> ObservingNode:
         """The node, once its stream is there, which comes soon after its other one."""
         while (node := self._observations.observed(node_id)) is None:
-            states = {one.id: one for one in self._observations.nodes()}
+            states = {node_state.id: node_state for node_state in self._observations.nodes()}
             if node_id not in states:
                 known = listed(sorted(states)) if states else "none"
                 raise UntoldError("unknown", f"no node {node_id} is connected; those that are: {known}")

@@ -61,7 +61,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
         reading = asyncio.create_task(self._read_reports(node, request_iterator))
         try:
             async for update in self._updates(node):
-                log.info("update sent", extra=_told(node, update))
+                log.info("update sent", extra=_update_fields(node, update))
                 yield node_pb2.ControllerMessage(update=update)
         finally:
             reading.cancel()
@@ -115,7 +115,7 @@ class NodeService(node_pb2_grpc.NodeServiceServicer):
     async def _read_observed(self, node: ObservingNode, messages: AsyncIterator[node_pb2.Observed]) -> None:
         try:
             async for message in messages:
-                self._observations.told(node, message)
+                self._observations.receive(node, message)
         finally:
             node.end()
 
@@ -130,7 +130,7 @@ async def _hello(
     return first.hello
 
 
-def _told(node: Node, update: node_pb2.Update) -> dict[str, object]:
+def _update_fields(node: Node, update: node_pb2.Update) -> dict[str, object]:
     return {
         "node": node.id,
         "revision": update.revision,
@@ -170,7 +170,7 @@ async def start_node_server(
 ) -> NodeServer:
     """Serves nodes on `unix:PATH` (mode 0600) or on a `HOST:PORT` of this machine. Raises `ListenError`.
 
-    peers: the supervisor's file; then only the engine, and who is not below the supervisor, may connect to the socket.
+    peers: the supervisor's file; then only the engine, and processes that are not below the supervisor, may connect.
     """
     server = aio.server(options=OPTIONS)
     node_pb2_grpc.add_NodeServiceServicer_to_server(NodeService(deployment, observations, admin_moved), server)
@@ -203,7 +203,7 @@ def _bind(server: aio.Server, path: Path) -> None:
 
 
 def _bind_unnamed(server: aio.Server, path: Path) -> Unnamed:
-    """gRPC does not say who connects: it gets a socket whose name nobody has time to use."""
+    """gRPC does not say which process connects: it gets a socket whose name is gone before others can use it."""
     own = path.with_name(f".{secrets.token_hex(8)}")
     _bind(server, own)
     unnamed = Unnamed(own)
@@ -219,7 +219,7 @@ def _add_port(server: aio.Server, address: str) -> None:
 
 
 def _remove_stale(path: Path) -> None:
-    """A socket that nobody answers on is what a killed controller left."""
+    """A socket on which no process answers is what a killed controller left."""
     if not path.parent.is_dir():
         raise ListenError(f"cannot listen for nodes on unix:{path}: expected the folder {path.parent} to exist")
     if not path.is_socket():

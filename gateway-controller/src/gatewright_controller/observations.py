@@ -1,8 +1,8 @@
-"""What nodes are asked to tell of their exchanges and of themselves, and who is told it.
+"""What nodes are asked to report of their exchanges and of themselves, and which listeners receive it.
 
 Everything here lives on one event loop and is in memory only. Exchanges are JSON as the engine made it, and stay bytes;
-so do the documents of a node. A node is asked when it connects and stopped when nobody listens any more: what nobody
-wants costs it nothing.
+so do the documents of a node. A node is asked when it connects and stopped when the last listener has gone: it does no
+work for an observation without listeners.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class ObservedNode:
 
 
 class Listener(Protocol):
-    """Who is told what an observation brings."""
+    """Receives what an observation brings."""
 
-    def told(self, exchange: bytes) -> None:
+    def received(self, exchange: bytes) -> None:
         """One exchange."""
 
     def missed(self, count: int) -> None:
@@ -46,7 +46,7 @@ class Listener(Protocol):
 
 
 class Reader(Protocol):
-    """Who is told a document of one node."""
+    """Receives a document of one node."""
 
     def piece(self, data: bytes) -> None:
         """What comes next."""
@@ -68,11 +68,11 @@ class Observation:
     until: float | None = None
     listeners: list[Listener] = field(default_factory=list)
     waits_for: set[ObservingNode] = field(default_factory=set)
-    """Of a kept one: who has been asked and has yet to tell."""
+    """Of a kept one: the nodes that were asked and have not answered yet."""
     refused: dict[str, str] = field(default_factory=dict)
     """By node: why it does not tell."""
     begun: set[ObservingNode] = field(default_factory=set)
-    """Of one that is neither kept nor has an end: who has said that it records."""
+    """Of one that is neither kept nor has an end: the nodes that have said that they record."""
 
     @property
     def is_live(self) -> bool:
@@ -104,7 +104,7 @@ class ObservingNode:
 
 
 class Observations:
-    """Who watches on one side, nodes on the other. Watchers with the same filter share what nodes tell."""
+    """Connects watchers with nodes. Watchers with the same filter share one observation."""
 
     def __init__(self, deployment: Deployment, opening_seconds: float = OPENING_SECONDS) -> None:
         self._deployment = deployment
@@ -117,7 +117,7 @@ class Observations:
         self._news = asyncio.Event()
         self.stopping = False
 
-    # ------------------------------------------------------------ who watches
+    # ------------------------------------------------------------ watchers
 
     def open(self, exchange_filter: bytes, listener: Listener, *, kept: bool = False, seconds: int = 0) -> Observation:
         """Asks all nodes, and those that connect while it is open. `close` it.
@@ -136,9 +136,9 @@ class Observations:
         return observation
 
     def _shared(self, exchange_filter: bytes) -> Observation | None:
-        for one in self._observations.values():
-            if one.filter == exchange_filter and one.is_live:
-                return one
+        for observation in self._observations.values():
+            if observation.filter == exchange_filter and observation.is_live:
+                return observation
         return None
 
     def close(self, observation: Observation, listener: Listener) -> None:
@@ -216,13 +216,13 @@ class Observations:
         self._gone(node)
         self.nodes_changed()
 
-    def told(self, node: ObservingNode, message: node_pb2.Observed) -> None:
+    def receive(self, node: ObservingNode, message: node_pb2.Observed) -> None:
         """What the node says of an observation, or to a question; nothing where that is closed meanwhile."""
         if (question := self._questions.get(message.observation)) is not None:
-            _answered(*question, node, message)
+            _pass_answer(*question, node, message)
         if (observation := self._observations.get(message.observation)) is None:
             return
-        _told(observation.listeners, message)
+        _notify_listeners(observation.listeners, message)
         if message.refused:
             observation.refused[node.id] = message.refused
         if node not in observation.begun:
@@ -268,16 +268,16 @@ class Observations:
                 listener.changed()
 
 
-def _told(listeners: Iterable[Listener], message: node_pb2.Observed) -> None:
+def _notify_listeners(listeners: Iterable[Listener], message: node_pb2.Observed) -> None:
     if message.dropped:
         for listener in listeners:
             listener.missed(message.dropped)
     for exchange in message.exchanges:
         for listener in listeners:
-            listener.told(exchange)
+            listener.received(exchange)
 
 
-def _answered(asked: ObservingNode, reader: Reader, node: ObservingNode, message: node_pb2.Observed) -> None:
+def _pass_answer(asked: ObservingNode, reader: Reader, node: ObservingNode, message: node_pb2.Observed) -> None:
     if node is not asked:
         return
     if message.piece:

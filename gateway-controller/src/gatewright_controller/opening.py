@@ -1,7 +1,7 @@
 """Opening the database: in words why it cannot be opened, and again until it can.
 
 A node whose last good state is on disk serves without its controller. So a controller that knows of such a state does
-not end where its database cannot be opened: it says so to everyone who asks, and opens it as soon as that works.
+not end where its database cannot be opened: it answers requests with the reason, and opens it as soon as that works.
 """
 
 from __future__ import annotations

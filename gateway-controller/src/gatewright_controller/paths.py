@@ -93,7 +93,7 @@ class PathTemplate:
             if not same_end or len(mine) != len(theirs):
                 return False
         return len(mine) <= len(theirs) and all(
-            _covers(one, another) for one, another in zip(mine, theirs, strict=False)
+            _covers(segment, another) for segment, another in zip(mine, theirs, strict=False)
         )
 
     def meets(self, other: PathTemplate) -> bool:
@@ -105,7 +105,7 @@ class PathTemplate:
             fits = reaches or reached
         else:
             fits = len(mine) == len(theirs) and self.trailing_slash == other.trailing_slash
-        return fits and all(_meets(one, another) for one, another in zip(mine, theirs, strict=False))
+        return fits and all(_meets(segment, another) for segment, another in zip(mine, theirs, strict=False))
 
 
 class PathIndex:
@@ -130,7 +130,7 @@ class PathIndex:
             segment = _fixed_at(template, at)
             if at < 0 or (segment and segment.kind is Kind.LITERAL):
                 near = texts.get(segment.text if segment else "", ())
-                yield from (one for one in near if one.covers(template))
+                yield from (other for other in near if other.covers(template))
 
     def is_met(self, template: PathTemplate) -> bool:
         """Whether some path matches this one and one of them."""
@@ -138,7 +138,7 @@ class PathIndex:
             segment = _fixed_at(template, at)
             literal = segment and segment.kind is Kind.LITERAL
             near = [texts.get(segment.text, [])] if segment and literal else texts.values()
-            if any(one.meets(template) for some in near for one in some):
+            if any(other.meets(template) for some in near for other in some):
                 return True
         return False
 
@@ -147,12 +147,12 @@ def _fixed_at(template: PathTemplate, at: int) -> Segment | None:
     return template.fixed[at] if 0 <= at < len(template.fixed) else None
 
 
-def _covers(one: Segment, other: Segment) -> bool:
-    return one.kind is Kind.PARAMETER or one == other
+def _covers(segment: Segment, other: Segment) -> bool:
+    return segment.kind is Kind.PARAMETER or segment == other
 
 
-def _meets(one: Segment, other: Segment) -> bool:
-    return Kind.PARAMETER in (one.kind, other.kind) or one == other
+def _meets(segment: Segment, other: Segment) -> bool:
+    return Kind.PARAMETER in (segment.kind, other.kind) or segment == other
 
 
 class PathSyntaxError(ValueError):

@@ -1,7 +1,7 @@
-"""Who has connected to a Unix socket, and whether it may. The engine's internal/peers does the same in Go.
+"""Which process has connected to a Unix socket, and whether it may. The engine's internal/peers does the same in Go.
 
 All processes of a node run as one user, those that run policies too: the mode of a socket does not tell them apart. The
-kernel's word for who has connected does (unix(7), SO_PEERCRED).
+kernel's word for the connected process does (unix(7), SO_PEERCRED).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Connected(Protocol):
 
 @dataclass(frozen=True)
 class Rule:
-    """Who may connect: processes with these roles, and what the supervisor has not started, directly or not, of the
-    same user or of root. What a policy has started is below the supervisor, who adopts what has lost its parent.
+    """Processes that may connect: those with these roles, and those of the same user or of root that the supervisor has
+    not started, directly or not. A policy's processes are below the supervisor, which adopts orphans.
 
     pids: role → pid of a process of the node, as they are now; may raise OSError, ValueError.
     """

@@ -35,5 +35,5 @@ def _takes(operation: Operation, method: str) -> bool:
 
 def _covers(context: str, path: str, request: PathTemplate) -> bool:
     template = parse_path(f"{context.rstrip('/')}{path}" if path != "/" else context)
-    others = [one for one in (template.slashed,) if one is not None]
-    return any(one.covers(request) for one in (template, *others))
+    others = [slashed for slashed in (template.slashed,) if slashed is not None]
+    return any(candidate.covers(request) for candidate in (template, *others))

@@ -1,4 +1,4 @@
-"""Short answers to GET, over HTTP on a private Unix socket: for a proxy, and for who gathers metrics."""
+"""Short answers to GET, over HTTP on a private Unix socket: for a proxy, and for the engine's scrape of metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upstreams that no publisher may name: the node's own private ports, and what answers whoever asks on a machine.
+"""Upstreams that no publisher may name: the node's own private ports, and services that answer any client on a machine.
 
 A client of the API would reach them as the gateway does: from this machine, or from inside its network. A name is not
 looked up: Envoy does that, again and again, and what a name means may change after it was checked. So this refuses
@@ -70,24 +70,24 @@ class PrivateUpstreams:
         if self._is_allowed(url, address):
             return None
         if any(port == url.port and _is_here(url.host, address, host) for host, port in self.own):
-            what = "a private port of the gateway itself"
+            kind = "a private port of the gateway itself"
         elif address is not None and address.is_link_local:
-            what = "a link-local address"
+            kind = "a link-local address"
         elif address in METADATA_ADDRESSES or url.host.rstrip(".").lower() in METADATA_NAMES:
-            what = "a cloud's metadata service"
+            kind = "a cloud's metadata service"
         else:
             return None
-        return f"expected an upstream that publishers may name, got {url.authority}, {what}; {CURE}"
+        return f"expected an upstream that publishers may name, got {url.authority}, {kind}; {CURE}"
 
     def _allows_socket(self, socket: str) -> bool:
-        return any(isinstance(one, SocketPath) and one.covers(socket) for one in self.allowed)
+        return any(isinstance(entry, SocketPath) and entry.covers(socket) for entry in self.allowed)
 
     def _is_allowed(self, url: UpstreamUrl, address: Address | None) -> bool:
         return any(
-            one == (address or url.host.lower(), url.port)
-            if isinstance(one, tuple)
-            else address is not None and not isinstance(one, SocketPath) and address in one
-            for one in self.allowed
+            entry == (address or url.host.lower(), url.port)
+            if isinstance(entry, tuple)
+            else address is not None and not isinstance(entry, SocketPath) and address in entry
+            for entry in self.allowed
         )
 
 

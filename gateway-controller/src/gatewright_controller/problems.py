@@ -39,23 +39,25 @@ def problem_response(
 
 def _on_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    errors: JsonObject = {"errors": [_told(mistake) for mistake in error.mistakes]} if error.mistakes else {}
+    errors: JsonObject = {"errors": [_mistake_to_json(mistake) for mistake in error.mistakes]} if error.mistakes else {}
     return problem_response(error.status, error.detail, error.headers, **errors)
 
 
 def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, Invalid)
-    errors = [_told(mistake) for mistake in error.mistakes]
+    errors = [_mistake_to_json(mistake) for mistake in error.mistakes]
     detail = "1 mistake in the API definition" if len(errors) == 1 else f"{len(errors)} mistakes in the API definition"
     return problem_response(422, detail, errors=errors)
 
 
 def _on_unreadable(_: Request, error: Exception) -> Response:
     assert isinstance(error, Unreadable)
-    return problem_response(400, "the body cannot be read", errors=[_told(mistake) for mistake in error.mistakes])
+    return problem_response(
+        400, "the body cannot be read", errors=[_mistake_to_json(mistake) for mistake in error.mistakes]
+    )
 
 
-def _told(mistake: Mistake) -> JsonObject:
+def _mistake_to_json(mistake: Mistake) -> JsonObject:
     line: JsonObject = {"line": mistake.line} if mistake.line else {}
     field = ": ".join(part for part in (mistake.file, mistake.field) if part)
     return {"field": field, "message": mistake.message, **line}
@@ -110,7 +112,9 @@ def _on_fault(request: Request, error: Exception) -> Response:
 
 def _on_gone(_: Request, error: Exception) -> Response:
     assert isinstance(error, ClientDisconnect)
-    return problem_response(400, "the request has ended before its body did")  # for nobody
+    return problem_response(
+        400, "the request has ended before its body did"
+    )  # the response is not sent: the client has gone
 
 
 HANDLERS = {

@@ -24,8 +24,8 @@ def check_regex(pattern: str) -> None:
         compiled = _compiled(pattern)
     except re2.error as error:
         reason = error.args[0]
-        said = reason.decode() if isinstance(reason, bytes) else reason
-        raise RegexError(f"expected RE2 syntax, got {pattern!r}: {said}") from None
+        text = reason.decode() if isinstance(reason, bytes) else reason
+        raise RegexError(f"expected RE2 syntax, got {pattern!r}: {text}") from None
     if compiled.programsize > LARGEST_PROGRAM:
         expected = f"expected a regular expression of at most {LARGEST_PROGRAM} instructions"
         raise RegexError(f"{expected}, got {pattern!r} with {compiled.programsize}; write it with smaller counts")
@@ -42,5 +42,5 @@ def matches_whole(pattern: str, text: str) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> Any:
     options = re2.Options()
-    options.log_errors = False  # what is wrong is said to who wrote it
+    options.log_errors = False  # the publisher is told the mistake by RegexError
     return re2.compile(pattern, options)

@@ -1,4 +1,4 @@
-"""A Unix socket in front of a server that cannot say who connects to it: gRPC's, Envoy's."""
+"""A Unix socket in front of a server that cannot say which process connects to it: gRPC's, Envoy's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatewright_controller.private_socket import READ_BYTES, PrivateSocket
 
 
 class Unnamed:
-    """A server's socket that loses its name: who has not opened it before cannot connect to it any more.
+    """A server's socket that loses its name: a process that has not opened it before can no longer connect.
 
     It is found by /proc/self/fd, which is its process's alone (prctl(2), PR_SET_DUMPABLE). path: where the server makes
     it, again each time that it starts.
@@ -31,13 +31,13 @@ class Unnamed:
             self._keep(found)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """The name of a new socket is taken away once the server accepts connections. Raises OSError where nobody
-        listens.
+        """The name of a new socket is taken away once the server accepts connections. Raises OSError where no
+        process listens.
         """
         found = self._opened()
         if found is None:
             if self._fd is None:
-                raise FileNotFoundError(f"nobody listens at {self._path}")
+                raise FileNotFoundError(f"no process listens at {self._path}")
             return await _connect(self._fd)
         try:
             connection = await _connect(found)
@@ -94,8 +94,8 @@ class Relay:
             pass  # one of them has gone
         finally:
             to_them.close()  # before anything is awaited, for this may be cancelled again
-            for each in both:
-                each.cancel()
+            for task in both:
+                task.cancel()
             await asyncio.wait(both)
 
 

@@ -99,7 +99,7 @@ class RequestEndpoints:
             raise Problem(422, f"expected a request that HTTP/1.1 can carry: {error}") from None
         known = {"listener": listener.name, "method": request.method, "status": answer.status}
         log.info("request sent for a client of the management API", extra=known)
-        return _told(answer, found, listener)
+        return _answer_to_json(answer, found, listener)
 
     async def _exchanged(
         self, request: ComposedRequest, wanted: WantedRequest, listener: ReachableListener
@@ -124,11 +124,13 @@ async def _unless_gone(request: Request, sending: Coroutine[None, None, JsonObje
     try:
         await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise Problem(400, "the client has gone before the answer came")  # for nobody
+            raise Problem(
+                400, "the client has gone before the answer came"
+            )  # the response is not sent: the client has gone
         return task.result()
     finally:
-        for one in (task, gone):
-            one.cancel()
+        for running in (task, gone):
+            running.cancel()
         await asyncio.wait([task, gone])
 
 
@@ -138,15 +140,15 @@ async def _gone(request: Request) -> None:
 
 
 def _why(error: SendError, wanted: WantedRequest, listener: ReachableListener) -> str:
-    """With the cure: whoever is elsewhere sends it by themselves."""
+    """With the cure: a command that sends the request from another machine."""
     command = f"curl -i -X {shlex.quote(wanted.method)} {shlex.quote(listener.url + wanted.path)}"
     cure = f"it is sent from the controller's machine to a listener there; from another one: {command}"
     hint = f"; the listener {listener.name} {listener.demand}" if listener.demand else ""
     return f"{error}{hint}; {cure}"
 
 
-def _told(answer: ReceivedAnswer, found: RecordedRequest, listener: ReachableListener) -> JsonObject:
-    told: JsonObject = {
+def _answer_to_json(answer: ReceivedAnswer, found: RecordedRequest, listener: ReachableListener) -> JsonObject:
+    document: JsonObject = {
         "status": answer.status,
         "protocol": answer.protocol,
         "listener": listener.name,
@@ -162,7 +164,7 @@ def _told(answer: ReceivedAnswer, found: RecordedRequest, listener: ReachableLis
         "requestId": request_id,
         "notRecorded": found.why,
     }
-    return told | {name: value for name, value in more.items() if value}
+    return document | {name: value for name, value in more.items() if value}
 
 
 def _own_request_id(answer: ReceivedAnswer) -> str:

@@ -86,7 +86,7 @@ class RequestRecording:
 
     # ------------------------------------------------------------ Listener
 
-    def told(self, exchange: bytes) -> None:
+    def received(self, exchange: bytes) -> None:
         """The first is it."""
         self._exchange = self._exchange or exchange
         self._news.set()
@@ -107,7 +107,7 @@ async def recording(watching: Watching, client: str, times: RecordingTimes) -> A
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(times.begin_seconds):
                 await found.begun()
-        # a node takes what it is asked in order: whoever answers this one records, or has said why it does not
+        # a node takes what it is asked in order: a node that answers this one records, or has said why it does not
         await watching.find(ExchangeFilter(id=secrets.token_hex(8)).encoded(), times.begin_seconds)
         yield found
     finally:

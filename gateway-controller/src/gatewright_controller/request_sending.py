@@ -101,7 +101,7 @@ class GatewayConnection:
             if answer is None:
                 raise SendError(error, timed_out=True) from None
         except (OSError, h11.RemoteProtocolError) as failure:
-            error = _said(failure)
+            error = _error_text(failure)
             if answer is None:
                 raise SendError(f"the connection ended before an answer had begun ({error})") from None
         answer.error = answer.error or error
@@ -174,7 +174,7 @@ async def connected(
     except TimeoutError:
         raise SendError(f"no connection to {listener.at} within {seconds:g} s", timed_out=True) from None
     except (OSError, ssl.SSLError) as error:
-        raise SendError(f"no connection to {listener.at} ({_said(error)})") from None
+        raise SendError(f"no connection to {listener.at} ({_error_text(error)})") from None
     connection = GatewayConnection(reader, writer, limits)
     try:
         yield connection
@@ -183,7 +183,7 @@ async def connected(
 
 
 def _tls() -> ssl.SSLContext:
-    """The gateway's own listener, at an address of this machine: whatever its certificate is, nobody is between."""
+    """The gateway's own listener, at an address of this machine: whatever its certificate is, nothing is in between."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["http/1.1"])
@@ -199,7 +199,7 @@ def _texts(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
     return [(name.decode("ascii").lower(), value.decode("latin-1")) for name, value in headers]
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or str(error)).replace("_", " ").lower()
     if isinstance(error, OSError):

@@ -1,6 +1,6 @@
 """Parameters that are written and never shown: those whose schema says `writeOnly: true` or `format: password`.
 
-Whoever sends a mask back means what is stored at its place; a mask that stands for nothing is a mistake.
+A client that sends a mask back means what is stored at its place; a mask where none is stored is a mistake.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def masked(api: Api, versions: Versions, definitions: Definitions) -> JsonObject
 def restored(document: JsonObject, stored: Api, definitions: Definitions) -> JsonObject:
     """The document with what is stored in the place of masks, wherever it can be read and something is."""
     filled = copy.deepcopy(document)
-    before = {position: one.params for position, one in _positioned(stored)}
+    before = {position: attachment.params for position, attachment in _positioned(stored)}
     for position, attachment in _positioned_documents(filled):
         definition = _meant(attachment, definitions)
         params = attachment.get("params")
@@ -78,19 +78,19 @@ def _meant(attachment: JsonObject, definitions: Definitions) -> Definition | Non
 
 def _positioned(api: Api) -> Iterator[tuple[Position, PolicyAttachment]]:
     levels = [("", api.spec.policies)]
-    levels += [(operation_name(one), one.policies) for one in api.spec.operations]
+    levels += [(operation_name(operation), operation.policies) for operation in api.spec.operations]
     for level, policies in levels:
-        yield from _numbered(level, policies, lambda one: one.name)
+        yield from _numbered(level, policies, lambda attachment: attachment.name)
 
 
 def _positioned_documents(document: JsonObject) -> Iterator[tuple[Position, JsonObject]]:
     spec = document.get("spec")
     if not isinstance(spec, dict):
         return
-    yield from _numbered("", _objects(spec.get("policies")), lambda one: str(one.get("name")))
+    yield from _numbered("", _objects(spec.get("policies")), lambda attachment: str(attachment.get("name")))
     for operation in _objects(spec.get("operations")):
         level = _level(operation)
-        yield from _numbered(level, _objects(operation.get("policies")), lambda one: str(one.get("name")))
+        yield from _numbered(level, _objects(operation.get("policies")), lambda attachment: str(attachment.get("name")))
 
 
 def _level(operation: JsonObject) -> str:
@@ -115,4 +115,4 @@ def _numbered(level: str, items: list[T], name: Callable[[T], str]) -> Iterator[
 
 
 def _objects(value: JsonValue) -> list[JsonObject]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -145,8 +145,8 @@ def _api_address(settings: Settings) -> tuple[str, int]:
         cure = f"name a file that holds one with --token-file or {PREFIX}TOKEN_FILE, or listen on 127.0.0.1"
         raise ListenError(f"expected a token for the management API on {settings.listen}, got none; {cure}")
     if not settings.node_listen.startswith("unix:") and not is_loopback(_host_and_port(settings.node_listen)[0]):
-        what = "what nodes are sent is neither encrypted nor asked for with credentials"
-        raise ListenError(f"expected unix:PATH or a loopback address for nodes, got {settings.node_listen}; {what}")
+        reason = "what nodes are sent is neither encrypted nor asked for with credentials"
+        raise ListenError(f"expected unix:PATH or a loopback address for nodes, got {settings.node_listen}; {reason}")
     return host, port
 
 

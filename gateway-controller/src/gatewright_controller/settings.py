@@ -178,7 +178,8 @@ def _mapping(text: str, where: str) -> JsonObject:
         values = read_yaml(text.encode())
     except Unreadable as unreadable:
         without_values = [
-            Mistake.expecting(one.expected, cure=one.cure, line=one.line, file=where) for one in unreadable.mistakes
+            Mistake.expecting(mistake.expected, cure=mistake.cure, line=mistake.line, file=where)
+            for mistake in unreadable.mistakes
         ]
         raise Invalid(without_values) from None
     if values is None:

@@ -383,6 +383,7 @@ def _connect(path: str) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    # Of 10,000 APIs with five operations each, 45 MiB, this takes less than 0.1 s.
     if (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         raise DamagedError(found)
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -407,7 +408,7 @@ def _ask_by_major_version(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE apis ADD COLUMN versions TEXT NOT NULL DEFAULT '[]'")
     for name, document in connection.execute("SELECT name, document FROM apis").fetchall():
         api = from_document(json.loads(document))
-        versions = tuple(one.version for _, one in attachments(api))
+        versions = tuple(attachment.version for _, attachment in attachments(api))
         asked = with_exact_versions(api, tuple(version.partition(".")[0] for version in versions))
         row = (_encode(asked), json.dumps(versions), name)
         connection.execute("UPDATE apis SET document = ?, versions = ? WHERE name = ?", row)

@@ -55,14 +55,14 @@ class UrlError(ValueError):
     """The message says what was expected and what came."""
 
 
-def parse_url(url: str, said: UpstreamProtocol | None = None) -> UpstreamUrl:
+def parse_url(url: str, protocol_setting: UpstreamProtocol | None = None) -> UpstreamUrl:
     """Of an upstream, and what its `protocol` says, if anything.
 
     Raises `UrlError` for all but http, https, grpc and grpcs URLs of a host, a port and a base path, and the paths of
     Unix sockets.
     """
     if url.startswith("unix:"):
-        return UpstreamUrl(False, "", 0, "", said or "http1", _socket(url))
+        return UpstreamUrl(False, "", 0, "", protocol_setting or "http1", _socket(url))
     parts, port = _split(url)
     if parts.scheme in ("ws", "wss"):
         instead = "https" if parts.scheme == "wss" else "http"
@@ -73,7 +73,7 @@ def parse_url(url: str, said: UpstreamProtocol | None = None) -> UpstreamUrl:
         raise UrlError("expected a URL without user and password; a policy can set the Authorization header")
     if parts.query or parts.fragment or "?" in url or "#" in url:
         raise UrlError(f"expected a URL without query and fragment, got {url!r}")
-    protocol = said or ("http2" if parts.scheme in GRPC else "http1")
+    protocol = protocol_setting or ("http2" if parts.scheme in GRPC else "http1")
     port = port or PORTS[parts.scheme]
     return UpstreamUrl(parts.scheme in SECURE, _host(parts, url), port, _base(parts, url), protocol)
 

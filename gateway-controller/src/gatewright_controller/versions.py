@@ -43,35 +43,43 @@ def with_exact_versions(api: Api, versions: Versions) -> Api:
     left = iter(versions)
 
     def pin(policies: list[PolicyAttachment]) -> list[PolicyAttachment]:
-        return [msgspec.structs.replace(one, version=next(left)) for one in policies]
+        return [msgspec.structs.replace(policy, version=next(left)) for policy in policies]
 
     own = pin(api.spec.policies)
-    operations = [msgspec.structs.replace(one, policies=pin(one.policies)) for one in api.spec.operations]
+    operations = [
+        msgspec.structs.replace(operation, policies=pin(operation.policies)) for operation in api.spec.operations
+    ]
     spec = msgspec.structs.replace(api.spec, policies=own, operations=operations)
     return msgspec.structs.replace(api, spec=spec)
 
 
 def newest_versions(api: Api, definitions: Definitions) -> Versions:
     """What a valid API gets when it is written."""
-    return tuple(definitions.resolve(one.name, one.version).version for _, one in attachments(api))
+    return tuple(definitions.resolve(attachment.name, attachment.version).version for _, attachment in attachments(api))
 
 
 def kept_versions(api: Api, present: Versions, definitions: Definitions) -> Versions:
     """What an API that was written before has in a build. Where nothing fits, what explains best why not."""
     pairs = zip(attachments(api), present, strict=True)
-    return tuple(_kept(one, version, definitions) for (_, one), version in pairs)
+    return tuple(_kept(attachment, version, definitions) for (_, attachment), version in pairs)
 
 
 def moves(api: Api, before: Versions, after: Versions) -> list[Move]:
     """The attachments whose versions differ between two choices for the same API."""
     triples = zip(attachments(api), before, after, strict=True)
-    return [Move(api.metadata.name, field, one.name, old, new) for (field, one), old, new in triples if old != new]
+    return [
+        Move(api.metadata.name, field, attachment.name, old, new)
+        for (field, attachment), old, new in triples
+        if old != new
+    ]
 
 
 def _kept(asked: PolicyAttachment, present: str, definitions: Definitions) -> str:
     matching = definitions.matching(asked.name, asked.version)
-    options = sorted(matching, key=lambda one: one.version == present, reverse=True)  # the others stay, newest first
-    fitting = next((one for one in options if _takes(one, asked)), options[0] if options else None)
+    options = sorted(
+        matching, key=lambda definition: definition.version == present, reverse=True
+    )  # the others stay, newest first
+    fitting = next((definition for definition in options if _takes(definition, asked)), options[0] if options else None)
     return fitting.version if fitting else asked.version
 
 

@@ -1,4 +1,4 @@
-"""Who listens to an observation: a watcher, whose reader takes what is held for it, or a recording, which nodes keep.
+"""The listeners of an observation: a watcher, whose reader takes what is held for it, or a recording, which nodes keep.
 
 A reader that is too slow has what is oldest dropped, and is told how much: neither a node nor another reader waits for
 it.
@@ -76,7 +76,7 @@ class Watcher:
 
     # ------------------------------------------------------------ Listener
 
-    def told(self, exchange: bytes) -> None:
+    def received(self, exchange: bytes) -> None:
         """Held until it is taken, or dropped for newer ones."""
         if self._has_enough:
             return
@@ -115,9 +115,9 @@ class Watcher:
         if self._observations.stopping:  # nodes go, too, and not by themselves
             return Taken(ended="stopping")
         nodes = self._observations.nodes(self._observation)
-        told = None if nodes == self._told_nodes else nodes
+        news = None if nodes == self._told_nodes else nodes
         dropped, self._told_nodes, self._dropped = self._dropped, nodes, 0
-        return Taken(told, dropped, tuple(self._pieces()), self._end())
+        return Taken(news, dropped, tuple(self._pieces()), self._end())
 
     def _pieces(self) -> Iterator[bytes]:
         size = 0
@@ -147,7 +147,7 @@ class Watcher:
 
 
 class Recording:
-    """What nodes keep for a while though nobody watches."""
+    """What nodes keep for a while without a watcher."""
 
     def __init__(self, observations: Observations, exchange_filter: bytes, seconds: int) -> None:
         self.id = secrets.token_hex(4)
@@ -167,14 +167,14 @@ class Recording:
 
     # ------------------------------------------------------------ Listener
 
-    def told(self, exchange: bytes) -> None:
+    def received(self, exchange: bytes) -> None:
         """Nodes keep it."""
 
     def missed(self, count: int) -> None:
         """Nodes keep them."""
 
     def changed(self) -> None:
-        """Nobody waits for it."""
+        """No reader waits for it."""
 
 
 class _Search:
@@ -184,7 +184,7 @@ class _Search:
         self.found: list[bytes] = []
         self.news = asyncio.Event()
 
-    def told(self, exchange: bytes) -> None:
+    def received(self, exchange: bytes) -> None:
         self.found.append(exchange)
 
     def missed(self, _: int) -> None:

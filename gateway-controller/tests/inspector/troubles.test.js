@@ -3,7 +3,6 @@ import test from "node:test";
 import { parse } from "#lib/metrics.js";
 import { troubles } from "#lib/troubles.js";
 
-const NOW = Date.parse("2027-01-01T00:00:00Z");
 const EXECUTOR = {
   group: "default", role: "serving", connected: true, serving: true, pid: 4711, workers: 32, queued: 0, silentMs: 158,
   stalled: false, memoryExhausted: false, threadFailed: false, workersBusy: 3, hung: [],
@@ -11,28 +10,18 @@ const EXECUTOR = {
 const METRICS = `
 gatewright_process_up{component="envoy"} 1
 gatewright_process_restarts_total{component="python-executor"} 0
-gatewright_metrics_source_up{source="envoy"} 1
 envoy_overload_envoy_overload_actions_stop_accepting_requests_active 0
 `;
-
-/** A certificate as the engine tells of it. @param {string} ends @param {string} soon @param {boolean} [renewed] */
-function ending(ends, soon, renewed = false) {
-  return { ends, soon, urgent: ends, last: ends, renewed };
-}
 
 /** A node that is as it should be. */
 function well() {
   return {
     gateway: { state: "deployed", reason: "" },
     stats: {
-      node: { unserved: 0, stateErrors: 0, certificates: { web: ending("2027-08-01T00:00:00Z", "2027-07-01T00:00:00Z") }, gateway: /** @type {object} */ ({}) },
+      node: { unserved: 0, stateErrors: 0 },
       xds: { envoyConnected: true },
       bodies: { limitBytes: 1000, heldBytes: 0 },
       executors: [{ ...EXECUTOR }],
-      /** @type {object[] | null} */
-      quarantined: null,
-      /** @type {Record<string, string>} */
-      metricsFailing: {},
     },
     metrics: METRICS,
     problem: "",
@@ -41,7 +30,7 @@ function well() {
 
 /** @param {ReturnType<typeof well>} told @param {any[]} [apis] */
 function found({ gateway, stats, metrics, problem }, apis = []) {
-  return troubles(apis, [{ node: { id: "n1", gateway }, stats, metrics: parse(metrics), problem }], new Map(), NOW);
+  return troubles(apis, [{ node: { id: "n1", gateway }, stats, metrics: parse(metrics), notes: [], problem }]);
 }
 
 /** @param {string} from @param {string} to */
@@ -56,7 +45,6 @@ function executor(members) {
 }
 
 const HUNG = { policy: "sleep:v1.0.0", api: "slow", count: 3, oldestMs: 61_000, blocksInstance: true };
-const QUARANTINED = { policy: "answer:v1.0.0", api: "answered", deaths: 2, leftMs: 30_000 };
 
 /** @type {[title: string, kind: string, change: (told: ReturnType<typeof well>) => void, meaning?: RegExp, to?: string][]} */
 const TROUBLES = [
@@ -68,12 +56,6 @@ const TROUBLES = [
   ["Executor default (pid 4711) on n1 is silent", "bad", executor({ silentMs: 9000 }), /for 9 s\.$/],
   ["Executor default (pid 4711) on n1 is out of memory", "bad", executor({ memoryExhausted: true })],
   ["Executor default (pid 4711) on n1 has lost a thread", "bad", executor({ threadFailed: true })],
-  ["answer:v1.0.0 of API answered is quarantined on n1", "bad", ({ stats }) => { stats.quarantined = [QUARANTINED]; },
-    /^2 executor processes crashed .* in 30 s\.$/, "#/policies/answer/v1.0.0"],
-  ["answer:v1.0.0 of API answered is quarantined on n1", "bad", ({ stats }) => { stats.quarantined = [{ ...QUARANTINED, heldAt: "policies/answer/policy.py:9" }]; },
-    /^It held the interpreter of an executor process at policies\/answer\/policy\.py:9, so that nothing else ran there\. .* in 30 s\.$/, "#/policies/answer/v1.0.0"],
-  ["Certificate web has expired on n1", "bad", ({ stats }) => { stats.node.certificates.web = ending("2026-12-31T00:00:00Z", "2026-12-01T00:00:00Z"); }],
-  ["The listener https is closed on n1", "bad", ({ stats }) => { stats.node.gateway = { closed: ["https"] }; }],
   ["No process of envoy is ready on n1", "bad", counted('up{component="envoy"} 1', 'up{component="envoy"} 0')],
   ["Envoy is overloaded on n1", "bad", counted("_active 0", "_active 1"), /: envoy overload actions stop accepting requests\.$/],
   ["The Gateway is rejected on n1", "bad", ({ gateway }) => Object.assign(gateway, { state: "rejected", reason: "the port is taken" }),
@@ -82,16 +64,6 @@ const TROUBLES = [
   ["The state directory cannot be written to on n1", "warn", ({ stats }) => { stats.node.stateErrors = 2; }, /^2 writes failed/],
   ["Memory for bodies is nearly full on n1", "warn", ({ stats }) => { stats.bodies.heldBytes = 801; }],
   ["All workers of executor default (pid 4711) on n1 are busy", "warn", executor({ workersBusy: 32, queued: 9 }), /9 are queued/],
-  ["The files of the certificate b cannot be used on n1", "warn",
-    ({ stats }) => { stats.node.gateway = { failingFiles: [{ kind: "certificate", name: "b", reason: "b.pem: expected a PEM file" }] }; }, /^b\.pem: expected/],
-  ["Certificate web ends in 5 days on n1", "warn", ({ stats }) => { stats.node.certificates.web = ending("2027-01-06T12:00:00Z", "2026-12-30T00:00:00Z"); }],
-  ["Certificate web ends in 12 h 0 min on n1", "warn", ({ stats }) => { stats.node.certificates.web = ending("2027-01-01T12:00:00Z", "2026-12-30T00:00:00Z", true); }],
-  ["envoy does not tell its metrics on n1", "warn", counted('source_up{source="envoy"} 1', 'source_up{source="envoy"} 0'),
-    /^It told nothing at the last scrape\.$/],
-  ["envoy does not tell its metrics on n1", "warn", (told) => {
-    counted('source_up{source="envoy"} 1', 'source_up{source="envoy"} 0')(told);
-    told.stats.metricsFailing = { envoy: "expected status 200, got 500 Internal Server Error: LookupError: no version of it." };
-  }, /^At the last scrape: expected status 200, got 500 Internal Server Error: LookupError: no version of it\.$/],
   ["Node n1 does not tell how it is", "warn", (told) => { told.problem = "it cannot be asked"; }, /^it cannot be asked\.$/],
   ["python-executor was restarted 4 times on n1", "info", counted("executor\"} 0", "executor\"} 4")],
 ];
@@ -106,15 +78,6 @@ for (const [title, kind, change, meaning = /./, to = "#/nodes/n1"] of TROUBLES) 
     for (const { meaning, cure } of all) assert.ok(meaning.endsWith(".") && cure.endsWith("."), `expected sentences, got ${meaning} ${cure}`);
   });
 }
-
-test("nobody is asked to renew what ACME renews", () => {
-  for (const ends of ["2026-12-31T00:00:00Z", "2027-01-03T00:00:00Z"]) {
-    const told = well();
-    told.stats.node.certificates.web = ending(ends, "2026-12-30T00:00:00Z", true);
-    const [{ cure }] = found(told);
-    assert.match(cure, /^The gateway renews it by ACME and has not yet/);
-  }
-});
 
 test("a node that is as it should be has no trouble", () => {
   assert.deepEqual(found(well()), []);
@@ -148,5 +111,5 @@ test("the worst stands first, and APIs before nodes", () => {
 });
 
 test("a controller without nodes says so", () => {
-  assert.deepEqual(troubles([], [], new Map(), NOW).map(({ title, kind }) => [title, kind]), [["No node is connected", "bad"]]);
+  assert.deepEqual(troubles([], []).map(({ title, kind }) => [title, kind]), [["No node is connected", "bad"]]);
 });

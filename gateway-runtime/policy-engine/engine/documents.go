@@ -1,18 +1,22 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"io"
+	"time"
 
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 	"gatewright.dev/policy-engine/internal/admin"
+	"gatewright.dev/policy-engine/internal/metrics"
+	"gatewright.dev/policy-engine/internal/notes"
 	"gatewright.dev/policy-engine/internal/recording"
 )
 
 // adminSources are what the admin socket's answers are made of, once the engine is complete.
 func (e *Engine) adminSources() admin.Sources {
 	return admin.Sources{
-		Ready: e.ready.Load, Node: e.node.Stats, Clusters: e.node.Clusters, XDS: e.xds.Stats, Exchanges: e.counters.Stats,
+		Ready: e.ready.Load, Node: e.node.Stats, Clusters: e.node.Clusters, Notes: e.notes, XDS: e.xds.Stats, Exchanges: e.counters.Stats,
 		Policies: e.counters.ExecutionStats, Shadows: e.counters.ShadowStats, Bodies: e.bodies.Stats, Executors: e.groups.Stats,
 		Generation: e.groups.Generation, Quarantined: e.groups.Quarantined, Traces: e.traces.Stats, Store: e.store.Stats, MetricsFailing: e.metrics.Failing, Deploy: e.deploy, RecordHold: e.groups.RecordHold, Gateway: e.reloadGateway, Table: e.table,
 		Listener: e.adminListener.Actual, LogLevel: e.setLogLevel, Logs: e.logs, Secrets: e.secretNames.Load,
@@ -28,7 +32,32 @@ func (e *Engine) documents() recording.Documents {
 		nodev1.Document_DOCUMENT_STATS:    asJSON(func() any { return e.adminSources().Stats() }),
 		nodev1.Document_DOCUMENT_CHAINS:   asJSON(func() any { return e.adminSources().Chains() }),
 		nodev1.Document_DOCUMENT_CLUSTERS: asJSON(func() any { return e.node.Clusters() }),
+		nodev1.Document_DOCUMENT_NOTES:    asJSON(func() any { return e.notes() }),
 	}
+}
+
+// notes says what is not as it should be at the node. While Envoy does not answer they have nothing of upstreams.
+func (e *Engine) notes() []notes.Note {
+	targets, err := notes.Envoy{Socket: e.envoySocket()}.Targets(context.Background())
+	if err != nil {
+		e.options.Log.Debug("notes say nothing of upstreams: Envoy does not tell its targets", "error", err.Error())
+	}
+	stats := e.node.Stats()
+	return notes.Make(&notes.Facts{
+		Gateway: stats.Gateway, Certificates: stats.Certificates, Quarantined: e.groups.Quarantined(),
+		MetricsFailing: e.metrics.Failing(), Store: e.store.Stats(),
+		Unresolved: e.node.Unresolved(), Clusters: e.node.Clusters(), Targets: targets,
+	}, time.Now())
+}
+
+// envoySocket is Envoy's admin socket, which its metrics are read from; "": the engine is given none.
+func (e *Engine) envoySocket() string {
+	for _, source := range e.options.MetricsSources {
+		if source.Name == metrics.Envoy {
+			return source.Socket
+		}
+	}
+	return ""
 }
 
 func asJSON(of func() any) func(io.Writer) error {

@@ -24,8 +24,8 @@ func TestTheControllerIsToldDocuments(t *testing.T) {
 
 	stream := <-c.observes
 	first, err := stream.Recv()
-	if err != nil || len(first.GetDocuments()) != 4 {
-		t.Fatalf("expected four documents, got %v, %v", first, err)
+	if err != nil || len(first.GetDocuments()) != 5 {
+		t.Fatalf("expected five documents, got %v, %v", first, err)
 	}
 	for number, document := range first.GetDocuments() {
 		told := documentOf(t, stream, uint64(number)+1, document) //nolint:gosec // small
@@ -38,6 +38,10 @@ func TestTheControllerIsToldDocuments(t *testing.T) {
 			var stats admin.Stats
 			if err := json.Unmarshal([]byte(told), &stats); err != nil || stats.Node.APIs != 1 || !stats.Node.ControllerConnected {
 				t.Errorf("expected counters, got %v, %s", err, told)
+			}
+		case nodev1.Document_DOCUMENT_NOTES:
+			if want := text(t, engine, "/notes"); told != want || want != "[]\n" {
+				t.Errorf("expected a node without notes, got %s and %s", told, want)
 			}
 		default:
 			path := map[nodev1.Document]string{nodev1.Document_DOCUMENT_CHAINS: "/chains", nodev1.Document_DOCUMENT_CLUSTERS: "/clusters"}[document]

@@ -86,6 +86,6 @@ func (e *Engine) newTracing(options Options) *slog.Logger {
 
 // accessLogs are the parts of Envoy's access log that the engine reads.
 func (e *Engine) accessLogs() map[string]accesslog.Reader {
-	answers := &accesslog.Answers{Counter: e.proxyAnswers, Recorder: e.recorder, Near: e.node.Near, Unserved: e.node.WhyUnserved}
+	answers := &accesslog.Answers{Counter: e.proxyAnswers, Recorder: e.recorder, Near: e.node.Near, Obstacle: e.node.Obstacle}
 	return map[string]accesslog.Reader{tracing.Log: e.traces.Read, accesslog.AnswersLog: answers.Read}
 }

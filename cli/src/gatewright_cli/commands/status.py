@@ -57,30 +57,23 @@ def _shortcomings(status: RunStatus, now: datetime) -> Iterator[str]:
         yield f"{failing} {'certificate' if failing == 1 else 'certificates'} not obtained or renewed"
     if quarantined := len(status.get("quarantined", [])):
         yield f"{quarantined} policy {'instance' if quarantined == 1 else 'instances'} under quarantine"
-    if (store := status.get("store", {})).get("away"):
-        yield f"the store at {store['valkey']} does not answer"
-    yield from (f"no metrics of {source} ({why})" for source, why in status.get("metricsFailing", {}).items())
-    yield from _of_certificates(status)
+    yield from (
+        f"{note['title']} ({note['reason']})" for note in degrading(status) if note["about"]["kind"] != "policy"
+    )
+    yield from _expired(status)
 
 
-def _of_certificates(status: RunStatus) -> Iterator[str]:
-    """And of authorities, and of the listeners that wait for them."""
-    if closed := status.get("closedListeners", []):
-        are = "the listener is" if len(closed) == 1 else "the listeners are"
-        yield f"{are} closed: {', '.join(closed)}"
-    for failing in status.get("failingFiles", []):
-        yield f"the files of the {failing['kind']} {failing['name']} cannot be used ({failing['reason']})"
-    expired = [f"{one['kind']} {one['name']}" for one in status.get("certificates", []) if one["daysLeft"] < 0]
+def degrading(status: RunStatus) -> list[dict[str, Any]]:
+    """The engine's notes that make the node degraded: not those of upstreams."""
+    return [note for note in status.get("notes", []) if note["degraded"]]
+
+
+def _expired(status: RunStatus) -> Iterator[str]:
+    """Certificates and authorities that the engine has no note of: those that Envoy has, and the Gateway no longer."""
+    noted = {note["about"]["name"] for note in degrading(status) if note["code"] == "certificate_expired"}
     for certificate in status.get("certificates", []):
-        if certificate.get("warning") == "urgent" and certificate["daysLeft"] >= 0:
-            yield f"the certificate {certificate['name']} ends at {certificate['ends']}: {cure(certificate)}"
-    if expired:
-        yield f"{' and '.join(expired)} {'has' if len(expired) == 1 else 'have'} expired"
-
-
-def cure(certificate: dict[str, Any]) -> str:
-    """What is to be done about the end of a certificate that is near."""
-    return "ACME has not renewed it yet" if certificate.get("renewed") else "replace its file"
+        if certificate["daysLeft"] < 0 and not (certificate["kind"] == "certificate" and certificate["name"] in noted):
+            yield f"{certificate['kind']} {certificate['name']} has expired"
 
 
 def _restarted(status: RunStatus, now: datetime) -> Iterator[str]:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatewright_cli.commands.status import RunStatus, cure, health, shortcomings
+from gatewright_cli.commands.status import RunStatus, health, shortcomings
 from gatewright_cli.supervision.records import CONTROL
 
 UNBOUNDED = 10_000  # columns, where nobody looks at them but a program
@@ -36,7 +36,7 @@ def write(status: RunStatus, file: TextIO) -> None:
         (_certificates(status), CERTIFICATE),
         (_obtained(status), OBTAINED),
         (_apis(status), API),
-        (_quarantined(status), QUARANTINE),
+        (_notes(status), NOTE),
     )
     for rows, columns in tables:
         if rows:
@@ -49,7 +49,7 @@ LISTENER = ("LISTENER", "URL")
 CERTIFICATE = ("CERTIFICATE", "KIND", "ENDS", "DAYS LEFT")
 API = ("API", "VERSION", "CONTEXT", "STATE", "REASON")
 OBTAINED = ("BY ACME", "HOSTS", "ENDS", "NEXT", "ERROR")
-QUARANTINE = ("QUARANTINED POLICY", "API", "DEATHS", "TRIED AGAIN IN", "HELD AT")
+NOTE = ("NOTE", "RESPONSIBLE", "WHY", "WHAT TO DO")
 
 
 def _processes(status: RunStatus) -> list[list[object]]:
@@ -87,14 +87,12 @@ def _certificates(status: RunStatus) -> list[list[object]]:
 
 
 def _days_left(certificate: dict[str, Any]) -> str:
-    if certificate["daysLeft"] < 0:
-        return "expired"
-    return f"{certificate['daysLeft']}{f', {cure(certificate)}' if certificate.get('warning') else ''}"
+    return "expired" if certificate["daysLeft"] < 0 else str(certificate["daysLeft"])
 
 
 def _apis(status: RunStatus) -> list[list[object]]:
     apis = [
-        [api["name"], api["version"], _places(api), api["state"], api["reason"] or api.get("note", "")]
+        [api["name"], api["version"], _places(api), api["state"], api.get("note") or api["reason"]]
         for api in status["apis"]
     ]
     files = [
@@ -122,10 +120,12 @@ def _said(file: str, mistake: dict[str, object]) -> str:
     return f"{file}{f':{line}' if line else ''}: {f'{field}: ' if field else ''}{mistake['message']}"
 
 
-def _quarantined(status: RunStatus) -> list[list[object]]:
+def _notes(status: RunStatus) -> list[list[object]]:
+    """Notes of upstreams stand beside their APIs."""
     return [
-        [one["policy"], one["api"], one["deaths"], f"{one['leftMs'] / 1000:.0f}s", one.get("heldAt", "")]
-        for one in status.get("quarantined", [])
+        [note["title"], note["party"], note["reason"], note["cure"]]
+        for note in status.get("notes", [])
+        if note["about"]["kind"] != "api"
     ]
 
 

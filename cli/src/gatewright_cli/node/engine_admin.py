@@ -139,6 +139,33 @@ class _Node(msgspec.Struct, frozen=True):
     certificates: dict[str, CertificateWarnings] = {}
 
 
+class About(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a note is about. kind: api, policy (name:version), listener, certificate, authority, metrics (a process) or
+    store. api: of a policy.
+    """
+
+    kind: str
+    name: str
+    api: str = ""
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What is not as it should be at a node, in the engine's words (GET /notes); the Inspector shows the same notes.
+
+    party: who is responsible: upstream, policy, operator or gateway. degraded: the node itself is.
+    title, reason and cure begin in lower case and end without a full stop.
+    """
+
+    severity: str
+    code: str
+    party: str
+    degraded: bool
+    about: About
+    title: str
+    reason: str
+    cure: str
+
+
 class _HasXds(msgspec.Struct):
     xds: _Xds
 
@@ -190,11 +217,11 @@ class EngineAdmin:
         answer.raise_for_status()
         return msgspec.json.decode(answer.content, type=ExecutorsReport)
 
-    async def clusters(self) -> dict[str, list[str]]:
-        """Envoy's clusters of each API that runs. Raises LocalHttpError where the engine gives no answer."""
-        answer = await self._client.get("/clusters")
+    async def notes(self) -> list[Note]:
+        """What is not as it should be. Raises LocalHttpError where the engine gives no answer."""
+        answer = await self._client.get("/notes")
         answer.raise_for_status()
-        return msgspec.json.decode(answer.content, type=dict[str, list[str]])
+        return msgspec.json.decode(answer.content, type=list[Note])
 
     async def envoy_acknowledged_all(self) -> bool:
         """Whether Envoy has acknowledged the newest clusters, listeners and routes. False where the engine gives no
@@ -285,12 +312,12 @@ class EngineAdmin:
             raise EngineRefusedError(_reason(answer))
 
 
-def clusters(socket: Path) -> dict[str, list[str]]:
-    """Envoy's clusters of each API that runs; none where the engine gives no answer."""
+def notes(socket: Path) -> list[Note]:
+    """What is not as it should be at the node; nothing where the engine gives no answer."""
     try:
-        return asyncio.run(EngineAdmin(socket).clusters())
+        return asyncio.run(EngineAdmin(socket).notes())
     except (LocalHttpError, msgspec.DecodeError):
-        return {}
+        return []
 
 
 def quarantined(socket: Path) -> list[object]:

@@ -17,6 +17,7 @@ from gatewright_cli.node.ports import join_address, url
 from gatewright_cli.supervision.local_http import LocalClient, LocalHttpError
 from gatewright_cli.supervision.probes import http_client
 
+ENVOY_SOCKET = "envoy-admin.sock"
 Json = dict[str, Any]
 STATS = r"(^listener\..*\.ssl\.handshake$)|(\.ssl\.certificate\..*\.expiration_unix_time_seconds$)"
 TLS = re.compile(r"listener\.(?P<address>.+)\.ssl\.handshake")

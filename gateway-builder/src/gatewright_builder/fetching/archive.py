@@ -135,7 +135,7 @@ class _Files:
 
     def add(self, path: PurePosixPath, content: bytes) -> None:
         folders, name = {str(parent) for parent in path.parents}, str(path)
-        if name in self.tree or name in self._folders or any(one in self.tree for one in folders):
+        if name in self.tree or name in self._folders or any(folder in self.tree for folder in folders):
             raise ArchiveError("each path once", name)
         self._folders |= folders
         self.tree[name] = content

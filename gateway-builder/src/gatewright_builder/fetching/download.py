@@ -19,7 +19,7 @@ TELL_EVERY = 1 << 18
 def download(
     url: str,
     file: BinaryIO,
-    what: str,
+    name: str,
     say: Say,
     *,
     headers: Mapping[str, str],
@@ -31,16 +31,16 @@ def download(
     Credentials in headers reach url's own server only: a redirect to another one goes without.
     """
     with httpx.Client(timeout=TIMEOUT, headers=headers, follow_redirects=True, max_redirects=MAX_REDIRECTS) as client:
-        retry(lambda: _attempt(client, url, file, what, say, limit), pauses)
+        retry(lambda: _attempt(client, url, file, name, say, limit), pauses)
 
 
-def _attempt(client: httpx.Client, url: str, file: BinaryIO, what: str, say: Say, limit: int) -> None:
+def _attempt(client: httpx.Client, url: str, file: BinaryIO, name: str, say: Say, limit: int) -> None:
     file.seek(0)
     file.truncate()
     try:
         with client.stream("GET", url) as answer:
             _check(answer)
-            _copy(answer, file, what, say, limit)
+            _copy(answer, file, name, say, limit)
     except httpx.TooManyRedirects as error:
         raise PermanentError(f"more than {MAX_REDIRECTS} redirects") from error
     except (httpx.TransportError, httpx.DecodingError) as error:
@@ -57,8 +57,8 @@ def _check(answer: httpx.Response) -> None:
         raise PermanentError(text, answer.status_code)
 
 
-def _copy(answer: httpx.Response, file: BinaryIO, what: str, say: Say, limit: int) -> None:
-    total, received, told = None, 0, 0
+def _copy(answer: httpx.Response, file: BinaryIO, name: str, say: Say, limit: int) -> None:
+    total, received, reported = None, 0, 0
     with contextlib.suppress(KeyError, ValueError):
         total = int(answer.headers["content-length"])
     for piece in answer.iter_raw():
@@ -66,7 +66,7 @@ def _copy(answer: httpx.Response, file: BinaryIO, what: str, say: Say, limit: in
         if received > limit:
             raise PermanentError(f"more than {limit:,} bytes")
         file.write(piece)
-        if received - told >= TELL_EVERY:
-            say(Download(what, received, total))
-            told = received
-    say(Download(what, received, total, done=True))
+        if received - reported >= TELL_EVERY:
+            say(Download(name, received, total))
+            reported = received
+    say(Download(name, received, total, done=True))

@@ -50,7 +50,11 @@ def find_pip_package(request: SourceRequest) -> Origin:
 def _requires(metadata: bytes) -> tuple[str, ...]:
     """What the package asks for, without its extras."""
     asked = [Requirement(str(text)) for text in message_from_bytes(metadata).get_all("Requires-Dist", [])]
-    return tuple(str(one) for one in asked if one.marker is None or "extra" not in str(one.marker))
+    return tuple(
+        str(requirement)
+        for requirement in asked
+        if requirement.marker is None or "extra" not in str(requirement.marker)
+    )
 
 
 def _fetched(request: SourceRequest) -> tuple[Path, Pin]:

@@ -14,6 +14,7 @@ class Document(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DOCUMENT_STATS: _ClassVar[Document]
     DOCUMENT_CHAINS: _ClassVar[Document]
     DOCUMENT_CLUSTERS: _ClassVar[Document]
+    DOCUMENT_NOTES: _ClassVar[Document]
 
 class OnError(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -45,6 +46,7 @@ DOCUMENT_METRICS: Document
 DOCUMENT_STATS: Document
 DOCUMENT_CHAINS: Document
 DOCUMENT_CLUSTERS: Document
+DOCUMENT_NOTES: Document
 ON_ERROR_UNSPECIFIED: OnError
 ON_ERROR_FAIL: OnError
 ON_ERROR_CONTINUE: OnError
@@ -386,7 +388,7 @@ class CertificateAuthority(_message.Message):
     def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., revocation_file: _Optional[str] = ...) -> None: ...
 
 class ApiBundle(_message.Message):
-    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes", "listeners")
+    __slots__ = ("api", "digest", "hosts", "context", "routes", "clusters", "chains", "version", "unserved", "strict_paths", "chosen_routes", "listeners", "unresolved")
     API_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     HOSTS_FIELD_NUMBER: _ClassVar[int]
@@ -399,6 +401,7 @@ class ApiBundle(_message.Message):
     STRICT_PATHS_FIELD_NUMBER: _ClassVar[int]
     CHOSEN_ROUTES_FIELD_NUMBER: _ClassVar[int]
     LISTENERS_FIELD_NUMBER: _ClassVar[int]
+    UNRESOLVED_FIELD_NUMBER: _ClassVar[int]
     api: str
     digest: str
     hosts: _containers.RepeatedScalarFieldContainer[str]
@@ -411,7 +414,8 @@ class ApiBundle(_message.Message):
     strict_paths: bool
     chosen_routes: _containers.RepeatedScalarFieldContainer[bytes]
     listeners: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ...) -> None: ...
+    unresolved: str
+    def __init__(self, api: _Optional[str] = ..., digest: _Optional[str] = ..., hosts: _Optional[_Iterable[str]] = ..., context: _Optional[str] = ..., routes: _Optional[_Iterable[bytes]] = ..., clusters: _Optional[_Iterable[bytes]] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., version: _Optional[str] = ..., unserved: _Optional[str] = ..., strict_paths: _Optional[bool] = ..., chosen_routes: _Optional[_Iterable[bytes]] = ..., listeners: _Optional[_Iterable[str]] = ..., unresolved: _Optional[str] = ...) -> None: ...
 
 class Chain(_message.Message):
     __slots__ = ("id", "operation", "attachments", "processing_mode", "encoded_responses", "upstreams", "upstream_paths")

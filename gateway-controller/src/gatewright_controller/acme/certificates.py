@@ -53,7 +53,7 @@ class AcmeTimes:
 
 def wanted_by(gateway: Gateway) -> dict[str, Wanted]:
     """The certificates that a Gateway asks for, by name."""
-    found = ((name, Wanted.of(name, one)) for name, one in sorted(gateway.spec.certificates.items()))
+    found = ((name, Wanted.of(name, certificate)) for name, certificate in sorted(gateway.spec.certificates.items()))
     return {name: wanted for name, wanted in found if wanted is not None}
 
 
@@ -89,14 +89,18 @@ class AcmeCertificates:
 
     async def prepare(self, wanted: Mapping[str, Wanted]) -> None:
         """Writes placeholders, so that listeners are whole before there are certificates."""
-        missing = {name: one.hosts for name, one in wanted.items() if not certificate_file(self._folder, name).exists()}
+        missing = {
+            name: certificate.hosts
+            for name, certificate in wanted.items()
+            if not certificate_file(self._folder, name).exists()
+        }
         if missing:
             asked = {"folder": str(self._folder), "hosts": missing}
             await _child("gatewright_controller.acme.placeholder", json.dumps(asked).encode())
 
     def status(self) -> dict[str, JsonObject]:
         """For each certificate: hosts, obtained, notAfter and next (RFC 3339, "" for none), failures, error."""
-        return {name: _status(one, self._records[name]) for name, one in self._wanted.items()}
+        return {name: _status(wanted, self._records[name]) for name, wanted in self._wanted.items()}
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -121,7 +125,7 @@ class AcmeCertificates:
 
     def _next(self) -> tuple[str, str, float]:
         """What is to be done next, and when."""
-        turns = [(name, "obtain", self._records[name].due(one)) for name, one in self._wanted.items()]
+        turns = [(name, "obtain", self._records[name].due(wanted)) for name, wanted in self._wanted.items()]
         turns += [
             (name, "look", record.look)
             for name, record in self._records.items()
@@ -135,19 +139,21 @@ class AcmeCertificates:
                 await self._changed.wait()
 
     async def _turn(self, wanted: Wanted, task: str) -> None:
-        told = await self._ask(task, self._folder, wanted)
+        answer = await self._ask(task, self._folder, wanted)
         if self._wanted.get(wanted.name) != wanted:
-            if "error" not in told and task == "obtain":  # another one is wanted by now; what was obtained is known
-                write_json(record_file(self._folder, wanted.name), dataclasses.asdict(self._after(wanted, told)))
+            if "error" not in answer and task == "obtain":  # another one is wanted by now; what was obtained is known
+                write_json(
+                    record_file(self._folder, wanted.name), dataclasses.asdict(self._obtained_record(wanted, answer))
+                )
             return
         before = self._records[wanted.name]
         if task == "look":
-            record = self._looked(before, told)
-        elif "error" in told:
+            record = self._schedule_renewal_check(before, answer)
+        elif "error" in answer:
             chance = random.random()  # noqa: S311 - when, and nothing secret
-            record = before.failed(wanted, time.time(), told["kind"], told["error"], told["wait"], chance)
+            record = before.failed(wanted, time.time(), answer["kind"], answer["error"], answer["wait"], chance)
         else:
-            record = self._after(wanted, told)
+            record = self._obtained_record(wanted, answer)
         _log(wanted, task, record)
         file = record_file(self._folder, wanted.name)
         try:
@@ -156,15 +162,15 @@ class AcmeCertificates:
             if self._wanted.get(wanted.name) == wanted:
                 self._records[wanted.name] = record
 
-    def _after(self, wanted: Wanted, told: Told) -> Record:
+    def _obtained_record(self, wanted: Wanted, answer: Told) -> Record:
         chance = random.random()  # noqa: S311 - when, and nothing secret
-        return obtained(wanted, told["begins"], told["ends"], told["renew"], self._look(told["look"]), chance)
+        return obtained(wanted, answer["begins"], answer["ends"], answer["renew"], self._look(answer["look"]), chance)
 
-    def _looked(self, before: Record, told: Told) -> Record:
+    def _schedule_renewal_check(self, before: Record, answer: Told) -> Record:
         """An authority that does not answer this is asked again later; when to renew is known."""
-        if "error" in told:
+        if "error" in answer:
             return dataclasses.replace(before, look=time.time() + self._times.least_look_seconds)
-        return before.suggested(told["renew"], self._look(told["look"]), random.random())  # noqa: S311
+        return before.suggested(answer["renew"], self._look(answer["look"]), random.random())  # noqa: S311
 
     def _look(self, at: float) -> float:
         now = time.time()
@@ -217,10 +223,10 @@ async def ask_in_child(task: str, folder: Path, wanted: Wanted, seconds: float =
     asked = {"task": task, "folder": str(folder), "wanted": dataclasses.asdict(wanted)}
     try:
         async with asyncio.timeout(seconds):
-            told: Told = json.loads(await _child("gatewright_controller.acme.obtaining", json.dumps(asked).encode()))
+            answer: Told = json.loads(await _child("gatewright_controller.acme.obtaining", json.dumps(asked).encode()))
     except (TimeoutError, OSError, ValueError) as error:
         return {"error": f"the process that obtains it has failed: {error!r}", "kind": "unreachable", "wait": 0.0}
-    return told
+    return answer
 
 
 async def _child(module: str, asked: bytes) -> bytes:
@@ -230,11 +236,11 @@ async def _child(module: str, asked: bytes) -> bytes:
         sys.executable, "-P", "-m", module, stdin=pipe, stdout=pipe, stderr=pipe
     )
     try:
-        said, complaint = await process.communicate(asked)
+        output, complaint = await process.communicate(asked)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode != 0:
         raise OSError(complaint.decode(errors="replace")[-500:])
-    return said
+    return output

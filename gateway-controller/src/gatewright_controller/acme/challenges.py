@@ -18,7 +18,7 @@ MEDIA_TYPE = "application/octet-stream"
 
 
 def challenge_socket(at: Path, folder: Path, peers: Path) -> PrivateSocket:
-    """For Envoy, and for who is not below the supervisor. peers: the supervisor's file. Start it, close it."""
+    """For Envoy, and processes that are not below the supervisor. peers: the supervisor's file. Start it, close it."""
     check = PeerCheck(Rule(in_file(peers), (ENVOY,)), at, _warn)
     return http_socket(
         at,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 OBTAINED = Path("/var/lib/gatewright/acme")
-"""The folder, for who names none."""
+"""The folder where no other is named."""
 TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
@@ -41,7 +41,7 @@ def challenge_file(folder: Path, token: str) -> Path | None:
 
 def write_private(path: Path, content: bytes) -> None:
     """In place of the file that there is, as a whole and on disk; mode 0600, and 0700 for folders that are made."""
-    for missing in reversed([each for each in (path.parent, *path.parent.parents) if not each.exists()]):
+    for missing in reversed([folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -89,13 +89,13 @@ def main() -> None:
     folder = Path(asked["folder"])
     try:
         with _failures(wanted):
-            told = _tell(folder, wanted, asked["task"])
+            answer = _run_task(folder, wanted, asked["task"])
     except Failure as failure:
-        told = {"error": str(failure), "kind": failure.kind, "wait": failure.wait}
-    json.dump(told, sys.stdout)
+        answer = {"error": str(failure), "kind": failure.kind, "wait": failure.wait}
+    json.dump(answer, sys.stdout)
 
 
-def _tell(folder: Path, wanted: Wanted, task: str) -> dict[str, Any]:
+def _run_task(folder: Path, wanted: Wanted, task: str) -> dict[str, Any]:
     network = _network(folder, wanted)
     try:
         authority = client.ClientV2(client.ClientV2.get_directory(wanted.directory, network), network)
@@ -103,8 +103,8 @@ def _tell(folder: Path, wanted: Wanted, task: str) -> dict[str, Any]:
             _obtain(folder, wanted, authority)
         return _suggestion(folder, wanted, authority)
     except (messages.Error, errors.IssuanceError) as error:
-        said = error.error if isinstance(error, errors.IssuanceError) else error
-        raise Failure("refused", f"{wanted.directory} refuses: {said.detail or said}", network.wait) from error
+        refusal = error.error if isinstance(error, errors.IssuanceError) else error
+        raise Failure("refused", f"{wanted.directory} refuses: {refusal.detail or refusal}", network.wait) from error
 
 
 @contextlib.contextmanager
@@ -113,15 +113,15 @@ def _failures(wanted: Wanted) -> Iterator[None]:
     try:
         yield
     except requests.exceptions.SSLError as error:
-        cure = "name who signs it by directoryAuthority, where the directory is private"
+        cure = "name the authority that signs it by directoryAuthority, where the directory is private"
         raise Failure("unreachable", f"{wanted.directory}: its certificate is not trusted ({error}): {cure}") from error
     except (requests.exceptions.RequestException, ValueError, OSError) as error:
         raise Failure("unreachable", f"{wanted.directory} cannot be reached: {_brief(error)}") from error
     except errors.ValidationError as error:
         raise Failure("refused", "; ".join(_refusals(error))) from error
     except errors.TimeoutError as error:
-        what = f"{wanted.directory} has not come to an end within {ORDER_SECONDS} s"
-        raise Failure("unreachable", what) from error
+        message = f"{wanted.directory} has not come to an end within {ORDER_SECONDS} s"
+        raise Failure("unreachable", message) from error
     except (errors.Error, EncodingError) as error:
         raise Failure("refused", f"{wanted.directory}: {_brief(error)}") from error
 
@@ -134,9 +134,9 @@ def _brief(error: Exception) -> str:
 
 
 def _refusals(error: errors.ValidationError) -> Iterator[str]:
-    for one in error.failed_authzrs:
-        said = [challenge.error.detail for challenge in one.body.challenges if challenge.error is not None]
-        yield f"{one.body.identifier.value} is not proved to be ours: {'; '.join(map(str, said))}"
+    for authorization in error.failed_authzrs:
+        reasons = [challenge.error.detail for challenge in authorization.body.challenges if challenge.error is not None]
+        yield f"{authorization.body.identifier.value} is not proved to be ours: {'; '.join(map(str, reasons))}"
 
 
 def _network(folder: Path, wanted: Wanted) -> Network:
@@ -147,7 +147,7 @@ def _network(folder: Path, wanted: Wanted) -> Network:
         found = {"directory": wanted.directory, "key": JWKEC(key=ec.generate_private_key(ec.SECP256R1())).to_json()}
         write_json(file, found)
     key = JWKEC.from_json(found["key"])
-    verify: Any = wanted.directory_authority or True  # a file, or whoever everybody trusts
+    verify: Any = wanted.directory_authority or True  # a file, or the system's authorities
     network = Network(key, alg=ES256, verify_ssl=verify, user_agent="gatewright", timeout=ANSWER_SECONDS)
     if found.get("url"):
         network.account = messages.RegistrationResource(uri=found["url"], body=messages.Registration())
@@ -192,12 +192,18 @@ def _answers(folder: Path, authority: client.ClientV2, order: messages.OrderReso
     """Challenges are answered as long as it takes: the controller reads these files."""
     files: list[Path] = []
     try:
-        for one in order.authorizations:
-            if one.body.status == messages.STATUS_VALID:
+        for authorization in order.authorizations:
+            if authorization.body.status == messages.STATUS_VALID:
                 continue  # the authority remembers it
-            offered = [each for each in one.body.challenges if isinstance(each.chall, challenges.HTTP01)]
+            offered = [
+                challenge
+                for challenge in authorization.body.challenges
+                if isinstance(challenge.chall, challenges.HTTP01)
+            ]
             if not offered:
-                raise Failure("refused", f"{one.body.identifier.value}: the authority offers no challenge by http-01")
+                raise Failure(
+                    "refused", f"{authorization.body.identifier.value}: the authority offers no challenge by http-01"
+                )
             response, content = offered[0].response_and_validation(authority.net.key)
             file = challenge_file(folder, offered[0].chall.encode("token"))
             if file is None:

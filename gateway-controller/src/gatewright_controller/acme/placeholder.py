@@ -1,4 +1,4 @@
-"""What is served until there is a certificate: one that nobody trusts, so that listeners are whole from the start.
+"""What is served until there is a certificate: a self-signed one, so that listeners are complete from the start.
 
     python -P -m gatewright_controller.acme.placeholder
 

@@ -39,7 +39,7 @@ class Strict(Struct, frozen=True, forbid_unknown_fields=True, rename="camel", om
     """A struct that refuses keys it does not know."""
 
 
-def told(comment: str, behind: str = "", *, restart: bool = False, expected: str = "", **limits: Any) -> Meta:
+def doc(comment: str, behind: str = "", *, restart: bool = False, expected: str = "", **limits: Any) -> Meta:
     """A field's comment in the reference, Envoy's field behind it, and whether a change of it needs a restart.
 
     expected: as mistakes say it, where the limits do not say it well.

@@ -14,7 +14,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from msgspec import UNSET, Meta, UnsetType
 
 from gatewright_controller.model.admin import Admin
-from gatewright_controller.model.common import Address, FilePath, Port, ResourceName, Strict, Timeout, told
+from gatewright_controller.model.common import Address, FilePath, Port, ResourceName, Strict, Timeout, doc
 from gatewright_controller.model.log_export import LogExport
 from gatewright_controller.model.metrics import Metrics
 from gatewright_controller.model.recording import Recording
@@ -76,15 +76,15 @@ class ClientCertificates(Strict, frozen=True, kw_only=True):
 
     mode: Annotated[
         Literal["require", "request"],
-        told(
-            "require: who shows none, or one that the authority has not signed, is not connected. request: who shows "
-            "none is connected, and policies see no `ctx.peer`.",
+        doc(
+            "require: a client without one, or with one that the authority has not signed, is not connected. "
+            "request: a client without one is connected, and policies see no `ctx.peer`.",
             "DownstreamTlsContext.require_client_certificate",
         ),
     ] = "require"
     authority: Annotated[
         ResourceName,
-        told("A name of `authorities`: who signs the certificates.", "CommonTlsContext.validation_context_sds"),
+        doc("A name of `authorities`: the one that signs the certificates.", "CommonTlsContext.validation_context_sds"),
     ]
 
 
@@ -93,28 +93,28 @@ class ListenerTls(Strict, frozen=True):
 
     certificates: Annotated[
         list[ResourceName],
-        told(
-            "Names of `certificates`. With several, the server name (SNI) that a client asks for decides; who asks for "
-            "none gets the first.",
+        doc(
+            "Names of `certificates`. With several, the server name (SNI) that a client asks for decides; without "
+            "SNI it gets the first.",
             "CommonTlsContext.tls_certificate_sds_secret_configs",
             min_length=1,
         ),
     ]
     min_version: Annotated[
-        TlsVersion, told("The oldest version of TLS that is spoken.", "TlsParameters.tls_minimum_protocol_version")
+        TlsVersion, doc("The oldest version of TLS that is spoken.", "TlsParameters.tls_minimum_protocol_version")
     ] = "1.2"
     ciphers: Annotated[
         list[Cipher],
-        told(
+        doc(
             "For TLS 1.2, in the order of preference; all have ECDHE, and authenticate what they encrypt. "
-            "TLS 1.3 has its own, which nobody chooses.",
+            "TLS 1.3 has its own, which cannot be chosen.",
             "TlsParameters.cipher_suites",
             min_length=1,
         ),
     ] = msgspec.field(default_factory=lambda: list(CIPHERS))
     session_resumption: Annotated[
         bool,
-        told(
+        doc(
             "Clients that come again need no whole handshake: by tickets, whose keys Envoy makes at its start and no "
             "other node has, and for TLS 1.2 by ids too. Never where client certificates are asked for, whose end "
             "would pass unseen.",
@@ -123,12 +123,12 @@ class ListenerTls(Strict, frozen=True):
     ] = True
     client_certificates: Annotated[
         ClientCertificates | UnsetType,
-        told("Of all hosts but those of clientCertificatesByHost. Unset: no certificate is asked for.",
+        doc("Of all hosts but those of clientCertificatesByHost. Unset: no certificate is asked for.",
              "DownstreamTlsContext"),
     ] = UNSET  # fmt: skip
     client_certificates_by_host: Annotated[
         dict[str, ClientCertificates],
-        told(
+        doc(
             "Host → what its clients show; '*.example.com' is any host below that one, and the longest name that "
             "covers a host decides. A request for a host with other client certificates than its connection's server "
             "name (SNI) is answered with 421.",
@@ -141,10 +141,10 @@ class ListenerTls(Strict, frozen=True):
 class Redirect(Strict, frozen=True):
     """A listener that answers each request with the same URL under https."""
 
-    port: Annotated[Port, told("Where https is, as clients see it.", "RedirectAction.port_redirect")] = 443
+    port: Annotated[Port, doc("Where https is, as clients see it.", "RedirectAction.port_redirect")] = 443
     status: Annotated[
         Literal[301, 302, 307, 308],
-        told("308 and 307 keep the method; 308 and 301 are for ever.", "RedirectAction.response_code"),
+        doc("308 and 307 keep the method; 308 and 301 are for ever.", "RedirectAction.response_code"),
     ] = 308
 
 
@@ -153,10 +153,10 @@ class Compression(Strict, frozen=True):
 
     encodings: Annotated[
         list[Encoding],
-        told("In the order of preference, where the client has none.", "Compressor.compressor_library", min_length=1),
+        doc("In the order of preference, where the client has none.", "Compressor.compressor_library", min_length=1),
     ] = msgspec.field(default_factory=lambda: ["br", "gzip"])
     min_bytes: Annotated[
-        int, told("Shorter bodies are left as they are.", "CommonDirectionConfig.min_content_length", ge=30, le=1 << 30)
+        int, doc("Shorter bodies are left as they are.", "CommonDirectionConfig.min_content_length", ge=30, le=1 << 30)
     ] = 1024
     content_types: Annotated[
         list[
@@ -165,7 +165,7 @@ class Compression(Strict, frozen=True):
                 Meta(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+-]+$", extra_json_schema=expecting("a type such as text/html")),
             ]
         ],
-        told("What is compressed.", "CommonDirectionConfig.content_type", min_length=1),
+        doc("What is compressed.", "CommonDirectionConfig.content_type", min_length=1),
     ] = msgspec.field(
         default_factory=lambda: [
             "application/javascript",
@@ -187,7 +187,7 @@ class ListenerLimits(Strict, frozen=True):
 
     connections: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,
-        told(
+        doc(
             "At once; more are closed. Those of HTTP/3, and those of hosts with client certificates of their own, are "
             "counted apart.",
             "ConnectionLimit.max_connections",
@@ -195,60 +195,60 @@ class ListenerLimits(Strict, frozen=True):
     ] = UNSET
     connections_per_second: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType,
-        told("New ones, on average and in one burst; more are closed.", "LocalRateLimit.token_bucket"),
+        doc("New ones, on average and in one burst; more are closed.", "LocalRateLimit.token_bucket"),
     ] = UNSET
 
 
 class Listener(Strict, frozen=True):
     """An address and a port that the node listens on."""
 
-    name: Annotated[ResourceName, told("In logs and messages; a renamed listener is a new one.", "Listener.name")]
-    address: Annotated[Address, told("0.0.0.0: all of IPv4; '::': all of IPv6.", "Listener.address")] = "127.0.0.1"
-    port: Annotated[Port, told("TCP, and with `http3` UDP too; each listener has its own.", "Listener.address")] = 8080
+    name: Annotated[ResourceName, doc("In logs and messages; a renamed listener is a new one.", "Listener.name")]
+    address: Annotated[Address, doc("0.0.0.0: all of IPv4; '::': all of IPv6.", "Listener.address")] = "127.0.0.1"
+    port: Annotated[Port, doc("TCP, and with `http3` UDP too; each listener has its own.", "Listener.address")] = 8080
     protocol: Annotated[
         Protocol,
-        told("http: HTTP/1.1, and HTTP/2 by prior knowledge. https: what the client chooses by ALPN, over TLS.",
-             "FilterChain.transport_socket"),
+        doc("http: HTTP/1.1, and HTTP/2 by prior knowledge. https: what the client chooses by ALPN, over TLS.",
+            "FilterChain.transport_socket"),
     ] = "http"  # fmt: skip
     hosts: Annotated[
         list[HostPattern],
-        told(
+        doc(
             "The hosts that it serves; '*.example.com' is any host below that one. A request for another host is "
-            "answered with 421, and with https who asks for another server name (SNI), or for none, is not connected. "
-            "Empty: any host.",
+            "answered with 421, and with https a client that asks for another server name (SNI), or for none, is not "
+            "connected. Empty: any host.",
             "FilterChainMatch.server_names, RBAC",
         ),
     ] = msgspec.field(default_factory=list)
-    tls: Annotated[ListenerTls | UnsetType, told("For https, and then required.", "FilterChain.transport_socket")] = (
+    tls: Annotated[ListenerTls | UnsetType, doc("For https, and then required.", "FilterChain.transport_socket")] = (
         UNSET
     )
     http3: Annotated[
         bool,
-        told(
+        doc(
             "Of https: HTTP/3 on the same port of UDP as well. Answers over TCP tell clients of it by alt-svc.",
             "Listener.udp_listener_config, QuicDownstreamTransport",
         ),
     ] = False
     internal: Annotated[
         bool,
-        told("true: it serves only the APIs that name it in `spec.listeners`. false: those that name no listener, too.",
-             "FilterStateInput"),
+        doc("true: it serves only the APIs that name it in `spec.listeners`. false: those that name no listener, too.",
+            "FilterStateInput"),
     ] = False  # fmt: skip
     redirect: Annotated[
-        Redirect | UnsetType, told("Each request is answered with the same URL under https.", "RouteAction.redirect")
+        Redirect | UnsetType, doc("Each request is answered with the same URL under https.", "RouteAction.redirect")
     ] = UNSET
     proxy_protocol: Annotated[
         bool,
-        told(
+        doc(
             "Connections begin with a PROXY header, version 1 or 2, of one of `trustedProxies.networks`; all others "
             "are closed.",
             "envoy.filters.listener.proxy_protocol",
         ),
     ] = False
     compression: Annotated[
-        Compression | UnsetType, told("Unset: responses go out as they are.", "envoy.filters.http.compressor")
+        Compression | UnsetType, doc("Unset: responses go out as they are.", "envoy.filters.http.compressor")
     ] = UNSET
-    limits: Annotated[ListenerLimits, told("Of this listener.", "")] = msgspec.field(default_factory=ListenerLimits)
+    limits: Annotated[ListenerLimits, doc("Of this listener.", "")] = msgspec.field(default_factory=ListenerLimits)
 
 
 class Acme(Strict, frozen=True, kw_only=True):
@@ -256,7 +256,7 @@ class Acme(Strict, frozen=True, kw_only=True):
 
     hosts: Annotated[
         list[HostPattern],
-        told(
+        doc(
             "What the certificate is for. The authority asks for each of them at port 80, which must lead to a "
             "listener with `protocol: http`.",
             "TlsCertificate",
@@ -266,30 +266,30 @@ class Acme(Strict, frozen=True, kw_only=True):
     ]
     terms_of_service_agreed: Annotated[
         bool,
-        told(
+        doc(
             "true: you agree to the terms of service of the directory's authority. Required.",
             "RFC 8555: newAccount.termsOfServiceAgreed",
         ),
     ]
     directory: Annotated[
         str,
-        told("The authority's directory. Unset: Let's Encrypt's.", "RFC 8555: directory",
-             pattern=r"^https://[^\s]+$", max_length=2048,
-             expected="a URL such as https://acme.example.com/directory"),
+        doc("The authority's directory. Unset: Let's Encrypt's.", "RFC 8555: directory",
+            pattern=r"^https://[^\s]+$", max_length=2048,
+            expected="a URL such as https://acme.example.com/directory"),
     ] = "https://acme-v02.api.letsencrypt.org/directory"  # fmt: skip
     directory_authority: Annotated[
         FilePath | UnsetType,
-        told("PEM: who signs the certificate of a private directory. Unset: the authorities that everybody trusts.",
-             "RFC 8555: directory, by TLS"),
+        doc("PEM: the authority that signs the certificate of a private directory. Unset: those of the system.",
+            "RFC 8555: directory, by TLS"),
     ] = UNSET  # fmt: skip
     email: Annotated[
         Annotated[str, Meta(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254, extra_json_schema=expecting("an address"))]
         | UnsetType,
-        told("Where the authority writes to about the account, if it does.", "RFC 8555: newAccount.contact"),
+        doc("Where the authority writes to about the account, if it does.", "RFC 8555: newAccount.contact"),
     ] = UNSET
     key_type: Annotated[
         Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-4096"],
-        told("Of the certificate's key, which is made anew each time.", "TlsCertificate.private_key"),
+        doc("Of the certificate's key, which is made anew each time.", "TlsCertificate.private_key"),
     ] = "ecdsa-p256"
 
 
@@ -298,35 +298,33 @@ class Certificate(Strict, frozen=True):
 
     certificate_file: Annotated[
         FilePath | UnsetType,
-        told("PEM: the certificate itself first, then those that lead to its authority.", "TlsCertificate"),
+        doc("PEM: the certificate itself first, then those that lead to its authority.", "TlsCertificate"),
     ] = UNSET
-    key_file: Annotated[FilePath | UnsetType, told("PEM, without a passphrase.", "TlsCertificate.private_key")] = UNSET
-    acme: Annotated[Acme | UnsetType, told("Obtained and renewed by the gateway itself, in place of files.", "")] = (
-        UNSET
-    )
+    key_file: Annotated[FilePath | UnsetType, doc("PEM, without a passphrase.", "TlsCertificate.private_key")] = UNSET
+    acme: Annotated[Acme | UnsetType, doc("Obtained and renewed by the gateway itself, in place of files.", "")] = UNSET
 
 
 class Authority(Strict, frozen=True):
     """Certificates that sign others, and lists of what they have revoked."""
 
-    file: Annotated[FilePath, told("PEM, one or more certificates.", "CertificateValidationContext.trusted_ca")]
+    file: Annotated[FilePath, doc("PEM, one or more certificates.", "CertificateValidationContext.trusted_ca")]
     revocation_file: Annotated[
         FilePath | UnsetType,
-        told("PEM, a list of each authority there is. Unset: nothing is revoked.", "CertificateValidationContext.crl"),
+        doc("PEM, a list of each authority there is. Unset: nothing is revoked.", "CertificateValidationContext.crl"),
     ] = UNSET
 
 
 class TrustedProxies(Strict, frozen=True):
-    """Who is believed in what it says of the client before it."""
+    """Proxies whose word for the client's address is believed."""
 
     hops: Annotated[
         int,
-        told("So many proxies stand before every client: its address is that many from the end of x-forwarded-for.",
-             "HttpConnectionManager.xff_num_trusted_hops", ge=0, le=16),
+        doc("So many proxies stand before every client: its address is that many from the end of x-forwarded-for.",
+            "HttpConnectionManager.xff_num_trusted_hops", ge=0, le=16),
     ] = 0  # fmt: skip
     networks: Annotated[
         list[Annotated[str, Meta(max_length=64, extra_json_schema=expecting("a network such as 10.0.0.0/8"))]],
-        told(
+        doc(
             "Proxies by their addresses: the client is the last in x-forwarded-for that is none of them, if the "
             "connection comes from one. Either this or hops.",
             "FilterChainMatch.source_prefix_ranges, XffConfig.xff_trusted_cidrs",
@@ -334,7 +332,7 @@ class TrustedProxies(Strict, frozen=True):
     ] = msgspec.field(default_factory=list)
     request_ids: Annotated[
         bool,
-        told(
+        doc(
             "true: the proxies set x-request-id themselves, and it is the request's id here too. false: the gateway "
             "makes an id of its own, since a proxy may pass on what its client sent.",
             "HttpConnectionManager.preserve_external_request_id",
@@ -346,40 +344,40 @@ class Limits(Strict, frozen=True):
     """What clients may take, on each listener."""
 
     header_count: Annotated[
-        int, told("Lines of a request's headers; more are answered with 431.", "max_headers_count", ge=10, le=256)
+        int, doc("Lines of a request's headers; more are answered with 431.", "max_headers_count", ge=10, le=256)
     ] = 256
     header_bytes: Annotated[
         int,
-        told("Of a request's headers together, whole KiB; more are answered with 431.", "max_request_headers_kb",
-             ge=8192, le=262_144, multiple_of=1024,
-             expected="whole KiB, a multiple of 1024 from 8192 to 262144"),
+        doc("Of a request's headers together, whole KiB; more are answered with 431.", "max_request_headers_kb",
+            ge=8192, le=262_144, multiple_of=1024,
+            expected="whole KiB, a multiple of 1024 from 8192 to 262144"),
     ] = 262_144  # fmt: skip
     concurrent_streams: Annotated[
         int,
-        told("Of one HTTP/2 connection; the client waits with more.", "Http2ProtocolOptions.max_concurrent_streams",
-             ge=1, le=10_000),
+        doc("Of one HTTP/2 connection; the client waits with more.", "Http2ProtocolOptions.max_concurrent_streams",
+            ge=1, le=10_000),
     ] = 100  # fmt: skip
     requests_per_connection: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000_000)] | UnsetType,
-        told("Then the connection is closed in good order. Unset: any number.",
-             "HttpProtocolOptions.max_requests_per_connection"),
+        doc("Then the connection is closed in good order. Unset: any number.",
+            "HttpProtocolOptions.max_requests_per_connection"),
     ] = UNSET  # fmt: skip
     requests_per_second: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType,
-        told("Of one connection, on average and in one burst; more are answered with 429. Unset: any number.",
-             "LocalRateLimit.token_bucket, local_rate_limit_per_downstream_connection"),
+        doc("Of one connection, on average and in one burst; more are answered with 429. Unset: any number.",
+            "LocalRateLimit.token_bucket, local_rate_limit_per_downstream_connection"),
     ] = UNSET  # fmt: skip
     connections: Annotated[
         Annotated[int, Meta(ge=1, le=10_000_000)] | UnsetType,
-        told("Of all listeners together, at once; more are closed. Unset: 50000, or half of the files that a process "
-             "may open. Those of HTTP/3 are not among them: each listener has as many of these.",
-             "DownstreamConnectionsConfig.max_active_downstream_connections",
-             restart=True),
+        doc("Of all listeners together, at once; more are closed. Unset: 50000, or half of the files that a process "
+            "may open. Those of HTTP/3 are not among them: each listener has as many of these.",
+            "DownstreamConnectionsConfig.max_active_downstream_connections",
+            restart=True),
     ] = UNSET  # fmt: skip
     memory: Annotated[
         Annotated[int, Meta(ge=128 * 2**20, le=2**50)] | UnsetType,
-        told("Bytes of Envoy's heap, from half of which on it defends itself. Unset: a third of what the node may "
-             "take.", "FixedHeapConfig.max_heap_size_bytes", restart=True),
+        doc("Bytes of Envoy's heap, from half of which on it defends itself. Unset: a third of what the node may "
+            "take.", "FixedHeapConfig.max_heap_size_bytes", restart=True),
     ] = UNSET  # fmt: skip
 
 
@@ -388,26 +386,26 @@ class Timeouts(Strict, frozen=True):
 
     handshake: Annotated[
         Timeout,
-        told("Of TLS, and of what precedes it: a PROXY header.",
-             "FilterChain.transport_socket_connect_timeout, Listener.listener_filters_timeout"),
+        doc("Of TLS, and of what precedes it: a PROXY header.",
+            "FilterChain.transport_socket_connect_timeout, Listener.listener_filters_timeout"),
     ] = "10s"  # fmt: skip
     request_headers: Annotated[
-        Timeout, told("From the first byte of a request to the end of its headers.", "request_headers_timeout")
+        Timeout, doc("From the first byte of a request to the end of its headers.", "request_headers_timeout")
     ] = "10s"
     connection_idle: Annotated[
-        Timeout, told("Of a connection without a request.", "HttpProtocolOptions.idle_timeout")
+        Timeout, doc("Of a connection without a request.", "HttpProtocolOptions.idle_timeout")
     ] = "300s"
     stream_idle: Annotated[
-        Timeout, told("Without a byte, before a route is found; then its own counts.", "stream_idle_timeout")
+        Timeout, doc("Without a byte, before a route is found; then its own counts.", "stream_idle_timeout")
     ] = "300s"
     connection_maximum: Annotated[
         Timeout | UnsetType,
-        told("Age at which a connection is closed in good order. Unset: any, and 900s where client certificates are "
+        doc("Age at which a connection is closed in good order. Unset: any, and 900s where client certificates are "
              "asked for, which may have ended or been revoked since the handshake.",
              "HttpProtocolOptions.max_connection_duration"),
     ] = UNSET  # fmt: skip
     drain: Annotated[
-        Timeout, told("Between the two times that an HTTP/2 client is told that its connection ends.", "drain_timeout")
+        Timeout, doc("Between the two times that an HTTP/2 client is told that its connection ends.", "drain_timeout")
     ] = "1s"
 
 
@@ -416,13 +414,13 @@ class Destination(Strict, frozen=True):
 
     to: Annotated[
         Literal["stdout", "file", "otlp"],
-        told("stdout: to the logs of `gatewright run`. otlp: to a collector of OpenTelemetry, over gRPC in clear.",
-             "AccessLog.name"),
+        doc("stdout: to the logs of `gatewright run`. otlp: to a collector of OpenTelemetry, over gRPC in clear.",
+            "AccessLog.name"),
     ] = "stdout"  # fmt: skip
-    path: Annotated[FilePath | UnsetType, told("Of a file, and then required.", "FileAccessLog.path")] = UNSET
+    path: Annotated[FilePath | UnsetType, doc("Of a file, and then required.", "FileAccessLog.path")] = UNSET
     format: Annotated[
         Literal["json", "text"],
-        told("Of a file: JSON lines as on stdout, or `name=value` with spaces between.", "FileAccessLog.log_format"),
+        doc("Of a file: JSON lines as on stdout, or `name=value` with spaces between.", "FileAccessLog.log_format"),
     ] = "json"
     collector: Annotated[
         Annotated[
@@ -430,49 +428,49 @@ class Destination(Strict, frozen=True):
             Meta(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$", extra_json_schema=expecting("HOST:PORT")),
         ]
         | UnsetType,
-        told("HOST:PORT of an OTLP receiver, and then required.", "OpenTelemetryAccessLogConfig.grpc_service"),
+        doc("HOST:PORT of an OTLP receiver, and then required.", "OpenTelemetryAccessLogConfig.grpc_service"),
     ] = UNSET
 
 
 class AccessLogging(Strict, frozen=True):
     """Lines about requests. What an API says of its own (`accessLog`) counts too."""
 
-    enabled: Annotated[bool, told("false: no lines.", "HttpConnectionManager.access_log")] = True
+    enabled: Annotated[bool, doc("false: no lines.", "HttpConnectionManager.access_log")] = True
     sample: Annotated[
         float,
-        told("The share of requests that have a line; those answered with 500 and above always have one.",
-             "RuntimeFilter.percent_sampled", ge=0, le=1),
+        doc("The share of requests that have a line; those answered with 500 and above always have one.",
+            "RuntimeFilter.percent_sampled", ge=0, le=1),
     ] = 1.0  # fmt: skip
     fields: Annotated[
         dict[str, FieldSource],
-        told("Name → what it holds, behind time, level, component and message, which every line begins with.",
-             "SubstitutionFormatString.json_format", min_length=1),
+        doc("Name → what it holds, behind time, level, component and message, which every line begins with.",
+            "SubstitutionFormatString.json_format", min_length=1),
     ] = msgspec.field(default_factory=lambda: dict(DEFAULT_FIELDS))  # fmt: skip
     destinations: Annotated[
-        list[Destination], told("Each line goes to all of them.", "HttpConnectionManager.access_log", min_length=1)
+        list[Destination], doc("Each line goes to all of them.", "HttpConnectionManager.access_log", min_length=1)
     ] = msgspec.field(default_factory=lambda: [Destination()])
 
 
 class GatewaySpec(Strict, frozen=True):
     """What a node listens on."""
 
-    listeners: Annotated[list[Listener], told("At least one.", "Listener", min_length=1, max_length=100)] = (
+    listeners: Annotated[list[Listener], doc("At least one.", "Listener", min_length=1, max_length=100)] = (
         msgspec.field(default_factory=lambda: [Listener(name="http")])
     )
     certificates: Annotated[
-        dict[str, Certificate], told("Name → files, or acme. Listeners and APIs use them by their names.", "Secret")
+        dict[str, Certificate], doc("Name → files, or acme. Listeners and APIs use them by their names.", "Secret")
     ] = msgspec.field(default_factory=dict)
     authorities: Annotated[
-        dict[str, Authority], told("Name → files. Listeners and APIs use them by their names.", "Secret")
+        dict[str, Authority], doc("Name → files. Listeners and APIs use them by their names.", "Secret")
     ] = msgspec.field(default_factory=dict)
-    trusted_proxies: Annotated[TrustedProxies, told("Nobody, unless said: the client is who connects.", "")] = (
-        msgspec.field(default_factory=TrustedProxies)
-    )
-    limits: Annotated[Limits, told("What clients may take.", "")] = msgspec.field(default_factory=Limits)
-    timeouts: Annotated[Timeouts, told("How long clients may take.", "")] = msgspec.field(default_factory=Timeouts)
+    trusted_proxies: Annotated[
+        TrustedProxies, doc("None, by default: the client's address is that of the connection.", "")
+    ] = msgspec.field(default_factory=TrustedProxies)
+    limits: Annotated[Limits, doc("What clients may take.", "")] = msgspec.field(default_factory=Limits)
+    timeouts: Annotated[Timeouts, doc("How long clients may take.", "")] = msgspec.field(default_factory=Timeouts)
     underscored_headers: Annotated[
         UnderscoredHeaders,
-        told(
+        doc(
             "Requests with _ in a header's name: 400, without such headers, or as they are. Upstreams may take _ "
             "for -.",
             "HttpProtocolOptions.headers_with_underscores_action",
@@ -485,34 +483,34 @@ class GatewaySpec(Strict, frozen=True):
                 Meta(pattern=r"^[a-z0-9-]{1,100}$", extra_json_schema=expecting("a header's name in lower case")),
             ]
         ],
-        told(
+        doc(
             "Headers such as x-real-ip, which only trusted proxies may send, that go on from all other clients too. "
             "The upstream must not believe them.",
             "HttpConnectionManager.early_header_mutation_extensions",
         ),
     ] = msgspec.field(default_factory=list)
-    access_log: Annotated[AccessLogging, told("Lines about requests.", "")] = msgspec.field(
+    access_log: Annotated[AccessLogging, doc("Lines about requests.", "")] = msgspec.field(
         default_factory=AccessLogging
     )
-    admin: Annotated[Admin, told("Where the node answers /metrics, /healthz and /ready.")] = msgspec.field(
+    admin: Annotated[Admin, doc("Where the node answers /metrics, /healthz and /ready.")] = msgspec.field(
         default_factory=Admin
     )
-    metrics: Annotated[Metrics, told("What is observed of exchanges and executions.")] = msgspec.field(
+    metrics: Annotated[Metrics, doc("What is observed of exchanges and executions.")] = msgspec.field(
         default_factory=Metrics
     )
-    logs: Annotated[LogExport, told("Log lines of all components, sent to a collector as well.")] = msgspec.field(
+    logs: Annotated[LogExport, doc("Log lines of all components, sent to a collector as well.")] = msgspec.field(
         default_factory=LogExport
     )
-    tracing: Annotated[Tracing, told("Spans of exchanges. There are none without a collector.")] = msgspec.field(
+    tracing: Annotated[Tracing, doc("Spans of exchanges. There are none without a collector.")] = msgspec.field(
         default_factory=Tracing
     )
-    redaction: Annotated[Redaction, told("What is secret by its name: in no log line, recording, metric or span.")] = (
+    redaction: Annotated[Redaction, doc("What is secret by its name: in no log line, recording, metric or span.")] = (
         msgspec.field(default_factory=Redaction)
     )
-    recording: Annotated[Recording, told("What the engine may keep of exchanges that somebody asks to see.")] = (
+    recording: Annotated[Recording, doc("What the engine may keep of exchanges that somebody asks to see.")] = (
         msgspec.field(default_factory=Recording)
     )
-    store: Annotated[Store, told("Where policies keep the state that they share.")] = msgspec.field(
+    store: Annotated[Store, doc("Where policies keep the state that they share.")] = msgspec.field(
         default_factory=Store
     )
 
@@ -544,8 +542,9 @@ def gateway_to_document(gateway: Gateway) -> JsonObject:
     document = _written(gateway)
     spec = document.setdefault("spec", {})
     spec["listeners"] = [
-        {"name": one.name, "address": one.address, "port": one.port, "protocol": one.protocol} | _written(one)
-        for one in gateway.spec.listeners
+        {"name": listener.name, "address": listener.address, "port": listener.port, "protocol": listener.protocol}
+        | _written(listener)
+        for listener in gateway.spec.listeners
     ]
     return document
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from gatewright_controller.model.common import Strict, told
+from gatewright_controller.model.common import Strict, doc
 
 
 class Metrics(Strict, frozen=True):
     """What /metrics of the admin listener tells of exchanges and executions."""
 
     enabled: Annotated[
-        bool, told("false: nothing is observed of exchanges and executions; what the node tells of itself stays.")
+        bool, doc("false: nothing is observed of exchanges and executions; what the node tells of itself stays.")
     ] = True
     max_series: Annotated[
         int,
-        told(
+        doc(
             "Series of one metric, a histogram being one; what comes beyond is counted with the labels api, operation "
             "and policy `other`.",
             ge=100,
@@ -23,5 +23,5 @@ class Metrics(Strict, frozen=True):
         ),
     ] = 10_000
     operations: Annotated[
-        bool, told("false: the label operation is empty, and the operations of an API are counted together.")
+        bool, doc("false: the label operation is empty, and the operations of an API are counted together.")
     ] = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from gatewright_controller.model.common import Strict, told
+from gatewright_controller.model.common import Strict, doc
 
 MIB = 1024**2
 
@@ -14,11 +14,11 @@ class Recording(Strict, frozen=True):
 
     max_bytes: Annotated[
         int,
-        told(
+        doc(
             "Bytes of the engine's memory that recorded exchanges may take, with those under way and those that wait "
-            "for who watches. The oldest go first. 0: nothing can be recorded.",
+            "for watchers. The oldest go first. 0: nothing can be recorded.",
             ge=0,
             le=1024 * MIB,
         ),
     ] = 16 * MIB
-    body_bytes: Annotated[int, told("Bytes that are kept of each body, from its beginning.", ge=0, le=MIB)] = 16 * 1024
+    body_bytes: Annotated[int, doc("Bytes that are kept of each body, from its beginning.", ge=0, le=MIB)] = 16 * 1024

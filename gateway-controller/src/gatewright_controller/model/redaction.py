@@ -8,7 +8,7 @@ import msgspec
 from gatewright_documents.strict import expecting
 from msgspec import Meta
 
-from gatewright_controller.model.common import Strict, told
+from gatewright_controller.model.common import Strict, doc
 
 SecretName = Annotated[
     str,
@@ -49,13 +49,13 @@ DEFAULT_FIELDS = (
 class RedactionDefaults(Strict, frozen=True):
     """What is secret without being named. A list that is written here takes the place of the gateway's own."""
 
-    headers: Annotated[SecretNames, told("Names of headers.", max_length=1000)] = msgspec.field(
+    headers: Annotated[SecretNames, doc("Names of headers.", max_length=1000)] = msgspec.field(
         default_factory=lambda: list(DEFAULT_HEADERS)
     )
-    query_parameters: Annotated[SecretNames, told("Names of parameters in queries.", max_length=1000)] = msgspec.field(
+    query_parameters: Annotated[SecretNames, doc("Names of parameters in queries.", max_length=1000)] = msgspec.field(
         default_factory=lambda: list(DEFAULT_PARAMETERS)
     )
-    fields: Annotated[SecretNames, told("Names in JSON, XML, forms and metadata.", max_length=1000)] = msgspec.field(
+    fields: Annotated[SecretNames, doc("Names in JSON, XML, forms and metadata.", max_length=1000)] = msgspec.field(
         default_factory=lambda: list(DEFAULT_FIELDS)
     )
 
@@ -65,22 +65,22 @@ class Redaction(Strict, frozen=True):
 
     headers: Annotated[
         SecretNames,
-        told("Names of headers, besides `defaults.headers`. A * at the end of a name is any rest.", max_length=1000),
+        doc("Names of headers, besides `defaults.headers`. A * at the end of a name is any rest.", max_length=1000),
     ] = msgspec.field(default_factory=list)
     query_parameters: Annotated[
         SecretNames,
-        told("Names of parameters in queries and forms, besides `defaults.queryParameters`.", max_length=1000),
+        doc("Names of parameters in queries and forms, besides `defaults.queryParameters`.", max_length=1000),
     ] = msgspec.field(default_factory=list)
     fields: Annotated[
         SecretNames,
-        told(
+        doc(
             "Names in JSON, XML, forms and metadata, at any depth, besides `defaults.fields`. With a name goes all "
             "that is its value.",
             max_length=1000,
         ),
     ] = msgspec.field(default_factory=list)
     defaults: Annotated[
-        RedactionDefaults, told("What is secret without being named. A list written here takes its place.")
+        RedactionDefaults, doc("What is secret without being named. A list written here takes its place.")
     ] = msgspec.field(default_factory=RedactionDefaults)
 
     @property

@@ -79,7 +79,7 @@ class Split(Strict, frozen=True):
 
 
 class Mirror(Strict, frozen=True):
-    """A pool that is sent a copy of requests, and whose answers nobody sees."""
+    """A pool that is sent a copy of requests; its answers are dropped."""
 
     upstream: ResourceName
     percent: Percent = 100.0

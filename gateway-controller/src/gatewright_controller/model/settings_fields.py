@@ -1,5 +1,5 @@
-"""The fields of a resource, one after the other, with what stands about them in the model: for references, and for who
-sets them by name."""
+"""The fields of a resource in their order, with the descriptions that they have in the model: for reference pages, and
+for options and variables that set them by name."""
 
 from __future__ import annotations
 
@@ -45,11 +45,13 @@ def settings_fields(
     for field in msgspec.structs.fields(struct):
         hint = hints[field.name]
         kind, inner = _kind(hint)
-        one = _field(struct.__name__, field, hint, kind, path, names, reached)
-        yield one
+        settings_field = _field(struct.__name__, field, hint, kind, path, names, reached)
+        yield settings_field
         if inner is not None:
             steps = {"list": ("[]",), "map": ("NAME",)}.get(kind, ())
-            yield from settings_fields(inner, one.path + steps, one.names, reached and kind == "struct")
+            yield from settings_fields(
+                inner, settings_field.path + steps, settings_field.names, reached and kind == "struct"
+            )
 
 
 def _field(
@@ -61,9 +63,9 @@ def _field(
     names: tuple[str, ...],
     reached: bool,
 ) -> SettingsField:
-    metas = [each for each in get_args(hint)[1:] if isinstance(each, Meta)]
-    told = next((each for each in metas if each.description), Meta())
-    extra = told.extra_json_schema or {}
+    metas = [meta for meta in get_args(hint)[1:] if isinstance(meta, Meta)]
+    documented = next((meta for meta in metas if meta.description), Meta())
+    extra = documented.extra_json_schema or {}
     return SettingsField(
         owner,
         (*path, field.encode_name),
@@ -72,7 +74,7 @@ def _field(
         _default(field),
         field.required,
         reached,
-        told.description or "",
+        documented.description or "",
         str(extra.get("x-behind", "")),
         bool(extra.get("x-restart", False)),
         _plain(hint) is str,
@@ -90,8 +92,8 @@ def _plain(hint: Any) -> Any:
     if get_origin(hint) is Annotated:
         return _plain(get_args(hint)[0])
     if get_origin(hint) in (typing.Union, types.UnionType):
-        return _plain(next(each for each in get_args(hint) if each is not UnsetType))
-    if get_origin(hint) is Literal and all(isinstance(each, str) for each in get_args(hint)):
+        return _plain(next(member for member in get_args(hint) if member is not UnsetType))
+    if get_origin(hint) is Literal and all(isinstance(value, str) for value in get_args(hint)):
         return str
     return hint
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from gatewright_documents.strict import expecting
 from msgspec import UNSET, Meta, UnsetType
 
-from gatewright_controller.model.common import FilePath, Strict, Timeout, told
+from gatewright_controller.model.common import FilePath, Strict, Timeout, doc
 
 MIB = 1024**2
 Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,253}$", extra_json_schema=expecting("a host"))]
@@ -19,9 +19,11 @@ class ValkeyTls(Strict, frozen=True):
 
     authority_file: Annotated[
         FilePath | UnsetType,
-        told("PEM: who signs the server's certificate. Unset: the authorities of the node's system."),
+        doc("PEM: the authority that signs the server's certificate. Unset: the authorities of the node's system."),
     ] = UNSET
-    server_name: Annotated[Host | UnsetType, told("Whom the certificate is for. Unset: the host of `address`.")] = UNSET
+    server_name: Annotated[
+        Host | UnsetType, doc("The name that the certificate is for. Unset: the host of `address`.")
+    ] = UNSET
 
 
 class Valkey(Strict, frozen=True, kw_only=True):
@@ -29,23 +31,23 @@ class Valkey(Strict, frozen=True, kw_only=True):
 
     address: Annotated[
         str,
-        told(
+        doc(
             "HOST:PORT.",
             pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$",
             expected="HOST:PORT",
         ),
     ]
-    tls: Annotated[ValkeyTls | UnsetType, told("TLS to the server; {} for its defaults. Unset: in clear.")] = UNSET
-    user: Annotated[Name | UnsetType, told("Of an ACL. Unset: the default user.")] = UNSET
+    tls: Annotated[ValkeyTls | UnsetType, doc("TLS to the server; {} for its defaults. Unset: in clear.")] = UNSET
+    user: Annotated[Name | UnsetType, doc("Of an ACL. Unset: the default user.")] = UNSET
     password_file: Annotated[
         FilePath | UnsetType,
-        told("A file on the node with the password, read anew for each connection. Unset: there is none."),
+        doc("A file on the node with the password, read anew for each connection. Unset: there is none."),
     ] = UNSET
     prefix: Annotated[
         str,
-        told("All keys begin with it. Gateways that are not to share state have different ones.", max_length=64),
+        doc("All keys begin with it. Gateways that are not to share state have different ones.", max_length=64),
     ] = "gatewright:"
-    timeout: Annotated[Timeout, told("Of one call. While the server does not answer at all, calls fail at once.")] = (
+    timeout: Annotated[Timeout, doc("Of one call. While the server does not answer at all, calls fail at once.")] = (
         "100ms"
     )
 
@@ -55,7 +57,7 @@ class Store(Strict, frozen=True):
 
     max_bytes: Annotated[
         int,
-        told(
+        doc(
             "Bytes of the engine's memory that entries may take. When more come, those go that were used longest ago, "
             "of the policy and API that has most.",
             ge=MIB,
@@ -63,5 +65,5 @@ class Store(Strict, frozen=True):
         ),
     ] = 64 * MIB
     valkey: Annotated[
-        Valkey | UnsetType, told("Where entries are in place of the engine's memory: all nodes share them.")
+        Valkey | UnsetType, doc("Where entries are in place of the engine's memory: all nodes share them.")
     ] = UNSET

@@ -44,7 +44,7 @@ class Forwarding:
     @property
     def named(self) -> set[str]:
         """Pools that routes name without a policy's doing."""
-        return {name for name, _ in self.pools} | {one.upstream for one in self.mirrors}
+        return {name for name, _ in self.pools} | {mirror.upstream for mirror in self.mirrors}
 
     def shares(self) -> Iterator[tuple[str, int]]:
         """Pools in order, each with the millionths of all requests that it takes together with those before it."""
@@ -83,15 +83,15 @@ def _pools(spec: ApiSpec, operation: Operation) -> tuple[tuple[str, int], ...]:
     if operation.upstream is not UNSET:
         return ((operation.upstream, 1),)
     split = spec.split if operation.split is UNSET else operation.split
-    return ((MAIN, 1),) if split is UNSET else tuple((one.upstream, one.weight) for one in split)
+    return ((MAIN, 1),) if split is UNSET else tuple((share.upstream, share.weight) for share in split)
 
 
 def _retries(spec: ApiSpec, operation: Operation) -> Retries | None:
     """None where none of its requests may be sent twice."""
-    said = spec.retries if operation.retries is UNSET else operation.retries
-    if said is UNSET or said is False:
+    own = spec.retries if operation.retries is UNSET else operation.retries
+    if own is UNSET or own is False:
         return None
-    retries = Retries() if said is True else said
+    retries = Retries() if own is True else own
     return retries if operation.method in (ANY_METHOD, *retried_methods(retries)) else None
 
 

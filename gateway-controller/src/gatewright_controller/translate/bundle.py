@@ -48,8 +48,8 @@ class Bundle:
 
     def unserved(self, reason: str) -> Bundle:
         """What a node is sent of the API that cannot run it as it is."""
-        said = self.message
-        return unserved(self.api, said.context, said.version, reason, said.hosts, said.listeners)
+        message = self.message
+        return unserved(self.api, message.context, message.version, reason, message.hosts, message.listeners)
 
 
 def unserved(
@@ -98,12 +98,12 @@ def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings, po
     groups = by_path(api.spec.operations)
     answered = [template for template, group in groups.items() if any(map(_answers_options, group))]
 
-    def operation(one: Operation) -> RoutedOperation:
-        name, made, path = operation_name(one), action(api.spec, one), parse_path(one.path)
-        attachments = [*shared, *attach(api, name, one.policies, definitions)]
+    def operation(written: Operation) -> RoutedOperation:
+        name, made, path = operation_name(written), action(api.spec, written), parse_path(written.path)
+        attachments = [*shared, *attach(api, name, written.policies, definitions)]
         own = chain(api, name, attachments, upstream_paths(api, path, made, pools)) if attachments else None
-        times = timeouts(api, one, definitions, settings)
-        return RoutedOperation(one.method, name, own, times, made, path, matches_of(one))
+        times = timeouts(api, written, definitions, settings)
+        return RoutedOperation(written.method, name, own, times, made, path, matches_of(written))
 
     def preflight(template: PathTemplate, path: str) -> RoutedAnswer | None:
         if any(other.covers(template) for other in answered):
@@ -112,7 +112,7 @@ def _routed_paths(api: Api, definitions: Definitions, settings: EdgeSettings, po
         return RoutedAnswer(name, chain(api, name, shared) if shared else None)
 
     return [
-        RoutedPath(template, [operation(one) for one in group], preflight(template, group[0].path))
+        RoutedPath(template, [operation(written) for written in group], preflight(template, group[0].path))
         for template, group in groups.items()
     ]
 
@@ -124,13 +124,21 @@ def _answers_options(operation: Operation) -> bool:
 
 def _distinct(paths: list[RoutedPath]) -> list[node_pb2.Chain]:
     """Chains in the order of their operations' names."""
-    operations = (one for routed in paths for one in (*routed.operations, routed.preflight) if one and one.chain)
-    chains = {one.chain.id: one.chain for one in operations if one.chain}
+    operations = (
+        routed_operation
+        for routed in paths
+        for routed_operation in (*routed.operations, routed.preflight)
+        if routed_operation and routed_operation.chain
+    )
+    chains = {
+        routed_operation.chain.id: routed_operation.chain for routed_operation in operations if routed_operation.chain
+    }
     return sorted(chains.values(), key=lambda chain: (chain.operation, chain.id))
 
 
 def _policies(message: node_pb2.ApiBundle) -> frozenset[tuple[str, str, str]]:
     attachments = (attachment for chain in message.chains for attachment in chain.attachments)
     return frozenset(
-        (one.policy_name, one.policy_version, one.definition_digest.removeprefix(SHADOW_DIGEST)) for one in attachments
+        (attachment.policy_name, attachment.policy_version, attachment.definition_digest.removeprefix(SHADOW_DIGEST))
+        for attachment in attachments
     )

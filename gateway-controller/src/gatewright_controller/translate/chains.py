@@ -54,8 +54,8 @@ def attach(
 
 
 def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.Attachment:
-    said = policy.on_error
-    by_class = {} if isinstance(said, str) else said.named()
+    on_error = policy.on_error
+    by_class = {} if isinstance(on_error, str) else on_error.named()
     shadow = policy.mode == "shadow"
     return node_pb2.Attachment(
         policy_name=definition.name,
@@ -66,7 +66,7 @@ def _attachment(policy: PolicyAttachment, definition: Definition) -> node_pb2.At
         system_parameters=canonical(definition.system_parameters),
         processing_mode=_mode(definition.policy.processing_mode),
         timeout_ms=milliseconds(policy.timeout),
-        on_error=ON_ERROR[said if isinstance(said, str) else "fail"],
+        on_error=ON_ERROR[on_error if isinstance(on_error, str) else "fail"],
         on_error_by_class={name: ON_ERROR[choice] for name, choice in by_class.items()},
         max_concurrency=0 if policy.max_concurrency is UNSET else policy.max_concurrency,
         max_body_bytes=policy.max_body_bytes,
@@ -87,7 +87,7 @@ def _content(attachment: node_pb2.Attachment) -> JsonValue:
         sorted(attachment.on_error_by_class.items()),
         attachment.max_concurrency,
         attachment.max_body_bytes,
-        *filter(None, [attachment.stream_idle_timeout_ms]),  # one that is not said changes nobody's id
+        *filter(None, [attachment.stream_idle_timeout_ms]),  # an unset one changes no chain's id
         *(["DECODE"] if _decodes(attachment.processing_mode) else []),
         *([["when", attachment.when]] if attachment.when else []),
     ]
@@ -114,18 +114,18 @@ def chain(
         api.metadata.name,
         context,
         operation,
-        [[one.instance, _content(one)] for one in attachments],
+        [[attachment.instance, _content(attachment)] for attachment in attachments],
         *(["encodedResponses"] if api.spec.encoded_responses else []),
-        *([["upstreams", *upstreams]] if upstreams != [MAIN] else []),  # one that is always there changes nobody's id
+        *([["upstreams", *upstreams]] if upstreams != [MAIN] else []),  # one that is always there changes no chain's id
         *([] if api.spec.strict_paths else ["loosePaths"]),
-        ["paths", *([one.upstream, one.base, one.pattern, one.substitution] for one in upstream_paths)],
+        ["paths", *([path.upstream, path.base, path.pattern, path.substitution] for path in upstream_paths)],
     ]
     return node_pb2.Chain(
         id=digest_of(content),
         encoded_responses=api.spec.encoded_responses,
         operation=operation,
         attachments=attachments,
-        processing_mode=_union([one.processing_mode for one in attachments]),
+        processing_mode=_union([attachment.processing_mode for attachment in attachments]),
         upstreams=upstreams,
         upstream_paths=upstream_paths,
     )
@@ -155,24 +155,28 @@ def _union(modes: Sequence[node_pb2.ProcessingMode]) -> node_pb2.ProcessingMode:
 def goes_on_when_crashed(chain: node_pb2.Chain) -> bool:
     """Whether every attachment that is applied says `continue` for `crashed`: then Envoy may go on without the engine.
 
-    Never where a body is streamed: what the engine has taken of it nobody else has.
+    Never where a body is streamed: what the engine has read of it would be lost.
     """
     mode = chain.processing_mode
     if node_pb2.BODY_MODE_STREAM in (mode.request_body, mode.response_body):
         return False
-    on_error = (one.on_error_by_class.get("crashed", one.on_error) for one in chain.attachments if not one.shadow)
+    on_error = (
+        attachment.on_error_by_class.get("crashed", attachment.on_error)
+        for attachment in chain.attachments
+        if not attachment.shadow
+    )
     return all(choice == node_pb2.ON_ERROR_CONTINUE for choice in on_error)
 
 
 def bodies_wanted(chain: node_pb2.Chain) -> list[str]:
     """Which bodies its policies want, for people: "mask:v1.0.0 (requestBodyMode: BUFFER)"."""
     wanted = []
-    for one in chain.attachments:
+    for attachment in chain.attachments:
         modes = {
-            "requestBodyMode": one.processing_mode.request_body,
-            "responseBodyMode": one.processing_mode.response_body,
+            "requestBodyMode": attachment.processing_mode.request_body,
+            "responseBodyMode": attachment.processing_mode.response_body,
         }
-        said = [f"{name}: {BODY_NAMES[mode]}" for name, mode in modes.items() if mode > node_pb2.BODY_MODE_SKIP]
-        if said:
-            wanted.append(f"{one.policy_name}:{one.policy_version} ({', '.join(said)})")
+        bodies = [f"{name}: {BODY_NAMES[mode]}" for name, mode in modes.items() if mode > node_pb2.BODY_MODE_SKIP]
+        if bodies:
+            wanted.append(f"{attachment.policy_name}:{attachment.policy_version} ({', '.join(bodies)})")
     return wanted

@@ -80,7 +80,7 @@ class Forwarder:
         return names if len(names) > 1 else []
 
     def _group(self, idle_ms: int | None) -> str:
-        """Names, after their content, the routes between which a choice decides; "" where nobody chooses."""
+        """Names, after their content, the routes between which a choice decides; "" where no policy chooses."""
         if idle_ms not in self._groups:
             made = [self._route(self._anything, name, idle_ms, "") for name in self._choices]
             self._groups[idle_ms] = digest_of([envoy.serialized(route).hex() for route in made]) if made else ""
@@ -127,7 +127,11 @@ class Forwarder:
 
     def _mirrors(self, pool: Pool) -> list[envoy.Mirroring]:
         """None to the pool itself, which a policy may have chosen: a request would be sent to it twice."""
-        others = [(self.pool(one.upstream), one.percent) for one in self.action.mirrors if one.upstream != pool.name]
+        others = [
+            (self.pool(mirror.upstream), mirror.percent)
+            for mirror in self.action.mirrors
+            if mirror.upstream != pool.name
+        ]
         return [
             envoy.Mirroring(other.cluster, other.authority, max(1, round(percent * WHOLE / 100)))
             for other, percent in others
@@ -135,20 +139,20 @@ class Forwarder:
 
     @cached_property
     def _websocket(self) -> envoy.Websocket:
-        """One begins as a GET. Once it is open it has no bodies: who wants one would be passed by."""
+        """One begins as a GET. Once it is open it has no bodies, so that policies that want one would be passed by."""
         if self.method != "GET" or not self.action.websocket:
             return envoy.Websocket(allowed=False)
         wanting = bodies_wanted(self.chain) if self.chain else []
         return envoy.Websocket(not wanting, f"bodies are wanted by {', '.join(wanting)}" if wanting else "")
 
 
-def _retrying(said: Retries) -> envoy.Retrying:
-    base, longest = back_off_ms(said)
+def _retrying(retries: Retries) -> envoy.Retrying:
+    base, longest = back_off_ms(retries)
     return envoy.Retrying(
-        [CONDITIONS[one] for one in said.conditions if isinstance(one, str)],
-        [one for one in said.conditions if isinstance(one, int)],
-        said.attempts - 1,
-        retried_methods(said),
+        [CONDITIONS[condition] for condition in retries.conditions if isinstance(condition, str)],
+        [condition for condition in retries.conditions if isinstance(condition, int)],
+        retries.attempts - 1,
+        retried_methods(retries),
         base,
         longest,
     )

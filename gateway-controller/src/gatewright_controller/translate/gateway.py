@@ -1,4 +1,4 @@
-"""A Gateway, finished: listeners as Envoy has them, and the files that these and the clusters of APIs name."""
+"""Translates a Gateway: listeners as Envoy has them, and the files that these and the clusters of APIs name."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ def translate_gateway(gateway: Gateway, obtained: Path = OBTAINED) -> node_pb2.G
     """The message of a valid Gateway. Same input, same bytes. obtained: the folder of what is obtained by ACME."""
     spec = gateway.spec
     message = node_pb2.Gateway(
-        internal_listeners=sorted(one.name for one in spec.listeners if one.internal),
-        listeners=[text for one in spec.listeners for text in translate_listener(one, spec)],
-        certificates=[_certificate(name, one, obtained) for name, one in sorted(spec.certificates.items())],
+        internal_listeners=sorted(listener.name for listener in spec.listeners if listener.internal),
+        listeners=[text for listener in spec.listeners for text in translate_listener(listener, spec)],
+        certificates=[
+            _certificate(name, certificate, obtained) for name, certificate in sorted(spec.certificates.items())
+        ],
         authorities=[
             node_pb2.CertificateAuthority(
                 name=name,
-                file=one.file,
-                revocation_file="" if one.revocation_file is UNSET else one.revocation_file,
+                file=authority.file,
+                revocation_file="" if authority.revocation_file is UNSET else authority.revocation_file,
             )
-            for name, one in sorted(spec.authorities.items())
+            for name, authority in sorted(spec.authorities.items())
         ],
         telemetry=translate_telemetry(spec),
         store=translate_store(spec.store),
@@ -38,16 +40,16 @@ def translate_gateway(gateway: Gateway, obtained: Path = OBTAINED) -> node_pb2.G
     return message
 
 
-def translate_listener(one: Listener, spec: GatewaySpec) -> list[bytes]:
-    """What Envoy listens with for a listener, serialized. Same input, same bytes."""
-    return [envoy.serialized(each) for each in envoy.listeners(one, spec)]
+def translate_listener(listener: Listener, spec: GatewaySpec) -> list[bytes]:
+    """Envoy's listeners for a listener of the Gateway, serialized. Same input, same bytes."""
+    return [envoy.serialized(message) for message in envoy.listeners(listener, spec)]
 
 
-def _certificate(name: str, one: Certificate, obtained: Path) -> node_pb2.Certificate:
-    """What is obtained has certificate and key in one file, which is replaced as a whole."""
-    if one.acme is not UNSET:
+def _certificate(name: str, certificate: Certificate, obtained: Path) -> node_pb2.Certificate:
+    """A certificate by ACME has certificate and key in one file, which is replaced as a whole."""
+    if certificate.acme is not UNSET:
         file = str(certificate_file(obtained, name))
         return node_pb2.Certificate(name=name, certificate_file=file, key_file=file, renewed=True)
-    assert one.certificate_file, "a valid certificate has files or acme"
-    assert one.key_file
-    return node_pb2.Certificate(name=name, certificate_file=one.certificate_file, key_file=one.key_file)
+    assert certificate.certificate_file, "a valid certificate has files or acme"
+    assert certificate.key_file
+    return node_pb2.Certificate(name=name, certificate_file=certificate.certificate_file, key_file=certificate.key_file)

@@ -61,7 +61,9 @@ class Pools:
 
 
 def _content(upstream: Upstream, settings: EdgeSettings, maps_paths: bool) -> envoy.Content:
-    targets = [envoy.PoolTarget(parse_url(one.url), one.weight, one.zone or "") for one in targets_of(upstream)]
+    targets = [
+        envoy.PoolTarget(parse_url(target.url), target.weight, target.zone or "") for target in targets_of(upstream)
+    ]
     protocol = parse_url(targets_of(upstream)[0].url, upstream.protocol or None).protocol
     return envoy.Content(upstream, targets, protocol, settings.connect_timeout_ms, settings.trusted_ca, maps_paths)
 

@@ -13,19 +13,19 @@ from gatewright_controller.paths import Kind, PathTemplate, Segment, parse_path,
 Substitution = tuple[str, str]
 
 
-def upstream_base(base: str, said: Rewrite) -> str | None:
+def upstream_base(base: str, rewrite: Rewrite) -> str | None:
     """What stands upstream in the place of the API's context; None where the whole path is another one."""
-    if isinstance(said.path, str):
+    if isinstance(rewrite.path, str):
         return None
-    prefix = said.prefix if isinstance(said.prefix, str) else ""
+    prefix = rewrite.prefix if isinstance(rewrite.prefix, str) else ""
     return base + prefix.rstrip("/")
 
 
-def upstream_path(context: str, base: str, source: PathTemplate, said: Rewrite) -> Substitution | None:
+def upstream_path(context: str, base: str, source: PathTemplate, rewrite: Rewrite) -> Substitution | None:
     """What an upstream is sent in place of a path of the operation's template; None: the path itself."""
-    if isinstance(said.path, str):
-        return _by_template(context, source, base, parse_path(said.path))
-    return context_to_base(context, upstream_base(base, said) or "")
+    if isinstance(rewrite.path, str):
+        return _by_template(context, source, base, parse_path(rewrite.path))
+    return context_to_base(context, upstream_base(base, rewrite) or "")
 
 
 def context_to_base(context: str, base: str) -> Substitution | None:
@@ -44,8 +44,8 @@ def redirect_path(context: str, source: PathTemplate, path: str) -> Substitution
 
 
 def _by_template(context: str, source: PathTemplate, base: str, wanted: PathTemplate) -> Substitution:
-    used = {one.text for one in wanted.segments if one.kind is Kind.PARAMETER}
-    groups = [one.text for one in source.segments if one.kind is Kind.PARAMETER and one.text in used]
+    used = {segment.text for segment in wanted.segments if segment.kind is Kind.PARAMETER}
+    groups = [segment.text for segment in source.segments if segment.kind is Kind.PARAMETER and segment.text in used]
     fixed = _literal(base) + "".join(_text(segment, groups) for segment in wanted.fixed)
     # Else what the wildcard stands for begins the path, and may be nothing.
     behind = bool(fixed)

@@ -122,7 +122,7 @@ def render_routes(paths: Sequence[RoutedPath], target: Target) -> Iterator[envoy
     """All of an API's routes, in the order in which Envoy is to try them."""
     found = {routed.template: routed for routed in paths}
     index = PathIndex(found)
-    covering = {template: [found[one] for one in index.covering(template)] for template in found}
+    covering = {template: [found[other] for other in index.covering(template)] for template in found}
     allowed = {routed.template: _allowed(covering[routed.template]) for routed in paths}
     places = [(routed, place) for routed in paths for place in _places(routed.template, index, target)]
     for routed, place in places:
@@ -164,8 +164,10 @@ def _operation_routes(
 
 
 def _values(matches: Matches) -> tuple[list[envoy.ValueMatch], list[envoy.ValueMatch]]:
-    headers = [envoy.ValueMatch(one.name, one.kind, one.value, one.ignore_case) for one in matches.headers]
-    return headers, [parameter_match(one) for one in matches.query]
+    headers = [
+        envoy.ValueMatch(header.name, header.kind, header.value, header.ignore_case) for header in matches.headers
+    ]
+    return headers, [parameter_match(parameter) for parameter in matches.query]
 
 
 def _methods(routed: RoutedPath, operation: RoutedOperation) -> Iterator[tuple[envoy.Methods, str]]:
@@ -213,13 +215,13 @@ def render_chosen_routes(paths: Sequence[RoutedPath], target: Target) -> Iterato
     yield from made.values()
 
 
-def _redirect(said: OperationRedirect, operation: RoutedOperation, target: Target) -> envoy.Redirect:
+def _redirect(redirect: OperationRedirect, operation: RoutedOperation, target: Target) -> envoy.Redirect:
     return envoy.Redirect(
-        said.status,
-        said.scheme if isinstance(said.scheme, str) else None,
-        said.host if isinstance(said.host, str) else None,
-        said.port if isinstance(said.port, int) else None,
-        redirect_path(target.context, operation.path, said.path) if isinstance(said.path, str) else None,
+        redirect.status,
+        redirect.scheme if isinstance(redirect.scheme, str) else None,
+        redirect.host if isinstance(redirect.host, str) else None,
+        redirect.port if isinstance(redirect.port, int) else None,
+        redirect_path(target.context, operation.path, redirect.path) if isinstance(redirect.path, str) else None,
     )
 
 
@@ -241,9 +243,9 @@ def _ambiguity_routes(routed: RoutedPath, place: envoy.PathMatch, target: Target
 def _conditional(covering: Sequence[RoutedPath]) -> set[str]:
     """Methods of the path with which a request may come and meet no operation, for want of what they match besides; of
     one that asks for more in one operation and for nothing in another, all requests meet one."""
-    operations = [one for other in covering for one in other.operations]
-    asking = _answered(one for one in operations if one.matches)
-    always = _answered(one for one in operations if not one.matches)
+    operations = [operation for other in covering for operation in other.operations]
+    asking = _answered(operation for operation in operations if operation.matches)
+    always = _answered(operation for operation in operations if not operation.matches)
     return set() if asking <= always else asking
 
 

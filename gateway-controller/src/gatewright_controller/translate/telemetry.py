@@ -1,4 +1,4 @@
-"""What a node tells of itself, and to whom: one function for each part of the message."""
+"""Telemetry of a node and its receivers: one function for each part of the message."""
 
 from __future__ import annotations
 

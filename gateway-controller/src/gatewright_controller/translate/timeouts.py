@@ -29,14 +29,17 @@ def timeouts(api: Api, operation: Operation, definitions: Definitions, settings:
     That of a stream counts once, however many chunks it is given: between two of its chunks something has moved.
     """
     attached = [
-        one for one in (*api.spec.policies, *operation.policies) if one.mode != "shadow"
+        attachment for attachment in (*api.spec.policies, *operation.policies) if attachment.mode != "shadow"
     ]  # which nothing waits for
-    policies = sum(definitions.resolve(one.name, one.version).work_ms(milliseconds(one.timeout)) for one in attached)
+    policies = sum(
+        definitions.resolve(attachment.name, attachment.version).work_ms(milliseconds(attachment.timeout))
+        for attachment in attached
+    )
     made = action(api.spec, operation)
     retries = made.retries if isinstance(made, Forwarding) else None
     tries, waits = (retries.attempts, waits_ms(retries)) if retries else (1, 0)
-    request = _said(operation.request_timeout, api.spec.request_timeout)
-    idle = _said(operation.idle_timeout, api.spec.idle_timeout)
+    request = _own_or_shared(operation.request_timeout, api.spec.request_timeout)
+    idle = _own_or_shared(operation.idle_timeout, api.spec.idle_timeout)
     if retries and not isinstance(retries.per_try_timeout, UnsetType):
         request = milliseconds(retries.per_try_timeout)
     if request is None:
@@ -47,6 +50,6 @@ def timeouts(api: Api, operation: Operation, definitions: Definitions, settings:
     return Timeouts(request, idle)
 
 
-def _said(own: str | UnsetType, shared: str | UnsetType) -> int | None:
-    said = shared if own is UNSET else own
-    return None if isinstance(said, UnsetType) else milliseconds(said)
+def _own_or_shared(own: str | UnsetType, shared: str | UnsetType) -> int | None:
+    text = shared if own is UNSET else own
+    return None if isinstance(text, UnsetType) else milliseconds(text)

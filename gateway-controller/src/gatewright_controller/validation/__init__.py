@@ -52,7 +52,7 @@ def validate(
     is_written: bool = False,
 ) -> Api:
     """The API that the document says. `claims`: those of the other APIs. `names`: what the Gateway names, None where
-    it is not known; then nodes check it. `conditions`: who checks them. is_written: refuses what former releases have
+    it is not known; then nodes check it. `conditions`: checks them. is_written: refuses what former releases have
     taken, and what is stored may have.
 
     Raises `Invalid` with every mistake, or MOST_MISTAKES of them.

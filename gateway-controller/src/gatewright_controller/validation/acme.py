@@ -51,14 +51,16 @@ def _check_host(field: str, host: str, before: Sequence[str], listeners: Sequenc
         yield Mistake.expecting("a host, for http-01 cannot prove a wildcard", shown(host), cure, field=field)
     elif is_address(host):
         yield Mistake.expecting("the name of a host", f"the address {host}", "name the host", field=field)
-    elif listeners and not any(_answers(one, host) for one in listeners):  # without any there is one, in clear
+    elif listeners and not any(
+        _answers(listener, host) for listener in listeners
+    ):  # without any there is one, in clear
         expected = f"a listener with protocol: http that serves {host}, where the authority asks for it"
         cure = "add {name: http, address: 0.0.0.0, port: 80, redirect: {}} to spec.listeners, or the host to a listener"
         yield Mistake.expecting(expected, "none", cure, field=field)
 
 
-def _answers(one: DraftListener, host: str) -> bool:
+def _answers(listener: DraftListener, host: str) -> bool:
     """Over http in clear, and for that host."""
-    patterns = texts_of(one.raw.get("hosts"))
+    patterns = texts_of(listener.raw.get("hosts"))
     served = not patterns or any(covers_host(pattern, host) for pattern in patterns)
-    return one.text("protocol", "http") == "http" and served
+    return listener.text("protocol", "http") == "http" and served

@@ -14,11 +14,11 @@ FIELD = "spec.admin"
 
 def check_admin(admin: JsonObject, listeners: Sequence[DraftListener]) -> Iterator[Mistake]:
     """A port that is not said is chosen among the free ones."""
-    one = DraftListener(FIELD, admin)
-    if one.address is None and one.text("address"):
+    admin_listener = DraftListener(FIELD, admin)
+    if admin_listener.address is None and admin_listener.text("address"):
         expected = "an address such as 127.0.0.1, 0.0.0.0 or '::'"
-        yield Mistake.expecting(expected, shown(one.text("address")), field=f"{FIELD}.address")
-    if "port" in admin and (other := next((other for other in listeners if meet(one, other)), None)):
-        got = f"{one.port} as in {other.field}"
+        yield Mistake.expecting(expected, shown(admin_listener.text("address")), field=f"{FIELD}.address")
+    if "port" in admin and (other := next((other for other in listeners if meet(admin_listener, other)), None)):
+        got = f"{admin_listener.port} as in {other.field}"
         cure = "choose another port, or another address"
         yield Mistake.expecting("a port that no listener has", got, cure, field=f"{FIELD}.port")

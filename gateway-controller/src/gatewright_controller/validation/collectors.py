@@ -24,7 +24,7 @@ def check_collector(place: str, settings: JsonObject) -> Iterator[Mistake]:
         if wrong:
             expected = "http://HOST:PORT or https://HOST:PORT with protocol http" if http else "HOST:PORT"
             cure = "" if http or not _is_url(collector) else "write protocol: http, or leave the scheme out"
-            got = shown(re.sub("//[^/@]*@", "//", collector))  # a password is said to nobody
+            got = shown(re.sub("//[^/@]*@", "//", collector))  # no message has the password
             yield Mistake.expecting(expected, got, cure, field=f"spec.{place}.collector")
     if http and settings.get("tls") is True:
         cure = "remove it, and write https:// in the collector"

@@ -66,8 +66,8 @@ class DraftRouting:
 
     def items(self, name: str, kind: type[T]) -> list[T]:
         """The field's items; none unless all can be read, so that places are those of the document."""
-        read = [_converted(one, kind) for one in as_list(self.raw.get(name))]
-        items = [one for one in read if one is not None]
+        read = [_converted(item, kind) for item in as_list(self.raw.get(name))]
+        items = [item for item in read if item is not None]
         return items if len(items) == len(read) else []
 
 
@@ -159,40 +159,42 @@ class Draft:
 
 
 def _draft_upstream(name: str, raw: JsonValue) -> DraftUpstream:
-    given = as_object(raw)
-    return DraftUpstream(f"spec.upstream.{name}", name, frozenset(given), _readable(Upstream, given) or Upstream())
+    fields = as_object(raw)
+    return DraftUpstream(f"spec.upstream.{name}", name, frozenset(fields), _readable(Upstream, fields) or Upstream())
 
 
 def _draft_operation(raw: JsonValue, index: int) -> DraftOperation:
-    where, given = f"spec.operations[{index}]", as_object(raw)
-    method, path = as_text(given.get("method")), as_text(given.get("path"))
-    policies, times = _draft_policies(given, where), _draft_timeouts(given, where)
-    routing, matches = DraftRouting(where, given), _draft_matches(given, where)
+    where, fields = f"spec.operations[{index}]", as_object(raw)
+    method, path = as_text(fields.get("method")), as_text(fields.get("path"))
+    policies, times = _draft_policies(fields, where), _draft_timeouts(fields, where)
+    routing, matches = DraftRouting(where, fields), _draft_matches(fields, where)
     return DraftOperation(where, method, path, policies, times, routing, matches)
 
 
-def _draft_matches(given: JsonObject, where: str) -> DraftMatches:
-    headers = list(_converted_matches(given.get("headers"), f"{where}.headers", HeaderMatch))
-    query = list(_converted_matches(given.get("query"), f"{where}.query", QueryMatch))
-    listed = len(as_list(given.get("headers"))) + len(as_list(given.get("query")))
-    named: list[HeaderMatch | QueryMatch] = [*(one.written for one in headers), *(one.written for one in query)]
-    if len(named) < listed or any(len(kinds_of(one)) != 1 for one in named):
+def _draft_matches(fields: JsonObject, where: str) -> DraftMatches:
+    headers = list(_converted_matches(fields.get("headers"), f"{where}.headers", HeaderMatch))
+    query = list(_converted_matches(fields.get("query"), f"{where}.query", QueryMatch))
+    listed = len(as_list(fields.get("headers"))) + len(as_list(fields.get("query")))
+    named: list[HeaderMatch | QueryMatch] = [*(match.written for match in headers), *(match.written for match in query)]
+    if len(named) < listed or any(len(kinds_of(match)) != 1 for match in named):
         return DraftMatches(headers, query, None)
-    return DraftMatches(headers, query, all_matches([one.written for one in headers], [one.written for one in query]))
+    return DraftMatches(
+        headers, query, all_matches([match.written for match in headers], [match.written for match in query])
+    )
 
 
-def _converted_matches(given: JsonValue, where: str, kind: type[M]) -> Iterator[DraftMatch[M]]:
-    for index, raw in enumerate(as_list(given)):
+def _converted_matches(value: JsonValue, where: str, kind: type[M]) -> Iterator[DraftMatch[M]]:
+    for index, raw in enumerate(as_list(value)):
         try:
             yield DraftMatch(f"{where}[{index}]", msgspec.convert(raw, kind))
         except msgspec.ValidationError:  # which is said elsewhere
             continue
 
 
-def _draft_timeouts(given: JsonObject, where: str) -> DraftTimeouts:
+def _draft_timeouts(fields: JsonObject, where: str) -> DraftTimeouts:
     def read(name: str) -> StatedTimeout | None:
         try:
-            return StatedTimeout(f"{where}.{name}", milliseconds(msgspec.convert(given[name], model.Timeout)))
+            return StatedTimeout(f"{where}.{name}", milliseconds(msgspec.convert(fields[name], model.Timeout)))
         except (KeyError, msgspec.ValidationError):
             return None
 

@@ -38,17 +38,17 @@ def validate_gateway(document: JsonObject) -> Gateway:
 def _meaning(draft: Draft) -> Mistakes:
     yield from _check_names(draft.listeners)
     yield from _check_addresses(draft.listeners)
-    for one in draft.listeners:
-        yield from _check_protocol(one)
-        yield from _check_tls(one, draft)
-        yield from _check_http3(one)
-        yield from _check_twice(f"{one.field}.hosts", texts_of(one.raw.get("hosts")))
-        compression = as_object(one.raw.get("compression"))
-        yield from _check_twice(f"{one.field}.compression.encodings", texts_of(compression.get("encodings")))
-        if one.raw.get("proxyProtocol") is True and not draft.proxies.get("networks"):
+    for listener in draft.listeners:
+        yield from _check_protocol(listener)
+        yield from _check_tls(listener, draft)
+        yield from _check_http3(listener)
+        yield from _check_twice(f"{listener.field}.hosts", texts_of(listener.raw.get("hosts")))
+        compression = as_object(listener.raw.get("compression"))
+        yield from _check_twice(f"{listener.field}.compression.encodings", texts_of(compression.get("encodings")))
+        if listener.raw.get("proxyProtocol") is True and not draft.proxies.get("networks"):
             expected = "trustedProxies.networks with proxyProtocol, or any client could say who it is"
             cure = "name the networks of the proxies that send PROXY headers"
-            yield Mistake.expecting(expected, "none", cure, field=f"{one.field}.proxyProtocol")
+            yield Mistake.expecting(expected, "none", cure, field=f"{listener.field}.proxyProtocol")
     for kind, names in (("certificates", list(draft.certificates)), ("authorities", draft.authorities)):
         yield from _check_keys(["spec", kind], names, RESOURCE_NAME)
     yield from check_certificates(draft)
@@ -64,48 +64,48 @@ def _meaning(draft: Draft) -> Mistakes:
 
 def _check_names(listeners: Sequence[DraftListener]) -> Mistakes:
     seen: dict[str, str] = {}
-    for one in listeners:
-        name = one.text("name")
-        if name and seen.setdefault(name, one.field) != one.field:
+    for listener in listeners:
+        name = listener.text("name")
+        if name and seen.setdefault(name, listener.field) != listener.field:
             got = f"{shown(name)} as in {seen[name]}"
-            yield Mistake.expecting("a name of its own", got, "rename one of the two", field=f"{one.field}.name")
+            yield Mistake.expecting("a name of its own", got, "rename one of the two", field=f"{listener.field}.name")
 
 
 def _check_addresses(listeners: Sequence[DraftListener]) -> Mistakes:
     before: list[DraftListener] = []
-    for one in listeners:
-        if one.address is None and one.text("address"):
+    for listener in listeners:
+        if listener.address is None and listener.text("address"):
             expected = "an address such as 127.0.0.1, 0.0.0.0 or '::'"
-            yield Mistake.expecting(expected, shown(one.text("address")), field=f"{one.field}.address")
-        if other := next((other for other in before if meet(one, other)), None):
-            got = f"{one.port} as in {other.field}"
+            yield Mistake.expecting(expected, shown(listener.text("address")), field=f"{listener.field}.address")
+        if other := next((other for other in before if meet(listener, other)), None):
+            got = f"{listener.port} as in {other.field}"
             cure = "choose another port, or another address"
-            yield Mistake.expecting("a port that no other listener has", got, cure, field=f"{one.field}.port")
-        before.append(one)
+            yield Mistake.expecting("a port that no other listener has", got, cure, field=f"{listener.field}.port")
+        before.append(listener)
 
 
-def _check_protocol(one: DraftListener) -> Mistakes:
-    protocol = one.text("protocol", "http")
-    if protocol == "https" and "tls" not in one.raw:
+def _check_protocol(listener: DraftListener) -> Mistakes:
+    protocol = listener.text("protocol", "http")
+    if protocol == "https" and "tls" not in listener.raw:
         cure = "write tls: {certificates: [NAME]}, or protocol: http"
-        yield Mistake.expecting("tls with protocol https", "none", cure, field=f"{one.field}.tls")
-    if protocol == "http" and "tls" in one.raw:
+        yield Mistake.expecting("tls with protocol https", "none", cure, field=f"{listener.field}.tls")
+    if protocol == "http" and "tls" in listener.raw:
         cure = "write protocol: https, or remove tls"
-        yield Mistake.expecting("no tls with protocol http", "some", cure, field=f"{one.field}.tls")
-    if protocol == "https" and "redirect" in one.raw:
+        yield Mistake.expecting("no tls with protocol http", "some", cure, field=f"{listener.field}.tls")
+    if protocol == "https" and "redirect" in listener.raw:
         cure = "remove it, or write protocol: http"
-        yield Mistake.expecting("no redirect with protocol https", "one", cure, field=f"{one.field}.redirect")
-    if "redirect" in one.raw and one.raw.get("internal") is True:
+        yield Mistake.expecting("no redirect with protocol https", "one", cure, field=f"{listener.field}.redirect")
+    if "redirect" in listener.raw and listener.raw.get("internal") is True:
         expected = "no internal with redirect, which serves no API"
-        yield Mistake.expecting(expected, "true", "remove one of the two", field=f"{one.field}.internal")
-    if "redirect" in one.raw and "compression" in one.raw:
+        yield Mistake.expecting(expected, "true", "remove one of the two", field=f"{listener.field}.internal")
+    if "redirect" in listener.raw and "compression" in listener.raw:
         expected = "no compression with redirect, whose answers have no bodies"
-        yield Mistake.expecting(expected, "some", "remove it", field=f"{one.field}.compression")
+        yield Mistake.expecting(expected, "some", "remove it", field=f"{listener.field}.compression")
 
 
-def _check_tls(one: DraftListener, draft: Draft) -> Mistakes:
-    tls = as_object(one.raw.get("tls"))
-    field = f"{one.field}.tls"
+def _check_tls(listener: DraftListener, draft: Draft) -> Mistakes:
+    tls = as_object(listener.raw.get("tls"))
+    field = f"{listener.field}.tls"
     certificates = texts_of(tls.get("certificates"))
     for at, name in enumerate(certificates):
         yield from _check_known(f"{field}.certificates[{at}]", name, "certificates", list(draft.certificates))
@@ -115,7 +115,7 @@ def _check_tls(one: DraftListener, draft: Draft) -> Mistakes:
     by_host = as_object(tls.get("clientCertificatesByHost"))
     for host, asked in by_host.items():
         place = format_path([host], f"{field}.clientCertificatesByHost")
-        yield from _check_server_name(place, host, texts_of(one.raw.get("hosts")))
+        yield from _check_server_name(place, host, texts_of(listener.raw.get("hosts")))
         yield from _check_authority(place, asked, draft)
 
 
@@ -143,19 +143,19 @@ def _check_server_name(field: str, host: str, served: Sequence[str]) -> Mistakes
         yield Mistake.expecting(expected, shown(host), cure, field=field)
 
 
-def _check_http3(one: DraftListener) -> Mistakes:
-    if one.raw.get("http3") is not True:
+def _check_http3(listener: DraftListener) -> Mistakes:
+    if listener.raw.get("http3") is not True:
         return
-    if one.text("protocol", "http") == "http":
+    if listener.text("protocol", "http") == "http":
         cure = "write protocol: https, or remove http3"
-        yield Mistake.expecting("no http3 with protocol http", "true", cure, field=f"{one.field}.http3")
-    if one.raw.get("proxyProtocol") is True:
+        yield Mistake.expecting("no http3 with protocol http", "true", cure, field=f"{listener.field}.http3")
+    if listener.raw.get("proxyProtocol") is True:
         expected = "no proxyProtocol with http3: QUIC has no PROXY headers"
-        yield Mistake.expecting(expected, "true", "remove one of the two", field=f"{one.field}.proxyProtocol")
-    if "connectionsPerSecond" in as_object(one.raw.get("limits")):
+        yield Mistake.expecting(expected, "true", "remove one of the two", field=f"{listener.field}.proxyProtocol")
+    if "connectionsPerSecond" in as_object(listener.raw.get("limits")):
         expected = "no connectionsPerSecond with http3: Envoy counts connections of TCP alone"
         cure = "remove one of the two, or write limits.connections"
-        yield Mistake.expecting(expected, "some", cure, field=f"{one.field}.limits.connectionsPerSecond")
+        yield Mistake.expecting(expected, "some", cure, field=f"{listener.field}.limits.connectionsPerSecond")
 
 
 def _check_known(field: str, name: str, kind: str, known: Sequence[str]) -> Mistakes:

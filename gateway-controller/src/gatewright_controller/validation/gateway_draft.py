@@ -37,13 +37,13 @@ class DraftListener:
             return None
 
 
-def meet(one: DraftListener, other: DraftListener) -> bool:
+def meet(listener: DraftListener, other: DraftListener) -> bool:
     """Whether both would listen on one port of one address."""
-    if not one.port or one.port != other.port or one.address is None or other.address is None:
+    if not listener.port or listener.port != other.port or listener.address is None or other.address is None:
         return False
-    if one.address.version != other.address.version:
+    if listener.address.version != other.address.version:
         return False
-    return one.address == other.address or one.address.is_unspecified or other.address.is_unspecified
+    return listener.address == other.address or listener.address.is_unspecified or other.address.is_unspecified
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Draft:
         """What can be read of a document; empty where nothing can."""
         spec = as_object(document.get("spec"))
         listeners = [
-            DraftListener(f"spec.listeners[{at}]", as_object(one))
-            for at, one in enumerate(as_list(spec.get("listeners")))
+            DraftListener(f"spec.listeners[{at}]", as_object(listener))
+            for at, listener in enumerate(as_list(spec.get("listeners")))
         ]
         certificates, authorities = as_object(spec.get("certificates")), list(as_object(spec.get("authorities")))
         proxies, access_log = as_object(spec.get("trustedProxies")), as_object(spec.get("accessLog"))

@@ -34,7 +34,7 @@ def check_claims(draft: Draft, context: str, claims: Claims) -> Iterator[Mistake
     others = [(claim, name) for claim, name in claims.items() if claim.context == context]
     hosts = [host for host in draft.hosts if isinstance(host, str)]
     own = claims_of(hosts, context, draft.listeners)
-    for host, name in dict.fromkeys((one.host, name) for one in own for claim, name in others if claim.clashes(one)):
+    for host, name in dict.fromkeys((mine.host, name) for mine in own for claim, name in others if claim.clashes(mine)):
         yield context_taken(host, context, name)
 
 

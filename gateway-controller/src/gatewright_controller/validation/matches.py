@@ -122,9 +122,9 @@ def _check_group(group: list[DraftOperation]) -> Iterator[Mistake]:
     for drafted in group:
         if (own := drafted.matches.all) is None:
             continue
-        names = tuple(one.name for one in own.headers), tuple(one.name for one in own.query)
+        names = tuple(match.name for match in own.headers), tuple(match.name for match in own.query)
         earlier = before.setdefault(names, [])
-        found = next(((one, matches) for one, matches in earlier if matches.covers(own)), None)
+        found = next(((operation, matches) for operation, matches in earlier if matches.covers(own)), None)
         if found:
             yield _never_met(drafted, found[0], same=own.covers(found[1]))
         else:

@@ -64,7 +64,12 @@ def _check_mode(where: str, attachment: PolicyAttachment, definition: Definition
 def check_conditions(draft: Draft, definitions: Definitions, conditions: Conditions) -> Iterator[Mistake]:
     """The engine can evaluate each `when`, and each parameter of the format `cel`. It is asked once for all of them."""
     policies = [*draft.policies, *(policy for operation in draft.operations for policy in operation.policies)]
-    written = [each for one in policies if one.attachment for each in _conditions_of(one, one.attachment, definitions)]
+    written = [
+        condition
+        for policy in policies
+        if policy.attachment
+        for condition in _conditions_of(policy, policy.attachment, definitions)
+    ]
     for (where, _), mistake in zip(written, conditions.mistakes([text for _, text in written]), strict=True):
         if mistake:
             yield Mistake(where, str(mistake))
@@ -88,17 +93,19 @@ def _check_on_error(where: str, attachment: PolicyAttachment, definition: Defini
     if definition.policy.allow_continue:
         return
     on_error = attachment.on_error
-    said = {"": on_error} if isinstance(on_error, str) else on_error.named()
-    for failure, choice in said.items():
+    classes = {"": on_error} if isinstance(on_error, str) else on_error.named()
+    for failure, choice in classes.items():
         if choice == "continue":
             at = f"{where}.onError.{failure}" if failure else f"{where}.onError"
             yield Mistake(at, f"expected fail, got continue; {definition.name} does not allow to go on without it")
 
 
 def _check_stream_idle_timeout(where: str, attachment: PolicyAttachment, definition: Definition) -> Iterator[Mistake]:
-    said = attachment.stream_idle_timeout
-    if said is not UNSET and not definition.policy.processing_mode.streams:
-        expected = f"expected none for {definition.name}, of which no body mode is STREAM, got {said!r}; remove it"
+    idle_timeout = attachment.stream_idle_timeout
+    if idle_timeout is not UNSET and not definition.policy.processing_mode.streams:
+        expected = (
+            f"expected none for {definition.name}, of which no body mode is STREAM, got {idle_timeout!r}; remove it"
+        )
         yield Mistake(f"{where}.streamIdleTimeout", expected)
 
 
@@ -116,7 +123,9 @@ def check_chains(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
 def _total(policies: list[DraftPolicy], definitions: Definitions) -> int:
     """Nothing waits for shadows."""
     attached = (policy.attachment for policy in policies)
-    return sum(_work_ms(one, definitions) for one in attached if one and one.mode != "shadow")
+    return sum(
+        _work_ms(attachment, definitions) for attachment in attached if attachment and attachment.mode != "shadow"
+    )
 
 
 def _work_ms(attachment: PolicyAttachment, definitions: Definitions) -> int:
@@ -130,7 +139,11 @@ def _work_ms(attachment: PolicyAttachment, definitions: Definitions) -> int:
 def _too_long(where: str, policies: list[DraftPolicy], definitions: Definitions) -> Mistake:
     got = f"{_seconds(_total(policies, definitions))}, with the API's own"
     attached = [policy.attachment for policy in policies if policy.attachment and policy.attachment.mode != "shadow"]
-    if twice := {one.name for one in attached if _work_ms(one, definitions) > milliseconds(one.timeout)}:
+    if twice := {
+        attachment.name
+        for attachment in attached
+        if _work_ms(attachment, definitions) > milliseconds(attachment.timeout)
+    }:
         names = " and ".join(sorted(twice))
         got += f", and that of {names} twice: it is called with the headers, and then with the stream"
     limit = f"{CHAIN_LIMIT_MS // 1000}s"
@@ -139,15 +152,15 @@ def _too_long(where: str, policies: list[DraftPolicy], definitions: Definitions)
 
 def check_idle_timeouts(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
     """Nothing moves while policies run and until the upstream's answer begins: that must not count as idle."""
-    base, told = _total(draft.policies, definitions), set[str]()
+    base, reported = _total(draft.policies, definitions), set[str]()
     for operation in draft.operations:
-        said = operation.timeouts.over(draft.timeouts)
+        timeouts = operation.timeouts.over(draft.timeouts)
         policies, upstream = base + _total(operation.policies, definitions), _upstream_time(draft, operation)
         websocket = operation.routing.get("websocket", Websocket) or draft.routing.get("websocket", Websocket)
-        for idle in (said.idle, _idle_of(websocket, operation, draft)):
-            if idle is None or idle.ms >= policies + upstream.ms or idle.field in told:
+        for idle in (timeouts.idle, _idle_of(websocket, operation, draft)):
+            if idle is None or idle.ms >= policies + upstream.ms or idle.field in reported:
                 continue
-            told.add(idle.field)
+            reported.add(idle.field)
             parts = f"the policies' timeouts ({_seconds(policies)}){upstream.words}"
             took = f"that {parts} take for {operation.method} {operation.path}"
             yield Mistake(idle.field, f"expected at least the time {took}, got {_seconds(idle.ms)}")
@@ -162,14 +175,14 @@ class UpstreamTime:
 
 
 def _upstream_time(draft: Draft, operation: DraftOperation) -> UpstreamTime:
-    said = operation.timeouts.over(draft.timeouts)
+    timeouts = operation.timeouts.over(draft.timeouts)
     retries = _retries(draft, operation)
     per_try = milliseconds(retries.per_try_timeout) if retries and isinstance(retries.per_try_timeout, str) else None
-    each = per_try or (said.request.ms if said.request else 1)
-    words = f" and requestTimeout ({_seconds(each)})" if said.request and per_try is None else ""
+    attempt_ms = per_try or (timeouts.request.ms if timeouts.request else 1)
+    words = f" and requestTimeout ({_seconds(attempt_ms)})" if timeouts.request and per_try is None else ""
     if not retries:
-        return UpstreamTime(each, words)
-    whole = each * retries.attempts + waits_ms(retries)
+        return UpstreamTime(attempt_ms, words)
+    whole = attempt_ms * retries.attempts + waits_ms(retries)
     return UpstreamTime(whole, f" and {retries.attempts} attempts ({_seconds(whole)} with their backOff)")
 
 

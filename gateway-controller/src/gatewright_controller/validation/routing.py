@@ -45,7 +45,7 @@ def check_routing(draft: Draft, definitions: Definitions) -> Iterator[Mistake]:
     if rewrite and isinstance(rewrite.path, str):
         expected = "expected prefix or host for a whole API, whose operations have different paths"
         yield Mistake("spec.rewrite.path", f"{expected}, got {rewrite.path!r}; say it at the operation")
-    bases = {one.name: base for one in draft.upstreams if (base := _base(one.upstream)) is not None}
+    bases = {upstream.name: base for upstream in draft.upstreams if (base := _base(upstream.upstream)) is not None}
     for operation in draft.operations:
         yield from _check_exclusions(operation.routing)
         yield from _check_common(operation.routing, operation)
@@ -70,7 +70,7 @@ def _check_common(routing: DraftRouting, operation: DraftOperation | None) -> It
 
 
 def _check_names(draft: Draft) -> Iterator[Mistake]:
-    known = [one.name for one in draft.upstreams]
+    known = [upstream.name for upstream in draft.upstreams]
     for field, name in _named(draft):
         if known and name not in known:
             yield Mistake(field, f"expected one of spec.upstream ({', '.join(known)}), got {name!r}")
@@ -87,21 +87,21 @@ def _named(draft: Draft) -> Iterator[tuple[str, str]]:
 def _split(routing: DraftRouting) -> list[tuple[str, str]]:
     """Pools, each with its field."""
     items = enumerate(routing.items("split", Split))
-    return [(f"{routing.field}.split[{index}].upstream", one.upstream) for index, one in items]
+    return [(f"{routing.field}.split[{index}].upstream", split.upstream) for index, split in items]
 
 
 def _mirrors(routing: DraftRouting) -> list[tuple[str, str]]:
     items = enumerate(routing.items("mirror", Mirror))
-    return [(f"{routing.field}.mirror[{index}].upstream", one.upstream) for index, one in items]
+    return [(f"{routing.field}.mirror[{index}].upstream", mirror.upstream) for index, mirror in items]
 
 
 def _check_main(draft: Draft) -> Iterator[Mistake]:
     """There is the pool of operations that name none."""
-    names = [one.name for one in draft.upstreams]
+    names = [upstream.name for upstream in draft.upstreams]
     if not names or "main" in names or draft.routing.says("split"):
         return
     for operation in draft.operations:
-        if not any(operation.routing.says(one) for one in ("upstream", "split", "redirect", "answer")):
+        if not any(operation.routing.says(key) for key in ("upstream", "split", "redirect", "answer")):
             expected = f"expected one named main, to which {operation.method} {operation.path} goes, that names none"
             yield Mistake("spec.upstream", f"{expected}, got {', '.join(names)}")
             return
@@ -195,7 +195,7 @@ def _check_target(field: str, path: str, operation: DraftOperation) -> Iterator[
     known = _parameters(source)
     for name in _parameters(wanted):
         if name not in known:
-            has = ", ".join(f"{{{one}}}" for one in known) or "none"
+            has = ", ".join(f"{{{parameter}}}" for parameter in known) or "none"
             yield Mistake(field, f"expected parameters of {operation.path} ({has}), got '{{{name}}}' in {path!r}")
     if len(_parameters(wanted)) > MOST_PARAMETERS:
         yield Mistake(field, f"expected at most {MOST_PARAMETERS} parameters, got {len(_parameters(wanted))}")
@@ -219,7 +219,7 @@ def _check_redirect(operation: DraftOperation) -> Iterator[Mistake]:
     if redirect is None:
         return
     where = f"{operation.field}.redirect"
-    if not any(isinstance(one, str | int) for one in (redirect.scheme, redirect.host, redirect.port, redirect.path)):
+    if not any(isinstance(part, str | int) for part in (redirect.scheme, redirect.host, redirect.port, redirect.path)):
         yield Mistake(where, "expected one of scheme, host, port and path at least, got none: it would lead to itself")
     if isinstance(redirect.path, str):
         yield from _check_target(f"{where}.path", redirect.path, operation)
@@ -256,7 +256,11 @@ def _check_mirrored(draft: Draft, operation: DraftOperation, bases: Mapping[str,
         if name in targets:
             expected = f"expected another upstream than {operation.method} {operation.path} goes to"
             yield Mistake(where, f"{expected}, got {name!r}, which would be sent requests twice")
-        others = [one for one in sorted(reached & bases.keys()) if bases[one] != bases.get(name, bases[one])]
+        others = [
+            upstream
+            for upstream in sorted(reached & bases.keys())
+            if bases[upstream] != bases.get(name, bases[upstream])
+        ]
         if others:
             expected = f"expected an upstream with the base path of {others[0]} ({bases[others[0]] or 'none'})"
             got = f"{name!r}, whose base path is {bases[name] or 'none'}"
@@ -266,9 +270,10 @@ def _check_mirrored(draft: Draft, operation: DraftOperation, bases: Mapping[str,
 def _check_choices(draft: Draft) -> Iterator[Mistake]:
     """Each is a route of its own."""
     choosing = [
-        one
-        for one in draft.operations
-        if (draft.policies or one.policies) and not (one.routing.says("redirect") or one.routing.says("answer"))
+        operation
+        for operation in draft.operations
+        if (draft.policies or operation.policies)
+        and not (operation.routing.says("redirect") or operation.routing.says("answer"))
     ]
     if (count := len(choosing) * len(draft.upstreams)) > MOST_CHOICES and len(draft.upstreams) > 1:
         expected = f"expected at most {MOST_CHOICES} choices of policies, operations with policies times upstreams"

@@ -1,4 +1,4 @@
-"""What an API says of its upstreams."""
+"""Validation of an API's upstreams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Target:
 
 
 def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, names: GatewayNames | None) -> Iterator[Mistake]:
-    """Each can be built, of targets that publishers may name."""
+    """Yields what keeps an upstream from being built of targets that publishers may name."""
     for drafted in draft.upstreams:
         targets: list[_Target] = []
         for found in _targets(drafted, upstreams):
@@ -51,7 +51,10 @@ def check_upstreams(draft: Draft, upstreams: PrivateUpstreams, names: GatewayNam
 def names_private_upstream(api: Api, upstreams: PrivateUpstreams) -> bool:
     """Whether the API, which was valid once, has a target that publishers may not name."""
     for upstream in api.spec.upstream.values():
-        urls = [*([upstream.url] if upstream.url is not UNSET else []), *(one.url for one in upstream.targets or [])]
+        urls = [
+            *([upstream.url] if upstream.url is not UNSET else []),
+            *(target.url for target in upstream.targets or []),
+        ]
         if any(upstreams.refusal(parse_url(url, upstream.protocol or None)) for url in urls):
             return True
     return False
@@ -65,7 +68,9 @@ def _targets(drafted: DraftUpstream, upstreams: PrivateUpstreams) -> Iterator[_T
         yield Mistake(f"{drafted.field}.url", "expected a URL, or targets with several, got nothing")
     named = [(f"{drafted.field}.url", upstream.url)] if upstream.url is not UNSET else []
     if upstream.targets is not UNSET:
-        named += [(f"{drafted.field}.targets[{index}].url", one.url) for index, one in enumerate(upstream.targets)]
+        named += [
+            (f"{drafted.field}.targets[{index}].url", target.url) for index, target in enumerate(upstream.targets)
+        ]
     for field, text in named:
         try:
             url = parse_url(text, upstream.protocol or None)
@@ -76,12 +81,12 @@ def _targets(drafted: DraftUpstream, upstreams: PrivateUpstreams) -> Iterator[_T
 
 
 def _check_alike(drafted: DraftUpstream, targets: Sequence[_Target]) -> Iterator[Mistake]:
-    """What is said once for all targets is so of each."""
+    """All targets of a pool have one scheme, one base path and one protocol, and are named once."""
     first: dict[tuple[str, int, str], _Target] = {}
     for target in targets:
         if (target.scheme, target.url.base) != (targets[0].scheme, targets[0].url.base):
-            what = f"{targets[0].scheme}:…{targets[0].url.base}"
-            expected = f"expected the scheme and the base path of the first target, {what}"
+            first_target = f"{targets[0].scheme}:…{targets[0].url.base}"
+            expected = f"expected the scheme and the base path of the first target, {first_target}"
             yield Mistake(target.field, f"{expected}, got {target.text!r}; make it a pool of its own")
         earlier = first.setdefault((target.url.host, target.url.port, target.url.socket), target)
         if earlier is not target:
@@ -93,7 +98,7 @@ def _check_alike(drafted: DraftUpstream, targets: Sequence[_Target]) -> Iterator
     if targets and targets[0].url.secure and drafted.upstream.protocol == "auto" and drafted.upstream.proxy_protocol:
         expected = "expected http1 or http2 with proxyProtocol, behind which Envoy does not negotiate"
         yield Mistake(f"{drafted.field}.protocol", f"{expected}, got 'auto'")
-    names = sorted({one.url.host for one in targets if not one.url.is_address})
+    names = sorted({target.url.host for target in targets if not target.url.is_address})
     if len(names) > 1 and "host" not in drafted.keys:
         expected = "expected the Host header that all targets are sent, for they have different names"
         yield Mistake(f"{drafted.field}.host", f"{expected} ({', '.join(names)}), got nothing")
@@ -103,13 +108,13 @@ def _check_alike(drafted: DraftUpstream, targets: Sequence[_Target]) -> Iterator
 
 
 def _check_balancing(drafted: DraftUpstream) -> Iterator[Mistake]:
-    said, field = drafted.upstream.load_balancing, f"{drafted.field}.loadBalancing.hashOn"
-    if said.algorithm != "ringHash" and said.hash_on:
-        yield Mistake(field, f"expected none with algorithm {said.algorithm}, got one; remove it, or say ringHash")
-    elif said.algorithm == "ringHash" and not said.hash_on:
+    balancing, field = drafted.upstream.load_balancing, f"{drafted.field}.loadBalancing.hashOn"
+    if balancing.algorithm != "ringHash" and balancing.hash_on:
+        yield Mistake(field, f"expected none with algorithm {balancing.algorithm}, got one; remove it, or say ringHash")
+    elif balancing.algorithm == "ringHash" and not balancing.hash_on:
         yield Mistake(field, "expected header, cookie or clientAddress with algorithm ringHash, got nothing")
-    elif said.hash_on:
-        yield from _check_hash_on(said.hash_on, field)
+    elif balancing.hash_on:
+        yield from _check_hash_on(balancing.hash_on, field)
 
 
 def _check_weights(drafted: DraftUpstream) -> Iterator[Mistake]:
@@ -122,33 +127,33 @@ def _check_weights(drafted: DraftUpstream) -> Iterator[Mistake]:
             yield Mistake(f"{drafted.field}.targets[{index}].weight", f"{expected}, got {target.weight}; {cure}")
 
 
-def _check_hash_on(said: HashOn, field: str) -> Iterator[Mistake]:
-    kinds = {"header": said.header, "cookie": said.cookie, "clientAddress": said.client_address}
-    given = [name for name, value in kinds.items() if value is not UNSET]
-    if len(given) != 1:
-        yield Mistake(field, f"expected one of {', '.join(kinds)}, got {' and '.join(given) or 'none'}")
-    if said.cookie_ttl and not said.cookie:
+def _check_hash_on(hash_on: HashOn, field: str) -> Iterator[Mistake]:
+    kinds = {"header": hash_on.header, "cookie": hash_on.cookie, "clientAddress": hash_on.client_address}
+    named = [name for name, value in kinds.items() if value is not UNSET]
+    if len(named) != 1:
+        yield Mistake(field, f"expected one of {', '.join(kinds)}, got {' and '.join(named) or 'none'}")
+    if hash_on.cookie_ttl and not hash_on.cookie:
         yield Mistake(f"{field}.cookieTtl", "expected none without cookie, got one; remove it")
 
 
-def _check_health(drafted: DraftUpstream, said: HealthCheck, targets: Sequence[_Target]) -> Iterator[Mistake]:
+def _check_health(drafted: DraftUpstream, check: HealthCheck, targets: Sequence[_Target]) -> Iterator[Mistake]:
     field = f"{drafted.field}.healthCheck"
-    kinds = {"http": said.http, "grpc": said.grpc, "tcp": said.tcp}
-    given = [name for name, value in kinds.items() if value is not UNSET]
-    if len(given) != 1:
-        yield Mistake(field, f"expected one of {', '.join(kinds)}, got {' and '.join(given) or 'none'}")
-    if said.grpc and targets and targets[0].url.protocol != "http2":
+    kinds = {"http": check.http, "grpc": check.grpc, "tcp": check.tcp}
+    named = [name for name, value in kinds.items() if value is not UNSET]
+    if len(named) != 1:
+        yield Mistake(field, f"expected one of {', '.join(kinds)}, got {' and '.join(named) or 'none'}")
+    if check.grpc and targets and targets[0].url.protocol != "http2":
         got = f"got protocol {targets[0].url.protocol}; say protocol: http2"
         yield Mistake(f"{field}.grpc", f"expected a pool that speaks http2, {got}")
-    yield from _at_least(f"{field}.interval", said.interval)
-    for index, statuses in enumerate(said.http.expected_statuses if said.http else []):
+    yield from _at_least(f"{field}.interval", check.interval)
+    for index, statuses in enumerate(check.http.expected_statuses if check.http else []):
         first, _, last = statuses.partition("-")
         if last and last < first:
             yield Mistake(f"{field}.http.expectedStatuses[{index}]", f"expected {last}-{first}, got {statuses!r}")
 
 
 def _check_tls(drafted: DraftUpstream, targets: Sequence[_Target], names: GatewayNames | None) -> Iterator[Mistake]:
-    field, said = f"{drafted.field}.tls", drafted.upstream.tls
+    field, tls = f"{drafted.field}.tls", drafted.upstream.tls
     if "tls" in drafted.keys and targets and not targets[0].url.secure:
         yield Mistake(
             field, f"expected none with {targets[0].text!r}, got one; write https:// or grpcs://, or remove it"
@@ -156,8 +161,8 @@ def _check_tls(drafted: DraftUpstream, targets: Sequence[_Target], names: Gatewa
     if names is None:
         return
     for name, key, known in (
-        (said.authority, "authority", names.authorities),
-        (said.client_certificate, "clientCertificate", names.certificates),
+        (tls.authority, "authority", names.authorities),
+        (tls.client_certificate, "clientCertificate", names.certificates),
     ):
         if name is not UNSET and name not in known:
             expected = f"expected one that the Gateway names ({', '.join(sorted(known)) or 'it names none'})"
@@ -165,24 +170,24 @@ def _check_tls(drafted: DraftUpstream, targets: Sequence[_Target], names: Gatewa
 
 
 def _check_dns(drafted: DraftUpstream, targets: Sequence[_Target]) -> Iterator[Mistake]:
-    field, said = f"{drafted.field}.dns", drafted.upstream.dns
-    yield from _at_least(f"{field}.refresh", said.refresh)
-    if said.discovery == "logical" and len(targets) > 1:
+    field, dns = f"{drafted.field}.dns", drafted.upstream.dns
+    yield from _at_least(f"{field}.refresh", dns.refresh)
+    if dns.discovery == "logical" and len(targets) > 1:
         yield Mistake(f"{field}.discovery", f"expected strict with {len(targets)} targets, got 'logical'")
-    socket = next((one for one in targets if one.url.socket), None)
-    if socket and any(not one.url.is_address for one in targets):
+    socket = next((target for target in targets if target.url.socket), None)
+    if socket and any(not target.url.is_address for target in targets):
         yield Mistake(socket.field, f"expected no Unix socket beside targets with names, got {socket.text!r}")
 
 
 def _check_keepalive(drafted: DraftUpstream) -> Iterator[Mistake]:
-    said: Upstream = drafted.upstream
-    if not said.tcp_keepalive:
+    upstream: Upstream = drafted.upstream
+    if not upstream.tcp_keepalive:
         return
-    for name, value in (("time", said.tcp_keepalive.time), ("interval", said.tcp_keepalive.interval)):
+    for name, value in (("time", upstream.tcp_keepalive.time), ("interval", upstream.tcp_keepalive.interval)):
         if milliseconds(value) % 1000:
             yield Mistake(f"{drafted.field}.tcpKeepalive.{name}", f"expected whole seconds, got {value!r}")
 
 
-def _at_least(field: str, said: str) -> Iterator[Mistake]:
-    if milliseconds(said) < SHORTEST_MS:
-        yield Mistake(field, f"expected at least {SHORTEST_MS}ms, got {said!r}")
+def _at_least(field: str, text: str) -> Iterator[Mistake]:
+    if milliseconds(text) < SHORTEST_MS:
+        yield Mistake(field, f"expected at least {SHORTEST_MS}ms, got {text!r}")

@@ -17,7 +17,7 @@ def as_list(value: JsonValue) -> list[JsonValue]:
 
 def texts_of(value: JsonValue) -> list[str]:
     """Those items of a list that are texts."""
-    return [one for one in as_list(value) if isinstance(one, str)]
+    return [item for item in as_list(value) if isinstance(item, str)]
 
 
 def as_text(value: JsonValue) -> str | None:

@@ -11,6 +11,7 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 
 	"gatewright.dev/policy-engine/internal/exchange"
+	"gatewright.dev/policy-engine/internal/node"
 	"gatewright.dev/policy-engine/internal/proxyanswer"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/xds"
@@ -28,7 +29,7 @@ type Answers struct {
 	Counter  *proxyanswer.Counter
 	Recorder *recording.Recorder
 	Near     func(listener, authority, path string) xds.Near // what lies near a request that has met no route
-	Unserved func(api string) string                         // why nothing of an API runs; "": nobody knows
+	Obstacle func(api string) node.Obstacle                  // why nothing of an API runs
 
 	near budget
 }
@@ -74,19 +75,18 @@ func (a *Answers) Read(entry *accesslogv3.HTTPAccessLogEntry) {
 		Upstream: addressOf(common.GetUpstreamRemoteAddress()), Transport: common.GetUpstreamTransportFailureReason(),
 		Method: tags[methodTag], Authority: tags[authorityTag], Path: path, API: api, Operation: operation,
 	}
+	if x.Answer.IsUnserved() {
+		obstacle := a.Obstacle(api)
+		x.Answer.Obstacle, x.Answer.Unresolved = obstacle.Reason, obstacle.Unresolved
+	}
 	cause := proxyanswer.Explain(&x.Answer)
 	a.Counter.Add(api, &cause)
 	if hasSeen(chainID, x.Answer.Details) || !a.Recorder.IsActive() {
 		return
 	}
-	switch {
-	case cause.Code == proxyanswer.NoRoute && a.near.take(x.StartedAt):
+	if cause.Code == proxyanswer.NoRoute && a.near.take(x.StartedAt) {
 		near := a.Near(tags[listenerTag], x.Answer.Authority, path)
 		x.Answer.API, cause.Reason, cause.Cure = near.API, near.Reason, near.Cure
-	case cause.Code == proxyanswer.Unserved:
-		if why := a.Unserved(api); why != "" {
-			cause.Reason += ": " + why
-		}
 	}
 	a.Recorder.RecordUnseen(x, &cause)
 }

@@ -1,5 +1,5 @@
 // Package admin answers the operator's questions to a policy engine, as JSON over HTTP on a private socket: GET
-// /healthz, /ready, /stats, /chains, /clusters and /executors; POST /executors makes other executor processes serve,
+// /healthz, /ready, /stats, /chains, /clusters, /notes and /executors; POST /executors makes other executor processes serve,
 // POST /executors/hold names the policy that holds the interpreter of one, POST /gateway another Gateway, POST /log-level changes what is logged; GET /logs tells what has become of log lines
 // that POST /logs brought to be exported. /recordings and /exchanges are those of internal/recording.
 package admin
@@ -21,6 +21,7 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 	"gatewright.dev/policy-engine/internal/logexport"
 	"gatewright.dev/policy-engine/internal/node"
+	"gatewright.dev/policy-engine/internal/notes"
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 	"gatewright.dev/policy-engine/internal/recording"
 	"gatewright.dev/policy-engine/internal/store"
@@ -36,6 +37,7 @@ type Sources struct {
 	Ready     func() bool
 	Node      func() node.Stats
 	Clusters  func() map[string][]string // the answer of /clusters: Envoy's, by API
+	Notes     func() []notes.Note        // the answer of /notes: what is not as it should be
 	XDS       func() xds.Stats
 	Exchanges func() exchange.Stats
 	Policies  func() []exchange.ExecutionStats
@@ -142,6 +144,7 @@ func Handler(sources Sources) http.Handler {
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Stats()) })
 	mux.HandleFunc("GET /chains", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Chains()) })
 	mux.HandleFunc("GET /clusters", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Clusters()) })
+	mux.HandleFunc("GET /notes", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.Notes()) })
 	mux.HandleFunc("GET /executors", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, sources.executors()) })
 	mux.HandleFunc("POST /executors", sources.deploy)
 	mux.HandleFunc("POST /executors/hold", sources.recordHold)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatewright.dev/policy-engine/internal/notes"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -20,7 +22,7 @@ const messages = "../../../../conformance/messages"
 func TestAnswersAreTheGoldenMessages(t *testing.T) {
 	for file, answer := range map[string]any{
 		"engine-stats.json": &Stats{}, "engine-executors.json": &Executors{}, "engine-refusal.json": &Refusal{},
-		"engine-chains.json": &[]Chain{},
+		"engine-chains.json": &[]Chain{}, "engine-notes.json": &[]notes.Note{},
 	} {
 		fill(reflect.ValueOf(answer).Elem(), "")
 		got, err := json.MarshalIndent(answer, "", "  ")

@@ -22,12 +22,26 @@ func (n *Node) publishClusters() {
 	n.clustersInUse.Store(&bundles)
 }
 
-// WhyUnserved says why the newest version of an API does not run; "" where it does, or is being built.
-func (n *Node) WhyUnserved(api string) string {
-	if reasons := n.reasons.Load(); reasons != nil {
-		return (*reasons)[api]
+// Obstacle says why the newest version of an API does not run. It may be called from any goroutine.
+func (n *Node) Obstacle(api string) Obstacle {
+	if obstacles := n.obstacles.Load(); obstacles != nil {
+		return (*obstacles)[api]
 	}
-	return ""
+	return Obstacle{}
+}
+
+// Unresolved are the names of upstreams that do not resolve, so that the newest version of an API does not run, by API. It may
+// be called from any goroutine.
+func (n *Node) Unresolved() map[string]string {
+	names := map[string]string{}
+	if obstacles := n.obstacles.Load(); obstacles != nil {
+		for api, obstacle := range *obstacles {
+			if obstacle.Unresolved != "" {
+				names[api] = obstacle.Unresolved
+			}
+		}
+	}
+	return names
 }
 
 // routesInUse are the routes that Envoy has taken.

@@ -147,7 +147,7 @@ type Node struct {
 	notReadyReport atomic.Pointer[nodev1.Report]                    // of notReady; nil: nothing is wrong
 	clustersInUse  atomic.Pointer[[]*xds.Bundle]                    // for Clusters
 	routesInUse    atomic.Pointer[routesInUse]                      // for Near
-	reasons        atomic.Pointer[map[string]string]                // of APIs that are queued, for WhyUnserved
+	obstacles      atomic.Pointer[map[string]Obstacle]              // of APIs that are queued
 	stats          counters
 }
 
@@ -263,12 +263,12 @@ func (n *Node) publish() {
 	for api := range n.unserved {
 		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
 	}
-	reasons := map[string]string{}
+	obstacles := map[string]Obstacle{}
 	for api, q := range n.queue {
 		refs[api] = &nodev1.BundleRef{Api: api, Unsettled: true}
-		reasons[api] = q.message.GetUnserved() + q.reason
+		obstacles[api] = q.obstacle()
 	}
-	n.reasons.Store(&reasons)
+	n.obstacles.Store(&obstacles)
 	served := 0
 	for api, v := range n.running {
 		ref := &nodev1.BundleRef{Api: api, Unsettled: !v.acknowledged || refs[api] != nil}

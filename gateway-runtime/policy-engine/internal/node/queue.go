@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -29,6 +30,8 @@ type queuedAPI struct {
 	retryAt  time.Time         // zero: not until the API or the policies change
 	state    nodev1.ApiStatus_State
 	reason   string // why it was rejected, as it was reported
+
+	unresolved string // the name of its upstream that does not resolve, where that is the reason
 }
 
 // transientError is an error that may go away by itself: what failed is retried with back-off.
@@ -62,7 +65,7 @@ func (n *Node) keepsBuild(q *queuedAPI, message *nodev1.ApiBundle, revision uint
 	switch {
 	case digest == message.GetDigest():
 		q.revision, q.next = revision, nil
-		q.state, q.reason = nodev1.ApiStatus_STATE_UNSPECIFIED, "" // to be reported anew
+		q.state, q.reason, q.unresolved = nodev1.ApiStatus_STATE_UNSPECIFIED, "", "" // to be reported anew
 	case n.running[api] == nil && n.unserved[api].GetDigest() == digest && q.tries == 0:
 		if q.next == nil {
 			q.nextBy = time.Now().Add(n.timing.LastGood)
@@ -124,9 +127,27 @@ func (n *Node) reject(q *queuedAPI, err error, outcomes outcomes) {
 	}
 	q.tries++
 	if reason := strings.ToValidUTF8(err.Error(), "�"); reason != q.reason || state != q.state {
-		q.state, q.reason = state, reason
+		q.state, q.reason, q.unresolved = state, reason, unresolvedName(err)
 		outcomes.of(q.revision).add(q.message, state, reason)
 	}
+}
+
+// unresolvedName is the name of an upstream that does not resolve, where that is what is wrong; "": something else is.
+func unresolvedName(err error) string {
+	if unresolved, ok := errors.AsType[unresolvedError](err); ok {
+		return unresolved.name
+	}
+	return ""
+}
+
+// Obstacle is why the newest version of an API does not run.
+type Obstacle struct {
+	Reason     string // "": it runs, or is being built
+	Unresolved string // the name of its upstream that does not resolve, where that is the reason
+}
+
+func (q *queuedAPI) obstacle() Obstacle {
+	return Obstacle{q.message.GetUnserved() + q.reason, cmp.Or(q.unresolved, q.message.GetUnresolved())}
 }
 
 // backOff is how long to wait after a number of tries that have failed, this one not counted.
@@ -186,11 +207,9 @@ func (n *Node) fallbacks() []*nodev1.ApiBundle {
 		if n.running[api] != nil || n.unserved[api] != nil || q.fallback == nil {
 			continue
 		}
-		reason := q.message.GetUnserved() + q.reason
-		if reason == "" {
-			reason = "it was being built"
-		}
-		all = append(all, &nodev1.ApiBundle{Api: api, Hosts: q.message.GetHosts(), Context: q.message.GetContext(), Unserved: reason})
+		obstacle := q.obstacle()
+		all = append(all, &nodev1.ApiBundle{Api: api, Hosts: q.message.GetHosts(), Context: q.message.GetContext(),
+			Unserved: cmp.Or(obstacle.Reason, "it was being built"), Unresolved: obstacle.Unresolved})
 	}
 	return all
 }

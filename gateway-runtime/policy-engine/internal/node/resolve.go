@@ -54,10 +54,22 @@ func (n *Node) resolveAny(ctx context.Context, names []string) error {
 		if err == nil {
 			return nil
 		}
-		errs = append(errs, transientError{fmt.Errorf("upstream: the name %s does not resolve: %w", name, why(err))})
+		errs = append(errs, transientError{unresolvedError{name, why(err)}})
 	}
 	return join(errs...)
 }
+
+// unresolvedError says that the name of an upstream does not resolve.
+type unresolvedError struct {
+	name  string
+	cause error
+}
+
+func (e unresolvedError) Error() string {
+	return fmt.Sprintf("upstream: the name %s does not resolve: %v", e.name, e.cause)
+}
+
+func (e unresolvedError) Unwrap() error { return e.cause }
 
 // why leaves out of a resolver's error what stands before it already.
 func why(err error) error {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -68,7 +69,13 @@ func TestAnUpstreamWhoseNameDoesNotResolveWaitsUntilItDoes(t *testing.T) {
 		if w == nil || w.reason != "upstream: the name nowhere.example does not resolve: no such host" {
 			t.Fatalf("expected the reason to name the host, got %+v", w)
 		}
-		equal(t, "who asks is told", []string{b.node.WhyUnserved("a"), b.node.WhyUnserved("b")}, w.reason, "")
+		want := Obstacle{Reason: w.reason, Unresolved: "nowhere.example"}
+		if got := b.node.Obstacle("a"); got != want || b.node.Obstacle("b") != (Obstacle{}) {
+			t.Errorf("expected %+v, got %+v", want, got)
+		}
+		if got := b.node.Unresolved(); !maps.Equal(got, map[string]string{"a": "nowhere.example"}) {
+			t.Errorf("expected the name of one API, got %v", got)
+		}
 		equal(t, "report", b.reported(), "1 a 1 PENDING", "1 b 1 APPLIED", "1 c 1 APPLIED")
 		equal(t, "answers 503 for", b.envoy.answersFor(), "a")
 		b.run()

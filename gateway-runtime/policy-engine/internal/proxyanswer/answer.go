@@ -17,6 +17,9 @@ type Answer struct {
 
 	Method, Authority, Path string // of the request; Path without the query
 	API, Operation          string // of the route; "": none was found
+
+	Obstacle   string // why nothing of the API runs, of an answer that IsUnserved; "": it is not known
+	Unresolved string // the name of the API's upstream that does not resolve, where that is why
 }
 
 // Party is whose doing an answer is.
@@ -55,18 +58,24 @@ func filled(sentence string, a *Answer) string {
 	if !strings.Contains(sentence, "{") {
 		return sentence
 	}
-	upstream, transport := "the upstream", ""
+	upstream, transport, obstacle := "the upstream", "", ""
 	if a.Upstream != "" {
 		upstream += " " + a.Upstream
 	}
 	if a.Transport != "" {
 		transport = " (" + a.Transport + ")"
 	}
+	if a.Obstacle != "" {
+		obstacle = ": " + a.Obstacle
+	}
 	return strings.NewReplacer(
 		"{upstream}", upstream, "{transport}", transport, "{method}", a.Method, "{authority}", cmp.Or(a.Authority, "that the request names"),
-		"{path}", a.Path, "{details}", a.Details, "{api}", a.API,
+		"{path}", a.Path, "{details}", a.Details, "{api}", a.API, "{obstacle}", obstacle, "{unresolved}", a.Unresolved,
 	).Replace(sentence)
 }
+
+// IsUnserved reports whether the answer is of an API of which nothing runs.
+func (a *Answer) IsUnserved() bool { return a.Status == 503 && a.API != "" && a.Operation == "503" }
 
 func (a *Answer) hasFlag(flag string) bool {
 	for rest, more := a.Flags, true; more; {

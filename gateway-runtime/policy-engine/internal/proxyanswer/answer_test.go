@@ -20,6 +20,11 @@ func TestCauses(t *testing.T) {
 	refusing := func(status int, operation string) proxyanswer.Answer {
 		return proxyanswer.Answer{Status: status, Details: "direct_response", API: "orders", Operation: operation, Method: "PUT"}
 	}
+	unserved := func(obstacle, unresolved string) proxyanswer.Answer {
+		a := refusing(503, "503")
+		a.Obstacle, a.Unresolved = obstacle, unresolved
+		return a
+	}
 	for want, answer := range map[string]proxyanswer.Answer{
 		"upstream connection_refused: the upstream 192.0.2.1:80 refused the connection": routed(proxyanswer.Answer{
 			Status: 503, Flags: "UF", Details: reset + "{remote_connection_failure|delayed_connect_error:_Connection_refused}"}),
@@ -37,14 +42,17 @@ func TestCauses(t *testing.T) {
 		"upstream response_cut: the upstream ended in the middle of its answer": {Status: 200, Flags: "UC", Details: "upstream_reset_after_response_started{connection_termination}"},
 		"gateway circuit_breaker: the upstream has as many requests at once as its circuit breaker lets it have": {
 			Status: 503, Flags: "UO", Details: reset + "{overflow}"},
-		"client idle_timeout: nothing of the request came within idleTimeout":              {Status: 408, Flags: "SI", Details: "stream_idle_timeout"},
-		"client no_route: no API has the path /oders on the host a.example":                {Status: 404, Flags: "NR", Details: "route_not_found", Path: "/oders", Authority: "a.example"},
-		"client method_not_allowed: no operation of the API orders takes PUT at this path": refusing(405, "405"),
-		"gateway api_unavailable: the API orders cannot be served at present":              refusing(503, "503"),
-		"gateway configured: the operation has an answer or a redirect of its own":         refusing(405, "GET /old"),
-		"client malformed_request: the request has two Host headers":                       {Status: 400, Details: "direct_response"},
-		"client malformed_request: the request is malformed (http1.codec_error)":           {Status: 400, Flags: "DPE", Details: "http1.codec_error"},
-		"client unknown_host: the listener does not serve the host b.example":              {Status: 421, Details: "rbac_access_denied_matched_policy[other-hosts]", Authority: "b.example"},
+		"client idle_timeout: nothing of the request came within idleTimeout":                                   {Status: 408, Flags: "SI", Details: "stream_idle_timeout"},
+		"client no_route: no API has the path /oders on the host a.example":                                     {Status: 404, Flags: "NR", Details: "route_not_found", Path: "/oders", Authority: "a.example"},
+		"client method_not_allowed: no operation of the API orders takes PUT at this path":                      refusing(405, "405"),
+		"gateway api_unavailable: the API orders cannot be served at present":                                   refusing(503, "503"),
+		"gateway api_unavailable: the API orders cannot be served at present: no policy a:v1.0.0 in this build": unserved("no policy a:v1.0.0 in this build", ""),
+		"upstream name_unresolved: the API orders cannot be served at present: the name nowhere.example of its upstream does not resolve": unserved(
+			"upstream: the name nowhere.example does not resolve: no such host", "nowhere.example"),
+		"gateway configured: the operation has an answer or a redirect of its own":                             refusing(405, "GET /old"),
+		"client malformed_request: the request has two Host headers":                                           {Status: 400, Details: "direct_response"},
+		"client malformed_request: the request is malformed (http1.codec_error)":                               {Status: 400, Flags: "DPE", Details: "http1.codec_error"},
+		"client unknown_host: the listener does not serve the host b.example":                                  {Status: 421, Details: "rbac_access_denied_matched_policy[other-hosts]", Authority: "b.example"},
 		"client other_server_name: the host b.example asks for other client certificates than the server name (SNI) of the connection": {
 			Status: 421, Details: "rbac_access_denied_matched_policy[other-server-names]", Authority: "b.example"},
 		"gateway engine_away: the policy engine did not answer":                                                {Status: 503, Details: "ext_proc_error_gRPC_error_14"},

@@ -16,18 +16,21 @@ type rule struct {
 	status       int      // 0: any
 	routed       bool     // it has a route
 	refusing     bool     // it has a route that refuses what it matches: the operation's place has a status
+	unresolved   bool     // nothing of its API runs, for a name does not resolve
 	reason, cure string
 }
 
 // NoRoute is the code of a request that no route takes.
 const NoRoute = "no_route"
 
-// Unserved is the code of a request to an API of which nothing runs.
-const Unserved = "api_unavailable"
+// nameUnresolved is the code where the name of an upstream does not resolve: at a request, or when its API came up.
+const nameUnresolved = "name_unresolved"
 
 const (
 	spec   = "spec.upstream"
 	config = "spec.limits of the Gateway"
+
+	curedName = "mend the name in " + spec + ", or the node's DNS"
 )
 
 // rules are in the order in which they are tried.
@@ -54,8 +57,8 @@ var rules = []rule{
 	{code: "no_healthy_target", party: Upstream, flags: []string{"UH"},
 		reason: "no target of the pool is healthy",
 		cure:   "see which targets are left, and why: gatewright status; then their healthCheck and ejection in " + spec},
-	{code: "name_unresolved", party: Upstream, flags: []string{"DF"},
-		reason: "the upstream's name did not resolve", cure: "mend the name in " + spec + ", or the node's DNS"},
+	{code: nameUnresolved, party: Upstream, flags: []string{"DF"},
+		reason: "the upstream's name did not resolve", cure: curedName},
 	{code: "circuit_breaker", party: Gateway, flags: []string{"UO"},
 		reason: "{upstream} has as many requests at once as its circuit breaker lets it have",
 		cure:   "raise circuitBreaker of the pool in " + spec + ", or make the upstream faster"},
@@ -92,8 +95,10 @@ var rules = []rule{
 		reason: "Envoy does not have the route's upstream", cure: "see whether the node has the API as it is published: gatewright status"},
 	{code: "engine_away", party: Gateway, details: []string{"ext_proc_error"},
 		reason: "the policy engine did not answer", cure: "see whether it runs, and its log: gatewright status"},
-	{code: Unserved, party: Gateway, status: 503, refusing: true,
-		reason: "the API {api} cannot be served at present", cure: "see why: gatewright status"},
+	{code: nameUnresolved, party: Upstream, status: 503, refusing: true, unresolved: true,
+		reason: "the API {api} cannot be served at present: the name {unresolved} of its upstream does not resolve", cure: curedName},
+	{code: "api_unavailable", party: Gateway, status: 503, refusing: true,
+		reason: "the API {api} cannot be served at present{obstacle}", cure: "see why: gatewright status"},
 
 	// ------------------------------------------------ requests that no operation takes
 	{code: NoRoute, party: Client, flags: []string{"NR"}, reason: "no API has the path {path} on the host {authority}",
@@ -145,7 +150,8 @@ func (r *rule) fits(a *Answer) bool {
 		(len(r.transport) == 0 || slices.ContainsFunc(r.transport, names)) &&
 		(r.status == 0 || r.status == a.Status) &&
 		(!r.routed || a.API != "") &&
-		(!r.refusing || a.API != "" && isStatus(a.Operation))
+		(!r.refusing || a.API != "" && isStatus(a.Operation)) &&
+		(!r.unresolved || a.Unresolved != "")
 }
 
 // isStatus reports whether a route's operation is none but the status with which the route refuses: "API|405|".

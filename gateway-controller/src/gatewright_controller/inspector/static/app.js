@@ -35,7 +35,7 @@ const MENU = [
 const main = found("main");
 let shown = new AbortController();
 let withoutDatabase = false; // as the controller answered what the page asked for first
-let unanswered = false; // what the page asked for first: nobody was signed in, or the controller was away
+let unanswered = false; // the page's first question had no answer: no token, or the controller was away
 
 async function show() {
   shown.abort(new DOMException("another page is shown", "AbortError"));

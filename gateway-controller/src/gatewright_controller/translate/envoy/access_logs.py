@@ -84,7 +84,7 @@ def access_logs(settings: AccessLogging, redaction: Redaction, listener: str) ->
     if not settings.enabled:
         return []
     fields = BEGINS | {name: _operator(source, listener) for name, source in settings.fields.items()}
-    wanted = _wanted(settings.sample)
+    wanted = _line_filter(settings.sample)
     lines = [(wanted, fields)]
     if "path" in settings.fields.values():
         hidden = {name: PATH_WITHOUT_QUERY if field == OPERATORS["path"] else field for name, field in fields.items()}
@@ -93,7 +93,7 @@ def access_logs(settings: AccessLogging, redaction: Redaction, listener: str) ->
             (all_of({"header_filter": {"header": {**secret, "invert_match": True}}}, wanted), fields),
             (all_of({"header_filter": {"header": secret}}, wanted), hidden),
         ]
-    # Why a WebSocket was refused, for who runs the gateway: the client is told that it was.
+    # Why a WebSocket was refused, for the operator: the client is only told that it was.
     lines.append((_refused_upgrades(), UPGRADE_REFUSED))
     return [_logger(destination, *line) for destination in settings.destinations for line in lines]
 
@@ -152,13 +152,13 @@ def _open_telemetry(collector: str, fields: dict[str, str]) -> JsonObject:
     )
 
 
-def _said(lines: str) -> JsonObject:
+def _lines_setting_is(lines: str) -> JsonObject:
     """Whether the route's API says so, or nothing: docs/how-to/apis.md. No filter of metadata can say "is not"."""
     matcher = {"filter": ACCESS_LOG, "path": [{"key": "lines"}], "value": {"string_match": {"exact": lines}}}
     return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": True}}
 
 
-def _wanted(sample: float) -> JsonObject:
+def _line_filter(sample: float) -> JsonObject:
     """What says nothing has lines, and nothing says "all": so a share of those, and all errors."""
     share = {"numerator": round(sample * MILLION), "denominator": "MILLION"}
     sampled = {
@@ -168,7 +168,10 @@ def _wanted(sample: float) -> JsonObject:
     }
     worst = {"default_value": 500, "runtime_key": "gatewright.access_log.errors"}
     failed = {"status_code_filter": {"comparison": {"op": "GE", "value": worst}}}
-    return all_of(_said("errors"), any_of(failed, _failed_grpc(), all_of(_said("all"), {"runtime_filter": sampled})))
+    return all_of(
+        _lines_setting_is("errors"),
+        any_of(failed, _failed_grpc(), all_of(_lines_setting_is("all"), {"runtime_filter": sampled})),
+    )
 
 
 def _failed_grpc() -> JsonObject:
@@ -181,7 +184,7 @@ def _failed_grpc() -> JsonObject:
 def _refused_upgrades() -> JsonObject:
     upgrade = {"header_filter": {"header": {"name": "upgrade", "present_match": True}}}
     refused = cel("response.code == 403 && response.code_details.matches('upgrade_failed|proxy_refused')")
-    return all_of(upgrade, _said("errors"), refused)
+    return all_of(upgrade, _lines_setting_is("errors"), refused)
 
 
 def all_of(*filters: JsonObject) -> JsonObject:

@@ -21,17 +21,17 @@ ALGORITHMS = {
 }
 
 
-def balance(built: cluster_pb2.Cluster, said: LoadBalancing, *, zoned: bool) -> None:
+def balance(built: cluster_pb2.Cluster, balancing: LoadBalancing, *, zoned: bool) -> None:
     """Never over what is known to be down: Envoy's default of 50 % gives all targets requests once half are."""
     built.common_lb_config.healthy_panic_threshold.SetInParent()
     built.common_lb_config.update_merge_window.CopyFrom(duration(MERGE_MS))
-    if said.algorithm != "ringHash" or not said.hash_on:
-        built.lb_policy = ALGORITHMS[said.algorithm]
+    if balancing.algorithm != "ringHash" or not balancing.hash_on:
+        built.lb_policy = ALGORITHMS[balancing.algorithm]
         if zoned:
             built.common_lb_config.locality_weighted_lb_config.SetInParent()
         return
     ring = ring_hash_pb2.RingHash()
-    ring.consistent_hashing_lb_config.hash_policy.append(_hash_on(said.hash_on))
+    ring.consistent_hashing_lb_config.hash_policy.append(_hash_on(balancing.hash_on))
     if zoned:
         ring.locality_weighted_lb_config.SetInParent()
     policy = built.load_balancing_policy.policies.add().typed_extension_config
@@ -39,15 +39,15 @@ def balance(built: cluster_pb2.Cluster, said: LoadBalancing, *, zoned: bool) -> 
     policy.typed_config.CopyFrom(packed_any(cast("EnvoyMessage", ring)))
 
 
-def _hash_on(said: HashOn) -> EnvoyMessage:
+def _hash_on(hash_on: HashOn) -> EnvoyMessage:
     """With the cluster, so that any route to it, and a policy's choice, spreads requests alike."""
     policy = route_components_pb2.RouteAction.HashPolicy()
-    if said.header:
-        policy.header.header_name = said.header
-    elif said.cookie:
-        policy.cookie.name = said.cookie
-        if said.cookie_ttl:
-            policy.cookie.ttl.CopyFrom(duration(milliseconds(said.cookie_ttl)))
+    if hash_on.header:
+        policy.header.header_name = hash_on.header
+    elif hash_on.cookie:
+        policy.cookie.name = hash_on.cookie
+        if hash_on.cookie_ttl:
+            policy.cookie.ttl.CopyFrom(duration(milliseconds(hash_on.cookie_ttl)))
             policy.cookie.path = "/"
     else:
         policy.connection_properties.source_ip = True

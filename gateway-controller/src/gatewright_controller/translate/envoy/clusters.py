@@ -103,7 +103,7 @@ def _unnamed(content: Content) -> cluster_pb2.Cluster:
     built.per_connection_buffer_limit_bytes.value = BUFFER_BYTES
     _add_targets(built, content)
     _set_discovery(built, content.targets, upstream.dns)
-    balance(built, upstream.load_balancing, zoned=any(one.zone for one in content.targets))
+    balance(built, upstream.load_balancing, zoned=any(target.zone for target in content.targets))
     _set_limits(built, upstream.circuit_breaker)
     if upstream.health_check:
         built.health_checks.append(
@@ -115,19 +115,19 @@ def _unnamed(content: Content) -> cluster_pb2.Cluster:
     if upstream.tcp_keepalive:
         built.upstream_connection_options.tcp_keepalive.CopyFrom(_keepalive(upstream.tcp_keepalive))
     built.typed_extension_protocol_options[HTTP_OPTIONS].CopyFrom(packed_any(_http_options(content)))
-    transport_sockets(built, [one.url for one in content.targets], content.tls, upstream.proxy_protocol or "")
+    transport_sockets(built, [target.url for target in content.targets], content.tls, upstream.proxy_protocol or "")
     return built
 
 
 def _add_targets(built: cluster_pb2.Cluster, content: Content) -> None:
     """Targets by zones, in the order in which they are named."""
-    for zone in dict.fromkeys(one.zone for one in content.targets):
-        targets = [one for one in content.targets if one.zone == zone]
+    for zone in dict.fromkeys(target.zone for target in content.targets):
+        targets = [target for target in content.targets if target.zone == zone]
         locality = built.load_assignment.endpoints.add()
         if zone:
             locality.locality.zone = zone
-        if any(one.zone for one in content.targets):
-            locality.load_balancing_weight.value = sum(one.weight for one in targets)
+        if any(target.zone for target in content.targets):
+            locality.load_balancing_weight.value = sum(target.weight for target in targets)
         for target in targets:
             endpoint = locality.lb_endpoints.add()
             endpoint.endpoint.address.CopyFrom(_address(target.url))
@@ -143,7 +143,7 @@ def _address(url: UpstreamUrl) -> EnvoyMessage:
 
 
 def _set_discovery(built: cluster_pb2.Cluster, targets: Sequence[PoolTarget], dns: Dns) -> None:
-    if all(one.url.is_address for one in targets):
+    if all(target.url.is_address for target in targets):
         built.type = cluster_pb2.Cluster.STATIC
         return
     kinds = {"strict": cluster_pb2.Cluster.STRICT_DNS, "logical": cluster_pb2.Cluster.LOGICAL_DNS}
@@ -165,11 +165,11 @@ def _set_limits(built: cluster_pb2.Cluster, limits: CircuitBreaker) -> None:
         threshold.retry_budget.min_retry_concurrency.value = RETRY_LEAST
 
 
-def _keepalive(said: TcpKeepalive) -> EnvoyMessage:
+def _keepalive(keepalive: TcpKeepalive) -> EnvoyMessage:
     built = address_pb2.TcpKeepalive()
-    built.keepalive_time.value = milliseconds(said.time) // 1000
-    built.keepalive_interval.value = milliseconds(said.interval) // 1000
-    built.keepalive_probes.value = said.probes
+    built.keepalive_time.value = milliseconds(keepalive.time) // 1000
+    built.keepalive_interval.value = milliseconds(keepalive.interval) // 1000
+    built.keepalive_probes.value = keepalive.probes
     return cast("EnvoyMessage", built)
 
 

@@ -26,9 +26,9 @@ def downstream_tls(tls: ListenerTls) -> JsonObject:
 
 
 def downstream_quic(tls: ListenerTls) -> JsonObject:
-    """A transport socket, of UDP. QUIC has TLS 1.3, whose ciphers nobody chooses.
+    """A transport socket, of UDP. QUIC has TLS 1.3, whose ciphers cannot be chosen.
 
-    Without early data: what a client sends with it, whoever recorded that may send again (RFC 8446, 8), and no policy
+    Without early data: an attacker who recorded it may send it again (RFC 8446, 8), and no policy
     sees the difference.
     """
     return extension(

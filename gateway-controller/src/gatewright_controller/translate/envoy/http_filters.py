@@ -46,10 +46,10 @@ def http_filters(group: HostGroup, spec: GatewaySpec, *, udp: bool = False) -> l
     last = extension(
         "envoy.filters.http.router",
         f"{FILTERS}.router.v3.Router",
-        suppress_envoy_headers=True,  # x-envoy-original-path and its like are nobody's business upstream
+        suppress_envoy_headers=True,  # x-envoy-original-path and its like are not for upstreams
     )
-    told = [alt_svc(listener)] if listener.http3 and not udp else []
-    first = [*told, *_refused_hosts(group), *_rate(spec.limits)]
+    advertised = [alt_svc(listener)] if listener.http3 and not udp else []
+    first = [*advertised, *_refused_hosts(group), *_rate(spec.limits)]
     peers = bool(listener.tls and listener.tls.client_certificates)
     if listener.redirect:
         return [*first, last]
@@ -58,7 +58,7 @@ def http_filters(group: HostGroup, spec: GatewaySpec, *, udp: bool = False) -> l
     engine = _ext_proc([PEER_ATTRIBUTE] if peers else [], spec.tracing)
     token = [presented_token()] if forced(spec.tracing) else []
     kept = _kept_path(spec.redaction)
-    return [*token, *first, *certificate, kept, _lines_said(), *compressed, engine, _choice(), last]
+    return [*token, *first, *certificate, kept, _lines_setting(), *compressed, engine, _choice(), last]
 
 
 def _refused_hosts(group: HostGroup) -> list[JsonObject]:
@@ -118,7 +118,7 @@ def _rate(limits: Limits) -> list[JsonObject]:
     return [limited]
 
 
-def _lines_said() -> JsonObject:
+def _lines_setting() -> JsonObject:
     """What an API says of its access log lines: enabled, with the value, by the routes of those that say something."""
     return {**extension(ACCESS_LOG, f"{FILTERS}.set_metadata.v3.Config"), "disabled": True}
 

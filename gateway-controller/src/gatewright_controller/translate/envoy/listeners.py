@@ -21,7 +21,7 @@ from gatewright_controller.translate.envoy.removed_headers import removed_header
 from gatewright_controller.translate.envoy.traces import forced, trace_log
 
 BUFFER_BYTES = 32 << 10
-"""What Envoy reads ahead of a client's request, as clusters have it of responses: who reads slowly holds no more."""
+"""What Envoy reads ahead of a client's request, as clusters have it of responses: a slow reader holds no more."""
 
 UNSENT_BYTES = 128 << 10
 """What the system takes of an answer before the client has room for it. It has one memory for all connections, and
@@ -33,7 +33,7 @@ UNDERSCORED = {"refuse": "REJECT_REQUEST", "drop": "DROP_HEADER", "allow": "ALLO
 MANAGER = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 LISTENER_FILTERS = "extensions.filters.listener"
 WHO_CONNECTS: JsonObject = {"use_remote_address": True, "xff_num_trusted_hops": 0}
-"""Who is the client where nobody is believed: over HTTP/3 as well, where Envoy finds nobody else."""
+"""The client's address where no proxy is trusted: the connection's. Over HTTP/3 as well, where Envoy finds no other."""
 
 CERTIFIED_CONNECTION_MAXIMUM = "900s"
 """The age of a client's connection where listeners ask for certificates and `connectionMaximum` is unset. Envoy looks
@@ -48,65 +48,65 @@ CHALLENGES = "gatewright_challenges"
 """A cluster of the bootstrap: this process, where it answers challenges of ACME."""
 
 
-def listeners(one: Listener, spec: GatewaySpec) -> list[EnvoyMessage]:
+def listeners(listener: Listener, spec: GatewaySpec) -> list[EnvoyMessage]:
     """What Envoy listens with for the listener `one` of a Gateway: TCP, and UDP with HTTP/3.
 
     Its routes are those of all APIs, unless it redirects.
     """
-    return [_over_tcp(one, spec), *([_over_udp(one, spec)] if one.http3 else [])]
+    return [_over_tcp(listener, spec), *([_over_udp(listener, spec)] if listener.http3 else [])]
 
 
-def _over_tcp(one: Listener, spec: GatewaySpec) -> EnvoyMessage:
+def _over_tcp(listener: Listener, spec: GatewaySpec) -> EnvoyMessage:
     document = {
-        "name": one.name,
-        "address": {"socket_address": {"address": one.address, "port_value": one.port}},
+        "name": listener.name,
+        "address": {"socket_address": {"address": listener.address, "port_value": listener.port}},
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
         "socket_options": [
             {"level": TCP, "name": TCP_NOTSENT_LOWAT, "int_value": UNSENT_BYTES, "state": "STATE_LISTENING"}
         ],
-        "filter_chains": list(_filter_chains(one, spec)),
+        "filter_chains": list(_filter_chains(listener, spec)),
     }
-    if filters := list(_listener_filters(one)):
+    if filters := list(_listener_filters(listener)):
         document["listener_filters"] = filters
         document["listener_filters_timeout"] = seconds(milliseconds(spec.timeouts.handshake))
     return message(LISTENER, document)
 
 
-def _over_udp(one: Listener, spec: GatewaySpec) -> EnvoyMessage:
+def _over_udp(listener: Listener, spec: GatewaySpec) -> EnvoyMessage:
     """No listener filters: QUIC says the server name by itself, and has none of the others."""
-    address = {"protocol": "UDP", "address": one.address, "port_value": one.port}
+    address = {"protocol": "UDP", "address": listener.address, "port_value": listener.port}
     document: JsonObject = {
-        "name": f"{one.name}/http3",  # no name that a listener of the Gateway may have
+        "name": f"{listener.name}/http3",  # no name that a listener of the Gateway may have
         "address": {"socket_address": address},
         "per_connection_buffer_limit_bytes": BUFFER_BYTES,
         "udp_listener_config": quic.udp_listener(spec.limits, spec.timeouts),
-        "filter_chains": list(_filter_chains(one, spec, udp=True)),
+        "filter_chains": list(_filter_chains(listener, spec, udp=True)),
     }
     return message(LISTENER, document)
 
 
-def _listener_filters(one: Listener) -> Iterator[JsonObject]:
+def _listener_filters(listener: Listener) -> Iterator[JsonObject]:
     """In order: what is refused, what the connection begins with, what it asks for."""
-    if one.limits.connections_per_second:
-        rate = one.limits.connections_per_second
+    if listener.limits.connections_per_second:
+        rate = listener.limits.connections_per_second
         bucket = {"max_tokens": rate, "tokens_per_fill": rate, "fill_interval": "1s"}
         kind = f"{LISTENER_FILTERS}.local_ratelimit.v3.LocalRateLimit"
         name = "envoy.filters.listener.local_ratelimit"
-        yield extension(name, kind, stat_prefix=one.name, token_bucket=bucket)
-    if one.proxy_protocol:
+        yield extension(name, kind, stat_prefix=listener.name, token_bucket=bucket)
+    if listener.proxy_protocol:
         kind = f"{LISTENER_FILTERS}.proxy_protocol.v3.ProxyProtocol"
         yield extension("envoy.filters.listener.proxy_protocol", kind)
-    if one.tls and (one.hosts or one.tls.client_certificates_by_host):
+    if listener.tls and (listener.hosts or listener.tls.client_certificates_by_host):
         yield extension("envoy.filters.listener.tls_inspector", f"{LISTENER_FILTERS}.tls_inspector.v3.TlsInspector")
 
 
-def _filter_chains(one: Listener, spec: GatewaySpec, *, udp: bool = False) -> Iterator[JsonObject]:
+def _filter_chains(listener: Listener, spec: GatewaySpec, *, udp: bool = False) -> Iterator[JsonObject]:
     """Of each group of hosts one for what trusted proxies connect, where there are any, and one for all else. With
-    PROXY headers, none but trusted proxies may send them, and who they say connects may be a trusted proxy too."""
+    PROXY headers, none but trusted proxies may send them, and the peer that they name may be a trusted proxy too."""
     trusted = [] if udp else [_cidr(network) for network in spec.trusted_proxies.networks]
-    for group in host_groups(one):
-        always: JsonObject = {"server_names": group.server_names} if one.tls and group.server_names else {}
-        if one.proxy_protocol:
+    for group in host_groups(listener):
+        always: JsonObject = {"server_names": group.server_names} if listener.tls and group.server_names else {}
+        if listener.proxy_protocol:
             always = {**always, "direct_source_prefix_ranges": trusted}
         if trusted:
             yield _filter_chain(group, spec, {**always, "source_prefix_ranges": trusted}, trusted, udp=udp)
@@ -121,40 +121,40 @@ def _cidr(network: str) -> JsonObject:
 def _filter_chain(
     group: HostGroup, spec: GatewaySpec, match: JsonObject, trusted: list[JsonObject], *, udp: bool
 ) -> JsonObject:
-    one = group.listener
+    listener = group.listener
     by_trusted_proxies = bool(trusted) or (spec.trusted_proxies.hops > 0 and not udp)
     settings = _manager(group, spec, trusted) | ({**quic.codec(), **WHO_CONNECTS} if udp else {})
-    settings |= _believed_headers(one, spec, by_trusted_proxies)
+    settings |= _believed_headers(listener, spec, by_trusted_proxies)
     settings["http_filters"] = http_filters(group, spec, udp=udp)
     manager = extension("envoy.filters.network.http_connection_manager", MANAGER, **settings)
-    most = one.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
-    named = [] if one.redirect else [_listener_name(one)]
-    chain: JsonObject = {"filters": [*named, *([_connection_limit(one, most)] if most else []), manager]}
+    most = listener.limits.connections or (udp and (spec.limits.connections or quic.CONNECTIONS))
+    named = [] if listener.redirect else [_listener_name(listener)]
+    chain: JsonObject = {"filters": [*named, *([_connection_limit(listener, most)] if most else []), manager]}
     if match:
         chain["filter_chain_match"] = match
-    if one.tls and udp:
-        chain["transport_socket"] = downstream_quic(one.tls)
-    elif one.tls:
-        chain["transport_socket"] = downstream_tls(one.tls)
+    if listener.tls and udp:
+        chain["transport_socket"] = downstream_quic(listener.tls)
+    elif listener.tls:
+        chain["transport_socket"] = downstream_tls(listener.tls)
         chain["transport_socket_connect_timeout"] = seconds(milliseconds(spec.timeouts.handshake))
     return chain
 
 
-def _listener_name(one: Listener) -> JsonObject:
+def _listener_name(listener: Listener) -> JsonObject:
     """By which the routes of APIs that name their listeners are found: internal/xds/listener_views.go."""
-    text = {"text_format_source": {"inline_string": one.name}}
+    text = {"text_format_source": {"inline_string": listener.name}}
     kept = {"object_key": LISTENER_STATE, "factory_key": "envoy.string", "format_string": text}
     kind = "extensions.filters.network.set_filter_state.v3.Config"
     return extension("envoy.filters.network.set_filter_state", kind, on_new_connection=[kept])
 
 
-def _connection_limit(one: Listener, most: int) -> JsonObject:
+def _connection_limit(listener: Listener, most: int) -> JsonObject:
     name, kind = "envoy.filters.network.connection_limit", "extensions.filters.network.connection_limit.v3"
-    return extension(name, f"{kind}.ConnectionLimit", stat_prefix=one.name, max_connections=most)
+    return extension(name, f"{kind}.ConnectionLimit", stat_prefix=listener.name, max_connections=most)
 
 
 def _manager(group: HostGroup, spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
-    one, limits, timeouts = group.listener, spec.limits, spec.timeouts
+    listener, limits, timeouts = group.listener, spec.limits, spec.timeouts
     return {
         "stat_prefix": "gatewright",
         "codec_type": "AUTO",  # HTTP/1.1, and HTTP/2 by prior knowledge or ALPN
@@ -174,22 +174,22 @@ def _manager(group: HostGroup, spec: GatewaySpec, trusted: list[JsonObject]) -> 
         "request_headers_timeout": seconds(milliseconds(timeouts.request_headers)),
         # The engine's own limits are lower, and leave policies room: chain/limits.go. Clusters have these too.
         "max_request_headers_kb": limits.header_bytes // 1024,
-        "common_http_protocol_options": _connections(one, spec),
+        "common_http_protocol_options": _connections(listener, spec),
         "drain_timeout": seconds(milliseconds(timeouts.drain)),
         "stream_idle_timeout": seconds(milliseconds(timeouts.stream_idle)),
         "local_reply_config": local_reply_config(
-            hosts=bool(one.hosts), groups=bool(group.own), rate=bool(limits.requests_per_second)
+            hosts=bool(listener.hosts), groups=bool(group.own), rate=bool(limits.requests_per_second)
         ),
         "access_log": [
-            *access_logs(spec.access_log, spec.redaction, one.name),
-            *([] if one.redirect else [*trace_log(spec.tracing), answers_log(one.name)]),
+            *access_logs(spec.access_log, spec.redaction, listener.name),
+            *([] if listener.redirect else [*trace_log(spec.tracing), answers_log(listener.name)]),
         ],
         **_client_address(spec, trusted),
-        **_routes(one, answers_challenges(spec)),
+        **_routes(listener, answers_challenges(spec)),
     }
 
 
-def _connections(one: Listener, spec: GatewaySpec) -> JsonObject:
+def _connections(listener: Listener, spec: GatewaySpec) -> JsonObject:
     options: JsonObject = {
         "max_headers_count": spec.limits.header_count,
         "headers_with_underscores_action": UNDERSCORED[spec.underscored_headers],
@@ -198,26 +198,26 @@ def _connections(one: Listener, spec: GatewaySpec) -> JsonObject:
     }
     if spec.limits.requests_per_connection:
         options["max_requests_per_connection"] = spec.limits.requests_per_connection
-    asks_certificates = bool(one.tls and one.tls.client_certificates)
+    asks_certificates = bool(listener.tls and listener.tls.client_certificates)
     if maximum := spec.timeouts.connection_maximum or (asks_certificates and CERTIFIED_CONNECTION_MAXIMUM):
         options["max_connection_duration"] = seconds(milliseconds(maximum))
     return options
 
 
-def _believed_headers(one: Listener, spec: GatewaySpec, by_trusted_proxies: bool) -> JsonObject:
+def _believed_headers(listener: Listener, spec: GatewaySpec, by_trusted_proxies: bool) -> JsonObject:
     """What a request's headers may say. by_trusted_proxies: whether only these send requests here."""
     keeps_request_id = by_trusted_proxies and spec.trusted_proxies.request_ids
     mutations = removed_headers(
         proxy_headers=not by_trusted_proxies,
         passed=spec.passed_headers,
         request_id=not keeps_request_id,
-        trace_token=not forced(spec.tracing) or bool(one.redirect),
+        trace_token=not forced(spec.tracing) or bool(listener.redirect),
     )
     return {"early_header_mutation_extensions": [mutations], "preserve_external_request_id": keeps_request_id}
 
 
 def _client_address(spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
-    """Who is the client: of connections by trusted proxies the last in x-forwarded-for that is none of these."""
+    """The client's address: of connections by trusted proxies the last in x-forwarded-for that is none of these."""
     if trusted:
         kind = "extensions.http.original_ip_detection.xff.v3.XffConfig"
         name = "envoy.http.original_ip_detection.xff"
@@ -228,12 +228,12 @@ def _client_address(spec: GatewaySpec, trusted: list[JsonObject]) -> JsonObject:
 
 def answers_challenges(spec: GatewaySpec) -> bool:
     """Whether authorities ask this node, by ACME, whether hosts are its own."""
-    return any(one.acme for one in spec.certificates.values())
+    return any(certificate.acme for certificate in spec.certificates.values())
 
 
-def _routes(one: Listener, challenges: bool) -> JsonObject:
-    if one.redirect:
-        redirecting = {"name": one.name, "virtual_hosts": [_redirecting(one.redirect, challenges)]}
+def _routes(listener: Listener, challenges: bool) -> JsonObject:
+    if listener.redirect:
+        redirecting = {"name": listener.name, "virtual_hosts": [_redirecting(listener.redirect, challenges)]}
         return {"route_config": redirecting, "strip_any_host_port": True}
     source = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     # Upgrades are the routes' business, where their policies want no body: then nothing passes a policy by.

@@ -21,19 +21,19 @@ OTHER_SERVER_NAMES = "other-server-names"
 """The rule that refuses requests for hosts that ask for other client certificates than the connection's server name."""
 
 WATCHED = "gatewright.watched"
-"""Dynamic metadata of exchanges that somebody looks at: {"token": …}. Only the engine and Envoy know the token, for the
-engine takes the header away (internal/extproc/proxy_answer.go)."""
+"""Dynamic metadata of watched exchanges: {"token": …}. Only the engine and Envoy know the token, for the engine takes
+the header away (internal/extproc/proxy_answer.go)."""
 
 PROXY_ANSWER = "x-gatewright-proxy-answer"
-"""The header by which Envoy tells the engine that it has answered such an exchange itself, and why."""
+"""The header by which Envoy reports to the engine that it has answered a watched exchange itself, and why."""
 
 FACTS = ("RESPONSE_FLAGS", "RESPONSE_CODE_DETAILS", "UPSTREAM_HOST", "UPSTREAM_TRANSPORT_FAILURE_REASON")
-"""What stands in it behind the token, in this order."""
+"""The values of that header behind the token, in this order."""
 
 OF_THE_ENGINE = ("policy_", "headers_too_large", "request_overall_timeout", "ext_proc_error", "header_mutation_")
-"""How details begin of the engine's answers, and of Envoy's for it, that may take the place of an answer of Envoy's.
+"""Prefixes of the details of answers that may take the place of one of Envoy's: the engine's, and Envoy's for it.
 
-They have its flags, too, and the engine is not shown them."""
+They have its flags, too, and are not reported to the engine."""
 
 CEL = "extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
@@ -51,12 +51,12 @@ def cel(expression: str) -> JsonObject:
 def local_reply_config(*, hosts: bool, groups: bool, rate: bool) -> JsonObject:
     """hosts: whether the listener has hosts of its own. groups: whether these ask for several kinds of client
     certificates. rate: whether the rate of requests is limited."""
-    told = map(_told, [*_of_upstreams(), _too_long(), _configured()])
-    return {"mappers": [*_of_hosts(hosts, groups), *_of_rate(rate), *told, *_by_flag(), *_by_details()]}
+    shown_to_engine = map(_report_to_engine, [*_of_upstreams(), _too_long(), _configured()])
+    return {"mappers": [*_of_hosts(hosts, groups), *_of_rate(rate), *shown_to_engine, *_by_flag(), *_by_details()]}
 
 
-def _told(mapper: JsonObject) -> JsonObject:
-    """The same for exchanges that somebody looks at: the engine is told."""
+def _report_to_engine(mapper: JsonObject) -> JsonObject:
+    """The mapper for watched exchanges: it adds the header that reports the answer to the engine."""
     token = {"filter": WATCHED, "path": [{"key": "token"}], "value": {"present_match": True}}
     watched = {"metadata_filter": {"matcher": token, "match_if_key_not_found": False}}
     value = " ".join([f"%DYNAMIC_METADATA({WATCHED}:token)%", *(f"%{fact}%" for fact in FACTS)])
@@ -67,7 +67,7 @@ def _told(mapper: JsonObject) -> JsonObject:
 
 
 def _configured() -> JsonObject:
-    """What an operation has Envoy answer."""
+    """Of answers that an operation configures: `answer`, `redirect`."""
     return {"filter": cel("response.code_details == 'direct_response'")}
 
 
@@ -131,40 +131,40 @@ def _too_long() -> JsonObject:
 
 
 def _by_details() -> list[JsonObject]:
-    """What has no flag. The engine's answers and its policies' have details of their own."""
+    """Of answers without a flag. Those of the engine and its policies have details of their own."""
     away = cel("response.code_details.matches('^(ext_proc_error|header_mutation_)')")
     # Not one that an API answers by itself.
     method = cel("response.code_details == 'direct_response' && xds.route_name.endsWith('|405|')")
     upgrade = cel("response.code_details == 'upgrade_failed'")
     details = "^(missing_host_header|path_normalization_failed|http[123][.])"
     malformed = cel(f"response.code == 400 && response.code_details.matches('{details}')")
-    what = "The request is malformed: its host, its path or its body."
+    sentence = "The request is malformed: its host, its path or its body."
     return [
         # The engine is away, or has failed: its own errors come as immediate responses, with other details.
         _retried(_problem(away, "Service Unavailable", "The policies of the gateway are not available.")),
         _without_empty(_problem(method, "Method Not Allowed", "Allow names the methods of this path.")),
         _too_long(),
         _without_empty(_problem(upgrade, "Forbidden", "No connection is upgraded to this protocol here.")),
-        _without_empty(_problem(malformed, "Bad Request", what)),
+        _without_empty(_problem(malformed, "Bad Request", sentence)),
     ]
 
 
 def _flags(*flags: str) -> JsonObject:
     """Of an answer of Envoy's, and of none that has taken its place."""
-    envoys_own = cel(" && ".join(f"!response.code_details.startsWith('{one}')" for one in OF_THE_ENGINE))
+    envoys_own = cel(" && ".join(f"!response.code_details.startsWith('{prefix}')" for prefix in OF_THE_ENGINE))
     return {"and_filter": {"filters": [{"response_flag_filter": {"flags": list(flags)}}, envoys_own]}}
 
 
 def _problem(chosen: JsonObject, title: str, detail: str, *, request: bool = True) -> JsonObject:
     """request: whether there is one already, that has an id."""
-    said = {"type": "about:blank", "title": title, "detail": detail, "status": "%RESPONSE_CODE%"}
+    members = {"type": "about:blank", "title": title, "detail": detail, "status": "%RESPONSE_CODE%"}
     named = {"requestId": "%REQ(X-REQUEST-ID)%"} if request else {}
-    body = {"content_type": "application/problem+json", "json_format": said | named}
+    body = {"content_type": "application/problem+json", "json_format": members | named}
     return {"filter": chosen, "body_format_override": body}
 
 
 def _without_empty(mapper: JsonObject) -> JsonObject:
-    """Not all of these have an id."""
+    """The mapper, whose members without a value are left out: not all of these exchanges have an id."""
     return mapper | {"body_format_override": mapper["body_format_override"] | {"omit_empty_values": True}}
 
 

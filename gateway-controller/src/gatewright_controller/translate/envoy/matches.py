@@ -66,24 +66,24 @@ def route_match(
             match.prefix = "/"
         case _:
             match.safe_regex.CopyFrom(regex(path.value))
-    match.headers.extend(_header(one) for one in (*_method_matches(methods), *headers))
-    match.query_parameters.extend(_parameter(one) for one in query)
+    match.headers.extend(_header(value_match) for value_match in (*_method_matches(methods), *headers))
+    match.query_parameters.extend(_parameter(parameter) for parameter in query)
     return cast("EnvoyMessage", match)
 
 
 def _method_matches(methods: Methods) -> list[ValueMatch]:
     if methods.other:
-        patterns = ["[^a-z]+", *(re.escape(one) for one in methods.named if one.upper() != one)]
+        patterns = ["[^a-z]+", *(re.escape(method) for method in methods.named if method.upper() != method)]
         return [ValueMatch(":method", "regex", "|".join(patterns)), ValueMatch(":method", "exact", "TRACE", not_=True)]
     if len(methods.named) > 1:
         return [ValueMatch(":method", "regex", "|".join(map(re.escape, methods.named)))]
-    return [ValueMatch(":method", "exact", one) for one in methods.named]
+    return [ValueMatch(":method", "exact", method) for method in methods.named]
 
 
 def method_match(named: Sequence[str]) -> EnvoyMessage:
     """Of a request that goes upstream: whether its method is one of these."""
-    (one,) = _method_matches(Methods(named))
-    return _header(one)
+    (value_match,) = _method_matches(Methods(named))
+    return _header(value_match)
 
 
 def _header(match: ValueMatch) -> EnvoyMessage:

@@ -125,8 +125,8 @@ def _settle(made: Message) -> None:
     for field, value in made.ListFields():
         if field.message_type is None or field.message_type.GetOptions().map_entry:
             continue  # Envoy's maps that we fill hold no Any
-        for one in value if field.is_repeated else [value]:
-            _settle(one)
+        for item in value if field.is_repeated else [value]:
+            _settle(item)
 
 
 def document_of(kind: str, serialized: bytes) -> JsonObject:

@@ -1,7 +1,7 @@
-"""What Envoy tells the engine of exchanges that it has answered by itself: its access log, of those alone.
+"""The access log by which Envoy reports to the engine the exchanges that it has answered by itself.
 
-The engine counts them, and records those that it has not seen, on routes without policies or without a route, where
-somebody asks. A request that an upstream answers well costs Envoy a look at its status and flags.
+The engine counts them, and records those that it has not seen, on routes without policies or without a route, where a
+recording asks for them. A request that an upstream answers well costs Envoy a look at its status and flags.
 internal/accesslog reads all of it.
 """
 
@@ -17,7 +17,7 @@ FLAGS = ("NR", "UH", "UF", "UO", "UT", "UC", "UR", "UPE", "LR", "LH", "URX", "NC
 """Of answers that Envoy makes, and of those of upstreams that it cuts off; not of clients that leave."""
 
 BEFORE_POLICIES = ("rbac_", "local_rate_limited", "ext_proc_error")
-"""How details begin of answers that Envoy makes before the policies of a route have run, or in their place."""
+"""Prefixes of the details of answers that Envoy makes before the policies of a route have run, or in their place."""
 
 TAGS = {name: OPERATORS[name] for name in ("method", "path", "authority", "flags")}
 """Beside what such a log has by itself: internal/accesslog/answers.go."""
@@ -28,7 +28,7 @@ def answers_log(listener: str) -> JsonObject:
     engine has not seen them."""
     at_least_400 = {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "gatewright.answers"}}}
     chainless = "xds.route_name == '' || xds.route_name.endsWith('|')"
-    before = " || ".join(f"response.code_details.startsWith('{one}')" for one in BEFORE_POLICIES)
+    before = " || ".join(f"response.code_details.startsWith('{prefix}')" for prefix in BEFORE_POLICIES)
     unseen = cel(f"response.code_details != 'via_upstream' && ({chainless} || {before})")
     unflagged = all_of({"status_code_filter": at_least_400}, unseen)
     wanted = any_of({"response_flag_filter": {"flags": list(FLAGS)}}, unflagged)

@@ -49,9 +49,9 @@ def udp_listener(limits: Limits, timeouts: Timeouts) -> JsonObject:
 def alt_svc(listener: Listener) -> JsonObject:
     """An HTTP filter, of TCP. The first one: what others answer says so as well. Upstreams are not asked."""
     value = f'h3=":{listener.port}"; ma={ADVERTISED_SECONDS}'
-    told = {"header": {"key": "alt-svc", "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    header = {"header": {"key": "alt-svc", "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
     return extension(
         "envoy.filters.http.header_mutation",
         "extensions.filters.http.header_mutation.v3.HeaderMutation",
-        mutations={"response_mutations": [{"append": told}]},
+        mutations={"response_mutations": [{"append": header}]},
     )

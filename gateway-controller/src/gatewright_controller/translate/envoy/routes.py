@@ -241,8 +241,8 @@ def _mirror(mirror: Mirroring) -> EnvoyMessage:
 
 
 def _let_policies_choose(route: route_components_pb2.Route, choice: Choice) -> None:
-    told = struct({"route": choice.route, "upstream": choice.upstream})
-    route.metadata.filter_metadata[CHOICE].CopyFrom(told)
+    metadata = struct({"route": choice.route, "upstream": choice.upstream})
+    route.metadata.filter_metadata[CHOICE].CopyFrom(metadata)
     enabled = set_filter_state_pb2.Config()  # the listener's own has what there is to do
     route.typed_per_filter_config[CHOICE].CopyFrom(packed_any(cast("EnvoyMessage", enabled)))
 
@@ -260,7 +260,9 @@ def _chosen_or_own_authority() -> str:
 
 def coalesced(*commands: str) -> str:
     """What the first of the commands, each with its parameter, gives that gives anything."""
-    operators = [{"command": one, "param": param} for one, param in zip(commands[::2], commands[1::2], strict=True)]
+    operators = [
+        {"command": command, "param": param} for command, param in zip(commands[::2], commands[1::2], strict=True)
+    ]
     return f"%COALESCE({json.dumps({'operators': operators})})%"
 
 
@@ -330,8 +332,8 @@ def _keep_path(route: route_components_pb2.Route) -> None:
 
 
 def _access_log(lines: str) -> EnvoyMessage:
-    told = set_metadata_pb2.Metadata(metadata_namespace=ACCESS_LOG, value=struct({"lines": lines}))
-    return cast("EnvoyMessage", set_metadata_pb2.Config(metadata=[told]))
+    metadata = set_metadata_pb2.Metadata(metadata_namespace=ACCESS_LOG, value=struct({"lines": lines}))
+    return cast("EnvoyMessage", set_metadata_pb2.Config(metadata=[metadata]))
 
 
 def _per_route(ext_proc: ExtProc) -> EnvoyMessage:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from gatewright_documents.values import JsonObject
 
 FETCH_SECONDS = 5
-"""Who waits for a certificate is not to hold up Envoy's start, and all others, for ever."""
+"""A listener that waits for a certificate must not hold up Envoy's start, and all others, for ever."""
 SOURCE: JsonObject = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": f"{FETCH_SECONDS}s"}
 
 

@@ -32,7 +32,7 @@ def trace_log(tracing: Tracing) -> list[JsonObject]:
     """The access log that goes to the engine."""
     if not tracing.on:
         return []
-    return [grpc_log("traces", TAGS) | {"filter": any_of(*_wanted(tracing))}]
+    return [grpc_log("traces", TAGS) | {"filter": any_of(*_trace_filters(tracing))}]
 
 
 def grpc_log(name: str, tags: dict[str, str]) -> JsonObject:
@@ -48,8 +48,8 @@ def grpc_log(name: str, tags: dict[str, str]) -> JsonObject:
     return {"name": "envoy.access_loggers.http_grpc", "typed_config": typed(kind, common_config=common)}
 
 
-def _wanted(tracing: Tracing) -> list[JsonObject]:
-    chosen = [_told("traceId"), *([_told("token")] if forced(tracing) else [])]
+def _trace_filters(tracing: Tracing) -> list[JsonObject]:
+    chosen = [_has_trace_metadata("traceId"), *([_has_trace_metadata("token")] if forced(tracing) else [])]
     share = {"numerator": round(tracing.sample * MILLION), "denominator": "MILLION"}
     by_chance: JsonObject = {
         "runtime_filter": {
@@ -64,7 +64,7 @@ def _wanted(tracing: Tracing) -> list[JsonObject]:
     return [*chosen, _traceparent(string_match={"suffix": "-01"}), all_of(brings_none, by_chance)]
 
 
-def _told(key: str) -> JsonObject:
+def _has_trace_metadata(key: str) -> JsonObject:
     """Whether the metadata of the exchange's trace has this."""
     matcher = {"filter": TRACE_NAMESPACE, "path": [{"key": key}], "value": {"present_match": True}}
     return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}

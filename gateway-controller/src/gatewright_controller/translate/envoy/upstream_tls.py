@@ -31,7 +31,7 @@ PROXY_VERSIONS = {"v1": proxy_protocol_pb2.ProxyProtocolConfig.V1, "v2": proxy_p
 class PoolTls:
     """What a pool says, and the PEM file on the node that holds where it names no authority."""
 
-    said: UpstreamTls
+    spec: UpstreamTls
     trusted_ca: str
 
 
@@ -39,7 +39,7 @@ def transport_sockets(
     built: cluster_pb2.Cluster, targets: Sequence[UpstreamUrl], tls: PoolTls | None, proxy_protocol: str
 ) -> None:
     """One for all targets; where they are verified by their own names, and these differ, one for each name."""
-    names = dict.fromkeys("" if tls is None else tls.said.server_name or one.host for one in targets)
+    names = dict.fromkeys("" if tls is None else tls.spec.server_name or target.host for target in targets)
     sockets = {name: _socket(name, tls, proxy_protocol) for name in names}
     if first := next(iter(sockets.values())):  # Envoy looks at this one to see whether `auto` is possible
         built.transport_socket.CopyFrom(first)
@@ -75,14 +75,14 @@ def _tls(name: str, tls: PoolTls) -> EnvoyMessage:
     is_address = UpstreamUrl(True, name, 0, "").is_address
     context = tls_pb2.UpstreamTlsContext(sni="" if is_address else name)
     common = context.common_tls_context
-    common.tls_params.tls_minimum_protocol_version = VERSIONS[tls.said.min_version]
+    common.tls_params.tls_minimum_protocol_version = VERSIONS[tls.spec.min_version]
     # Envoy's own maximum is 1.2 towards upstreams.
     common.tls_params.tls_maximum_protocol_version = common_pb2.TlsParameters.TLSv1_3
-    if tls.said.client_certificate:
-        common.tls_certificate_sds_secret_configs.append(_secret(certificate_secret(tls.said.client_certificate)))
-    if tls.said.authority:
+    if tls.spec.client_certificate:
+        common.tls_certificate_sds_secret_configs.append(_secret(certificate_secret(tls.spec.client_certificate)))
+    if tls.spec.authority:
         validation = common.combined_validation_context.default_validation_context
-        by_sds = _secret(authority_secret(tls.said.authority))
+        by_sds = _secret(authority_secret(tls.spec.authority))
         common.combined_validation_context.validation_context_sds_secret_config.CopyFrom(by_sds)
     else:
         validation = common.validation_context
@@ -94,5 +94,5 @@ def _tls(name: str, tls: PoolTls) -> EnvoyMessage:
     return cast("EnvoyMessage", context)
 
 
-def _secret(said: JsonObject) -> EnvoyMessage:
-    return cast("EnvoyMessage", ParseDict(said, secret_pb2.SdsSecretConfig()))
+def _secret(document: JsonObject) -> EnvoyMessage:
+    return cast("EnvoyMessage", ParseDict(document, secret_pb2.SdsSecretConfig()))

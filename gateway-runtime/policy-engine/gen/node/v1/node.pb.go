@@ -35,6 +35,7 @@ const (
 	Document_DOCUMENT_STATS       Document = 2 // JSON: GET /stats of the engine's admin socket
 	Document_DOCUMENT_CHAINS      Document = 3 // JSON: GET /chains there
 	Document_DOCUMENT_CLUSTERS    Document = 4 // JSON: GET /clusters there
+	Document_DOCUMENT_NOTES       Document = 5 // JSON: GET /notes there
 )
 
 // Enum value maps for Document.
@@ -45,6 +46,7 @@ var (
 		2: "DOCUMENT_STATS",
 		3: "DOCUMENT_CHAINS",
 		4: "DOCUMENT_CLUSTERS",
+		5: "DOCUMENT_NOTES",
 	}
 	Document_value = map[string]int32{
 		"DOCUMENT_UNSPECIFIED": 0,
@@ -52,6 +54,7 @@ var (
 		"DOCUMENT_STATS":       2,
 		"DOCUMENT_CHAINS":      3,
 		"DOCUMENT_CLUSTERS":    4,
+		"DOCUMENT_NOTES":       5,
 	}
 )
 
@@ -2065,7 +2068,10 @@ type ApiBundle struct {
 	ChosenRoutes [][]byte `protobuf:"bytes,11,rep,name=chosen_routes,json=chosenRoutes,proto3" json:"chosen_routes,omitempty"`
 	// Names of the listeners that serve it; empty: all but those that are internal. A listener tells its name as the filter
 	// state "gatewright.listener" of its connections.
-	Listeners     []string `protobuf:"bytes,12,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	Listeners []string `protobuf:"bytes,12,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	// With `unserved`, in the state that a node keeps: the name of the API's upstream that does not resolve; "": the reason
+	// is another.
+	Unresolved    string `protobuf:"bytes,13,opt,name=unresolved,proto3" json:"unresolved,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2182,6 +2188,13 @@ func (x *ApiBundle) GetListeners() []string {
 		return x.Listeners
 	}
 	return nil
+}
+
+func (x *ApiBundle) GetUnresolved() string {
+	if x != nil {
+		return x.Unresolved
+	}
+	return ""
 }
 
 // The ordered policy instances of one route. An instance that stands in several chains (API level) has one id.
@@ -2745,7 +2758,7 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x14CertificateAuthority\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04file\x18\x02 \x01(\tR\x04file\x12'\n" +
-	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\xe8\x02\n" +
+	"\x0frevocation_file\x18\x03 \x01(\tR\x0erevocationFile\"\x88\x03\n" +
 	"\tApiBundle\x12\x10\n" +
 	"\x03api\x18\x01 \x01(\tR\x03api\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x14\n" +
@@ -2759,7 +2772,10 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\fstrict_paths\x18\n" +
 	" \x01(\bR\vstrictPaths\x12#\n" +
 	"\rchosen_routes\x18\v \x03(\fR\fchosenRoutes\x12\x1c\n" +
-	"\tlisteners\x18\f \x03(\tR\tlisteners\"\xd8\x02\n" +
+	"\tlisteners\x18\f \x03(\tR\tlisteners\x12\x1e\n" +
+	"\n" +
+	"unresolved\x18\r \x01(\tR\n" +
+	"unresolved\"\xd8\x02\n" +
 	"\x05Chain\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\tR\toperation\x12@\n" +
@@ -2805,13 +2821,14 @@ const file_gatewright_node_v1_node_proto_rawDesc = "" +
 	"\x10response_headers\x18\x03 \x01(\x0e2\x1e.gatewright.node.v1.HeaderModeR\x0fresponseHeaders\x12A\n" +
 	"\rresponse_body\x18\x04 \x01(\x0e2\x1c.gatewright.node.v1.BodyModeR\fresponseBody\x127\n" +
 	"\x18request_body_in_response\x18\x05 \x01(\bR\x15requestBodyInResponse\x12H\n" +
-	"\x0eencoded_bodies\x18\x06 \x01(\x0e2!.gatewright.node.v1.EncodedBodiesR\rencodedBodies*z\n" +
+	"\x0eencoded_bodies\x18\x06 \x01(\x0e2!.gatewright.node.v1.EncodedBodiesR\rencodedBodies*\x8e\x01\n" +
 	"\bDocument\x12\x18\n" +
 	"\x14DOCUMENT_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10DOCUMENT_METRICS\x10\x01\x12\x12\n" +
 	"\x0eDOCUMENT_STATS\x10\x02\x12\x13\n" +
 	"\x0fDOCUMENT_CHAINS\x10\x03\x12\x15\n" +
-	"\x11DOCUMENT_CLUSTERS\x10\x04*M\n" +
+	"\x11DOCUMENT_CLUSTERS\x10\x04\x12\x12\n" +
+	"\x0eDOCUMENT_NOTES\x10\x05*M\n" +
 	"\aOnError\x12\x18\n" +
 	"\x14ON_ERROR_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_ERROR_FAIL\x10\x01\x12\x15\n" +

@@ -50,7 +50,7 @@ export async function send(method, path, body, options = {}) {
 }
 
 /**
- * The answer itself, for who needs its headers. Throws `Problem`; what `signal` has aborted throws its reason.
+ * The answer itself, for callers that need its headers. Throws `Problem`; what `signal` has aborted throws its reason.
  * @param {string} method
  * @param {string} path
  * @param {unknown} body

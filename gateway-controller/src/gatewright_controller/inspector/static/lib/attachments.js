@@ -11,22 +11,22 @@
 export function attachmentsOf(apis, name, version) {
   return apis.flatMap((api) =>
     (api.status.policies ?? [])
-      .filter((/** @type {any} */ one) => one.name === name && one.version === version)
-      .map((/** @type {any} */ one) => attachment(api, one)),
+      .filter((/** @type {any} */ policy) => policy.name === name && policy.version === version)
+      .map((/** @type {any} */ policy) => attachment(api, policy)),
   );
 }
 
-/** @param {any} api @param {any} one */
-function attachment(api, one) {
-  const [, at] = /^spec\.operations\[(\d+)\]/.exec(one.field) ?? [];
-  const [, place] = /policies\[(\d+)\]$/.exec(one.field) ?? [];
+/** @param {any} api @param {any} policy */
+function attachment(api, policy) {
+  const [, at] = /^spec\.operations\[(\d+)\]/.exec(policy.field) ?? [];
+  const [, place] = /policies\[(\d+)\]$/.exec(policy.field) ?? [];
   const level = at === undefined ? api.spec : api.spec.operations[Number(at)];
   const written = level?.policies?.[Number(place)] ?? {};
   return {
     api: api.metadata.name,
     state: api.status.state,
-    field: one.field,
-    asked: one.asked,
+    field: policy.field,
+    asked: policy.asked,
     operation: at === undefined ? "" : `${level.method} ${level.path}`,
     timeout: written.timeout ?? "",
     onError: typeof written.onError === "string" ? written.onError : "",

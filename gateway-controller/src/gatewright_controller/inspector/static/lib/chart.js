@@ -9,7 +9,7 @@ import { time } from "./format.js";
 const WIDTH = 600;
 const HEIGHT = 160;
 const STYLES = 5;
-/** Rows of the table, the newest; what is longer nobody reads. */
+/** Rows of the table, the newest; a longer table would not be read. */
 const ROWS = 60;
 
 /**
@@ -93,8 +93,8 @@ class Chart {
   #draw() {
     const { times, series } = this.data;
     this.top = topOf(series, this.binary);
-    const paths = series.map((one, index) =>
-      svg("path", { class: `line style-${index % STYLES}`, d: this.#path(one.values), "vector-effect": "non-scaling-stroke" }),
+    const paths = series.map((line, index) =>
+      svg("path", { class: `line style-${index % STYLES}`, d: this.#path(line.values), "vector-effect": "non-scaling-stroke" }),
     );
     const grid = [0, 0.5, 1].map((share) =>
       svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: share * HEIGHT, y2: share * HEIGHT, "vector-effect": "non-scaling-stroke" }),
@@ -182,7 +182,7 @@ export function topOf(series, binary = false) {
 /** @param {number[]} times @param {number} at @returns {number | null} the place of the nearest one */
 function nearest(times, at) {
   if (!times.length) return null;
-  const distances = times.map((one) => Math.abs(one - at));
+  const distances = times.map((time) => Math.abs(time - at));
   return distances.indexOf(Math.min(...distances));
 }
 

@@ -54,7 +54,7 @@ export class CodeArea {
    */
   goTo(line) {
     const lines = this.text.split("\n");
-    const start = lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0);
+    const start = lines.slice(0, line - 1).reduce((sum, text) => sum + text.length + 1, 0);
     this.area.focus();
     this.area.setSelectionRange(start, start + (lines[line - 1] ?? "").length);
     const height = parseFloat(getComputedStyle(this.area).lineHeight);

@@ -1,4 +1,4 @@
-// Texts that nobody has applied yet: kept for this tab, over a mistaken step back, a reload or a new sign-in.
+// Texts that are not applied yet: kept for this tab, over a mistaken step back, a reload or a new sign-in.
 
 const PREFIX = "gatewright.draft.";
 

@@ -33,7 +33,7 @@ export class Looking {
   }
 
   /** @param {string} name */
-  wants = (name) => this.sources.some((one) => one.name === name);
+  wants = (name) => this.sources.some((source) => source.name === name);
 
   /** @param {Told[]} told @param {number} [at] ms since 1970 */
   take(told, at = Date.now()) {
@@ -69,8 +69,8 @@ export class Looking {
   /** @param {number} index of the last point @param {number} seconds @returns {{seconds: number, groups: Groups}} */
   #until(index, seconds) {
     const from = (this.points[index]?.at ?? 0) - seconds * 1000;
-    const points = this.points.slice(0, index + 1).filter((one) => one.at > from);
-    return { seconds: points.reduce((sum, one) => sum + one.seconds, 0), groups: merged(points.map((one) => one.groups)) };
+    const points = this.points.slice(0, index + 1).filter((point) => point.at > from);
+    return { seconds: points.reduce((sum, point) => sum + point.seconds, 0), groups: merged(points.map((point) => point.groups)) };
   }
 
   /** @returns {Groups} all that was counted since the nodes' engines have started */

@@ -23,11 +23,11 @@ export function figures(pairs) {
  */
 export function troubleList(all, none = "Nothing needs attention.") {
   if (!all.length) return notice("good", el("p", null, none));
-  return el("ul", { class: "troubles" }, all.map(({ kind, title, meaning, cure, to }) =>
+  return el("ul", { class: "troubles" }, all.map(({ kind, title, meaning, cure, to, party }) =>
     el("li", null, el(
       "div", { class: `notice ${kind}` },
       el("h3", null, to ? el("a", { href: to }, title) : title),
-      el("p", null, meaning), el("p", null, cure),
+      el("p", null, meaning), el("p", null, cure), party ? el("p", { class: "quiet" }, `Responsible: the ${party}.`) : null,
     )),
   ));
 }
@@ -44,7 +44,7 @@ export function durationOrNone(ms) {
 }
 
 /**
- * The sum of a metric; "–" where nobody tells it: that is not nothing.
+ * The sum of a metric; "–" where it is not reported, which is not 0.
  * @param {import("./metrics.js").Metrics | null} metrics
  * @param {string} name
  * @param {(value: number) => string} written

@@ -1,4 +1,4 @@
-// What is shown for as long as somebody looks: it is drawn anew where it has changed, and keeps the focus.
+// A region that follows what the controller says while the page is visible: it is drawn anew where it has changed, and keeps the focus.
 
 import { Problem } from "./api.js";
 import { problem } from "./components.js";
@@ -8,7 +8,7 @@ import { poll } from "./poll.js";
 /** @typedef {import("./dom.js").Child} Child */
 
 /**
- * Asks now and again, and shows what has changed in `region`. While the controller is away, or nobody is signed in, what
+ * Asks now and again, and shows what has changed in `region`. While the controller is away, or no token is there, what
  * is shown stays; before anything was shown that is thrown, so that the whole page is shown anew.
  * @template T
  * @param {number} seconds
@@ -47,15 +47,15 @@ export async function live(seconds, region, look, draw, signal) {
 export function redraw(region, content) {
   const active = document.activeElement;
   const had = active && region.contains(active) ? active : null;
-  const scrolled = [...region.querySelectorAll(".scrolls")].map((one) => [one.scrollLeft, one.scrollTop]);
+  const scrolled = [...region.querySelectorAll(".scrolls")].map((scroller) => [scroller.scrollLeft, scroller.scrollTop]);
   replace(region, content);
-  for (const [index, one] of region.querySelectorAll(".scrolls").entries()) {
+  for (const [index, scroller] of region.querySelectorAll(".scrolls").entries()) {
     const [left, top] = scrolled[index] ?? [0, 0];
-    one.scrollTo(left, top);
+    scroller.scrollTo(left, top);
   }
   if (!had) return;
-  const same = [...region.querySelectorAll("a[href], [id]")].find((one) =>
-    had.id ? one.id === had.id : had.hasAttribute("href") && one.getAttribute("href") === had.getAttribute("href"),
+  const same = [...region.querySelectorAll("a[href], [id]")].find((element) =>
+    had.id ? element.id === had.id : had.hasAttribute("href") && element.getAttribute("href") === had.getAttribute("href"),
   );
   if (same instanceof HTMLElement) same.focus({ preventScroll: true });
 }

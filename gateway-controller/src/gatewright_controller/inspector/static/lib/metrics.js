@@ -63,7 +63,7 @@ function numberOf(written) {
  */
 export function samples(metrics, name, labels = {}) {
   const wanted = Object.entries(labels);
-  return (metrics.get(name) ?? []).filter((one) => wanted.every(([label, value]) => one.labels[label] === value));
+  return (metrics.get(name) ?? []).filter((sample) => wanted.every(([label, value]) => sample.labels[label] === value));
 }
 
 /**
@@ -73,7 +73,7 @@ export function samples(metrics, name, labels = {}) {
  * @returns {number} the sum; 0 where there is none
  */
 export function total(metrics, name, labels = {}) {
-  return samples(metrics, name, labels).reduce((sum, one) => sum + one.value, 0);
+  return samples(metrics, name, labels).reduce((sum, sample) => sum + sample.value, 0);
 }
 
 /**
@@ -85,13 +85,13 @@ export function total(metrics, name, labels = {}) {
  * @returns {Sample[]} those that have grown
  */
 export function increases(before, now, name) {
-  const was = new Map((before.get(name) ?? []).map((one) => [one.key, one.value]));
+  const was = new Map((before.get(name) ?? []).map((sample) => [sample.key, sample.value]));
   return (now.get(name) ?? [])
-    .map((one) => {
-      const then = was.get(one.key) ?? 0;
-      return { ...one, value: one.value < then ? one.value : one.value - then };
+    .map((sample) => {
+      const then = was.get(sample.key) ?? 0;
+      return { ...sample, value: sample.value < then ? sample.value : sample.value - then };
     })
-    .filter((one) => one.value > 0);
+    .filter((sample) => sample.value > 0);
 }
 
 /**

@@ -5,50 +5,60 @@ import { parse } from "./metrics.js";
 
 /** @typedef {import("./metrics.js").Metrics} Metrics */
 /**
+ * What is not as it should be at a node, as its engine words it: `gatewright status` shows the same notes.
+ * @typedef {object} Note
+ * @property {"bad" | "warn"} severity
+ * @property {string} party that is responsible: "upstream", "policy", "operator" or "gateway"
+ * @property {{kind: string, name: string, api?: string}} about
+ * @property {string} title begins in lower case and ends without a full stop, as reason and cure do
+ * @property {string} reason
+ * @property {string} cure
+ */
+/**
  * @typedef {object} Told
  * @property {any} node as /v1/nodes has it
  * @property {Metrics | null} metrics null: it does not tell them
  * @property {any} stats null: it does not tell them
- * @property {Record<string, string[]> | null} [clusters] Envoy's of each API; null: it does not tell them
+ * @property {Note[] | null} [notes] what is not as it should be there; null: it does not tell it
  * @property {string} problem why something is not told; "": all is
  */
 
 /**
  * @param {AbortSignal} signal
- * @param {{metrics?: (name: string) => boolean, stats?: boolean, clusters?: boolean, id?: string}} wanted metrics: of these names; id: of one node
+ * @param {{metrics?: (name: string) => boolean, stats?: boolean, notes?: boolean, id?: string}} wanted metrics: of these names; id: of one node
  * @returns {Promise<Told[]>} of each node that is connected, by name
  */
-export async function toldByNodes(signal, wanted) {
+export async function askNodes(signal, wanted) {
   const nodes = wanted.id ? [await get(pathOf(wanted.id), { signal })] : (await get("/v1/nodes", { signal })).nodes;
-  return Promise.all(nodes.map((/** @type {any} */ node) => toldBy(node, signal, wanted)));
+  return Promise.all(nodes.map((/** @type {any} */ node) => askNode(node, signal, wanted)));
 }
 
-/** @param {any} node @param {AbortSignal} signal @param {Parameters<typeof toldByNodes>[1]} wanted @returns {Promise<Told>} */
-async function toldBy(node, signal, wanted) {
+/** @param {any} node @param {AbortSignal} signal @param {Parameters<typeof askNodes>[1]} wanted @returns {Promise<Told>} */
+async function askNode(node, signal, wanted) {
   const path = pathOf(node.id);
   /** @param {string} name */
   const ask = (name) => get(`${path}/${name}`, { signal, accept: name === "metrics" ? "text/plain" : "application/json" });
   const names = ["metrics", "stats"].filter((name) => wanted[/** @type {"metrics" | "stats"} */ (name)]);
   const known = names.every((name) => node.documents.includes(name));
-  if (!known) return { node, metrics: null, stats: null, clusters: null, problem: untold(node) };
-  const [metrics, stats, clusters] = await Promise.allSettled([
-    wanted.metrics ? ask("metrics") : null, wanted.stats ? ask("stats") : null, wanted.clusters && node.documents.includes("clusters") ? ask("clusters") : null,
+  if (!known) return { node, metrics: null, stats: null, notes: null, problem: unaskable(node) };
+  const [metrics, stats, notes] = await Promise.allSettled([
+    wanted.metrics ? ask("metrics") : null, wanted.stats ? ask("stats") : null, wanted.notes && node.documents.includes("notes") ? ask("notes") : null,
   ]);
   signal.throwIfAborted();
-  const failed = [metrics, stats, clusters].flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
+  const failed = [metrics, stats, notes].flatMap((answer) => (answer.status === "rejected" ? [answer.reason] : []));
   for (const reason of failed) if (!(reason instanceof Problem) || [0, 401].includes(reason.status)) throw reason;
   const text = metrics.status === "fulfilled" ? metrics.value : null;
   return {
     node,
     metrics: text === null ? null : parse(text, wanted.metrics),
     stats: stats.status === "fulfilled" ? stats.value : null,
-    clusters: clusters.status === "fulfilled" ? clusters.value : null,
+    notes: notes.status === "fulfilled" ? notes.value : null,
     problem: failed.length ? failed[0].detail : "",
   };
 }
 
 /** @param {any} node */
-function untold(node) {
+function unaskable(node) {
   return `its engine ${node.engineVersion} has not said that it can be asked; start the node with this controller's version`;
 }
 

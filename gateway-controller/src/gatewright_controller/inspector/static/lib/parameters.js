@@ -14,8 +14,8 @@ export function parameterTable(schema) {
     row.default ? el("code", null, row.default) : row.required ? "" : el("span", { class: "quiet" }, "none"),
     [
       row.description ? el("p", null, row.description) : null,
-      row.constraints.length ? el("ul", null, row.constraints.map((one) => el("li", null, one))) : null,
-      row.examples.length ? el("p", null, "For example ", row.examples.map((one, at) => [at ? ", " : null, el("code", null, one)])) : null,
+      row.constraints.length ? el("ul", null, row.constraints.map((constraint) => el("li", null, constraint))) : null,
+      row.examples.length ? el("p", null, "For example ", row.examples.map((example, at) => [at ? ", " : null, el("code", null, example)])) : null,
       row.secret ? el("p", { class: "quiet" }, "It is written and never shown.") : null,
     ],
   ]);

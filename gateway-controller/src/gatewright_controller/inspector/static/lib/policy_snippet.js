@@ -24,27 +24,27 @@ export function snippet({ name, version, parameters }) {
  */
 export function insertion(text, line, added) {
   const lines = text.split("\n");
-  const lists = lines.flatMap((one, index) => (/^\s*(- )?policies:\s*(\[\s*\])?\s*(#.*)?$/.test(one) ? [index] : []));
+  const lists = lines.flatMap((line, index) => (/^\s*(- )?policies:\s*(\[\s*\])?\s*(#.*)?$/.test(line) ? [index] : []));
   const list = lists.filter((index) => index < line).pop() ?? lists[0];
   if (list === undefined) return beforeOperations(lines, added);
   const own = depth(lines[list]);
   let end = list + 1;
   while (end < lines.length && (!lines[end].trim() || depth(lines[end]) > own)) end += 1;
   while (end > list + 1 && !lines[end - 1].trim()) end -= 1;
-  const first = lines.slice(list + 1, end).find((one) => /^\s*- /.test(one));
+  const first = lines.slice(list + 1, end).find((line) => /^\s*- /.test(line));
   const indent = " ".repeat(first ? first.search(/\S/) : own + 2);
   const head = lines[list].replace(/\s*\[\s*\]/, "");
   const between = lines.slice(list + 1, end);
-  const changed = [head, ...between, ...added.map((one) => indent + one)];
+  const changed = [head, ...between, ...added.map((line) => indent + line)];
   return at(lines, list, end, changed, list + 1 + between.length);
 }
 
 /** @param {string[]} lines @param {string[]} added */
 function beforeOperations(lines, added) {
-  const found = lines.findIndex((one) => /^\s*operations:/.test(one));
+  const found = lines.findIndex((line) => /^\s*operations:/.test(line));
   const index = found < 0 ? lines.length - 1 : found;
   const indent = found < 0 ? "  " : " ".repeat(depth(lines[found]));
-  const block = [`${indent}policies:`, ...added.map((one) => `${indent}  ${one}`)];
+  const block = [`${indent}policies:`, ...added.map((line) => `${indent}  ${line}`)];
   const changed = found < 0 ? [lines[index], ...block] : [...block, lines[index]];
   return at(lines, index, index + 1, changed, found < 0 ? index + 2 : index + 1);
 }
@@ -57,7 +57,7 @@ function beforeOperations(lines, added) {
  * @param {number} index of the first that is added
  */
 function at(lines, start, end, changed, index) {
-  const from = lines.slice(0, start).reduce((sum, one) => sum + one.length + 1, 0);
+  const from = lines.slice(0, start).reduce((sum, line) => sum + line.length + 1, 0);
   const old = lines.slice(start, end).join("\n");
   return { from, to: from + old.length, text: changed.join("\n"), line: index + 1 };
 }
@@ -89,12 +89,12 @@ function example(schema) {
 /** @param {any} value @returns {string[]} lines of YAML */
 function written(value) {
   const [pairs, begins] = /** @type {[[string, any][], (key: string) => string]} */ (
-    Array.isArray(value) ? [value.map((one) => ["", one]), () => "-"] : [Object.entries(value), (/** @type {string} */ key) => `${scalar(key)}:`]
+    Array.isArray(value) ? [value.map((item) => ["", item]), () => "-"] : [Object.entries(value), (/** @type {string} */ key) => `${scalar(key)}:`]
   );
-  return pairs.flatMap(([key, one]) => {
-    if (one === null || typeof one !== "object") return [`${begins(key)} ${scalar(one)}`];
-    const inner = written(one);
-    if (!inner.length) return [`${begins(key)} ${Array.isArray(one) ? "[]" : "{}"}`];
+  return pairs.flatMap(([key, item]) => {
+    if (item === null || typeof item !== "object") return [`${begins(key)} ${scalar(item)}`];
+    const inner = written(item);
+    if (!inner.length) return [`${begins(key)} ${Array.isArray(item) ? "[]" : "{}"}`];
     if (Array.isArray(value)) return inner.map((line, index) => `${index ? "  " : "- "}${line}`);
     return [begins(key), ...inner.map((line) => `  ${line}`)];
   });

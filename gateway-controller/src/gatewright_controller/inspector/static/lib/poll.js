@@ -1,4 +1,4 @@
-// Work that is repeated while somebody looks.
+// Work that is repeated while the page is visible.
 
 /**
  * Does `work` now and again `seconds` after it has ended, until `signal` is aborted. Waits while the tab is hidden.

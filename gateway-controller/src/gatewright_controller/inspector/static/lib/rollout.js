@@ -25,7 +25,7 @@ export async function follow(path, tell, signal) {
 
 /**
  * @param {any} status of an API
- * @returns {string} for who does not see the table
+ * @returns {string} for users who do not see the table
  */
 export function inWords({ state, reason, nodes }) {
   if (!nodes.length) return "Written. No node is connected: it is served as soon as one is.";

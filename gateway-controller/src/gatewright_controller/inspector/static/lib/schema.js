@@ -29,11 +29,11 @@ function members(schema, path, root, trail) {
   const whole = resolved(schema, root);
   const join = (/** @type {string} */ name) => (path ? `${path}.${name}` : name);
   const required = new Set(whole.required ?? []);
-  const rows = Object.entries(whole.properties ?? {}).flatMap(([name, one]) =>
-    valueRows(/** @type {Schema} */ (one), join(name), root, within, required.has(name)),
+  const rows = Object.entries(whole.properties ?? {}).flatMap(([name, property]) =>
+    valueRows(/** @type {Schema} */ (property), join(name), root, within, required.has(name)),
   );
-  for (const [pattern, one] of Object.entries(whole.patternProperties ?? {})) {
-    rows.push(...valueRows(/** @type {Schema} */ (one), join(`/${pattern}/`), root, within, false));
+  for (const [pattern, property] of Object.entries(whole.patternProperties ?? {})) {
+    rows.push(...valueRows(/** @type {Schema} */ (property), join(`/${pattern}/`), root, within, false));
   }
   const others = whole.additionalProperties;
   if (isSchema(others)) rows.push(...valueRows(others, join("*"), root, within, false));
@@ -71,7 +71,7 @@ function rowOf(whole, path, root, required) {
     description: whole.description ?? "",
     constraints: constraintsOf(whole),
     default: "default" in whole ? JSON.stringify(whole.default) : "",
-    examples: (whole.examples ?? []).map((/** @type {unknown} */ one) => JSON.stringify(one)),
+    examples: (whole.examples ?? []).map((/** @type {unknown} */ example) => JSON.stringify(example)),
   };
 }
 
@@ -82,15 +82,15 @@ function typeOf(schema, root, depth) {
   const named = types.map((type) => (type === "array" && isSchema(whole.items) && depth < 4 ? `list of ${typeOf(whole.items, root, depth + 1)}` : type));
   if (named.length) return named.join(" or ");
   const choices = [...(whole.oneOf ?? []), ...(whole.anyOf ?? [])];
-  if (choices.length && depth < 4) return [...new Set(choices.map((one) => typeOf(one, root, depth + 1)))].join(" or ");
-  if (whole.enum) return [...new Set(whole.enum.map((/** @type {unknown} */ one) => (one === null ? "null" : typeof one)))].join(" or ");
+  if (choices.length && depth < 4) return [...new Set(choices.map((choice) => typeOf(choice, root, depth + 1)))].join(" or ");
+  if (whole.enum) return [...new Set(whole.enum.map((/** @type {unknown} */ value) => (value === null ? "null" : typeof value)))].join(" or ");
   if ("const" in whole) return typeof whole.const;
   return whole.properties ? "object" : "any";
 }
 
 /** @type {Record<string, (value: any) => string>} */
 const CONSTRAINTS = {
-  enum: (value) => `one of ${value.map((/** @type {unknown} */ one) => JSON.stringify(one)).join(", ")}`,
+  enum: (value) => `one of ${value.map((/** @type {unknown} */ member) => JSON.stringify(member)).join(", ")}`,
   const: (value) => `always ${JSON.stringify(value)}`,
   format: (value) => ({ password: "", secret: "text, or {secretRef: NAME}" })[/** @type {string} */ (value)] ?? `a ${value}`,
   pattern: (value) => `matches ${value}`,
@@ -129,14 +129,14 @@ function resolved(schema, root, depth = 0) {
   return [...parts.map((part) => resolved(part, root, depth + 1)), own].reduce(both, {});
 }
 
-/** @param {Schema} one @param {Schema} other @returns {Schema} */
-function both(one, other) {
-  const properties = { ...one.properties };
+/** @param {Schema} first @param {Schema} other @returns {Schema} */
+function both(first, other) {
+  const properties = { ...first.properties };
   for (const [name, schema] of Object.entries(other.properties ?? {})) {
     properties[name] = name in properties ? { allOf: [properties[name], schema] } : schema;
   }
-  const required = [...new Set([...(one.required ?? []), ...(other.required ?? [])])];
-  const merged = { ...one, ...other };
+  const required = [...new Set([...(first.required ?? []), ...(other.required ?? [])])];
+  const merged = { ...first, ...other };
   if (Object.keys(properties).length) merged.properties = properties;
   if (required.length) merged.required = required;
   return merged;

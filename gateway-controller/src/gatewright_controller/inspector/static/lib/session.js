@@ -1,4 +1,4 @@
-// Who is signed in: the management token, kept for this tab and origin. Not a cookie: those are shared by all ports of a
+// The session: the management token, kept for this tab and origin. Not a cookie: those are shared by all ports of a
 // host, so that the gateway's own listeners, and through them any upstream, would be sent it.
 
 const KEY = "gatewright.token";

@@ -6,7 +6,7 @@ import { signIn, signOut, token } from "./session.js";
 /** @type {Promise<boolean> | null} */
 let asking = null;
 
-/** @returns {Promise<boolean>} true once a token is there that the controller takes; whoever asks meanwhile waits with it */
+/** @returns {Promise<boolean>} true once a token is there that the controller takes; callers meanwhile wait for the same token */
 export function askForToken() {
   asking ??= asked().finally(() => {
     asking = null;

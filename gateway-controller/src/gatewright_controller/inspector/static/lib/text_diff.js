@@ -43,9 +43,9 @@ export function hunks(lines, context = 2) {
   });
   /** @type {(Line | Skipped)[]} */
   const found = [];
-  lines.forEach((one, index) => {
+  lines.forEach((line, index) => {
     const last = found.at(-1);
-    if (shown[index]) found.push(one);
+    if (shown[index]) found.push(line);
     else if (last && "skipped" in last) last.skipped += 1;
     else found.push({ skipped: 1 });
   });

@@ -40,7 +40,7 @@ export function requestTime(figures, q) {
 }
 
 /**
- * What is said in the place of charts that would be empty; "": requests have come while somebody looked.
+ * What is said in the place of charts that would be empty; "": requests have come while the page was open.
  * @param {import("./executions.js").Looking} looking
  */
 export function quietWords(looking) {
@@ -62,10 +62,10 @@ export function requestCharts() {
       const all = points.map(({ groups }) => groups.get(""));
       const smooth = looking.smoothed(SMOOTH_SECONDS).map((groups) => groups.get(""));
       traffic.update({ times, series: [
-        { name: "all", values: all.map((one, at) => requests(one) / points[at].seconds) },
-        { name: "5xx", values: all.map((one, at) => errors(one) / points[at].seconds) },
+        { name: "all", values: all.map((groups, at) => requests(groups) / points[at].seconds) },
+        { name: "5xx", values: all.map((groups, at) => errors(groups) / points[at].seconds) },
       ] });
-      latency.update({ times, series: QUANTILES.map(([name, q]) => ({ name, values: smooth.map((one) => requestTime(one, q)) })) });
+      latency.update({ times, series: QUANTILES.map(([name, q]) => ({ name, values: smooth.map((groups) => requestTime(groups, q)) })) });
     },
   };
 }

@@ -2,9 +2,11 @@
 
 import { samples } from "./metrics.js";
 import { duration } from "./format.js";
+import { asSentence, capital, notesAbout } from "./notes.js";
 import { href } from "./router.js";
 
 /** @typedef {import("./nodes.js").Told} Told */
+/** @typedef {import("./nodes.js").Note} Note */
 /**
  * @typedef {object} Trouble
  * @property {"bad" | "warn" | "info"} kind bad: requests fail, or policies do not run; warn: they will, or something is missing; info: it is over
@@ -12,6 +14,7 @@ import { href } from "./router.js";
  * @property {string} meaning
  * @property {string} cure
  * @property {string} to an address of the Inspector's, "": none
+ * @property {string} [party] that is responsible, where a node has said so
  */
 
 const KINDS = ["bad", "warn", "info"];
@@ -22,53 +25,61 @@ const FULL = 0.8;
 /**
  * @param {any[]} apis as /v1/apis has them
  * @param {Told[]} told
- * @param {Map<string, string>} [notes] of upstreams, by API
- * @param {number} [now] ms since 1970
  * @returns {Trouble[]} the worst first
  */
-export function troubles(apis, told, notes = new Map(), now = Date.now()) {
-  const found = [...ofApis(apis), ...ofUpstreams(apis, notes), ...(told.length ? told.flatMap((one) => ofNode(one, now)) : [NO_NODE])];
+export function troubles(apis, told) {
+  const found = [...ofApis(apis, told), ...ofUpstreams(apis, told), ...(told.length ? told.flatMap(ofNode) : [NO_NODE])];
   return found.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
 }
 
 const NO_NODE = bad(
   "No node is connected",
-  "The controller knows of no gateway runtime: what is deployed here is served by nobody that it can see.",
+  "The controller knows of no gateway runtime: what is deployed here is served by no node that it can see.",
   "Start a node, or look into its log for why it does not reach the controller.",
 );
 
-/** @param {any[]} apis @returns {Trouble[]} */
-function ofApis(apis) {
+/** @param {any[]} apis @param {Told[]} told @returns {Trouble[]} */
+function ofApis(apis, told) {
+  const cures = new Map(notesAbout(told, "api").map(({ note }) => [note.about.name, asSentence(note.cure)]));
   return apis.filter(({ status }) => status.state !== "deployed").map(({ metadata, status }) => {
     const to = href(["apis", metadata.name]);
     const why = status.reason || "no node has answered yet";
     return status.state === "rejected"
       ? bad(`API ${metadata.name} is rejected`, `Its newest version is not served: ${why}.`, "Change the API, or build in what it needs. Its last good version goes on, if there is one.", to)
-      : warn(`API ${metadata.name} is pending`, `Its newest version is not served yet: ${why}.`, "Nodes try again by themselves.", to);
+      : warn(`API ${metadata.name} is pending`, `Its newest version is not served yet: ${why}.`, ["Nodes try again by themselves.", cures.get(metadata.name)].filter(Boolean).join(" "), to);
   });
 }
 
-/** @param {any[]} apis @param {Map<string, string>} notes @returns {Trouble[]} */
-function ofUpstreams(apis, notes) {
-  return apis.filter(({ metadata, status }) => status.state === "deployed" && notes.has(metadata.name)).map(({ metadata }) =>
-    warn(`The upstream of API ${metadata.name} shows trouble`, `${sentence(/** @type {string} */ (notes.get(metadata.name)))}.`, "Clients get 503 while none of its targets is left. See whether the upstream runs, and whether the node reaches it.", href(["apis", metadata.name])),
-  );
+/**
+ * Of APIs that are deployed: of others their own state says more.
+ * @param {any[]} apis @param {Told[]} told @returns {Trouble[]}
+ */
+function ofUpstreams(apis, told) {
+  const deployed = new Set(apis.filter(({ status }) => status.state === "deployed").map(({ metadata }) => metadata.name));
+  return notesAbout(told, "api").filter(({ note }) => deployed.has(note.about.name)).map(({ note, node }) => ofNote(note, told.length > 1 ? ` on ${node}` : ""));
 }
 
-/** @param {string} text */
-function sentence(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+/** @param {Note} note @param {string} on @returns {Trouble} */
+export function ofNote({ severity, party, about, title, reason, cure }, on) {
+  return { kind: severity, title: `${capital(title)}${on}`, meaning: asSentence(reason), cure: asSentence(cure), to: pageOf(about), party };
 }
 
-/** @param {Told} told @param {number} now @returns {Trouble[]} */
-export function ofNode(told, now = Date.now()) {
-  const { node, stats, metrics, problem } = told;
+/** @param {Note["about"]} about @returns {string} its page, "" where it has none of its own */
+function pageOf({ kind, name }) {
+  if (kind === "api") return href(["apis", name]);
+  return kind === "policy" ? policyLink(name) : "";
+}
+
+/** @param {Told} told @returns {Trouble[]} */
+export function ofNode(told) {
+  const { node, stats, metrics, notes, problem } = told;
   const on = ` on ${node.id}`;
   const found = [...ofGateway(node)];
   if (problem) found.push(warn(`Node ${node.id} does not tell how it is`, `${problem}.`, "What is shown of it may be missing."));
-  if (stats) found.push(...ofEngine(stats, on), ...ofExecutors(stats, on), ...ofQuarantine(stats, on), ...ofCertificateFiles(stats, on), ...ofCertificates(stats, on, now));
-  if (metrics) found.push(...ofProcesses(metrics, stats?.metricsFailing ?? {}, on), ...ofEnvoy(metrics, on));
-  return found.map((one) => ({ ...one, to: one.to || href(["nodes", node.id]) }));
+  if (stats) found.push(...ofEngine(stats, on), ...ofExecutors(stats, on));
+  found.push(...(notes ?? []).filter(({ about }) => about.kind !== "api").map((note) => ofNote(note, on)));
+  if (metrics) found.push(...ofProcesses(metrics, on), ...ofEnvoy(metrics, on));
+  return found.map((trouble) => ({ ...trouble, to: trouble.to || href(["nodes", node.id]) }));
 }
 
 /** @param {any} node @returns {Trouble[]} */
@@ -90,75 +101,31 @@ function ofEngine({ node, xds, bodies }, on) {
 
 /** @param {any} stats @param {string} on @returns {Trouble[]} */
 function ofExecutors({ executors }, on) {
-  const groups = new Set(executors.map((/** @type {any} */ one) => one.group));
-  const down = [...groups].filter((group) => !executors.some((/** @type {any} */ one) => one.group === group && one.connected && one.serving && !one.stalled && one.role !== "leaving"));
+  const groups = new Set(executors.map((/** @type {any} */ executor) => executor.group));
+  const down = [...groups].filter((group) => !executors.some((/** @type {any} */ executor) => executor.group === group && executor.connected && executor.serving && !executor.stalled && executor.role !== "leaving"));
   return [
     ...down.map((group) => bad(`No executor of group ${group} serves${on}`, "Python policies of this group are answered 503.", "A process is started again by itself; the log of python-executor says why it ends.")),
-    ...executors.filter((/** @type {any} */ one) => one.role !== "leaving").flatMap((/** @type {any} */ one) => ofExecutor(one, `${one.group} (pid ${one.pid || "?"})${on}`)),
+    ...executors.filter((/** @type {any} */ executor) => executor.role !== "leaving").flatMap((/** @type {any} */ executor) => ofExecutor(executor, `${executor.group} (pid ${executor.pid || "?"})${on}`)),
   ];
 }
 
-/** @param {any} process @param {string} who @returns {Trouble[]} */
-function ofExecutor(process, who) {
-  const found = (process.hung ?? []).map((/** @type {any} */ one) =>
+/** @param {any} process @param {string} name @returns {Trouble[]} */
+function ofExecutor(process, name) {
+  const found = (process.hung ?? []).map((/** @type {any} */ hung) =>
     bad(
-      `${one.policy} hangs in executor ${who}`,
-      `${count(one.count, "execution")} for API ${one.api} ${one.count === 1 ? "runs" : "run"} on long past the deadline, the oldest for ${duration(one.oldestMs)}, and ${one.count === 1 ? "holds a worker" : "hold workers"}${one.blocksInstance ? "; the policy answers nothing any more in this process" : ""}.`,
+      `${hung.policy} hangs in executor ${name}`,
+      `${count(hung.count, "execution")} for API ${hung.api} ${hung.count === 1 ? "runs" : "run"} on long past the deadline, the oldest for ${duration(hung.oldestMs)}, and ${hung.count === 1 ? "holds a worker" : "hold workers"}${hung.blocksInstance ? "; the policy answers nothing any more in this process" : ""}.`,
       "Give what the policy waits for a timeout of its own. The process is replaced once too many of its workers are held.",
-      policyLink(one.policy),
+      policyLink(hung.policy),
     ),
   );
-  if (process.connected && process.silentMs > SILENT_MS) found.push(bad(`Executor ${who} is silent`, `It has answered no health check for ${duration(process.silentMs)}.`, "It is killed and started again by itself. Look for a policy that holds the interpreter."));
-  if (process.stalled) found.push(bad(`Executor ${who} is stalled`, "Hung executions hold all of its workers; it is not used.", "It is replaced by itself. Mend the policy that hangs."));
-  if (process.memoryExhausted) found.push(bad(`Executor ${who} is out of memory`, "An allocation has failed there.", "It is replaced by itself. Raise --executor-memory-limit, or look for the policy that grows."));
-  if (process.threadFailed) found.push(bad(`Executor ${who} has lost a thread`, "A thread that the process needs has failed.", "It is replaced by itself; its log says what failed."));
-  if (process.workers && process.workersBusy >= process.workers) found.push(warn(`All workers of executor ${who} are busy`, `${process.workers} executions run at once, others wait; ${process.queued} are queued.`, "Raise --executors or --py.max-workers, or make the slow policy async."));
+  if (process.connected && process.silentMs > SILENT_MS) found.push(bad(`Executor ${name} is silent`, `It has answered no health check for ${duration(process.silentMs)}.`, "It is killed and started again by itself. Look for a policy that holds the interpreter."));
+  if (process.stalled) found.push(bad(`Executor ${name} is stalled`, "Hung executions hold all of its workers; it is not used.", "It is replaced by itself. Mend the policy that hangs."));
+  if (process.memoryExhausted) found.push(bad(`Executor ${name} is out of memory`, "An allocation has failed there.", "It is replaced by itself. Raise --executor-memory-limit, or look for the policy that grows."));
+  if (process.threadFailed) found.push(bad(`Executor ${name} has lost a thread`, "A thread that the process needs has failed.", "It is replaced by itself; its log says what failed."));
+  if (process.workers && process.workersBusy >= process.workers) found.push(warn(`All workers of executor ${name} are busy`, `${process.workers} executions run at once, others wait; ${process.queued} are queued.`, "Raise --executors or --py.max-workers, or make the slow policy async."));
   return found;
 }
-
-/** Why an instance is under quarantine, as a sentence. @param {any} one */
-export function quarantineReason(one) {
-  if (one.heldAt) return `It held the interpreter of an executor process at ${one.heldAt}, so that nothing else ran there.`;
-  return `${count(one.deaths, "executor process", "executor processes")} crashed while it ran.`;
-}
-
-/** @param {any} stats @param {string} on @returns {Trouble[]} */
-function ofQuarantine({ quarantined }, on) {
-  return (quarantined ?? []).map((/** @type {any} */ one) =>
-    bad(
-      `${one.policy} of API ${one.api} is quarantined${on}`,
-      `${quarantineReason(one)} It is not executed: its failures are of class crashed, and it is tried again in ${duration(one.leftMs)}.`,
-      "Mend the policy, and reload; the log of python-executor has its last words.",
-      policyLink(one.policy),
-    ),
-  );
-}
-
-/** @param {any} stats @param {string} on @returns {Trouble[]} */
-function ofCertificateFiles({ node }, on) {
-  const { closed = [], failingFiles = [] } = node.gateway ?? {};
-  return [
-    ...closed.map((/** @type {string} */ name) => bad(`The listener ${name} is closed${on}`, "It needs a certificate or an authority whose files cannot be used: nobody can connect to it.", "Mend the files; the node takes them at once.")),
-    ...failingFiles.map((/** @type {any} */ one) => warn(`The files of the ${one.kind} ${one.name} cannot be used${on}`, `${one.reason}.`, "What they held before, if anything, is served until the engine is started again. Mend them; the node takes them at once.")),
-  ];
-}
-
-/** @param {any} stats @param {string} on @param {number} now @returns {Trouble[]} */
-function ofCertificates({ node }, on, now) {
-  return Object.entries(node.certificates ?? {}).flatMap(([name, certificate]) => {
-    const { renewed } = certificate;
-    switch (stageOf(certificate, now)) {
-      case "expired":
-        return [bad(`Certificate ${name} has expired${on}`, "Clients refuse to connect.", renewed ? NOT_RENEWED : "Put a new one into its file; the node takes it at once.")];
-      case "soon":
-        return [warn(`Certificate ${name} ends in ${left(certificate.ends, now)}${on}`, "After that clients refuse to connect.", renewed ? NOT_RENEWED : "Renew it; the node takes the new file at once.")];
-      default:
-        return [];
-    }
-  });
-}
-
-const NOT_RENEWED = "The gateway renews it by ACME and has not yet: `gatewright status` says why, and when it tries again.";
 
 /**
  * By what the engine says of a certificate.
@@ -175,21 +142,14 @@ export function left(ends, now) {
   return ms < 2 * DAY ? duration(ms) : `${Math.floor(ms / DAY)} days`;
 }
 
-/** @param {import("./metrics.js").Metrics} metrics @param {Record<string, string>} failing reasons by source @param {string} on @returns {Trouble[]} */
-function ofProcesses(metrics, failing, on) {
+/** @param {import("./metrics.js").Metrics} metrics @param {string} on @returns {Trouble[]} */
+function ofProcesses(metrics, on) {
   const down = samples(metrics, "gatewright_process_up").filter(({ value }) => value === 0);
-  const silent = samples(metrics, "gatewright_metrics_source_up").filter(({ value }) => value === 0);
   const restarted = samples(metrics, "gatewright_process_restarts_total").filter(({ value }) => value > 0);
   return [
     ...down.map(({ labels }) => bad(`No process of ${labels.component} is ready${on}`, "It is down, or still starts.", "It is started again by itself, with longer and longer waits. Its log says why it ends.")),
-    ...silent.map(({ labels }) => warn(`${labels.source} does not tell its metrics${on}`, whyUntold(failing[labels.source]), `Figures of it, and alerts made of them, are missing. The log of ${labels.source} says more.`)),
     ...restarted.map(({ labels, value }) => info(`${labels.component} was restarted ${value === 1 ? "once" : `${value} times`}${on}`, "It had ended by itself, or was killed, since the node has started.", `The log of ${labels.component} has the reason.`)),
   ];
-}
-
-/** @param {string | undefined} reason of a source of metrics */
-function whyUntold(reason) {
-  return reason ? `At the last scrape: ${reason.replace(/\.$/, "")}.` : "It told nothing at the last scrape.";
 }
 
 /** @param {import("./metrics.js").Metrics} metrics @param {string} on @returns {Trouble[]} */

@@ -5,9 +5,9 @@ import { badge, facts, heading, notice, problem, table } from "../lib/components
 import { el, replace } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
 import { live } from "../lib/live.js";
-import { toldByNodes } from "../lib/nodes.js";
+import { askNodes } from "../lib/nodes.js";
+import { upstreamNotes } from "../lib/notes.js";
 import { href } from "../lib/router.js";
-import { isOfUpstreams, upstreamNotes } from "../lib/upstreams.js";
 import { contextOf, stateOf } from "./apis.js";
 
 export const page = { title: "API", show };
@@ -38,7 +38,7 @@ async function show(root, { name }, signal) {
     asYaml,
   );
   const look = async () => {
-    const [api, told] = await Promise.all([get(path, { signal }), toldByNodes(signal, { metrics: isOfUpstreams, clusters: true })]);
+    const [api, told] = await Promise.all([get(path, { signal }), askNodes(signal, { notes: true })]);
     return { api, note: upstreamNotes(told).get(name) ?? "" };
   };
   await live(2, region, look, ({ api, note }) => {
@@ -85,14 +85,14 @@ export function nodeStates(nodes) {
 
 /** @param {string} name @param {any} spec @param {any[]} policies of the status */
 function operations(name, spec, policies) {
-  const versions = new Map(policies.map((one) => [one.field, one.version]));
+  const versions = new Map(policies.map((policy) => [policy.field, policy.version]));
   /** @type {any[][]} */
   const rows = spec.operations.map((/** @type {any} */ operation, /** @type {number} */ index) => {
     const inner = chain(`spec.operations[${index}].policies`, operation.policies, versions, "operation");
     const all = [...chain("spec.policies", spec.policies, versions, "API"), ...inner];
     return [
       [el("code", null, `${operation.method} ${operation.path}`), matches(operation)],
-      all.length ? el("ol", { class: "chain" }, all.map((one) => el("li", null, one))) : el("span", { class: "quiet" }, "none"),
+      all.length ? el("ol", { class: "chain" }, all.map((policy) => el("li", null, policy))) : el("span", { class: "quiet" }, "none"),
       destination(operation, spec),
     ];
   });
@@ -109,12 +109,12 @@ function operations(name, spec, policies) {
  * @param {string} level
  */
 function chain(field, policies, versions, level) {
-  return (policies ?? []).map((one, index) => {
-    const version = versions.get(`${field}[${index}]`) ?? one.version;
-    const asked = version === one.version ? "" : `, asked for as ${one.version}`;
+  return (policies ?? []).map((policy, index) => {
+    const version = versions.get(`${field}[${index}]`) ?? policy.version;
+    const asked = version === policy.version ? "" : `, asked for as ${policy.version}`;
     return [
-      el("a", { href: href(["policies", one.name, version]) }, `${one.name} ${version}`),
-      el("span", { class: "quiet" }, ` (${level}${asked}${settings(one)})`),
+      el("a", { href: href(["policies", policy.name, version]) }, `${policy.name} ${version}`),
+      el("span", { class: "quiet" }, ` (${level}${asked}${settings(policy)})`),
     ];
   });
 }
@@ -152,16 +152,16 @@ function destination(operation, spec) {
   if (operation.redirect) return "redirects";
   if (operation.upstream) return `pool ${operation.upstream}`;
   const split = operation.split ?? spec.split;
-  if (split) return split.map((/** @type {any} */ one) => `pool ${one.upstream} (weight ${one.weight})`).join(", ");
+  if (split) return split.map((/** @type {any} */ share) => `pool ${share.upstream} (weight ${share.weight})`).join(", ");
   return "pool main";
 }
 
 /** @param {[string, any]} entry */
 function pool([name, upstream]) {
   const { url, targets, ...others } = upstream;
-  const urls = url ? [url] : (targets ?? []).map((/** @type {any} */ one) => one.url);
+  const urls = url ? [url] : (targets ?? []).map((/** @type {any} */ target) => target.url);
   const said = Object.entries(others).map(([key, value]) => el("div", null, `${key}: `, el("code", null, plain(value))));
-  return [name, urls.map((/** @type {string} */ one) => el("div", null, el("code", null, one))), said];
+  return [name, urls.map((/** @type {string} */ text) => el("div", null, el("code", null, text))), said];
 }
 
 /** @param {any} value */

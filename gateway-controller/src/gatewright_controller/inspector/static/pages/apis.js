@@ -5,9 +5,9 @@ import { badge, empty, heading, table } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
 import { dateTime } from "../lib/format.js";
 import { live, redraw } from "../lib/live.js";
-import { toldByNodes } from "../lib/nodes.js";
+import { askNodes } from "../lib/nodes.js";
+import { upstreamNotes } from "../lib/notes.js";
 import { href } from "../lib/router.js";
-import { isOfUpstreams, upstreamNotes } from "../lib/upstreams.js";
 
 export const page = { title: "APIs", show };
 
@@ -21,7 +21,7 @@ async function show(root, params, signal) {
   /** @type {Map<string, string>} */
   let notes = new Map();
   const text = el("input", { type: "search", id: "apis-text", value: params.query.get("text"), spellcheck: "false" });
-  const options = STATES.map((one) => el("option", { value: one, selected: params.query.get("state") === one }, one));
+  const options = STATES.map((name) => el("option", { value: name, selected: params.query.get("state") === name }, name));
   const state = el("select", { id: "apis-state" }, el("option", { value: "" }, "all"), options);
   const count = el("p", { role: "status", class: "quiet" });
   const region = el("div", null, el("p", { class: "quiet" }, "Asking the controller …"));
@@ -49,9 +49,7 @@ async function show(root, params, signal) {
     region,
   );
   const look = async () => {
-    const [{ apis }, told] = await Promise.all([
-      get("/v1/apis", { signal }), toldByNodes(signal, { metrics: isOfUpstreams, clusters: true }),
-    ]);
+    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { notes: true })]);
     return { apis, notes: [...upstreamNotes(told)] };
   };
   await live(2, region, look, (found) => {

@@ -72,7 +72,7 @@ async function gateway(signal) {
 
 /** @param {string} name @param {import("../lib/compose/target.js").Listener[]} listeners */
 function originOf(name, listeners) {
-  return listeners.find((one) => one.name === name)?.url ?? "http://127.0.0.1:8080";
+  return listeners.find((listener) => listener.name === name)?.url ?? "http://127.0.0.1:8080";
 }
 
 /**
@@ -263,13 +263,13 @@ function showSent(root, form) {
     replace(root, empty("Nothing yet. The last 20 are kept as long as the tab is open, without what is secret by its name."));
     return;
   }
-  const items = all.map((one) => {
-    const use = el("button", { type: "button", "aria-label": `Fill in ${one.method} ${one.path}` }, "Fill in");
+  const items = all.map((sent) => {
+    const use = el("button", { type: "button", "aria-label": `Fill in ${sent.method} ${sent.path}` }, "Fill in");
     use.addEventListener("click", () => {
-      form.fill(one);
+      form.fill(sent);
       form.path.focus();
     });
-    return el("li", null, el("span", { class: "quiet" }, time(one.at)), el("code", null, `${one.method} ${one.path}`), el("span", null, one.status), use);
+    return el("li", null, el("span", { class: "quiet" }, time(sent.at)), el("code", null, `${sent.method} ${sent.path}`), el("span", null, sent.status), use);
   });
   const forget = el("button", { type: "button" }, "Forget them");
   forget.addEventListener("click", () => {

@@ -82,7 +82,7 @@ class Editor {
     this.following = new AbortController();
     this.writing = false;
     this.refused = false; // by what the controller said last of the text
-    this.theirs = 0; // the revision of somebody else's that is shown
+    this.theirs = 0; // the revision of another author that is shown
     this.code = new CodeArea({ id: "editor-text", label: "The API as YAML", describedBy: "editor-keys", text: start.text });
     this.head = el("div");
     this.said = el("p", { role: "status", class: "said" });
@@ -146,7 +146,7 @@ class Editor {
   }
 
   #changed() {
-    this.#setRefused(false); // nobody knows yet
+    this.#setRefused(false); // not known yet
     this.checking.abort();
     this.checking = new AbortController();
     const { signal } = this.checking;
@@ -159,7 +159,7 @@ class Editor {
 
   // ---------------------------------------------------------------- what the controller says of the text
 
-  /** Asks what a write would do. While the controller is away, or nobody is signed in, again and again. */
+  /** Asks what a write would do. While the controller is away, or no token is there, again and again. */
   async check() {
     this.checking.abort();
     this.checking = new AbortController();
@@ -197,12 +197,12 @@ class Editor {
     replace(
       this.change,
       change.kind !== "unchanged" && el("h2", null, this.name === null ? "What would be created" : "What would change, of what is live"),
-      change.moved.map((/** @type {any} */ one) =>
-        el("p", null, el("code", null, one.field), `: ${one.policy} would be ${one.after} in place of ${one.before}.`),
+      change.moved.map((/** @type {any} */ move) =>
+        el("p", null, el("code", null, move.field), `: ${move.policy} would be ${move.after} in place of ${move.before}.`),
       ),
       change.diff && diffView(change.diff, "What would change"),
       policies.length > 0 && el("h2", null, "Versions of policies"),
-      policies.length > 0 && el("ul", null, versions(policies).map((one) => el("li", null, one))),
+      policies.length > 0 && el("ul", null, versions(policies).map((version) => el("li", null, version))),
     );
     if (this.name !== null && change.revision !== this.revision) this.#differs();
   }
@@ -217,7 +217,7 @@ class Editor {
   #invalid(error, what = "") {
     if (!(error instanceof Problem)) throw error;
     const { status, detail } = error;
-    const mistakes = error.mistakes.toSorted((one, other) => (one.line ?? 0) - (other.line ?? 0));
+    const mistakes = error.mistakes.toSorted((first, other) => (first.line ?? 0) - (other.line ?? 0));
     if (status === 404 && this.name !== null) return this.#gone();
     if (status === 401) return this.#say(`${what}Nobody is signed in; the text stays here.`);
     if (status === 0) return this.#say(`${what}The controller does not answer; the text stays here, and is checked as soon as it does.`);
@@ -235,7 +235,7 @@ class Editor {
       this.mistakes,
       el("h2", null, count),
       status === 400 && el("p", null, `${detail}:`),
-      el("ul", { class: "mistakes" }, mistakes.map((one) => this.#mistake(one))),
+      el("ul", { class: "mistakes" }, mistakes.map((mistake) => this.#mistake(mistake))),
     );
   }
 
@@ -305,9 +305,9 @@ class Editor {
     }, AbortSignal.any([this.signal, this.following.signal])).catch((error) => replace(table, problem(error)));
   }
 
-  // ---------------------------------------------------------------- others who write
+  // ---------------------------------------------------------------- other authors
 
-  /** Somebody has written meanwhile: both are shown, and one goes on with either. */
+  /** Another author has written meanwhile: both texts are shown, and the user goes on with either. */
   async #differs() {
     const name = /** @type {string} */ (this.name);
     try {
@@ -374,7 +374,7 @@ class Editor {
   // ---------------------------------------------------------------- policies to insert
 
   #insert() {
-    const options = this.policies.map((one, index) => el("option", { value: index }, `${one.name} ${one.version}`));
+    const options = this.policies.map((policy, index) => el("option", { value: index }, `${policy.name} ${policy.version}`));
     const select = el("select", { id: "editor-policy" }, options);
     const about = el("p", { class: "quiet" });
     const chosen = () => this.policies[Number(select.value)];

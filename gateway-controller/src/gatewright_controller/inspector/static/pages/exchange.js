@@ -1,4 +1,4 @@
-// One exchange explained: who answered and why, what each policy took, changed, and where it failed.
+// One exchange explained: the party that answered and why, what each policy took, changed, and where it failed.
 
 import { Problem, request } from "../lib/api.js";
 import { facts, heading, problem } from "../lib/components.js";
@@ -110,7 +110,7 @@ function factsOf(exchange) {
     ["Client's certificate", client?.peer && written(JSON.stringify(client.peer))],
     ["Began", el("time", { datetime: exchange.startedAt, title: exchange.startedAt }, dateTime(exchange.startedAt))],
     ["Took", duration(exchange.durationMs)],
-    ["Not run", written(policies.filter((one) => !ran.has(one)).join(", "))],
+    ["Not run", written(policies.filter((policy) => !ran.has(policy)).join(", "))],
     ["Trace", written(exchange.traceId, "mono")],
     ["Details", written(exchange.details, "mono")],
     ["Error", written(exchange.error)],

@@ -28,7 +28,7 @@ const HIDDEN_MS = 5 * 60_000;
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, { query }, signal) {
-  await get("/v1/recordings", { signal }); // whoever is not signed in is asked, and comes back
+  await get("/v1/recordings", { signal }); // a user without a token signs in here first
   new ExchangesPage(root, query, signal).watch();
 }
 
@@ -145,7 +145,7 @@ class ExchangesPage {
     return error instanceof Problem && error.mistakes.length > 0 && !this.filter.mistakes(error.mistakes).length;
   }
 
-  /** Somebody has signed in anew, or the controller takes the token again. @param {Event} event */
+  /** The user has signed in anew, or the controller takes the token again. @param {Event} event */
   answered(event) {
     const ended = this.report?.state;
     if (/** @type {CustomEvent<number>} */ (event).detail < 400 && ended?.name === "ended" && ended.status === 401) {
@@ -220,7 +220,7 @@ class ExchangesPage {
     this.pause(!this.isPaused);
   }
 
-  /** Nodes need not record for a page that nobody looks at. */
+  /** Nodes need not record for a page that is not visible. */
   seen() {
     clearTimeout(this.hidden);
     if (!document.hidden && !this.worker) {

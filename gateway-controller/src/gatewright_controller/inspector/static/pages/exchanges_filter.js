@@ -151,7 +151,7 @@ async function suggest(fields, signal) {
     get("/v1/apis", { signal }).catch(() => ({ apis: [] })),
     get("/v1/policies", { signal }).catch(() => ({ policies: [] })),
   ]);
-  const names = policies.flatMap((/** @type {any} */ one) => [one.name, `${one.name}:${one.version}`]);
+  const names = policies.flatMap((/** @type {any} */ policy) => [policy.name, `${policy.name}:${policy.version}`]);
   const operations = apis.flatMap((/** @type {any} */ api) => operationsOf(api));
   suggested(fields.get("api"), apis.map((/** @type {any} */ api) => api.metadata?.name));
   suggested(fields.get("policy"), names);
@@ -162,7 +162,7 @@ async function suggest(fields, signal) {
 
 /** @param {any} api */
 function operationsOf(api) {
-  return (api.spec?.operations ?? []).map((/** @type {any} */ one) => `${one.method} ${one.path}`);
+  return (api.spec?.operations ?? []).map((/** @type {any} */ operation) => `${operation.method} ${operation.path}`);
 }
 
 /** @param {Field | undefined} field @param {string[]} values */

@@ -39,7 +39,7 @@ export class ExchangeList {
     this.body.addEventListener("focusin", (event) => this.#focused(event));
   }
 
-  /** Whether somebody reads further down, where rows must not move. */
+  /** Whether the user reads further down, where rows must not move. */
   get isScrolled() {
     return this.element.scrollTop > 4;
   }

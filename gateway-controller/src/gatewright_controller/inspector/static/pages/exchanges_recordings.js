@@ -1,4 +1,4 @@
-// What nodes keep though nobody watches.
+// Recordings: what nodes keep without a watcher.
 
 import { get, Problem, send } from "../lib/api.js";
 import { badge, empty, problem } from "../lib/components.js";

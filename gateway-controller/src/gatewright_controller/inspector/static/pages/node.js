@@ -9,7 +9,7 @@ import { figures, troubleList } from "../lib/figures.js";
 import { ago, bytes, dateTime, duration, number } from "../lib/format.js";
 import { look } from "../lib/looking.js";
 import { samples, total } from "../lib/metrics.js";
-import { toldByNodes } from "../lib/nodes.js";
+import { askNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
 import { requestCharts, requestSources } from "../lib/traffic.js";
@@ -30,7 +30,7 @@ async function show(root, { id }, signal) {
   const [above, below] = [el("div"), el("div")];
   root.append(heading(id), above, el("h2", null, "While this page looks"), el("div", { class: "charts" }, charts.elements), below);
   await look(root, SECONDS, signal, async () => {
-    const [{ apis }, [told]] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { id, stats: true, metrics: wanted })]);
+    const [{ apis }, [told]] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { id, stats: true, notes: true, metrics: wanted })]);
     looking.take([told]);
     charts.take(looking, told.metrics);
     patch(above, troubleList(ofNode(told), "This node is as it should be."), headline(told, apis.length));
@@ -59,8 +59,8 @@ class Charts {
     this.workers.update({ times: seen, series: [
       { name: "workers busy", values: this.values.map(({ busy }) => busy) }, { name: "queued", values: this.values.map(({ queued }) => queued) },
     ] });
-    const components = [...new Set(this.values.flatMap((one) => Object.keys(one.memory)))].slice(0, 5);
-    this.memory.update({ times: seen, series: components.map((name) => ({ name, values: this.values.map((one) => one.memory[name] ?? null) })) });
+    const components = [...new Set(this.values.flatMap((moment) => Object.keys(moment.memory)))].slice(0, 5);
+    this.memory.update({ times: seen, series: components.map((name) => ({ name, values: this.values.map((moment) => moment.memory[name] ?? null) })) });
   }
 }
 
@@ -87,8 +87,8 @@ function headline({ node, stats, metrics }, apis) {
 
 /** @param {any} node */
 function apisOf(node) {
-  const states = ["rejected", "pending"].flatMap((state) => node[state].map((/** @type {any} */ one) => ({ ...one, state })));
-  const served = node.apis.filter((/** @type {any} */ one) => !states.some(({ name }) => name === one.name)).map((/** @type {any} */ one) => ({ ...one, state: "deployed", reason: "" }));
+  const states = ["rejected", "pending"].flatMap((state) => node[state].map((/** @type {any} */ api) => ({ ...api, state })));
+  const served = node.apis.filter((/** @type {any} */ api) => !states.some(({ name }) => name === api.name)).map((/** @type {any} */ api) => ({ ...api, state: "deployed", reason: "" }));
   const rows = [...states, ...served].map(({ name, state, reason }) => [el("a", { href: href(["apis", name]) }, name), badge(state), reason || el("span", { class: "quiet" }, "none")]);
   return [el("h2", null, "APIs"), rows.length ? table("APIs", ["API", "State", "Reason"], rows) : empty("It serves no API.")];
 }
@@ -97,13 +97,13 @@ const EXECUTOR = ["Process", "Role", "State", "Generation", "Workers busy", "Hun
 
 /** @param {any} stats */
 function executorsOf({ executors, quarantined }) {
-  const groups = [...new Set(executors.map((/** @type {any} */ one) => one.group))];
-  const hung = executors.flatMap((/** @type {any} */ one) => (one.hung ?? []).map((/** @type {any} */ each) => ({ ...each, pid: one.pid })));
+  const groups = [...new Set(executors.map((/** @type {any} */ executor) => executor.group))];
+  const hung = executors.flatMap((/** @type {any} */ executor) => (executor.hung ?? []).map((/** @type {any} */ execution) => ({ ...execution, pid: executor.pid })));
   return [
     el("h2", null, "Executors"),
     groups.length ? null : empty("Its build has no Python policies."),
     groups.map((group) => {
-      const own = executors.filter((/** @type {any} */ one) => one.group === group);
+      const own = executors.filter((/** @type {any} */ executor) => executor.group === group);
       return [el("h3", null, "Group ", el("code", null, group)), table(`Executors of group ${group}`, EXECUTOR, own.map(executorRow))];
     }),
     hung.length ? [el("h3", null, "Hung executions"), table("Hung executions", ["Policy", "API", "Process", "Executions", "The oldest for", "Answers"], hung.map(hungRow))] : null,
@@ -111,40 +111,40 @@ function executorsOf({ executors, quarantined }) {
   ];
 }
 
-/** @param {any} one */
-function executorRow(one) {
+/** @param {any} executor */
+function executorRow(executor) {
   return [
-    `pid ${one.pid || "?"}`,
-    one.role,
-    stateOf(one),
-    number(one.generation),
-    `${number(one.workersBusy)} of ${number(one.workers)}`,
-    one.workersHung ? badge(String(one.workersHung), "bad") : "0",
-    number(one.queued),
-    number(one.underWay),
-    number(one.executionsStarted),
-    one.connected ? `${duration(one.silentMs)} ago` : "–",
+    `pid ${executor.pid || "?"}`,
+    executor.role,
+    stateOf(executor),
+    number(executor.generation),
+    `${number(executor.workersBusy)} of ${number(executor.workers)}`,
+    executor.workersHung ? badge(String(executor.workersHung), "bad") : "0",
+    number(executor.queued),
+    number(executor.underWay),
+    number(executor.executionsStarted),
+    executor.connected ? `${duration(executor.silentMs)} ago` : "–",
   ];
 }
 
-/** @param {any} one */
-function stateOf(one) {
+/** @param {any} executor */
+function stateOf(executor) {
   const wrong = [
-    one.stalled && "stalled", one.memoryExhausted && "out of memory", one.threadFailed && "thread failed",
-    !one.connected && "not connected", one.connected && !one.serving && "not serving",
+    executor.stalled && "stalled", executor.memoryExhausted && "out of memory", executor.threadFailed && "thread failed",
+    !executor.connected && "not connected", executor.connected && !executor.serving && "not serving",
   ].filter(Boolean);
   return wrong.length ? wrong.map((text) => badge(text, "bad")) : badge("ready");
 }
 
-/** @param {any} one */
-function hungRow(one) {
-  return [el("a", { href: policyLink(one.policy) }, one.policy), one.api, `pid ${one.pid}`, number(one.count), duration(one.oldestMs), one.blocksInstance ? badge("no more", "bad") : "yes"];
+/** @param {any} hung */
+function hungRow(hung) {
+  return [el("a", { href: policyLink(hung.policy) }, hung.policy), hung.api, `pid ${hung.pid}`, number(hung.count), duration(hung.oldestMs), hung.blocksInstance ? badge("no more", "bad") : "yes"];
 }
 
-/** @param {any} one */
-function quarantineRow(one) {
-  const until = dateTime(new Date(Date.now() + one.leftMs).toISOString());
-  return [el("a", { href: policyLink(one.policy) }, one.policy), one.api, one.group, number(one.deaths), one.heldAt || "–", `in ${duration(one.leftMs)}, at ${until.split(" ")[1]}`];
+/** @param {any} quarantined */
+function quarantineRow(quarantined) {
+  const until = dateTime(new Date(Date.now() + quarantined.leftMs).toISOString());
+  return [el("a", { href: policyLink(quarantined.policy) }, quarantined.policy), quarantined.api, quarantined.group, number(quarantined.deaths), quarantined.heldAt || "–", `in ${duration(quarantined.leftMs)}, at ${until.split(" ")[1]}`];
 }
 
 /** @param {Metrics} metrics */
@@ -170,10 +170,10 @@ function restOf({ node, stats }) {
   return [
     el("h2", null, "Certificates"),
     certificates.length
-      ? table("Certificates", ["Name", "Ends", "Left"], certificates.map(([name, one]) => [name, dateTime(one.ends), leftOf(one)]))
+      ? table("Certificates", ["Name", "Ends", "Left"], certificates.map(([name, certificate]) => [name, dateTime(certificate.ends), leftOf(certificate)]))
       : empty("Its Gateway has none."),
     el("h2", null, "Policies of its build"),
-    table("Policies of its build", ["Policy", "Version"], node.policies.map((/** @type {any} */ one) => [el("a", { href: href(["policies", one.name, one.version]) }, one.name), one.version])),
+    table("Policies of its build", ["Policy", "Version"], node.policies.map((/** @type {any} */ policy) => [el("a", { href: href(["policies", policy.name, policy.version]) }, policy.name), policy.version])),
   ];
 }
 

@@ -6,7 +6,7 @@ import { el } from "../lib/dom.js";
 import { totalOrNone, troubleList } from "../lib/figures.js";
 import { ago, bytes, number } from "../lib/format.js";
 import { look } from "../lib/looking.js";
-import { toldByNodes } from "../lib/nodes.js";
+import { askNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
 import { ofNode, troubles } from "../lib/troubles.js";
@@ -24,11 +24,11 @@ async function show(root, _, signal) {
   await look(root, SECONDS, signal, async () => {
     const [{ apis }, told] = await Promise.all([
       get("/v1/apis", { signal }),
-      toldByNodes(signal, { stats: true, metrics: (name) => name.startsWith("gatewright_") && !name.endsWith("_bucket") || name.startsWith("envoy_overload_") }),
+      askNodes(signal, { stats: true, notes: true, metrics: (name) => name.startsWith("gatewright_") && !name.endsWith("_bucket") || name.startsWith("envoy_overload_") }),
     ]);
     const own = troubles([], told);
     patch(wrong, troubleList(own, "All nodes are as they should be."));
-    patch(list, told.length ? table("Nodes", COLUMNS, told.map((one) => row(one, apis))) : empty("No node is connected."));
+    patch(list, told.length ? table("Nodes", COLUMNS, told.map((node) => row(node, apis))) : empty("No node is connected."));
   });
 }
 
@@ -37,7 +37,7 @@ function row(told, apis) {
   const { node, stats, metrics } = told;
   const found = ofNode(told).filter(({ kind }) => kind !== "info");
   const serious = found.filter(({ kind }) => kind === "bad").length;
-  const executors = (stats?.executors ?? []).filter((/** @type {any} */ one) => one.role === "serving");
+  const executors = (stats?.executors ?? []).filter((/** @type {any} */ executor) => executor.role === "serving");
   const workers = sum(executors, "workers");
   return [
     el("a", { href: href(["nodes", node.id]) }, node.id),
@@ -63,5 +63,5 @@ function apisOf(node, apis) {
 
 /** @param {any[]} all @param {string} member */
 function sum(all, member) {
-  return all.reduce((found, one) => found + one[member], 0);
+  return all.reduce((found, executor) => found + executor[member], 0);
 }

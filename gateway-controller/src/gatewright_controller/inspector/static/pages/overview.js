@@ -7,12 +7,12 @@ import { executed, Looking, quantileMs } from "../lib/executions.js";
 import { durationOrNone, figures, rate, share, troubleList } from "../lib/figures.js";
 import { number } from "../lib/format.js";
 import { look } from "../lib/looking.js";
-import { toldByNodes } from "../lib/nodes.js";
+import { askNodes } from "../lib/nodes.js";
+import { upstreamNotes } from "../lib/notes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
 import { errors, quietWords, requestCharts, requests, requestSources, requestTime } from "../lib/traffic.js";
 import { troubles } from "../lib/troubles.js";
-import { isOfUpstreams, upstreamNotes } from "../lib/upstreams.js";
 import { stateOf } from "./apis.js";
 
 export const page = { title: "Overview", show };
@@ -29,17 +29,17 @@ async function show(root, _, signal) {
     { name: "gatewright_exchanges_total", group: ({ api }) => (api ? API + api : null), as: ({ result }) => result },
     { name: "gatewright_exchange_duration_seconds_bucket", group: ({ api }) => (api ? API + api : null), as: "duration", histogram: true },
   ]);
-  const wants = (/** @type {string} */ name) => looking.wants(name) || isOfUpstreams(name) || /^(gatewright_(process|metrics)_|envoy_overload_)/.test(name);
+  const wants = (/** @type {string} */ name) => looking.wants(name) || /^(gatewright_(process|metrics)_|envoy_overload_)/.test(name);
   const charts = requestCharts();
   const [above, below] = [el("div"), el("div")];
   const drawn = el("div", { class: "charts" }, charts.elements);
   root.append(heading("Overview"), above, drawn, below);
   await look(root, SECONDS, signal, async () => {
-    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { stats: true, metrics: wants, clusters: true })]);
+    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { stats: true, metrics: wants, notes: true })]);
     const notes = upstreamNotes(told);
     looking.take(told);
     const quiet = quietWords(looking);
-    patch(above, headline(looking, apis, told), quiet && quietNotice(quiet), el("h2", null, "What needs attention"), troubleList(troubles(apis, told, notes)));
+    patch(above, headline(looking, apis, told), quiet && quietNotice(quiet), el("h2", null, "What needs attention"), troubleList(troubles(apis, told)));
     drawn.hidden = quiet !== "";
     charts.update(looking);
     patch(below, apiTable(apis, looking, notes), nodeTable(told));

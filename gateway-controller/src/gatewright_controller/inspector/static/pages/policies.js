@@ -1,4 +1,4 @@
-// The policies that APIs can attach: who does, and how they do.
+// The policies that APIs can attach, the APIs that do, and their executions.
 
 import { get } from "../lib/api.js";
 import { attachmentsOf } from "../lib/attachments.js";
@@ -8,7 +8,7 @@ import { executed, executionSources, failed, Looking, quantileMs } from "../lib/
 import { durationOrNone, rate, share } from "../lib/figures.js";
 import { number } from "../lib/format.js";
 import { look } from "../lib/looking.js";
-import { toldByNodes } from "../lib/nodes.js";
+import { askNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
 
@@ -52,7 +52,7 @@ async function show(root, _, signal) {
   for (const control of [search, attached, since]) control.addEventListener("input", draw, { signal });
   await look(root, SECONDS, signal, async () => {
     const [listed, stored, told] = await Promise.all([
-      get("/v1/policies", { signal }), get("/v1/apis", { signal }), toldByNodes(signal, { metrics: looking.wants }),
+      get("/v1/policies", { signal }), get("/v1/apis", { signal }), askNodes(signal, { metrics: looking.wants }),
     ]);
     policies = listed.policies;
     apis = stored.apis;

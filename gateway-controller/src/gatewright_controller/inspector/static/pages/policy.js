@@ -1,4 +1,4 @@
-// One policy: what it is, what it may be told, where it is attached, and how it does while somebody looks.
+// One policy: what it is, what it may be told, where it is attached, and its executions while the page is open.
 
 import { get, Problem } from "../lib/api.js";
 import { attachmentsOf } from "../lib/attachments.js";
@@ -9,11 +9,11 @@ import { executed, executionSources, failed, failures, Looking, quantileMs, toge
 import { durationOrNone, figures, rate, share } from "../lib/figures.js";
 import { duration, number } from "../lib/format.js";
 import { look } from "../lib/looking.js";
-import { toldByNodes } from "../lib/nodes.js";
+import { askNodes } from "../lib/nodes.js";
+import { asSentence, notesAbout } from "../lib/notes.js";
 import { parameterTable } from "../lib/parameters.js";
 import { patch } from "../lib/patch.js";
 import { href } from "../lib/router.js";
-import { quarantineReason } from "../lib/troubles.js";
 
 export const page = { title: "Policy", show };
 
@@ -38,17 +38,17 @@ const CLASSES = /** @type {Record<string, string>} */ ({
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, { name, version }, signal) {
   const { policies } = await get("/v1/policies", { signal });
-  const policy = policies.find((/** @type {any} */ one) => one.name === name && one.version === version);
+  const policy = policies.find((/** @type {any} */ known) => known.name === name && known.version === version);
   if (!policy) throw new Problem(404, `no policy ${name}:${version} is among those of the build; the page Policies lists them`);
   const whole = `${name}:${version}`;
   const looking = new Looking(executionSources((labels) => (labels.policy === whole ? (labels.api ?? "") : null)));
   const about = el("div");
-  const others = policies.filter((/** @type {any} */ one) => one.name === name && one.version !== version);
+  const others = policies.filter((/** @type {any} */ other) => other.name === name && other.version !== version);
   const charts = chartsOf(policy);
   const choice = el("select", { id: "policy-api" });
   root.append(
-    heading([name, " ", el("span", { class: "quiet" }, version)], others.map((/** @type {any} */ one) =>
-      el("a", { class: "button", href: href(["policies", one.name, one.version]) }, one.version))),
+    heading([name, " ", el("span", { class: "quiet" }, version)], others.map((/** @type {any} */ other) =>
+      el("a", { class: "button", href: href(["policies", other.name, other.version]) }, other.version))),
     el("p", null, policy.description || "It has no description."),
     about,
     el("h2", null, "While this page looks"),
@@ -64,7 +64,7 @@ async function show(root, { name, version }, signal) {
   };
   choice.addEventListener("change", draw, { signal });
   await look(root, SECONDS, signal, async () => {
-    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), toldByNodes(signal, { metrics: looking.wants, stats: true })]);
+    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { metrics: looking.wants, stats: true, notes: true })]);
     looking.take(told);
     const at = attachmentsOf(apis, name, version);
     offer(choice, [...new Set([...at.map(({ api }) => api), ...looking.sinceStart().keys()])].sort());
@@ -86,13 +86,13 @@ function summary(policy, told, looking, at) {
   const { seconds, groups } = looking.recent(RECENT);
   const [recent, since] = [together(groups), together(looking.sinceStart())];
   const whole = `${policy.name}:${policy.version}`;
-  const quarantined = told.flatMap(({ node, stats }) => (stats?.quarantined ?? []).filter((/** @type {any} */ one) => one.policy === whole).map((/** @type {any} */ one) => ({ ...one, node: node.id })));
-  const hung = told.flatMap(({ node, stats }) => (stats?.executors ?? []).flatMap((/** @type {any} */ one) => one.hung ?? []).filter((/** @type {any} */ one) => one.policy === whole).map((/** @type {any} */ one) => ({ ...one, node: node.id })));
-  const builds = told.filter(({ node }) => node.policies.some((/** @type {any} */ one) => one.name === policy.name && one.version === policy.version));
+  const quarantined = notesAbout(told, "policy").filter(({ note }) => note.about.name === whole);
+  const hung = told.flatMap(({ node, stats }) => (stats?.executors ?? []).flatMap((/** @type {any} */ executor) => executor.hung ?? []).filter((/** @type {any} */ execution) => execution.policy === whole).map((/** @type {any} */ execution) => ({ ...execution, node: node.id })));
+  const builds = told.filter(({ node }) => node.policies.some((/** @type {any} */ built) => built.name === policy.name && built.version === policy.version));
   return el(
     "div", null,
-    quarantined.map((one) => notice("bad", el("p", null, badge("quarantined"), ` for API ${one.api} on ${one.node}: ${quarantineReason(one)} It is tried again in ${duration(one.leftMs)}; until then its failures are of class crashed.`))),
-    hung.map((one) => notice("bad", el("p", null, badge("hung"), ` for API ${one.api} on ${one.node}: ${one.count} ${one.count === 1 ? "execution runs" : "executions run"} on long past the deadline, the oldest for ${duration(one.oldestMs)}.`))),
+    quarantined.map(({ note, node }) => notice("bad", el("p", null, badge("quarantined"), ` for API ${note.about.api} on ${node}: ${asSentence(note.reason)} ${asSentence(note.cure)}`))),
+    hung.map((execution) => notice("bad", el("p", null, badge("hung"), ` for API ${execution.api} on ${execution.node}: ${execution.count} ${execution.count === 1 ? "execution runs" : "executions run"} on long past the deadline, the oldest for ${duration(execution.oldestMs)}.`))),
     figures([
       ["Executions", seconds ? rate(executed(recent) / seconds) : "–", `${number(executed(since))} since the start`],
       ["Failures", share(failed(recent), executed(recent)), `${number(failed(since))} since the start`],
@@ -106,7 +106,7 @@ function summary(policy, told, looking, at) {
     ]),
     classes(since),
     el("h2", null, "Where it is attached"),
-    at.length ? table("Attachments", ["API", "State", "To", "Asked for", "Timeout", "onError", "Executions in the API", "Failures", "Work p95"], at.map((one) => attachmentRow(one, groups, seconds))) : empty("No API attaches it."),
+    at.length ? table("Attachments", ["API", "State", "To", "Asked for", "Timeout", "onError", "Executions in the API", "Failures", "Work p95"], at.map((attachment) => attachmentRow(attachment, groups, seconds))) : empty("No API attaches it."),
   );
 }
 
@@ -118,17 +118,17 @@ function classes(since) {
   return [el("h2", null, "Failures since the nodes started"), table("Failures by class", ["Class", "Count", "What it means"], rows)];
 }
 
-/** @param {Attachment} one @param {Groups} groups @param {number} seconds */
-function attachmentRow(one, groups, seconds) {
-  const own = groups.get(one.api);
+/** @param {Attachment} attachment @param {Groups} groups @param {number} seconds */
+function attachmentRow(attachment, groups, seconds) {
+  const own = groups.get(attachment.api);
   const wrong = failed(own);
   return [
-    el("a", { href: href(["apis", one.api]) }, one.api),
-    badge(one.state),
-    one.operation ? el("code", null, one.operation) : "the whole API",
-    one.asked,
-    one.timeout || el("span", { class: "quiet" }, "1s"),
-    one.onError || el("span", { class: "quiet" }, "fail"),
+    el("a", { href: href(["apis", attachment.api]) }, attachment.api),
+    badge(attachment.state),
+    attachment.operation ? el("code", null, attachment.operation) : "the whole API",
+    attachment.asked,
+    attachment.timeout || el("span", { class: "quiet" }, "1s"),
+    attachment.onError || el("span", { class: "quiet" }, "fail"),
     seconds ? rate(executed(own) / seconds) : "–",
     wrong ? badge(share(wrong, executed(own)), "bad") : share(wrong, executed(own)),
     durationOrNone(quantileMs(own, "work", 0.95)),
@@ -150,16 +150,16 @@ function chartsOf(policy) {
     update: (points, api) => chart.update({ times: points.map(({ at }) => at), series: make(points, points.map(of(api))) }),
   });
   /** @param {string} histogram @returns {(points: any[], own: any[]) => import("../lib/chart.js").Series[]} */
-  const quantiles = (histogram) => (_, own) => QUANTILES.map(([name, q]) => ({ name, values: own.map((one) => quantileMs(one, histogram, q)) }));
+  const quantiles = (histogram) => (_, own) => QUANTILES.map(([name, q]) => ({ name, values: own.map((groups) => quantileMs(groups, histogram, q)) }));
   return [
     drawn(done, (points, own) => [
-      { name: "ended", values: own.map((one, at) => executed(one) / points[at].seconds) },
-      { name: "failed", values: own.map((one, at) => failed(one) / points[at].seconds) },
+      { name: "ended", values: own.map((groups, at) => executed(groups) / points[at].seconds) },
+      { name: "failed", values: own.map((groups, at) => failed(groups) / points[at].seconds) },
     ]),
     drawn(wrong, (points, own) => {
-      const seen = failures(together(new Map(own.map((one, at) => [String(at), one])))).slice(0, MOST_CLASSES);
+      const seen = failures(together(new Map(own.map((groups, at) => [String(at), groups])))).slice(0, MOST_CLASSES);
       const names = seen.length ? seen.map(([name]) => name) : ["failed"];
-      return names.map((name) => ({ name, values: own.map((one, at) => (one.counts[name] ?? 0) / points[at].seconds) }));
+      return names.map((name) => ({ name, values: own.map((groups, at) => (groups.counts[name] ?? 0) / points[at].seconds) }));
     }),
     drawn(work, quantiles("work")),
     ...(python ? [drawn(waiting, quantiles("waiting"))] : []),

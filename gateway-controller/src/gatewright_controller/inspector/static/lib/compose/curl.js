@@ -63,10 +63,10 @@ class Reading {
     }
     if (word.startsWith("--")) return this.option(word, next);
     for (let at = 1; at < word.length; at += 1) {
-      const one = `-${word[at]}`;
+      const option = `-${word[at]}`;
       const glued = word.slice(at + 1);
-      if (one in TAKES || LEFT_OUT.has(one)) return this.option(one, glued || next) * (glued ? 0 : 1);
-      this.flag(one);
+      if (option in TAKES || LEFT_OUT.has(option)) return this.option(option, glued || next) * (glued ? 0 : 1);
+      this.flag(option);
     }
     return 0;
   }
@@ -158,7 +158,7 @@ function target(url) {
   const host = authority.replace(/^.*@/, "");
   const here = /^(127\.0\.0\.1|localhost|0\.0\.0\.0|\[::1\])(:\d+)?$/.test(host);
   const path = rest.startsWith("/") ? rest : `/${rest}`;
-  return { host: here ? "" : host, path: path.replace(/[^!-~]/g, (one) => encodeURIComponent(one)) };
+  return { host: here ? "" : host, path: path.replace(/[^!-~]/g, (character) => encodeURIComponent(character)) };
 }
 
 /** @param {string} text `name=value`, `=value` or a value */

@@ -65,7 +65,7 @@ export function requestForm(listeners, changed) {
       if (request.headers !== undefined) {
         const typed = request.headers.find(([name]) => name.toLowerCase() === "content-type");
         type.control.value = typed?.[1] ?? "";
-        headers.fill(request.headers.filter((one) => one !== typed));
+        headers.fill(request.headers.filter((header) => header !== typed));
       }
       changed();
     },

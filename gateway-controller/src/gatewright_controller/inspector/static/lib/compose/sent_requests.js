@@ -20,7 +20,7 @@ export function sentRequests() {
 /** @param {SentRequest} sent */
 export function keepSent(sent) {
   const public_ = withoutSecrets(sent);
-  const others = sentRequests().filter((one) => !same(one, public_));
+  const others = sentRequests().filter((sent) => !same(sent, public_));
   try {
     sessionStorage.setItem(KEY, JSON.stringify([public_, ...others].slice(0, MOST)));
   } catch {
@@ -38,7 +38,7 @@ export function forgetSent() {
  */
 function withoutSecrets(sent) {
   const [path, query] = sent.path.split(/\?(.*)/s);
-  const shown = query?.split("&").map((one) => (SECRET.test(one.split("=")[0]) ? `${one.split("=")[0]}=` : one));
+  const shown = query?.split("&").map((pair) => (SECRET.test(pair.split("=")[0]) ? `${pair.split("=")[0]}=` : pair));
   return {
     ...sent,
     path: shown ? `${path}?${shown.join("&")}` : path,
@@ -47,9 +47,9 @@ function withoutSecrets(sent) {
   };
 }
 
-/** @param {SentRequest} one @param {SentRequest} other */
-function same(one, other) {
+/** @param {SentRequest} sent @param {SentRequest} other */
+function same(sent, other) {
   /** @param {SentRequest} sent */
   const of = (sent) => JSON.stringify([sent.method, sent.path, sent.host, sent.headers, sent.body, sent.listener]);
-  return of(one) === of(other);
+  return of(sent) === of(other);
 }

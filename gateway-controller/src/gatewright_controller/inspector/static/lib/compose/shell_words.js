@@ -13,15 +13,15 @@ export function shellWords(text) {
   let word = "";
   let begun = false;
   for (let at = 0; at < text.length; ) {
-    const one = text[at];
-    if (/\s/.test(one)) {
+    const character = text[at];
+    if (/\s/.test(character)) {
       if (begun) words.push(word);
       [word, begun] = ["", false];
       at += 1;
       continue;
     }
     const [part, next] = piece(text, at);
-    begun = begun || part !== "" || one !== "\\"; // a line that goes on is no word
+    begun = begun || part !== "" || character !== "\\"; // a line that goes on is no word
     word += part;
     at = next;
   }

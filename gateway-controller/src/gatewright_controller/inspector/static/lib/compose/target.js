@@ -26,7 +26,7 @@ export function apisOf(document) {
 export function listenersOf(document) {
   const all = document?.spec.listeners ?? [];
   return all
-    .filter((/** @type {any} */ one) => !one.redirect && !one.proxyProtocol)
+    .filter((/** @type {any} */ listener) => !listener.redirect && !listener.proxyProtocol)
     .map((/** @type {any} */ { name, address = "127.0.0.1", port = 8080, protocol = "http", hosts = [] }) => {
       const here = { "0.0.0.0": "127.0.0.1", "::": "::1" }[/** @type {string} */ (address)] ?? address;
       return { name, hosts, url: `${protocol}://${here.includes(":") ? `[${here}]` : here}:${port}` };
@@ -48,11 +48,11 @@ export function operationPicker(apis, chosen) {
   const chosenOperation = () => own()?.operations[Number(operation.control.value)];
 
   const told = () => {
-    const [found, one] = [own(), chosenOperation()];
-    if (!found || !one) return;
+    const [found, operation] = [own(), chosenOperation()];
+    if (!found || !operation) return;
     const host = found.hosts.find((name) => !name.startsWith("*")) ?? "";
-    const path = filled(found.context + (one.path === "/" ? "" : one.path), parameters) || "/";
-    chosen({ method: one.method === "*" ? "GET" : one.method, path, host });
+    const path = filled(found.context + (operation.path === "/" ? "" : operation.path), parameters) || "/";
+    chosen({ method: operation.method === "*" ? "GET" : operation.method, path, host });
   };
   const showParameters = () => {
     const names = [...(chosenOperation()?.path.matchAll(/\{([^}]+)\}|\*$/g) ?? [])].map(([all, name]) => name ?? all);
@@ -71,7 +71,7 @@ export function operationPicker(apis, chosen) {
   return {
     element: el("div", null, el("div", { class: "form-row" }, api.element, operation.element), parameters),
     choose(name) {
-      if (!apis.some((one) => one.name === name)) return;
+      if (!apis.some((api) => api.name === name)) return;
       api.control.value = name;
       showOperations();
     },

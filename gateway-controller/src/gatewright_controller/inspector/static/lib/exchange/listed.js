@@ -14,7 +14,7 @@ export function remember(exchanges, from) {
 
 /** @param {string} id @returns {{newer?: string, older?: string, list: string}} request ids */
 export function neighbours(id) {
-  const at = listed.findIndex((one) => one.id === id);
+  const at = listed.findIndex((summary) => summary.id === id);
   if (at < 0) return { list: address };
   return { newer: listed[at - 1]?.id, older: listed[at + 1]?.id, list: address };
 }

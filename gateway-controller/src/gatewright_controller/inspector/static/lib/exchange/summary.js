@@ -35,10 +35,10 @@ export function summary(exchange) {
 /** What is out of the ordinary. @param {import("./recorded.js").Exchange} exchange */
 function badges({ outcome, executions }) {
   const found = [];
-  if (outcome === FAILED || executions.some((one) => one.outcome === FAILED && !one.shadow)) found.push(FAILED);
+  if (outcome === FAILED || executions.some((execution) => execution.outcome === FAILED && !execution.shadow)) found.push(FAILED);
   if (outcome === CANCELLED) found.push(CANCELLED);
-  if (executions.some((one) => one.outcome === CONTINUED && !one.shadow)) found.push("passed over");
-  if (executions.some((one) => one.shadow)) found.push("shadow");
+  if (executions.some((execution) => execution.outcome === CONTINUED && !execution.shadow)) found.push("passed over");
+  if (executions.some((execution) => execution.shadow)) found.push("shadow");
   return found;
 }
 

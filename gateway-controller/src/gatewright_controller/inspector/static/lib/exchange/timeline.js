@@ -5,7 +5,7 @@
  * @typedef {import("./recorded.js").Execution} Execution
  *
  * @typedef {{execution: Execution, startedMs: number, durationMs: number, waitedMs?: number, workMs?: number, chunksMs?: number}} Turn
- *   waitedMs: for its turn, and on the way; chunksMs: of a stream, for chunks and for who reads its own
+ *   waitedMs: for its turn, and on the way; chunksMs: of a stream, for chunks and for the reader of its own
  * @typedef {{upstream: string, startedMs: number, durationMs: number, status: number}} UpstreamTime
  *   upstream: the pool that policies have chosen; "" for the operation's own; status: 0 where it has not answered
  */
@@ -20,7 +20,7 @@ export function timeline(exchange) {
   const turns = exchange.executions.map(turn);
   const upstream = upstreamTime(exchange);
   if (!upstream) return turns;
-  const before = turns.filter((one) => one.startedMs < upstream.startedMs).length;
+  const before = turns.filter((turn) => turn.startedMs < upstream.startedMs).length;
   return [...turns.slice(0, before), upstream, ...turns.slice(before)];
 }
 

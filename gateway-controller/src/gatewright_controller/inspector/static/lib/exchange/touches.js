@@ -52,14 +52,14 @@ function answered(execution, change) {
   const names = [...new Set(headers.map(([name]) => name))];
   return names.map((name) => [
     name,
-    { execution, after: headers.filter(([one]) => one === name).map(([, value]) => value) },
+    { execution, after: headers.filter(([field]) => field === name).map(([, value]) => value) },
   ]);
 }
 
 /** @param {unknown} side @returns {string[] | undefined} */
 function values(side) {
   if (side === undefined) return undefined;
-  return Array.isArray(side) && side.every((one) => typeof one === "string") ? side : [JSON.stringify(side)];
+  return Array.isArray(side) && side.every((value) => typeof value === "string") ? side : [JSON.stringify(side)];
 }
 
 /** "add-headers:v1.0.0, request". @param {Touch} touch */

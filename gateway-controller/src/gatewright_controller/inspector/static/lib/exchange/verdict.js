@@ -1,4 +1,4 @@
-/** What became of an exchange, and because of whom: in the sentences of sentences.json, as `gatewright explain` does. */
+/** What became of an exchange, and which party caused it: in the sentences of sentences.json, as `gatewright explain` does. */
 
 import { ANSWERED, FAILED, phaseOf } from "./recorded.js";
 import SENTENCES from "./sentences.json" with { type: "json" };
@@ -15,7 +15,7 @@ const CAUSES = { policy: ANSWERED, failure: FAILED };
 /** @type {Record<string, string>} */
 const PARTIES = { client: "the client's", upstream: "the upstream's", gateway: "the gateway's" };
 
-/** One sentence: who answered what, and why. @param {Exchange} exchange */
+/** One sentence: the party that answered, what, and why. @param {Exchange} exchange */
 export function verdict(exchange) {
   const { response, answeredBy = "", details, outcome, error, cause: proxys } = exchange;
   if (!response) return sentence(SENTENCES.unanswered, outcome, { error });
@@ -79,5 +79,5 @@ function sentence(table, key, facts) {
  * @param {string} outcome
  */
 export function lastWith({ executions }, outcome) {
-  return executions.findLast((one) => one.outcome === outcome && !one.shadow);
+  return executions.findLast((execution) => execution.outcome === outcome && !execution.shadow);
 }

@@ -72,7 +72,7 @@ export class Watch {
       this.state = error instanceof Refusal ? error.state : state("waiting", 0, "the controller does not answer");
       if (!(error instanceof Refusal) && !isOfNetwork(error)) this.state = state("ended", 0, String(error));
     }
-    this.nodes = null; // nobody knows what they do now
+    this.nodes = null; // their state is not known now
     this.failures += 1;
     return Math.min(RETRY_MS.most, RETRY_MS.least * 2 ** (this.failures - 1));
   }
@@ -96,7 +96,7 @@ export class Watch {
       found.add([summary(read(exchange))]);
     };
     await this.stream(`kept=true&seconds=${KEPT_SECONDS}`, () => {}, take).catch(() => {});
-    this.kept = found.take().sort((one, other) => endOf(one) - endOf(other));
+    this.kept = found.take().sort((summary, other) => endOf(summary) - endOf(other));
     this.changed();
   }
 
@@ -104,7 +104,7 @@ export class Watch {
    * @param {string} more  parameters
    * @param {() => void} begun
    * @param {(event: any) => void} take
-   * @returns {Promise<string>} why it has ended, "" where nobody said
+   * @returns {Promise<string>} why it has ended, "" where no reason came
    */
   async stream(more, begun, take) {
     const aborter = new AbortController();
@@ -197,7 +197,7 @@ function isOfNetwork(error) {
   return error instanceof TypeError || (error instanceof DOMException && error.name === "AbortError");
 }
 
-/** @param {Summary} one */
+/** @param {Summary} summary */
 function endOf({ startedAt, durationMs }) {
   return Date.parse(startedAt) + durationMs;
 }

@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { capital, upstreamNotes } from "#lib/notes.js";
+import { troubles } from "#lib/troubles.js";
+import { conformance } from "./conformance.js";
+
+/** @param {any} notes @param {string} id */
+function told(notes, id) {
+  return { node: { id, gateway: { state: "deployed", reason: "" } }, stats: null, metrics: null, notes, problem: "" };
+}
+
+/** @param {any[]} notes */
+function apisOf(notes) {
+  const names = new Set(notes.filter(({ about }) => about.kind === "api").map(({ about }) => about.name));
+  return [...names].map((name) => ({ metadata: { name }, status: { state: "deployed", reason: "" } }));
+}
+
+for (const { name, notes, status, inspector } of conformance("notes.json").cases) {
+  test(`what a node notes is shown: ${name}`, () => {
+    const bySeverity = [...inspector].sort((a, b) => ["bad", "warn"].indexOf(a.kind) - ["bad", "warn"].indexOf(b.kind));
+    assert.deepEqual(troubles(apisOf(notes), [told(notes, "n1")]), bySeverity);
+    assert.deepEqual(Object.fromEntries(upstreamNotes([told(notes, "n1")])), status.apis);
+  });
+}
+
+test("of several nodes each note says where", () => {
+  const about = { kind: "api", name: "orders" };
+  const note = { severity: "warn", party: "upstream", about, title: "the upstream of API orders has no address", reason: "its name does not resolve", cure: "mend it" };
+  const nodes = [told([note], "n1"), told([note], "n2"), told(null, "old")];
+  const said = "its name does not resolve on n1 (mend it); its name does not resolve on n2 (mend it)";
+  assert.deepEqual([...upstreamNotes(nodes)], [["orders", said]]);
+  const titles = troubles(apisOf([note]), nodes).map(({ title }) => title);
+  assert.deepEqual(titles, ["The upstream of API orders has no address on n1", "The upstream of API orders has no address on n2"]);
+  const [pending, ...others] = troubles([{ metadata: { name: "orders" }, status: { state: "pending", reason: "x" } }], nodes);
+  assert.deepEqual([pending.title, pending.cure, others], ["API orders is pending", "Nodes try again by themselves. Mend it.", []]);
+});
+
+test("a name keeps its small letter", () => {
+  for (const text of ["broken.pem: no such file", "add-headers:v1.0.0 failed", "/run/a.sock fails", "127.0.0.1 fails"]) assert.equal(capital(text), text);
+  assert.equal(capital("it ended, and so on"), "It ended, and so on");
+});

@@ -1,0 +1,58 @@
+package notes_test
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"gatewright.dev/policy-engine/internal/notes"
+)
+
+// TestNotes holds the notes to conformance/notes.json, which those that show them read too.
+func TestNotes(t *testing.T) {
+	text, err := os.ReadFile("../../../../conformance/notes.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases struct {
+		Now   time.Time `json:"now"`
+		Cases []struct {
+			Name  string          `json:"name"`
+			Facts notes.Facts     `json:"facts"`
+			Envoy json.RawMessage `json:"envoy"`
+			Notes []notes.Note    `json:"notes"`
+		} `json:"cases"`
+	}
+	if err := json.Unmarshal(text, &cases); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases.Cases {
+		t.Run(c.Name, func(t *testing.T) {
+			if c.Envoy != nil {
+				if c.Facts.Targets, err = notes.ReadTargets(strings.NewReader(string(c.Envoy))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := notes.Make(&c.Facts, cases.Now); !reflect.DeepEqual(got, c.Notes) {
+				shown, _ := json.MarshalIndent(got, "", "  ")
+				t.Errorf("expected the notes of the case, got\n%s", shown)
+			}
+		})
+	}
+}
+
+// TestEnvoyThatIsNotThere tells no targets, and the notes have nothing of upstreams.
+func TestEnvoyThatIsNotThere(t *testing.T) {
+	if targets, err := (notes.Envoy{Socket: t.TempDir() + "/none.sock"}).Targets(t.Context()); err == nil || targets != nil {
+		t.Errorf("expected an error, got %v", targets)
+	}
+	if _, err := notes.ReadTargets(strings.NewReader("no JSON")); err == nil {
+		t.Error("expected an error")
+	}
+	if made := notes.Make(&notes.Facts{Clusters: map[string][]string{"orders": {"a|1"}}}, time.Now()); len(made) != 0 {
+		t.Errorf("expected no note, got %v", made)
+	}
+}
