@@ -166,7 +166,8 @@ class Controller:
     ) -> tuple[Prospect, list[StoredApi], list[StoredApi]]:
         """The APIs that there were, and those of the sources, stored; from then on the definitions are these.
 
-        The store is not asked again after that: if it failed, the APIs that the definitions concern would not be handed out.
+        The store is not asked again after that: if it failed, the APIs that the definitions concern would not be
+        handed out.
         """
         present = self.store.list()
         prospect = self._prospect(fresh, present, sources)

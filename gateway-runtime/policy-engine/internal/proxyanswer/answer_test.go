@@ -49,10 +49,10 @@ func TestCauses(t *testing.T) {
 		"gateway api_unavailable: the API orders cannot be served at present: no policy a:v1.0.0 in this build": unserved("no policy a:v1.0.0 in this build", ""),
 		"upstream name_unresolved: the API orders cannot be served at present: the name nowhere.example of its upstream does not resolve": unserved(
 			"upstream: the name nowhere.example does not resolve: no such host", "nowhere.example"),
-		"gateway configured: the operation has an answer or a redirect of its own":                             refusing(405, "GET /old"),
-		"client malformed_request: the request has two Host headers":                                           {Status: 400, Details: "direct_response"},
-		"client malformed_request: the request is malformed (http1.codec_error)":                               {Status: 400, Flags: "DPE", Details: "http1.codec_error"},
-		"client unknown_host: the listener does not serve the host b.example":                                  {Status: 421, Details: "rbac_access_denied_matched_policy[other-hosts]", Authority: "b.example"},
+		"gateway configured: the operation has an answer or a redirect of its own": refusing(405, "GET /old"),
+		"client malformed_request: the request has two Host headers":               {Status: 400, Details: "direct_response"},
+		"client malformed_request: the request is malformed (http1.codec_error)":   {Status: 400, Flags: "DPE", Details: "http1.codec_error"},
+		"client unknown_host: the listener does not serve the host b.example":      {Status: 421, Details: "rbac_access_denied_matched_policy[other-hosts]", Authority: "b.example"},
 		"client other_server_name: the host b.example asks for other client certificates than the server name (SNI) of the connection": {
 			Status: 421, Details: "rbac_access_denied_matched_policy[other-server-names]", Authority: "b.example"},
 		"gateway engine_away: the policy engine did not answer":                                                {Status: 503, Details: "ext_proc_error_gRPC_error_14"},
