@@ -193,6 +193,7 @@ def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
 
 
 def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining: Gateway) -> None:
+    eventually("a certificate is obtained", lambda: certificate(obtaining)["obtained"], 60)
     site.pebble.stop()
     try:
         eventually("the failure is told", lambda: certificate(obtaining)["failures"], 60)
