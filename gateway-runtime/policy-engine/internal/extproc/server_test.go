@@ -240,6 +240,8 @@ func TestClientThatGoesAwayCancelsThePolicy(t *testing.T) {
 		transport := &http.Transport{Protocols: &http.Protocols{}}
 		transport.Protocols.SetHTTP1(!h2c)
 		transport.Protocols.SetUnencryptedHTTP2(h2c)
+		isQuiet := func() bool { return the.counters.Stats().Active == 0 }
+		await.Until(t, "the exchanges of other tests have ended", isQuiet)
 		before := the.counters.Stats()
 		over := make(chan struct{})
 		go func() {
@@ -255,7 +257,7 @@ func TestClientThatGoesAwayCancelsThePolicy(t *testing.T) {
 		await.Receive(t, gone.ended, "the end of the policy, which was cancelled")
 		<-over
 		transport.CloseIdleConnections()
-		await.Until(t, "the exchange has ended", func() bool { return the.counters.Stats().Active == before.Active })
+		await.Until(t, "the exchange has ended", isQuiet)
 		if after := the.counters.Stats(); after.Cancelled != before.Cancelled+1 || after.Failed != before.Failed {
 			t.Errorf("counted %+v after %+v", after, before)
 		}
