@@ -164,7 +164,7 @@ def test_a_trace_of_go_python_go(site: Site, upstream: Upstream) -> None:
         assert child.end <= exchange.end, child
     assert to_upstream.kind == "client"
     assert request.end <= to_upstream.start
-    assert to_upstream.end <= response.end
+    assert to_upstream.start <= response.start, "its end may come later: the policy reads the head alone"
     assert (named["look up"].parent, named["price"].parent) == (request.id, response.id)
     assert named["ask"].parent == named["look up"].id
     assert traceparent_of(sent) == (exchange.trace, to_upstream.id, "01")
