@@ -216,7 +216,7 @@ def test_a_saved_definition_goes_live_with_its_apis(project: PolicyProject, tmp_
         project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
         eventually("the refusal", lambda: [one for one in gateway.records() if "got nothing" in one["message"]], 30)
         assert word(gateway) == "saved"
-        assert [one for one in gateway.records() if ONE_STEP in one["message"]]
+        assert [record for record in gateway.records() if ONE_STEP in record["message"]]
         new = api("says", upstream.url, [attach("says", {"text": "both"})])
         done = apply(gateway, "--reload", "-f", api_file(tmp_path, new))
         assert (done.returncode, word(gateway)) == (0, "both"), done.stderr

@@ -129,14 +129,16 @@ async def test_a_required_parameter_comes_with_the_api_that_sets_it(
     assert (checked.status_code, checked.json()["changed"]) == (200, ["log-message:v1.0.0"])
     assert "params" not in (await client.get("/v1/apis/orders-v1")).json()["spec"]["policies"][0]
     done = await client.post("/v1/policies/reload", json=apis)
-    assert (done.status_code, [one["name"] for one in done.json()["apis"]]) == (200, ["orders-v1"])
+    assert (done.status_code, [api["name"] for api in done.json()["apis"]]) == (200, ["orders-v1"])
     after = (await client.get("/v1/apis/orders-v1")).json()
     assert (after["spec"]["policies"][0]["params"], after["status"]["revision"]) == ({"audience": "us"}, 2)
     node.policies = {(one.name, one.version): one.digest for one in controller.definitions}
     (bundle,) = controller.deployment.next_update(node).bundles
-    attached = [one for chain in bundle.chains for one in chain.attachments if one.policy_name == "log-message"]
-    digest = next(one.digest for one in controller.definitions if one.name == "log-message")
-    assert {(one.definition_digest, one.parameters) for one in attached} == {(digest, b'{"audience":"us"}')}
+    attachments = [attachment for chain in bundle.chains for attachment in chain.attachments]
+    attached = [attachment for attachment in attachments if attachment.policy_name == "log-message"]
+    digest = next(policy.digest for policy in controller.definitions if policy.name == "log-message")
+    found = {(attachment.definition_digest, attachment.parameters) for attachment in attached}
+    assert found == {(digest, b'{"audience":"us"}')}
     again = await client.post("/v1/policies/reload", json=apis)
     assert again.status_code == 200
     assert (await client.get("/v1/apis/orders-v1")).json()["status"]["revision"] == 2, "it is as it was"
@@ -159,7 +161,7 @@ async def test_of_several_apis_that_come_with_definitions_all_are_taken_or_none(
         answer = await client.post(f"/v1/policies/{endpoint}", json={**definitions, "apis": sources})
         assert answer.status_code == 422
         line = 10 + source(wrong)["text"].splitlines().index('    "params": {}')
-        assert [f"{one['field']}: {one['message']}" for one in answer.json()["errors"]] == [
+        assert [f"{mistake['field']}: {mistake['message']}" for mistake in answer.json()["errors"]] == [
             "no.yaml:1: expected an object with apiVersion, kind, metadata and spec",
             f"other.json:9: {taken}",
             "twice.json:5: metadata.name: expected each API once, got 'orders-v1' a second time",

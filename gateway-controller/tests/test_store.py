@@ -104,15 +104,15 @@ class StoreMachine(RuleBasedStateMachine):
         """One revision for all that changes; a context may pass from one of them to another."""
         apis = {name: api(name, context, hosts) for name, (context, hosts) in writes.items()}
         after = self.model | apis
-        claimed = [claim for one in after.values() for claim in claims(one)]
+        claimed = [claim for api in after.values() for claim in claims(api)]
         if len(set(claimed)) < len(claimed):
             with pytest.raises(ContextTakenError):
-                self.store.write_all([(one, ()) for one in apis.values()])
+                self.store.write_all([(api, ()) for api in apis.values()])
             return
         before = {stored.name: stored for stored in self.store.list()}
         changed = {name for name, one in apis.items() if self.model.get(name) != one}
         self.revision += bool(changed)
-        for stored in self.store.write_all([(one, ()) for one in apis.values()]):
+        for stored in self.store.write_all([(api, ()) for api in apis.values()]):
             if stored.name in changed:
                 assert stored.revision == self.revision
                 assert stored.name not in before or stored.created_at == before[stored.name].created_at

@@ -19,8 +19,8 @@ ENVIRONMENT = ROOT / ".venv" / ".ready"
 
 
 def compile_once(tests: Sequence[str], workers: int) -> None:
-    """One process imports the tests, where nobody has yet, for several to find what it has compiled. What cannot be
-    imported is told by those that run the tests.
+    """One process imports the tests that no process has compiled yet, so that all workers find the compiled modules.
+    The workers report a test that cannot be imported.
     """
     if workers < 2 or not tests or not ENVIRONMENT.exists():
         return

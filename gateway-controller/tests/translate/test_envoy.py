@@ -139,9 +139,9 @@ def ext_proc_filter() -> JsonObject:
 def choice_filter() -> JsonObject:
     """The real one, which cannot be put into a message of xds-protos."""
     (made,) = (
-        one
-        for one in http_filters(HostGroup(Listener(name="http"), []), GatewaySpec())
-        if one["name"] == "gatewright.choice"
+        http_filter
+        for http_filter in http_filters(HostGroup(Listener(name="http"), []), GatewaySpec())
+        if http_filter["name"] == "gatewright.choice"
     )
     return made
 

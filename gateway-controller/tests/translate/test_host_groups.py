@@ -43,7 +43,7 @@ def permits(permission: JsonObject, authority: str) -> bool:
         return bool(re2.fullmatch(value["string_match"]["safe_regex"]["regex"], authority))
     if kind == "not_rule":
         return not permits(value, authority)
-    return {"and_rules": all, "or_rules": any}[kind](permits(one, authority) for one in value["rules"])
+    return {"and_rules": all, "or_rules": any}[kind](permits(rule, authority) for rule in value["rules"])
 
 
 def admits(groups: Sequence[HostGroup], server_name: str, authority: str) -> bool:
@@ -58,7 +58,7 @@ def test_without_rules_there_is_one_group_and_nothing_is_looked_at() -> None:
 
 def test_hosts_of_one_rule_are_one_group_and_the_others_have_the_listeners() -> None:
     by_host = {"a.example": PARTNERS, "b.example": STAFF, "c.example": {"mode": "require", "authority": "partners"}}
-    asked = {tuple(one.server_names): certificates_of(one) for one in host_groups(listener([], by_host, STAFF))}
+    asked = {tuple(group.server_names): certificates_of(group) for group in host_groups(listener([], by_host, STAFF))}
     partners, staff = (msgspec.convert(rule, ClientCertificates) for rule in (PARTNERS, STAFF))
     assert asked == {(): staff, ("a.example", "c.example"): partners, ("b.example",): staff}
 

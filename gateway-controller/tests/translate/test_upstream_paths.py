@@ -44,7 +44,7 @@ def row(message: node_pb2.UpstreamPath) -> JsonObject:
 def test_nodes_are_told_what_routes_do(case: dict[str, Any], definitions: Definitions) -> None:
     message = translate(api_of(case), definitions, EdgeSettings()).message
     (chain,) = [chain for chain in message.chains if chain.operation.startswith("GET ")]
-    assert [row(one) for one in chain.upstream_paths] == case["rows"]
+    assert [row(path) for path in chain.upstream_paths] == case["rows"]
     routes = [route_components_pb2.Route.FromString(text) for text in (*message.routes, *message.chosen_routes)]
     rewrites = {route.route.cluster: route.route.regex_rewrite for route in routes if route.HasField("route")}
     for path, _, wanted in case["paths"]:
@@ -59,7 +59,7 @@ def _rewritten(rewrite: Any, path: str) -> str:
 
 
 @pytest.mark.parametrize("action", [{"redirect": {"path": "/x"}}, {"answer": {"status": 204}}])
-def test_where_nothing_goes_upstream_nothing_is_told(action: JsonObject, definitions: Definitions) -> None:
+def test_an_operation_without_an_upstream_has_no_upstream_paths(action: JsonObject, definitions: Definitions) -> None:
     made = api_of({**CASES[0]}, operations=[{"method": "GET", "path": "/*", **action}])
     chains = translate(made, definitions, EdgeSettings()).message.chains
     assert chains

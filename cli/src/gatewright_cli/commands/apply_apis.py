@@ -95,8 +95,13 @@ async def applied(to: Target, files: ApiFiles, seconds: float | None, say: Say, 
     seconds: None not to wait. say: called with what has become of each. report_error: called with what is wrong,
     with file and line.
     """
+    return await report_no_answer(_apply(to, files, seconds, say, report_error), report_error)
+
+
+async def report_no_answer(work: Awaitable[bool], report_error: Say) -> bool:
+    """What the work answers; False where the controller gives no answer, which is reported."""
     try:
-        return await _apply(to, files, seconds, say, report_error)
+        return await work
     except NoAnswerError as error:
         report_error(f"error: {error}")
         return False

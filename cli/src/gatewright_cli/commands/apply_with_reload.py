@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from gatewright_cli.commands.apply_apis import Say, Target, report_refused, say_what_became, verb_of
+from gatewright_cli.commands.apply_apis import Say, Target, report_no_answer, report_refused, say_what_became, verb_of
 from gatewright_cli.commands.reload_command import summary
 from gatewright_cli.node.api_files import ApiFiles
-from gatewright_cli.node.management import ApiDocument, NoAnswerError
+from gatewright_cli.node.management import ApiDocument
 from gatewright_cli.run import control
 
 
@@ -20,11 +20,7 @@ async def applied_with_reload(to: Target, files: ApiFiles, seconds: float | None
         report_refused(files, report_error)
         report_error("error: nothing was changed: with --reload all are taken, or none")
         return False
-    try:
-        return await _apply(to, files, seconds, say, report_error)
-    except NoAnswerError as error:
-        report_error(f"error: {error}")
-        return False
+    return await report_no_answer(_apply(to, files, seconds, say, report_error), report_error)
 
 
 async def _apply(to: Target, files: ApiFiles, seconds: float | None, say: Say, report_error: Say) -> bool:

@@ -133,7 +133,7 @@ def _replayed(candidate: Candidate, inputs: list[Input], wanted: Wanted) -> bool
     from gatewright_cli.replaying.child_process import Job, replay
 
     parameters = wanted.parameters
-    asked = [(parameters.with_paths(one), parameters.of(candidate, one.exchange)) for one in inputs]
+    asked = [(parameters.with_paths(item), parameters.of(candidate, item.exchange)) for item in inputs]
     found: list[Replayed] = []
     paint = Paint.of(sys.stdout)
     operators = wanted.parameters.of_operator(candidate)

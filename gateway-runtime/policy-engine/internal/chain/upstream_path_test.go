@@ -24,14 +24,14 @@ func TestUpstreamPaths(t *testing.T) {
 	if err := json.Unmarshal(text, &table); err != nil {
 		t.Fatal(err)
 	}
-	for _, each := range table.Cases {
-		for _, path := range each.Paths {
+	for _, example := range table.Cases {
+		for _, path := range example.Paths {
 			expected := ""
 			if path[2] != nil {
 				expected = *path[2]
 			}
-			if got, err := chain.UpstreamPathOf(each.Rows, each.Context, *path[0], *path[1]); err != nil || got != expected {
-				t.Errorf("%s: %s to %q: expected %q, got %q, %v", each.Name, *path[0], *path[1], expected, got, err)
+			if got, err := chain.UpstreamPathOf(example.Rows, example.Context, *path[0], *path[1]); err != nil || got != expected {
+				t.Errorf("%s: %s to %q: expected %q, got %q, %v", example.Name, *path[0], *path[1], expected, got, err)
 			}
 		}
 	}
