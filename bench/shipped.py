@@ -14,15 +14,18 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import yaml
 
-from bench import authorization, bodies, machine, tokens
+from bench import authorization, machine, tokens
+from bench.error import BenchError
+from bench.gateway import MANIFEST, Build
 from bench.peers import envoy
 from bench.peers.site import Site
 from bench.rounds import Named, gateway_with, mark, of, ratio, started, take
-from bench.rows import PLAIN, ROWS, Attachment, Row
+from bench.rows import PLAIN, ROWS, Row
 from bench.settings import Settings
 
 SYSTEM_PARAMETERS = "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS"
@@ -35,43 +38,20 @@ BASES = {
     "python": Row("set-one-header-python", "one of the request, in Python", ({"name": "set-header", "version": "v1"},)),
 }  # fmt: skip
 """By language, of which each policy that ships is compared with its own."""
-API_KEY, BASIC = "partner-key-of-128-bits-and-more", "Basic YW5uOmNvcnJlY3QgaG9yc2U="
-HASHED = "$argon2id$v=19$m=19456,t=2,p=1$7QorTkf/0h6BjUlkGQ2T2g$DAvDIO4Z0bO9d/OvoN82zPtpLF8iYzOFOkP/Qp5N8Mc"
+BODY_LENGTH = Row("shipped-body-length", "body-length", ({"name": "body-length", "version": "v1"},), body=1024)
+"""What reading a body costs any policy: one in Python that counts its bytes."""
+API_KEY = "partner-key-of-128-bits-and-more"
 KEYS = [
-    {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{one}'.encode()).hexdigest()}", "owner": "o"} for one in range(1000)
+    {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{number}'.encode()).hexdigest()}", "owner": "o"}
+    for number in range(1000)
 ]
-NETWORKS = [f"10.{one}.0.0/16" for one in range(100)]
-RULES = {
-    "deny": [{"when": 'request.path.contains("/internal/")'}],
-    "allow": [
-        {"when": 'request.method == "POST"'},
-        {"when": 'request.headers["x-tenant"] == "gold"'},
-        {"when": 'cidr("127.0.0.0/8").containsIP(request.client_ip) && request.method == "GET"'},
-    ],
+FIELDS = {"params", "timeout", "headers", "body"}
+NETWORKS = [f"10.{number}.0.0/16" for number in range(100)]
+LONG = {
+    "api-key-auth": {"params": {"keys": KEYS}, "headers": {"x-api-key": f"{API_KEY}-7"}},
+    "ip-restriction": {"params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
 }
-SET = [{"name": "x-client", "value": "${client.ip}"}, {"name": "x-api", "value": "${api.name} ${request.method}"}]
-SHIPPED: dict[str, Attachment] = {
-    "api-key-auth": {"name": "api-key-auth", "version": "v1", "params": {"keys": KEYS}},
-    "audit-log": {"name": "audit-log", "version": "v1"},
-    "basic-auth": {
-        "name": "basic-auth",
-        "version": "v1",
-        "timeout": "5s",
-        "params": {"users": [{"username": "ann", "passwordHash": HASHED}]},
-    },
-    "cel-authz": {"name": "cel-authz", "version": "v1", "params": RULES},
-    "concurrency-limit": {"name": "concurrency-limit", "version": "v1", "params": {"max": 10_000}},
-    "cors": {"name": "cors", "version": "v1", "params": {"allowOrigins": ["https://app.example"]}},
-    "ip-restriction": {"name": "ip-restriction", "version": "v1", "params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
-    "quota": {"name": "quota", "version": "v1", "params": {"requests": 1_000_000_000, "period": "month"}},
-    "rate-limit": {"name": "rate-limit", "version": "v1", "params": {"limits": [{"requests": 1_000_000, "per": "1s"}]}},
-    "request-id": {"name": "request-id", "version": "v1"},
-    "rewrite": {"name": "rewrite", "version": "v1", "params": {"path": {"prefix": {"from": "/", "to": "/v2"}}}},
-    "set-headers": {"name": "set-headers", "version": "v1", "params": {"request": {"set": SET}}},
-}
-"""Those that pass a request on; what answers it costs less than what does not. With those of `measured`."""
-SENT = {"api-key-auth": {"x-api-key": f"{API_KEY}-7"}, "basic-auth": {"Authorization": BASIC}}
-"""Headers of requests, beside those of all."""
+"""Rows as a policy's bench.yaml has them, whose parameters are too long to be written there."""
 (ENVOY_ALONE,) = (row for row in ROWS if row.key == PLAIN)
 
 
@@ -92,16 +72,48 @@ def main(arguments: Sequence[str]) -> None:
 
 def measured(stack: contextlib.ExitStack) -> tuple[Row, ...]:
     """The rows of all that ships; what they need ends with the stack."""
-    plain = [Row(f"shipped-{name}", name, (one,), sent=SENT.get(name, {})) for name, one in SHIPPED.items()]
+    written = {path.parent.name: yaml.safe_load(path.read_text()) for path in POLICIES.glob("*/bench.yaml")}
+    plain = [row_of(name, document) for name, document in (written | LONG).items()]
     authorized = [authorization.signed(), stack.enter_context(authorization.asked())]
     asked_who = [tokens.signed(), stack.enter_context(tokens.introspected()), tokens.in_session()]
-    return tuple(sorted([*plain, *authorized, *asked_who, *bodies.rows()], key=lambda row: row.title))
+    return tuple(sorted([*plain, BODY_LENGTH, *authorized, *asked_who], key=lambda row: row.title))
+
+
+def row_of(policy: str, document: dict[str, Any]) -> Row:
+    """The row of a policy by its bench.yaml: `params` and `timeout` of its attachment, `headers` of each request, and
+    `body`, the bytes of each request's body, which is one string of JSON. BenchError on another field.
+    """
+    if unknown := set(document) - FIELDS:
+        expected = ", ".join(sorted(FIELDS))
+        raise BenchError(f"policies/{policy}/bench.yaml: expected {expected}, got {', '.join(sorted(unknown))}")
+    attachment = {"name": policy, "version": "v1"} | {
+        field: document[field] for field in ("params", "timeout") if field in document
+    }
+    return Row(
+        f"shipped-{policy}",
+        policy,
+        (attachment,),
+        sent=document.get("headers", {}),
+        body=document.get("body", 0),
+    )
+
+
+def write_manifest(folder: Path) -> Path:
+    """A build.yaml of the policies of the bench and all that ship, whose rows need no line of it."""
+    document = yaml.safe_load(MANIFEST.read_text())
+    listed = {path.parent.name: path.parent for path in POLICIES.glob("*/policy-definition.yaml")}
+    listed |= {policy["name"]: (MANIFEST.parent / policy["filePath"]).resolve() for policy in document["policies"]}
+    policies = [{"name": name, "filePath": str(path)} for name, path in sorted(listed.items())]
+    path = folder / "build.yaml"
+    path.write_text(yaml.safe_dump({"version": "v1", "policies": policies}))
+    return path
 
 
 def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
     every = (ENVOY_ALONE, *BASES.values(), *rows)
     bench, upstream = started(every, folder, stack)
-    ours = stack.enter_context(gateway_with({}, settings, folder, "gateway"))
+    build = Build(write_manifest(folder), Path("build/bench/shipped"))
+    ours = stack.enter_context(gateway_with({}, settings, folder, "gateway", build))
     plain = stack.enter_context(envoy.plain_envoy(Site(settings, ENVOY_ALONE, upstream, folder)))
     for number in range(settings.rounds):
         yield "", take(bench, ENVOY_ALONE, number, plain, settings)
