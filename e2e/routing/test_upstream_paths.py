@@ -50,7 +50,9 @@ AT_THE_ROOT_OF_THE_GATEWAY = {
     "/login": "/login",
 }
 COOKIES = {
-    "a=1; Path=/": "a=1; Path=/mapped/",
+    "a=1; Path=/": "a=1; Path=/mapped",
+    "a=1; path=/ ; Secure": "a=1; path=/mapped; Secure",
+    "a=1; Path=/x/": "a=1; Path=/mapped/x/",
     "a=1; Secure; path = /x; HttpOnly": "a=1; Secure; path = /mapped/x; HttpOnly",
     "a=1; Path=/mapped/x": "a=1; Path=/mapped/x",
     "a=path=/x; Secure": "a=path=/x; Secure",
@@ -127,6 +129,18 @@ def test_a_client_that_follows_redirects_arrives(gateway: Gateway, upstream: Ups
     upstream.reply = reply
     with httpx.Client(follow_redirects=True) as client:
         assert client.get(f"{gateway.url}/mapped/x").text == "seen=1"
+
+
+def test_an_upstream_expires_its_cookie_without_a_path(gateway: Gateway, upstream: Upstream) -> None:
+    """A client gives a cookie without Path the folder of the request's path: that must be where "/" was mapped to."""
+    deployed(gateway, upstream)
+    lines = {"/set": "seen=1; Path=/", "/expire": "seen=; Max-Age=0"}
+    upstream.reply = lambda request: Reply(200, [("set-cookie", lines[request.target])])
+    with httpx.Client() as client:
+        client.get(f"{gateway.url}/mapped/set")
+        assert dict(client.cookies) == {"seen": "1"}
+        client.get(f"{gateway.url}/mapped/expire")
+        assert not client.cookies
 
 
 def test_what_the_gateway_answers_is_the_apis_own(gateway: Gateway, upstream: Upstream) -> None:
