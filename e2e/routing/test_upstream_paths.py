@@ -131,6 +131,14 @@ def test_a_client_that_follows_redirects_arrives(gateway: Gateway, upstream: Ups
         assert client.get(f"{gateway.url}/mapped/x").text == "seen=1"
 
 
+def test_cookies_of_other_paths_of_the_upstream_stay(gateway: Gateway, upstream: Upstream) -> None:
+    """The root is another path than that at which the upstream is asked."""
+    deployed(gateway, upstream, "/store")
+    lines = {"a=1; Path=/": "a=1; Path=/", "a=1; Path=/store": "a=1; Path=/mapped", "a=1; Path=/x": "a=1; Path=/x"}
+    upstream.reply = lambda _: Reply(200, [("set-cookie", line) for line in lines])
+    assert httpx.get(f"{gateway.url}/mapped/x").headers.get_list("set-cookie") == list(lines.values())
+
+
 def test_an_upstream_expires_its_cookie_without_a_path(gateway: Gateway, upstream: Upstream) -> None:
     """A client gives a cookie without Path the folder of the request's path: that must be where "/" was mapped to."""
     deployed(gateway, upstream)

@@ -64,7 +64,7 @@ end
 -- gives to a cookie without Path, so that such a line replaces or expires the cookie (RFC 6265, section 5.1.4).
 local function map_cookie_path(path, route)
   local mapped = map_path(path, route)
-  if path:find("^/%s*$") and route.context ~= "" then
+  if path:find("^/%s*$") and mapped ~= path and route.context ~= "" then
     return (mapped:gsub("/%s*$", ""))
   end
   return mapped
