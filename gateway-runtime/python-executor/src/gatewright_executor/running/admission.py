@@ -9,6 +9,7 @@ long as it lasts.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from math import ceil
 from typing import Generic, Protocol, TypeVar
 
 from gatewright_executor.running.limits import LIMITS
@@ -155,9 +156,16 @@ class AdmissionQueue(Generic[W]):
         return shrinks_for > self._held and (self._peak - self._surplus) * SOON_SECONDS > count * shrinks_for
 
     def _expected_wait(self, count: int, now: float) -> float:
-        """As slots have come free so far; where none has for long, at least as long again."""
-        interval = (now - self._measured_from) / self._popped if self._popped else 0.0
-        return max(count * interval, now - self._last_popped, self._wait_by_slots(count, now))
+        """As slots have come free so far; where none has for long, at least as long again.
+
+        Slots that were taken together come free together: before all have, the first of them are no rate, and a place
+        in the queue waits for as many rounds as there are places for each slot.
+        """
+        elapsed, by_rate = now - self._measured_from, 0.0
+        if self._popped:
+            rounds = ceil(count / max(len(self._began), 1))
+            by_rate = min(count * elapsed / self._popped, rounds * elapsed)
+        return max(by_rate, now - self._last_popped, self._wait_by_slots(count, now))
 
     def _wait_by_slots(self, count: int, now: float) -> float:
         """As those that have a slot began. Who began together ends together, so it may be long until the next one comes
