@@ -112,7 +112,7 @@ def of_build(path: Path) -> list[Candidate]:
         output = build_output.load(path)
     except BuildOutputError as error:
         raise PreflightError([str(error)]) from error
-    if not (output.executor / "gatewright" / "replay.py").is_file():
+    if not (output.executor / "gatewright" / "kit" / "replay.py").is_file():
         raise PreflightError([f"{path}: expected a build by this version: make it again with `gatewright build`"])
     manifest = msgspec.json.decode(output.manifest.read_bytes(), type=_Manifest)
     found = []

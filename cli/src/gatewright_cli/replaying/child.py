@@ -65,7 +65,7 @@ class _Replays:
     def run(self) -> None:
         from gatewright import testing
         from gatewright.definition import PolicyDefinition
-        from gatewright.policy_call import describe
+        from gatewright.kit.policy_call import describe
 
         watch = _Watch(self._job["seconds"], self._hung)
         with _Watch(self._job["importSeconds"], self._hung).over({}):
@@ -82,9 +82,9 @@ class _Replays:
             self._say({"number": item["number"], **said})
 
     def _one(self, item: Json, module: Any, definition: Any) -> Json:
-        from gatewright.policy_call import PreparationError
-        from gatewright.recording import IncompleteRecordingError, Recording, RecordingError, Supplied
-        from gatewright.replay import Candidate, attachments, run
+        from gatewright.kit.policy_call import PreparationError
+        from gatewright.kit.recording import IncompleteRecordingError, Recording, RecordingError, Supplied
+        from gatewright.kit.replay import Candidate, attachments, run
         from gatewright.secrets import revive
 
         executions, warnings, supplied = [], {}, Supplied(**self._job["supplied"])
@@ -155,7 +155,7 @@ def _place(folder: Path) -> tuple[str, int]:
 
 def _innermost(frames: Any, folder: Path) -> tuple[str, int] | None:
     """frames: the innermost first."""
-    from gatewright.policy_call import shown_path
+    from gatewright.kit.policy_call import shown_path
 
     for frame in frames:
         if Path(frame.f_code.co_filename).is_relative_to(folder):

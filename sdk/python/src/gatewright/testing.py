@@ -53,13 +53,17 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from gatewright import action
-from gatewright.contexts import HeaderLines, Stream, header_blob, request, response, stream, streaming
 from gatewright.definition import PolicyDefinition
-from gatewright.definition_params import params_of_definition
+from gatewright.kit.contexts import HeaderLines, Stream, header_blob, request, response, stream, streaming
+from gatewright.kit.definition_params import params_of_definition
+from gatewright.kit.moved_clock import MovedClock, clock
+from gatewright.kit.recording import IncompleteRecordingError, Recording, Supplied
+from gatewright.kit.replay import Candidate, Replay, ReplayedExecution, read_definition, run
+from gatewright.kit.store_in_memory import StoreInMemory
+from gatewright.kit.store_in_memory import in_memory as store
 from gatewright.lifetime import Lifetime, lifetime, shared_lifetime
 from gatewright.metadata import checked_params
 from gatewright.metrics import registry
-from gatewright.moved_clock import MovedClock, clock
 from gatewright.policy import (
     ImmediateResponse,
     OnRequestStream,
@@ -71,11 +75,7 @@ from gatewright.policy import (
     ResponseStreamContext,
     Trailers,
 )
-from gatewright.recording import IncompleteRecordingError, Recording, Supplied
-from gatewright.replay import Candidate, Replay, ReplayedExecution, read_definition, run
 from gatewright.secrets import Secret
-from gatewright.store_in_memory import StoreInMemory
-from gatewright.store_in_memory import in_memory as store
 
 __all__ = [
     "HOOKS",

@@ -14,11 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gatewright.changes import changes, differences, matches, of_trailers
 from gatewright.definition import BodyMode, DefinitionError, PolicyDefinition
-from gatewright.policy import FailureClass, PolicyMetadata
-from gatewright.policy_call import Call, Outcome, PolicyRun
-from gatewright.recording import (
+from gatewright.kit.changes import changes, differences, matches, of_trailers
+from gatewright.kit.policy_call import Call, Outcome, PolicyRun
+from gatewright.kit.recording import (
     REQUEST,
     RESPONSE,
     IncompleteRecordingError,
@@ -30,7 +29,8 @@ from gatewright.recording import (
     direction_of,
     is_marked,
 )
-from gatewright.store_in_memory import in_memory
+from gatewright.kit.store_in_memory import in_memory
+from gatewright.policy import FailureClass, PolicyMetadata
 
 __all__ = [
     "PHASES",

@@ -18,10 +18,11 @@ from typing import Any, NoReturn
 
 from gatewright import action as checked
 from gatewright.action import ActionError
-from gatewright.contexts import Stream, header_blob, request, response, stream, streaming
 from gatewright.definition import BodyMode, EncodedBodies, ProcessingModeConfig
 from gatewright.header_rules import check_size
 from gatewright.headers import Headers
+from gatewright.kit.contexts import Stream, header_blob, request, response, stream, streaming
+from gatewright.kit.recording import REQUEST, TEXTS, JsonObject, Message, Moment, body_of
 from gatewright.lifetime import Lifetime, lifetime, shared_lifetime
 from gatewright.metadata import checked_params
 from gatewright.path_params import path_params_in
@@ -37,14 +38,13 @@ from gatewright.policy import (
     UpstreamResponseModifications,
     touched_metadata,
 )
-from gatewright.recording import REQUEST, TEXTS, JsonObject, Message, Moment, body_of
 from gatewright.request_view import path_upstream
 
 __all__ = ["Call", "Outcome", "PolicyRun", "PreparationError", "StreamedBody", "describe", "place", "shown_path"]
 
 Function = Callable[..., Any]
 OF_THE_BODY = ("content-encoding", "content-length")
-HERE = Path(__file__).parent
+SDK_FOLDER = Path(__file__).parents[1]
 
 
 class PreparationError(Exception):
@@ -340,7 +340,7 @@ def place(error: BaseException, folder: Path | None) -> tuple[str, int]:
     if isinstance(error, SyntaxError) and error.filename:
         return shown_path(error.filename), error.lineno or 0
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    foreign = [one for one in frames if not Path(one[0]).is_relative_to(HERE) and "importlib" not in one[0]]
+    foreign = [one for one in frames if not Path(one[0]).is_relative_to(SDK_FOLDER) and "importlib" not in one[0]]
     own = [one for one in foreign if folder is not None and Path(one[0]).is_relative_to(folder)]
     if not (found := own or foreign):
         return "", 0

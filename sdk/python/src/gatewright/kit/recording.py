@@ -1,6 +1,6 @@
 """A recorded exchange, and how it stood before each execution of a policy.
 
-docs/reference/recordings.md says what its members are. For `gatewright.replay`, and for whoever reads such files.
+docs/reference/recordings.md says what its members are. `gatewright.kit.replay` reads such files, as do other programs.
 """
 
 from __future__ import annotations

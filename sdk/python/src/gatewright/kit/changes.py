@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gatewright.recording import MARK, REQUEST, TEXTS, JsonObject, Message, Moment, beginning_of
+from gatewright.kit.recording import MARK, REQUEST, TEXTS, JsonObject, Message, Moment, beginning_of
 
 __all__ = ["changes", "differences", "matches"]
 
