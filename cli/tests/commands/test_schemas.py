@@ -17,10 +17,10 @@ from gatewright_builder.mistake import BuildError
 from gatewright_cli.commands.schema_command import KINDS
 from gatewright_cli.commands.schemas import SCHEMAS, write_schemas
 from gatewright_cli.main import cli
-from gatewright_controller.definitions import Definitions, load_definitions
-from gatewright_controller.editor_schemas import api_schema
-from gatewright_controller.exchange_filter import ExchangeFilter
 from gatewright_controller.model import Api, Gateway
+from gatewright_controller.resource.definitions import Definitions, load_definitions
+from gatewright_controller.resource.editor_schemas import api_schema
+from gatewright_controller.resource.exchange_filter import ExchangeFilter
 from gatewright_controller.validation import validate
 from gatewright_documents.document import read_file
 from gatewright_documents.mistake import Invalid

@@ -6,9 +6,9 @@ import json
 
 import pytest
 from gatewright_cli.openapi import Choices, exported, imported
-from gatewright_controller.definitions import Definitions
 from gatewright_controller.model import Operation
-from gatewright_controller.paths import PathSyntaxError, PathTemplate, parse_path
+from gatewright_controller.resource.definitions import Definitions
+from gatewright_controller.resource.paths import PathSyntaxError, PathTemplate, parse_path
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject

@@ -6,7 +6,7 @@ import contextlib
 import json
 
 from gatewright_cli.openapi import Choices, exported, imported
-from gatewright_controller.definitions import Definitions
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject

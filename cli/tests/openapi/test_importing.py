@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from gatewright_cli.openapi import Choices, imported, security
-from gatewright_controller.definitions import Definitions
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject

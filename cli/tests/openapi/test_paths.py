@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from gatewright_cli.openapi.paths import translated
-from gatewright_controller.paths import PathSyntaxError, parse_path
+from gatewright_controller.resource.paths import PathSyntaxError, parse_path
 from hypothesis import given
 from hypothesis import strategies as st
 

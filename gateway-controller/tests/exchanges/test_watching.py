@@ -10,10 +10,10 @@ import grpc
 import httpx
 import pytest
 from gatewright_controller._gen import node_pb2, node_pb2_grpc
-from gatewright_controller.api import ApiLimits
-from gatewright_controller.controller import Controller
-from gatewright_controller.exchange_api import ExchangeTimes
-from gatewright_controller.watching import WatchLimits
+from gatewright_controller.apis.controller import Controller
+from gatewright_controller.management.api import ApiLimits
+from gatewright_controller.management.exchange_api import ExchangeTimes
+from gatewright_controller.nodes.watching import WatchLimits
 from gatewright_documents.values import JsonObject
 from grpc import aio
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 import yaml
-from gatewright_controller.upstream import UrlError, parse_url
+from gatewright_controller.resource.upstream import UrlError, parse_url
 from gatewright_documents.json_reader import line_tree, parse_json
 from gatewright_documents.mistake import Invalid, listed
 from gatewright_documents.values import JsonObject

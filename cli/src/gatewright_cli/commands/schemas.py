@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from gatewright_builder.manifest_schema import manifest_schema
-from gatewright_controller.definitions import Definitions, load_definitions
-from gatewright_controller.editor_schemas import api_schema, exchange_filter_schema, gateway_schema
+from gatewright_controller.resource.definitions import Definitions, load_definitions
+from gatewright_controller.resource.editor_schemas import api_schema, exchange_filter_schema, gateway_schema
 from gatewright_documents.definition_schema import definition_schema
 from gatewright_documents.mistake import Invalid
 from gatewright_documents.values import JsonObject

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from gatewright_controller.loopback import is_loopback
+from gatewright_controller.local.loopback import is_loopback
 
 EXAMPLE = "expected a URL such as https://gateway.example:9443 or http://127.0.0.1:9090"
 

@@ -154,7 +154,7 @@ def write_rendered(run_dir: RunDir, rendered: str) -> Path:
 
 def tell_effective(file: Path | None, options: Mapping[str, object]) -> dict[str, Any]:
     """For a process of its own: as JSON, what `told` reads."""
-    from gatewright_controller import gateway_file
+    from gatewright_controller.gateway import gateway_file
     from gatewright_documents.document import read_file
     from gatewright_documents.yaml_reader import JSON_TYPES
 
@@ -195,7 +195,7 @@ def told(found: dict[str, Any]) -> Gateway:
 
 def tell_rendered(document: JsonObject, state_dir: Path) -> str:
     """For a process of its own: the document rendered, in base64, and placeholders written."""
-    from gatewright_controller import gateway_file
+    from gatewright_controller.gateway import gateway_file
 
     gateway_file.write_placeholders(document, acme_folder(state_dir))
     return base64.b64encode(gateway_file.render(document, acme_folder(state_dir))).decode()

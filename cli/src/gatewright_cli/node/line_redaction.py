@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 import re2
-from gatewright_controller.secret_names import REDACTED, SecretNameSet
+from gatewright_controller.resource.secret_names import REDACTED, SecretNameSet
 
 JWT = r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*"
 CREDENTIALS = r"(?i)\b(bearer|dpop|negotiate|basic)((?:\s|%20|\+)+)([A-Za-z0-9._~+/=-]{6,})"

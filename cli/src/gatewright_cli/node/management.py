@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from gatewright_controller.problem_types import NO_DATABASE
+from gatewright_controller.management.problem_types import NO_DATABASE
 from gatewright_documents.mistake import Mistake
 
 from gatewright_cli.node.api_files import ApiFile, below

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from gatewright_controller.peers import ENGINE, SUPERVISOR, PeerCheck, Rule
+from gatewright_controller.local.peers import ENGINE, SUPERVISOR, PeerCheck, Rule
 
 from gatewright_cli.node.run_dir import PEERS, RunDir
 from gatewright_cli.supervision.log_output import LogOutput

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from gatewright_controller.metrics import CONTENT_TYPE_LATEST, NOT_TOLD, PATH, build_info
-from gatewright_controller.peers import PeerCheck
-from gatewright_controller.private_http import http_socket
-from gatewright_controller.private_socket import PrivateSocket
+from gatewright_controller.local.metrics import CONTENT_TYPE_LATEST, NOT_TOLD, PATH, build_info
+from gatewright_controller.local.peers import PeerCheck
+from gatewright_controller.local.private_http import http_socket
+from gatewright_controller.local.private_socket import PrivateSocket
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from gatewright_controller.model import Api
-from gatewright_controller.paths import Kind, PathSyntaxError, PathTemplate, context_of, parse_path
+from gatewright_controller.resource.paths import Kind, PathSyntaxError, PathTemplate, context_of, parse_path
 from gatewright_documents.mistake import Invalid, Mistake
 from gatewright_documents.strict import mistakes_of
 from gatewright_documents.values import JsonObject

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from gatewright_controller.definitions import Definitions
+from gatewright_controller.resource.definitions import Definitions
 from gatewright_controller.validation import validate
 from gatewright_documents.mistake import Invalid, Mistake, listed, shown
 from gatewright_documents.values import JsonObject, JsonValue, KeyPath

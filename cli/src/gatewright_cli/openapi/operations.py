@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gatewright_controller.paths import PathSyntaxError, parse_path
+from gatewright_controller.resource.paths import PathSyntaxError, parse_path
 from gatewright_documents.mistake import shown
 from gatewright_documents.values import JsonObject, KeyPath
 

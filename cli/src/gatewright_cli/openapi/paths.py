@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from gatewright_controller.paths import ENCODED, PARAMETER, UNRESERVED, PathSyntaxError, parse_path
+from gatewright_controller.resource.paths import ENCODED, PARAMETER, UNRESERVED, PathSyntaxError, parse_path
 
 GREEDY = re.compile(r"\+.*|.*[*+]|.*\.\.\.|.*=.*\*\*.*|.*:\.[*+]\??")
 """The inside of a brace that stands for several segments, as gateways and frameworks write it."""

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from gatewright_controller.upstream import UrlError, parse_url
+from gatewright_controller.resource.upstream import UrlError, parse_url
 from gatewright_documents.mistake import listed, shown
 from gatewright_documents.values import JsonValue, KeyPath
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from gatewright_controller.private_socket import PrivateSocket
+from gatewright_controller.local.private_socket import PrivateSocket
 
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node.finding_run import described, find_run
@@ -33,7 +33,7 @@ from gatewright_cli.node.run_dir import RunDirError
 from gatewright_cli.run.level import Level
 
 if TYPE_CHECKING:
-    from gatewright_controller.peers import PeerCheck
+    from gatewright_controller.local.peers import PeerCheck
 
     from gatewright_cli.run.log_levels import LogLevels
     from gatewright_cli.run.reloading import Reloaded, Reloads

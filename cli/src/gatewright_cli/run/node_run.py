@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 import msgspec
-from gatewright_controller.relay import Relay, Unnamed
+from gatewright_controller.local.relay import Relay, Unnamed
 
 from gatewright_cli.node import environment, inspector_page, log_level_options, ports
 from gatewright_cli.node.api_files import ApiFiles, Sample

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import click
-from gatewright_controller.private import keep_private
+from gatewright_controller.local.private import keep_private
 
 from gatewright_cli.builds import build_output
 from gatewright_cli.builds.apart import Apart

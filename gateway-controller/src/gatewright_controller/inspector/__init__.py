@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from gatewright_controller.metrics import ROUTE
+from gatewright_controller.local.metrics import ROUTE
 
 __all__ = ["HEADERS", "inspector_routes", "is_page_file"]
 
