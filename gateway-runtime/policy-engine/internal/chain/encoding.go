@@ -10,11 +10,11 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// A message stays as it came while policies only read it: who asks for a body without its content codings is given a
-// decoded copy, and headers that fit it. A body that a policy changes goes on without codings; a response's is encoded
-// again where the client is to have it so.
+// A message stays as it came while policies only read it: a policy that reads the body without its content codings gets
+// a decoded copy, and headers that fit it. A body that a policy changes goes on without codings; a response's is
+// encoded again if the client is to get it encoded.
 
-// refusesEncoded, passesEncoded, decodes: what becomes of an encoded body that a policy wants.
+// refusesEncoded, passesEncoded and decodes are the three ways in which a policy treats an encoded body.
 func refusesEncoded(mode v1alpha.ProcessingModeConfig) bool {
 	return mode.EncodedBodies == v1alpha.EncodedRefuse
 }
@@ -27,7 +27,7 @@ func decodes(mode v1alpha.ProcessingModeConfig) bool {
 	return !refusesEncoded(mode) && !passesEncoded(mode)
 }
 
-// decodedFor is the body as the policy is given it that asks for it decoded, or why it is not.
+// decodedFor returns the body decoded for the policy, or the reason that it cannot be.
 func (m *message) decodedFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
 	codings, failure := m.codings(what)
 	if failure == nil {
@@ -50,7 +50,7 @@ func (m *message) decodedFor(what string, i *Instance) ([]byte, *v1alpha.Failure
 	return nil, overBudget(what + " body")
 }
 
-// codings are those of the body that is there, or why they cannot be taken off.
+// codings returns the content codings of the body, or the reason that they cannot be removed.
 func (m *message) codings(what string) ([]contentcoding.Coding, *v1alpha.Failure) {
 	codings, err := contentcoding.ParseCodings(m.headers.view.Values("content-encoding"))
 	if err != nil {
@@ -59,7 +59,7 @@ func (m *message) codings(what string) ([]contentcoding.Coding, *v1alpha.Failure
 	return codings, nil
 }
 
-// decode makes a decoded copy of the body, of limit bytes at most.
+// decode makes a decoded copy of the body, of at most limit bytes.
 func (m *message) decode(what string, codings []contentcoding.Coding, limit int64) (*body, *v1alpha.Failure) {
 	pieces := m.body.pieces
 	decoder := contentcoding.NewDecoder(codings, func() ([]byte, error) {
@@ -92,7 +92,7 @@ func (m *message) decode(what string, codings []contentcoding.Coding, limit int6
 	}
 }
 
-// headersFor are the headers as the policy sees them: of a body that it is given decoded, they are those of that.
+// headersFor returns the headers as the policy sees them: if it gets the body decoded, they describe the decoded body.
 func (m *message) headersFor(i *Instance, wantsBody bool) v1alpha.Headers {
 	if !wantsBody || !decodes(i.settings.Mode) || m.coding() == "" {
 		return m.headers.view
@@ -102,7 +102,8 @@ func (m *message) headersFor(i *Instance, wantsBody bool) v1alpha.Headers {
 	})
 }
 
-// cameWith are the codings of the body as it came, none if it had none, or some that cannot be taken off.
+// originalCodings returns the codings of the body as it came; none if the body had none, or some that cannot be
+// removed.
 func (m *message) cameWith() []contentcoding.Coding {
 	if m.bodiless || !m.headers.original.Has("content-encoding") {
 		return nil
@@ -114,16 +115,16 @@ func (m *message) cameWith() []contentcoding.Coding {
 	return codings
 }
 
-// changesCoding reports whether the body that came with codings leaves without them, or with others.
+// changesCoding reports whether a body that came with codings leaves without them, or with others.
 func (m *message) changesCoding() bool {
 	return (m.replaced || m.stage != nil) && len(m.cameWith()) > 0 &&
 		m.headers.view.Get("content-encoding") != m.headers.original.Get("content-encoding")
 }
 
-// ofTheBytes are headers that hold for the very bytes of a body: digests, and that ranges of it can be asked for.
+// byteHeaders describe the exact bytes of a body: digests, and the acceptance of byte ranges.
 var ofTheBytes = [...]string{"digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"}
 
-// recoded makes the headers those of a body with other bytes and the same meaning. What policies have set stays.
+// markRecoded adapts the headers to a body with other bytes and the same meaning. Headers that policies have set stay.
 func (m *message) recoded() {
 	for _, name := range ofTheBytes {
 		if m.headers.view.Has(name) && !m.headers.isTouched(name) {
@@ -135,7 +136,7 @@ func (m *message) recoded() {
 	}
 }
 
-// varies notes that the response's coding is chosen by the request's accept-encoding (RFC 9110, 12.5.5).
+// addVary notes that the response's coding depends on the request's accept-encoding (RFC 9110, 12.5.5).
 func (m *message) varies() {
 	for line := range m.headers.view.Values("vary") {
 		for name := range strings.SplitSeq(line, ",") {
@@ -147,10 +148,10 @@ func (m *message) varies() {
 	m.headers.apply(v1alpha.HeaderModifications{Append: []v1alpha.Header{{Name: "vary", Value: "accept-encoding"}}})
 }
 
-// upstreamAccepts is the accept-encoding that the request goes upstream with where a policy reads the response.
+// upstreamAccepts returns the accept-encoding with which the request goes upstream if a policy reads the response.
 //
-// It is identity, which costs nobody anything, unless the API wants responses encoded or the client accepts no other;
-// then it is what the client accepts and the gateway decodes.
+// It is identity, which costs neither side any work, unless the API wants responses encoded or the client accepts no other;
+// then it is the codings that the client accepts and the gateway decodes.
 func (x *exchange) upstreamAccepts() string {
 	accepted := contentcoding.ParseAccepted(x.request.headers.view.Values("accept-encoding"))
 	switch {
@@ -162,7 +163,7 @@ func (x *exchange) upstreamAccepts() string {
 	return identity
 }
 
-// encodeResponse gives the response a coding that the client accepts, where it came with another.
+// encodeResponse gives the response a coding that the client accepts, if it came with another.
 func (x *exchange) encodeResponse() {
 	m := &x.response
 	came := m.cameWith()
@@ -184,7 +185,7 @@ func (x *exchange) encodeResponse() {
 	m.varies()
 }
 
-// leavesEncoded reports whether a response that came encoded leaves so.
+// leavesEncoded reports whether a response that came encoded leaves encoded.
 func (x *exchange) leavesEncoded(accepted contentcoding.Accepted) bool {
 	return x.chain.spec.EncodedResponses || !accepted.Identity() || x.response.mayNotBeTransformed()
 }
@@ -201,7 +202,7 @@ func (m *message) mayNotBeTransformed() bool {
 	return false
 }
 
-// encode encodes the body: at once if it is a policy's that is held, else as it leaves.
+// encode encodes the body: at once if it is a policy's, otherwise as it leaves.
 func (m *message) encode(codings []contentcoding.Coding) {
 	m.headers.set("content-encoding", contentcoding.Format(codings))
 	encoder := contentcoding.NewEncoder(codings)
@@ -210,11 +211,11 @@ func (m *message) encode(codings []contentcoding.Coding) {
 		return
 	}
 	defer encoder.Close()
-	whole, _ := m.body.whole() // it is a policy's: in one piece
+	whole, _ := m.body.whole() // a policy's body is in one piece
 	m.body.set(encoder.Encode(whole, true))
 }
 
-// sendDecoded makes the decoded copy of the body the one that goes on.
+// sendDecoded replaces the body by its decoded copy.
 func (m *message) sendDecoded() {
 	m.body.drop()
 	m.body, m.decoded, m.replaced = *m.decoded, nil, true
@@ -230,7 +231,7 @@ func tooLarge(what string, limit, largest int64) *v1alpha.Failure {
 
 // ---------------------------------------------------------------- streams
 
-// decoding takes a body's codings off for a policy that streams it.
+// decoding removes a body's codings for a policy that streams it.
 type decoding struct {
 	direction Direction
 	decoder   *contentcoding.Decoder
@@ -239,7 +240,8 @@ type decoding struct {
 	ended     error
 }
 
-// decodingFor makes what decodes the body for the policy; nil if it has no codings, or the policy wants it with them.
+// decodingFor returns the decoder of the body for the policy; nil if the body has no codings, or the policy passes them
+// on.
 func (m *message) decodingFor(s *stage) (*decoding, *v1alpha.Failure) {
 	mode, coding := s.step.settings.Mode, m.coding()
 	if passesEncoded(mode) {
@@ -261,7 +263,7 @@ func (m *message) decodingFor(s *stage) (*decoding, *v1alpha.Failure) {
 	return &decoding{direction: m.direction, decoder: contentcoding.NewDecoder(codings, s.piece), budget: m.body.budget}, nil
 }
 
-// next waits for the next decoded chunk. A *v1alpha.Failure says that there is none.
+// next waits for the next decoded chunk. If there is none, the error is a *v1alpha.Failure.
 func (d *decoding) next() ([]byte, error) {
 	if d.ended != nil {
 		return nil, d.ended
@@ -290,7 +292,7 @@ func (d *decoding) close() {
 	d.decoder, d.held, d.ended = nil, 0, errStreamOver
 }
 
-// undecodable is why the body could not be decoded for the policy; nil if that is not why its chunks have ended.
+// undecodable returns the reason that the body could not be decoded; nil if its chunks ended for another reason.
 func (s *stage) undecodable() error {
 	if failure, ok := errors.AsType[*v1alpha.Failure](s.clock.failed()); ok {
 		return failure
@@ -298,7 +300,7 @@ func (s *stage) undecodable() error {
 	return nil
 }
 
-// takeCodingsOff notes that what the stage yields has no codings.
+// dropCodings notes that the stage's output has no codings.
 func (m *message) takeCodingsOff(s *stage) {
 	if s.decoding != nil && m.headers.view.Has("content-encoding") {
 		m.headers.remove("content-encoding")

@@ -6,16 +6,16 @@ import (
 	"net/http"
 )
 
-// errUnfinished is why a request ends whose body has not come in whole in the time that the chain waits for it.
+// errUnfinished ends a request whose body has not come in whole within the time limit.
 var errUnfinished = errors.New("the request's body did not come in whole in time")
 
-// unfinished is what the client is told then, under the name that proxies have for it in the access log.
+// unfinished is the answer then. Its details are the name that proxies use for it in the access log.
 var unfinished = fault{status: http.StatusRequestTimeout, detail: "The request did not come in whole in the time that requests have."}
 
 const unfinishedDetails = "request_overall_timeout"
 
-// bounded is the context of a read that ends with errUnfinished after m.within, and so do the streams that it reads from.
-// The caller calls done when it has read.
+// readContext bounds a read of the body by m.within: then it ends with errUnfinished, and so do the streams that it
+// reads from. The caller calls done after the read.
 func (m *message) bounded(ctx context.Context) (bounded context.Context, done func()) {
 	bounded, cancel := context.WithTimeoutCause(ctx, m.within, errUnfinished)
 	if m.stage == nil {

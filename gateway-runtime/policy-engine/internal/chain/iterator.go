@@ -9,15 +9,15 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// pulled is a policy's iterator.
+// chunkIterator is a policy's iterator.
 type pulled interface {
-	// next waits for what the policy yields next; errEnded is its end.
+	// next waits for the policy's next chunk; errEnded is its end.
 	next(s *stage) ([]byte, error)
-	// stop ends it.
+	// stop ends the iterator.
 	stop(s *stage)
 }
 
-// start makes the policy's iterator, under a slot that it keeps until it has ended.
+// start makes the policy's iterator, under a slot that the iterator keeps until it has ended.
 func (s *stage) start() *v1alpha.Failure {
 	if !s.step.acquireSlot() {
 		return s.step.overloaded()
@@ -35,7 +35,7 @@ func (s *stage) start() *v1alpha.Failure {
 	return nil
 }
 
-// run is the policy's iterator, whose panics are errors.
+// run is the policy's iterator, with panics converted to errors.
 func (s *stage) run(yield func([]byte, error) bool) {
 	err := s.runPolicy(yield)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *stage) runPolicy(yield func([]byte, error) bool) (err error) {
 	return nil
 }
 
-// inline runs the policy on the goroutine of whoever pulls.
+// inline runs the policy on the goroutine that pulls.
 type inline struct {
 	pull func() ([]byte, error, bool)
 	end  func()
@@ -88,7 +88,8 @@ func (i *inline) stop(s *stage) {
 	s.step.releaseSlot()
 }
 
-// guarded runs the policy on a goroutine of its own, which is left behind when it is late: it keeps its slot until it ends.
+// guarded runs the policy on a goroutine of its own, which is abandoned when it is late: it keeps its slot until it
+// ends.
 type guarded struct {
 	chunks  chan chunkOr
 	resume  chan struct{}
@@ -150,7 +151,7 @@ func (g *guarded) run(s *stage) {
 	end = errEnded
 }
 
-// stop gives the policy the time that it has for its own work to end. One that was late already is left behind at once.
+// stop gives the policy its timeout to end. One that was late already is abandoned at once.
 func (g *guarded) stop(s *stage) {
 	switch {
 	case !g.started:

@@ -8,7 +8,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// headerList is a message's headers while policies change them: what came, and what the next policy sees.
+// headerList is a message's headers while policies change them: the original, and the view of the next policy.
 type headerList struct {
 	original v1alpha.Headers
 	view     v1alpha.Headers
@@ -19,8 +19,8 @@ func newHeaderList(original v1alpha.Headers) headerList {
 	return headerList{original: original, view: original}
 }
 
-// apply changes the view: remove, set, append. The old view is left as it is, for whoever still reads it. It reports
-// whether there was anything to change.
+// apply changes the view: remove, set, append. The old view is left intact for its readers. It reports whether there
+// were any changes.
 func (l *headerList) apply(changes v1alpha.HeaderModifications) bool {
 	if len(changes.Remove)+len(changes.Set)+len(changes.Append) == 0 {
 		return false
@@ -45,7 +45,7 @@ func (l *headerList) apply(changes v1alpha.HeaderModifications) bool {
 	return true
 }
 
-// namedIn reports whether the change takes name's present values away.
+// replaces reports whether the changes remove or set the header.
 func namedIn(changes v1alpha.HeaderModifications, name string) bool {
 	for _, removed := range changes.Remove {
 		if strings.EqualFold(removed, name) {
@@ -66,10 +66,10 @@ func (l *headerList) touch(name string) {
 	}
 }
 
-// isTouched reports whether anything has changed name.
+// isTouched reports whether the header has been changed.
 func (l *headerList) isTouched(name string) bool { return slices.Contains(l.touched, name) }
 
-// set gives name the one value, as the engine's own change.
+// set gives the header this one value, as a change of the engine's own.
 func (l *headerList) set(name, value string) {
 	l.apply(v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: name, Value: value}}})
 }
@@ -78,7 +78,7 @@ func (l *headerList) remove(name string) {
 	l.apply(v1alpha.HeaderModifications{Remove: []string{name}})
 }
 
-// oversized says which limit of what policies may make the headers exceed.
+// checkSize returns an error if the headers exceed the limits for policies.
 func (l *headerList) oversized() error {
 	if reason := tooManyHeaders(l.view, 0, madeLines, madeBytes); reason != "" {
 		return errors.New(reason + ", with those of the message")
@@ -86,7 +86,7 @@ func (l *headerList) oversized() error {
 	return nil
 }
 
-// final is the least change that makes the view of the original.
+// minimalChanges returns the smallest changes that turn the original into the view.
 func (l *headerList) final() v1alpha.HeaderModifications {
 	var changes v1alpha.HeaderModifications
 	var beforeRoom, nowRoom [8]string

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// ownWork measures what a policy does between its chunks: the time in which somebody waits for it, and it waits for nothing.
-// Where there is a timer, it bounds each such time.
+// ownWork measures a policy's work between its chunks: the time in which a reader waits for the policy, and it does not
+// wait itself. If there is a timer, it bounds each such time.
 type ownWork struct {
 	timer *time.Timer
 	limit time.Duration
-	idle  *time.Timer // that bounds the waiting for a chunk
+	idle  *time.Timer // bounds the wait for a chunk
 
 	mu      sync.Mutex
 	pulling bool
@@ -42,7 +42,7 @@ func (o *ownWork) ask(s *stage, asking bool) {
 	}
 }
 
-// stopIdle ends the wait for a chunk, here and in the stages before.
+// stopIdle ends the wait for a chunk, in this stage and in those before it.
 func (s *stage) stopIdle() {
 	s.cancel(errIdle)
 	for before := s.before; before != nil; before = before.before {

@@ -7,7 +7,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// A fault is how a failure class shows itself to the client, who learns nothing of the policy.
+// A fault is a failure class as the client sees it, which learns nothing about the policy.
 type fault struct {
 	status     int
 	grpcStatus uint32
@@ -44,8 +44,8 @@ func faultOf(class v1alpha.FailureClass, request bool) fault {
 	}
 }
 
-// Problem is an answer of the gateway's own, as application/problem+json (RFC 9457). 503 asks to try again in 1 s, 415
-// for no content encoding (RFC 9110, 15.5.16).
+// Problem is an answer of the gateway's own, as application/problem+json (RFC 9457). 503 asks the client to retry after
+// 1 s, 415 to send no content encoding (RFC 9110, 15.5.16).
 func Problem(status int, detail, requestID string) *v1alpha.ImmediateResponse {
 	body, err := json.Marshal(struct {
 		Type      string `json:"type"`

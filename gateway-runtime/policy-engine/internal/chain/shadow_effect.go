@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// effect is what an execution has left of an exchange, as far as that is compared.
+// effect is the part of an exchange's state after an execution that is compared.
 type effect struct {
 	method, path, query, authority, upstream string
 	request, response                        madeMessage
@@ -20,20 +20,20 @@ type effect struct {
 	analytics                                map[string]any
 }
 
-// madeMessage is a message as an execution has left it.
+// madeMessage is a message after an execution.
 type madeMessage struct {
 	headers v1alpha.Headers
-	newBody bool // the execution has made it, as these say
+	newBody bool // the execution has replaced the body; size and sum describe it
 	size    int64
 	sum     uint64
 }
 
 var shadowSeed = maphash.MakeSeed()
 
-// effect is what the execution under way has made of the exchange.
+// effect returns the state of the exchange after the present execution.
 func (x *exchange) effect(phase string) effect {
 	e := effect{method: x.method, path: x.path, query: x.query, authority: x.authority, upstream: x.upstream, analytics: maps.Clone(x.analytics)}
-	e.metadata, _ = x.metadata.JSON() // what cannot be written is not compared
+	e.metadata, _ = x.metadata.JSON() // metadata that cannot be written is not compared
 	if phase == PhaseRequest {
 		e.request = x.request.made(x.running.newBody)
 		e.answered = x.answered
@@ -62,7 +62,7 @@ func sumOf(pieces [][]byte) uint64 {
 	return hash.Sum64()
 }
 
-// same reports whether both have made the same of an exchange in which the body was that of the pieces, as far as it is known.
+// same reports whether both effects are equal, for an exchange whose body, as far as it is known, has these pieces.
 func (e *effect) same(other *effect, body [][]byte) bool {
 	return e.method == other.method && e.path == other.path && e.query == other.query && e.authority == other.authority &&
 		e.upstream == other.upstream && e.answered == other.answered && e.status == other.status &&
@@ -85,7 +85,7 @@ func (m *madeMessage) same(other *madeMessage, body [][]byte) bool {
 	return true
 }
 
-// sameHeaders reports whether both have the same values of each name, in whatever order names come.
+// sameHeaders reports whether both lists have the same values for each name, regardless of the order of names.
 func sameHeaders(one, other v1alpha.Headers) bool {
 	if len(one) != len(other) {
 		return false
@@ -101,7 +101,7 @@ func sameHeaders(one, other v1alpha.Headers) bool {
 	return true
 }
 
-// sameAnalytics compares them as they are sent.
+// sameAnalytics compares the analytics as JSON.
 func sameAnalytics(one, other map[string]any) bool {
 	if len(one) == 0 && len(other) == 0 {
 		return true

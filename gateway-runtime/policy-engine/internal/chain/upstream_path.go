@@ -6,15 +6,15 @@ import (
 	"strings"
 )
 
-// UpstreamPath says what becomes of the path upstream, as Envoy's routes rewrite it once the last policy has run.
+// UpstreamPath is a rule by which Envoy's routes rewrite the path for an upstream, once the last policy has run.
 type UpstreamPath struct {
-	Upstream     string // that policies have chosen; "" for the operation's own
-	Base         string // stands in the place of the API's context
-	Pattern      string // of the whole path, in place of Base; a path that it does not match stays
+	Upstream     string // the upstream that policies have chosen; "" for the operation's own
+	Base         string // replaces the API's context
+	Pattern      string // matches the whole path, in place of Base; a path that it does not match stays
 	Substitution string // in RE2's syntax: \1 is the first group
 }
 
-// upstreamPaths are those of a chain, by upstream.
+// upstreamPaths are a chain's rules, by upstream.
 type upstreamPaths map[string]rewriting
 
 type rewriting struct {
@@ -39,7 +39,7 @@ func newUpstreamPaths(paths []UpstreamPath, context string) (upstreamPaths, erro
 	return found, nil
 }
 
-// expansion is a substitution of RE2 in Go's syntax: of `\1$\\` it is `${1}$$\`.
+// expansion translates a substitution from RE2's syntax to Go's: `\1$\\` becomes `${1}$$\`.
 func expansion(substitution string) string {
 	var made strings.Builder
 	for i := 0; i < len(substitution); i++ {
@@ -59,7 +59,7 @@ func expansion(substitution string) string {
 	return made.String()
 }
 
-// of is the path that the upstream would get of path; "" where nothing goes upstream, or where to is not known yet.
+// rewrite returns the path that the upstream would get; "" if nothing goes upstream, or the upstream is not known yet.
 func (p upstreamPaths) of(path, upstream string) string {
 	to, known := p[upstream]
 	if !known {
