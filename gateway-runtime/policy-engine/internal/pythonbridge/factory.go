@@ -39,8 +39,8 @@ func newBridge(processes *group, metadata v1alpha.Metadata, params v1alpha.Param
 	return &PythonBridge{group: processes, instance: made}, nil
 }
 
-// configuration is what is sent of an instance once per stream. Its names must be UTF-8, or the frame that they
-// travel in, with other instances', could not be sent.
+// configuration is the part of an instance that is sent once per stream. Its names must be UTF-8: otherwise the frame
+// in which they travel together with other instances' could not be sent.
 func configuration(metadata v1alpha.Metadata, params v1alpha.Params) (*executorv1.ConfigureInstance, error) {
 	for _, name := range []string{
 		metadata.PolicyName, metadata.PolicyVersion, metadata.APIName, metadata.APIVersion, metadata.InstanceID, metadata.Operation,

@@ -6,23 +6,23 @@ import (
 	executorv1 "gatewright.dev/policy-engine/gen/executor/v1"
 )
 
-// The limits of a stream's body on its way, in bytes (python_executor.proto, Piece and Credit).
+// The limits of a stream's body in transit, in bytes (python_executor.proto, Piece and Credit).
 const (
 	maxPieceBytes   = 64 << 10
-	creditWindow    = 256 << 10         // what a sender begins with, in each direction
-	creditGivenBack = creditWindow / 4  // as soon as so much has been taken
-	maxWaitingBytes = 2 * maxPieceBytes // of a body that wait for frames, before its next chunk is asked for
+	creditWindow    = 256 << 10         // the initial credit of a sender, in each direction
+	creditGivenBack = creditWindow / 4  // returned as soon as so many bytes have been read
+	maxWaitingBytes = 2 * maxPieceBytes // of a body that wait for frames; only below this is its next chunk requested
 )
 
-// outgoingPieces is what waits to be sent of the body that a stream is given, and how much of it may be. The mutex of the
-// StreamManager guards it, as it does incomingPieces.
+// outgoingPieces is the part of a stream's body that waits to be sent, and the credit for it. The mutex of the
+// StreamManager guards it, and incomingPieces too.
 type outgoingPieces struct {
 	chunks   [][]byte // none is empty
 	size     int      // of all chunks
 	credit   int
 	last     bool   // the body has ended
-	lastSent bool   // and nothing is left to be sent
-	trailers []byte // header blob; nil where the message has none
+	lastSent bool   // and its last piece was sent
+	trailers []byte // header blob; nil if the message has none
 }
 
 // sendable reports whether there is a piece that may be sent now.
@@ -30,7 +30,7 @@ func (o *outgoingPieces) sendable() bool {
 	return o.credit > 0 && (o.size > 0 || (o.last && !o.lastSent))
 }
 
-// full reports whether no further chunk is to be asked for before more is sent.
+// full reports whether the next chunk must wait until more has been sent.
 func (o *outgoingPieces) full() bool { return o.size >= maxWaitingBytes }
 
 func (o *outgoingPieces) add(chunk []byte) {
@@ -40,7 +40,7 @@ func (o *outgoingPieces) add(chunk []byte) {
 
 func (o *outgoingPieces) end(trailers []byte) { o.last, o.trailers = true, trailers }
 
-// next returns the next piece: what waits, joined, or cut to what a piece may hold.
+// next returns the next piece: the waiting chunks joined, or cut to the size of a piece.
 func (o *outgoingPieces) next(id uint64) *executorv1.Piece {
 	piece := &executorv1.Piece{Id: id, Data: o.takeData(min(o.size, maxPieceBytes))}
 	o.credit -= len(piece.Data)
@@ -51,7 +51,7 @@ func (o *outgoingPieces) next(id uint64) *executorv1.Piece {
 	return piece
 }
 
-// takeData copies only where several chunks make up the piece.
+// takeData returns the next bytes. It copies only if several chunks make up the piece.
 func (o *outgoingPieces) takeData(size int) (data []byte) {
 	o.size -= size
 	if len(o.chunks) > 0 && len(o.chunks[0]) >= size {
@@ -73,7 +73,7 @@ func (o *outgoingPieces) takeFirst(size int) []byte {
 	return first[:size:size]
 }
 
-// give adds credit that the process gives back. An error is a violation of the protocol.
+// addCredit adds credit that the process gives back. An error is a violation of the protocol.
 func (o *outgoingPieces) give(bytes int) error {
 	if o.credit+bytes > creditWindow {
 		return fmt.Errorf("expected at most %d bytes of credit back, got %d", creditWindow-o.credit, bytes)
@@ -82,15 +82,15 @@ func (o *outgoingPieces) give(bytes int) error {
 	return nil
 }
 
-// incomingPieces is what has come of the body that a stream yields and was not taken yet, and how much more may come.
+// incomingPieces is the received output of a stream that has not been read yet, and the credit of the process.
 type incomingPieces struct {
 	pieces [][]byte
-	credit int // that the process has left, as far as is known here
-	taken  int // since credit was given back last
+	credit int // that the process has left, by this side's count
+	taken  int // bytes read since credit was last given back
 }
 
-// add takes in a piece. An error is a violation of the protocol. An empty piece says that the message is to be passed on;
-// one that waits says so too.
+// add stores a piece. An error is a violation of the protocol. An empty piece only passes the message on, and is not
+// needed if another one waits.
 func (in *incomingPieces) add(data []byte) error {
 	switch {
 	case len(data) > maxPieceBytes:
@@ -105,7 +105,7 @@ func (in *incomingPieces) add(data []byte) error {
 	return nil
 }
 
-// take returns the next piece, which the next stage has asked for.
+// take returns the next piece, for the next stage.
 func (in *incomingPieces) take() (piece []byte, any bool) {
 	if len(in.pieces) == 0 {
 		return nil, false
@@ -119,10 +119,10 @@ func (in *incomingPieces) take() (piece []byte, any bool) {
 	return piece, true
 }
 
-// due reports whether credit is to be given back.
+// due reports whether credit is to be given back now.
 func (in *incomingPieces) due() bool { return in.taken >= creditGivenBack }
 
-// giveBack returns how much credit is given back by the next frame.
+// giveBack returns the credit that the next frame gives back.
 func (in *incomingPieces) giveBack() (bytes int) {
 	bytes, in.taken = in.taken, 0
 	in.credit += bytes

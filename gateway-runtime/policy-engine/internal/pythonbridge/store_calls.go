@@ -10,13 +10,13 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// maxStoreCalls of one process are under way until their results are sent; more are refused.
+// maxStoreCalls limits one process's calls until their results are sent; more are refused.
 const maxStoreCalls = 4096
 
-// storeCalls are what policies of one process ask of the store. The mutex of its StreamManager guards it.
+// storeCalls are the calls of one process's policies to the store. The mutex of its StreamManager guards them.
 //
-// The life of a call: accept → a goroutine, which asks the store of the instance's policy → fillFrame. Results need no
-// credit: a policy that waits for one may be why the process acknowledges nothing.
+// The life of a call: accept → a goroutine, which calls the store of the instance's policy → fillFrame. Results need no
+// credit: a policy that waits for one may be the reason that the process acknowledges no frames.
 type storeCalls struct {
 	underWay int
 	results  []*executorv1.StoreResult
@@ -37,7 +37,7 @@ func (c *storeCalls) fillFrame(frame *executorv1.RequestFrame) {
 	}
 }
 
-// acceptStoreCalls has the store asked.
+// acceptStoreCalls starts the calls.
 func (m *StreamManager) acceptStoreCalls(calls []*executorv1.StoreCall) {
 	for _, call := range calls {
 		m.calls.underWay++
@@ -59,7 +59,7 @@ func (m *StreamManager) acceptStoreCalls(calls []*executorv1.StoreCall) {
 	}
 }
 
-// callStore makes one call, and has its result sent on the stream that it came by, while that lives.
+// callStore makes one call, and sends its result on the stream that the call came by, if that is still up.
 func (m *StreamManager) callStore(store v1alpha.Store, stream uint64, call *executorv1.StoreCall) {
 	limit := min(time.Duration(call.GetTimeoutUs())*time.Microsecond, longestExchange)
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -127,7 +127,7 @@ func outcomeOf(err error) executorv1.StoreOutcome {
 	}
 }
 
-// duration is so many of a unit, or the longest that there is.
+// duration is count units, or the longest possible duration.
 func duration(count uint64, unit time.Duration) time.Duration {
 	if count > math.MaxInt64/uint64(unit) {
 		return math.MaxInt64
