@@ -7,7 +7,7 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// maxIdle bounds the counters that no chain uses: of operations and policies that an edit took out of their API. Those
+// maxIdle bounds the counters without a chain: of operations and policies that an edit removed from their API. Those
 // that have been idle for longest are dropped first.
 const maxIdle = 1000
 
@@ -15,30 +15,30 @@ const maxIdle = 1000
 type table[C counter] struct {
 	mutex sync.Mutex
 	apis  map[string]map[chain.Labels]C
-	idle  list.List // of those that no chain uses, C; the longest idle first
+	idle  list.List // the counters without a chain, of type C; the longest idle first
 }
 
-// counter is what a table holds. The table's mutex is held while its methods are called.
+// counter is an element of a table. The table's mutex is held while its methods are called.
 type counter interface {
 	comparable
 	inTable() *place
-	// counted reports whether it is worth keeping where no chain uses it.
+	// counted reports whether the counter is worth keeping without a chain.
 	counted() bool
-	// dropped is called when the table has forgotten it.
+	// dropped is called when the table has removed the counter.
 	dropped()
 }
 
-// place is where a counter stands in its table. The table's mutex guards all but the labels.
+// place is a counter's state in its table. The table's mutex guards all but the labels.
 type place struct {
 	labels  chain.Labels
-	chains  int           // that use it
-	removed bool          // its API was: it goes with its last chain
+	chains  int           // chains that use the counter
+	removed bool          // its API was removed: the counter goes with its last chain
 	idle    *list.Element // in the table's list; nil while a chain uses it
 }
 
 func (p *place) inTable() *place { return p }
 
-// open returns the counter of these labels, for one more chain.
+// open returns the counter with these labels, for one more chain.
 func (t *table[C]) open(labels chain.Labels, made func() C) C {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -64,7 +64,7 @@ func (t *table[C]) open(labels chain.Labels, made func() C) C {
 	return one
 }
 
-// close says that one chain less uses the counter.
+// close ends a chain's use of the counter.
 func (t *table[C]) close(one C) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -82,7 +82,7 @@ func (t *table[C]) close(one C) {
 	}
 }
 
-// drop forgets a counter that no chain uses.
+// drop removes a counter that no chain uses.
 func (t *table[C]) drop(one C) {
 	at := one.inTable()
 	if at.idle != nil {
@@ -96,7 +96,7 @@ func (t *table[C]) drop(one C) {
 	one.dropped()
 }
 
-// removeAPI drops the counters of an API: those that no chain uses at once, the others with their last chain.
+// removeAPI drops the counters of an API: unused ones at once, the others with their last chain.
 func (t *table[C]) removeAPI(api string) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
@@ -109,7 +109,7 @@ func (t *table[C]) removeAPI(api string) {
 	}
 }
 
-// all yields every counter, in no order. The mutex is held.
+// all yields every counter, in no particular order. The caller holds the mutex.
 func (t *table[C]) all(yield func(C) bool) {
 	for _, counters := range t.apis {
 		for _, one := range counters {

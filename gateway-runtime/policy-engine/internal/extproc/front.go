@@ -26,29 +26,29 @@ const pieceSize = 64 << 10
 
 // front is one ext_proc stream as the chain's front end.
 //
-// Both directions come on one stream. Whichever goroutine wants a message receives, one at a time, and files what is not
-// its own; the others wait until it has received one, and look again.
+// Both directions come on one stream. A goroutine that needs a message receives, one at a time, and stores messages of
+// the other direction; goroutines that wait for it then check again.
 type front struct {
 	stream Stream
 	peers  *clientcert.Cache
 	shown  Shown
 	trace  *exchange.Trace // nil: the exchange is not traced
-	show   show            // nil: nobody looks at a response that the chain does not see
+	show   show            // nil: no watcher needs a response that the chain does not see
 	head   chain.Head
 	proxy  *proxyAnswers
 
-	showProxy func(answer proxyanswer.Answer) // nil: nobody wants to know whether Envoy has answered by itself
+	showProxy func(answer proxyanswer.Answer) // nil: answers of Envoy's own are not reported
 	sending   sync.Mutex                      // one message goes out at a time
 
 	mu         sync.Mutex
-	receiving  bool          // a goroutine does, without the mutex
-	changed    chan struct{} // closed when it has; nil: nobody waits for it
-	message    incoming      // the last message that came; it belongs to the goroutine that receives
-	failed     error         // nothing more comes
-	showing    bool          // the response that is shown has been asked for, and has not gone on
-	responded  bool          // the response's head has come,
-	response   chain.Head    // which is this
-	answered   bool          // Envoy has made it by itself, and says so in a header
+	receiving  bool          // a goroutine waits for a message, without the mutex
+	changed    chan struct{} // closed when that goroutine has received one; nil: no goroutine waits for it
+	message    incoming      // the last message; the goroutine that sets receiving owns it
+	failed     error         // the stream has failed: no more messages come
+	showing    bool          // Envoy was asked for the response's headers for a watcher, and they have not gone on
+	responded  bool          // the response's headers have come
+	response   chain.Head    // their content
+	answered   bool          // Envoy made the response itself, and says so in a header
 	directions [2]direction
 }
 
@@ -58,22 +58,22 @@ type direction struct {
 	sent       bool     // the headers have gone on
 	arrived    bool     // a piece has come
 	ended      bool     // the last message has come
-	trailers   bool     // that was trailers,
-	lines      string   // which are these, encoded
-	pieces     [][]byte // that have come and nobody has taken,
+	trailers   bool     // the last message was trailers
+	lines      string   // the trailers, encoded
+	pieces     [][]byte // received, and not read yet
 	room       [1][]byte
-	kept       int                // bytes of them that came while another direction was waited for
-	forwarding bool               // what still comes is sent on as it is
-	copies     func(piece []byte) // of what is sent on so; nil: nobody wants any
-	discarding bool               // what still comes is of no interest: Envoy has answered the request, or the body was ended
+	kept       int                // bytes in pieces that came while a goroutine waited for the other direction
+	forwarding bool               // the rest of the body is sent on as it is
+	copies     func(piece []byte) // receives a copy of the rest; nil: no copy is needed
+	discarding bool               // the rest of the body is dropped: Envoy has answered the request, or the chain has ended the body
 }
 
 func (f *front) unexpected(want string) error {
 	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.message.kind)
 }
 
-// plainAddress is ip:port of a client as everybody compares it: proxies that listen on both families name one of IPv4 as
-// ::ffff:192.0.2.1, and what stands behind % is a zone of the machine that wrote it.
+// plainAddress returns the ip:port of a client in one spelling: a proxy that listens on both families names an IPv4
+// client as ::ffff:192.0.2.1, and the text behind % is an interface of the machine that wrote it.
 func plainAddress(address string) string {
 	if !strings.HasPrefix(address, "[") {
 		return address
@@ -87,7 +87,7 @@ func plainAddress(address string) string {
 
 // ---------------------------------------------------------------- exchange.FrontEnd
 
-// Open waits for the request headers. Where Envoy refused a request before its filters saw it (an upgrade), the refusal
+// Open waits for the request headers. If Envoy refused a request before its filters saw it (an upgrade), the refusal
 // comes in their place.
 func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 	message, err := f.stream.Receive(ctx)
@@ -139,11 +139,12 @@ func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySen
 
 // ---------------------------------------------------------------- receiving
 
-// nobody is what receive is told where no direction's pieces are waited for.
+// noDirection is the reader of a receive that waits for headers, not for pieces.
 const nobody = chain.Direction(2)
 
-// receive makes something of the next message, or waits until another goroutine has. The caller holds the mutex, and looks
-// again for what it wants; taker is the direction whose next piece it will take.
+// receive reads and handles the next message, or waits until another goroutine has. The caller holds the mutex, and
+// checks afterwards whether its own message has come. reader is the direction whose next piece the caller is about to
+// read.
 func (f *front) receive(ctx context.Context, taker chain.Direction) error {
 	if f.failed != nil {
 		return f.failed
@@ -167,7 +168,7 @@ func (f *front) receive(ctx context.Context, taker chain.Direction) error {
 	return err
 }
 
-// waitChange waits until the goroutine that receives has.
+// waitChange waits until the receiving goroutine has a message.
 func (f *front) waitChange(ctx context.Context) error {
 	if f.changed == nil {
 		f.changed = make(chan struct{})
@@ -183,7 +184,7 @@ func (f *front) waitChange(ctx context.Context) error {
 	}
 }
 
-// receiveMessage waits for the next message, without the mutex. Where ctx is done first nothing is lost.
+// receiveMessage waits for the next message, without the mutex. If ctx is done first, no message is lost.
 func (f *front) receiveMessage(ctx context.Context) ([]byte, error) {
 	f.mu.Unlock()
 	defer f.mu.Lock()
@@ -194,7 +195,7 @@ func (f *front) receiveMessage(ctx context.Context) ([]byte, error) {
 	return message, nil
 }
 
-// take makes the message the one that is now. An error is of all directions: the message is gone, whoever has received it.
+// decodeNext decodes message into f.message and routes it. An error ends both directions, since the message is lost.
 func (f *front) take(message []byte, taker chain.Direction) error {
 	if err := f.message.decode(message); err != nil {
 		return err
@@ -202,7 +203,7 @@ func (f *front) take(message []byte, taker chain.Direction) error {
 	return f.file(taker)
 }
 
-// file puts the message where whoever wants it looks, or sends it on.
+// route stores the decoded message for the direction that it belongs to, or forwards it.
 func (f *front) file(taker chain.Direction) error {
 	switch f.message.kind {
 	case responseHeaders:
@@ -261,7 +262,7 @@ func (f *front) filePiece(direction, taker chain.Direction) error {
 	return nil
 }
 
-// takePiece takes a piece that has come, if there is one.
+// popPiece removes and returns the first received piece, if there is one.
 func (f *front) takePiece(d *direction) ([]byte, bool) {
 	if len(d.pieces) == 0 {
 		return nil, false
@@ -278,7 +279,7 @@ func (f *front) takePiece(d *direction) ([]byte, bool) {
 	return piece, true
 }
 
-// discard gives up what has come of a direction and what will: nothing of it counts against the window any more.
+// discard drops the received pieces of a direction, and those still to come: they no longer count against the window.
 func (f *front) discard(d *direction) {
 	d.discarding, d.pieces = true, nil
 	if d.kept > 0 {
@@ -287,10 +288,10 @@ func (f *front) discard(d *direction) {
 	}
 }
 
-// receiveError tells a stream that is gone from one that has failed.
+// receiveError distinguishes a stream that is gone from one that has failed.
 func receiveError(err error) error {
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("ext_proc: %w", exchange.ErrGone) // which is no proper end of a message
+		return fmt.Errorf("ext_proc: %w", exchange.ErrGone) // an exchange's stream does not end like this
 	}
 	return streamError(err)
 }
@@ -340,20 +341,20 @@ func (f *front) NextPiece(ctx context.Context, direction chain.Direction) ([]byt
 	}
 }
 
-// hasRefused reports whether Envoy has answered a request itself that has not gone on.
+// hasRefused reports whether Envoy has answered the request itself before its headers went on.
 func (f *front) hasRefused(direction chain.Direction) bool {
 	return direction == chain.Request && f.responded && !f.directions[direction].sent
 }
 
-// Trailers are those that came behind the body.
+// Trailers returns those that came behind the body.
 func (f *front) Trailers(direction chain.Direction) (v1alpha.Headers, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return trailersOf(f.directions[direction].lines)
 }
 
-// HasBody waits until something has come behind the headers: until then Envoy takes a piece of ours for an error, and for
-// ever where that is trailers.
+// HasBody waits until a message has come behind the headers: until then Envoy treats a piece from the engine as an
+// error, and it does so for good if that message is trailers.
 func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -369,7 +370,7 @@ func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, e
 	return d.arrived, nil
 }
 
-// Finish waits until what passes on has passed.
+// Finish waits until everything that is forwarded has gone.
 func (f *front) Finish(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -381,7 +382,7 @@ func (f *front) Finish(ctx context.Context) error {
 	return nil
 }
 
-// passes reports whether there is something to come that is sent on as it is.
+// passes reports whether more of the body will come and be forwarded as it is.
 func (d *direction) passes() bool { return d.forwarding && !d.ended }
 
 // ---------------------------------------------------------------- chain.FrontEnd: what goes
@@ -392,7 +393,8 @@ func (f *front) send(message outgoing) error {
 	return streamError(f.stream.Send(message.head, message.body))
 }
 
-// SendHeaders answers the headers message, unless it is a request's that Envoy has answered itself meanwhile.
+// SendHeaders answers the headers message, unless it is the request's and Envoy has answered the request itself
+// meanwhile.
 func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) error {
 	changes.Analytics = f.shownAnalytics(changes.Analytics)
 	if f.trace != nil && direction == chain.Request {
@@ -468,7 +470,7 @@ func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece [
 	return f.send(trailersAnswer(&trailers, direction == chain.Response))
 }
 
-// SendRest passes on what nobody has taken, and what has not come yet.
+// SendRest sends on the pieces that were not read, and forwards those still to come.
 func (f *front) SendRest(ctx context.Context, direction chain.Direction) error {
 	for {
 		piece, last, none := f.takeRest(direction)
@@ -484,7 +486,8 @@ func (f *front) SendRest(ctx context.Context, direction chain.Direction) error {
 	}
 }
 
-// takeRest takes a piece that has come, and whether it is the last; none: from now on what comes is forwarded.
+// nextRest returns the next received piece, and whether it is the last; none: from now on pieces are forwarded as they
+// come.
 func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -498,14 +501,14 @@ func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bo
 	return piece, d.ended && len(d.pieces) == 0, false
 }
 
-// CopyRest has to be given what SendRest sends on.
+// CopyRest has `to` called with every piece that SendRest sends on.
 func (f *front) CopyRest(direction chain.Direction, to func(piece []byte)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.directions[direction].copies = to
 }
 
-// copyRest tells of a piece that is sent on, and of the end behind the last one.
+// copyRest hands a forwarded piece to the receiver of copies, and nil behind the last one.
 func (d *direction) copyRest(piece []byte) {
 	if d.copies == nil {
 		return
@@ -527,13 +530,13 @@ func (f *front) Answer(answer chain.Answer) error {
 	}
 	if f.show != nil {
 		f.mu.Lock()
-		f.showing = false // Envoy shows no answer of ours
+		f.showing = false // Envoy sends no immediate response back to the engine
 		f.mu.Unlock()
 	}
 	return f.sendTraced(message)
 }
 
-// shownAnalytics are what Envoy is told of them.
+// redactAnalytics returns the analytics as they go to Envoy.
 func (f *front) shownAnalytics(analytics map[string]any) map[string]any {
 	if len(analytics) == 0 || f.shown == nil {
 		return analytics

@@ -12,22 +12,22 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// incoming is what the engine reads of a ProcessingRequest. What it does not read is not decoded either.
+// incoming is the part of a ProcessingRequest that the engine reads. Other fields are not decoded.
 type incoming struct {
 	kind  kind
-	head  chain.Head // of headers
-	ended bool       // of headers and pieces: nothing follows
-	piece []byte     // of a body
+	head  chain.Head // of a headers message
+	ended bool       // of headers and pieces: no message follows
+	piece []byte     // of a body message
 
-	trailers string // HttpTrailers, encoded: few chains read them
+	trailers string // HttpTrailers, still encoded, since few chains read them
 
 	route, client             string // of the first message
-	certificate               string // the client's, if its listener asks for one
+	certificate               string // the client's, if its listener requests one
 	token                     string // that the client has presented to have its exchange traced
 	requestMode, responseMode filterv3.ProcessingMode_BodySendMode
 }
 
-// kind is what a ProcessingRequest brings: the field of its `request` that is set.
+// kind is the field of a ProcessingRequest's `request` that is set.
 type kind tag
 
 // The fields of ProcessingRequest.
@@ -51,13 +51,13 @@ var kindNames = map[kind]string{
 
 func (k kind) String() string { return kindNames[k] }
 
-// Which of two counts nobody should have to know.
+// Parsers differ in which of two values counts, so two are refused.
 var (
 	errTwoRequests = errors.New("ext_proc: expected one request in a message, got two")
 	errTwoValues   = errors.New("ext_proc: expected one value for a key, got two")
 )
 
-// decode reads a message, and keeps parts of it.
+// decode reads a message. The result shares the message's memory.
 func (m *incoming) decode(message []byte) error {
 	*m = incoming{}
 	for len(message) > 0 {
@@ -97,7 +97,7 @@ func (m *incoming) take(f field[[]byte]) error {
 	return nil
 }
 
-// trailersOf reads HttpTrailers; nil where there is none.
+// decodeTrailers reads HttpTrailers; nil if there are none.
 func trailersOf(text string) (v1alpha.Headers, error) {
 	const trailers = 1<<3 + bytesField
 	head := chain.Head{}
@@ -113,10 +113,10 @@ func trailersOf(text string) (v1alpha.Headers, error) {
 	return head.Headers, nil
 }
 
-// textOf is a part of the message as text, without a copy: nobody changes a message that was received.
+// textOf returns a part of the message as text, without a copy: a received message is never changed.
 func textOf(part []byte) string { return unsafe.String(unsafe.SliceData(part), len(part)) } //nolint:gosec // see above
 
-// takeHeaders reads HttpHeaders. The headers share the text.
+// decodeHeaders reads HttpHeaders. The headers share the text.
 func (m *incoming) takeHeaders(text string) error {
 	const headers, endOfStream = 1<<3 + bytesField, 3<<3 + varintField
 	for text != "" {
@@ -137,7 +137,7 @@ func (m *incoming) takeHeaders(text string) error {
 	return nil
 }
 
-// takeLines reads a HeaderMap.
+// decodeHeaderMap reads a HeaderMap.
 func takeLines(head *chain.Head, text string) error {
 	const headers = 1<<3 + bytesField
 	if head.Headers == nil {
@@ -160,7 +160,7 @@ func takeLines(head *chain.Head, text string) error {
 	return nil
 }
 
-// countFields is the number of fields, as far as they can be read.
+// countFields returns the number of fields up to the first that cannot be read.
 func countFields(text string) (count int) {
 	for text != "" {
 		if _, err := consumeField(&text); err != nil {
@@ -171,7 +171,7 @@ func countFields(text string) (count int) {
 	return count
 }
 
-// lineOf reads a HeaderValue. Envoy sends its bytes in raw_value, whatever they are.
+// decodeHeader reads a HeaderValue. Envoy sends every value as bytes, in raw_value.
 func lineOf(text string) (line v1alpha.Header, err error) {
 	const key, value, rawValue = 1<<3 + bytesField, 2<<3 + bytesField, 3<<3 + bytesField
 	for text != "" {
@@ -207,7 +207,7 @@ func add(head *chain.Head, line v1alpha.Header) {
 	}
 }
 
-// takePiece reads HttpBody.
+// decodePiece reads HttpBody.
 func (m *incoming) takePiece(message []byte) error {
 	const body, endOfStream = 1<<3 + bytesField, 2<<3 + varintField
 	for len(message) > 0 {
@@ -224,7 +224,7 @@ func (m *incoming) takePiece(message []byte) error {
 	return nil
 }
 
-// takeModes reads ProtocolConfiguration.
+// decodeModes reads ProtocolConfiguration.
 func (m *incoming) takeModes(message []byte) error {
 	const requestBodyMode, responseBodyMode = 1<<3 + varintField, 2<<3 + varintField
 	for len(message) > 0 {
@@ -241,7 +241,7 @@ func (m *incoming) takeModes(message []byte) error {
 	return nil
 }
 
-// takeAttributes reads an entry of the attributes: the filter's name, and a Struct of strings. The last entry counts.
+// decodeAttributes reads an entry of the attributes: the filter's name, and a Struct of strings. The last entry counts.
 func (m *incoming) takeAttributes(text string) error {
 	const fields = 1<<3 + bytesField
 	m.route, m.client, m.certificate = "", "", ""
@@ -255,7 +255,7 @@ func (m *incoming) takeAttributes(text string) error {
 	return err
 }
 
-// peerAttribute is what listeners that ask for client certificates have among ext_proc's request_attributes.
+// peerAttribute is the request attribute of ext_proc in which listeners that request client certificates send them.
 const peerAttribute = "filter_state['gatewright.peer']"
 
 func (m *incoming) takeAttribute(text string) error {
@@ -274,7 +274,7 @@ func (m *incoming) takeAttribute(text string) error {
 	return err
 }
 
-// entryOf reads an entry of a map from text to messages.
+// decodeEntry reads an entry of a map from text to messages.
 func entryOf(text string) (key, message string, err error) {
 	const keyTag, valueTag = 1<<3 + bytesField, 2<<3 + bytesField
 	for valued := false; text != ""; {
@@ -295,7 +295,7 @@ func entryOf(text string) (key, message string, err error) {
 	return key, message, nil
 }
 
-// stringOf reads a Value (google.protobuf): its string, or "" where it is of another kind.
+// decodeString reads a Value (google.protobuf): its string, or "" if it is of another kind.
 func stringOf(text string) (value string, err error) {
 	const nullValue, numberValue, stringValue = 1<<3 + varintField, 2<<3 + fixed64Field, 3<<3 + bytesField
 	const boolValue, structValue, listValue = 4<<3 + varintField, 5<<3 + bytesField, 6<<3 + bytesField

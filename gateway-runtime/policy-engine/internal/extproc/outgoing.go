@@ -17,8 +17,9 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Where things stand in Envoy's dynamic metadata. A route rewrites the host to its upstream's own, and goes to its own
-// upstream, unless a policy has chosen another: it reads the field "value" of the namespaces of authority and upstream.
+// Namespaces of Envoy's dynamic metadata. A route rewrites the host to its upstream's own, and goes to its own
+// upstream, unless a policy has chosen another: the route reads the field "value" in the namespaces of authority and
+// upstream.
 const (
 	analyticsNamespace = "gatewright"
 	authorityNamespace = "gatewright.authority"
@@ -26,15 +27,15 @@ const (
 	identityNamespace  = "gatewright.identity"
 )
 
-// outgoing is a ProcessingResponse, encoded: what stands before a body, and the body, which is the last field of all that
-// it is in and is not copied. What most exchanges send is encoded here; answers and metadata, which are rare, by generated
-// code. Names of headers are tokens, and values go as bytes, so that all text is UTF-8.
+// outgoing is an encoded ProcessingResponse in two parts: what stands before a body, and the body, which is the last
+// field of every message around it and is not copied. Frequent messages are encoded here; immediate responses and
+// metadata, which are rare, by generated code. Header names are tokens and values go as bytes, so all text is UTF-8.
 type outgoing struct{ head, body []byte }
 
-// room is what most messages fit in.
+// room is the capacity that most messages fit in.
 const room = 256
 
-// The fields of ProcessingResponse for a request. That for a response is the next one.
+// The fields of ProcessingResponse for a request; the field for a response has the next number.
 const (
 	toHeaders  = protowire.Number(1)
 	toBody     = protowire.Number(3)
@@ -48,13 +49,13 @@ func answerTo(what protowire.Number, response bool) protowire.Number {
 	return what
 }
 
-// The field of an immediate response, and that of its body.
+// The field of an immediate response, and the field of its body.
 const (
 	immediateResponse = protowire.Number(7)
 	immediateBody     = protowire.Number(3)
 )
 
-// The fields of what is in it.
+// The fields inside these messages.
 const (
 	commonResponse   = protowire.Number(1) // of HeadersResponse and BodyResponse
 	trailerMutation  = protowire.Number(1) // of TrailersResponse
@@ -100,7 +101,8 @@ func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err err
 	return out, nil
 }
 
-// headerMutation leaves `:authority` alone, which goes by metadata: Envoy looks for virtual hosts by it, and may do so again.
+// headerMutation leaves `:authority` alone: it goes by metadata, since Envoy selects virtual hosts by it, and may do so
+// again.
 func (b *builder) headerMutation(changes *chain.Changes) {
 	mutation := b.open(headerMutation)
 	b.setHeaders(&changes.Headers)
@@ -128,7 +130,7 @@ func (b *builder) removeHeaders(changes *v1alpha.HeaderModifications) {
 	}
 }
 
-// addsTo reports whether a header has the name of one before it: the first value overwrites, the others are appended.
+// addsTo reports whether a header repeats an earlier name: the first value overwrites, the others are appended.
 func addsTo(headers []v1alpha.Header, n int) bool {
 	return v1alpha.Headers(headers[:n]).Has(headers[n].Name)
 }
@@ -139,8 +141,8 @@ func (b *builder) pseudoHeader(name, value string) {
 	}
 }
 
-// header overwrites a header, or appends to it. APPEND_IF_EXISTS_OR_ADD is zero, which Envoy's ext_proc cannot tell
-// from unset and takes for overwrite; only the old field makes it append.
+// header overwrites a header, or appends to it. APPEND_IF_EXISTS_OR_ADD is zero, which Envoy's ext_proc cannot
+// distinguish from unset and treats as overwrite; only the old field makes it append.
 func (b *builder) header(name, value string, appends bool) {
 	option := b.open(setHeaders)
 	header := b.open(optionHeader)
@@ -184,7 +186,7 @@ func trailersAnswer(changes *v1alpha.HeaderModifications, response bool) outgoin
 	return outgoing{head: b}
 }
 
-// echo answers a piece or trailers with themselves.
+// echo answers a piece or trailers with the same piece or trailers.
 func echo(message *incoming) outgoing {
 	switch message.kind {
 	case requestBody, responseBody:
@@ -230,8 +232,8 @@ func setOptions(headers v1alpha.Headers) []*corev3.HeaderValueOption {
 	return options
 }
 
-// metadata writes the analytics, whatever JSON can say, who the request is from, and the authority and the upstream that
-// policies chose, if any.
+// metadata writes the analytics (any JSON), the request's identity, and the authority and the upstream that policies
+// chose, if any.
 func (b *builder) metadata(analytics map[string]any, identity *chain.Identity, authority, upstream string) (err error) {
 	if authority == "" && upstream == "" && identity == nil && len(analytics) == 0 {
 		return nil
@@ -254,16 +256,16 @@ func (b *builder) metadata(analytics map[string]any, identity *chain.Identity, a
 		fields[analyticsNamespace] = structpb.NewStructValue(values)
 	}
 	metadata := &servicev3.ProcessingResponse{DynamicMetadata: &structpb.Struct{Fields: fields}}
-	*b, err = proto.MarshalOptions{}.MarshalAppend(*b, metadata) // one message after another is both, merged
+	*b, err = proto.MarshalOptions{}.MarshalAppend(*b, metadata) // concatenated messages are merged
 	return err
 }
 
-// chosen is what a policy chose, as a route reads it.
+// chosen wraps a policy's choice the way that routes read it.
 func chosen(value string) *structpb.Value {
 	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"value": structpb.NewStringValue(value)}})
 }
 
-// identityValue is what the fields of an access log read. It came as JSON, so that all of it is UTF-8.
+// identityValue has the fields that an access log reads. The identity came as JSON, so all of it is UTF-8.
 func identityValue(identity *chain.Identity) *structpb.Value {
 	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
 		"subject": structpb.NewStringValue(identity.Subject), "issuer": structpb.NewStringValue(identity.Issuer),

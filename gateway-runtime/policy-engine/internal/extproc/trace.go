@@ -13,8 +13,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// Of a traced exchange Envoy is told these, in dynamic metadata, and has them in its access log. All but the state are
-// hexadecimal. A listener puts there, for the engine to read, the token by which a client wants its exchange traced.
+// The keys of dynamic metadata by which Envoy learns the trace of an exchange, for its access log. All values but the
+// state are hexadecimal. A listener puts the client's trace token there, for the engine to read.
 const (
 	TraceNamespace = "gatewright.trace"
 	TraceID        = "traceId"
@@ -27,10 +27,10 @@ const (
 
 const traceparent, tracestate = "traceparent", "tracestate"
 
-// SetTrace has the exchange go on within its trace.
+// SetTrace makes the exchange a part of its trace.
 func (f *front) SetTrace(trace *exchange.Trace) { f.trace = trace }
 
-// traceHeaders are the changes with the trace's headers, whatever policies have made of these.
+// traceHeaders replaces the trace's headers in the changes, even those that policies have set.
 func traceHeaders(changes *chain.Changes, trace *exchange.Trace) {
 	own := func(header v1alpha.Header) bool { return header.Name == traceparent || header.Name == tracestate }
 	changes.Headers.Set = slices.DeleteFunc(slices.Clone(changes.Headers.Set), own)
@@ -38,12 +38,12 @@ func traceHeaders(changes *chain.Changes, trace *exchange.Trace) {
 	changes.Headers.Remove = slices.DeleteFunc(slices.Clone(changes.Headers.Remove), func(name string) bool { return name == traceparent || name == tracestate })
 	changes.Headers.Set = append(changes.Headers.Set, v1alpha.Header{Name: traceparent, Value: trace.Traceparent()})
 	if trace.State == "" {
-		changes.Headers.Remove = append(changes.Headers.Remove, tracestate) // of another trace, if of any
+		changes.Headers.Remove = append(changes.Headers.Remove, tracestate) // it could only belong to another trace
 	}
 }
 
-// sendTraced sends a message, and with it what Envoy is told of the trace, if there is one and it has not been told. Where
-// that cannot be told the engine tells of the exchange itself.
+// sendTraced sends a message, and with the first one the trace, for Envoy's access log. If that fails the engine
+// reports the exchange itself.
 func (f *front) sendTraced(message outgoing) error {
 	if f.trace == nil || f.trace.Told.Swap(true) {
 		return f.send(message)
@@ -57,14 +57,14 @@ func (f *front) tellTrace(message outgoing) error {
 		f.trace.Told.Store(false)
 		return f.send(message)
 	}
-	message.head = append(metadata, message.head...) // one message after another is both, merged
+	message.head = append(metadata, message.head...) // concatenated messages are merged
 	if err = f.send(message); err != nil {
 		f.trace.Told.Store(false)
 	}
 	return err
 }
 
-// traceMetadata is a message with what Envoy is told of the trace.
+// traceMetadata is a message with the trace's ids for Envoy.
 func traceMetadata(trace *exchange.Trace) ([]byte, error) {
 	fields := map[string]*structpb.Value{
 		TraceID:       structpb.NewStringValue(hex.EncodeToString(trace.ID[:])),
@@ -79,7 +79,8 @@ func traceMetadata(trace *exchange.Trace) ([]byte, error) {
 		TraceNamespace: structpb.NewStructValue(&structpb.Struct{Fields: fields})}}})
 }
 
-// takeMetadata reads Metadata (envoy.config.core.v3): the token that a client has presented to have its exchange traced.
+// decodeMetadata reads Metadata (envoy.config.core.v3): the token that a client has presented to have its exchange
+// traced.
 func (m *incoming) takeMetadata(text string) error {
 	const namespaces = 1<<3 + bytesField
 	for text != "" {
@@ -101,7 +102,7 @@ func (m *incoming) takeMetadata(text string) error {
 	return nil
 }
 
-// takeToken reads a Struct. The last entry counts.
+// decodeToken reads a Struct. The last entry counts.
 func (m *incoming) takeToken(group string) error {
 	const fields = 1<<3 + bytesField
 	m.token = ""

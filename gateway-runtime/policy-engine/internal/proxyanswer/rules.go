@@ -5,25 +5,25 @@ import (
 	"strings"
 )
 
-// rule is one cause. An answer is the first rule's that it fits: by a flag, if the rule names any; by the beginning of the
-// details or a part of the transport's failure, if the rule names any; by a route's name, if the rule names one.
+// rule is one cause. The first rule that fits an answer explains it: by a flag, if the rule has any; by the beginning
+// of the details or a part of the transport's failure, if it has any; by the route's name, if it needs one.
 type rule struct {
 	code         string
 	party        Party
-	flags        []string // one of them is set
-	details      []string // one of them begins the details
-	transport    []string // one of them is in the failure of the connection, or in the details; "_" is a blank, too
+	flags        []string // one of these is set
+	details      []string // the details begin with one of these
+	transport    []string // the connection's failure, or the details, contain one of these; "_" is also a blank
 	status       int      // 0: any
-	routed       bool     // it has a route
-	refusing     bool     // it has a route that refuses what it matches: the operation's place has a status
-	unresolved   bool     // nothing of its API runs, for a name does not resolve
+	routed       bool     // the answer has a route
+	refusing     bool     // the route refuses requests: it has a status in place of the operation
+	unresolved   bool     // no chain of the API runs, since a name does not resolve
 	reason, cure string
 }
 
-// NoRoute is the code of a request that no route takes.
+// NoRoute is the code of a request that matches no route.
 const NoRoute = "no_route"
 
-// nameUnresolved is the code where the name of an upstream does not resolve: at a request, or when its API came up.
+// nameUnresolved is the code if the name of an upstream does not resolve: at a request, or when its API starts.
 const nameUnresolved = "name_unresolved"
 
 const (
@@ -154,7 +154,7 @@ func (r *rule) fits(a *Answer) bool {
 		(!r.unresolved || a.Unresolved != "")
 }
 
-// isStatus reports whether a route's operation is none but the status with which the route refuses: "API|405|".
+// isStatus reports whether a route's operation is a status with which the route refuses requests: "API|405|".
 func isStatus(operation string) bool {
 	return len(operation) == 3 && strings.Trim(operation, "0123456789") == ""
 }
