@@ -9,9 +9,9 @@ import (
 	"gatewright.dev/policy-engine/internal/pythonbridge"
 )
 
-// deploy makes other executor processes serve, and with them the policies of another manifest. An error says why nothing
-// has changed. What runs of policies that move to another group stays in the processes that leave, until the node has built
-// it in the other group.
+// deploy switches to other executor processes, and with them to the policies of another manifest. If there is an error,
+// nothing has changed. Instances of policies that move to another group stay in the leaving processes until the node
+// has built them in the other group.
 func (e *Engine) deploy(ctx context.Context, wanted admin.Deployment) error {
 	if !e.ready.Load() {
 		return errors.New("the engine is not ready; try again when it is")

@@ -11,19 +11,19 @@ import (
 	"gatewright.dev/policy-engine/internal/metrics"
 )
 
-// commandLine is what the program is started with.
+// commandLine is the result of reading the program's arguments.
 type commandLine struct {
 	options     Options
 	logLevel    slog.Level
 	memoryLimit int64 // bytes
 }
 
-// parseCommandLine reads the arguments. An error says all that is wrong with them; for --help it is flag.ErrHelp, once
-// usage has been written.
+// parseCommandLine reads the arguments. An error lists all mistakes in them; for --help it is flag.ErrHelp, once usage
+// has been written.
 func parseCommandLine(arguments []string, usage io.Writer) (*commandLine, error) {
 	line := &commandLine{options: DefaultOptions()}
 	flags := line.flags()
-	flags.SetOutput(io.Discard) // a mistake is a line of the log
+	flags.SetOutput(io.Discard) // mistakes are logged
 	var errs []error
 	for left := arguments; ; {
 		err := flags.Parse(left)
@@ -35,7 +35,7 @@ func parseCommandLine(arguments []string, usage io.Writer) (*commandLine, error)
 		before := len(left)
 		if left = flags.Args(); err == nil && len(left) > 0 {
 			err, left = fmt.Errorf("expected flags only, got %q", left[0]), left[1:]
-		} else if err != nil && len(left) == before { // it does not take away what is no flag by its form, as ---x
+		} else if err != nil && len(left) == before { // Parse leaves malformed flags, such as ---x, in place
 			left = left[1:]
 		}
 		if err == nil {
@@ -78,7 +78,7 @@ func (line *commandLine) flags() *flag.FlagSet {
 	return flags
 }
 
-// metricsSources is a flag.Value: processes that tell metrics.
+// metricsSources is a flag.Value: processes with metrics.
 type metricsSources struct{ all *[]metrics.Source }
 
 func (m metricsSources) String() string { return "" }

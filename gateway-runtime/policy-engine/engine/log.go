@@ -20,7 +20,7 @@ const (
 const logTime = "2006-01-02T15:04:05.000Z"
 
 // newLogger writes JSON lines that begin with time, level (debug, info, warning, error), component and message. The
-// supervisor passes lines that begin like this as they are.
+// supervisor passes lines in this form on unchanged.
 func newLogger(to io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: ownForm}))
 }
@@ -38,7 +38,7 @@ func ownForm(groups []string, attr slog.Attr) slog.Attr {
 		attr.Key = "message"
 	case slog.LevelKey:
 		if level, ok := attr.Value.Any().(slog.Level); ok {
-			// A group without a name is written as its members: so the component comes before the message.
+			// A group without a name is written as its members, which puts the component before the message.
 			return slog.Attr{Value: slog.GroupValue(slog.String(slog.LevelKey, levelName(level)), slog.String("component", component))}
 		}
 	}
@@ -84,7 +84,7 @@ func parseLevel(text string) (slog.Level, error) {
 	return 0, fmt.Errorf("expected debug, info, warning or error, got %q", text)
 }
 
-// setLogLevel changes from which level on a component logs: the engine itself, or all its executors.
+// setLogLevel changes the log level of a component: the engine itself, or all its executors.
 func (e *Engine) setLogLevel(ctx context.Context, named, text string) error {
 	level, err := parseLevel(text)
 	switch {

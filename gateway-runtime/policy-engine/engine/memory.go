@@ -9,19 +9,19 @@ import (
 	"gatewright.dev/policy-engine/internal/chain"
 )
 
-// What the garbage collector is told. Exchanges leave much garbage and little state, so that there may be four times as
-// much garbage as state; but of bodies that are held, an eighth.
+// The settings of the garbage collector. Exchanges leave much garbage and little state, so there may be four times as
+// much garbage as state; but only an eighth of the held bodies.
 const (
 	usualPercent  = 400
 	usualGarbage  = 64 << 20
 	usualState    = usualGarbage * 100 / usualPercent
-	heldShare     = 8                    // one part in so many
-	burst         = 2 * chain.BudgetStep // bytes of bodies: after so many, memory is given back
+	heldShare     = 8                    // garbage is at most 1/heldShare of held bodies
+	burst         = 2 * chain.BudgetStep // bytes of bodies after which memory is returned to the system
 	burstIsOver   = 5 * time.Second
 	defaultBodies = 128 << 20
 )
 
-// setMemory sets what holds for the process, unless its environment says otherwise.
+// setMemory sets the process's limits, unless its environment has set them.
 func setMemory(limit int64) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(usualPercent)
@@ -31,13 +31,13 @@ func setMemory(limit int64) {
 	}
 }
 
-// garbagePercent is how much garbage there may be beside what is in use, in percent of it, where bodies take so much.
+// garbagePercent is GOGC, the percentage of garbage over live memory, while held bytes of bodies are live.
 func garbagePercent(held int64) int {
 	return int((usualGarbage + held/heldShare) * 100 / (usualState + held))
 }
 
-// tuneGarbageCollector lets the garbage collector run more often while many bodies are held, and gives memory back to
-// the system after that, until ctx is done.
+// tuneGarbageCollector has the garbage collector run more often while many bodies are held, and returns memory to the
+// system afterwards, until ctx is done.
 func tuneGarbageCollector(ctx context.Context, bodies *chain.Budget) {
 	over := time.NewTimer(burstIsOver)
 	over.Stop()

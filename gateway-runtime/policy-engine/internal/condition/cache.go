@@ -6,14 +6,14 @@ import (
 	"weak"
 )
 
-// Cache shares conditions of the same text among those who use them, for as long as somebody does. The zero value is empty
-// and ready, for many goroutines.
+// Cache shares conditions of the same text among their users, for as long as there are any. The zero value is empty and
+// ready for many goroutines.
 type Cache struct {
 	mutex sync.Mutex
 	known map[string]weak.Pointer[Condition]
 }
 
-// Compile is the function of that name, but that a text is compiled once.
+// Compile is the package's Compile, except that each text is compiled once.
 func (c *Cache) Compile(text string) (*Condition, error) {
 	if shared := c.find(text); shared != nil {
 		return shared, nil
@@ -31,7 +31,7 @@ func (c *Cache) find(text string) *Condition {
 	return c.known[text].Value()
 }
 
-// keep returns the condition that others share: made, or one that somebody else has made meanwhile.
+// keep returns the shared condition: compiled, or one that another goroutine has added meanwhile.
 func (c *Cache) keep(text string, made *Condition) *Condition {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -46,7 +46,7 @@ func (c *Cache) keep(text string, made *Condition) *Condition {
 	return made
 }
 
-// forget drops a text whose condition nobody uses any more.
+// forget removes a text whose condition is no longer used.
 func (c *Cache) forget(text string) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()

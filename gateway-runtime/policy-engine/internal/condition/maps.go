@@ -13,15 +13,15 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// The maps of a request. A key that is not there has the empty value of the map's type, where CEL's own maps make an error
-// of it: a header that a client leaves out is no mistake of anybody's. For that they are no traits.Mapper, whose Find says
-// whether a key is there both to who asks for a value and to who asks whether there is one; that is IsSet's.
+// The maps of a request. A missing key has the empty value of the map's type, where CEL's own maps return an error: a
+// header that the client leaves out is not a mistake. Therefore they are no traits.Mapper: its Find answers both "what
+// is the value?" and "is the key set?", and here only IsSet answers the second question.
 //
-// A condition has them for their keys alone: wholeMaps refuses to compare them, or to put them anywhere else.
+// Conditions use them only by their keys: wholeMaps refuses to compare them, or to use them in any other way.
 
 var mapType = types.MapType.WithTraits(traits.ContainerType | traits.FieldTesterType | traits.IndexerType | traits.IterableType | traits.SizerType)
 
-// keyed is what the maps have in common.
+// keyed is the common part of the maps.
 type keyed struct{}
 
 func (keyed) Type() ref.Type { return mapType }
@@ -35,7 +35,7 @@ func (keyed) ConvertToNative(to reflect.Type) (any, error) {
 	return nil, fmt.Errorf("expected the value of a key, not a map, as %v", to)
 }
 
-// keyOf is a key as text, or why it is none.
+// keyOf returns the key as text, or an error value if it is no text.
 func keyOf(index ref.Val) (string, ref.Val) {
 	if text, ok := index.(types.String); ok {
 		return string(text), nil
@@ -43,19 +43,19 @@ func keyOf(index ref.Val) (string, ref.Val) {
 	return "", types.NewErr("expected a text as the key, got %v", index.Type())
 }
 
-// listOf is a list of texts.
+// listOf returns a list of texts.
 func listOf(texts []string) ref.Val { return types.NewStringList(types.DefaultTypeAdapter, texts) }
 
 // ---------------------------------------------------------------- headers
 
-// headerMap has the values of each header joined by a comma (RFC 9110, 5.3), by its name in any case. "": there is none.
+// headerMap maps a header's name, in any case, to its values joined by a comma (RFC 9110, 5.3); "" if there is none.
 type headerMap struct {
 	keyed
 	view  v1alpha.Headers
-	plain traits.Mapper // nil: nobody has asked for all of it
+	plain traits.Mapper // all headers; nil until they are needed
 }
 
-// joined is the header's value; "" where there is none.
+// joined is the header's value; "" if there is none.
 func (m *headerMap) joined(name string) string {
 	first, more := "", []string(nil)
 	found := false
@@ -110,14 +110,14 @@ func (m *headerMap) Size() ref.Val             { return m.all().Size() }
 
 // ---------------------------------------------------------------- query
 
-// queryMap has all values of each parameter. An empty list: there is none.
+// queryMap maps a parameter to all its values; an empty list if there is none.
 type queryMap struct {
 	keyed
 	text   string
-	values map[string][]string // nil: nobody has asked
+	values map[string][]string // nil until they are needed
 }
 
-// parsed is the query, which is read once: a request may have thousands of parameters.
+// parsed returns the parameters, which are parsed once: a request may have thousands.
 func (m *queryMap) parsed() map[string][]string {
 	if m.values == nil {
 		m.values = map[string][]string{}
@@ -155,7 +155,7 @@ func (m *queryMap) Size() ref.Val { return types.Int(len(m.parsed())) }
 
 // ---------------------------------------------------------------- path parameters
 
-// paramsMap has the parameters of the operation's path, decoded. "": there is none.
+// paramsMap has the parameters of the operation's path, decoded; "" if there is none.
 type paramsMap struct {
 	keyed
 	of v1alpha.PathParams
@@ -191,11 +191,11 @@ func (m *paramsMap) Size() ref.Val { return types.Int(len(m.of)) }
 
 // ---------------------------------------------------------------- metadata
 
-// metadataMap is the exchange's metadata, as the policies before have left it. null: there is none.
+// metadataMap is the exchange's metadata, after the changes of earlier policies; null if there is none.
 type metadataMap struct {
 	keyed
 	of    *v1alpha.ExchangeMetadata
-	plain traits.Mapper // nil: nobody has asked for all of it
+	plain traits.Mapper // all metadata; nil until it is needed
 }
 
 func (m *metadataMap) Get(index ref.Val) ref.Val {
@@ -228,7 +228,7 @@ func (m *metadataMap) all() traits.Mapper {
 		err = json.Unmarshal(text, &plain)
 	}
 	if err != nil {
-		panic(fmt.Errorf("the exchange's metadata: %w", err)) // which the evaluation makes an error of
+		panic(fmt.Errorf("the exchange's metadata: %w", err)) // the evaluation recovers it as an error
 	}
 	m.plain = types.NewStringInterfaceMap(types.DefaultTypeAdapter, plain)
 	return m.plain

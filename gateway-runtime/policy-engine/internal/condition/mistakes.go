@@ -8,7 +8,8 @@ import (
 	"cel.dev/cel-go/cel"
 )
 
-// Mistake is why a text is no condition. Line and Column count from 1, Column in characters; 0 of both: all of the text.
+// Mistake says why a text is not a condition. Line and Column count from 1, Column in characters; both 0: the whole
+// text.
 type Mistake struct {
 	Line    int    `json:"line,omitempty"`
 	Column  int    `json:"column,omitempty"`
@@ -22,7 +23,7 @@ func (m *Mistake) Error() string {
 	return fmt.Sprintf("line %d, column %d: %s", m.Line, m.Column, m.Message)
 }
 
-// mistakeOf is the first one that the compiler has found in text, in words that say what there is instead.
+// mistakeOf returns the compiler's first error in text, with a message that also describes what was found.
 func mistakeOf(text string, issues *cel.Issues) *Mistake {
 	first := issues.Errors()[0]
 	m := &Mistake{Line: first.Location.Line(), Column: first.Location.Column() + 1}
@@ -33,7 +34,7 @@ func mistakeOf(text string, issues *cel.Issues) *Mistake {
 	return m
 }
 
-// said is a message of the compiler's in our words. at: the text from its place on.
+// explain rewords a message of the compiler. at: the text from the error's position on.
 func said(message, at string) string {
 	if rest, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
 		name, _, _ := strings.Cut(rest, "'")
@@ -63,7 +64,7 @@ func said(message, at string) string {
 	return "expected a condition in CEL, got one of which CEL says: " + message + otherLanguages(message)
 }
 
-// otherLanguages is the cure for an operator that other languages have and CEL has not, "" where there is none.
+// otherLanguages returns the cure for an operator of other languages that CEL does not have, "" for other mistakes.
 func otherLanguages(message string) string {
 	for theirs, ours := range map[string]string{
 		"token recognition error at: '= '": "==", "token recognition error at: '='": "==", "token recognition error at: '& '": "&&",
@@ -81,7 +82,7 @@ func isNoName(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '.'
 }
 
-// textAt is the text of the line from the place on, empty where there is none.
+// textAt is the rest of the line from the column on, "" if there is no such position.
 func textAt(text string, line, column int) string {
 	lines := strings.Split(text, "\n")
 	if line < 1 || line > len(lines) {

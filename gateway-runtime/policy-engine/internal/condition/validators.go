@@ -7,7 +7,7 @@ import (
 	"cel.dev/cel-go/common/overloads"
 )
 
-// literalPatterns refuses regular expressions that are no literals: a request would say what is compiled.
+// literalPatterns refuses regular expressions that are not literals: otherwise a request would decide what is compiled.
 type literalPatterns struct{}
 
 func (literalPatterns) Name() string { return "gatewright.literal_patterns" }
@@ -21,7 +21,7 @@ func (literalPatterns) Validate(_ *cel.Env, _ cel.ValidatorConfig, a *ast.AST, i
 	}
 }
 
-// wholeMaps refuses what would take one of the maps as a whole: they have keys, and are no values of CEL's otherwise.
+// wholeMaps refuses the use of one of the maps as a whole: they have keys, and are no ordinary values of CEL.
 type wholeMaps struct{}
 
 func (wholeMaps) Name() string { return "gatewright.whole_maps" }
@@ -38,7 +38,7 @@ func (wholeMaps) Validate(_ *cel.Env, _ cel.ValidatorConfig, a *ast.AST, issues 
 	}
 }
 
-// takesKeys reports whether parent asks the map with this id for keys: by an index or a field, in, size, or a macro.
+// takesKeys reports whether parent reads keys of the map with this id: by an index or a field, in, size, or a macro.
 func takesKeys(parent ast.NavigableExpr, id int64) bool {
 	switch parent.Kind() {
 	case ast.SelectKind:
