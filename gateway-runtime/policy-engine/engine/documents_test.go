@@ -13,8 +13,8 @@ import (
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
-// TestTheControllerIsToldDocuments as the admin socket and the admin listener answer them.
-func TestTheControllerIsToldDocuments(t *testing.T) {
+// TestTheControllerGetsDocuments, the same as from the admin socket and the admin listener.
+func TestTheControllerGetsDocuments(t *testing.T) {
 	directory := envoytest.Directory(t)
 	c, address := startController(t, directory)
 	engine := startEngine(t, directory, markManifest, registerMark, withController(address))
@@ -55,7 +55,7 @@ func TestTheControllerIsToldDocuments(t *testing.T) {
 	}
 }
 
-// documentOf asks for one, and returns all of it.
+// documentOf requests a document, and returns all of it.
 func documentOf(t *testing.T, stream nodev1.NodeService_ObserveServer, id uint64, which nodev1.Document) string {
 	t.Helper()
 	if err := stream.Send(&nodev1.Observation{Id: id, Document: which}); err != nil {
@@ -74,7 +74,7 @@ func documentOf(t *testing.T, stream nodev1.NodeService_ObserveServer, id uint64
 	}
 }
 
-// text is what the admin socket answers.
+// text is the admin socket's answer.
 func text(t *testing.T, engine *testEngine, path string) string {
 	t.Helper()
 	response, err := engine.get(path)

@@ -32,7 +32,7 @@ const (
 
 func registerMark(r *Registry) { r.Register("mark", "v1.0.0", markFactory(nil)) }
 
-func TestAnEngineServesWhatItsControllerSays(t *testing.T) {
+func TestAnEngineServesTheStateOfItsController(t *testing.T) {
 	directory, upstream := envoytest.Directory(t), startUpstream(t)
 	c, address := startController(t, directory)
 	engine := startEngine(t, directory, markManifest, registerMark, withController(address))
@@ -176,7 +176,7 @@ func TestADrainIsBounded(t *testing.T) {
 	}
 }
 
-func TestWhatStopsAnEngineAtItsStartIsNamed(t *testing.T) {
+func TestAFailedStartNamesItsReason(t *testing.T) {
 	directory := envoytest.Directory(t)
 	alive, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", directory+"/alive")
 	if err != nil {
@@ -311,7 +311,7 @@ func TestHelpIsNoError(t *testing.T) {
 	}
 }
 
-// TestTheAdminListenerComesWithTheGateway, and answers as the admin socket does what it answers at all.
+// TestTheAdminListenerComesWithTheGateway, and gives the same answers as the admin socket.
 func TestTheAdminListenerComesWithTheGateway(t *testing.T) {
 	directory := envoytest.Directory(t)
 	c, address := startController(t, directory)

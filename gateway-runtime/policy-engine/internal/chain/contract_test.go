@@ -15,7 +15,7 @@ func refusesEncoded(s *chain.Settings) { s.Mode.EncodedBodies = v1alpha.EncodedR
 
 func keepsBody(s *chain.Settings) { s.Mode.RequestBodyInResponse = true }
 
-// sees is a policy that notes the request's body in its response phase, and passes on.
+// sees is a policy that notes the request's body in its response phase, and changes nothing.
 func (t *transcript) sees(name, letters string, settings ...func(*chain.Settings)) *chain.Instance {
 	return t.policy(&does{name: name, response: func(r *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
 		t.say("%s: to request body %q, nil %v", name, r.Request.Body, r.Request.Body == nil)
@@ -51,7 +51,8 @@ func TestRequestBodyInTheResponsePhase(t *testing.T) {
 		send response`)
 }
 
-// TestHasBody: a request has one unless it ended with its headers, whatever they say, or as policies have left it.
+// TestHasBody: a request has a body unless it ended with its headers, regardless of these, or policies have changed
+// that.
 func TestHasBody(t *testing.T) {
 	length := func(x *transcript) *transcript {
 		x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "content-length", Value: "4"})
@@ -159,7 +160,7 @@ func TestEncodedRequestBodyIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhoMaySeeAnEncodedBody(t *testing.T) {
+func TestPoliciesThatSeeAnEncodedBody(t *testing.T) {
 	x := post("zip")
 	x.request.Headers = encodedAs("gzip")
 	_ = x.run(t, x.marks("headers only", "h"), x.marks("passes", "b", passesEncoded), x.marks("goes on", "b", goesOn))

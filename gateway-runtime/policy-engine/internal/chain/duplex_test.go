@@ -18,7 +18,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// holding has what the front end is asked for wait for lines of the transcript; "never" comes with the end of the wait.
+// holding delays the front end's results until lines of the transcript; "never" comes with the end of the wait.
 func (t *transcript) holding(until map[string]string) *transcript {
 	t.waits = func(ctx context.Context, what string) error {
 		if line, ok := until[what]; ok {
@@ -107,7 +107,7 @@ func TestARejectOfTheRequestWhileTheResponseIsAwaited(t *testing.T) {
 	})
 }
 
-func TestWhatEndsAStreamTooLateEndsTheExchange(t *testing.T) {
+func TestAStreamThatEndsTooLateEndsTheExchange(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		for what, x := range map[string]*transcript{
 			"of the request":  post("a", "b").answers("c", "d").holding(map[string]string{"request 1": "send part c", "response 1": "never"}),
@@ -168,7 +168,7 @@ func TestTheProxyAnswersWhileAStreamWaits(t *testing.T) {
 	})
 }
 
-// TestAClientThatGoes: wherever an exchange is, its streams end, and nobody is left (goleak).
+// TestAClientThatGoes: wherever an exchange is, its streams end, and no goroutine is left (goleak).
 func TestAClientThatGoes(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		for _, at := range []string{"request 0", "request 1", "response", "response 0", "response 1"} {
@@ -282,7 +282,7 @@ func TestAStreamWaitsForChunksAsLongAsItsIdleTimeout(t *testing.T) {
 
 // ---------------------------------------------------------------- any chain
 
-// change is what a policy makes of a whole body, and how it does so with the parts of one.
+// change is a policy's change of a whole body, and of the parts of one.
 type change struct {
 	whole func([]byte) []byte
 	parts flow
@@ -304,7 +304,7 @@ func mapped(each func([]byte) []byte) flow {
 	}
 }
 
-// framed yields something before and behind.
+// framed yields a chunk before and a chunk behind the body.
 func framed(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 	return func(yield func([]byte, error) bool) {
 		if !yield([]byte("<"), nil) {
@@ -368,7 +368,7 @@ func TestAnyChainMakesOfAnyCutWhatItsPoliciesMakeOfTheWhole(t *testing.T) {
 		for _, back := range slices.Backward(backwards) {
 			back()
 		}
-		// The chain's own front end gives bodies where a policy wants them.
+		// The chain's own front end delivers bodies that policies read.
 		c, err := chain.New(chain.Spec{ID: "c1", Instances: instances, Bodies: chain.NewBudget(1 << 20)})
 		if err != nil {
 			r.Fatal(err)
@@ -385,7 +385,7 @@ func TestAnyChainMakesOfAnyCutWhatItsPoliciesMakeOfTheWhole(t *testing.T) {
 	})
 }
 
-// collects keeps what is sent of each direction's body.
+// collects keeps the sent pieces of each direction's body.
 type collects struct {
 	*transcript
 	got [2][]byte

@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole: not a part of what streams behind the policy yield.
+// TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole: not a part of the output of later streams.
 func TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		for what, behind := range map[string]struct {
@@ -47,8 +47,9 @@ func TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole(t *testing.T) {
 	})
 }
 
-// TestWhatPassesAPolicyByIsWhole: one that fails while a goroutine of its own asks for a chunk has taken it, or nothing.
-func TestWhatPassesAPolicyByIsWhole(t *testing.T) {
+// TestABodyThatSkipsAPolicyIsComplete: a policy that fails while its own goroutine asks for a chunk has read that
+// chunk, or none.
+func TestABodyThatSkipsAPolicyIsComplete(t *testing.T) {
 	asksAndFails := func(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return func(yield func([]byte, error) bool) {
 			begins := make(chan struct{})

@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// naive does to a header list what a HeaderModifications says, line by line.
+// naive applies a HeaderModifications to a header list, line by line.
 func naive(headers v1alpha.Headers, m v1alpha.HeaderModifications) v1alpha.Headers {
 	without := func(list v1alpha.Headers, name string) v1alpha.Headers {
 		return slices.DeleteFunc(slices.Clone(list), func(h v1alpha.Header) bool { return strings.EqualFold(h.Name, name) })
@@ -28,8 +28,8 @@ func naive(headers v1alpha.Headers, m v1alpha.HeaderModifications) v1alpha.Heade
 	return headers
 }
 
-// envoy does what Envoy's ext_proc does with the front end's answer: removals first, then each line overwrites or
-// appends. It keeps the order of values within a name, not that of names.
+// envoy applies the front end's answer as Envoy's ext_proc does: removals first, then each line overwrites or appends.
+// It keeps the order of values within a name, not that of names.
 func envoy(headers v1alpha.Headers, m v1alpha.HeaderModifications) v1alpha.Headers {
 	headers = naive(headers, v1alpha.HeaderModifications{Remove: m.Remove})
 	for n, header := range m.Set {

@@ -10,7 +10,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestPathParams: as conformance/path_params.json says, which the controller's routes and the Python SDK are held to as well.
+// TestPathParams checks conformance/path_params.json, which applies to the controller's routes and the Python SDK as
+// well.
 func TestPathParams(t *testing.T) {
 	text, err := os.ReadFile("../../../../conformance/path_params.json")
 	if err != nil {

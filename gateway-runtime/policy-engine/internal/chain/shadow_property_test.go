@@ -12,7 +12,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestShadowsChangeNoMessage: whatever shadow attachments stand in a chain, upstream and client get what they get without.
+// TestShadowsChangeNoMessage: with any shadow attachments in a chain, upstream and client get the same messages as
+// without.
 func TestShadowsChangeNoMessage(t *testing.T) {
 	property.Check(t, func(rt *rapid.T) {
 		count := rapid.IntRange(0, 4).Draw(rt, "policies")
@@ -75,7 +76,7 @@ func TestShadowsChangeNoMessage(t *testing.T) {
 	})
 }
 
-// passesBy is what becomes of an exchange without a chain.
+// passesBy records an exchange without a chain.
 func (t *transcript) passesBy() {
 	t.went = [2]string{"send request body ", "send response body "}
 	for direction, pieces := range [...][]string{t.pieces, t.responsePieces} {
@@ -110,7 +111,7 @@ func shadowDoes(what string) does {
 	}
 }
 
-// drawn is a policy that is applied.
+// drawn is an applied policy of a random kind.
 func (t *transcript) drawn(name, kind, letters string) *chain.Instance {
 	switch kind {
 	case "marks":

@@ -181,7 +181,7 @@ func TestAFailureOfAnEarlierStreamBelongsToItsPolicy(t *testing.T) {
 	})
 }
 
-func TestNoPolicyKeepsAFailureToItself(t *testing.T) {
+func TestNoPolicyCanSuppressAFailure(t *testing.T) {
 	swallows := func(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return func(yield func([]byte, error) bool) {
 			for chunk, err := range chunks {
@@ -383,7 +383,7 @@ func TestTrailers(t *testing.T) {
 	})
 }
 
-func TestAStreamThatWasNeverStartedMayBeGoneWithout(t *testing.T) {
+func TestAStreamThatWasNeverStartedMayBeSkipped(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		unavailable := func(context.Context, *transcript, string, *v1alpha.Trailers, v1alpha.Chunks) v1alpha.Chunks {
 			return func(yield func([]byte, error) bool) { yield(nil, v1alpha.Failf(v1alpha.ClassUnavailable, "away")) }
@@ -446,7 +446,7 @@ func TestAStreamThatEndsEarlyDropsTheRest(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoStreamFails(t *testing.T) {
+func TestInvalidStreamsFail(t *testing.T) {
 	for want, flow := range map[string]flow{
 		"panic: oh, in ": func(context.Context, *transcript, string, *v1alpha.Trailers, v1alpha.Chunks) v1alpha.Chunks {
 			return func(func([]byte, error) bool) { panic("oh") }
@@ -471,7 +471,7 @@ func TestWhatIsNoStreamFails(t *testing.T) {
 	}
 }
 
-func TestOneStreamIsOnePlace(t *testing.T) {
+func TestAStreamTakesOneSlot(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		x := get().answers("ab")
 		var instance *chain.Instance
@@ -506,7 +506,7 @@ func TestPiecesOfAnyCutGiveTheSameWhole(t *testing.T) {
 	})
 }
 
-// bodyOf is what has been sent of a direction's body.
+// bodyOf joins the sent pieces of a direction's body.
 func (t *transcript) bodyOf(direction string) string {
 	var body strings.Builder
 	mine := false
@@ -527,7 +527,7 @@ func (t *transcript) bodyOf(direction string) string {
 	return body.String()
 }
 
-// TestARejectThatComesTooLateNamesItsPolicy and the place, since the client can only be told by a reset.
+// TestARejectThatComesTooLateNamesItsPolicy and its line, since the client only sees a reset.
 func TestARejectThatComesTooLateNamesItsPolicy(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
 		x := get().answers("ab", "cd")

@@ -37,7 +37,7 @@ func TestTableFindsWhatWasPut(t *testing.T) {
 	}
 }
 
-// retired is a table with the chain a, retired with a grace of 30 s; gone says when it went.
+// retired is a table with the chain a, retired with a grace of 30 s; gone reports its removal.
 func retired(t *testing.T) (table *chain.Table, gone *atomic.Int64) {
 	t.Helper()
 	table, gone = &chain.Table{}, &atomic.Int64{}
@@ -88,7 +88,7 @@ func TestRetiredChainWaitsForItsExchanges(t *testing.T) {
 	})
 }
 
-func TestPutTakesTheRetirementBack(t *testing.T) {
+func TestPutCancelsTheRetirement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table, gone := retired(t)
 		table.Put(chainA(t))

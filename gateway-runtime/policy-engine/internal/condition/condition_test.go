@@ -78,12 +78,12 @@ func compiled(t testing.TB, text string) *condition.Condition {
 	return made
 }
 
-// ofPolicies are conditions as a policy compiles them, by its Metadata.
+// ofPolicies compiles conditions as a policy does, by its Metadata.
 func ofPolicies() v1alpha.Metadata {
 	return v1alpha.Metadata{Conditions: (&condition.Cache{}).ForPolicies()}
 }
 
-func TestWhatConditionsSay(t *testing.T) {
+func TestConditionsAnswerAsInTheTable(t *testing.T) {
 	read := readTable(t)
 	for _, one := range read.Answers {
 		text := one["when"].(string)
@@ -103,7 +103,7 @@ func TestWhatConditionsSay(t *testing.T) {
 	}
 }
 
-// checkAnswer compares what a condition says with true, false, or a part of an error.
+// checkAnswer compares a condition's result with true, false, or a part of an error.
 func checkAnswer(t *testing.T, made v1alpha.Condition, what string, request request, want any) {
 	t.Helper()
 	got, err := made.Applies(request.context(t))
@@ -116,7 +116,7 @@ func checkAnswer(t *testing.T, made v1alpha.Condition, what string, request requ
 	}
 }
 
-func TestWhatIsNoCondition(t *testing.T) {
+func TestMistakesAreAsInTheTable(t *testing.T) {
 	for _, one := range readTable(t).Refused {
 		_, err := condition.Compile(one.When)
 		mistake, ok := errors.AsType[*condition.Mistake](err)
@@ -143,7 +143,7 @@ func TestEveryMistakeSaysWhatWasExpected(t *testing.T) {
 	}
 }
 
-// TestHostileConditions are refused by what they are, in little time and without much of the stack.
+// TestHostileConditions are refused by their structure, in little time and with little stack.
 func TestHostileConditions(t *testing.T) {
 	for name, text := range map[string]string{
 		"deep parentheses":   strings.Repeat("(", 1000) + "true" + strings.Repeat(")", 1000),
@@ -166,7 +166,7 @@ func TestHostileConditions(t *testing.T) {
 	}
 }
 
-// TestAnEvaluationIsBounded: a request that is larger than what the estimate took it for costs no more than MaxCost.
+// TestAnEvaluationIsBounded: a request larger than the estimate assumes costs no more than MaxCost.
 func TestAnEvaluationIsBounded(t *testing.T) {
 	costly := compiled(t, `request.headers.exists(name, request.headers[name].matches("^(a|b|c|d|e)*[f-z]$"))`)
 	large := request{Method: "GET", Path: "/"}
@@ -211,7 +211,7 @@ func TestACacheSharesConditions(t *testing.T) {
 	}
 }
 
-// TestARequestCannotMakeAnEvaluationLong: as large as requests may be, for conditions that look at all of it.
+// TestARequestCannotMakeAnEvaluationLong: with the largest allowed requests, for conditions that read all of them.
 func TestARequestCannotMakeAnEvaluationLong(t *testing.T) {
 	hostile := request{Method: "GET", Path: "/" + strings.Repeat("Aa", 8<<10), Metadata: json.RawMessage(`{"large":"` + strings.Repeat("x", 1<<20) + `"}`)}
 	names := &strings.Builder{}
@@ -244,7 +244,7 @@ func TestARequestCannotMakeAnEvaluationLong(t *testing.T) {
 	}
 }
 
-// cpuTime is what the process has used.
+// cpuTime is the CPU time of the process.
 func cpuTime(t *testing.T) time.Duration {
 	t.Helper()
 	var usage syscall.Rusage
@@ -254,7 +254,7 @@ func cpuTime(t *testing.T) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// TestACacheForgets what nobody uses any more.
+// TestACacheForgets conditions that are no longer used.
 func TestACacheForgets(t *testing.T) {
 	cache := &condition.Cache{}
 	for n := range 100 {
@@ -265,7 +265,7 @@ func TestACacheForgets(t *testing.T) {
 	waitFor(t, func() bool { return condition.Kept(cache) == 0 })
 }
 
-func TestCheckSaysWhatIsWrongWithEach(t *testing.T) {
+func TestCheckReportsEachMistake(t *testing.T) {
 	out := &strings.Builder{}
 	if err := condition.Check(strings.NewReader(`["true", "request.method == 1", ""]`), out); err != nil {
 		t.Fatal(err)
@@ -304,7 +304,7 @@ func BenchmarkCondition(b *testing.B) {
 	}
 }
 
-// FuzzCondition: whatever the text and the request, there is an answer or an error, and never a panic.
+// FuzzCondition: any text and any request give a result or an error, never a panic.
 func FuzzCondition(f *testing.F) {
 	read := readTable(f)
 	for _, one := range read.Answers {
@@ -332,7 +332,7 @@ func FuzzCondition(f *testing.F) {
 	})
 }
 
-// waitFor has the garbage collector run until it is so.
+// waitFor runs the garbage collector until the condition holds.
 func waitFor(t *testing.T, so func() bool) {
 	t.Helper()
 	await.Until(t, "the garbage collector has what the test left", func() bool {

@@ -19,13 +19,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// flusher is how others write codings: what they flush must come out.
+// flusher is another implementation's encoder: all flushed data must come out.
 type flusher interface {
 	io.WriteCloser
 	Flush() error
 }
 
-// format is a way in which bodies come.
+// format is a format of bodies.
 type format struct {
 	name    string
 	codings []contentcoding.Coding
@@ -83,7 +83,7 @@ func eachFormat(t *testing.T, test func(t *testing.T, f format)) {
 	}
 }
 
-// pieces gives the parts, one by one.
+// pieces returns the parts, one by one.
 func pieces(parts ...[]byte) func() ([]byte, error) {
 	return func() ([]byte, error) {
 		if len(parts) == 0 {
@@ -95,7 +95,7 @@ func pieces(parts ...[]byte) func() ([]byte, error) {
 	}
 }
 
-// decode is all that comes of the parts, and how it ends; nil: well.
+// decode returns the decoded parts, and the error; nil: success.
 func decode(codings []contentcoding.Coding, parts ...[]byte) ([]byte, error) {
 	d := contentcoding.NewDecoder(codings, pieces(parts...))
 	defer d.Close()
@@ -115,7 +115,7 @@ func decode(codings []contentcoding.Coding, parts ...[]byte) ([]byte, error) {
 	}
 }
 
-// drawText is text such as comes in bodies: some of it again and again.
+// drawText draws text like that of bodies, with repetitions.
 func drawText(t *rapid.T) []byte {
 	var text bytes.Buffer
 	words := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 300), 1, 8).Draw(t, "words")
@@ -150,7 +150,7 @@ func TestAnyCutDecodesToTheSame(t *testing.T) {
 	})
 }
 
-func TestWhatIsFlushedComesOutBeforeMoreIsAskedFor(t *testing.T) {
+func TestFlushedDataComesOutBeforeMoreIsRequested(t *testing.T) {
 	eachFormat(t, func(t *testing.T, f format) {
 		var wire bytes.Buffer
 		w := f.writer(&wire)
@@ -286,7 +286,7 @@ func TestAnErrorOfTheSourceIsItsOwn(t *testing.T) {
 	})
 }
 
-func TestWhatIsEncodedIsReadByOthers(t *testing.T) {
+func TestOtherDecodersReadTheOutput(t *testing.T) {
 	readers := map[contentcoding.Coding]func(io.Reader) io.Reader{
 		contentcoding.Gzip:    func(r io.Reader) io.Reader { return must(gzip.NewReader(r)) },
 		contentcoding.Deflate: func(r io.Reader) io.Reader { return must(zlib.NewReader(r)) },
@@ -373,7 +373,7 @@ func TestCodingsAreReadFromTheirHeader(t *testing.T) {
 	}
 }
 
-func TestWhatAClientAccepts(t *testing.T) {
+func TestAcceptedCodings(t *testing.T) {
 	for _, test := range []struct {
 		accept   string
 		identity bool

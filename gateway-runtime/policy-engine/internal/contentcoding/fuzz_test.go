@@ -9,8 +9,8 @@ import (
 	"gatewright.dev/policy-engine/internal/contentcoding"
 )
 
-// FuzzDecoder: any bytes, in pieces of any size, end in the same way and with the same bytes as at once, and what fails
-// is an Error. What they decode to, encoded again, is the same.
+// FuzzDecoder: any bytes, in pieces of any size, end in the same way and decode to the same as in one piece, and
+// failures are an Error. Decoded bytes, encoded again, decode to the same.
 func FuzzDecoder(f *testing.F) {
 	for n, one := range formats {
 		f.Add(one.encode([]byte("some text, some text")), uint8(n), uint8(3))

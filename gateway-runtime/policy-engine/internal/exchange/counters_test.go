@@ -21,13 +21,13 @@ func labels(policy, api, operation string) chain.Labels {
 	return chain.Labels{Policy: policy, API: api, Operation: operation}
 }
 
-// execute lets one execution of a chain pass by.
+// execute runs one execution of a chain.
 func execute(observer chain.ExecutionObserver, execution chain.Execution) {
 	observer.Began()
 	observer.Ended(execution)
 }
 
-// counted is how many executions each counter has seen, in order.
+// counted returns the number of executions of each counter, in order.
 func counted(c *exchange.Counters) []string {
 	all := []string{}
 	for _, one := range c.ExecutionStats() {
@@ -105,14 +105,14 @@ func TestCountersGoWithTheirAPI(t *testing.T) {
 	expectCounted(t, c, "p b other 1")
 }
 
-func TestCountersThatNothingWasCountedInGoWithTheirChain(t *testing.T) {
+func TestEmptyCountersGoWithTheirChain(t *testing.T) {
 	c := quietCounters()
 	c.Executions(labels("p", "a", "o")).Close()
 	expectCounted(t, c)
 }
 
-// TestCountersOfWhatEditsTookAwayAreBounded: those that nobody uses for longest go first.
-func TestCountersOfWhatEditsTookAwayAreBounded(t *testing.T) {
+// TestCountersOfRemovedOperationsAreBounded: the longest unused go first.
+func TestCountersOfRemovedOperationsAreBounded(t *testing.T) {
 	c := quietCounters()
 	used := c.Executions(labels("used", "a", "o"))
 	execute(used, chain.Execution{})

@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/policy-engine/internal/exchange"
 )
 
-// TestIdentitiesAreCountedByTheirMethods, of which an API has as many as are bounded, and as long as it is there.
+// TestIdentitiesAreCountedByTheirMethods, whose number is bounded for each API, and which go with the API.
 func TestIdentitiesAreCountedByTheirMethods(t *testing.T) {
 	counters := exchange.NewCounters(slog.New(slog.DiscardHandler))
 	observer := counters.Exchanges(chain.Labels{API: "orders", Operation: "GET /"})

@@ -16,7 +16,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// front is a front end of no protocol. It notes what it is asked and told.
+// front is a front end of no protocol. It notes its calls.
 type front struct {
 	opening  exchange.Opening
 	failures map[string]error // by method
@@ -80,7 +80,7 @@ func (passes) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Res
 }
 func (passes) Close() error { return nil }
 
-// serve takes front through a server that has the chain "known".
+// serve runs front through a server that has the chain "known".
 func serve(t *testing.T, ctx context.Context, front *front) (*exchange.Counters, string, error) {
 	t.Helper()
 	var log bytes.Buffer
@@ -111,7 +111,7 @@ func TestAnExchangePassesItsChain(t *testing.T) {
 	}
 }
 
-func TestWhereNoChainIsKnown(t *testing.T) {
+func TestAnUnknownChainIsAnswered(t *testing.T) {
 	f := &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "other", Route: "a|GET /|other"}}
 	counters, log, err := serve(t, t.Context(), f)
 	if got := strings.Join(f.said, ", "); err != nil || got != "open, answer 503 unknown_chain" || counters.Stats().UnknownChain != 1 {
@@ -122,7 +122,7 @@ func TestWhereNoChainIsKnown(t *testing.T) {
 	}
 }
 
-// TestARefusalOfAFilterGoesOnAsItIs since its words are not the engine's to say.
+// TestARefusalOfAFilterGoesOnAsItIs, since the engine has nothing to add to it.
 func TestARefusalOfAFilterGoesOnAsItIs(t *testing.T) {
 	f := &front{opening: exchange.Opening{Refusal: 429}}
 	if _, _, err := serve(t, t.Context(), f); err != nil || strings.Join(f.said, ", ") != "open, pass" {

@@ -24,7 +24,7 @@ import (
 	"gatewright.dev/policy-engine/internal/property"
 )
 
-// script is an Envoy that sends what it was told to, whatever the engine says, and closes the stream. Messages pass the
+// script is an Envoy that sends its messages regardless of the engine's, and closes the stream. Messages pass the
 // engine's codec, as on the wire.
 type script struct {
 	ctx   context.Context
@@ -55,7 +55,7 @@ func (s *script) Send(message, rest []byte) error {
 	return proto.Unmarshal(message, response)
 }
 
-// opening is the first message to the chain of that name.
+// opening is the first message for the chain with that name.
 func opening(name string, ended bool) *servicev3.ProcessingRequest {
 	attributes := must(structpb.NewStruct(map[string]any{"xds.route_name": "api|GET /|" + name, "source.address": "192.0.2.1:5"}))
 	modes := &servicev3.ProtocolConfiguration{}
@@ -110,8 +110,8 @@ func serverOf(name string) *extproc.Server {
 	return server
 }
 
-// TestNoConversationBypassesADenyingPolicy: whatever Envoy sends, the request never goes on. The stream ends with an
-// error, or with the answer.
+// TestNoConversationBypassesADenyingPolicy: with any messages from Envoy, the request never goes on. The stream ends
+// with an error, or with the answer.
 func TestNoConversationBypassesADenyingPolicy(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"deny-header", "deny-body"}).Draw(t, "chain")
@@ -160,7 +160,8 @@ func TestStreamsThatEndTooEarly(t *testing.T) {
 	}
 }
 
-// TestAnExchangeWhoseResponseEndsFirstIsCancelled: Envoy resets what is left of the request, and the exchange counts as cancelled.
+// TestAnExchangeWhoseResponseEndsFirstIsCancelled: Envoy resets the rest of the request, and the exchange counts as
+// cancelled.
 func TestAnExchangeWhoseResponseEndsFirstIsCancelled(t *testing.T) {
 	for _, name := range []string{"stream-shout", "stream-frames", "stream-lets"} {
 		end := &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseBody{ResponseBody: &servicev3.HttpBody{Body: []byte("early"), EndOfStream: true}}}
@@ -176,7 +177,7 @@ func TestAnExchangeWhoseResponseEndsFirstIsCancelled(t *testing.T) {
 	}
 }
 
-// conversation is what Envoy sends of a request and its response, in any order of the two, and mostly not to its end.
+// conversation is a sequence of Envoy's messages for a request and its response, interleaved, and mostly incomplete.
 func conversation(t *rapid.T) (sends []*servicev3.ProcessingRequest) {
 	request, response := rapid.IntRange(0, 4).Draw(t, "of the request"), rapid.IntRange(0, 5).Draw(t, "of the response")
 	for request+response > 0 {
@@ -202,7 +203,8 @@ func conversation(t *rapid.T) (sends []*servicev3.ProcessingRequest) {
 	return sends
 }
 
-// TestNoConversationCompletesABodyThatWasCut: whatever Envoy sends, a stream ends well only if what it was given had ended.
+// TestNoConversationCompletesABodyThatWasCut: with any messages from Envoy, a stream succeeds only if its input was
+// complete.
 func TestNoConversationCompletesABodyThatWasCut(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"stream-shout", "stream-frames", "stream-lets", "stream-trailers"}).Draw(t, "chain")
@@ -248,7 +250,7 @@ func TestNoConversationCompletesABodyThatWasCut(t *testing.T) {
 	})
 }
 
-// TestARequestThatEnvoyRefusesItself: its answer comes first, of an upgrade for example. Only its status passes.
+// TestARequestThatEnvoyRefusesItself: its answer comes first, for an upgrade for example. Only its status is passed on.
 func TestARequestThatEnvoyRefusesItself(t *testing.T) {
 	refusal := func(status string) *servicev3.ProcessingRequest {
 		return &servicev3.ProcessingRequest{Request: &servicev3.ProcessingRequest_ResponseHeaders{ResponseHeaders: &servicev3.HttpHeaders{
@@ -269,7 +271,7 @@ func TestARequestThatEnvoyRefusesItself(t *testing.T) {
 	}
 }
 
-// TestPanicOfTheFrontEnd: an Envoy message that the code does not expect must not end the stream well.
+// TestPanicOfTheFrontEnd: an unexpected message of Envoy must not make the stream succeed.
 func TestPanicOfTheFrontEnd(t *testing.T) {
 	stream := &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{nil}}
 	if err := serverOf("order").Process(stream); err == nil {

@@ -45,7 +45,7 @@ var (
 	})
 )
 
-// anyRequest has all that the engine reads, and some that it does not.
+// anyRequest has all fields that the engine reads, and some that it does not.
 var anyRequest = rapid.Custom(func(t *rapid.T) *servicev3.ProcessingRequest {
 	message := &servicev3.ProcessingRequest{ObservabilityMode: rapid.Bool().Draw(t, "observability")}
 	if rapid.Bool().Draw(t, "attributes") {
@@ -80,7 +80,7 @@ var anyRequest = rapid.Custom(func(t *rapid.T) *servicev3.ProcessingRequest {
 	return message
 })
 
-// read is what decode should make of a message.
+// read is the expected result of decode.
 func read(message *servicev3.ProcessingRequest) incoming {
 	want := incoming{requestMode: message.GetProtocolConfig().GetRequestBodyMode(), responseMode: message.GetProtocolConfig().GetResponseBodyMode()}
 	for _, group := range message.GetAttributes() {
@@ -112,7 +112,7 @@ func read(message *servicev3.ProcessingRequest) incoming {
 	return want
 }
 
-// sameIncoming does not tell nil from empty.
+// sameIncoming treats nil and empty alike.
 func sameIncoming(a, b incoming) bool {
 	for _, m := range []*incoming{&a, &b} {
 		m.piece = append([]byte{}, m.piece...)
@@ -203,7 +203,7 @@ var anyChanges = rapid.Custom(func(t *rapid.T) *chain.Changes {
 	return changes
 })
 
-// written is what headersAnswer should say.
+// written is the expected result of headersAnswer.
 func written(changes *chain.Changes, response bool) *servicev3.ProcessingResponse {
 	mutation := &servicev3.HeaderMutation{RemoveHeaders: changes.Headers.Remove, SetHeaders: setOptions(changes.Headers.Set)}
 	for _, header := range changes.Headers.Append {

@@ -77,7 +77,7 @@ func TestPathMethodAndAuthority(t *testing.T) {
 	})
 }
 
-// TestUpstreamThatAPolicyChooses: Envoy has it where routes read it, and no header of a client's gets there.
+// TestUpstreamThatAPolicyChooses: Envoy stores it where routes read it, and a client's header cannot set it.
 func TestUpstreamThatAPolicyChooses(t *testing.T) {
 	needEnvoy(t)
 	for upstream, want := range map[string]any{"canary": "canary", "main": "main", "": nil} {
@@ -98,7 +98,7 @@ func TestUpstreamThatAPolicyChooses(t *testing.T) {
 	}
 }
 
-// TestFailure: the client learns the request's id, and nothing of the policy.
+// TestFailure: the client sees the request's id, and nothing about the policy.
 func TestFailure(t *testing.T) {
 	reply, arrived := do(t, "http1", false, nil, "GET", "/panics/x", nil)
 	var problem struct {
@@ -142,7 +142,7 @@ func TestUnknownChainIsRefused(t *testing.T) {
 	}
 }
 
-// TestRouteThatDoesNotFitItsChainIsRefused: the route sends no body, the chain wants it.
+// TestRouteThatDoesNotFitItsChainIsRefused: the route sends no body, and the chain needs it.
 func TestRouteThatDoesNotFitItsChainIsRefused(t *testing.T) {
 	needEnvoy(t)
 	before := the.counters.Stats().Failed
@@ -180,7 +180,7 @@ func TestAnalyticsReachTheAccessLog(t *testing.T) {
 	}
 }
 
-// TestEnvoysOwnAnswersMeetTheResponsePolicies: of an upstream that is not there, and of a request that takes too long.
+// TestEnvoysOwnAnswersMeetTheResponsePolicies, for an unreachable upstream, and for a request that takes too long.
 func TestEnvoysOwnAnswersMeetTheResponsePolicies(t *testing.T) {
 	everyWire(t, func(t *testing.T, w wire) {
 		reply, _ := do(t, w.upstream, w.h2c, nil, "GET", "/nowhere/x", nil)
@@ -209,7 +209,7 @@ func TestRequestThatTimesOutWhileItsBodyIsAwaited(t *testing.T) {
 	}
 }
 
-// TestRequestThatTimesOutWhileAPolicyRuns: the policy's answer comes when Envoy has given its own.
+// TestRequestThatTimesOutWhileAPolicyRuns: the policy's answer comes after Envoy has sent its own.
 func TestRequestThatTimesOutWhileAPolicyRuns(t *testing.T) {
 	needEnvoy(t)
 	body, writer := io.Pipe()

@@ -13,8 +13,8 @@ import (
 	"gatewright.dev/policy-engine/internal/await"
 )
 
-// converse is an upstream that answers while the request comes: each line by itself, "again: " before it. It ends with the
-// request, or after the word "bye".
+// converse is an upstream that answers while the request comes: each line by itself, with "again: " before it. It ends
+// with the request, or after the word "bye".
 func converse(w http.ResponseWriter, r *http.Request, conversation string) {
 	control := http.NewResponseController(w)
 	_ = control.EnableFullDuplex()
@@ -155,7 +155,7 @@ func TestARejectWhileTheRequestStreams(t *testing.T) {
 	})
 }
 
-// pausing is a reader of nothing, which waits until the policy has passed what stands before it.
+// pausing is a reader without content, which waits until the policy has passed the bytes before it.
 type pausing struct{ t *testing.T }
 
 func (p *pausing) Read([]byte) (int, error) {

@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// answers is what a front end has sent, decoded by generated code.
+// answers are the messages that a front end has sent, decoded by generated code.
 type answers struct {
 	Stream
 	t    *testing.T
@@ -33,7 +33,8 @@ func aTrace() *exchange.Trace {
 	return &exchange.Trace{ID: [16]byte{1}, Parent: [8]byte{2}, Exchange: [8]byte{3}, Upstream: [8]byte{4}, State: "vendor=1"}
 }
 
-// TestATracedRequestGoesUpstreamWithItsTrace whatever a policy has made of these headers, and Envoy is told once.
+// TestATracedRequestGoesUpstreamWithItsTrace, even if a policy has changed these headers, and Envoy gets the trace
+// once.
 func TestATracedRequestGoesUpstreamWithItsTrace(t *testing.T) {
 	stream := &answers{t: t}
 	f := &front{stream: stream}
@@ -68,7 +69,7 @@ func TestATracedRequestGoesUpstreamWithItsTrace(t *testing.T) {
 	}
 }
 
-// TestATraceThatBeginsHereHasNoState of another one.
+// TestATraceThatBeginsHereHasNoState of another trace.
 func TestATraceThatBeginsHereHasNoState(t *testing.T) {
 	stream := &answers{t: t}
 	f := &front{stream: stream}
@@ -82,7 +83,7 @@ func TestATraceThatBeginsHereHasNoState(t *testing.T) {
 	}
 }
 
-func TestOfATracedAnswerEnvoyIsTold(t *testing.T) {
+func TestEnvoyGetsTheTraceOfAnAnswer(t *testing.T) {
 	stream := &answers{t: t}
 	f := &front{stream: stream}
 	f.SetTrace(aTrace())
@@ -94,8 +95,9 @@ func TestOfATracedAnswerEnvoyIsTold(t *testing.T) {
 	}
 }
 
-// TestWhatEnvoyWasNotToldTheEngineTells: of a request that Envoy has answered meanwhile, or whose stream is gone.
-func TestWhatEnvoyWasNotToldTheEngineTells(t *testing.T) {
+// TestTheEngineReportsTracesThatEnvoyDidNotGet: for a request that Envoy has answered meanwhile, or whose stream is
+// gone.
+func TestTheEngineReportsTracesThatEnvoyDidNotGet(t *testing.T) {
 	gone := errors.New("gone")
 	for name, f := range map[string]*front{
 		"answered": {stream: &answers{t: t}, responded: true}, "gone": {stream: &answers{t: t, gone: gone}},
@@ -109,7 +111,7 @@ func TestWhatEnvoyWasNotToldTheEngineTells(t *testing.T) {
 			t.Errorf("%s: expected Envoy not to have been told", name)
 		}
 	}
-	// What cannot be told does not keep the message back.
+	// A trace that cannot be encoded does not hold the message back.
 	stream := &answers{t: t}
 	f := &front{stream: stream}
 	trace := aTrace()

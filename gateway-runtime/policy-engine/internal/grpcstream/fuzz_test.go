@@ -20,8 +20,8 @@ import (
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
-// FuzzConversation: whatever a peer says, in whatever pieces, and whether it reads the answers or not: the connection comes
-// to an end, no handler outlives it, and all that was said to the peer keeps the rules.
+// FuzzConversation: with any bytes from a peer, in any pieces, and whether it reads the answers or not, the connection
+// ends, no handler outlives it, and all answers to the peer keep the rules.
 func FuzzConversation(f *testing.F) {
 	for _, seed := range seeds {
 		f.Add(seed)
@@ -40,7 +40,7 @@ func FuzzConversation(f *testing.F) {
 	})
 }
 
-// hears has the server hear pieces, and gives what it answers. A peer that is slow reads only when all is said.
+// hears sends pieces to the server, and returns its answers. A slow peer reads only at the end.
 func (h *host) hears(t *testing.T, pieces [][]byte, slow bool) []byte {
 	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", h.path)
 	if err != nil {
@@ -69,9 +69,9 @@ func (h *host) hears(t *testing.T, pieces [][]byte, slow bool) []byte {
 	return answer
 }
 
-// ---------------------------------------------------------------- what is said
+// ---------------------------------------------------------------- the peer's frames
 
-// What a script has the peer say. Below these stand frames of any kind.
+// The actions of a script's peer. Smaller numbers are frames of any kind.
 const (
 	sayHeaders = 10 + iota
 	sayOtherHeaders
@@ -82,7 +82,7 @@ const (
 	words
 )
 
-// mostSaid bounds a conversation.
+// mostSaid bounds a conversation, in bytes.
 const mostSaid = 1 << 20
 
 var seeds = [][]byte{
@@ -97,7 +97,7 @@ var seeds = [][]byte{
 	{byte(http2.FrameGoAway), 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, byte(http2.FramePriority), 0, 1, 5, 0, 0, 0, 0, 1, sayBytes, 3, 1, 2, 3},
 }
 
-// speech is what the script has a peer say, after the preface, in the pieces that it says it in.
+// speech returns the bytes that the script makes a peer send after the preface, in pieces.
 func speech(script []byte) (pieces [][]byte) {
 	s := &speaker{script: script, said: []byte(http2.ClientPreface)}
 	for len(s.script) > 0 && len(s.said) < mostSaid {
@@ -115,7 +115,7 @@ func speech(script []byte) (pieces [][]byte) {
 	return pieces
 }
 
-// speaker takes a script word by word.
+// speaker executes a script word by word.
 type speaker struct {
 	script, said, last []byte
 	cuts               []int
@@ -171,9 +171,9 @@ func literals(namesAndValues ...string) (block []byte) {
 	return block
 }
 
-// ---------------------------------------------------------------- what is answered
+// ---------------------------------------------------------------- the server's answers
 
-// heard is what the server may have made of what was said, at most.
+// heard is the most that the server can have received.
 type heard struct {
 	pings, settings int
 	initial, frame  int64             // the largest that were allowed: a stream's window, a frame
@@ -182,7 +182,7 @@ type heard struct {
 	bytes           int64             // of data
 }
 
-// hearing reads what was said as far as the rules of frames go.
+// hearing parses the peer's bytes as far as they are valid frames.
 func hearing(said []byte) heard {
 	h := heard{initial: 64<<10 - 1, frame: frameLimit, credit: map[uint32]int64{}, data: map[uint32][]byte{}}
 	frames := http2.NewFramer(nil, bytes.NewReader(said[len(http2.ClientPreface):]))
@@ -222,7 +222,7 @@ func (h *heard) allow(setting http2.Setting) error {
 	return nil
 }
 
-// judge holds an answer to the rules, by the framer and the decoder of golang.org/x/net.
+// judge checks an answer, with the framer and the decoder of golang.org/x/net.
 func judge(t *testing.T, said, answer []byte) {
 	j := &judgement{t: t, heard: hearing(said), answers: map[uint32]*answered{}, fields: hpack.NewDecoder(4<<10, nil)}
 	frames := http2.NewFramer(nil, bytes.NewReader(answer))
@@ -239,7 +239,7 @@ func judge(t *testing.T, said, answer []byte) {
 	}
 }
 
-// judgement is what an answer has come to.
+// judgement is the content of an answer.
 type judgement struct {
 	t       *testing.T
 	heard   heard

@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/policy-engine/internal/property"
 )
 
-// crowd is a peer that does with several streams, whose messages are echoed, what comes to its mind.
+// crowd is a peer that acts at random on several streams, whose messages are echoed.
 type crowd struct {
 	*peer
 	streams []*talk
@@ -33,7 +33,7 @@ var (
 
 const talkLimit = 200 << 10 // what a stream says in all, in bytes
 
-// some draws a stream that goes on, or nil.
+// some draws an open stream, or nil.
 func (c *crowd) some(t *rapid.T) *talk {
 	var open []*talk
 	for _, stream := range c.streams {
@@ -100,7 +100,7 @@ func (c *crowd) changeWindows(t *rapid.T) {
 
 func (c *crowd) listen(*rapid.T) { c.settle() }
 
-// conclude ends what goes on, gives credit for all, and checks what came.
+// conclude ends the open streams, gives credit for all, and checks the answers.
 func (c *crowd) conclude(t *rapid.T) {
 	c.settings(initialWindow(1 << 24))
 	c.grant(0, 1<<24)

@@ -15,7 +15,7 @@ import (
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
-// in calls a function in a goroutine. What it returns is closed when it has.
+// in calls a function in a goroutine. The returned channel is closed when it has returned.
 func in(call func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -50,7 +50,7 @@ func TestGracefulStopLetsStreamsEnd(t *testing.T) {
 	expectCode(t, codes.Unavailable, opening(t.Context(), h.client(t), method))
 }
 
-// TestGracefulStopOnTheWire: what the peer opens before it has heard of the end is served.
+// TestGracefulStopOnTheWire: streams that the peer opens before it has read of the end are served.
 func TestGracefulStopOnTheWire(t *testing.T) {
 	var handlers atomic.Int32
 	h := serve(t, func(stream *grpcstream.Stream) error {
@@ -97,7 +97,7 @@ func TestGracefulStopEndsIdleConnections(t *testing.T) {
 	next(t, stopped)
 }
 
-// TestGracefulStopEndsWithAReset: a stream need not end well.
+// TestGracefulStopEndsWithAReset: a stream need not succeed.
 func TestGracefulStopEndsWithAReset(t *testing.T) {
 	h := serve(t, echo)
 	p := h.dial(t)
@@ -122,7 +122,7 @@ func TestGracefulStopBeforeTheGreeting(t *testing.T) {
 	next(t, stopped)
 }
 
-// held is a host whose handlers return only when they may, though their streams are cut off.
+// held is a host whose handlers return only when the test lets them, even if their streams are cut off.
 func held(t *testing.T) (h *host, cut <-chan error, may func()) {
 	contexts, release := make(chan error, 1), make(chan struct{})
 	h = serve(t, func(stream *grpcstream.Stream) error {
@@ -170,7 +170,7 @@ func TestStopCutsGracefulStopShort(t *testing.T) {
 	next(t, gracefully)
 }
 
-// TestStopCutsASendThatWaits: neither a peer without credit nor one that does not read holds it up.
+// TestStopCutsASendThatWaits: neither a peer without credit nor one that does not read delays it.
 func TestStopCutsASendThatWaits(t *testing.T) {
 	ended := make(chan error, 2)
 	h := serve(t, reporting(ended, func(stream *grpcstream.Stream) error { return stream.Send(make([]byte, 8<<20), nil) }))
@@ -224,7 +224,7 @@ func TestTwoListeners(t *testing.T) {
 	}
 }
 
-// brokenListener takes no connection.
+// brokenListener accepts no connection.
 type brokenListener struct {
 	net.Listener
 	closed bool
@@ -280,7 +280,7 @@ func TestServeReturnsWhyItsListenerFailed(t *testing.T) {
 	}
 }
 
-// shortListener lacks a file descriptor the first time.
+// shortListener has no file descriptor for the first connection.
 type shortListener struct {
 	brokenListener
 	asked int

@@ -69,7 +69,7 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// TestTheCounterForgets what it has counted of an API that is removed, and counts what is too much as other.
+// TestTheCounterForgets the counts of an API that is removed, and counts answers beyond the bound as other.
 func TestTheCounterForgets(t *testing.T) {
 	counter := proxyanswer.NewCounter()
 	for _, api := range []string{"orders", "orders", "", "users"} {

@@ -14,7 +14,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// loosePlacement is a placement of no process.
+// loosePlacement is a placement without a process.
 func loosePlacement(state placementState) *placement {
 	p := &placement{instance: newInstance(&executorv1.ConfigureInstance{PolicyName: "p"})}
 	p.become(state)
@@ -25,7 +25,7 @@ func due(in time.Duration) *execution {
 	return &execution{deadline: time.Unix(0, 0).Add(in), size: messageRoom, answers: make(chan outcome, 1)}
 }
 
-// queueModel is what an executionQueue must come to, kept the plain way.
+// queueModel is a simple model of an executionQueue.
 type queueModel struct {
 	executionQueue
 	ready, parked []*execution
@@ -85,7 +85,7 @@ func (w *queueModel) withdraw(t *rapid.T) {
 	w.ready, w.parked = slices.DeleteFunc(w.ready, isIt), slices.DeleteFunc(w.parked, isIt)
 }
 
-// frame checks that what goes into a frame comes in order, fits, and leaves out what is late.
+// frame checks that executions go into a frame in order, fit, and are left out if late.
 func (w *queueModel) frame(t *rapid.T) {
 	w.frames++
 	frame := &executorv1.RequestFrame{}
@@ -161,7 +161,7 @@ func TestExecutionQueueKeepsOrderAndCount(t *testing.T) {
 	})
 }
 
-func TestWhatWaitsForAClosedInstanceEnds(t *testing.T) {
+func TestExecutionsOfAClosedInstanceEnd(t *testing.T) {
 	q, p, e := newExecutionQueue(), loosePlacement(stateReady), due(time.Second)
 	q.add(e, p)
 	p.become(stateClosed)

@@ -56,7 +56,7 @@ func startReal(t testing.TB) *realExecutor {
 	return real
 }
 
-// newReal is a realExecutor that was not started.
+// newReal is a realExecutor that has not been started.
 func newReal(t testing.TB, policy string) *realExecutor {
 	t.Helper()
 	python, err := exec.LookPath("python")
@@ -222,7 +222,7 @@ func TestRealExecutorStopsInOrder(t *testing.T) {
 	}
 }
 
-// BenchmarkRealExecutor64InFlight is the whole way: Go, the stream, Python's workers, and back.
+// BenchmarkRealExecutor64InFlight measures the whole way: Go, the stream, Python's workers, and back.
 func BenchmarkRealExecutor64InFlight(b *testing.B) {
 	x := startReal(b)
 	groups := x.connect(b)

@@ -55,7 +55,7 @@ func queued(t testing.TB, m *StreamManager, i *instance, bodyBytes int) *executi
 	return e
 }
 
-// framesOf drains the queue, and returns for each frame how many executions and how many bytes it holds.
+// framesOf drains the queue, and returns the number of executions and bytes of each frame.
 func framesOf(t testing.TB, m *StreamManager) (counts, sizes []int) {
 	t.Helper()
 	frame := &executorv1.RequestFrame{}

@@ -95,7 +95,7 @@ func TestProcessThatStopsServingGetsNoNewExecutions(t *testing.T) {
 	})
 }
 
-func TestProcessThatStopsMayFinishWhatItHas(t *testing.T) {
+func TestProcessThatStopsMayFinishItsExecutions(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		x := startExecutor(t)
 		groups := connect(t, Options{}, x)
@@ -137,7 +137,7 @@ func TestProcessThatStopsAndNeverEndsIsCutOff(t *testing.T) {
 	})
 }
 
-func TestAProcessThatLeavesHasTheTimeThatItsStreamsAreGiven(t *testing.T) {
+func TestALeavingProcessHasTheTimeOfItsStreams(t *testing.T) {
 	for drain, want := range map[time.Duration]time.Duration{time.Second: 70 * time.Second, 5 * time.Minute: 5*time.Minute + 10*time.Second} {
 		if got := (Options{Drain: drain}).leaveTimeout(); got != want {
 			t.Errorf("expected %s with a drain of %s, got %s", want, drain, got)

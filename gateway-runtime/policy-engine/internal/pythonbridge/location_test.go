@@ -10,8 +10,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestAPlaceIsToldOnce whether somebody waits for it before it comes or asks afterwards; one that nobody knows is left aside.
-func TestAPlaceIsToldOnce(t *testing.T) {
+// TestALocationIsReportedOnce, to a reader that waits for it or that asks afterwards; an unknown one is ignored.
+func TestALocationIsReportedOnce(t *testing.T) {
 	waiting := locations{}
 	before, after := waiting.add(1), waiting.add(2)
 	told := make(chan string, 2)
@@ -27,8 +27,8 @@ func TestAPlaceIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestPlacesAreBounded since a process may tell none.
-func TestPlacesAreBounded(t *testing.T) {
+// TestLocationsAreBounded, since a process may never send any.
+func TestLocationsAreBounded(t *testing.T) {
 	waiting := locations{}
 	for id := range uint64(maxLocations) {
 		if waiting.add(id) == nil {
@@ -40,8 +40,8 @@ func TestPlacesAreBounded(t *testing.T) {
 	}
 }
 
-// TestATimeoutsFailureHasItsPlaceAsCause and is a timeout like any other.
-func TestATimeoutsFailureHasItsPlaceAsCause(t *testing.T) {
+// TestATimeoutHasItsLocationAsCause and is otherwise like any other timeout.
+func TestATimeoutHasItsLocationAsCause(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 0)
 	defer cancel()
 	e := &execution{location: &location{}}

@@ -15,7 +15,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// wantLost fails unless the execution was lost in these words.
+// wantLost fails unless the execution was lost with this message.
 func wantLost(t testing.TB, err error, words string) {
 	t.Helper()
 	wantClass(t, err, v1alpha.ClassCrashed)
@@ -24,7 +24,7 @@ func wantLost(t testing.TB, err error, words string) {
 	}
 }
 
-func TestWhatIsToldOfAnExecutionWhoseProcessIsLost(t *testing.T) {
+func TestMessagesOfLostExecutions(t *testing.T) {
 	hung := &executorv1.HealthCheckResponse{Serving: true, Workers: 4, WorkersBusy: 4, OldestExecutionMs: 900_000, OldestExecutionPolicy: "p:v1.0.0"}
 	losses := map[string]struct {
 		lose  func(x *scriptedExecutor, c *conversation)
@@ -77,7 +77,7 @@ func TestWhatIsToldOfAnExecutionWhoseProcessIsLost(t *testing.T) {
 	}
 }
 
-func TestWhatTheEngineLetsGoOfHasNotEnded(t *testing.T) {
+func TestAStreamThatTheEngineEndsIsNoCrash(t *testing.T) {
 	if got, want := lostExecution(context.Canceled).Message, "the engine let go of the executor process while it ran"; got != want {
 		t.Errorf("expected %q, got %q", want, got)
 	}

@@ -11,7 +11,7 @@ import (
 
 var noMemory = v1alpha.Failf(v1alpha.ClassException, "no memory")
 
-// configured returns what the next frame configures and closes, by number.
+// configured returns the numbers that the next frame configures and closes.
 func configured(ps *placements) (numbers, closed []uint32) {
 	frame := &executorv1.RequestFrame{}
 	ps.fillFrame(frame)
@@ -45,7 +45,7 @@ func TestEachStreamNumbersItsInstancesAnew(t *testing.T) {
 	wantConfigured(t, &ps, []uint32{3, 4}, nil)
 }
 
-func TestOnlyWhatWasConfiguredIsClosed(t *testing.T) {
+func TestOnlyConfiguredInstancesAreClosed(t *testing.T) {
 	ps, sent, unsent := newPlacements(), loosePlacement(stateWaiting), loosePlacement(stateWaiting)
 	ps.add(sent)
 	ps.numberAll()
@@ -61,7 +61,7 @@ func TestOnlyWhatWasConfiguredIsClosed(t *testing.T) {
 	}
 }
 
-func TestWhatFailedIsConfiguredAgainWhenItIsTime(t *testing.T) {
+func TestAFailedInstanceIsConfiguredAgainWhenItIsTime(t *testing.T) {
 	ps, p, now := newPlacements(), loosePlacement(stateWaiting), time.Unix(0, 0)
 	ps.add(p)
 	ps.numberAll()
@@ -85,7 +85,7 @@ func TestWhatFailedIsConfiguredAgainWhenItIsTime(t *testing.T) {
 	}
 }
 
-func TestStreamsLostCountAgainstWhatWasNeverAnswered(t *testing.T) {
+func TestLostStreamsCountAgainstUnansweredInstances(t *testing.T) {
 	ps, asked, ready, waiting := newPlacements(), loosePlacement(stateConfigured), loosePlacement(stateReady), loosePlacement(stateWaiting)
 	ready.answered = true
 	for _, p := range []*placement{asked, ready, waiting} {

@@ -37,7 +37,7 @@ func TestConfiguresOnceThenExecutes(t *testing.T) {
 	}
 }
 
-func TestWhatPrepareMayTakeIsAddedToTheWait(t *testing.T) {
+func TestThePrepareTimeoutIsAddedToTheWait(t *testing.T) {
 	withFakeClock(t, func(t *testing.T) {
 		x := startExecutor(t)
 		groups := connect(t, Options{ConfigureTimeout: time.Millisecond}, x)

@@ -146,7 +146,7 @@ func TestEmptyBodyIsABody(t *testing.T) {
 	}
 }
 
-func TestNothingIsNil(t *testing.T) {
+func TestAnEmptyActionIsNil(t *testing.T) {
 	shared := &v1alpha.ExchangeMetadata{}
 	action := &executorv1.Action{Id: 1, MetadataSet: []byte(`{"seen":1}`)}
 	onRequest, err := requestAction(action, shared)
