@@ -40,7 +40,7 @@ func (e *Engine) documents() recording.Documents {
 func (e *Engine) notes() []notes.Note {
 	targets, err := notes.Envoy{Socket: e.envoySocket()}.Targets(context.Background())
 	if err != nil {
-		e.options.Log.Debug("notes say nothing of upstreams: Envoy does not tell its targets", "error", err.Error())
+		e.options.Log.Debug("notes leave out upstreams: Envoy's targets could not be read", "error", err.Error())
 	}
 	stats := e.node.Stats()
 	return notes.Make(&notes.Facts{

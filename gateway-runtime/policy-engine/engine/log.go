@@ -95,7 +95,7 @@ func (e *Engine) setLogLevel(ctx context.Context, named, text string) error {
 	case named != component:
 		return fmt.Errorf("expected the component %s or %s, got %q", component, executorComponent, named)
 	case e.options.LogLevel == nil:
-		return errors.New("the log of this engine is its owner's: its level is changed there")
+		return errors.New("this engine logs to the logger of the program that started it; change the level there")
 	}
 	e.options.LogLevel.Set(level)
 	e.options.Log.Info("log level changed", "to", text)

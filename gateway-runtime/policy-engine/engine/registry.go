@@ -82,7 +82,7 @@ func (r *Registry) policies(manifest *manifest) ([]node.Policy, error) {
 			factory = r.BridgeFactory(entry.Group)
 		}
 		if factory == nil {
-			mistakes = append(mistakes, fmt.Sprintf("%s stands in the manifest but is not compiled into this engine, which has %s; build again, and restart the engine",
+			mistakes = append(mistakes, fmt.Sprintf("%s is in the manifest but not compiled into this engine, which has %s; build again, and restart the engine",
 				entry.id(), strings.Join(slices.Sorted(maps.Keys(r.factories)), ", ")))
 			continue
 		}

@@ -20,7 +20,7 @@ func TestABodyKeepsItsContent(t *testing.T) {
 		for _, size := range sizes {
 			declared += size
 		}
-		if rapid.Bool().Draw(t, "nobody knows its size") {
+		if rapid.Bool().Draw(t, "its size is unknown") {
 			declared = 0
 		}
 		for at, size := range sizes {

@@ -53,7 +53,7 @@ func (b *Budget) fits(more int64) bool {
 	return false
 }
 
-// reserve adds bytes to what is held, unless they do not fit.
+// reserve adds bytes to the held ones, unless they do not fit.
 func (b *Budget) reserve(more int64) bool {
 	if b.tryReserve(more) {
 		return true

@@ -99,7 +99,7 @@ func New(spec Spec) (*Chain, error) {
 	return c, nil
 }
 
-// Close tells the chain's observer that no more events will come. It leaves the instances alone, which other chains may
+// Close notifies the chain's observer that no more events will come. It leaves the instances alone, which other chains may
 // share.
 func (c *Chain) Close() {
 	for _, step := range c.steps {

@@ -59,7 +59,7 @@ func TestAConditionSeesWhatThePoliciesBeforeHaveLeft(t *testing.T) {
 	after := x.policy(&does{
 		name: "after",
 		response: func(r *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
-			return nil, r.Metadata.Set("tier", "none") // of which nobody's answer changes
+			return nil, r.Metadata.Set("tier", "none") // which changes no condition's result
 		},
 	}, "H")
 	sees := `metadata["tier"] == "gold" && request.path == "/orders/8" && request.headers["x-tier"] == "gold" && "1" in request.query["a"]`

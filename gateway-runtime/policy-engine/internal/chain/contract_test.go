@@ -139,7 +139,7 @@ func encodedAs(values ...string) v1alpha.Headers {
 	return headers
 }
 
-const unsupported = `answer 415 policy_badBody [content-type:application/problem+json,accept-encoding:identity] {"type":"about:blank","title":"Unsupported Media Type","status":415,"detail":"The request body is a part (content-range), or has a content encoding; expected the whole, with none or identity.","requestId":"id-1"}`
+const unsupported = `answer 415 policy_badBody [content-type:application/problem+json,accept-encoding:identity] {"type":"about:blank","title":"Unsupported Media Type","status":415,"detail":"The request body is partial (content-range), or has a content encoding; expected the whole body without one.","requestId":"id-1"}`
 
 func TestEncodedRequestBodyIsRefused(t *testing.T) {
 	for _, headers := range []v1alpha.Headers{
@@ -197,7 +197,7 @@ func TestEncodedBodiesToGRPCClients(t *testing.T) {
 	_ = x.run(t, x.marks("sees", "b", refusesEncoded))
 	x.expect(t, `
 		read zip
-		answer 415 policy_badBody grpc-status=12 [] The request body is a part (content-range), or has a content encoding; expected the whole, with none or identity.`)
+		answer 415 policy_badBody grpc-status=12 [] The request body is partial (content-range), or has a content encoding; expected the whole body without one.`)
 }
 
 func TestEncodedResponseBodyIsRefused(t *testing.T) {
@@ -208,7 +208,7 @@ func TestEncodedResponseBodyIsRefused(t *testing.T) {
 		send request set=accept-encoding:identity
 		wait for the response
 		read zip
-		answer 502 policy_badBody [content-type:application/problem+json] {"type":"about:blank","title":"Bad Gateway","status":502,"detail":"The response body is a part, or has a content encoding that the gateway cannot read.","requestId":"id-1"}`)
+		answer 502 policy_badBody [content-type:application/problem+json] {"type":"about:blank","title":"Bad Gateway","status":502,"detail":"The response body is partial, or has a content encoding that the gateway cannot read.","requestId":"id-1"}`)
 	x = get().answers("zip")
 	x.response.Headers = encodedAs("gzip")
 	_ = x.run(t, x.marks("goes on", "B", refusesEncoded, goesOn), x.marks("passes", "B", passesEncoded))

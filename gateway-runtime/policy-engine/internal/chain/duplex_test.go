@@ -74,7 +74,7 @@ func TestAFailureOfTheRequestWhileTheResponseIsAwaited(t *testing.T) {
 					t.Errorf("%s: %v", what, x.lines)
 				}
 			}
-			for _, name := range []string{"one", "three", "four"} { // each hook once, whatever it saw
+			for _, name := range []string{"one", "three", "four"} { // each hook once, regardless of its input
 				if count := strings.Count(strings.Join(x.lines, "\n"), name+": response "); count != 1 && (name != "three" || what != "its chunk") {
 					t.Errorf("%s: %s saw %d responses: %v", what, name, count, x.lines)
 				}

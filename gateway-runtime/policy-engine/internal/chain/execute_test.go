@@ -61,7 +61,7 @@ func executed(t *testing.T, i *chain.Instance) (string, chain.Execution) {
 	}
 	seen := x.observer.of(i.Name())
 	if len(seen) != 1 || x.observer.began != 1 {
-		t.Fatalf("expected to be told of one execution, got %+v", seen)
+		t.Fatalf("expected one execution, got %+v", seen)
 	}
 	line, _, _ := strings.Cut(x.lines[len(x.lines)-1], " [")
 	return line, seen[0]

@@ -7,10 +7,10 @@ import (
 )
 
 // errUnfinished ends a request whose body has not come in whole within the time limit.
-var errUnfinished = errors.New("the request's body did not come in whole in time")
+var errUnfinished = errors.New("the request's body did not arrive completely in time")
 
 // unfinished is the answer then. Its details are the name that proxies use for it in the access log.
-var unfinished = fault{status: http.StatusRequestTimeout, detail: "The request did not come in whole in the time that requests have."}
+var unfinished = fault{status: http.StatusRequestTimeout, detail: "The request did not arrive completely within the time limit."}
 
 const unfinishedDetails = "request_overall_timeout"
 

@@ -29,7 +29,7 @@ func (t *transcript) trickling(limit time.Duration) *transcript {
 	return t
 }
 
-const unfinished = `answer 408 request_overall_timeout [content-type:application/problem+json] {"type":"about:blank","title":"Request Timeout","status":408,"detail":"The request did not come in whole in the time that requests have.","requestId":"id-1"}`
+const unfinished = `answer 408 request_overall_timeout [content-type:application/problem+json] {"type":"about:blank","title":"Request Timeout","status":408,"detail":"The request did not arrive completely within the time limit.","requestId":"id-1"}`
 
 func TestABufferedBodyHasATimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestAGRPCClientGetsAStatusForAnUnfinishedBody(t *testing.T) {
 		x := post("a", "b").trickling(time.Second / 2)
 		x.request.Headers = append(x.request.Headers, v1alpha.Header{Name: "content-type", Value: "application/grpc"})
 		_ = x.run(t, x.marks("reads", "b"))
-		x.expect(t, `answer 408 request_overall_timeout [] The request did not come in whole in the time that requests have.`)
+		x.expect(t, `answer 408 request_overall_timeout [] The request did not arrive completely within the time limit.`)
 	})
 }
 

@@ -119,7 +119,7 @@ func (g *guarded) next(s *stage) ([]byte, error) {
 		return out.chunk, out.err
 	case <-s.clock.timer.C:
 		g.late = true
-		return nil, v1alpha.Failf(v1alpha.ClassTimeout, "neither a chunk nor the wish for one within its timeout, %v", s.step.settings.Timeout)
+		return nil, v1alpha.Failf(v1alpha.ClassTimeout, "the policy neither yielded nor requested a chunk within its timeout, %v", s.step.settings.Timeout)
 	case <-s.ctx.Done():
 		return nil, context.Cause(s.ctx)
 	}

@@ -139,7 +139,7 @@ func (m *message) withheld(what string, i *Instance) *v1alpha.Failure {
 
 // overBudget is the failure of a policy whose body does not fit the budget.
 func overBudget(what string) *v1alpha.Failure {
-	return v1alpha.Failf(v1alpha.ClassOverloaded, "%s: it does not fit what the bodies held in the engine may take together, --body-memory", what)
+	return v1alpha.Failf(v1alpha.ClassOverloaded, "%s: there is no room for it in --body-memory, the limit for all bodies held in the engine", what)
 }
 
 // identity is the content coding that leaves a body as it is (RFC 9110, 8.4.1 and 12.5.3).

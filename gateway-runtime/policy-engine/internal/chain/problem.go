@@ -36,9 +36,9 @@ func faultOf(class v1alpha.FailureClass, request bool) fault {
 		return fault{http.StatusBadGateway, grpcResourceExhausted, "The response body is too large for the gateway."}
 	case v1alpha.ClassBadBody:
 		if request {
-			return fault{http.StatusUnsupportedMediaType, grpcUnimplemented, "The request body is a part (content-range), or has a content encoding; expected the whole, with none or identity."}
+			return fault{http.StatusUnsupportedMediaType, grpcUnimplemented, "The request body is partial (content-range), or has a content encoding; expected the whole body without one."}
 		}
-		return fault{http.StatusBadGateway, grpcInternal, "The response body is a part, or has a content encoding that the gateway cannot read."}
+		return fault{http.StatusBadGateway, grpcInternal, "The response body is partial, or has a content encoding that the gateway cannot read."}
 	default:
 		return fault{http.StatusInternalServerError, grpcInternal, "A policy of the gateway failed."}
 	}

@@ -69,7 +69,7 @@ func TestAPolicyThatReadsABodyIsGivenNoPartOfIt(t *testing.T) {
 	}
 }
 
-// TestAPartialResponseStaysPartial for the policies behind one that reads it, whatever that does with the headers,
+// TestAPartialResponseStaysPartial for the policies behind one that reads it, no matter what that does with the headers,
 // unless the body is new.
 func TestAPartialResponseStaysPartial(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -38,7 +38,7 @@ func TestShadowsChangeNoMessage(t *testing.T) {
 			if len(answer) > 0 {
 				x.answers(answer...)
 			}
-			return x.inTurn() // what is on its way when an answer comes is anybody's guess
+			return x.inTurn() // when an answer comes, the pieces on their way are not determined
 		}
 		without := exchange()
 		var wantErr error
@@ -67,7 +67,7 @@ func TestShadowsChangeNoMessage(t *testing.T) {
 		}
 		for direction, name := range []string{"request", "response"} {
 			if direction == 1 && with.went[1] == "" || without.went[1] == "" {
-				continue // nobody has looked at the response
+				continue // the response was not read
 			}
 			if with.went[direction] != without.went[direction] {
 				rt.Errorf("%s: expected %q, got %q", name, without.went[direction], with.went[direction])

@@ -245,7 +245,7 @@ func TestAShadowIsGivenACopyOfTheBodyAsItPasses(t *testing.T) {
 		want   string
 		answer bool
 	}{
-		"nobody else wants it": {func(*transcript) []*chain.Instance {
+		"no other policy reads it": {func(*transcript) []*chain.Instance {
 			return []*chain.Instance{shadow("s:v1.0.0", upper("s"), "b")}
 		}, "abc", "0 s:v1.0.0 request different", false},
 		"one behind it wants it": {func(x *transcript) []*chain.Instance {
@@ -316,7 +316,7 @@ func TestAShadowsMetadataIsItsOwn(t *testing.T) {
 	notes := func(key string) *chain.Instance {
 		return x.policy(&does{name: key, request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 			if _, there := r.Metadata.Get("s"); there {
-				t.Error("expected a shadow's metadata to be nobody else's")
+				t.Error("expected a shadow's metadata to be its own")
 			}
 			return nil, r.Metadata.Set(key, 1)
 		}}, "h")
@@ -475,7 +475,7 @@ func TestAShadowKeepsItsChainUntilItHasEnded(t *testing.T) {
 	}
 	close(policy.let)
 	x.looks.waitForShadows(t)
-	await.Until(t, "the chain is left, at once after the watcher was told", func() bool { return c.Active() == 0 })
+	await.Until(t, "the chain is released, right after the watcher was notified", func() bool { return c.Active() == 0 })
 }
 
 func TestInvalidShadowsAreRefused(t *testing.T) {

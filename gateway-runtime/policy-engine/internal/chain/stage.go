@@ -82,7 +82,7 @@ func (e *streamEnd) Error() string {
 
 // Reasons for which a stream's context is done.
 var (
-	errStreamOver = errors.New("nobody waits for the stream any more")
+	errStreamOver = errors.New("the stream is no longer needed")
 	errIdle       = errors.New("no chunk has come")
 )
 

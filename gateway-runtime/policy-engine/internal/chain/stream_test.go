@@ -408,7 +408,7 @@ func TestAStreamThatWasNeverStartedMayBeSkipped(t *testing.T) {
 			t.Errorf("observed %+v", seen)
 		}
 
-		x = get().answers("ab", "cd") // one that has taken a chunk fails all the same
+		x = get().answers("ab", "cd") // a policy that has read a chunk fails all the same
 		_ = x.run(t, x.streams(kind, "one", "S", after(0, nil, v1alpha.Failf(v1alpha.ClassUnavailable, "away")), goesOn))
 		if last := x.lines[len(x.lines)-1]; !strings.HasPrefix(last, "answer 503 policy_unavailable") {
 			t.Errorf("got %s", last)

@@ -35,7 +35,7 @@ type transcript struct {
 
 	read     [2]int
 	trailers [2]v1alpha.Headers
-	gone     chan struct{}                                // closed when the request has gone; nil: nobody asks
+	gone     chan struct{}                                // closed when the request has gone; nil: no caller waits
 	waits    func(ctx context.Context, what string) error // called before an answer: "response", "request 1", …; nil: nothing waits
 
 	went     [2]string // what has gone on: headers and body, however they came

@@ -22,7 +22,7 @@ type looks struct {
 
 	shadowsBegan []chain.Turn
 	shadows      []shadowNote
-	shadowEnded  chan struct{} // closed with the next one; nil: nobody waits
+	shadowEnded  chan struct{} // closed with the next one; nil: no test waits
 }
 
 func (l *looks) note(format string, args ...any) {
@@ -130,7 +130,7 @@ func (l *looks) expectPairs(test *testing.T, observer *recorder) {
 	for turn, began := range l.began {
 		total += began
 		if began != 1 || l.ended[turn] != 1 {
-			test.Errorf("%+v: expected to be told once, got %d times that it began, %d times that it ended", turn, began, l.ended[turn])
+			test.Errorf("%+v: expected one start and one end, got %d starts and %d ends", turn, began, l.ended[turn])
 		}
 	}
 	if total != observer.began || len(l.ended) != len(l.began) {

@@ -80,7 +80,7 @@ func (c *Condition) Applies(request *v1alpha.RequestContext) (bool, error) {
 	}
 	applies, ok := result.Value().(bool)
 	if !ok {
-		return false, errors.New("it is neither true nor false")
+		return false, errors.New("the result is neither true nor false")
 	}
 	return applies, nil
 }

@@ -117,7 +117,7 @@ func TestAResponseThatNoPolicySeesIsShownToWatchers(t *testing.T) {
 	}
 	f = &front{opening: exchange.Opening{RequestID: "id-1", ChainID: "known"}}
 	if watched(t, f, "one"); f.show != nil {
-		t.Error("expected not to be asked for a response that nobody wants")
+		t.Error("expected no request for a response that no watcher needs")
 	}
 }
 
@@ -137,7 +137,7 @@ func TestAWatcherSeesAFailedExchange(t *testing.T) {
 		"one ended 1 the proxy has ended the exchange")
 	f = &front{opening: opening, panics: "headers"}
 	if got := watched(t, f, "one"); !strings.HasPrefix(got[len(got)-1], "one ended 2 panic: oh") {
-		t.Errorf("expected to be told of the panic, got %q", got)
+		t.Errorf("expected an error with the panic, got %q", got)
 	}
 }
 

@@ -267,7 +267,7 @@ func TestARequestThatEnvoyRefusesItself(t *testing.T) {
 	}
 	stream = &script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{refusal("200")}}
 	if err := server.Process(stream); err == nil || len(stream.got) != 0 {
-		t.Errorf("a response of nobody's: got %v, %v", err, stream.got)
+		t.Errorf("a response without a request: got %v, %v", err, stream.got)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 // wire is a stream whose other end is the test.
 type wire struct {
 	comes    chan []byte
-	received func() // called when a message has been received; nil: nobody asks
+	received func() // called when a message has been received; nil: not needed
 
 	mu   sync.Mutex
 	kept int

@@ -300,7 +300,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
 	case "trailers":
 		w.Header().Set("Trailer", "X-End")
-		_ = http.NewResponseController(w).Flush() // no content-length, whatever the protocol
+		_ = http.NewResponseController(w).Flush() // no content-length, with any protocol
 		_, _ = io.WriteString(w, "with trailers")
 		w.Header().Set("X-End", "reached")
 	case "large":

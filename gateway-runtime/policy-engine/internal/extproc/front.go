@@ -303,7 +303,7 @@ func streamError(err error) error {
 	return err
 }
 
-// ---------------------------------------------------------------- chain.FrontEnd: what comes
+// ---------------------------------------------------------------- chain.FrontEnd: receiving
 
 // Request is the request's head.
 func (f *front) Request() chain.Head { return f.head }
@@ -385,7 +385,7 @@ func (f *front) Finish(ctx context.Context) error {
 // passes reports whether more of the body will come and be forwarded as it is.
 func (d *direction) passes() bool { return d.forwarding && !d.ended }
 
-// ---------------------------------------------------------------- chain.FrontEnd: what goes
+// ---------------------------------------------------------------- chain.FrontEnd: sending
 
 func (f *front) send(message outgoing) error {
 	f.sending.Lock()

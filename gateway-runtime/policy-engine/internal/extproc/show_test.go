@@ -313,7 +313,7 @@ func TestTheProxyAnswerHeaderIsRemoved(t *testing.T) {
 			script := &answering{script: script{ctx: t.Context(), sends: []*servicev3.ProcessingRequest{opening(chain, true)}}}
 			script.next = func(token string) *servicev3.ProcessingRequest {
 				if token == "" {
-					t.Errorf("%s: expected Envoy to be told a token", chain)
+					t.Errorf("%s: expected Envoy to get a token", chain)
 				}
 				if forged {
 					token = "other"

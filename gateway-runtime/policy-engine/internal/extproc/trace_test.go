@@ -108,7 +108,7 @@ func TestTheEngineReportsTracesThatEnvoyDidNotGet(t *testing.T) {
 			t.Errorf("%s: expected that it is not sent, got %v", name, err)
 		}
 		if trace.Told.Load() {
-			t.Errorf("%s: expected Envoy not to have been told", name)
+			t.Errorf("%s: expected Envoy not to have got the trace", name)
 		}
 	}
 	// A trace that cannot be encoded does not hold the message back.

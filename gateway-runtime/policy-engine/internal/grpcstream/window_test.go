@@ -199,7 +199,7 @@ func TestUnreadStreamBlocksNoOther(t *testing.T) {
 		p.send(3, textOf(streamWindow))
 	}
 	if got := p.ours.streams[1]; got > 0 {
-		t.Errorf("expected no credit for a stream that nobody reads, got %d", got)
+		t.Errorf("expected no credit for an unread stream, got %d", got)
 	}
 	close(read)
 	p.send(1, textOf(streamWindow))

@@ -125,11 +125,11 @@ var rules = []rule{
 	{code: "configured", party: Gateway, details: []string{"direct_response"}, routed: true,
 		reason: "the operation has an answer or a redirect of its own"},
 	{code: "malformed_request", party: Client, details: []string{"direct_response"}, status: 400,
-		reason: "the request has two Host headers", cure: "mend the client: RFC 9112, section 3.2, wants one"},
+		reason: "the request has two Host headers", cure: "mend the client: RFC 9112, section 3.2, allows one"},
 	{code: "malformed_request", party: Client, flags: []string{"DPE"}, reason: "the request is malformed ({details})", cure: "mend the client: its host, its path, its headers or its body"},
 	{code: "malformed_request", party: Client, status: 400, reason: "the request is malformed ({details})", cure: "mend the client: its host, its path, its headers or its body"},
-	{code: "request_timeout", party: Client, status: 408, reason: "the request did not come in whole in time", cure: "have the client send on"},
-	{code: "other", party: Gateway, reason: "it could not take the request on ({details})"},
+	{code: "request_timeout", party: Client, status: 408, reason: "the request did not arrive completely in time", cure: "have the client send the whole request"},
+	{code: "other", party: Gateway, reason: "it could not handle the request ({details})"},
 }
 
 func ruleOf(a *Answer) *rule {

@@ -44,7 +44,7 @@ func newBodyStream(timeout time.Duration) *bodyStream {
 func (b *bodyStream) hasBegun() bool { return b != nil && (b.started || b.yielded) }
 
 // errLeft says that the reader of a policy's output has stopped.
-var errLeft = errors.New("nobody iterates the stream any more")
+var errLeft = errors.New("the stream is no longer iterated")
 
 // streamedBody is the body of a stream. The trailers are complete when the chunks have ended; nil: none.
 type streamedBody struct {

@@ -113,7 +113,7 @@ func tellWork(ctx context.Context, action *executorv1.Action) {
 	}
 }
 
-// Close tells the executors that the instance gets no further executions. Further calls have no effect.
+// Close informs the executors that the instance gets no further executions. Further calls have no effect.
 func (b *PythonBridge) Close() error {
 	b.closing.Do(func() { b.group.removeInstance(b.instance) })
 	return nil

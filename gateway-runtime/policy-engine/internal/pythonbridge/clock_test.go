@@ -52,7 +52,7 @@ func (n *memoryNetwork) dial(ctx context.Context, target string) (net.Conn, erro
 	listener := n.listeners["passthrough:///"+target]
 	n.mu.Unlock()
 	if listener == nil {
-		return nil, fmt.Errorf("nobody listens at %s", target)
+		return nil, fmt.Errorf("no listener at %s", target)
 	}
 	return listener.DialContext(ctx)
 }

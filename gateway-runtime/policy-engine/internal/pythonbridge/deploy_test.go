@@ -137,7 +137,7 @@ func TestAnInstanceThatNoProcessHasIsNotReady(t *testing.T) {
 		}
 		await.Until(t, "the old process gone", func() bool { return len(groups.Stats()) == 1 })
 		if err := policy.(*PythonBridge).Standing(); err == nil {
-			t.Error("expected the policy to say that nobody runs it, got nothing")
+			t.Error("expected the policy to report that no process runs it, got nothing")
 		}
 	})
 }
@@ -158,7 +158,7 @@ func TestDeployReplacesOneProcessOfTheGeneration(t *testing.T) {
 	if err := await.Receive(t, done, "the switch"); err != nil {
 		t.Fatal(err)
 	}
-	for calls := 2; calls <= 3; calls++ { // whoever has less to do, but never the one that leaves
+	for calls := 2; calls <= 3; calls++ { // the process with less to do, but never the leaving one
 		callWith(t, patience, policy)
 		await.Until(t, "the call counted where it goes", func() bool { return loadOf(groups) == calls })
 	}

@@ -42,7 +42,7 @@ def on_response(ctx, params):
     return UpstreamResponseModifications(status_code=ctx.status_code + 1, append_headers={"via": ctx.request.method})
 `
 
-// realExecutor is the Python executor itself, with one policy that works and one that does not import.
+// realExecutor is the Python executor itself, with one working policy and one that cannot be imported.
 type realExecutor struct {
 	python, folder string
 	address        string
@@ -173,7 +173,7 @@ func TestRealExecutor(t *testing.T) {
 		broken.PolicyName = "broken"
 		_, err := groups.BridgeFactory("default")(broken, nil)
 		if err == nil || !strings.Contains(err.Error(), "bad.py") {
-			t.Errorf("expected to be told the file, got %v", err)
+			t.Errorf("expected an error with the file, got %v", err)
 		}
 	})
 }

@@ -346,7 +346,7 @@ func (g *group) sweep(now time.Time) (left bool) {
 			continue
 		}
 		if cut > 0 {
-			m.log.Warn("executor process cut off: it was not done within its drain time", "executions", cut)
+			m.log.Warn("executor process cut off: it did not finish its executions within the drain time", "executions", cut)
 		} else {
 			m.log.Info("executor process drained")
 		}

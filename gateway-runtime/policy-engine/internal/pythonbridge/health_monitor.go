@@ -28,7 +28,7 @@ func (h *healthMonitor) admit(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !check.GetServing():
-		return fmt.Errorf("the executor process at %s says that it does not serve", h.process.address)
+		return fmt.Errorf("the executor process at %s reports that it is not serving", h.process.address)
 	}
 	if err := h.process.checkStalled(check); err != nil {
 		return err

@@ -19,7 +19,7 @@ type location struct {
 	tell  func(file string, line int) // nil: no reader waits
 }
 
-func (l *location) Error() string { return "its process says where it was" }
+func (l *location) Error() string { return "its process reports where it was" }
 
 // Located has notify called once the location is known, from another goroutine. file is "" if the process does not know
 // it.

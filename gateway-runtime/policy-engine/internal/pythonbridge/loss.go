@@ -34,7 +34,7 @@ func lossInWords(cause error) string {
 	case errors.Is(cause, errStalled):
 		return "all workers of the executor process hung"
 	case errors.Is(cause, context.Canceled):
-		return "the engine let go of the executor process"
+		return "the engine closed its stream to the executor process"
 	case processEnded(cause):
 		return "the executor process ended"
 	}

@@ -70,7 +70,7 @@ func TestMessagesOfLostExecutions(t *testing.T) {
 				err := await.Receive(t, answer, "the crash").err
 				wantLost(t, err, loss.words)
 				if got := v1alpha.AsFailure(err).Cause.Error(); !strings.Contains(got, loss.cause) || !strings.Contains(got, x.address) {
-					t.Errorf("expected the log to be told of %s and %q, got %q", x.address, loss.cause, got)
+					t.Errorf("expected a log line with %s and %q, got %q", x.address, loss.cause, got)
 				}
 			})
 		})
@@ -78,7 +78,7 @@ func TestMessagesOfLostExecutions(t *testing.T) {
 }
 
 func TestAStreamThatTheEngineEndsIsNoCrash(t *testing.T) {
-	if got, want := lostExecution(context.Canceled).Message, "the engine let go of the executor process while it ran"; got != want {
+	if got, want := lostExecution(context.Canceled).Message, "the engine closed its stream to the executor process while it ran"; got != want {
 		t.Errorf("expected %q, got %q", want, got)
 	}
 }

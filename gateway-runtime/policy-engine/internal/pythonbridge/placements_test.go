@@ -53,7 +53,7 @@ func TestOnlyConfiguredInstancesAreClosed(t *testing.T) {
 	ps.add(unsent)
 	ps.number(unsent)
 	if a, b, again := ps.remove(sent), ps.remove(unsent), ps.remove(sent); !a || b || again {
-		t.Fatalf("expected the process to be told of the first alone and once, got %v, %v, %v", a, b, again)
+		t.Fatalf("expected only the first to be sent to the process, once, got %v, %v, %v", a, b, again)
 	}
 	wantConfigured(t, &ps, nil, []uint32{1})
 	if len(ps.live) != 0 || !sent.is(stateClosed) || !unsent.is(stateClosed) {
@@ -74,7 +74,7 @@ func TestAFailedInstanceIsConfiguredAgainWhenItIsTime(t *testing.T) {
 		t.Fatal("expected a new try")
 	}
 	wantConfigured(t, &ps, []uint32{2}, []uint32{1})
-	if !p.is(stateFailed) || p.failure == nil { // executions are told so until it is ready
+	if !p.is(stateFailed) || p.failure == nil { // executions get this failure until it is ready
 		t.Fatal("expected it to stay failed while it is tried again")
 	}
 	if ps.renumberFailed(now.Add(30*time.Second), time.Minute) || !ps.renumberFailed(now.Add(63*time.Second), time.Minute) {

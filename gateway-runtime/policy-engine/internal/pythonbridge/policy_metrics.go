@@ -79,7 +79,7 @@ func (m *StreamManager) collectMetrics(ctx context.Context, s *session) error {
 		changed = append(changed, metric)
 	}
 	for _, metric := range m.metrics.Report(answer.GetProcess(), changed) {
-		s.notTaken(ctx, metric, "the process tells more of this policy than there is room for")
+		s.notTaken(ctx, metric, "the process reports more metrics of this policy than there is room for")
 	}
 	s.collected = answer.GetVersion()
 	return nil
@@ -93,7 +93,7 @@ func (s *session) notTaken(ctx context.Context, metric policymetrics.Metric, rea
 		level = slog.LevelDebug
 	}
 	s.refusedMetric = true
-	s.process.log.Log(ctx, level, "a metric of a policy is not taken", "policy", metric.Policy, "metric",
+	s.process.log.Log(ctx, level, "a metric of a policy was refused", "policy", metric.Policy, "metric",
 		fmt.Sprintf("%.100s", metric.Name), "reason", reason)
 }
 

@@ -123,7 +123,7 @@ func TestMetricsOfRemovedPoliciesAreDropped(t *testing.T) {
 	if err := await.Receive(t, deployed, "the deployment"); err != nil {
 		t.Fatal(err)
 	}
-	await.Until(t, "nothing to be told", func() bool { return len(groups.PolicyMetrics()) == 0 })
+	await.Until(t, "no metrics", func() bool { return len(groups.PolicyMetrics()) == 0 })
 }
 
 func TestInvalidMetricsAreRefused(t *testing.T) {

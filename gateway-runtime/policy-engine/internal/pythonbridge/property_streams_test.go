@@ -182,7 +182,7 @@ func (w *machine) takePiece(t *rapid.T) {
 func (w *machine) take(t *rapid.T, entry *tracked) (any bool) {
 	next := entry.takeNews()
 	if next.started != entry.body.started && entry.home.Load() != nil {
-		t.Fatal("whoever iterates is not told that the stream was started")
+		t.Fatal("the iterating goroutine did not learn that the stream was started")
 	}
 	wantSequence(t, "output", entry.bodies.took, next.piece)
 	entry.bodies.took += len(next.piece)

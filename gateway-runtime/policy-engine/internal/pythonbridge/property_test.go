@@ -61,7 +61,7 @@ type tracked struct {
 	id        uint64
 	refusals  int     // by a process that did not start it
 	lost      bool    // its stream broke while it was under way
-	bodies    *bodies // of one that is a stream
+	bodies    *bodies // of a streaming execution
 }
 
 const machineDrain = 100 * time.Millisecond
@@ -321,7 +321,7 @@ func (w *machine) checkCancels(t *rapid.T, m *StreamManager, ids []uint64) {
 			known = known || (entry.sentTo == m && entry.stream == w.peers[m].stream && entry.id == id && entry.abandoned)
 		}
 		if !known {
-			t.Fatalf("%d was cancelled, which nobody gave up on this stream", id)
+			t.Fatalf("%d was cancelled, which was not abandoned on this stream", id)
 		}
 	}
 }

@@ -87,7 +87,7 @@ func TestSpansOfAFrameAreBounded(t *testing.T) {
 	}
 	r.receive([][]byte{small}, nil)
 	if r.dropped.Load() != 15 {
-		t.Errorf("expected what nobody wants to be dropped, got %d bytes", r.dropped.Load())
+		t.Errorf("expected spans without a receiver to be dropped, got %d bytes", r.dropped.Load())
 	}
 }
 

@@ -124,7 +124,7 @@ func TestASourceThatEndsBecauseTheContextIsDoneIsNotAWholeBody(t *testing.T) {
 		go r.read(policy.(v1alpha.RequestStreamer).OnRequestStream(ctx, request(), func(func([]byte, error) bool) { <-ctx.Done() }))
 		id := c.streamBegins()
 		c.yield(id, "x")
-		synctest.Wait() // x is being read, so that nobody cancels yet
+		synctest.Wait() // x is being read, so the stream is not cancelled yet
 		cancel()
 		c.wantNoFrame()
 		r.want("x")

@@ -16,7 +16,7 @@ type upload struct {
 	failure  chan error
 	trailers *v1alpha.Trailers
 	came     v1alpha.Headers // trailers, with the end
-	left     chan struct{}   // closed when nobody asks for chunks any more
+	left     chan struct{}   // closed when no more chunks are requested
 	asked    chan struct{}   // a token for each time that a chunk is asked for
 }
 
