@@ -15,7 +15,7 @@ const (
 	usualPercent  = 400
 	usualGarbage  = 64 << 20
 	usualState    = usualGarbage * 100 / usualPercent
-	heldShare     = 8                    // garbage is at most 1/heldShare of held bodies
+	heldShare     = 8                    // garbage may grow by held bodies / heldShare
 	burst         = 2 * chain.BudgetStep // bytes of bodies after which memory is returned to the system
 	burstIsOver   = 5 * time.Second
 	defaultBodies = 128 << 20

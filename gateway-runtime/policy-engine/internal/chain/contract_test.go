@@ -64,7 +64,7 @@ func TestHasBody(t *testing.T) {
 		want   bool
 	}{
 		"none":                       {came: get()},
-		"none, whatever headers say": {came: length(get())},
+		"none, regardless of headers": {came: length(get())},
 		"one":                        {came: post("ab"), want: true},
 		"one that is not known yet":  {came: post(), want: true},
 		"one of a policy":            {came: get(), before: []string{"new"}, want: true},

@@ -346,7 +346,7 @@ func TestAShadowThatAnswersDoesNotSeeTheResponse(t *testing.T) {
 		}
 		notes := x.looks.waitForShadows(t)
 		if len(notes) != 2 || notes[1].shadow.Execution.Shadow != chain.NotShadow {
-			t.Errorf("%s: expected nothing to be said of the response phase, got %v", name, notes)
+			t.Errorf("%s: expected no report of the response phase, got %v", name, notes)
 		}
 	}
 }

@@ -41,7 +41,7 @@ type world struct {
 	upstream  upstream
 }
 
-// the is made once for all tests: an Envoy takes a second to start.
+// testbed is made once for all tests: an Envoy takes a second to start.
 var the *world
 
 type listener struct{ Name, Upstream, RequestTimeout string }

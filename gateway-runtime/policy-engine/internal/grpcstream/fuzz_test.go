@@ -40,7 +40,7 @@ func FuzzConversation(f *testing.F) {
 	})
 }
 
-// hears sends pieces to the server, and returns its answers. A slow peer reads only at the end.
+// exchangeBytes sends pieces to the server, and returns its answers. A slow peer reads only at the end.
 func (h *host) hears(t *testing.T, pieces [][]byte, slow bool) []byte {
 	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", h.path)
 	if err != nil {
@@ -82,7 +82,7 @@ const (
 	words
 )
 
-// mostSaid bounds a conversation, in bytes.
+// maxScriptBytes bounds a conversation.
 const mostSaid = 1 << 20
 
 var seeds = [][]byte{
@@ -97,7 +97,7 @@ var seeds = [][]byte{
 	{byte(http2.FrameGoAway), 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, byte(http2.FramePriority), 0, 1, 5, 0, 0, 0, 0, 1, sayBytes, 3, 1, 2, 3},
 }
 
-// speech returns the bytes that the script makes a peer send after the preface, in pieces.
+// runScript returns the bytes that the script makes a peer send after the preface, in pieces.
 func speech(script []byte) (pieces [][]byte) {
 	s := &speaker{script: script, said: []byte(http2.ClientPreface)}
 	for len(s.script) > 0 && len(s.said) < mostSaid {
@@ -115,7 +115,7 @@ func speech(script []byte) (pieces [][]byte) {
 	return pieces
 }
 
-// speaker executes a script word by word.
+// scriptRunner executes a script word by word.
 type speaker struct {
 	script, said, last []byte
 	cuts               []int
@@ -173,7 +173,7 @@ func literals(namesAndValues ...string) (block []byte) {
 
 // ---------------------------------------------------------------- the server's answers
 
-// heard is the most that the server can have received.
+// received is the most that the server can have received.
 type heard struct {
 	pings, settings int
 	initial, frame  int64             // the largest that were allowed: a stream's window, a frame
@@ -182,7 +182,7 @@ type heard struct {
 	bytes           int64             // of data
 }
 
-// hearing parses the peer's bytes as far as they are valid frames.
+// parseFrames parses the peer's bytes as far as they are valid frames.
 func hearing(said []byte) heard {
 	h := heard{initial: 64<<10 - 1, frame: frameLimit, credit: map[uint32]int64{}, data: map[uint32][]byte{}}
 	frames := http2.NewFramer(nil, bytes.NewReader(said[len(http2.ClientPreface):]))
@@ -329,7 +329,7 @@ func (j *judgement) takeData(frame *http2.DataFrame) {
 	a.data = append(a.data, frame.Data()...)
 	j.data += int64(frame.Length)
 	j.hold(a.opened && !a.ended && !a.reset, "data between headers and trailers", frame)
-	j.hold(bytes.HasPrefix(j.heard.data[frame.StreamID], a.data), "what was said", frame)
+	j.hold(bytes.HasPrefix(j.heard.data[frame.StreamID], a.data), "the bytes sent", frame)
 	j.hold(j.data <= 64<<10-1+j.heard.credit[0], "what the connection's window allows", frame)
 	allowed := min(j.heard.initial+j.heard.credit[frame.StreamID], math.MaxInt32)
 	j.hold(int64(len(a.data)) <= allowed, "what the stream's window allows", frame)

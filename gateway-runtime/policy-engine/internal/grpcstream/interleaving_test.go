@@ -33,7 +33,7 @@ var (
 
 const talkLimit = 200 << 10 // what a stream says in all, in bytes
 
-// some draws an open stream, or nil.
+// drawStream draws an open stream, or nil.
 func (c *crowd) some(t *rapid.T) *talk {
 	var open []*talk
 	for _, stream := range c.streams {

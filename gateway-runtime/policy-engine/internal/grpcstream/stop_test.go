@@ -15,7 +15,7 @@ import (
 	"gatewright.dev/policy-engine/internal/grpcstream"
 )
 
-// in calls a function in a goroutine. The returned channel is closed when it has returned.
+// async calls a function in a goroutine. The returned channel is closed when it has returned.
 func in(call func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {

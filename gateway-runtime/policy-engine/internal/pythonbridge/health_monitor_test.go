@@ -39,7 +39,7 @@ func TestStalledProcessIsLeftUntilItMoves(t *testing.T) {
 		c.broken()
 		wantClass(t, await.Receive(t, callWith(t, patience, policy), "the refusal").err, v1alpha.ClassUnavailable)
 		if !statsOf(groups, 0).Stalled {
-			t.Fatal("expected the process to be said to be stalled")
+			t.Fatal("expected the process to count as stalled")
 		}
 		x.setHealth(healthy(&executorv1.HealthCheckResponse{Serving: true, Workers: 4, WorkersBusy: 3, OldestExecutionMs: 5000}))
 		x.greet(t)

@@ -18,11 +18,11 @@ func TestALocationIsReportedOnce(t *testing.T) {
 	tell := func(file string, _ int) { told <- file }
 	before.Located(tell)
 	waiting.accept([]*executorv1.Located{{Id: 1, File: "one.py", Line: 1}, {Id: 2, File: "two.py", Line: 2}, {Id: 3, File: "three.py"}})
-	if got := await.Receive(t, told, "the first place"); got != "one.py" {
+	if got := await.Receive(t, told, "the first location"); got != "one.py" {
 		t.Errorf("got %s", got)
 	}
 	after.Located(tell)
-	if got := await.Receive(t, told, "the second place"); got != "two.py" || len(waiting) != 0 {
+	if got := await.Receive(t, told, "the second location"); got != "two.py" || len(waiting) != 0 {
 		t.Errorf("got %s, and %d wait", got, len(waiting))
 	}
 }

@@ -45,6 +45,6 @@ func TestALogLevelIsForAllExecutorsAndThoseToCome(t *testing.T) {
 	second.greet(t)
 	second.expectLogLevel(t, "debug")
 	if err := groups.SetLogLevel(t.Context(), "refused"); err == nil {
-		t.Error("expected what the executors said, got nothing")
+		t.Error("expected the executors' error, got nothing")
 	}
 }

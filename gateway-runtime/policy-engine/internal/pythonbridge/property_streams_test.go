@@ -89,7 +89,7 @@ func (w *machine) offerChunk(t *rapid.T) {
 	size := rapid.SampledFrom(append([]int{maxPieceBytes + 1, 300 << 10}, pieceSizes...)).Draw(t, "size")
 	more, full := entry.home.Load().offerChunk(entry.execution, sequenceAt(entry.bodies.offered, size))
 	if !more || full != (entry.body.out.size >= maxWaitingBytes) {
-		t.Fatalf("a stream that goes on said %v, and %v with %d bytes that wait", more, full, entry.body.out.size)
+		t.Fatalf("a running stream returned %v, and %v with %d bytes that wait", more, full, entry.body.out.size)
 	}
 	entry.bodies.offered += size
 }
