@@ -86,7 +86,7 @@ func (c actionCase) refusal() error {
 	}
 	list := newHeaderList(v1alpha.Headers{{Name: "x-client", Value: "1"}})
 	list.apply(headers)
-	return list.oversized()
+	return list.checkSize()
 }
 
 func TestActionsAreAcceptedOrRefusedAsInTheTable(t *testing.T) {

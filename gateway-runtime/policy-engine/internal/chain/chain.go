@@ -42,7 +42,7 @@ type Chain struct {
 	paths     upstreamPaths
 	all       []*Instance // with shadow attachments, for which spec.Instances has placeholders that do nothing
 
-	beside       *Chain // the chain of copied exchanges, with the budget of shadow attachments; nil: no shadow attachments
+	shadowChain  *Chain // the chain of copied exchanges, with the budget of shadow attachments; nil: no shadow attachments
 	onlyShadows  bool   // there are no other attachments
 	copiesBodies bool   // a shadow attachment needs a body
 
@@ -86,7 +86,7 @@ func New(spec Spec) (*Chain, error) {
 		c.spec.Observer = unobserved{}
 	}
 	c.exchanges = c.spec.Observer.Exchanges(Labels{API: spec.API, Operation: spec.Operation})
-	c.setShadowsApart()
+	c.replaceShadows()
 	for n, instance := range c.spec.Instances {
 		if c.all[n].settings.Shadow {
 			c.steps = append(c.steps, step{Instance: instance, observer: unobserved{}})

@@ -28,39 +28,39 @@ func decodes(mode v1alpha.ProcessingModeConfig) bool {
 }
 
 // decodedFor returns the body decoded for the policy, or the reason that it cannot be.
-func (m *message) decodedFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
-	codings, failure := m.codings(what)
+func (m *message) decodedFor(part string, i *Instance) ([]byte, *v1alpha.Failure) {
+	codings, failure := m.codings(part)
 	if failure == nil {
-		failure = m.withheld(what, i)
+		failure = m.bodyRefusal(part, i)
 	}
 	if failure != nil {
 		return nil, failure
 	}
 	if m.decoded == nil {
-		if m.decoded, failure = m.decode(what, codings, i.settings.MaxBodyBytes); failure != nil {
+		if m.decoded, failure = m.decode(part, codings, i.settings.MaxBodyBytes); failure != nil {
 			return nil, failure
 		}
 	}
 	if m.decoded.size > i.settings.MaxBodyBytes {
-		return nil, tooLarge(what, i.settings.MaxBodyBytes, m.body.budget.largest())
+		return nil, tooLarge(part, i.settings.MaxBodyBytes, m.body.budget.largest())
 	}
 	if whole, ok := m.decoded.whole(); ok {
 		return whole, nil
 	}
-	return nil, overBudget(what + " body")
+	return nil, overBudget(part + " body")
 }
 
 // codings returns the content codings of the body, or the reason that they cannot be removed.
-func (m *message) codings(what string) ([]contentcoding.Coding, *v1alpha.Failure) {
+func (m *message) codings(part string) ([]contentcoding.Coding, *v1alpha.Failure) {
 	codings, err := contentcoding.ParseCodings(m.headers.view.Values("content-encoding"))
 	if err != nil {
-		return nil, v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", what, err)
+		return nil, v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", part, err)
 	}
 	return codings, nil
 }
 
 // decode makes a decoded copy of the body, of at most limit bytes.
-func (m *message) decode(what string, codings []contentcoding.Coding, limit int64) (*body, *v1alpha.Failure) {
+func (m *message) decode(part string, codings []contentcoding.Coding, limit int64) (*body, *v1alpha.Failure) {
 	pieces := m.body.pieces
 	decoder := contentcoding.NewDecoder(codings, func() ([]byte, error) {
 		if len(pieces) == 0 {
@@ -79,11 +79,11 @@ func (m *message) decode(what string, codings []contentcoding.Coding, limit int6
 		case err == io.EOF: //nolint:errorlint // it is io.EOF itself
 			return decoded, nil
 		case err != nil:
-			failure = v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", what, err)
+			failure = v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", part, err)
 		case decoded.size+int64(len(piece)) > min(limit, largest):
-			failure = tooLarge(what, limit, largest)
+			failure = tooLarge(part, limit, largest)
 		case !decoded.add(piece, 0):
-			failure = overBudget(what + " body")
+			failure = overBudget(part + " body")
 		default:
 			continue
 		}
@@ -104,7 +104,7 @@ func (m *message) headersFor(i *Instance, wantsBody bool) v1alpha.Headers {
 
 // originalCodings returns the codings of the body as it came; none if the body had none, or some that cannot be
 // removed.
-func (m *message) cameWith() []contentcoding.Coding {
+func (m *message) originalCodings() []contentcoding.Coding {
 	if m.bodiless || !m.headers.original.Has("content-encoding") {
 		return nil
 	}
@@ -117,16 +117,16 @@ func (m *message) cameWith() []contentcoding.Coding {
 
 // changesCoding reports whether a body that came with codings leaves without them, or with others.
 func (m *message) changesCoding() bool {
-	return (m.replaced || m.stage != nil) && len(m.cameWith()) > 0 &&
+	return (m.replaced || m.stage != nil) && len(m.originalCodings()) > 0 &&
 		m.headers.view.Get("content-encoding") != m.headers.original.Get("content-encoding")
 }
 
 // byteHeaders describe the exact bytes of a body: digests, and the acceptance of byte ranges.
-var ofTheBytes = [...]string{"digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"}
+var byteHeaders = [...]string{"digest", "content-digest", "repr-digest", "content-md5", "accept-ranges"}
 
 // markRecoded adapts the headers to a body with other bytes and the same meaning. Headers that policies have set stay.
-func (m *message) recoded() {
-	for _, name := range ofTheBytes {
+func (m *message) markRecoded() {
+	for _, name := range byteHeaders {
 		if m.headers.view.Has(name) && !m.headers.isTouched(name) {
 			m.headers.remove(name)
 		}
@@ -137,7 +137,7 @@ func (m *message) recoded() {
 }
 
 // addVary notes that the response's coding depends on the request's accept-encoding (RFC 9110, 12.5.5).
-func (m *message) varies() {
+func (m *message) addVary() {
 	for line := range m.headers.view.Values("vary") {
 		for name := range strings.SplitSeq(line, ",") {
 			if name = strings.Trim(name, " \t"); name == "*" || strings.EqualFold(name, "accept-encoding") {
@@ -166,23 +166,23 @@ func (x *exchange) upstreamAccepts() string {
 // encodeResponse gives the response a coding that the client accepts, if it came with another.
 func (x *exchange) encodeResponse() {
 	m := &x.response
-	came := m.cameWith()
-	if len(came) == 0 {
+	original := m.originalCodings()
+	if len(original) == 0 {
 		return
 	}
 	accepted := contentcoding.ParseAccepted(x.head.Headers.Values("accept-encoding"))
 	switch {
 	case m.changesCoding():
-		if !m.headers.view.Has("content-encoding") && x.leavesEncoded(accepted) && accepted.All(came) {
-			m.encode(came)
+		if !m.headers.view.Has("content-encoding") && x.leavesEncoded(accepted) && accepted.All(original) {
+			m.encode(original)
 		}
-	case !m.replaced && m.decoded != nil && !accepted.All(came) && accepted.Identity() && !m.mayNotBeTransformed():
+	case !m.replaced && m.decoded != nil && !accepted.All(original) && accepted.Identity() && !m.mayNotBeTransformed():
 		m.sendDecoded()
 	default:
 		return
 	}
-	m.recoded()
-	m.varies()
+	m.markRecoded()
+	m.addVary()
 }
 
 // leavesEncoded reports whether a response that came encoded leaves encoded.
@@ -222,11 +222,11 @@ func (m *message) sendDecoded() {
 	m.headers.remove("content-encoding")
 }
 
-func tooLarge(what string, limit, largest int64) *v1alpha.Failure {
+func tooLarge(part string, limit, largest int64) *v1alpha.Failure {
 	if largest < limit {
-		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most half of --body-memory, %d, got more", what, largest)
+		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most half of --body-memory, %d, got more", part, largest)
 	}
-	return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", what, limit)
+	return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "%s body: expected at most maxBodyBytes, %d, got more", part, limit)
 }
 
 // ---------------------------------------------------------------- streams
@@ -269,8 +269,8 @@ func (d *decoding) next() ([]byte, error) {
 		return nil, d.ended
 	}
 	chunk, err := d.decoder.Next()
-	if told, ok := errors.AsType[*contentcoding.Error](err); ok {
-		err = v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", d.direction, told)
+	if decodingErr, ok := errors.AsType[*contentcoding.Error](err); ok {
+		err = v1alpha.Failf(v1alpha.ClassBadBody, "%s body: %v", d.direction, decodingErr)
 	}
 	more := d.decoder.Held() - d.held
 	if err == nil && !d.budget.reserve(more) {
@@ -294,14 +294,14 @@ func (d *decoding) close() {
 
 // undecodable returns the reason that the body could not be decoded; nil if its chunks ended for another reason.
 func (s *stage) undecodable() error {
-	if failure, ok := errors.AsType[*v1alpha.Failure](s.clock.failed()); ok {
+	if failure, ok := errors.AsType[*v1alpha.Failure](s.clock.sourceErr()); ok {
 		return failure
 	}
 	return nil
 }
 
 // dropCodings notes that the stage's output has no codings.
-func (m *message) takeCodingsOff(s *stage) {
+func (m *message) dropCodings(s *stage) {
 	if s.decoding != nil && m.headers.view.Has("content-encoding") {
 		m.headers.remove("content-encoding")
 	}

@@ -44,7 +44,7 @@ func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
 	path, query, _ := strings.Cut(head.Path, "?")
 	x := &exchange{
 		chain: c, front: front, head: head, grpc: isGRPC(head.Headers),
-		method: head.Method, path: path, query: query, authority: head.Authority, pathParams: c.template.in(path),
+		method: head.Method, path: path, query: query, authority: head.Authority, pathParams: c.template.paramsOf(path),
 	}
 	if watcher != nil {
 		x.watched = &watchedFront{FrontEnd: front, Watcher: watcher, exchange: x}
@@ -54,7 +54,7 @@ func newExchange(c *Chain, front FrontEnd, watcher Watcher) *exchange {
 		x.front = &copiedFront{FrontEnd: x.front}
 	}
 	x.request = newMessage(x.front, Request, head, c.mode.WantsRequestBody(), c)
-	x.request.within = c.spec.RequestLimit
+	x.request.readLimit = c.spec.RequestLimit
 	return x
 }
 
@@ -149,7 +149,7 @@ func (x *exchange) release() {
 
 func (x *exchange) requestContext() *v1alpha.RequestContext {
 	return &v1alpha.RequestContext{
-		RequestID: x.head.RequestID, Method: x.method, Path: x.chain.spelling.of(x.path), RawPath: x.path, Query: x.query, Scheme: x.head.Scheme,
+		RequestID: x.head.RequestID, Method: x.method, Path: x.chain.spelling.normalize(x.path), RawPath: x.path, Query: x.query, Scheme: x.head.Scheme,
 		Authority: x.authority, ClientAddress: x.head.ClientAddress, Peer: x.head.Peer, Upstream: x.upstream, UpstreamPath: x.upstreamPath(),
 		APIName:    x.chain.spec.API,
 		APIContext: x.chain.spec.Context, APIVersion: x.chain.spec.APIVersion, Operation: x.chain.spec.Operation, PathParams: x.pathParams,
@@ -159,8 +159,8 @@ func (x *exchange) requestContext() *v1alpha.RequestContext {
 
 // upstreamPath computes the path once for each combination of path and upstream.
 func (x *exchange) upstreamPath() string {
-	if made := &x.pathUpstream; made.path != x.path || made.upstream != x.upstream || made.of == "" {
-		made.path, made.upstream, made.of = x.path, x.upstream, x.chain.paths.of(x.path, x.upstream)
+	if cached := &x.pathUpstream; cached.path != x.path || cached.upstream != x.upstream || cached.of == "" {
+		cached.path, cached.upstream, cached.of = x.path, x.upstream, x.chain.paths.rewrite(x.path, x.upstream)
 	}
 	return x.pathUpstream.of
 }
@@ -244,7 +244,7 @@ func (x *exchange) sendRequest(ctx context.Context) error {
 		return err
 	}
 	if x.request.changesCoding() {
-		x.request.recoded()
+		x.request.markRecoded()
 	}
 	x.request.syncContentLength()
 	if x.readsResponse() {

@@ -61,13 +61,13 @@ func (x *exchange) endExecution() {
 
 // execute calls one hook: within the instance's concurrency, inside its timeout, with panics recovered. If the policy
 // measures its work, the time is stored in work.
-func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C, work *time.Duration) (A, *v1alpha.Failure) {
+func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], input C, work *time.Duration) (A, *v1alpha.Failure) {
 	if !i.acquireSlot() {
 		var none A
 		return none, i.overloaded()
 	}
 	if i.neverBlocks {
-		action, err := callHook(ctx, i, call, seen)
+		action, err := callHook(ctx, i, call, input)
 		return action, classify(ctx, err)
 	}
 	if i.measured != nil {
@@ -76,10 +76,10 @@ func execute[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C
 	ctx, cancel := context.WithTimeout(ctx, i.settings.Timeout)
 	defer cancel()
 	if i.keepsDeadlines {
-		action, err := callHook(ctx, i, call, seen)
+		action, err := callHook(ctx, i, call, input)
 		return action, withElapsed(ctx, i, classify(ctx, err))
 	}
-	action, failure := callGuarded(ctx, i, call, seen)
+	action, failure := callGuarded(ctx, i, call, input)
 	return action, withElapsed(ctx, i, failure)
 }
 
@@ -91,9 +91,9 @@ func withElapsed(ctx context.Context, i *Instance, failure *v1alpha.Failure) *v1
 	}
 	limit := i.settings.Timeout
 	elapsed := (limit - time.Until(deadline)).Round(time.Millisecond)
-	said := *failure
-	said.Message = fmt.Sprintf("%s; its timeout is %v, and %v have passed", failure.Message, limit, elapsed)
-	return &said
+	detailed := *failure
+	detailed.Message = fmt.Sprintf("%s; its timeout is %v, and %v have passed", failure.Message, limit, elapsed)
+	return &detailed
 }
 
 func (i *Instance) acquireSlot() bool {
@@ -121,7 +121,7 @@ func (i *Instance) releaseSlot() {
 }
 
 // callGuarded waits for the hook until ctx is done. A late hook keeps its slot of maxConcurrency until it returns.
-func callGuarded[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (A, *v1alpha.Failure) {
+func callGuarded[C, A any](ctx context.Context, i *Instance, call hook[C, A], input C) (A, *v1alpha.Failure) {
 	type outcome struct {
 		action A
 		err    error
@@ -130,7 +130,7 @@ func callGuarded[C, A any](ctx context.Context, i *Instance, call hook[C, A], se
 	go func() {
 		end := outcome{err: errors.New("the policy ended its goroutine")}
 		defer func() { done <- end }()
-		end.action, end.err = callHook(ctx, i, call, seen)
+		end.action, end.err = callHook(ctx, i, call, input)
 	}()
 	select {
 	case end := <-done:
@@ -141,19 +141,19 @@ func callGuarded[C, A any](ctx context.Context, i *Instance, call hook[C, A], se
 	}
 }
 
-func callHook[C, A any](ctx context.Context, i *Instance, call hook[C, A], seen C) (action A, err error) {
+func callHook[C, A any](ctx context.Context, i *Instance, call hook[C, A], input C) (action A, err error) {
 	defer i.releaseSlot()
 	defer func() {
 		if cause := recover(); cause != nil {
-			err = panicked(cause)
+			err = panicFailure(cause)
 		}
 	}()
-	return call(ctx, seen)
+	return call(ctx, input)
 }
 
-// panicked is the failure of a hook that panicked, with its function, file and line. Only a deferred function that
+// panicFailure is the failure of a hook that panicked, with its function, file and line. Only a deferred function that
 // recovers may call it.
-func panicked(cause any) *v1alpha.Failure {
+func panicFailure(cause any) *v1alpha.Failure {
 	pcs := make([]uintptr, 16)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // 3: after the deferred function
 	for {

@@ -19,17 +19,17 @@ func NewPathTemplate(context, operation string) PathTemplate {
 
 // SpellPath returns the path in its one spelling.
 func SpellPath(strict bool, operation, path string) string {
-	return newPathSpelling(strict, operation).of(path)
+	return newPathSpelling(strict, operation).normalize(path)
 }
 
 // UpstreamPathOf returns the path as the upstream gets it.
 func UpstreamPathOf(paths []UpstreamPath, context, path, upstream string) (string, error) {
 	found, err := newUpstreamPaths(paths, context)
-	return found.of(path, upstream), err
+	return found.rewrite(path, upstream), err
 }
 
 // PathParamsOf returns the parameters in a path.
-func PathParamsOf(t PathTemplate, path string) v1alpha.PathParams { return t.in(path) }
+func PathParamsOf(t PathTemplate, path string) v1alpha.PathParams { return t.paramsOf(path) }
 
 // AllocationsWithoutIdentity counts the allocations of the check for a new identity, which each exchange makes twice.
 func AllocationsWithoutIdentity() float64 {

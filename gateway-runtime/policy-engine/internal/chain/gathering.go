@@ -16,8 +16,8 @@ const unfinishedDetails = "request_overall_timeout"
 
 // readContext bounds a read of the body by m.within: then it ends with errUnfinished, and so do the streams that it
 // reads from. The caller calls done after the read.
-func (m *message) bounded(ctx context.Context) (bounded context.Context, done func()) {
-	bounded, cancel := context.WithTimeoutCause(ctx, m.within, errUnfinished)
+func (m *message) readContext(ctx context.Context) (bounded context.Context, done func()) {
+	bounded, cancel := context.WithTimeoutCause(ctx, m.readLimit, errUnfinished)
 	if m.stage == nil {
 		return bounded, cancel
 	}

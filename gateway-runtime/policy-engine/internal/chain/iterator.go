@@ -10,7 +10,7 @@ import (
 )
 
 // chunkIterator is a policy's iterator.
-type pulled interface {
+type chunkIterator interface {
 	// next waits for the policy's next chunk; errEnded is its end.
 	next(s *stage) ([]byte, error)
 	// stop ends the iterator.
@@ -27,7 +27,7 @@ func (s *stage) start() *v1alpha.Failure {
 		s.out = &inline{next, stop}
 		return nil
 	}
-	g := &guarded{chunks: make(chan chunkOr, 1), resume: make(chan struct{}), done: make(chan struct{})}
+	g := &guarded{chunks: make(chan chunkResult, 1), resume: make(chan struct{}), done: make(chan struct{})}
 	s.clock.timer = time.NewTimer(time.Hour)
 	s.clock.timer.Stop()
 	s.clock.limit = s.step.settings.Timeout
@@ -47,7 +47,7 @@ func (s *stage) runPolicy(yield func([]byte, error) bool) (err error) {
 	stopped := false
 	defer func() {
 		if cause := recover(); cause != nil && !stopped {
-			err = panicked(cause)
+			err = panicFailure(cause)
 		}
 	}()
 	chunks := s.stream(s.ctx, s.chunks)
@@ -91,14 +91,14 @@ func (i *inline) stop(s *stage) {
 // guarded runs the policy on a goroutine of its own, which is abandoned when it is late: it keeps its slot until it
 // ends.
 type guarded struct {
-	chunks  chan chunkOr
+	chunks  chan chunkResult
 	resume  chan struct{}
 	done    chan struct{} // closed when the goroutine has ended
 	started bool
 	late    bool
 }
 
-type chunkOr struct {
+type chunkResult struct {
 	chunk []byte
 	err   error
 }
@@ -131,13 +131,13 @@ func (g *guarded) run(s *stage) {
 	end := errors.New("the policy ended its goroutine")
 	defer func() {
 		select {
-		case g.chunks <- chunkOr{nil, end}:
+		case g.chunks <- chunkResult{nil, end}:
 		case <-s.ctx.Done():
 		}
 	}()
 	s.run(func(chunk []byte, err error) bool {
 		select {
-		case g.chunks <- chunkOr{chunk, err}:
+		case g.chunks <- chunkResult{chunk, err}:
 		case <-s.ctx.Done():
 			return false
 		}

@@ -33,7 +33,7 @@ type message struct {
 	replaced  bool                   // body is a policy's, not the one that came
 	refused   bool                   // the body does not fit the budget: no more of it is read
 
-	within time.Duration // the time limit of a read of the body; 0: none
+	readLimit time.Duration // the time limit of a read of the body; 0: none
 }
 
 func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, c *Chain) message {
@@ -48,8 +48,8 @@ func newMessage(front FrontEnd, direction Direction, head Head, delivered bool, 
 // read reads the whole body, or until it is known to exceed limit bytes or not to fit the budget. A body that a policy
 // has replaced is read to its end and dropped. errUnfinished: the read has taken longer than m.within.
 func (m *message) read(ctx context.Context, limit int64) error {
-	if m.within > 0 && m.delivered && !m.ended {
-		bounded, done := m.bounded(ctx)
+	if m.readLimit > 0 && m.delivered && !m.ended {
+		bounded, done := m.readContext(ctx)
 		defer done()
 		ctx = bounded
 	}
@@ -100,23 +100,23 @@ func (m *message) exceeds(limit int64) bool {
 // bodyFor returns the body as the policy gets it, nil if there is none; or the reason that it cannot get it: the body
 // is a range, has a content encoding that the policy refuses or that cannot be decoded, is too large, or does not fit
 // the budget.
-func (m *message) bodyFor(what string, i *Instance) ([]byte, *v1alpha.Failure) {
+func (m *message) bodyFor(part string, i *Instance) ([]byte, *v1alpha.Failure) {
 	if m.isPart() && m.exceeds(0) && !passesEncoded(i.settings.Mode) {
-		return nil, partOfBody(what, m)
+		return nil, partOfBody(part, m)
 	}
 	if coding := m.encoding(); coding != "" && !passesEncoded(i.settings.Mode) {
 		if refusesEncoded(i.settings.Mode) {
 			return nil, encodedBody(m.direction, coding)
 		}
-		return m.decodedFor(what, i)
+		return m.decodedFor(part, i)
 	}
-	if failure := m.withheld(what, i); failure != nil {
+	if failure := m.bodyRefusal(part, i); failure != nil {
 		return nil, failure
 	}
 	if whole, ok := m.body.whole(); ok {
 		return whole, nil
 	}
-	return nil, overBudget(what + " body")
+	return nil, overBudget(part + " body")
 }
 
 // encodedBody is the failure of a policy that refuses bodies with a content encoding.
@@ -127,19 +127,19 @@ func encodedBody(direction Direction, coding string) *v1alpha.Failure {
 
 // bodyRefusal returns the reason that the policy cannot get the body as it came: it is too large, or does not fit the
 // budget.
-func (m *message) withheld(what string, i *Instance) *v1alpha.Failure {
+func (m *message) bodyRefusal(part string, i *Instance) *v1alpha.Failure {
 	if m.exceeds(i.settings.MaxBodyBytes) {
-		return tooLarge(what, i.settings.MaxBodyBytes, m.body.budget.largest())
+		return tooLarge(part, i.settings.MaxBodyBytes, m.body.budget.largest())
 	}
 	if m.refused {
-		return overBudget(what + " body")
+		return overBudget(part + " body")
 	}
 	return nil
 }
 
 // overBudget is the failure of a policy whose body does not fit the budget.
-func overBudget(what string) *v1alpha.Failure {
-	return v1alpha.Failf(v1alpha.ClassOverloaded, "%s: there is no room for it in --body-memory, the limit for all bodies held in the engine", what)
+func overBudget(subject string) *v1alpha.Failure {
+	return v1alpha.Failf(v1alpha.ClassOverloaded, "%s: there is no room for it in --body-memory, the limit for all bodies held in the engine", subject)
 }
 
 // identity is the content coding that leaves a body as it is (RFC 9110, 8.4.1 and 12.5.3).
@@ -177,7 +177,7 @@ func (m *message) change(headers v1alpha.HeaderModifications, body *[]byte) *v1a
 		m.headers.remove("content-encoding")
 	}
 	if m.headers.apply(headers) {
-		if err := m.headers.oversized(); err != nil {
+		if err := m.headers.checkSize(); err != nil {
 			m.headers = before
 			return v1alpha.Failf(v1alpha.ClassBadAction, "%v", err)
 		}
@@ -228,7 +228,7 @@ func (m *message) send(ctx context.Context, changes Changes) error {
 
 // sendHeaders sends the headers with the changes, and with a body that cannot follow them.
 func (m *message) sendHeaders(changes *Changes) error {
-	changes.Headers = m.headers.final()
+	changes.Headers = m.headers.minimalChanges()
 	if m.bodiless || !m.delivered || m.replaced && !m.hasArrived() {
 		if m.replaced {
 			whole, _ := m.body.whole() // a replaced body is in one piece

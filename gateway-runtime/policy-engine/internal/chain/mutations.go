@@ -27,15 +27,15 @@ func (l *headerList) apply(changes v1alpha.HeaderModifications) bool {
 	}
 	view := make(v1alpha.Headers, 0, len(l.view)+len(changes.Set)+len(changes.Append))
 	for _, header := range l.view {
-		if !namedIn(changes, header.Name) {
+		if !replaces(changes, header.Name) {
 			view = append(view, header)
 		}
 	}
 	for _, name := range changes.Remove {
 		l.touch(strings.ToLower(name))
 	}
-	for _, added := range [...][]v1alpha.Header{changes.Set, changes.Append} {
-		for _, header := range added {
+	for _, headers := range [...][]v1alpha.Header{changes.Set, changes.Append} {
+		for _, header := range headers {
 			name := strings.ToLower(header.Name)
 			l.touch(name)
 			view = append(view, v1alpha.Header{Name: name, Value: header.Value})
@@ -46,7 +46,7 @@ func (l *headerList) apply(changes v1alpha.HeaderModifications) bool {
 }
 
 // replaces reports whether the changes remove or set the header.
-func namedIn(changes v1alpha.HeaderModifications, name string) bool {
+func replaces(changes v1alpha.HeaderModifications, name string) bool {
 	for _, removed := range changes.Remove {
 		if strings.EqualFold(removed, name) {
 			return true
@@ -79,15 +79,15 @@ func (l *headerList) remove(name string) {
 }
 
 // checkSize returns an error if the headers exceed the limits for policies.
-func (l *headerList) oversized() error {
-	if reason := tooManyHeaders(l.view, 0, madeLines, madeBytes); reason != "" {
+func (l *headerList) checkSize() error {
+	if reason := exceededHeaderLimit(l.view, 0, maxPolicyLines, maxPolicyBytes); reason != "" {
 		return errors.New(reason + ", with those of the message")
 	}
 	return nil
 }
 
 // minimalChanges returns the smallest changes that turn the original into the view.
-func (l *headerList) final() v1alpha.HeaderModifications {
+func (l *headerList) minimalChanges() v1alpha.HeaderModifications {
 	var changes v1alpha.HeaderModifications
 	var beforeRoom, nowRoom [8]string
 	for _, name := range l.touched {

@@ -20,16 +20,16 @@ type ownWork struct {
 	err     error // of the source
 }
 
-func (o *ownWork) pull(pulling bool) {
+func (o *ownWork) setPulling(pulling bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.set(pulling, o.asking)
+	o.update(pulling, o.asking)
 }
 
-func (o *ownWork) ask(s *stage, asking bool) {
+func (o *ownWork) setAsking(s *stage, asking bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.set(o.pulling, asking)
+	o.update(o.pulling, asking)
 	idle := s.step.settings.StreamIdleTimeout
 	switch {
 	case idle == 0:
@@ -50,7 +50,7 @@ func (s *stage) stopIdle() {
 	}
 }
 
-func (o *ownWork) set(pulling, asking bool) {
+func (o *ownWork) update(pulling, asking bool) {
 	worked, works := o.pulling && !o.asking, pulling && !asking
 	o.pulling, o.asking = pulling, asking
 	switch {
@@ -67,7 +67,7 @@ func (o *ownWork) set(pulling, asking bool) {
 	}
 }
 
-func (o *ownWork) fail(err error) {
+func (o *ownWork) setError(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil {
@@ -75,13 +75,13 @@ func (o *ownWork) fail(err error) {
 	}
 }
 
-func (o *ownWork) failed() error {
+func (o *ownWork) sourceErr() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.err
 }
 
-func (o *ownWork) worked() time.Duration {
+func (o *ownWork) total() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.sum

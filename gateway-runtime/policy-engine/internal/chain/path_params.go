@@ -29,7 +29,7 @@ func newPathTemplate(context, operation string) (params pathTemplate) {
 }
 
 // paramsOf returns the parameters of a path without its query; nil if the template has none.
-func (t pathTemplate) in(path string) v1alpha.PathParams {
+func (t pathTemplate) paramsOf(path string) v1alpha.PathParams {
 	if len(t) == 0 {
 		return nil
 	}

@@ -22,7 +22,7 @@ func newPathSpelling(strict bool, operation string) pathSpelling {
 const reserved = "!$&'()*+,;=:@[]"
 
 // normalize returns the path, which has no query, in its one spelling.
-func (s pathSpelling) of(path string) string {
+func (s pathSpelling) normalize(path string) string {
 	if !s.keepsSlash && len(path) > 1 {
 		path = strings.TrimSuffix(path, "/")
 	}

@@ -12,11 +12,11 @@ import (
 // PASS) gets ranges too.
 
 // rangeHeaders are the request headers that ask for a range.
-var ofRanges = [...]string{"range", "if-range"}
+var rangeHeaders = [...]string{"range", "if-range"}
 
 // askForWhole removes the headers that ask for a range from the request.
 func (x *exchange) askForWhole() {
-	for _, name := range ofRanges {
+	for _, name := range rangeHeaders {
 		if x.request.headers.view.Has(name) {
 			x.request.headers.remove(name)
 		}
@@ -41,11 +41,11 @@ func (m *message) isPart() bool {
 }
 
 // partOfBody is the failure of a policy that reads a body of which only a range came.
-func partOfBody(what string, m *message) *v1alpha.Failure {
-	came := "status 206"
+func partOfBody(part string, m *message) *v1alpha.Failure {
+	sign := "status 206"
 	if value := m.headers.original.Get("content-range"); value != "" {
-		came = "content-range: " + value
+		sign = "content-range: " + value
 	}
 	return v1alpha.Failf(v1alpha.ClassBadBody,
-		"%s body: expected the whole, got a part (%s); encodedBodies: PASS in the policy's definition gives it as it came", what, came)
+		"%s body: expected the whole, got a part (%s); encodedBodies: PASS in the policy's definition gives it as it came", part, sign)
 }

@@ -226,9 +226,9 @@ func (x *exchange) answer(a *v1alpha.ImmediateResponse, held body, details strin
 }
 
 // lowerCase returns the headers of a policy's answer with names in lower case.
-func lowerCase(made []v1alpha.Header) v1alpha.Headers {
-	headers := make(v1alpha.Headers, len(made))
-	for n, header := range made {
+func lowerCase(original []v1alpha.Header) v1alpha.Headers {
+	headers := make(v1alpha.Headers, len(original))
+	for n, header := range original {
 		headers[n] = v1alpha.Header{Name: strings.ToLower(header.Name), Value: header.Value}
 	}
 	return headers

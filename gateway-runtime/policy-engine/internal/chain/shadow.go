@@ -76,7 +76,7 @@ func (s *shadow) buffers(phase string) bool {
 // ---------------------------------------------------------------- chains
 
 // replaceShadows puts a placeholder that does nothing in the place of each shadow attachment.
-func (c *Chain) setShadowsApart() {
+func (c *Chain) replaceShadows() {
 	isShadow := func(i *Instance) bool { return i.settings.Shadow }
 	if !slices.ContainsFunc(c.all, isShadow) {
 		return
@@ -95,8 +95,8 @@ func (c *Chain) setShadowsApart() {
 	if c.spec.Shadows == nil {
 		c.spec.Shadows = NewShadows(MaxShadows, c.spec.Bodies)
 	}
-	c.beside = &Chain{spec: c.spec, mode: c.mode, spelling: c.spelling, paths: c.paths}
-	c.beside.spec.Bodies = c.spec.Shadows.bodies
+	c.shadowChain = &Chain{spec: c.spec, mode: c.mode, spelling: c.spelling, paths: c.paths}
+	c.shadowChain.spec.Bodies = c.spec.Shadows.bodies
 }
 
 // placeShadows assigns each shadow attachment to the step that it runs at: that of its counterpart, otherwise its own.
@@ -106,7 +106,7 @@ func (c *Chain) placeShadows() {
 			continue
 		}
 		labels := Labels{Policy: instance.name, API: c.spec.API, Operation: c.spec.Operation, Shadow: true}
-		s := shadow{instance, n, c.besides(n), c.spec.Observer.Executions(labels)}
+		s := shadow{instance, n, c.findCounterpart(n), c.spec.Observer.Executions(labels)}
 		at := &c.steps[n]
 		if s.comparedWith >= 0 {
 			at = &c.steps[s.comparedWith]
@@ -117,14 +117,14 @@ func (c *Chain) placeShadows() {
 
 // findCounterpart returns the index of the attachment of the same policy right before or behind the shadow at index n,
 // with only shadows between them; -1: there is none, or it streams a body.
-func (c *Chain) besides(n int) int {
-	name := policyOf(c.all[n])
+func (c *Chain) findCounterpart(n int) int {
+	name := policyName(c.all[n])
 	for _, step := range [...]int{-1, 1} {
 		at := n + step
 		for at >= 0 && at < len(c.all) && c.all[at].settings.Shadow {
 			at += step
 		}
-		if at < 0 || at == len(c.all) || policyOf(c.all[at]) != name {
+		if at < 0 || at == len(c.all) || policyName(c.all[at]) != name {
 			continue
 		}
 		if mode := c.all[at].settings.Mode; !mode.StreamsRequestBody() && !mode.StreamsResponseBody() {
@@ -135,7 +135,7 @@ func (c *Chain) besides(n int) int {
 }
 
 // policyName is the name of the instance's policy without its version.
-func policyOf(i *Instance) string {
+func policyName(i *Instance) string {
 	name, _, _ := strings.Cut(i.name, ":")
 	return name
 }
@@ -190,14 +190,14 @@ func (s *Shadows) Close() {
 }
 
 // reserve counts one more execution, and reports whether it is within the limit. The caller releases it in either case.
-func (s *Shadows) take() bool {
+func (s *Shadows) reserve() bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	s.pending++
 	return !s.closed && s.pending <= s.limit
 }
 
-func (s *Shadows) give() {
+func (s *Shadows) release() {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.pending--; s.closed && s.pending == 0 {
@@ -224,7 +224,7 @@ func (t *turns) isFull() bool {
 }
 
 // submit runs the task, at once or in its turn; false: too many are waiting.
-func (t *turns) take(task *shadowTask) bool {
+func (t *turns) submit(task *shadowTask) bool {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	switch {
@@ -271,6 +271,6 @@ const (
 	tooManyTurnsFmt = "%d executions of it are under way and %d wait, maxConcurrency and %d times as many"
 )
 
-func (t *turns) full() string {
+func (t *turns) fullReason() string {
 	return fmt.Sprintf(tooManyTurnsFmt, t.limit, t.limit*waitingPerTurn, waitingPerTurn)
 }

@@ -57,13 +57,13 @@ func (t *shadowTask) copyBody(ctx context.Context, x *exchange, from, to *messag
 	if from.stage != nil {
 		from.stage.copies = append(from.stage.copies, copying)
 	} else {
-		x.front.(*copiedFront).add(from.direction, copying) //nolint:forcetypeassert // a chain that copies bodies has one
+		x.front.(*copiedFront).addCopy(from.direction, copying) //nolint:forcetypeassert // a chain that copies bodies has one
 	}
-	copying.stop = context.AfterFunc(ctx, func() { copying.take(nil, errExchangeOver) })
+	copying.stop = context.AfterFunc(ctx, func() { copying.add(nil, errExchangeOver) })
 }
 
 // add copies a piece, or ends the copy.
-func (c *bodyCopy) take(piece []byte, err error) {
+func (c *bodyCopy) add(piece []byte, err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if c.done {
@@ -73,9 +73,9 @@ func (c *bodyCopy) take(piece []byte, err error) {
 	case errors.Is(err, io.EOF):
 		c.to.ended = true
 	case err != nil:
-		c.task.lack(noBody)
+		c.task.skipBecause(noBody)
 	case !c.to.body.add(bytes.Clone(piece), c.to.declared) || c.to.body.size > c.to.body.budget.largest():
-		c.task.lack(noMemory)
+		c.task.skipBecause(noMemory)
 	case c.to.body.size > c.limit: // so that the policy fails by it
 	default:
 		return
@@ -92,25 +92,25 @@ type copiedFront struct {
 	copies [2][]*bodyCopy
 }
 
-func (f *copiedFront) add(direction Direction, copying *bodyCopy) {
+func (f *copiedFront) addCopy(direction Direction, copying *bodyCopy) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
 	f.copies[direction] = append(f.copies[direction], copying)
 }
 
-func (f *copiedFront) take(direction Direction, piece []byte, err error) {
+func (f *copiedFront) copyPiece(direction Direction, piece []byte, err error) {
 	f.mutex.Lock()
 	copies := f.copies[direction]
 	f.mutex.Unlock()
 	for _, copying := range copies {
-		copying.take(piece, err)
+		copying.add(piece, err)
 	}
 }
 
 // NextPiece copies the piece.
 func (f *copiedFront) NextPiece(ctx context.Context, direction Direction) ([]byte, error) {
 	piece, err := f.FrontEnd.NextPiece(ctx, direction)
-	f.take(direction, piece, err)
+	f.copyPiece(direction, piece, err)
 	return piece, err
 }
 
@@ -118,9 +118,9 @@ func (f *copiedFront) NextPiece(ctx context.Context, direction Direction) ([]byt
 func (f *copiedFront) SendRest(ctx context.Context, direction Direction) error {
 	f.CopyRest(direction, func(piece []byte) {
 		if piece == nil {
-			f.take(direction, nil, io.EOF)
+			f.copyPiece(direction, nil, io.EOF)
 		} else {
-			f.take(direction, piece, nil)
+			f.copyPiece(direction, piece, nil)
 		}
 	})
 	return f.FrontEnd.SendRest(ctx, direction)
@@ -128,7 +128,7 @@ func (f *copiedFront) SendRest(ctx context.Context, direction Direction) error {
 
 // decodeFor removes the content codings of a response for a policy that refuses them: in its place the upstream would
 // have been asked for none. A body that cannot be decoded stays.
-func (m *message) asUncoded(i *Instance) {
+func (m *message) decodeFor(i *Instance) {
 	if m.encoding() == "" || !m.ended {
 		return
 	}

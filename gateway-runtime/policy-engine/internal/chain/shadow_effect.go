@@ -35,25 +35,25 @@ func (x *exchange) effect(phase string) effect {
 	e := effect{method: x.method, path: x.path, query: x.query, authority: x.authority, upstream: x.upstream, analytics: maps.Clone(x.analytics)}
 	e.metadata, _ = x.metadata.JSON() // metadata that cannot be written is not compared
 	if phase == PhaseRequest {
-		e.request = x.request.made(x.running.newBody)
+		e.request = x.request.effect(x.running.newBody)
 		e.answered = x.answered
 	}
 	if phase == PhaseResponse || x.answered {
 		e.status = x.status
-		e.response = x.response.made(x.running.newBody || x.running.answers)
+		e.response = x.response.effect(x.running.newBody || x.running.answers)
 	}
 	return e
 }
 
-func (m *message) made(newBody bool) madeMessage {
+func (m *message) effect(newBody bool) madeMessage {
 	made := madeMessage{headers: m.headers.view, newBody: newBody}
 	if newBody {
-		made.size, made.sum = m.body.size, sumOf(m.body.pieces)
+		made.size, made.sum = m.body.size, hashOf(m.body.pieces)
 	}
 	return made
 }
 
-func sumOf(pieces [][]byte) uint64 {
+func hashOf(pieces [][]byte) uint64 {
 	var hash maphash.Hash
 	hash.SetSeed(shadowSeed)
 	for _, piece := range pieces {
@@ -78,23 +78,23 @@ func (m *madeMessage) same(other *madeMessage, body [][]byte) bool {
 	case m.newBody && other.newBody:
 		return m.size == other.size && m.sum == other.sum
 	case m.newBody:
-		return m.size == sizeOf(body) && m.sum == sumOf(body)
+		return m.size == sizeOf(body) && m.sum == hashOf(body)
 	case other.newBody:
-		return other.size == sizeOf(body) && other.sum == sumOf(body)
+		return other.size == sizeOf(body) && other.sum == hashOf(body)
 	}
 	return true
 }
 
 // sameHeaders reports whether both lists have the same values for each name, regardless of the order of names.
-func sameHeaders(one, other v1alpha.Headers) bool {
-	if len(one) != len(other) {
+func sameHeaders(a, b v1alpha.Headers) bool {
+	if len(a) != len(b) {
 		return false
 	}
-	if slices.Equal(one, other) {
+	if slices.Equal(a, b) {
 		return true
 	}
-	for n := range one {
-		if !slices.Equal(slices.Collect(one.Values(one[n].Name)), slices.Collect(other.Values(one[n].Name))) {
+	for n := range a {
+		if !slices.Equal(slices.Collect(a.Values(a[n].Name)), slices.Collect(b.Values(a[n].Name))) {
 			return false
 		}
 	}
@@ -102,11 +102,11 @@ func sameHeaders(one, other v1alpha.Headers) bool {
 }
 
 // sameAnalytics compares the analytics as JSON.
-func sameAnalytics(one, other map[string]any) bool {
-	if len(one) == 0 && len(other) == 0 {
+func sameAnalytics(a, b map[string]any) bool {
+	if len(a) == 0 && len(b) == 0 {
 		return true
 	}
-	text, err := json.Marshal(one)
-	otherText, otherErr := json.Marshal(other)
+	text, err := json.Marshal(a)
+	otherText, otherErr := json.Marshal(b)
 	return err == nil && otherErr == nil && bytes.Equal(text, otherText)
 }

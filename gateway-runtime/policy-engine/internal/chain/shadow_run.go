@@ -16,8 +16,8 @@ import (
 
 // shadowed is the state of the shadow attachments that run beside an exchange.
 type shadowed struct {
-	runs []*shadowRun
-	open []*shadowTask // compared with the effect of the execution under way
+	runs     []*shadowRun
+	prepared []*shadowTask // compared with the effect of the execution under way
 }
 
 // shadowRun is a shadow attachment beside one exchange. Its phases run one after the other.
@@ -91,7 +91,7 @@ func (x *exchange) prepareShadows(ctx context.Context) {
 	for n := range r.step.shadows {
 		if s := &r.step.shadows[n]; s.hasHook(r.Phase) && x.shadowApplies(s) {
 			task := x.newTask(ctx, s, r.Phase)
-			x.shadowed.open = append(x.shadowed.open, task)
+			x.shadowed.prepared = append(x.shadowed.prepared, task)
 		}
 	}
 }
@@ -100,18 +100,18 @@ func (x *exchange) prepareShadows(ctx context.Context) {
 //
 //go:noinline
 func (x *exchange) startShadows() {
-	if x.shadowed == nil || len(x.shadowed.open) == 0 {
+	if x.shadowed == nil || len(x.shadowed.prepared) == 0 {
 		return
 	}
-	made := x.effect(x.running.Phase)
-	for _, task := range x.shadowed.open {
-		task.expected = &made
+	effect := x.effect(x.running.Phase)
+	for _, task := range x.shadowed.prepared {
+		task.expected = &effect
 		if x.running.Cancelled {
-			task.lack(noOther)
+			task.skipBecause(noOther)
 		}
 		task.release()
 	}
-	x.shadowed.open = nil
+	x.shadowed.prepared = nil
 }
 
 // endShadows ends the exchange's use of its shadow runs: no more tasks come.
@@ -119,7 +119,7 @@ func (x *exchange) startShadows() {
 //go:noinline
 func (x *exchange) endShadows() {
 	for _, run := range x.shadowed.runs {
-		run.leave()
+		run.release()
 	}
 }
 
@@ -149,12 +149,12 @@ func (x *exchange) newTask(ctx context.Context, s *shadow, phase string) *shadow
 		task.ctx = run.watcher.ShadowBegan(task.ctx, task.turn())
 	}
 	switch {
-	case !all.take():
+	case !all.reserve():
 		task.skip = noRoomAtAll
 	case run.unknown != "":
 		task.skip = run.unknown
 	case s.turns.isFull():
-		task.skip = s.turns.full()
+		task.skip = s.turns.fullReason()
 	default:
 		task.capture(ctx, x)
 	}
@@ -176,7 +176,7 @@ func (x *exchange) runOf(s *shadow) *shadowRun {
 		}
 	}
 	x.chain.use.active.Add(1) // until the run ends
-	run := &shadowRun{shadow: s, chain: x.chain, exchange: exchange{chain: x.chain.beside, head: x.head, grpc: x.grpc, pathParams: x.pathParams}}
+	run := &shadowRun{shadow: s, chain: x.chain, exchange: exchange{chain: x.chain.shadowChain, head: x.head, grpc: x.grpc, pathParams: x.pathParams}}
 	if x.watched != nil {
 		run.watcher = x.watched.Watcher
 	}
@@ -193,10 +193,10 @@ func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 	c.metadata, _ = x.metadata.JSON() // metadata that cannot be written is not seen
 	from, to := &x.request, &c.request
 	if t.phase == PhaseRequest {
-		c.request = x.request.withoutBody(x.chain.beside)
+		c.request = x.request.withoutBody(x.chain.shadowChain)
 	} else {
 		c.request = message{direction: Request, headers: x.request.headers.shared(), ended: true} // its body may be on its way still
-		c.response, c.answered, c.status, c.details, c.grpcStatus = x.response.withoutBody(x.chain.beside), x.answered, x.status, x.details, x.grpcStatus
+		c.response, c.answered, c.status, c.details, c.grpcStatus = x.response.withoutBody(x.chain.shadowChain), x.answered, x.status, x.details, x.grpcStatus
 		if x.sent == nil {
 			x.sent = x.requestContext()
 		}
@@ -209,15 +209,15 @@ func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 }
 
 // withoutBody is a copy of the message that shares no mutable state.
-func (m *message) withoutBody(beside *Chain) message {
+func (m *message) withoutBody(shadowChain *Chain) message {
 	return message{
 		direction: m.direction, headers: m.headers.shared(), delivered: m.delivered, bodiless: m.bodiless, declared: m.declared, status: m.status,
-		hasBody: m.hasBody, ended: m.ended, body: body{budget: beside.spec.Bodies},
+		hasBody: m.hasBody, ended: m.ended, body: body{budget: shadowChain.spec.Bodies},
 	}
 }
 
 // skipBecause marks the task as skipped.
-func (t *shadowTask) lack(reason string) {
+func (t *shadowTask) skipBecause(reason string) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	t.skip = reason
@@ -257,8 +257,8 @@ func (r *shadowRun) begin(task *shadowTask) {
 	if task.skip == "" && r.noMore != "" {
 		task.skip = r.noMore
 	}
-	if task.skip == "" && !r.shadow.turns.take(task) {
-		task.skip = r.shadow.turns.full()
+	if task.skip == "" && !r.shadow.turns.submit(task) {
+		task.skip = r.shadow.turns.fullReason()
 	}
 	if task.skip != "" {
 		r.skip(task)
@@ -272,21 +272,21 @@ func (r *shadowRun) skip(task *shadowTask) {
 	}
 	task.captured.request.dropAll()
 	task.captured.response.dropAll()
-	told := Shadow{ComparedWith: r.shadow.comparedWith, Reason: task.skip}
+	report := Shadow{ComparedWith: r.shadow.comparedWith, Reason: task.skip}
 	if !r.dropped {
-		told.Execution = task.skipped()
+		report.Execution = task.skipped()
 	}
-	r.end(task, &told)
+	r.end(task, &report)
 }
 
 // end reports a task that has ended, and runs the next one.
-func (r *shadowRun) end(task *shadowTask, told *Shadow) {
-	if told.Execution.Shadow != NotShadow {
+func (r *shadowRun) end(task *shadowTask, report *Shadow) {
+	if report.Execution.Shadow != NotShadow {
 		r.shadow.observer.Began()
-		r.shadow.observer.Ended(told.Execution)
+		r.shadow.observer.Ended(report.Execution)
 	}
 	if r.watcher != nil {
-		r.watcher.ShadowEnded(task.turn(), *told)
+		r.watcher.ShadowEnded(task.turn(), *report)
 	}
 	r.exchange.request.dropAll()
 	r.exchange.response.dropAll()
@@ -298,12 +298,12 @@ func (r *shadowRun) end(task *shadowTask, told *Shadow) {
 		r.begin(next)
 	}
 	all := r.chain.spec.Shadows
-	r.leave()
-	all.give()
+	r.release()
+	all.release()
 }
 
 // release ends one use of the run; the last one releases the chain.
-func (r *shadowRun) leave() {
+func (r *shadowRun) release() {
 	if r.users.Add(-1) == 0 {
 		r.exchange.metadata.End()
 		r.chain.Release()
@@ -319,17 +319,17 @@ func (r *shadowRun) execute(task *shadowTask) {
 		r.skip(task)
 		return
 	}
-	told := Shadow{ComparedWith: r.shadow.comparedWith}
+	report := Shadow{ComparedWith: r.shadow.comparedWith}
 	defer func() {
 		if cause := recover(); cause != nil {
-			told.Execution.Failure, told.Execution.Shadow = v1alpha.Failf(v1alpha.ClassException, "panic: %v", cause), ShadowFailed
+			report.Execution.Failure, report.Execution.Shadow = v1alpha.Failf(v1alpha.ClassException, "panic: %v", cause), ShadowFailed
 		}
-		r.end(task, &told)
+		r.end(task, &report)
 	}()
-	r.perform(task, &told)
+	r.perform(task, &report)
 	if task.skip != "" {
-		told.Reason, told.Seen, told.Left = task.skip, View{}, View{}
-		told.Execution = task.skipped()
+		report.Reason, report.Seen, report.Left = task.skip, View{}, View{}
+		report.Execution = task.skipped()
 		r.noMore, r.dropped = requestSkipped, false
 	}
 }
@@ -339,18 +339,18 @@ func (t *shadowTask) skipped() Execution {
 	return Execution{RequestID: t.run.exchange.head.RequestID, Phase: t.phase, Cancelled: true, Shadow: ShadowSkipped}
 }
 
-func (r *shadowRun) perform(task *shadowTask, told *Shadow) {
+func (r *shadowRun) perform(task *shadowTask, report *Shadow) {
 	x := &r.exchange
 	r.restore(&task.captured)
 	if task.phase == PhaseResponse && refusesEncoded(r.shadow.settings.Mode) {
-		x.response.asUncoded(r.shadow.Instance)
+		x.response.decodeFor(r.shadow.Instance)
 	}
 	x.running = running{step: &step{Instance: r.shadow.Instance}, began: Now()}
 	x.running.RequestID, x.running.Phase, x.running.Remote = x.head.RequestID, task.phase, r.shadow.measured != nil
 	before, requestPhase := x.effect(task.phase), task.phase == PhaseRequest
 	held := x.messageOf(task.phase).body.pieces
 	if r.watcher != nil {
-		told.Seen = r.seen(requestPhase, before.metadata)
+		report.Seen = r.seen(requestPhase, before.metadata)
 	}
 	failure := x.performPhase(task.ctx, requestPhase)
 	x.running.Duration = Now() - x.running.began
@@ -358,14 +358,14 @@ func (r *shadowRun) perform(task *shadowTask, told *Shadow) {
 		x.running.Work = x.running.Duration
 	}
 	x.running.Failure = failure
-	made := x.effect(task.phase)
-	told.Execution = x.running.Execution
-	told.Execution.Shadow = task.outcome(failure, &before, &made, held)
+	after := x.effect(task.phase)
+	report.Execution = x.running.Execution
+	report.Execution.Shadow = task.outcome(failure, &before, &after, held)
 	if r.watcher != nil {
-		told.Left = x.view(requestPhase)
+		report.Left = x.view(requestPhase)
 	}
 	if requestPhase {
-		r.leaveRequest(failure, before.metadata, made.metadata)
+		r.recordRequest(failure, before.metadata, after.metadata)
 	}
 }
 
@@ -393,7 +393,7 @@ func (x *exchange) performPhase(ctx context.Context, requestPhase bool) *v1alpha
 }
 
 // outcome compares the effects. An execution that did not fit is skipped.
-func (t *shadowTask) outcome(failure *v1alpha.Failure, before, made *effect, held [][]byte) ShadowOutcome {
+func (t *shadowTask) outcome(failure *v1alpha.Failure, before, after *effect, held [][]byte) ShadowOutcome {
 	expected := t.expected
 	if expected == nil {
 		expected = before
@@ -405,7 +405,7 @@ func (t *shadowTask) outcome(failure *v1alpha.Failure, before, made *effect, hel
 		t.skip = failure.Message
 	case failure != nil:
 		return ShadowFailed
-	case made.same(expected, held):
+	case after.same(expected, held):
 		return ShadowSame
 	default:
 		return ShadowDifferent
@@ -433,7 +433,7 @@ func (r *shadowRun) restore(c *captured) {
 }
 
 // recordRequest keeps the request phase's results for the response phase.
-func (r *shadowRun) leaveRequest(failure *v1alpha.Failure, before, after []byte) {
+func (r *shadowRun) recordRequest(failure *v1alpha.Failure, before, after []byte) {
 	goesOn := failure == nil || r.shadow.settings.OnError.For(failure.Class) == Continue
 	if !goesOn || r.exchange.answered {
 		r.noMore, r.dropped = "the policy has answered the request, or failed", true

@@ -28,23 +28,23 @@ type stage struct {
 	metadata  *v1alpha.ExchangeMetadata                                       // for the watcher
 
 	// The sources of the chunks, in order: held, then before or the front end.
-	held     body
-	shared   bool // held shares its memory with another reader
-	before   *stage
-	front    FrontEnd
-	observer ExchangeObserver
-	whole    bool      // held is the whole body
-	decoding *decoding // removes content codings; asking guards it; nil: the body has none, or the policy gets it as it is
-	asking   sync.Mutex
-	came     atomic.Bool  // a piece has come from the front end
-	taking   atomic.Int32 // untouched, asked or passedBy
-	drained  bool         // the last chunk has come; asking guards it
-	tail     headerList   // the trailers after this stage's changes; asking guards them
-	trailing bool         // the message has trailers
+	held        body
+	shared      bool // held shares its memory with another reader
+	before      *stage
+	front       FrontEnd
+	observer    ExchangeObserver
+	whole       bool      // held is the whole body
+	decoding    *decoding // removes content codings; asking guards it; nil: the body has none, or the policy gets it as it is
+	asking      sync.Mutex
+	received    atomic.Bool  // a piece has come from the front end
+	demand      atomic.Int32 // untouched, asked or passedBy
+	drained     bool         // the last chunk has come; asking guards it
+	trailerList headerList   // the trailers after this stage's changes; asking guards them
+	hasTrailers bool         // the message has trailers
 
 	copies []*bodyCopy // of the policy's chunks, for shadow attachments behind it
 
-	out     pulled // the policy's iterator
+	out     chunkIterator // the policy's iterator
 	peeked  []byte
 	hasPeek bool
 	yielded bool
@@ -105,7 +105,7 @@ func (s *stage) peek() error {
 func (s *stage) next() ([]byte, error) {
 	chunk, err := s.nextChunk()
 	for _, copying := range s.copies {
-		copying.take(chunk, err)
+		copying.add(chunk, err)
 	}
 	return chunk, err
 }
@@ -131,9 +131,9 @@ func (s *stage) pull() ([]byte, error) {
 	if s.result != nil {
 		return nil, s.result
 	}
-	s.clock.pull(true)
+	s.clock.setPulling(true)
 	chunk, err := s.out.next(s)
-	s.clock.pull(false)
+	s.clock.setPulling(false)
 	if cause := s.sourceError(); cause != nil {
 		err = cause
 	}
@@ -149,7 +149,7 @@ func (s *stage) pull() ([]byte, error) {
 
 // sourceError returns why the policy's chunks broke off. A policy cannot suppress it.
 func (s *stage) sourceError() error {
-	if err := s.clock.failed(); err != nil {
+	if err := s.clock.sourceErr(); err != nil {
 		return err
 	}
 	if s.ctx.Err() != nil {
@@ -168,7 +168,7 @@ func (s *stage) finish(err error) error {
 	case s.sourceError() != nil:
 		s.result = err // not the policy's fault: its execution is cancelled
 	case errors.Is(err, errEnded):
-		s.shut()
+		s.stop()
 		s.complete(s.applyTrailers())
 	default:
 		s.complete(s.reactTo(err))
@@ -194,7 +194,7 @@ func (s *stage) complete(end error) {
 	if failure, ok := errors.AsType[*v1alpha.Failure](end); ok && failure != nil {
 		s.execution.Failure = failure
 		s.execution.Continued = !s.yielded && s.step.settings.OnError.For(failure.Class) == Continue &&
-			slices.Contains(neverStarted, failure.Class) && s.taking.CompareAndSwap(untouched, passedBy)
+			slices.Contains(neverStarted, failure.Class) && s.demand.CompareAndSwap(untouched, passedBy)
 		s.result = &streamEnd{index: s.index, policy: s.step.name, request: s.direction == Request, failure: failure}
 	}
 }
@@ -224,7 +224,7 @@ func (s *stage) reactTo(err error) error {
 // close ends the policy's iterator, and those of the stages before it, whose chunks are no longer needed. It may be
 // called again.
 func (s *stage) close() {
-	s.shut()
+	s.stop()
 	if s.ended {
 		return
 	}
@@ -233,7 +233,7 @@ func (s *stage) close() {
 		s.result = errStreamOver
 	}
 	s.clock.stop()
-	if s.execution.Duration = s.clock.worked(); !s.execution.Remote {
+	if s.execution.Duration = s.clock.total(); !s.execution.Remote {
 		s.execution.Work = s.execution.Duration
 	}
 	s.step.observer.Ended(s.execution)
@@ -243,7 +243,7 @@ func (s *stage) close() {
 }
 
 // stop ends the iterators, and does not notify the observer.
-func (s *stage) shut() {
+func (s *stage) stop() {
 	s.cancel(errStreamOver)
 	for before := s.before; before != nil && !s.execution.Continued; before = before.before {
 		before.cancel(errStreamOver)
@@ -287,7 +287,7 @@ func (s *stage) chunks(yield func([]byte, error) bool) {
 func (s *stage) ask() ([]byte, error) {
 	s.asking.Lock()
 	defer s.asking.Unlock()
-	if s.taking.CompareAndSwap(untouched, asked); s.taking.Load() == passedBy {
+	if s.demand.CompareAndSwap(untouched, asked); s.demand.Load() == passedBy {
 		return nil, errStreamOver
 	}
 	if s.ctx.Err() != nil {
@@ -296,23 +296,23 @@ func (s *stage) ask() ([]byte, error) {
 	if s.drained {
 		return nil, io.EOF
 	}
-	s.clock.ask(s, true)
+	s.clock.setAsking(s, true)
 	chunk, err := s.source()
-	s.clock.ask(s, false)
+	s.clock.setAsking(s, false)
 	if s.watcher != nil {
 		s.watchChunk(Came, chunk)
 	}
 	if errors.Is(err, io.EOF) {
 		s.drained = true
-		if failed := s.takeTrailers(); failed != nil {
-			err = failed
+		if trailersErr := s.readTrailers(); trailersErr != nil {
+			err = trailersErr
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		if cause := context.Cause(s.ctx); errors.Is(cause, errIdle) {
 			err = cause
 		}
-		s.clock.fail(err)
+		s.clock.setError(err)
 	}
 	return chunk, err
 }
@@ -341,7 +341,7 @@ func (s *stage) piece() ([]byte, error) {
 	}
 	piece, err := s.front.NextPiece(s.ctx, s.direction)
 	if err == nil {
-		s.came.Store(true)
+		s.received.Store(true)
 		s.observer.BodyRead(s.direction, len(piece))
 	}
 	return piece, err
@@ -349,7 +349,7 @@ func (s *stage) piece() ([]byte, error) {
 
 // hasArrived reports whether the front end has delivered a piece to this stage or to an earlier one.
 func (s *stage) hasArrived() bool {
-	return s.came.Load() || s.before != nil && s.before.hasArrived()
+	return s.received.Load() || s.before != nil && s.before.hasArrived()
 }
 
 // hasOutput reports whether the policy has passed the message on with a chunk, or with its end: not with the headers alone.
@@ -359,24 +359,24 @@ func (s *stage) hasOutput() bool { return len(s.peeked) > 0 || s.result != nil }
 func (s *stage) finalTrailers() v1alpha.HeaderModifications {
 	s.asking.Lock()
 	defer s.asking.Unlock()
-	return s.tail.final()
+	return s.trailerList.minimalChanges()
 }
 
 // readTrailers makes the trailers visible to the policy, behind the last chunk.
-func (s *stage) takeTrailers() error {
+func (s *stage) readTrailers() error {
 	switch {
 	case s.before != nil:
 		s.before.asking.Lock()
-		s.tail, s.trailing = s.before.tail, s.before.trailing
+		s.trailerList, s.hasTrailers = s.before.trailerList, s.before.hasTrailers
 		s.before.asking.Unlock()
 	case s.front != nil:
 		trailers, err := s.front.Trailers(s.direction)
 		if err != nil {
 			return err
 		}
-		s.tail, s.trailing = newHeaderList(trailers), trailers != nil
+		s.trailerList, s.hasTrailers = newHeaderList(trailers), trailers != nil
 	}
-	s.trailers.Headers = s.tail.view
+	s.trailers.Headers = s.trailerList.view
 	return nil
 }
 
@@ -388,13 +388,13 @@ func (s *stage) applyTrailers() error {
 	}
 	s.asking.Lock()
 	defer s.asking.Unlock()
-	if !s.trailing {
+	if !s.hasTrailers {
 		return nil
 	}
-	before := s.tail
-	if s.tail.apply(changes) {
-		if err := s.tail.oversized(); err != nil {
-			s.tail = before
+	before := s.trailerList
+	if s.trailerList.apply(changes) {
+		if err := s.trailerList.checkSize(); err != nil {
+			s.trailerList = before
 			return v1alpha.Failf(v1alpha.ClassBadAction, "trailers: %v", err)
 		}
 	}

@@ -20,10 +20,10 @@ type streams struct {
 	origin   int     // index of the policy whose stream answered, and does not see the answer; -1: none
 	kept     message // the request as it was when its whole body was last held, for policies that ask for it in the response phase
 
-	sent chan struct{} // closed when the request's body has been sent, or has failed; nil: it is not being sent
-	mu   sync.Mutex
-	err  error // the error of sending it
-	out  bool  // the response's headers have left: it is too late for an answer
+	sent        chan struct{} // closed when the request's body has been sent, or has failed; nil: it is not being sent
+	mu          sync.Mutex
+	err         error // the error of sending it
+	headersSent bool  // the response's headers have left: it is too late for an answer
 }
 
 // makeStreams makes the streams' state at its first use.
@@ -218,23 +218,23 @@ func (m *message) install(s *stage) {
 	if m.headers.view.Has("content-length") {
 		m.headers.remove("content-length")
 	}
-	m.takeCodingsOff(s)
+	m.dropCodings(s)
 }
 
 // gather has the policy stream a body that is in memory, or an empty one, and holds the output.
 func (x *exchange) gather(m *message, s *stage) error {
-	had := s.held.size > 0
-	made := body{budget: x.chain.spec.Bodies}
+	hadBody := s.held.size > 0
+	output := body{budget: x.chain.spec.Bodies}
 	for {
 		chunk, err := s.next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err == nil {
-			err = s.addTo(&made, chunk)
+			err = s.addTo(&output, chunk)
 		}
 		if err != nil {
-			made.drop()
+			output.drop()
 			if s.execution.Continued {
 				m.takeBack(s)
 				return nil
@@ -242,27 +242,27 @@ func (x *exchange) gather(m *message, s *stage) error {
 			return err
 		}
 	}
-	if !had && made.size == 0 {
+	if !hadBody && output.size == 0 {
 		return nil
 	}
-	whole, ok := made.whole()
+	whole, ok := output.whole()
 	if !ok {
-		made.drop()
+		output.drop()
 		return &streamEnd{index: s.index, policy: s.step.name, request: s.direction == Request, failure: overBudget("what the policy yields")}
 	}
 	if whole == nil {
-		made.set([]byte{})
+		output.set([]byte{})
 	}
-	m.body, m.replaced, m.hasBody = made, true, made.size > 0
-	m.takeCodingsOff(s)
+	m.body, m.replaced, m.hasBody = output, true, output.size > 0
+	m.dropCodings(s)
 	return nil
 }
 
 // addTo adds a chunk to the output, or ends the execution if it does not fit.
-func (s *stage) addTo(made *body, chunk []byte) error {
-	fits := made.add(chunk, 0)
+func (s *stage) addTo(output *body, chunk []byte) error {
+	fits := output.add(chunk, 0)
 	switch limit := s.step.settings.MaxBodyBytes; {
-	case made.size > limit:
+	case output.size > limit:
 		return s.fail(v1alpha.Failf(v1alpha.ClassBodyTooLarge, "what the policy yields: expected at most maxBodyBytes, %d, got more", limit))
 	case !fits:
 		return s.fail(overBudget("what the policy yields"))
@@ -318,7 +318,7 @@ func (x *exchange) settleResponse(ctx context.Context) error {
 	}
 	s := x.streams
 	s.mu.Lock()
-	s.out = s.err == nil
+	s.headersSent = s.err == nil
 	err := s.err
 	s.mu.Unlock()
 	return x.endStream(err)

@@ -69,7 +69,7 @@ func checkImmediate(r *v1alpha.ImmediateResponse) error {
 	if err := checkHeaders(v1alpha.HeaderModifications{Set: r.Headers}, false); err != nil {
 		return err
 	}
-	if reason := tooManyHeaders(r.Headers, 0, madeLines, madeBytes); reason != "" {
+	if reason := exceededHeaderLimit(r.Headers, 0, maxPolicyLines, maxPolicyBytes); reason != "" {
 		return errors.New(reason)
 	}
 	return checkAnalytics(r.AnalyticsMetadata)
@@ -161,7 +161,7 @@ func isAuthority(authority string) bool {
 // checkPath keeps a path under the API's context, even for an upstream that decodes it, resolves dot segments, cuts
 // parameters off or trims blanks.
 func checkPath(path, apiContext string) error {
-	if !under(path, apiContext) {
+	if !isUnder(path, apiContext) {
 		return fmt.Errorf("path: expected one under the API's context %q, got %q", apiContext, path)
 	}
 	if !isPath(path) {
@@ -216,7 +216,7 @@ func hasDotSegment(path string) bool {
 	return false
 }
 
-func under(path, apiContext string) bool {
+func isUnder(path, apiContext string) bool {
 	apiContext = strings.TrimSuffix(apiContext, "/")
 	rest, ok := strings.CutPrefix(path, apiContext)
 	return ok && (strings.HasPrefix(rest, "/") || rest == "" && apiContext != "")

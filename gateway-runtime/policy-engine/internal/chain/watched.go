@@ -72,7 +72,7 @@ func (s *stage) watchBegin(x *exchange) {
 func (s *stage) watchEnd() {
 	left := View{Metadata: s.metadata}
 	s.asking.Lock()
-	left.TrailersSeen, left.Trailers = s.trailers.Headers, s.tail.view
+	left.TrailersSeen, left.Trailers = s.trailers.Headers, s.trailerList.view
 	s.asking.Unlock()
 	if end, ok := errors.AsType[*streamEnd](s.result); ok && end.reject != nil {
 		left.HasResponse, left.Answered, left.Status, left.Details = true, true, end.reject.StatusCode, policyAnswer
@@ -95,9 +95,9 @@ func (s *stage) watchChunk(side Side, chunk []byte) {
 type watchedFront struct {
 	FrontEnd
 	Watcher
-	exchange *exchange
-	trailers [2]headerList // as they came
-	trailing [2]bool       // the message has trailers
+	exchange    *exchange
+	trailers    [2]headerList // as they came
+	hasTrailers [2]bool       // the message has trailers
 }
 
 func (f *watchedFront) Response(ctx context.Context) (Head, error) {
@@ -124,7 +124,7 @@ func (f *watchedFront) NextPiece(ctx context.Context, direction Direction) ([]by
 func (f *watchedFront) Trailers(direction Direction) (v1alpha.Headers, error) {
 	trailers, err := f.FrontEnd.Trailers(direction)
 	if err == nil && trailers != nil {
-		f.trailers[direction], f.trailing[direction] = newHeaderList(trailers), true
+		f.trailers[direction], f.hasTrailers[direction] = newHeaderList(trailers), true
 		f.MessageTrailers(direction, Came, trailers)
 	}
 	return trailers, err
@@ -142,14 +142,14 @@ func (f *watchedFront) SendHeaders(direction Direction, changes Changes) error {
 
 // withBody is the view with the body that is sent with the headers; nil: none.
 func (v View) withBody(direction Direction, body *[]byte) View {
-	leaves := BodyView{}
+	sent := BodyView{}
 	if body != nil {
-		leaves = BodyView{Pieces: [][]byte{*body}, Size: int64(len(*body)), Whole: true}
+		sent = BodyView{Pieces: [][]byte{*body}, Size: int64(len(*body)), Whole: true}
 	}
 	if direction == Request {
-		v.RequestBody = leaves
+		v.RequestBody = sent
 	} else {
-		v.ResponseBody = leaves
+		v.ResponseBody = sent
 	}
 	return v
 }
@@ -170,7 +170,7 @@ func (f *watchedFront) SendLast(ctx context.Context, direction Direction, piece 
 	if len(piece) > 0 {
 		f.MessagePiece(direction, Left, piece)
 	}
-	if f.trailing[direction] {
+	if f.hasTrailers[direction] {
 		f.trailers[direction].apply(trailers)
 		f.MessageTrailers(direction, Left, f.trailers[direction].view)
 	}
