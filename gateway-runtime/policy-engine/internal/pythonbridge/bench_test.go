@@ -134,7 +134,7 @@ func BenchmarkEngineSide(b *testing.B) {
 	m, i := managed()
 	req := benchRequest()
 	frame := &executorv1.RequestFrame{}
-	ctx, cancel := bounded(b.Context())
+	ctx, cancel := withDeadline(b.Context())
 	defer cancel()
 	var wire []byte
 	b.ReportAllocs()

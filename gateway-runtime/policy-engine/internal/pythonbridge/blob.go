@@ -57,7 +57,7 @@ func (b *textBuilder) pathParams(params v1alpha.PathParams) []byte {
 	return b.since(start)
 }
 
-func pathParamsRoom(params v1alpha.PathParams) int {
+func pathParamsSize(params v1alpha.PathParams) int {
 	room := 2 * len(params)
 	for n := range params {
 		room += len(params[n].Name) + len(params[n].Encoded)
@@ -67,7 +67,7 @@ func pathParamsRoom(params v1alpha.PathParams) int {
 
 func (b *textBuilder) since(start int) []byte { return b.buffer[start:len(b.buffer):len(b.buffer)] }
 
-func headersRoom(list v1alpha.Headers) int {
+func headersSize(list v1alpha.Headers) int {
 	room := 2 * len(list)
 	for i := range list {
 		room += len(list[i].Name) + len(list[i].Value)
@@ -79,7 +79,7 @@ func headersRoom(list v1alpha.Headers) int {
 func headerList(field string, blob []byte) ([]v1alpha.Header, error) {
 	parts := bytes.Count(blob, []byte{0})
 	if len(blob) > 0 && (blob[len(blob)-1] != 0 || parts%2 != 0) {
-		return nil, malformed(field, blob)
+		return nil, malformedBlob(field, blob)
 	}
 	if parts == 0 {
 		return nil, nil
@@ -100,11 +100,11 @@ func nameList(field string, blob []byte) ([]string, error) {
 		return nil, nil
 	}
 	if blob[len(blob)-1] != 0 {
-		return nil, malformed(field, blob)
+		return nil, malformedBlob(field, blob)
 	}
 	return strings.Split(string(blob[:len(blob)-1]), "\x00"), nil
 }
 
-func malformed(field string, blob []byte) *v1alpha.Failure {
+func malformedBlob(field string, blob []byte) *v1alpha.Failure {
 	return v1alpha.Failf(v1alpha.ClassBadAction, "expected %s of the action as name NUL value NUL …, got %.80q", field, blob)
 }

@@ -58,13 +58,13 @@ type streamedBody struct {
 func (e *execution) converse(ctx context.Context, body streamedBody, yield func([]byte, error) bool) (*executorv1.Action, error) {
 	result, answered := outcome{}, false
 	defer func() { e.leave(answered) }()
-	late := time.NewTimer(e.body.timeout)
-	defer late.Stop()
-	for fed := false; ; {
+	startTimer := time.NewTimer(e.body.timeout)
+	defer startTimer.Stop()
+	for feeding := false; ; {
 		next := e.takeNews()
-		if next.started && !fed {
-			fed = true
-			late.Stop()
+		if next.started && !feeding {
+			feeding = true
+			startTimer.Stop()
 			go e.feed(ctx, body)
 		}
 		switch {
@@ -81,7 +81,7 @@ func (e *execution) converse(ctx context.Context, body streamedBody, yield func(
 		case <-e.body.news:
 		case result = <-e.answers:
 			answered = true
-		case <-late.C:
+		case <-startTimer.C:
 			e.breakOff(true, failTimeout)
 		case <-ctx.Done():
 			return nil, contextFailure(ctx, false)

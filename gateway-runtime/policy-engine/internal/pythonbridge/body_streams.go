@@ -26,7 +26,7 @@ func (m *StreamManager) acceptPieces(frame *executorv1.ReplyFrame) error {
 		if e == nil {
 			continue
 		}
-		sendable, err := m.pieces.give(e, int(credit.GetBytes()))
+		sendable, err := m.pieces.addCredit(e, int(credit.GetBytes()))
 		if err != nil {
 			return fmt.Errorf("execution %d: %w", credit.GetId(), err)
 		}

@@ -29,7 +29,7 @@ var (
 // OnRequest calls the policy's on_request in an executor, and returns at the latest when ctx is done, or after 60 s. A nil
 // action means that the policy changes nothing.
 func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := withDeadline(ctx)
 	defer cancel()
 	e, err := requestExecution(ctx, b.instance, req)
 	if err != nil {
@@ -40,13 +40,13 @@ func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContex
 	if err != nil {
 		return nil, err
 	}
-	tellWork(ctx, action)
+	storeWork(ctx, action)
 	return requestAction(action, req.Metadata)
 }
 
 // OnResponse calls the policy's on_response in an executor, as OnRequest does on_request.
 func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseContext) (v1alpha.ResponseAction, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := withDeadline(ctx)
 	defer cancel()
 	e, err := responseExecution(ctx, b.instance, res)
 	if err != nil {
@@ -57,7 +57,7 @@ func (b *PythonBridge) OnResponse(ctx context.Context, res *v1alpha.ResponseCont
 	if err != nil {
 		return nil, err
 	}
-	tellWork(ctx, action)
+	storeWork(ctx, action)
 	return responseAction(action, res.Metadata)
 }
 
@@ -90,7 +90,7 @@ func (b *PythonBridge) stream(ctx context.Context, e *execution, err error, body
 		action, err = b.group.stream(ctx, e, body, yield)
 	}
 	if err == nil {
-		tellWork(ctx, action)
+		storeWork(ctx, action)
 		err = streamEnd(action, body.trailers, metadata)
 	}
 	if err != nil && !errors.Is(err, errLeft) {
@@ -107,7 +107,7 @@ func (b *PythonBridge) WithWork(ctx context.Context, work *time.Duration) contex
 }
 
 // storeWork stores the working time that an action reports.
-func tellWork(ctx context.Context, action *executorv1.Action) {
+func storeWork(ctx context.Context, action *executorv1.Action) {
 	if work, ok := ctx.Value(workKey{}).(*time.Duration); ok {
 		*work = time.Duration(action.GetWorkUs()) * time.Microsecond
 	}
@@ -134,11 +134,11 @@ func (b *PythonBridge) Standing() error {
 		if p.is(stateReady) {
 			return nil
 		}
-		at := p.status()
-		if at.failure == nil {
+		status := p.status()
+		if status.failure == nil {
 			return nil
 		}
-		failure = at.failure
+		failure = status.failure
 	}
 	if failure == nil {
 		return nil
@@ -150,7 +150,7 @@ func (b *PythonBridge) Standing() error {
 func (b *PythonBridge) KeepsDeadlines() {}
 
 // withDeadline adds a deadline to a context that has none.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+func withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}

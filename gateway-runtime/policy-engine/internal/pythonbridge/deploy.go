@@ -77,24 +77,24 @@ func (g *Groups) plan(want Roster) (*change, error) {
 	if want.Generation < present.number {
 		return nil, fmt.Errorf("generation: expected %d or later, got %d", present.number, want.Generation)
 	}
-	planned := &change{generation: present, superseded: want.Superseded}
+	difference := &change{generation: present, superseded: want.Superseded}
 	if want.Generation > present.number {
-		planned.generation = &generation{number: want.Generation}
+		difference.generation = &generation{number: want.Generation}
 	}
 	for name, addresses := range want.Executors {
-		known := g.groupOrNew(name)
+		group := g.groupOrNew(name)
 		for _, address := range addresses {
-			if err := planned.planJoin(known, address); err != nil {
+			if err := difference.planJoin(group, address); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, name := range g.names() {
-		if err := planned.planLeave(g.group(name), want.Executors[name]); err != nil {
+		if err := difference.planLeave(g.group(name), want.Executors[name]); err != nil {
 			return nil, err
 		}
 	}
-	return planned, nil
+	return difference, nil
 }
 
 // planJoin plans for an address of the roster, unless its process is serving already.
@@ -210,7 +210,7 @@ func (g *group) awaitJoined(ctx context.Context, m *StreamManager) error {
 func (g *group) joined(m *StreamManager) (bool, error) {
 	at, lost := m.configureProgress()
 	if lost != nil {
-		return false, fmt.Errorf("executor group %q: %s before it was ready: %w", g.name, lossInWords(lost), lost)
+		return false, fmt.Errorf("executor group %q: %s before it was ready: %w", g.name, describeLoss(lost), lost)
 	}
 	if !m.connected.Load() {
 		return false, nil
@@ -228,16 +228,16 @@ func (g *group) configureFailures(m *StreamManager, failed map[*instance]*v1alph
 	apis, failures := map[kind][]string{}, map[kind]*v1alpha.Failure{}
 	for i, failure := range failed {
 		if g.readyElsewhere(i, m) {
-			of := kind{i.policy(), failure.Error()}
-			apis[of], failures[of] = append(apis[of], i.configure.GetApiName()), failure
+			key := kind{i.policy(), failure.Error()}
+			apis[key], failures[key] = append(apis[key], i.configure.GetApiName()), failure
 		}
 	}
 	kinds := slices.SortedFunc(maps.Keys(apis), func(a, b kind) int {
 		return cmp.Or(cmp.Compare(a.policy, b.policy), cmp.Compare(a.reason, b.reason))
 	})
 	errs := make([]error, 0, len(kinds))
-	for _, of := range kinds {
-		errs = append(errs, fmt.Errorf("%s of %s: %w", of.policy, apisInWords(apis[of]), failures[of]))
+	for _, key := range kinds {
+		errs = append(errs, fmt.Errorf("%s of %s: %w", key.policy, describeAPIs(apis[key]), failures[key]))
 	}
 	return errors.Join(errs...)
 }
@@ -245,7 +245,7 @@ func (g *group) configureFailures(m *StreamManager, failed map[*instance]*v1alph
 // maxNamedAPIs is how many APIs an error names.
 const maxNamedAPIs = 5
 
-func apisInWords(names []string) string {
+func describeAPIs(names []string) string {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if len(names) == 1 {

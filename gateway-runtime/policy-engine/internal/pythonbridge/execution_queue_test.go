@@ -22,7 +22,7 @@ func loosePlacement(state placementState) *placement {
 }
 
 func due(in time.Duration) *execution {
-	return &execution{deadline: time.Unix(0, 0).Add(in), size: messageRoom, answers: make(chan outcome, 1)}
+	return &execution{deadline: time.Unix(0, 0).Add(in), size: messageOverhead, answers: make(chan outcome, 1)}
 }
 
 // queueModel is a simple model of an executionQueue.

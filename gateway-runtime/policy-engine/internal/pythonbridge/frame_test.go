@@ -47,7 +47,7 @@ func queued(t testing.TB, m *StreamManager, i *instance, bodyBytes int) *executi
 	if bodyBytes > 0 {
 		req.Body = make([]byte, bodyBytes)
 	}
-	ctx, cancel := bounded(t.Context())
+	ctx, cancel := withDeadline(t.Context())
 	t.Cleanup(cancel)
 	e, err := requestExecution(ctx, i, req)
 	must(err)
@@ -153,7 +153,7 @@ func TestAnExecutionBeyondTheMessageLimitIsRefused(t *testing.T) {
 	_, i := managed()
 	req := request()
 	req.Body = make([]byte, maxExecutionBytes)
-	ctx, cancel := bounded(t.Context())
+	ctx, cancel := withDeadline(t.Context())
 	defer cancel()
 	_, err := requestExecution(ctx, i, req)
 	wantClass(t, err, v1alpha.ClassBodyTooLarge)

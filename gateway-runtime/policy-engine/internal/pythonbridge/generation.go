@@ -28,9 +28,9 @@ type generations struct {
 }
 
 func newGenerations(number uint64) *generations {
-	made := &generations{}
-	made.current.Store(&generation{number: number})
-	return made
+	all := &generations{}
+	all.current.Store(&generation{number: number})
+	return all
 }
 
 // ofExchange returns an exchange's generation. Without an exchange it is the current one.
@@ -45,12 +45,12 @@ func (g *generations) ofExchange(exchange *v1alpha.ExchangeMetadata) *generation
 // exchanges gets none any more: hence the second check.
 func (g *generations) lease() v1alpha.Lease {
 	for {
-		now := g.current.Load()
-		now.exchanges.Add(1)
-		if g.current.Load() == now {
-			return now
+		current := g.current.Load()
+		current.exchanges.Add(1)
+		if g.current.Load() == current {
+			return current
 		}
-		now.Release()
+		current.Release()
 	}
 }
 

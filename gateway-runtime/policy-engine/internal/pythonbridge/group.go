@@ -116,7 +116,7 @@ func (g *group) processHeld(candidates []quarantine.Candidate, at string) string
 func (g *group) execute(ctx context.Context, e *execution) (*executorv1.Action, error) {
 	probe, refusal := g.crashes.Admit(e.instance.id)
 	if refusal != nil {
-		return nil, quarantined(e.instance, refusal)
+		return nil, quarantineFailure(e.instance, refusal)
 	}
 	e.probe = probe
 	if err := g.submit(e); err != nil {
@@ -133,7 +133,7 @@ func (g *group) execute(ctx context.Context, e *execution) (*executorv1.Action, 
 func (g *group) stream(ctx context.Context, e *execution, body streamedBody, yield func([]byte, error) bool) (*executorv1.Action, error) {
 	probe, refusal := g.crashes.Admit(e.instance.id)
 	if refusal != nil {
-		return nil, quarantined(e.instance, refusal)
+		return nil, quarantineFailure(e.instance, refusal)
 	}
 	e.probe = probe
 	if err := g.submit(e); err != nil {
@@ -141,21 +141,21 @@ func (g *group) stream(ctx context.Context, e *execution, body streamedBody, yie
 		return nil, err
 	}
 	if probe != nil {
-		yield = concluding(probe, yield)
+		yield = concludeOnYield(probe, yield)
 	}
 	action, err := e.converse(ctx, body, yield)
 	probe.Conclude(err == nil && ran(action))
 	return action, err
 }
 
-func concluding(probe *quarantine.Probe, yield func([]byte, error) bool) func([]byte, error) bool {
+func concludeOnYield(probe *quarantine.Probe, yield func([]byte, error) bool) func([]byte, error) bool {
 	return func(chunk []byte, err error) bool {
 		probe.Conclude(true)
 		return yield(chunk, err)
 	}
 }
 
-func quarantined(i *instance, refusal *quarantine.Refusal) *v1alpha.Failure {
+func quarantineFailure(i *instance, refusal *quarantine.Refusal) *v1alpha.Failure {
 	if refusal.HeldAt != "" {
 		return v1alpha.Failf(v1alpha.ClassCrashed, "%s is under quarantine: it held the interpreter of an executor process at %s, so that nothing else ran there; it is tried again in %s",
 			i, refusal.HeldAt, refusal.Left.Round(time.Second))
@@ -184,7 +184,7 @@ func (g *group) reroute(e *execution) {
 		return
 	}
 	if refusal := g.crashes.Check(e.instance.id, e.probe); refusal != nil {
-		e.finish(outcome{err: quarantined(e.instance, refusal)})
+		e.finish(outcome{err: quarantineFailure(e.instance, refusal)})
 		return
 	}
 	if err := g.submit(e); err != nil {
@@ -215,7 +215,7 @@ func (a suitability) better(b suitability) bool {
 // pick returns the placement in the most suitable usable process; nil if there is none. A process that has refused the
 // execution is not asked again.
 func (g *group) pick(e *execution) (best *placement) {
-	var found suitability
+	var bestOffer suitability
 	for _, p := range e.instance.placements() {
 		m := p.home
 		if !m.usable() || m == e.refusedBy {
@@ -225,8 +225,8 @@ func (g *group) pick(e *execution) (best *placement) {
 		if m.silent.Load() {
 			offer.silent = 1
 		}
-		if best == nil || offer.better(found) {
-			best, found = p, offer
+		if best == nil || offer.better(bestOffer) {
+			best, bestOffer = p, offer
 		}
 	}
 	return best
@@ -290,21 +290,21 @@ func (g *group) awaitReady(i *instance) error {
 
 // configured reports whether the instance is ready in every serving process that is connected, and there is one.
 func (i *instance) configured() (bool, error) {
-	anywhere := false
+	connected := false
 	for _, p := range i.placements() {
 		if !p.home.is(roleServing) {
 			continue
 		}
-		at := p.status()
-		if at.failure != nil {
-			return false, at.failure
+		status := p.status()
+		if status.failure != nil {
+			return false, status.failure
 		}
-		if at.connected && !at.ready {
+		if status.connected && !status.ready {
 			return false, nil
 		}
-		anywhere = anywhere || at.connected
+		connected = connected || status.connected
 	}
-	return anywhere, nil
+	return connected, nil
 }
 
 func (g *group) connected() (count int) {

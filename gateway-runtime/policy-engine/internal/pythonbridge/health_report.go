@@ -54,9 +54,9 @@ func (h *healthReport) addTo(stats *ProcessStats, now time.Time) {
 	}
 }
 
-// heldByHung reports whether all workers are busy and the oldest execution has run for longer than limit, which exceeds
+// workersHeld reports whether all workers are busy and the oldest execution has run for longer than limit, which exceeds
 // any deadline that it can have had. So a policy with a long timeout never counts as hung.
-func heldByHung(check *executorv1.HealthCheckResponse, limit time.Duration) bool {
+func workersHeld(check *executorv1.HealthCheckResponse, limit time.Duration) bool {
 	oldest := time.Duration(check.GetOldestExecutionMs()) * time.Millisecond
 	return check.GetWorkers() > 0 && check.GetWorkersBusy() >= check.GetWorkers() && oldest > limit
 }

@@ -22,9 +22,9 @@ type instance struct {
 }
 
 func newInstance(configure *executorv1.ConfigureInstance) *instance {
-	made := &instance{configure: configure, streamTimeout: defaultStreamTimeout}
-	made.placed.Store(&[]*placement{})
-	return made
+	i := &instance{configure: configure, streamTimeout: defaultStreamTimeout}
+	i.placed.Store(&[]*placement{})
+	return i
 }
 
 // placements returns the instance's state in each process. Do not change the slice.
@@ -32,11 +32,11 @@ func (i *instance) placements() []*placement { return *i.placed.Load() }
 
 // addPlacement adds a process. The caller makes the placement live there.
 func (i *instance) addPlacement(m *StreamManager) *placement {
-	made := &placement{instance: i, home: m}
-	made.become(stateWaiting)
-	next := append(slices.Clone(i.placements()), made)
+	added := &placement{instance: i, home: m}
+	added.become(stateWaiting)
+	next := append(slices.Clone(i.placements()), added)
 	i.placed.Store(&next)
-	return made
+	return added
 }
 
 func (i *instance) removePlacement(m *StreamManager) {

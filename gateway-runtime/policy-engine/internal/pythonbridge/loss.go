@@ -22,10 +22,10 @@ var (
 // lostExecution is the failure of an execution in a process whose stream has ended. Its message says what happened to
 // the process; the cause, mostly in gRPC's words, is for the log.
 func lostExecution(cause error) *v1alpha.Failure {
-	return &v1alpha.Failure{Class: v1alpha.ClassCrashed, Message: lossInWords(cause) + " while it ran", Cause: cause}
+	return &v1alpha.Failure{Class: v1alpha.ClassCrashed, Message: describeLoss(cause) + " while it ran", Cause: cause}
 }
 
-func lossInWords(cause error) string {
+func describeLoss(cause error) string {
 	switch {
 	case errors.Is(cause, errStreamEnded):
 		return "the executor process stopped"

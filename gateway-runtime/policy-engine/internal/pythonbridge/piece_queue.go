@@ -10,7 +10,7 @@ const maxFramePieceBytes = 256 << 10
 // its StreamManager guards it and its executions' bodies. An execution that has ended is skipped when its turn comes.
 type pieceQueue struct {
 	turns []*execution // have a piece that may be sent; each sends one, and goes to the end
-	owed  []*execution // owe the process credit
+	due   []*execution // owe the process credit
 
 	sent, received traffic
 }
@@ -37,8 +37,8 @@ func (q *pieceQueue) end(e *execution, trailers []byte) bool {
 
 // addCredit adds credit from the process, and reports whether a piece may be sent. An error is a violation of the
 // protocol.
-func (q *pieceQueue) give(e *execution, bytes int) (bool, error) {
-	if err := e.body.out.give(bytes); err != nil {
+func (q *pieceQueue) addCredit(e *execution, bytes int) (bool, error) {
+	if err := e.body.out.addCredit(bytes); err != nil {
 		return false, err
 	}
 	return q.giveTurn(e), nil
@@ -70,22 +70,22 @@ func (q *pieceQueue) take(e *execution) (piece []byte, any, owes bool) {
 	before := e.body.in.due()
 	piece, any = e.body.in.take()
 	if owes = !before && e.body.in.due() && !e.ended.Load(); owes {
-		q.owed = append(q.owed, e)
+		q.due = append(q.due, e)
 	}
 	return piece, any, owes
 }
 
 // reset ends a stream to the process.
-func (q *pieceQueue) reset() { q.turns, q.owed = nil, nil }
+func (q *pieceQueue) reset() { q.turns, q.due = nil, nil }
 
 // fillFrame adds the credit that is due, and one piece of each stream in turn until the frame is full.
 func (q *pieceQueue) fillFrame(frame *executorv1.RequestFrame) {
-	for _, e := range q.owed {
+	for _, e := range q.due {
 		if !e.ended.Load() {
 			frame.Credit = append(frame.Credit, &executorv1.Credit{Id: e.message.Id, Bytes: uint32(e.body.in.giveBack())})
 		}
 	}
-	q.owed = nil
+	q.due = nil
 	for size := 0; len(q.turns) > 0 && size+maxPieceBytes <= maxFramePieceBytes && len(frame.Pieces) < maxFrameExecutions; {
 		e := q.turns[0]
 		q.turns[0] = nil

@@ -74,7 +74,7 @@ func (o *outgoingPieces) takeFirst(size int) []byte {
 }
 
 // addCredit adds credit that the process gives back. An error is a violation of the protocol.
-func (o *outgoingPieces) give(bytes int) error {
+func (o *outgoingPieces) addCredit(bytes int) error {
 	if o.credit+bytes > creditWindow {
 		return fmt.Errorf("expected at most %d bytes of credit back, got %d", creditWindow-o.credit, bytes)
 	}

@@ -42,7 +42,7 @@ type placement struct {
 func (p *placement) become(state placementState) { p.state.Store(int32(state)) }
 
 // setUnlessFailed sets a state on the way to ready. A failed placement stays failed until it is ready.
-func (p *placement) advance(state placementState) {
+func (p *placement) setUnlessFailed(state placementState) {
 	if p.failure == nil {
 		p.become(state)
 	}
@@ -133,7 +133,7 @@ func (ps *placements) remove(p *placement) (toSend bool) {
 func (ps *placements) number(p *placement) {
 	ps.lastNumber++
 	p.number = ps.lastNumber
-	p.advance(stateWaiting)
+	p.setUnlessFailed(stateWaiting)
 	ps.byNumber[p.number] = p
 	ps.unconfigured = append(ps.unconfigured, p)
 }
@@ -189,7 +189,7 @@ func (ps *placements) fillFrame(frame *executorv1.RequestFrame) (size int) {
 	for len(ps.unconfigured) > 0 && size < maxFrameBytes {
 		p := ps.unconfigured[0]
 		ps.unconfigured = ps.unconfigured[1:]
-		p.advance(stateConfigured)
+		p.setUnlessFailed(stateConfigured)
 		message := p.message()
 		size += len(message.Parameters) + len(message.SystemParameters) + 128
 		frame.Configure = append(frame.Configure, message)

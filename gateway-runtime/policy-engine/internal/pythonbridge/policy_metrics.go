@@ -25,8 +25,8 @@ const (
 )
 
 // pauseAfter is the pause after an answer that took that long.
-func pauseAfter(took time.Duration) time.Duration {
-	return min(max(metricsInterval, metricsPart*took), maxMetricsInterval)
+func pauseAfter(duration time.Duration) time.Duration {
+	return min(max(metricsInterval, metricsPart*duration), maxMetricsInterval)
 }
 
 // PolicyMetrics are the metrics that Python policies define themselves, summed over all processes, including ended
@@ -67,19 +67,19 @@ func (m *StreamManager) collectMetrics(ctx context.Context, s *session) error {
 		return err
 	}
 	var changed []policymetrics.Metric
-	for _, told := range answer.GetMetrics() {
-		if !m.hasPolicy(told.GetPolicy()) {
+	for _, reported := range answer.GetMetrics() {
+		if !m.hasPolicy(reported.GetPolicy()) {
 			continue
 		}
-		metric := metricFrom(told)
+		metric := metricFrom(reported)
 		if err := metric.Check(); err != nil {
-			s.notTaken(ctx, metric, err.Error())
+			s.logRefusedMetric(ctx, metric, err.Error())
 			continue
 		}
 		changed = append(changed, metric)
 	}
 	for _, metric := range m.metrics.Report(answer.GetProcess(), changed) {
-		s.notTaken(ctx, metric, "the process reports more metrics of this policy than there is room for")
+		s.logRefusedMetric(ctx, metric, "the process reports more metrics of this policy than there is room for")
 	}
 	s.collected = answer.GetVersion()
 	return nil
@@ -87,7 +87,7 @@ func (m *StreamManager) collectMetrics(ctx context.Context, s *session) error {
 
 // logRefusedMetric logs the first refused metric of a session as a warning, later ones for debugging: a policy repeats
 // its mistake every second.
-func (s *session) notTaken(ctx context.Context, metric policymetrics.Metric, reason string) {
+func (s *session) logRefusedMetric(ctx context.Context, metric policymetrics.Metric, reason string) {
 	level := slog.LevelWarn
 	if s.refusedMetric {
 		level = slog.LevelDebug
@@ -101,12 +101,12 @@ func (m *StreamManager) hasPolicy(policy string) bool {
 	return slices.ContainsFunc(m.policies(), func(p *executorv1.LoadedPolicy) bool { return p.GetName()+":"+p.GetVersion() == policy })
 }
 
-func metricFrom(told *executorv1.PolicyMetric) policymetrics.Metric {
-	metric := policymetrics.Metric{Policy: told.GetPolicy(), MetricSnapshot: v1alpha.MetricSnapshot{
-		Name: told.GetName(), Help: told.GetHelp(), Kind: kindFrom(told.GetKind()), Labels: told.GetLabelNames(), Bounds: told.GetBounds(),
-		Refused: told.GetRefused(),
+func metricFrom(reported *executorv1.PolicyMetric) policymetrics.Metric {
+	metric := policymetrics.Metric{Policy: reported.GetPolicy(), MetricSnapshot: v1alpha.MetricSnapshot{
+		Name: reported.GetName(), Help: reported.GetHelp(), Kind: kindFrom(reported.GetKind()), Labels: reported.GetLabelNames(), Bounds: reported.GetBounds(),
+		Refused: reported.GetRefused(),
 	}}
-	for _, sample := range told.GetSamples() {
+	for _, sample := range reported.GetSamples() {
 		metric.Samples = append(metric.Samples, v1alpha.MetricSample{
 			Labels: sample.GetLabelValues(), Value: sample.GetValue(), Buckets: sample.GetBuckets(),
 		})

@@ -241,7 +241,7 @@ func (w *machine) settle(t *rapid.T) {
 		}
 	}
 	for m := range w.peers {
-		if m.connected.Load() && len(m.pieces.turns)+len(m.pieces.owed)+len(m.executions.unread) > 0 {
+		if m.connected.Load() && len(m.pieces.turns)+len(m.pieces.due)+len(m.executions.unread) > 0 {
 			t.Fatalf("%+v is kept", m.pieces)
 		}
 	}
@@ -275,7 +275,7 @@ func TestStreamsKeepOrderAndWindowAndLoseNothing(t *testing.T) {
 		}
 		w.finish(t)
 		for _, m := range w.members {
-			if len(m.pieces.turns)+len(m.pieces.owed)+len(m.executions.unread) > 0 {
+			if len(m.pieces.turns)+len(m.pieces.due)+len(m.executions.unread) > 0 {
 				t.Fatalf("a process without a stream keeps %+v", m.pieces)
 			}
 		}

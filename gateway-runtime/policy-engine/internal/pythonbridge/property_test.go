@@ -234,7 +234,7 @@ func (w *machine) submitWith(t *rapid.T, body *bodyStream) {
 	x := w.drawExchange(t)
 	target := rapid.SampledFrom(x.instances).Draw(t, "instance")
 	e := &execution{
-		instance: target, generation: w.generations.ofExchange(&x.metadata), answers: make(chan outcome, 1), size: messageRoom,
+		instance: target, generation: w.generations.ofExchange(&x.metadata), answers: make(chan outcome, 1), size: messageOverhead,
 		deadline: w.now.Add(time.Duration(rapid.IntRange(1, 50).Draw(t, "timeout")) * time.Millisecond),
 		alone:    rapid.Bool().Draw(t, "alone"), body: body,
 	}

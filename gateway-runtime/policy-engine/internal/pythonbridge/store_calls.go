@@ -102,7 +102,7 @@ func callStore(ctx context.Context, store v1alpha.Store, call *executorv1.StoreC
 	case executorv1.StoreOperation_STORE_OPERATION_DELETE:
 		result.Yes, err = store.Delete(ctx, key)
 	case executorv1.StoreOperation_STORE_OPERATION_THROTTLE:
-		limit := v1alpha.Limit{Rate: signed(call.GetRate()), Per: duration(call.GetPerUs(), time.Microsecond), Burst: signed(call.GetBurst())}
+		limit := v1alpha.Limit{Rate: toInt64(call.GetRate()), Per: duration(call.GetPerUs(), time.Microsecond), Burst: toInt64(call.GetBurst())}
 		var answer v1alpha.Throttled
 		answer, err = store.Throttle(ctx, key, limit, call.GetAmount())
 		result.Yes, result.Number = answer.Allowed, answer.Remaining
@@ -135,4 +135,4 @@ func duration(count uint64, unit time.Duration) time.Duration {
 	return time.Duration(count) * unit
 }
 
-func signed(number uint64) int64 { return int64(min(number, math.MaxInt64)) }
+func toInt64(number uint64) int64 { return int64(min(number, math.MaxInt64)) }

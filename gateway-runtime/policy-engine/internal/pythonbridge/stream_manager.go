@@ -133,7 +133,7 @@ func (m *StreamManager) run(ctx context.Context) {
 		if attached || !logged {
 			reason := "no stream to the executor process"
 			if attached {
-				reason = lossInWords(err)
+				reason = describeLoss(err)
 			}
 			m.log.Warn(reason+"; connecting until there is one", "cause", err.Error())
 		}
@@ -194,18 +194,18 @@ func (m *StreamManager) detach(cause error) {
 // crashCandidates are the instances, among those that counts accepts, with executions under way, or with some that were
 // abandoned a short while ago.
 func (m *StreamManager) crashCandidates(now time.Time, counts func(*instance) bool) (all []quarantine.Candidate) {
-	found := map[*instance]bool{}
+	candidates := map[*instance]bool{}
 	for _, e := range m.executions.sent {
-		found[e.instance] = true
+		candidates[e.instance] = true
 	}
 	for _, p := range m.placements.live {
 		if now.Sub(p.abandonedAt) < abandonedExecutionsCount {
-			found[p.instance] = true
+			candidates[p.instance] = true
 		}
 	}
-	maps.DeleteFunc(found, func(i *instance, _ bool) bool { return !counts(i) })
-	for i := range found {
-		all = append(all, quarantine.Candidate{ID: i.id, Answered: i.answered.Load(), Alone: len(found) == 1})
+	maps.DeleteFunc(candidates, func(i *instance, _ bool) bool { return !counts(i) })
+	for i := range candidates {
+		all = append(all, quarantine.Candidate{ID: i.id, Answered: i.answered.Load(), Alone: len(candidates) == 1})
 	}
 	return all
 }
@@ -480,7 +480,7 @@ func (m *StreamManager) recordHealth(check *executorv1.HealthCheckResponse, now 
 func (m *StreamManager) checkStalled(check *executorv1.HealthCheckResponse) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.health.stalled = heldByHung(check, m.executions.longestTimeout+m.options.StallAfter); !m.health.stalled {
+	if m.health.stalled = workersHeld(check, m.executions.longestTimeout+m.options.StallAfter); !m.health.stalled {
 		return nil
 	}
 	return fmt.Errorf("%w at %s: all %d workers are busy and nothing finishes; policy %q has run for %d ms", errStalled,

@@ -9,8 +9,8 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// messageRoom is the approximate size of an execution in a frame without its text.
-const messageRoom = 96
+// messageOverhead is the approximate size of an execution in a frame without its text.
+const messageOverhead = 96
 
 // requestExecution makes a call of on_request. It keeps no reference to req.
 func requestExecution(ctx context.Context, target *instance, req *v1alpha.RequestContext) (*execution, error) {
@@ -18,7 +18,7 @@ func requestExecution(ctx context.Context, target *instance, req *v1alpha.Reques
 	if err != nil {
 		return nil, err
 	}
-	text := newTextBuilder(requestRoom(req))
+	text := newTextBuilder(requestSize(req))
 	if err := e.setRequest(text, req); err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func responseExecution(ctx context.Context, target *instance, res *v1alpha.Respo
 	if err != nil {
 		return nil, err
 	}
-	text := newTextBuilder(requestRoom(res.Request) + headersRoom(res.Headers) + len(res.Body))
+	text := newTextBuilder(requestSize(res.Request) + headersSize(res.Headers) + len(res.Body))
 	if err := e.setRequest(text, res.Request); err != nil {
 		return nil, err
 	}
@@ -88,10 +88,10 @@ func newExecution(ctx context.Context, target *instance, phase executorv1.Phase,
 	return e, nil
 }
 
-func requestRoom(req *v1alpha.RequestContext) int {
+func requestSize(req *v1alpha.RequestContext) int {
 	return len(req.RequestID) + len(req.Method) + len(req.Path) + len(rawPath(req)) + len(req.UpstreamPath) + len(req.Query) + len(req.Scheme) +
-		len(req.Authority) + len(req.ClientAddress) + len(req.Operation) + len(req.Upstream) + pathParamsRoom(req.PathParams) +
-		headersRoom(req.Headers) + len(req.Body)
+		len(req.Authority) + len(req.ClientAddress) + len(req.Operation) + len(req.Upstream) + pathParamsSize(req.PathParams) +
+		headersSize(req.Headers) + len(req.Body)
 }
 
 // rawPath is empty if the path has only one spelling, as most have.
@@ -146,7 +146,7 @@ func peerJSON(peer *v1alpha.Peer) ([]byte, error) {
 }
 
 func (e *execution) measure(text *textBuilder) error {
-	e.size = len(text.buffer) + len(e.message.Metadata) + len(e.message.Peer) + messageRoom
+	e.size = len(text.buffer) + len(e.message.Metadata) + len(e.message.Peer) + messageOverhead
 	e.alone = len(e.message.RequestBody) > aloneBodyBytes || len(e.message.ResponseBody) > aloneBodyBytes
 	if e.size > maxExecutionBytes {
 		return v1alpha.Failf(v1alpha.ClassBodyTooLarge, "expected an execution of at most %d bytes, got %d; lower maxBodyBytes", maxExecutionBytes, e.size)
@@ -239,7 +239,7 @@ func trailersBlob(trailers *v1alpha.Trailers) ([]byte, error) {
 	if trailers == nil || trailers.Headers == nil {
 		return nil, nil
 	}
-	return newTextBuilder(headersRoom(trailers.Headers)).headers(trailers.Headers)
+	return newTextBuilder(headersSize(trailers.Headers)).headers(trailers.Headers)
 }
 
 // actionParts are the parts that actions of both phases have.

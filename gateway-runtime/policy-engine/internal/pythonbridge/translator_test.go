@@ -226,7 +226,7 @@ func TestNULInAHeaderIsRefused(t *testing.T) {
 	_, i := managed()
 	req := request()
 	req.Headers = v1alpha.Headers{{Name: "x", Value: "a\x00evil\x001"}}
-	ctx, cancel := bounded(t.Context())
+	ctx, cancel := withDeadline(t.Context())
 	defer cancel()
 	_, err := requestExecution(ctx, i, req)
 	wantClass(t, err, v1alpha.ClassBadAction)
@@ -236,7 +236,7 @@ func TestExecutionKeepsNothingOfTheContext(t *testing.T) {
 	_, i := managed()
 	req := request()
 	req.Body = []byte("before")
-	ctx, cancel := bounded(t.Context())
+	ctx, cancel := withDeadline(t.Context())
 	defer cancel()
 	e, err := requestExecution(ctx, i, req)
 	must(err)
