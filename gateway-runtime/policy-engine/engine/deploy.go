@@ -12,21 +12,21 @@ import (
 // deploy switches to other executor processes, and with them to the policies of another manifest. If there is an error,
 // nothing has changed. Instances of policies that move to another group stay in the leaving processes until the node
 // has built them in the other group.
-func (e *Engine) deploy(ctx context.Context, wanted admin.Deployment) error {
+func (e *Engine) deploy(ctx context.Context, deployment admin.Deployment) error {
 	if !e.ready.Load() {
 		return errors.New("the engine is not ready; try again when it is")
 	}
 	e.deployMutex.Lock()
 	defer e.deployMutex.Unlock()
 	next := e.manifest
-	if wanted.Manifest != "" {
-		read, err := readManifest(wanted.Manifest)
+	if deployment.Manifest != "" {
+		read, err := readManifest(deployment.Manifest)
 		if err != nil {
 			return err
 		}
 		next = read
 	}
-	if err := e.manifest.checkSuccessor(next, wanted.Superseded); err != nil {
+	if err := e.manifest.checkSuccessor(next, deployment.Superseded); err != nil {
 		return err
 	}
 	moved := e.manifest.moved(next)
@@ -34,11 +34,11 @@ func (e *Engine) deploy(ctx context.Context, wanted admin.Deployment) error {
 	if err != nil {
 		return err
 	}
-	if err := e.groups.Deploy(ctx, pythonbridge.Roster{Generation: wanted.Generation, Executors: wanted.Executors,
-		Superseded: slices.Concat(wanted.Superseded, moved)}); err != nil {
+	if err := e.groups.Deploy(ctx, pythonbridge.Roster{Generation: deployment.Generation, Executors: deployment.Executors,
+		Superseded: slices.Concat(deployment.Superseded, moved)}); err != nil {
 		return err
 	}
-	if wanted.Manifest != "" {
+	if deployment.Manifest != "" {
 		for _, id := range moved {
 			e.moves[id]++
 		}

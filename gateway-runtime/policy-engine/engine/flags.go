@@ -88,8 +88,8 @@ func (m metricsSources) Set(text string) error {
 	if err != nil {
 		return err
 	}
-	for _, one := range *m.all {
-		if one.Name == source.Name {
+	for _, known := range *m.all {
+		if known.Name == source.Name {
 			return fmt.Errorf("expected one source %s, got another", source.Name)
 		}
 	}

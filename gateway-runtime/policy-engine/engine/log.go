@@ -22,10 +22,10 @@ const logTime = "2006-01-02T15:04:05.000Z"
 // newLogger writes JSON lines that begin with time, level (debug, info, warning, error), component and message. The
 // supervisor passes lines in this form on unchanged.
 func newLogger(to io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: ownForm}))
+	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: rewriteAttr}))
 }
 
-func ownForm(groups []string, attr slog.Attr) slog.Attr {
+func rewriteAttr(groups []string, attr slog.Attr) slog.Attr {
 	if len(groups) > 0 {
 		return attr
 	}
@@ -85,15 +85,15 @@ func parseLevel(text string) (slog.Level, error) {
 }
 
 // setLogLevel changes the log level of a component: the engine itself, or all its executors.
-func (e *Engine) setLogLevel(ctx context.Context, named, text string) error {
+func (e *Engine) setLogLevel(ctx context.Context, componentName, text string) error {
 	level, err := parseLevel(text)
 	switch {
 	case err != nil:
 		return err
-	case named == executorComponent:
+	case componentName == executorComponent:
 		return e.groups.SetLogLevel(ctx, text)
-	case named != component:
-		return fmt.Errorf("expected the component %s or %s, got %q", component, executorComponent, named)
+	case componentName != component:
+		return fmt.Errorf("expected the component %s or %s, got %q", component, executorComponent, componentName)
 	case e.options.LogLevel == nil:
 		return errors.New("this engine logs to the logger of the program that started it; change the level there")
 	}

@@ -17,7 +17,7 @@ const (
 	usualState    = usualGarbage * 100 / usualPercent
 	heldShare     = 8                    // garbage may grow by held bodies / heldShare
 	burst         = 2 * chain.BudgetStep // bytes of bodies after which memory is returned to the system
-	burstIsOver   = 5 * time.Second
+	burstTimeout  = 5 * time.Second
 	defaultBodies = 128 << 20
 )
 
@@ -39,14 +39,14 @@ func garbagePercent(held int64) int {
 // tuneGarbageCollector has the garbage collector run more often while many bodies are held, and returns memory to the
 // system afterwards, until ctx is done.
 func tuneGarbageCollector(ctx context.Context, bodies *chain.Budget) {
-	over := time.NewTimer(burstIsOver)
-	over.Stop()
+	timer := time.NewTimer(burstTimeout)
+	timer.Stop()
 	high, waiting := false, false
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-over.C:
+		case <-timer.C:
 			high, waiting = false, false
 			debug.FreeOSMemory()
 		case <-bodies.Changed():
@@ -57,10 +57,10 @@ func tuneGarbageCollector(ctx context.Context, bodies *chain.Budget) {
 			switch {
 			case held >= burst:
 				high, waiting = true, false
-				over.Stop()
+				timer.Stop()
 			case high && !waiting:
 				waiting = true
-				over.Reset(burstIsOver)
+				timer.Reset(burstTimeout)
 			}
 		}
 	}

@@ -28,19 +28,19 @@ func (e *Engine) setTelemetry(telemetry *nodev1.Telemetry) {
 // Redaction is the current list of secret names; callers read it anew for each output.
 func (e *Engine) Redaction() *redaction.List { return e.redaction.Load() }
 
-func (e *Engine) setMetrics(wanted *nodev1.Metrics) {
-	e.proxyAnswers.SetMaxSeries(int(wanted.GetMaxSeries()))
-	e.metrics.Apply(metrics.Settings{Disabled: wanted.GetDisabled(), MaxSeries: int(wanted.GetMaxSeries()),
-		WithoutOperations: wanted.GetWithoutOperations()})
+func (e *Engine) setMetrics(settings *nodev1.Metrics) {
+	e.proxyAnswers.SetMaxSeries(int(settings.GetMaxSeries()))
+	e.metrics.Apply(metrics.Settings{Disabled: settings.GetDisabled(), MaxSeries: int(settings.GetMaxSeries()),
+		WithoutOperations: settings.GetWithoutOperations()})
 }
 
 // setAdmin opens the node's admin listener at the Gateway's address; without one it closes it.
-func (e *Engine) setAdmin(wanted *nodev1.Admin) {
-	if wanted == nil || wanted.GetDisabled() {
+func (e *Engine) setAdmin(settings *nodev1.Admin) {
+	if settings == nil || settings.GetDisabled() {
 		e.adminListener.Listen(nil)
 		return
 	}
-	e.adminListener.Listen(&metrics.Address{IP: wanted.GetAddress(), Port: int(wanted.GetPort())})
+	e.adminListener.Listen(&metrics.Address{IP: settings.GetAddress(), Port: int(settings.GetPort())})
 }
 
 // makeMetrics makes the metrics, and the admin listener that serves them, which does not listen yet.
@@ -70,7 +70,7 @@ func (e *Engine) obstacle() string {
 }
 
 // redactAnalytics returns the analytics that policies have left as they go to the access log.
-func (e *Engine) shownAnalytics(analytics map[string]any) map[string]any {
+func (e *Engine) redactAnalytics(analytics map[string]any) map[string]any {
 	shown, _ := e.Redaction().Fields(analytics)
 	return shown
 }

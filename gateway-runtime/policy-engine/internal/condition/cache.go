@@ -18,11 +18,11 @@ func (c *Cache) Compile(text string) (*Condition, error) {
 	if shared := c.find(text); shared != nil {
 		return shared, nil
 	}
-	made, err := Compile(text)
+	compiled, err := Compile(text)
 	if err != nil {
 		return nil, err
 	}
-	return c.keep(text, made), nil
+	return c.keep(text, compiled), nil
 }
 
 func (c *Cache) find(text string) *Condition {
@@ -32,7 +32,7 @@ func (c *Cache) find(text string) *Condition {
 }
 
 // keep returns the shared condition: compiled, or one that another goroutine has added meanwhile.
-func (c *Cache) keep(text string, made *Condition) *Condition {
+func (c *Cache) keep(text string, compiled *Condition) *Condition {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if shared := c.known[text].Value(); shared != nil {
@@ -41,9 +41,9 @@ func (c *Cache) keep(text string, made *Condition) *Condition {
 	if c.known == nil {
 		c.known = map[string]weak.Pointer[Condition]{}
 	}
-	c.known[text] = weak.Make(made)
-	runtime.AddCleanup(made, c.forget, text)
-	return made
+	c.known[text] = weak.Make(compiled)
+	runtime.AddCleanup(compiled, c.forget, text)
+	return compiled
 }
 
 // forget removes a text whose condition is no longer used.

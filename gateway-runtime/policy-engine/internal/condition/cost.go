@@ -45,17 +45,17 @@ type sizes struct{ programs map[string]int }
 
 // sizesOf compiles the regular expressions of the condition.
 func sizesOf(a *ast.AST) sizes {
-	found := sizes{programs: map[string]int{}}
+	result := sizes{programs: map[string]int{}}
 	for _, call := range ast.MatchDescendants(ast.NavigateAST(a), ast.FunctionMatcher(overloads.Matches)) {
 		arguments := call.AsCall().Args()
 		pattern, _ := arguments[len(arguments)-1].AsLiteral().Value().(string) // literalPatterns has refused others
 		if parsed, err := syntax.Parse(pattern, syntax.Perl); err == nil {
 			if program, err := syntax.Compile(parsed.Simplify()); err == nil {
-				found.programs[pattern] = len(program.Inst)
+				result.programs[pattern] = len(program.Inst)
 			}
 		}
 	}
-	return found
+	return result
 }
 
 // matching is the cost of a regular expression per character of the text: each may take all steps of its program, which

@@ -28,13 +28,13 @@ const (
 	uris         = "request.peer.uris"
 	emails       = "request.peer.email_addresses"
 	ips          = "request.peer.ip_addresses"
-	prints       = "request.peer.fingerprint"
+	fingerprint  = "request.peer.fingerprint"
 	metadata     = "metadata"
 	lowerASCII   = "lowerAscii"
 )
 
 // names lists them, in the order in which a mistake lists them.
-var names = []string{method, path, pathSegments, query, headers, pathParams, host, scheme, clientIP, subject, issuer, dnsNames, uris, emails, ips, prints, metadata}
+var names = []string{method, path, pathSegments, query, headers, pathParams, host, scheme, clientIP, subject, issuer, dnsNames, uris, emails, ips, fingerprint, metadata}
 
 // variables declares their types.
 func variables() []cel.EnvOption {

@@ -51,8 +51,8 @@ func listOf(texts []string) ref.Val { return types.NewStringList(types.DefaultTy
 // headerMap maps a header's name, in any case, to its values joined by a comma (RFC 9110, 5.3); "" if there is none.
 type headerMap struct {
 	keyed
-	view  v1alpha.Headers
-	plain traits.Mapper // all headers; nil until they are needed
+	view     v1alpha.Headers
+	expanded traits.Mapper // all headers; nil until they are needed
 }
 
 // joined is the header's value; "" if there is none.
@@ -73,17 +73,17 @@ func (m *headerMap) joined(name string) string {
 }
 
 func (m *headerMap) Get(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
 	return types.String(m.joined(name))
 }
 
 func (m *headerMap) Contains(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
 	return types.Bool(m.view.Has(name))
 }
@@ -91,7 +91,7 @@ func (m *headerMap) Contains(index ref.Val) ref.Val {
 func (m *headerMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
 
 func (m *headerMap) all() traits.Mapper {
-	if m.plain == nil {
+	if m.expanded == nil {
 		values := map[string][]string{}
 		for _, header := range m.view {
 			values[header.Name] = append(values[header.Name], header.Value)
@@ -100,9 +100,9 @@ func (m *headerMap) all() traits.Mapper {
 		for name, all := range values {
 			plain[name] = strings.Join(all, ",")
 		}
-		m.plain = types.NewStringStringMap(types.DefaultTypeAdapter, plain)
+		m.expanded = types.NewStringStringMap(types.DefaultTypeAdapter, plain)
 	}
-	return m.plain
+	return m.expanded
 }
 
 func (m *headerMap) Iterator() traits.Iterator { return m.all().Iterator() }
@@ -129,17 +129,17 @@ func (m *queryMap) parsed() map[string][]string {
 }
 
 func (m *queryMap) Get(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
 	return listOf(m.parsed()[name])
 }
 
 func (m *queryMap) Contains(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
 	_, found := m.parsed()[name]
 	return types.Bool(found)
@@ -158,80 +158,80 @@ func (m *queryMap) Size() ref.Val { return types.Int(len(m.parsed())) }
 // paramsMap has the parameters of the operation's path, decoded; "" if there is none.
 type paramsMap struct {
 	keyed
-	of v1alpha.PathParams
+	params v1alpha.PathParams
 }
 
 func (m *paramsMap) Get(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
-	return types.String(m.of.Get(name))
+	return types.String(m.params.Get(name))
 }
 
 func (m *paramsMap) Contains(index ref.Val) ref.Val {
-	name, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	name, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
-	return types.Bool(m.of.Has(name))
+	return types.Bool(m.params.Has(name))
 }
 
 func (m *paramsMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
 
 func (m *paramsMap) Iterator() traits.Iterator {
-	names := make([]string, 0, len(m.of))
-	for _, param := range m.of {
+	names := make([]string, 0, len(m.params))
+	for _, param := range m.params {
 		names = append(names, param.Name)
 	}
 	return types.NewStringList(types.DefaultTypeAdapter, names).Iterator()
 }
 
-func (m *paramsMap) Size() ref.Val { return types.Int(len(m.of)) }
+func (m *paramsMap) Size() ref.Val { return types.Int(len(m.params)) }
 
 // ---------------------------------------------------------------- metadata
 
 // metadataMap is the exchange's metadata, after the changes of earlier policies; null if there is none.
 type metadataMap struct {
 	keyed
-	of    *v1alpha.ExchangeMetadata
-	plain traits.Mapper // all metadata; nil until it is needed
+	metadata *v1alpha.ExchangeMetadata
+	expanded traits.Mapper // all metadata; nil until it is needed
 }
 
 func (m *metadataMap) Get(index ref.Val) ref.Val {
-	key, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	key, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
-	value, _ := m.of.Get(key)
+	value, _ := m.metadata.Get(key)
 	return types.DefaultTypeAdapter.NativeToValue(value)
 }
 
 func (m *metadataMap) Contains(index ref.Val) ref.Val {
-	key, wrong := keyOf(index)
-	if wrong != nil {
-		return wrong
+	key, badKey := keyOf(index)
+	if badKey != nil {
+		return badKey
 	}
-	_, found := m.of.Get(key)
+	_, found := m.metadata.Get(key)
 	return types.Bool(found)
 }
 
 func (m *metadataMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
 
 func (m *metadataMap) all() traits.Mapper {
-	if m.plain != nil {
-		return m.plain
+	if m.expanded != nil {
+		return m.expanded
 	}
 	plain := map[string]any{}
-	text, err := m.of.JSON()
+	text, err := m.metadata.JSON()
 	if err == nil && text != nil {
 		err = json.Unmarshal(text, &plain)
 	}
 	if err != nil {
 		panic(fmt.Errorf("the exchange's metadata: %w", err)) // the evaluation recovers it as an error
 	}
-	m.plain = types.NewStringInterfaceMap(types.DefaultTypeAdapter, plain)
-	return m.plain
+	m.expanded = types.NewStringInterfaceMap(types.DefaultTypeAdapter, plain)
+	return m.expanded
 }
 
 func (m *metadataMap) Iterator() traits.Iterator { return m.all().Iterator() }

@@ -30,12 +30,12 @@ func mistakeOf(text string, issues *cel.Issues) *Mistake {
 	if m.Line < 1 {
 		m.Line, m.Column = 0, 0
 	}
-	m.Message = said(strings.TrimSuffix(first.Message, " (in container '')"), textAt(text, m.Line, m.Column))
+	m.Message = reword(strings.TrimSuffix(first.Message, " (in container '')"), textAt(text, m.Line, m.Column))
 	return m
 }
 
 // explain rewords a message of the compiler. at: the text from the error's position on.
-func said(message, at string) string {
+func reword(message, at string) string {
 	if rest, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
 		name, _, _ := strings.Cut(rest, "'")
 		switch {
@@ -44,7 +44,7 @@ func said(message, at string) string {
 		case name == "response":
 			return "expected a condition on the request, got response: there is none yet at the policy's turn; look at it in the policy"
 		}
-		if whole := strings.FieldsFunc(at, isNoName); len(whole) > 0 && strings.HasPrefix(whole[0], name+".") {
+		if whole := strings.FieldsFunc(at, isSeparator); len(whole) > 0 && strings.HasPrefix(whole[0], name+".") {
 			name = whole[0]
 		}
 		return fmt.Sprintf("expected one of the variables %s, got %s", strings.Join(names, ", "), name)
@@ -78,7 +78,7 @@ func otherLanguages(message string) string {
 	return ""
 }
 
-func isNoName(r rune) bool {
+func isSeparator(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '.'
 }
 

@@ -8,9 +8,9 @@ func (c *Cache) ForPolicies() v1alpha.Conditions { return forPolicies{c} }
 type forPolicies struct{ cache *Cache }
 
 func (f forPolicies) Compile(text string) (v1alpha.Condition, error) {
-	made, err := f.cache.Compile(text)
+	compiled, err := f.cache.Compile(text)
 	if err != nil {
 		return nil, err // not a nil *Condition, which would be a non-nil Condition
 	}
-	return made, nil
+	return compiled, nil
 }

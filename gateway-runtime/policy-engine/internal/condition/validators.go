@@ -27,13 +27,13 @@ type wholeMaps struct{}
 func (wholeMaps) Name() string { return "gatewright.whole_maps" }
 
 func (wholeMaps) Validate(_ *cel.Env, _ cel.ValidatorConfig, a *ast.AST, issues *cel.Issues) {
-	for _, used := range ast.MatchDescendants(ast.NavigateAST(a), ast.KindMatcher(ast.IdentKind)) {
-		name := used.AsIdent()
+	for _, ident := range ast.MatchDescendants(ast.NavigateAST(a), ast.KindMatcher(ast.IdentKind)) {
+		name := ident.AsIdent()
 		if name != headers && name != query && name != pathParams && name != metadata {
 			continue
 		}
-		if parent, ok := used.Parent(); !ok || !takesKeys(parent, used.ID()) {
-			issues.ReportErrorAtID(used.ID(), "expected a key of %s, in, size or a macro such as exists, got all of it", name)
+		if parent, ok := ident.Parent(); !ok || !takesKeys(parent, ident.ID()) {
+			issues.ReportErrorAtID(ident.ID(), "expected a key of %s, in, size or a macro such as exists, got all of it", name)
 		}
 	}
 }

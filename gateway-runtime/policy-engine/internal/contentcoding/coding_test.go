@@ -47,15 +47,15 @@ var formats = []format{
 	{"br", []contentcoding.Coding{contentcoding.Brotli}, func(to io.Writer) flusher { return brotli.NewWriterLevel(to, 5) }},
 	{"br fast", []contentcoding.Coding{contentcoding.Brotli}, func(to io.Writer) flusher { return brotli.NewWriterLevel(to, 0) }},
 	{"zstd", []contentcoding.Coding{contentcoding.Zstd}, func(to io.Writer) flusher { return must(zstd.NewWriter(to)) }},
-	{"gzip in br", []contentcoding.Coding{contentcoding.Gzip, contentcoding.Brotli}, inside(
+	{"gzip in br", []contentcoding.Coding{contentcoding.Gzip, contentcoding.Brotli}, unexpectedEOF(
 		func(to io.Writer) flusher { return gzip.NewWriter(to) }, func(to io.Writer) flusher { return brotli.NewWriterLevel(to, 4) })},
-	{"zstd in zlib", []contentcoding.Coding{contentcoding.Zstd, contentcoding.Deflate}, inside(
+	{"zstd in zlib", []contentcoding.Coding{contentcoding.Zstd, contentcoding.Deflate}, unexpectedEOF(
 		func(to io.Writer) flusher { return must(zstd.NewWriter(to)) }, func(to io.Writer) flusher { return zlib.NewWriter(to) })},
 }
 
 type nested struct{ inner, outer flusher }
 
-func inside(inner, outer func(io.Writer) flusher) func(io.Writer) flusher {
+func unexpectedEOF(inner, outer func(io.Writer) flusher) func(io.Writer) flusher {
 	return func(to io.Writer) flusher {
 		out := outer(to)
 		return nested{inner(out), out}

@@ -25,20 +25,20 @@ func (e *Error) Error() string { return e.message }
 type Decoder struct {
 	source source
 	layers []*layer // in the order of decoding: the body's last coding first
-	room   *[]byte  // decoded bytes on their way out
+	buffer *[]byte  // decoded bytes on their way out
 	err    error    // the first; later calls of Next return it too
 }
 
 // NewDecoder makes a decoder of the pieces that next returns, to which codings were applied in this order. After the
 // last piece next returns io.EOF; any other error becomes the error of Next.
 func NewDecoder(codings []Coding, next func() ([]byte, error)) *Decoder {
-	d := &Decoder{source: source{next: next}, room: rooms.Get().(*[]byte)}
+	d := &Decoder{source: source{next: next}, buffer: buffers.Get().(*[]byte)}
 	var from io.Reader = &d.source
 	for _, coding := range slices.Backward(codings) {
-		one := &layer{coding: coding, encoded: &d.source.size, decoder: pools[coding].Get().(decoder)}
-		one.decoder.reset(from)
-		d.layers = append(d.layers, one)
-		from = one
+		added := &layer{coding: coding, encoded: &d.source.size, decoder: pools[coding].Get().(decoder)}
+		added.decoder.reset(from)
+		d.layers = append(d.layers, added)
+		from = added
 	}
 	return d
 }
@@ -54,12 +54,12 @@ func (d *Decoder) Next() ([]byte, error) {
 	}
 	last := d.layers[len(d.layers)-1]
 	for {
-		n, err := last.Read(*d.room)
+		n, err := last.Read(*d.buffer)
 		if err != nil {
 			d.err = d.cause(err)
 		}
 		if n > 0 {
-			return slices.Clone((*d.room)[:n]), nil
+			return slices.Clone((*d.buffer)[:n]), nil
 		}
 		if err != nil {
 			return nil, d.err
@@ -81,22 +81,22 @@ func (d *Decoder) cause(err error) error {
 // Held is the approximate memory of the decoder, in bytes.
 func (d *Decoder) Held() int64 {
 	held := int64(pieceSize)
-	for _, one := range d.layers {
-		held += min(windows[one.coding], one.decoded) + fixedSize
+	for _, layer := range d.layers {
+		held += min(windows[layer.coding], layer.decoded) + fixedSize
 	}
 	return held
 }
 
 // Close returns the shared buffers and decoders. Next must not be called after it.
 func (d *Decoder) Close() {
-	for _, one := range d.layers {
-		one.decoder.reset(nil)
-		pools[one.coding].Put(one.decoder)
+	for _, layer := range d.layers {
+		layer.decoder.reset(nil)
+		pools[layer.coding].Put(layer.decoder)
 	}
-	if d.room != nil {
-		rooms.Put(d.room)
+	if d.buffer != nil {
+		buffers.Put(d.buffer)
 	}
-	d.layers, d.room = nil, nil
+	d.layers, d.buffer = nil, nil
 }
 
 // source is the encoded body as a reader. It requests a piece when the one before is used up.
@@ -133,9 +133,9 @@ func (l *layer) Read(p []byte) (int, error) {
 	if l.decoded += int64(n); l.decoded > BombFloor && l.decoded/BombRatio > *l.encoded {
 		return 0, &Error{fmt.Sprintf("%s: expected at most %d times its encoded size beyond %d bytes, got more", l.coding, BombRatio, BombFloor)}
 	}
-	var told *Error
+	var known *Error
 	switch {
-	case err == nil, err == io.EOF, errors.As(err, &told): //nolint:errorlint // readers return io.EOF itself
+	case err == nil, err == io.EOF, errors.As(err, &known): //nolint:errorlint // readers return io.EOF itself
 		return n, err
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return n, &Error{fmt.Sprintf("%s: expected more, got the end", l.coding)}

@@ -29,7 +29,7 @@ var windows = [...]int64{Gzip: 32 << 10, Deflate: 32 << 10, Brotli: 16 << 20, Zs
 // fixedSize is the memory of a decoder besides its window: tables and read-ahead.
 const fixedSize = 64 << 10
 
-var rooms = sync.Pool{New: func() any { room := make([]byte, pieceSize); return &room }}
+var buffers = sync.Pool{New: func() any { room := make([]byte, pieceSize); return &room }}
 
 var pools = [...]*sync.Pool{
 	Gzip:    {New: func() any { return &gzipDecoder{in: bufio.NewReader(nil)} }},
@@ -75,7 +75,7 @@ func (d *gzipDecoder) begin() error {
 		return err
 	}
 	if err := d.member.Reset(d.in); err != nil {
-		return inside(err)
+		return unexpectedEOF(err)
 	}
 	d.member.Multistream(false)
 	d.inside = true
@@ -97,11 +97,11 @@ func (d *deflateDecoder) reset(from io.Reader) {
 
 func (d *deflateDecoder) Read(p []byte) (int, error) {
 	if d.ended {
-		return 0, atEnd(d.in)
+		return 0, checkEnd(d.in)
 	}
 	if d.current == nil {
 		if err := d.begin(); err != nil {
-			return 0, inside(err)
+			return 0, unexpectedEOF(err)
 		}
 	}
 	n, err := d.current.Read(p)
@@ -172,16 +172,16 @@ func (d *zstdDecoder) Read(p []byte) (int, error) {
 	return d.reader.Read(p)
 }
 
-// inside converts the error of a reader in the middle of a stream, where an end is unexpected.
-func inside(err error) error {
+// unexpectedEOF converts the error of a reader in the middle of a stream, where an end is unexpected.
+func unexpectedEOF(err error) error {
 	if err == io.EOF { //nolint:errorlint // readers return io.EOF itself
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// atEnd returns io.EOF, unless there is more to read.
-func atEnd(in *bufio.Reader) error {
+// checkEnd returns io.EOF, unless there is more to read.
+func checkEnd(in *bufio.Reader) error {
 	if _, err := in.Peek(1); err != nil {
 		return err
 	}

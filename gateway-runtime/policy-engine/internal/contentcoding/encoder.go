@@ -35,19 +35,19 @@ const (
 )
 
 var writers = [...]*sync.Pool{
-	Gzip:    {New: func() any { return made(gzip.NewWriterLevel(nil, gzipLevel)) }},
-	Deflate: {New: func() any { return made(zlib.NewWriterLevel(nil, gzipLevel)) }},
+	Gzip:    {New: func() any { return mustMake(gzip.NewWriterLevel(nil, gzipLevel)) }},
+	Deflate: {New: func() any { return mustMake(zlib.NewWriterLevel(nil, gzipLevel)) }},
 	Brotli: {New: func() any {
 		return brotli.NewWriterOptions(nil, brotli.WriterOptions{Quality: brotliLevel, LGWin: brotliWindow})
 	}},
 	Zstd: {New: func() any {
-		return made(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		return mustMake(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 			zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(zstdWindow), zstd.WithZeroFrames(true)))
 	}},
 }
 
 // mustMake returns a writer with constant settings: an error is a bug that every test would find.
-func made(w writer, err error) writer {
+func mustMake(w writer, err error) writer {
 	if err != nil {
 		panic(err)
 	}

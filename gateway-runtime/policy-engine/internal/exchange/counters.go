@@ -19,7 +19,7 @@ type Counters struct {
 	executions table[*executionCounter]
 	operations table[*exchangeCounter]
 	identities identities
-	gone       [3]uint64 // exchanges of dropped counters, by chain.Result; the table's mutex guards it
+	dropped    [3]uint64 // exchanges of dropped counters, by chain.Result; the table's mutex guards it
 }
 
 // NewCounters makes counters that start at zero.
@@ -37,10 +37,10 @@ type Stats struct {
 // Stats reads the counters of exchanges.
 func (c *Counters) Stats() Stats {
 	c.operations.mutex.Lock()
-	ended := c.gone
-	for one := range c.operations.all {
+	ended := c.dropped
+	for counter := range c.operations.all {
 		for n := range ended {
-			ended[n] += one.results[n].Load()
+			ended[n] += counter.results[n].Load()
 		}
 	}
 	c.operations.mutex.Unlock()

@@ -14,13 +14,13 @@ type exchangeCounter struct {
 
 	results [3]atomic.Uint64 // by chain.Result
 	bytes   [2]atomic.Uint64 // by chain.Direction
-	told    atomic.Pointer[exchangeMetering]
+	meter   atomic.Pointer[exchangeMetering]
 }
 
 // exchangeMetering is an operation's meter, and the Meter that made it.
 type exchangeMetering struct {
 	OperationMeter
-	of *metering
+	maker *metering
 }
 
 // Exchanges returns the counter with these labels, which continues its counts.
@@ -40,11 +40,11 @@ func (e *exchangeCounter) Identified(method string) { e.counters.identities.add(
 func (e *exchangeCounter) Ended(result chain.Result, duration time.Duration) {
 	e.results[result].Add(1)
 	if meter := e.counters.meter.Load(); meter != nil {
-		told := e.told.Load()
-		if told == nil || told.of != meter {
-			told = e.introduce(meter)
+		operationMeter := e.meter.Load()
+		if operationMeter == nil || operationMeter.maker != meter {
+			operationMeter = e.introduce(meter)
 		}
-		told.Observe(duration)
+		operationMeter.Observe(duration)
 	}
 }
 
@@ -60,10 +60,10 @@ func (e *exchangeCounter) dropped() {
 	}
 	counts := e.counts()
 	for n, count := range counts.Results {
-		e.counters.gone[n] += count
+		e.counters.dropped[n] += count
 	}
-	if told := e.told.Load(); told != nil && told.of == e.counters.meter.Load() {
-		told.Close(counts)
+	if meter := e.meter.Load(); meter != nil && meter.maker == e.counters.meter.Load() {
+		meter.Close(counts)
 	}
 }
 
@@ -81,10 +81,10 @@ func (e *exchangeCounter) counts() (counts OperationCounts) {
 func (e *exchangeCounter) introduce(meter *metering) *exchangeMetering {
 	e.counters.operations.mutex.Lock()
 	defer e.counters.operations.mutex.Unlock()
-	if told := e.told.Load(); told != nil && told.of == meter {
-		return told
+	if made := e.meter.Load(); made != nil && made.maker == meter {
+		return made
 	}
-	told := &exchangeMetering{meter.Exchanges(e.labels), meter}
-	e.told.Store(told)
-	return told
+	made := &exchangeMetering{meter.Exchanges(e.labels), meter}
+	e.meter.Store(made)
+	return made
 }

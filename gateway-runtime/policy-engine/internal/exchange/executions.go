@@ -53,9 +53,9 @@ type ShadowStats struct {
 func (c *Counters) ShadowStats() []ShadowStats {
 	all := []ShadowStats{}
 	c.executions.mutex.Lock()
-	for one := range c.executions.all {
-		if one.labels.Shadow {
-			all = append(all, one.shadowStats())
+	for counter := range c.executions.all {
+		if counter.labels.Shadow {
+			all = append(all, counter.shadowStats())
 		}
 	}
 	c.executions.mutex.Unlock()
@@ -69,9 +69,9 @@ func (c *Counters) ShadowStats() []ShadowStats {
 func (c *Counters) ExecutionStats() []ExecutionStats {
 	all := []ExecutionStats{}
 	c.executions.mutex.Lock()
-	for one := range c.executions.all {
-		if !one.labels.Shadow {
-			all = append(all, one.stats())
+	for counter := range c.executions.all {
+		if !counter.labels.Shadow {
+			all = append(all, counter.stats())
 		}
 	}
 	c.executions.mutex.Unlock()
@@ -96,13 +96,13 @@ type phaseCounter struct {
 	continued   atomic.Uint64
 	skipped     atomic.Uint64
 	nanoseconds atomic.Int64
-	told        atomic.Pointer[executionMetering]
+	meter       atomic.Pointer[executionMetering]
 }
 
 // executionMetering is a phase's meter, and the Meter that made it.
 type executionMetering struct {
 	ExecutionMeter
-	of *metering
+	maker *metering
 }
 
 // Executions returns the counter with these labels, which continues its counts.
@@ -120,8 +120,8 @@ func (e *executionCounter) dropped() {
 	current := e.counters.meter.Load()
 	for n := range e.phases {
 		phase := e.phases[n].Load()
-		if told := phase.meteredBy(current); told != nil {
-			told.Close(phase.counts())
+		if meter := phase.meteredBy(current); meter != nil {
+			meter.Close(phase.counts())
 		}
 	}
 }
@@ -131,8 +131,8 @@ func (p *phaseCounter) meteredBy(meter *metering) ExecutionMeter {
 	if p == nil {
 		return nil
 	}
-	if told := p.told.Load(); told != nil && told.of == meter {
-		return told.ExecutionMeter
+	if made := p.meter.Load(); made != nil && made.maker == meter {
+		return made.ExecutionMeter
 	}
 	return nil
 }
@@ -205,8 +205,8 @@ func (e *executionCounter) Ended(execution chain.Execution) {
 	if execution.Shadow == chain.ShadowSkipped {
 		return
 	}
-	if told := e.metered(phase, execution.Phase); told != nil {
-		told.Observe(execution.Duration, execution.Work, execution.Remote)
+	if phaseMeter := e.metered(phase, execution.Phase); phaseMeter != nil {
+		phaseMeter.Observe(execution.Duration, execution.Work, execution.Remote)
 	}
 	if execution.Failure != nil {
 		logFailure(e.counters.log, e.labels, execution)
@@ -219,8 +219,8 @@ func (e *executionCounter) metered(phase *phaseCounter, name string) *executionM
 	if meter == nil {
 		return nil
 	}
-	if told := phase.told.Load(); told != nil && told.of == meter {
-		return told
+	if made := phase.meter.Load(); made != nil && made.maker == meter {
+		return made
 	}
 	return e.introduce(phase, meter, name)
 }
@@ -265,10 +265,10 @@ func (e *executionCounter) phase(name string) *phaseCounter {
 func (e *executionCounter) introduce(phase *phaseCounter, meter *metering, name string) *executionMetering {
 	e.counters.executions.mutex.Lock()
 	defer e.counters.executions.mutex.Unlock()
-	if told := phase.told.Load(); told != nil && told.of == meter {
-		return told
+	if made := phase.meter.Load(); made != nil && made.maker == meter {
+		return made
 	}
-	told := &executionMetering{meter.Executions(e.labels, name), meter}
-	phase.told.Store(told)
-	return told
+	made := &executionMetering{meter.Executions(e.labels, name), meter}
+	phase.meter.Store(made)
+	return made
 }

@@ -66,17 +66,17 @@ func (c *Counters) Metered(read func(iter.Seq2[ExecutionMeter, ExecutionCounts],
 	defer c.operations.mutex.Unlock()
 	current := c.meter.Load()
 	read(func(yield func(ExecutionMeter, ExecutionCounts) bool) {
-		for one := range c.executions.all {
-			for n := range one.phases {
-				phase := one.phases[n].Load()
-				if told := phase.meteredBy(current); told != nil && !yield(told, phase.counts()) {
+		for counter := range c.executions.all {
+			for n := range counter.phases {
+				phase := counter.phases[n].Load()
+				if meter := phase.meteredBy(current); meter != nil && !yield(meter, phase.counts()) {
 					return
 				}
 			}
 		}
 	}, func(yield func(OperationMeter, OperationCounts) bool) {
-		for one := range c.operations.all {
-			if told := one.told.Load(); told != nil && told.of == current && !yield(told.OperationMeter, one.counts()) {
+		for counter := range c.operations.all {
+			if meter := counter.meter.Load(); meter != nil && meter.maker == current && !yield(meter.OperationMeter, counter.counts()) {
 				return
 			}
 		}

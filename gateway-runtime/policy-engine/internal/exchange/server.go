@@ -95,15 +95,15 @@ func (s *Server) Serve(ctx context.Context, front FrontEnd) (err error) {
 	if opening.Refusal != 0 && opening.Refusal != http.StatusForbidden {
 		return front.PassRefusal() // by a filter before the engine's; the access log has it
 	}
-	c, why := s.find(&opening)
+	c, refusal := s.find(&opening)
 	if c != nil {
 		defer c.Release()
 	}
 	if list := s.watches.list.Load(); list != nil {
 		watcher = watch(ctx, *list, &opening, front, c)
 	}
-	if why != nil {
-		return why.answer(front, opening.RequestID, watcher)
+	if refusal != nil {
+		return refusal.answer(front, opening.RequestID, watcher)
 	}
 	observed = c.Exchanges()
 	if err := front.CheckMode(c); err != nil {
@@ -171,13 +171,13 @@ type problem struct {
 
 // answer ends the exchange with the problem.
 func (p *problem) answer(front FrontEnd, requestID string, watcher Watcher) error {
-	made := chain.Problem(p.status, p.detail, requestID)
-	headers := v1alpha.Headers(made.Headers)
-	err := front.Answer(chain.Answer{Status: p.status, Headers: headers, Body: made.Body, Details: p.details})
+	response := chain.Problem(p.status, p.detail, requestID)
+	headers := v1alpha.Headers(response.Headers)
+	err := front.Answer(chain.Answer{Status: p.status, Headers: headers, Body: response.Body, Details: p.details})
 	if err == nil && watcher != nil {
 		watcher.MessageHead(chain.Response, chain.Left, chain.View{
 			HasResponse: true, Answered: true, Status: p.status, Details: p.details, ResponseHeaders: headers,
-			ResponseBody: chain.BodyView{Pieces: [][]byte{made.Body}, Size: int64(len(made.Body)), Whole: true},
+			ResponseBody: chain.BodyView{Pieces: [][]byte{response.Body}, Size: int64(len(response.Body)), Whole: true},
 			Metadata:     &v1alpha.ExchangeMetadata{},
 		})
 	}

@@ -39,7 +39,7 @@ type place struct {
 func (p *place) inTable() *place { return p }
 
 // open returns the counter with these labels, for one more chain.
-func (t *table[C]) open(labels chain.Labels, made func() C) C {
+func (t *table[C]) open(labels chain.Labels, makeCounter func() C) C {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
 	if t.apis == nil {
@@ -48,43 +48,43 @@ func (t *table[C]) open(labels chain.Labels, made func() C) C {
 	if t.apis[labels.API] == nil {
 		t.apis[labels.API] = map[chain.Labels]C{}
 	}
-	one, ok := t.apis[labels.API][labels]
+	element, ok := t.apis[labels.API][labels]
 	if !ok {
-		one = made()
-		one.inTable().labels = labels
-		t.apis[labels.API][labels] = one
+		element = makeCounter()
+		element.inTable().labels = labels
+		t.apis[labels.API][labels] = element
 	}
-	at := one.inTable()
+	at := element.inTable()
 	at.chains++
 	at.removed = false
 	if at.idle != nil {
 		t.idle.Remove(at.idle)
 		at.idle = nil
 	}
-	return one
+	return element
 }
 
 // close ends a chain's use of the counter.
-func (t *table[C]) close(one C) {
+func (t *table[C]) close(element C) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	at := one.inTable()
+	at := element.inTable()
 	if at.chains--; at.chains > 0 {
 		return
 	}
-	if at.removed || !one.counted() {
-		t.drop(one)
+	if at.removed || !element.counted() {
+		t.drop(element)
 		return
 	}
-	at.idle = t.idle.PushBack(one)
+	at.idle = t.idle.PushBack(element)
 	if t.idle.Len() > maxIdle {
 		t.drop(t.idle.Front().Value.(C))
 	}
 }
 
 // drop removes a counter that no chain uses.
-func (t *table[C]) drop(one C) {
-	at := one.inTable()
+func (t *table[C]) drop(element C) {
+	at := element.inTable()
 	if at.idle != nil {
 		t.idle.Remove(at.idle)
 		at.idle = nil
@@ -93,16 +93,16 @@ func (t *table[C]) drop(one C) {
 	if delete(counters, at.labels); len(counters) == 0 {
 		delete(t.apis, at.labels.API)
 	}
-	one.dropped()
+	element.dropped()
 }
 
 // removeAPI drops the counters of an API: unused ones at once, the others with their last chain.
 func (t *table[C]) removeAPI(api string) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	for _, one := range t.apis[api] {
-		if at := one.inTable(); at.chains == 0 {
-			t.drop(one)
+	for _, element := range t.apis[api] {
+		if at := element.inTable(); at.chains == 0 {
+			t.drop(element)
 		} else {
 			at.removed = true
 		}
@@ -112,8 +112,8 @@ func (t *table[C]) removeAPI(api string) {
 // all yields every counter, in no particular order. The caller holds the mutex.
 func (t *table[C]) all(yield func(C) bool) {
 	for _, counters := range t.apis {
-		for _, one := range counters {
-			if !yield(one) {
+		for _, element := range counters {
+			if !yield(element) {
 				return
 			}
 		}

@@ -13,7 +13,7 @@ type Trace struct {
 	Upstream [8]byte // the span of the request as it goes upstream
 	State    string  // tracestate, which belongs to the parent
 
-	Told atomic.Bool // the proxy has received the trace, and will report the exchange
+	Sent atomic.Bool // the proxy has received the trace, and will report the exchange
 }
 
 // Traceparent is the header that goes upstream.

@@ -63,11 +63,11 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 	if opening.Refusal == 0 {
 		head = front.Request()
 	}
-	var looking watchers
+	var active watchers
 	var trace *Trace
 	for _, watch := range list {
 		if watcher := watch(ctx, *opening, head, c); watcher != nil {
-			looking = append(looking, watcher)
+			active = append(active, watcher)
 			if tracing, ok := watcher.(traced); ok {
 				trace = tracing.Trace()
 			}
@@ -75,21 +75,21 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 	}
 	if trace != nil {
 		front.SetTrace(trace)
-		looking.tell(trace)
+		active.setTrace(trace)
 	}
-	if c != nil && !c.Mode().WantsResponse() && looking.want() {
-		front.ShowResponse(looking.show)
+	if c != nil && !c.Mode().WantsResponse() && active.wantResponse() {
+		front.ShowResponse(active.show)
 	}
-	if c != nil && looking.wantProxyAnswer() {
-		front.ShowProxyAnswer(looking.showProxyAnswer)
+	if c != nil && active.wantProxyAnswer() {
+		front.ShowProxyAnswer(active.showProxyAnswer)
 	}
-	switch len(looking) {
+	switch len(active) {
 	case 0:
 		return nil
 	case 1:
-		return looking[0]
+		return active[0]
 	}
-	return looking
+	return active
 }
 
 // wantsResponse is a Watcher that needs the response even if no policy of the chain sees it. The proxy then sends the
@@ -97,7 +97,7 @@ func watch(ctx context.Context, list []Watch, opening *Opening, front FrontEnd, 
 type wantsResponse interface{ WantsResponse() }
 
 // wantResponse reports whether a watcher needs the response.
-func (w watchers) want() bool {
+func (w watchers) wantResponse() bool {
 	return slices.ContainsFunc(w, func(watcher Watcher) bool { _, wants := watcher.(wantsResponse); return wants })
 }
 
@@ -127,7 +127,7 @@ func (w watchers) showProxyAnswer(answer proxyanswer.Answer) {
 }
 
 // setTrace passes the trace to the watchers that need it.
-func (w watchers) tell(trace *Trace) {
+func (w watchers) setTrace(trace *Trace) {
 	for _, watcher := range w {
 		if wants, ok := watcher.(interface{ SetTrace(trace *Trace) }); ok {
 			wants.SetTrace(trace)

@@ -107,7 +107,7 @@ func read(message *servicev3.ProcessingRequest) incoming {
 	want.ended, want.head.Ended = headers.GetEndOfStream() || body.GetEndOfStream(), headers.GetEndOfStream()
 	want.piece = body.GetBody()
 	for _, line := range headers.GetHeaders().GetHeaders() {
-		add(&want.head, v1alpha.Header{Name: line.GetKey(), Value: string(line.GetRawValue())})
+		addHeader(&want.head, v1alpha.Header{Name: line.GetKey(), Value: string(line.GetRawValue())})
 	}
 	return want
 }

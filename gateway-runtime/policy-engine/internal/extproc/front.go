@@ -31,7 +31,7 @@ const pieceSize = 64 << 10
 type front struct {
 	stream Stream
 	peers  *clientcert.Cache
-	shown  Shown
+	redact RedactAnalytics
 	trace  *exchange.Trace // nil: the exchange is not traced
 	show   show            // nil: no watcher needs a response that the chain does not see
 	head   chain.Head
@@ -54,27 +54,27 @@ type front struct {
 
 // direction is how far the body of one direction has come.
 type direction struct {
-	mode       filterv3.ProcessingMode_BodySendMode
-	sent       bool     // the headers have gone on
-	arrived    bool     // a piece has come
-	ended      bool     // the last message has come
-	trailers   bool     // the last message was trailers
-	lines      string   // the trailers, encoded
-	pieces     [][]byte // received, and not read yet
-	room       [1][]byte
-	kept       int                // bytes in pieces that came while a goroutine waited for the other direction
-	forwarding bool               // the rest of the body is sent on as it is
-	copies     func(piece []byte) // receives a copy of the rest; nil: no copy is needed
-	discarding bool               // the rest of the body is dropped: Envoy has answered the request, or the chain has ended the body
+	mode        filterv3.ProcessingMode_BodySendMode
+	sent        bool     // the headers have gone on
+	arrived     bool     // a piece has come
+	ended       bool     // the last message has come
+	trailers    bool     // the last message was trailers
+	trailerText string   // the trailers, encoded
+	pieces      [][]byte // received, and not read yet
+	room        [1][]byte
+	keptBytes   int                // bytes in pieces that came while a goroutine waited for the other direction
+	forwarding  bool               // the rest of the body is sent on as it is
+	copyTo      func(piece []byte) // receives a copy of the rest; nil: no copy is needed
+	discarding  bool               // the rest of the body is dropped: Envoy has answered the request, or the chain has ended the body
 }
 
 func (f *front) unexpected(want string) error {
 	return fmt.Errorf("ext_proc: expected %s, got %s", want, f.message.kind)
 }
 
-// plainAddress returns the ip:port of a client in one spelling: a proxy that listens on both families names an IPv4
+// normalizeAddress returns the ip:port of a client in one spelling: a proxy that listens on both families names an IPv4
 // client as ::ffff:192.0.2.1, and the text behind % is an interface of the machine that wrote it.
-func plainAddress(address string) string {
+func normalizeAddress(address string) string {
 	if !strings.HasPrefix(address, "[") {
 		return address
 	}
@@ -104,7 +104,7 @@ func (f *front) Open(ctx context.Context) (exchange.Opening, error) {
 		return exchange.Opening{}, f.unexpected("request headers first")
 	}
 	f.head = f.message.head
-	f.head.ClientAddress = plainAddress(f.message.client)
+	f.head.ClientAddress = normalizeAddress(f.message.client)
 	if f.message.certificate != "" {
 		if f.head.Peer, err = f.peers.Read(f.message.certificate); err != nil {
 			return exchange.Opening{}, fmt.Errorf("ext_proc: %w", err)
@@ -126,13 +126,13 @@ func (f *front) CheckMode(c *chain.Chain) error {
 	return checkBodyMode("response", mode.WantsResponseBody(), f.directions[chain.Response].mode)
 }
 
-func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySendMode) error {
+func checkBodyMode(message string, needed bool, got filterv3.ProcessingMode_BodySendMode) error {
 	want := filterv3.ProcessingMode_NONE
-	if wanted {
+	if needed {
 		want = filterv3.ProcessingMode_FULL_DUPLEX_STREAMED
 	}
 	if got != want {
-		return fmt.Errorf("ext_proc: %s body mode of the route: expected %s, got %s", what, want, got)
+		return fmt.Errorf("ext_proc: %s body mode of the route: expected %s, got %s", message, want, got)
 	}
 	return nil
 }
@@ -140,12 +140,12 @@ func checkBodyMode(what string, wanted bool, got filterv3.ProcessingMode_BodySen
 // ---------------------------------------------------------------- receiving
 
 // noDirection is the reader of a receive that waits for headers, not for pieces.
-const nobody = chain.Direction(2)
+const noDirection = chain.Direction(2)
 
 // receive reads and handles the next message, or waits until another goroutine has. The caller holds the mutex, and
 // checks afterwards whether its own message has come. reader is the direction whose next piece the caller is about to
 // read.
-func (f *front) receive(ctx context.Context, taker chain.Direction) error {
+func (f *front) receive(ctx context.Context, reader chain.Direction) error {
 	if f.failed != nil {
 		return f.failed
 	}
@@ -155,7 +155,7 @@ func (f *front) receive(ctx context.Context, taker chain.Direction) error {
 	f.receiving = true
 	message, err := f.receiveMessage(ctx)
 	if err == nil {
-		f.failed = f.take(message, taker)
+		f.failed = f.decodeNext(message, reader)
 		err = f.failed
 	} else if ctx.Err() == nil {
 		f.failed = err
@@ -196,15 +196,15 @@ func (f *front) receiveMessage(ctx context.Context) ([]byte, error) {
 }
 
 // decodeNext decodes message into f.message and routes it. An error ends both directions, since the message is lost.
-func (f *front) take(message []byte, taker chain.Direction) error {
+func (f *front) decodeNext(message []byte, reader chain.Direction) error {
 	if err := f.message.decode(message); err != nil {
 		return err
 	}
-	return f.file(taker)
+	return f.route(reader)
 }
 
 // route stores the decoded message for the direction that it belongs to, or forwards it.
-func (f *front) file(taker chain.Direction) error {
+func (f *front) route(reader chain.Direction) error {
 	switch f.message.kind {
 	case responseHeaders:
 		if f.responded {
@@ -212,7 +212,7 @@ func (f *front) file(taker chain.Direction) error {
 		}
 		f.responded, f.response = true, f.message.head
 		if f.showProxy != nil {
-			f.takeProxyAnswer(&f.response)
+			f.extractProxyAnswer(&f.response)
 		}
 		f.directions[chain.Response].ended = f.response.Ended
 		if request := &f.directions[chain.Request]; !request.sent {
@@ -223,22 +223,22 @@ func (f *front) file(taker chain.Direction) error {
 		}
 		return nil
 	case requestBody, requestTrailers:
-		return f.filePiece(chain.Request, taker)
+		return f.routePiece(chain.Request, reader)
 	case responseBody, responseTrailers:
 		if f.responded {
-			return f.filePiece(chain.Response, taker)
+			return f.routePiece(chain.Response, reader)
 		}
 	}
 	return f.unexpected("a message that may come now")
 }
 
-func (f *front) filePiece(direction, taker chain.Direction) error {
+func (f *front) routePiece(direction, reader chain.Direction) error {
 	d := &f.directions[direction]
 	if d.ended || d.mode != filterv3.ProcessingMode_FULL_DUPLEX_STREAMED {
 		return f.unexpected("nothing more of that body")
 	}
 	if f.message.kind == requestTrailers || f.message.kind == responseTrailers {
-		d.ended, d.trailers, d.lines = true, true, f.message.trailers
+		d.ended, d.trailers, d.trailerText = true, true, f.message.trailers
 	} else {
 		d.ended, d.arrived = f.message.ended, true
 	}
@@ -255,15 +255,15 @@ func (f *front) filePiece(direction, taker chain.Direction) error {
 		d.pieces = d.room[:0]
 	}
 	d.pieces = append(d.pieces, f.message.piece)
-	if direction != taker {
-		d.kept += len(f.message.piece)
+	if direction != reader {
+		d.keptBytes += len(f.message.piece)
 		f.stream.Keep(len(f.message.piece))
 	}
 	return nil
 }
 
 // popPiece removes and returns the first received piece, if there is one.
-func (f *front) takePiece(d *direction) ([]byte, bool) {
+func (f *front) popPiece(d *direction) ([]byte, bool) {
 	if len(d.pieces) == 0 {
 		return nil, false
 	}
@@ -272,8 +272,8 @@ func (f *front) takePiece(d *direction) ([]byte, bool) {
 	if len(d.pieces) == 0 {
 		d.pieces = d.room[:0]
 	}
-	if used := min(d.kept, len(piece)); used > 0 {
-		d.kept -= used
+	if used := min(d.keptBytes, len(piece)); used > 0 {
+		d.keptBytes -= used
 		f.stream.Keep(-used)
 	}
 	return piece, true
@@ -282,9 +282,9 @@ func (f *front) takePiece(d *direction) ([]byte, bool) {
 // discard drops the received pieces of a direction, and those still to come: they no longer count against the window.
 func (f *front) discard(d *direction) {
 	d.discarding, d.pieces = true, nil
-	if d.kept > 0 {
-		f.stream.Keep(-d.kept)
-		d.kept = 0
+	if d.keptBytes > 0 {
+		f.stream.Keep(-d.keptBytes)
+		d.keptBytes = 0
 	}
 }
 
@@ -313,7 +313,7 @@ func (f *front) Response(ctx context.Context) (chain.Head, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for !f.responded {
-		if err := f.receive(ctx, nobody); err != nil {
+		if err := f.receive(ctx, noDirection); err != nil {
 			return chain.Head{}, err
 		}
 	}
@@ -329,7 +329,7 @@ func (f *front) NextPiece(ctx context.Context, direction chain.Direction) ([]byt
 		if f.hasRefused(direction) {
 			return nil, chain.ErrResponded
 		}
-		if piece, ok := f.takePiece(d); ok {
+		if piece, ok := f.popPiece(d); ok {
 			return piece, nil
 		}
 		if d.ended {
@@ -350,7 +350,7 @@ func (f *front) hasRefused(direction chain.Direction) bool {
 func (f *front) Trailers(direction chain.Direction) (v1alpha.Headers, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return trailersOf(f.directions[direction].lines)
+	return decodeTrailers(f.directions[direction].trailerText)
 }
 
 // HasBody waits until a message has come behind the headers: until then Envoy treats a piece from the engine as an
@@ -363,7 +363,7 @@ func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, e
 		if f.hasRefused(direction) {
 			return false, chain.ErrResponded
 		}
-		if err := f.receive(ctx, nobody); err != nil {
+		if err := f.receive(ctx, noDirection); err != nil {
 			return false, err
 		}
 	}
@@ -375,7 +375,7 @@ func (f *front) Finish(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.showing || f.directions[chain.Request].passes() || f.directions[chain.Response].passes() {
-		if err := f.receive(ctx, nobody); err != nil {
+		if err := f.receive(ctx, noDirection); err != nil {
 			return err
 		}
 	}
@@ -396,7 +396,7 @@ func (f *front) send(message outgoing) error {
 // SendHeaders answers the headers message, unless it is the request's and Envoy has answered the request itself
 // meanwhile.
 func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) error {
-	changes.Analytics = f.shownAnalytics(changes.Analytics)
+	changes.Analytics = f.redactAnalytics(changes.Analytics)
 	if f.trace != nil && direction == chain.Request {
 		traceHeaders(&changes, f.trace)
 	}
@@ -412,7 +412,7 @@ func (f *front) SendHeaders(direction chain.Direction, changes chain.Changes) er
 		askForResponse(&message, f.directions[chain.Request].mode)
 	}
 	if f.showProxy != nil && direction == chain.Request {
-		f.tellToken(&message)
+		f.addToken(&message)
 	}
 	f.mu.Lock()
 	refused := f.hasRefused(direction)
@@ -473,7 +473,7 @@ func (f *front) SendLast(ctx context.Context, direction chain.Direction, piece [
 // SendRest sends on the pieces that were not read, and forwards those still to come.
 func (f *front) SendRest(ctx context.Context, direction chain.Direction) error {
 	for {
-		piece, last, none := f.takeRest(direction)
+		piece, last, none := f.nextRest(direction)
 		switch {
 		case none:
 			return nil
@@ -488,11 +488,11 @@ func (f *front) SendRest(ctx context.Context, direction chain.Direction) error {
 
 // nextRest returns the next received piece, and whether it is the last; none: from now on pieces are forwarded as they
 // come.
-func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bool) {
+func (f *front) nextRest(direction chain.Direction) (piece []byte, last, none bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	d := &f.directions[direction]
-	piece, ok := f.takePiece(d)
+	piece, ok := f.popPiece(d)
 	if !ok && !d.ended {
 		d.forwarding = true
 		return nil, false, true
@@ -505,25 +505,25 @@ func (f *front) takeRest(direction chain.Direction) (piece []byte, last, none bo
 func (f *front) CopyRest(direction chain.Direction, to func(piece []byte)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.directions[direction].copies = to
+	f.directions[direction].copyTo = to
 }
 
 // copyRest hands a forwarded piece to the receiver of copies, and nil behind the last one.
 func (d *direction) copyRest(piece []byte) {
-	if d.copies == nil {
+	if d.copyTo == nil {
 		return
 	}
 	if len(piece) > 0 {
-		d.copies(piece)
+		d.copyTo(piece)
 	}
 	if d.ended && len(d.pieces) == 0 {
-		d.copies(nil)
+		d.copyTo(nil)
 	}
 }
 
 // Answer ends the exchange.
 func (f *front) Answer(answer chain.Answer) error {
-	answer.Analytics = f.shownAnalytics(answer.Analytics)
+	answer.Analytics = f.redactAnalytics(answer.Analytics)
 	message, err := immediateAnswer(&answer)
 	if err != nil {
 		return err
@@ -537,9 +537,9 @@ func (f *front) Answer(answer chain.Answer) error {
 }
 
 // redactAnalytics returns the analytics as they go to Envoy.
-func (f *front) shownAnalytics(analytics map[string]any) map[string]any {
-	if len(analytics) == 0 || f.shown == nil {
+func (f *front) redactAnalytics(analytics map[string]any) map[string]any {
+	if len(analytics) == 0 || f.redact == nil {
 		return analytics
 	}
-	return f.shown(analytics)
+	return f.redact(analytics)
 }

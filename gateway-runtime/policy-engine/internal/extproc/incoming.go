@@ -63,7 +63,7 @@ func (m *incoming) decode(message []byte) error {
 	for len(message) > 0 {
 		f, err := consumeField(&message)
 		if err == nil {
-			err = m.take(f)
+			err = m.decodeField(f)
 		}
 		if err != nil {
 			return err
@@ -72,14 +72,14 @@ func (m *incoming) decode(message []byte) error {
 	return nil
 }
 
-func (m *incoming) take(f field[[]byte]) error {
+func (m *incoming) decodeField(f field[[]byte]) error {
 	switch f.tag {
 	case metadataTag:
-		return m.takeMetadata(textOf(f.value))
+		return m.decodeMetadata(textOf(f.value))
 	case attributesTag:
-		return m.takeAttributes(textOf(f.value))
+		return m.decodeAttributes(textOf(f.value))
 	case protocolConfig:
-		return m.takeModes(f.value)
+		return m.decodeModes(f.value)
 	case tag(requestHeaders), tag(responseHeaders), tag(requestBody), tag(responseBody), tag(requestTrailers), tag(responseTrailers):
 		if m.kind != nothing {
 			return errTwoRequests
@@ -88,9 +88,9 @@ func (m *incoming) take(f field[[]byte]) error {
 	}
 	switch kind(f.tag) {
 	case requestHeaders, responseHeaders:
-		return m.takeHeaders(textOf(f.value))
+		return m.decodeHeaders(textOf(f.value))
 	case requestBody, responseBody:
-		return m.takePiece(f.value)
+		return m.decodePiece(f.value)
 	case requestTrailers, responseTrailers:
 		m.trailers = textOf(f.value)
 	}
@@ -98,13 +98,13 @@ func (m *incoming) take(f field[[]byte]) error {
 }
 
 // decodeTrailers reads HttpTrailers; nil if there are none.
-func trailersOf(text string) (v1alpha.Headers, error) {
+func decodeTrailers(text string) (v1alpha.Headers, error) {
 	const trailers = 1<<3 + bytesField
 	head := chain.Head{}
 	for text != "" {
 		f, err := consumeField(&text)
 		if err == nil && f.tag == trailers {
-			err = takeLines(&head, f.value)
+			err = decodeHeaderMap(&head, f.value)
 		}
 		if err != nil {
 			return nil, err
@@ -117,7 +117,7 @@ func trailersOf(text string) (v1alpha.Headers, error) {
 func textOf(part []byte) string { return unsafe.String(unsafe.SliceData(part), len(part)) } //nolint:gosec // see above
 
 // decodeHeaders reads HttpHeaders. The headers share the text.
-func (m *incoming) takeHeaders(text string) error {
+func (m *incoming) decodeHeaders(text string) error {
 	const headers, endOfStream = 1<<3 + bytesField, 3<<3 + varintField
 	for text != "" {
 		f, err := consumeField(&text)
@@ -125,7 +125,7 @@ func (m *incoming) takeHeaders(text string) error {
 		case err != nil:
 			return err
 		case f.tag == headers:
-			err = takeLines(&m.head, f.value)
+			err = decodeHeaderMap(&m.head, f.value)
 		case f.tag == endOfStream:
 			m.ended = f.number != 0
 		}
@@ -138,7 +138,7 @@ func (m *incoming) takeHeaders(text string) error {
 }
 
 // decodeHeaderMap reads a HeaderMap.
-func takeLines(head *chain.Head, text string) error {
+func decodeHeaderMap(head *chain.Head, text string) error {
 	const headers = 1<<3 + bytesField
 	if head.Headers == nil {
 		head.Headers = make(v1alpha.Headers, 0, countFields(text))
@@ -151,11 +151,11 @@ func takeLines(head *chain.Head, text string) error {
 		if f.tag != headers {
 			continue
 		}
-		line, err := lineOf(f.value)
+		line, err := decodeHeader(f.value)
 		if err != nil {
 			return err
 		}
-		add(head, line)
+		addHeader(head, line)
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func countFields(text string) (count int) {
 }
 
 // decodeHeader reads a HeaderValue. Envoy sends every value as bytes, in raw_value.
-func lineOf(text string) (line v1alpha.Header, err error) {
+func decodeHeader(text string) (line v1alpha.Header, err error) {
 	const key, value, rawValue = 1<<3 + bytesField, 2<<3 + bytesField, 3<<3 + bytesField
 	for text != "" {
 		f, err := consumeField(&text)
@@ -190,7 +190,7 @@ func lineOf(text string) (line v1alpha.Header, err error) {
 	return line, nil
 }
 
-func add(head *chain.Head, line v1alpha.Header) {
+func addHeader(head *chain.Head, line v1alpha.Header) {
 	switch line.Name {
 	case ":method":
 		head.Method = line.Value
@@ -208,7 +208,7 @@ func add(head *chain.Head, line v1alpha.Header) {
 }
 
 // decodePiece reads HttpBody.
-func (m *incoming) takePiece(message []byte) error {
+func (m *incoming) decodePiece(message []byte) error {
 	const body, endOfStream = 1<<3 + bytesField, 2<<3 + varintField
 	for len(message) > 0 {
 		f, err := consumeField(&message)
@@ -225,7 +225,7 @@ func (m *incoming) takePiece(message []byte) error {
 }
 
 // decodeModes reads ProtocolConfiguration.
-func (m *incoming) takeModes(message []byte) error {
+func (m *incoming) decodeModes(message []byte) error {
 	const requestBodyMode, responseBodyMode = 1<<3 + varintField, 2<<3 + varintField
 	for len(message) > 0 {
 		f, err := consumeField(&message)
@@ -242,14 +242,14 @@ func (m *incoming) takeModes(message []byte) error {
 }
 
 // decodeAttributes reads an entry of the attributes: the filter's name, and a Struct of strings. The last entry counts.
-func (m *incoming) takeAttributes(text string) error {
+func (m *incoming) decodeAttributes(text string) error {
 	const fields = 1<<3 + bytesField
 	m.route, m.client, m.certificate = "", "", ""
-	_, group, err := entryOf(text)
+	_, group, err := decodeEntry(text)
 	for err == nil && group != "" {
 		var f field[string]
 		if f, err = consumeField(&group); err == nil && f.tag == fields {
-			err = m.takeAttribute(f.value)
+			err = m.decodeAttribute(f.value)
 		}
 	}
 	return err
@@ -258,24 +258,24 @@ func (m *incoming) takeAttributes(text string) error {
 // peerAttribute is the request attribute of ext_proc in which listeners that request client certificates send them.
 const peerAttribute = "filter_state['gatewright.peer']"
 
-func (m *incoming) takeAttribute(text string) error {
-	name, value, err := entryOf(text)
+func (m *incoming) decodeAttribute(text string) error {
+	name, value, err := decodeEntry(text)
 	if err != nil {
 		return err
 	}
 	switch name {
 	case "xds.route_name":
-		m.route, err = stringOf(value)
+		m.route, err = decodeString(value)
 	case "source.address":
-		m.client, err = stringOf(value)
+		m.client, err = decodeString(value)
 	case peerAttribute:
-		m.certificate, err = stringOf(value)
+		m.certificate, err = decodeString(value)
 	}
 	return err
 }
 
 // decodeEntry reads an entry of a map from text to messages.
-func entryOf(text string) (key, message string, err error) {
+func decodeEntry(text string) (key, message string, err error) {
 	const keyTag, valueTag = 1<<3 + bytesField, 2<<3 + bytesField
 	for valued := false; text != ""; {
 		f, err := consumeField(&text)
@@ -296,7 +296,7 @@ func entryOf(text string) (key, message string, err error) {
 }
 
 // decodeString reads a Value (google.protobuf): its string, or "" if it is of another kind.
-func stringOf(text string) (value string, err error) {
+func decodeString(text string) (value string, err error) {
 	const nullValue, numberValue, stringValue = 1<<3 + varintField, 2<<3 + fixed64Field, 3<<3 + bytesField
 	const boolValue, structValue, listValue = 4<<3 + varintField, 5<<3 + bytesField, 6<<3 + bytesField
 	for text != "" {

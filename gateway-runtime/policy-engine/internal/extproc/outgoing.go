@@ -32,8 +32,8 @@ const (
 // metadata, which are rare, by generated code. Header names are tokens and values go as bytes, so all text is UTF-8.
 type outgoing struct{ head, body []byte }
 
-// room is the capacity that most messages fit in.
-const room = 256
+// messageCapacity is the capacity that most messages fit in.
+const messageCapacity = 256
 
 // The fields of ProcessingResponse for a request; the field for a response has the next number.
 const (
@@ -42,11 +42,11 @@ const (
 	toTrailers = protowire.Number(5)
 )
 
-func answerTo(what protowire.Number, response bool) protowire.Number {
+func answerField(number protowire.Number, response bool) protowire.Number {
 	if response {
-		return what + 1
+		return number + 1
 	}
-	return what
+	return number
 }
 
 // The field of an immediate response, and the field of its body.
@@ -77,14 +77,14 @@ const (
 )
 
 func headersAnswer(changes *chain.Changes, response bool) (out outgoing, err error) {
-	b := make(builder, 0, room)
+	b := make(builder, 0, messageCapacity)
 	if err := b.metadata(changes.Analytics, changes.Identity, changes.Authority, changes.Upstream); err != nil {
 		return out, err
 	}
 	if changes.Body != nil {
 		out.body = *changes.Body
 	}
-	answer := b.open(answerTo(toHeaders, response))
+	answer := b.open(answerField(toHeaders, response))
 	common := b.open(commonResponse)
 	if changes.Body != nil {
 		b.varint(commonStatus, uint64(servicev3.CommonResponse_CONTINUE_AND_REPLACE))
@@ -117,7 +117,7 @@ func (b *builder) headerMutation(changes *chain.Changes) {
 
 func (b *builder) setHeaders(changes *v1alpha.HeaderModifications) {
 	for n, header := range changes.Set {
-		b.header(header.Name, header.Value, addsTo(changes.Set, n))
+		b.header(header.Name, header.Value, isRepeated(changes.Set, n))
 	}
 	for _, header := range changes.Append {
 		b.header(header.Name, header.Value, true)
@@ -130,8 +130,8 @@ func (b *builder) removeHeaders(changes *v1alpha.HeaderModifications) {
 	}
 }
 
-// addsTo reports whether a header repeats an earlier name: the first value overwrites, the others are appended.
-func addsTo(headers []v1alpha.Header, n int) bool {
+// isRepeated reports whether a header repeats an earlier name: the first value overwrites, the others are appended.
+func isRepeated(headers []v1alpha.Header, n int) bool {
 	return v1alpha.Headers(headers[:n]).Has(headers[n].Name)
 }
 
@@ -167,7 +167,7 @@ func pieceAnswer(piece []byte, last, response bool) outgoing {
 		size += protowire.SizeTag(streamedEnd) + 1
 	}
 	b := make(builder, 0, 64)
-	b.nest(size, answerTo(toBody, response), commonResponse, bodyMutation, streamedResponse)
+	b.nest(size, answerField(toBody, response), commonResponse, bodyMutation, streamedResponse)
 	if last {
 		b.varint(streamedEnd, 1)
 	}
@@ -177,7 +177,7 @@ func pieceAnswer(piece []byte, last, response bool) outgoing {
 
 func trailersAnswer(changes *v1alpha.HeaderModifications, response bool) outgoing {
 	b := make(builder, 0, 2)
-	answer := b.open(answerTo(toTrailers, response))
+	answer := b.open(answerField(toTrailers, response))
 	mutation := b.open(trailerMutation)
 	b.setHeaders(changes)
 	b.removeHeaders(changes)
@@ -205,7 +205,7 @@ func immediateAnswer(answer *chain.Answer) (out outgoing, err error) {
 	if answer.GRPCStatus != 0 {
 		immediate.GrpcStatus = &servicev3.GrpcStatus{Status: answer.GRPCStatus}
 	}
-	b := make(builder, 0, room)
+	b := make(builder, 0, messageCapacity)
 	if err := b.metadata(answer.Analytics, answer.Identity, "", ""); err != nil {
 		return out, err
 	}
@@ -222,7 +222,7 @@ func setOptions(headers v1alpha.Headers) []*corev3.HeaderValueOption {
 	options := make([]*corev3.HeaderValueOption, 0, len(headers))
 	for n, header := range headers {
 		option := &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: header.Name, RawValue: []byte(header.Value)}}
-		if addsTo(headers, n) {
+		if isRepeated(headers, n) {
 			option.Append = wrapperspb.Bool(true) //nolint:staticcheck // see builder.header
 		} else {
 			option.AppendAction = corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD
@@ -240,10 +240,10 @@ func (b *builder) metadata(analytics map[string]any, identity *chain.Identity, a
 	}
 	fields := map[string]*structpb.Value{}
 	if authority != "" {
-		fields[authorityNamespace] = chosen(authority)
+		fields[authorityNamespace] = choiceValue(authority)
 	}
 	if upstream != "" {
-		fields[upstreamNamespace] = chosen(upstream)
+		fields[upstreamNamespace] = choiceValue(upstream)
 	}
 	if identity != nil {
 		fields[identityNamespace] = identityValue(identity)
@@ -260,8 +260,8 @@ func (b *builder) metadata(analytics map[string]any, identity *chain.Identity, a
 	return err
 }
 
-// chosen wraps a policy's choice the way that routes read it.
-func chosen(value string) *structpb.Value {
+// choiceValue wraps a policy's choice the way that routes read it.
+func choiceValue(value string) *structpb.Value {
 	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{"value": structpb.NewStringValue(value)}})
 }
 

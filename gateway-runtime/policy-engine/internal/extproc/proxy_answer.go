@@ -31,8 +31,8 @@ type proxyAnswers struct {
 
 func newProxyAnswers() *proxyAnswers {
 	p := &proxyAnswers{token: rand.Text()}
-	told := &structpb.Struct{Fields: map[string]*structpb.Value{watchedToken: structpb.NewStringValue(p.token)}}
-	metadata := &structpb.Struct{Fields: map[string]*structpb.Value{watchedNamespace: structpb.NewStructValue(told)}}
+	fields := &structpb.Struct{Fields: map[string]*structpb.Value{watchedToken: structpb.NewStringValue(p.token)}}
+	metadata := &structpb.Struct{Fields: map[string]*structpb.Value{watchedNamespace: structpb.NewStructValue(fields)}}
 	p.message, _ = proto.Marshal(&servicev3.ProcessingResponse{DynamicMetadata: metadata}) // texts in UTF-8
 	return p
 }
@@ -41,14 +41,14 @@ func newProxyAnswers() *proxyAnswers {
 func (f *front) ShowProxyAnswer(show func(answer proxyanswer.Answer)) { f.showProxy = show }
 
 // addToken adds the token to a message.
-func (f *front) tellToken(message *outgoing) {
+func (f *front) addToken(message *outgoing) {
 	message.head = append(f.proxy.message[:len(f.proxy.message):len(f.proxy.message)], message.head...) // concatenated messages are merged
 }
 
 // extractProxyAnswer removes Envoy's header about its own answer from a response, and reports the answer.
 //
 //go:noinline
-func (f *front) takeProxyAnswer(response *chain.Head) {
+func (f *front) extractProxyAnswer(response *chain.Head) {
 	for n, header := range response.Headers {
 		if header.Name != proxyAnswerHeader {
 			continue

@@ -26,17 +26,17 @@ import (
 type Server struct {
 	exchanges *exchange.Server
 	peers     *clientcert.Cache
-	shown     Shown
+	redact    RedactAnalytics
 	proxy     *proxyAnswers
 }
 
 // RedactAnalytics returns analytics metadata without secrets.
-type Shown func(analytics map[string]any) map[string]any
+type RedactAnalytics func(analytics map[string]any) map[string]any
 
 // NewServer makes a server whose streams run through exchanges. If redact is nil, analytics go to Envoy, and so to the
 // access log, as policies have left them.
-func NewServer(exchanges *exchange.Server, shown Shown, log *slog.Logger) *Server {
-	return &Server{exchanges, clientcert.NewCache(log), shown, newProxyAnswers()}
+func NewServer(exchanges *exchange.Server, redact RedactAnalytics, log *slog.Logger) *Server {
+	return &Server{exchanges, clientcert.NewCache(log), redact, newProxyAnswers()}
 }
 
 // Stream is one ext_proc stream: messages, encoded.
@@ -63,7 +63,7 @@ func (s *Server) serve(stream *grpcstream.Stream) error { return s.Process(strea
 // Process runs one HTTP exchange through its chain. An error becomes the status of the stream, and Envoy fails the
 // request.
 func (s *Server) Process(stream Stream) error {
-	err := s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers, shown: s.shown, proxy: s.proxy})
+	err := s.exchanges.Serve(stream.Context(), &front{stream: stream, peers: s.peers, redact: s.redact, proxy: s.proxy})
 	switch {
 	case err == nil:
 		return nil

@@ -45,21 +45,21 @@ func traceHeaders(changes *chain.Changes, trace *exchange.Trace) {
 // sendTraced sends a message, and with the first one the trace, for Envoy's access log. If that fails the engine
 // reports the exchange itself.
 func (f *front) sendTraced(message outgoing) error {
-	if f.trace == nil || f.trace.Told.Swap(true) {
+	if f.trace == nil || f.trace.Sent.Swap(true) {
 		return f.send(message)
 	}
-	return f.tellTrace(message)
+	return f.sendTrace(message)
 }
 
-func (f *front) tellTrace(message outgoing) error {
+func (f *front) sendTrace(message outgoing) error {
 	metadata, err := traceMetadata(f.trace)
 	if err != nil {
-		f.trace.Told.Store(false)
+		f.trace.Sent.Store(false)
 		return f.send(message)
 	}
 	message.head = append(metadata, message.head...) // concatenated messages are merged
 	if err = f.send(message); err != nil {
-		f.trace.Told.Store(false)
+		f.trace.Sent.Store(false)
 	}
 	return err
 }
@@ -81,7 +81,7 @@ func traceMetadata(trace *exchange.Trace) ([]byte, error) {
 
 // decodeMetadata reads Metadata (envoy.config.core.v3): the token that a client has presented to have its exchange
 // traced.
-func (m *incoming) takeMetadata(text string) error {
+func (m *incoming) decodeMetadata(text string) error {
 	const namespaces = 1<<3 + bytesField
 	for text != "" {
 		f, err := consumeField(&text)
@@ -91,9 +91,9 @@ func (m *incoming) takeMetadata(text string) error {
 		if f.tag != namespaces {
 			continue
 		}
-		name, group, err := entryOf(f.value)
+		name, group, err := decodeEntry(f.value)
 		if err == nil && name == TraceNamespace {
-			err = m.takeToken(group)
+			err = m.decodeToken(group)
 		}
 		if err != nil {
 			return err
@@ -103,7 +103,7 @@ func (m *incoming) takeMetadata(text string) error {
 }
 
 // decodeToken reads a Struct. The last entry counts.
-func (m *incoming) takeToken(group string) error {
+func (m *incoming) decodeToken(group string) error {
 	const fields = 1<<3 + bytesField
 	m.token = ""
 	for group != "" {
@@ -114,9 +114,9 @@ func (m *incoming) takeToken(group string) error {
 		if f.tag != fields {
 			continue
 		}
-		key, value, err := entryOf(f.value)
+		key, value, err := decodeEntry(f.value)
 		if err == nil && key == TraceToken {
-			m.token, err = stringOf(value)
+			m.token, err = decodeString(value)
 		}
 		if err != nil {
 			return err

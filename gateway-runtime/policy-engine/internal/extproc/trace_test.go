@@ -107,7 +107,7 @@ func TestTheEngineReportsTracesThatEnvoyDidNotGet(t *testing.T) {
 		if err := f.SendHeaders(chain.Request, chain.Changes{}); !errors.Is(err, chain.ErrResponded) && !errors.Is(err, gone) {
 			t.Errorf("%s: expected that it is not sent, got %v", name, err)
 		}
-		if trace.Told.Load() {
+		if trace.Sent.Load() {
 			t.Errorf("%s: expected Envoy not to have got the trace", name)
 		}
 	}
@@ -117,7 +117,7 @@ func TestTheEngineReportsTracesThatEnvoyDidNotGet(t *testing.T) {
 	trace := aTrace()
 	trace.State = "\xff"
 	f.SetTrace(trace)
-	if err := f.Answer(chain.Answer{Status: 403}); err != nil || len(stream.sent) != 1 || trace.Told.Load() {
+	if err := f.Answer(chain.Answer{Status: 403}); err != nil || len(stream.sent) != 1 || trace.Sent.Load() {
 		t.Errorf("expected the answer alone, got %v, %v", stream.sent, err)
 	}
 }

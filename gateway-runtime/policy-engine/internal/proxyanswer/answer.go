@@ -48,13 +48,13 @@ type Cause struct {
 func Explain(a *Answer) Cause {
 	rule := ruleOf(a)
 	return Cause{
-		Party: rule.party, Code: rule.code, Reason: filled(rule.reason, a), Cure: filled(rule.cure, a),
+		Party: rule.party, Code: rule.code, Reason: fillIn(rule.reason, a), Cure: fillIn(rule.cure, a),
 		Flags: a.Flags, Upstream: a.Upstream, Transport: a.Transport,
 	}
 }
 
 // fillIn replaces the placeholders in a sentence by the answer's fields.
-func filled(sentence string, a *Answer) string {
+func fillIn(sentence string, a *Answer) string {
 	if !strings.Contains(sentence, "{") {
 		return sentence
 	}
@@ -79,8 +79,8 @@ func (a *Answer) IsUnserved() bool { return a.Status == 503 && a.API != "" && a.
 
 func (a *Answer) hasFlag(flag string) bool {
 	for rest, more := a.Flags, true; more; {
-		var one string
-		if one, rest, more = strings.Cut(rest, ","); one == flag {
+		var first string
+		if first, rest, more = strings.Cut(rest, ","); first == flag {
 			return true
 		}
 	}

@@ -280,14 +280,14 @@ func (t *CrashTracker) RecordHold(candidates []Candidate, at string) string {
 
 // count adds a crash to the records of its candidates, and returns these records.
 func (t *CrashTracker) count(candidates []Candidate, now time.Time) []*record {
-	found := map[ID]*record{}
+	records := map[ID]*record{}
 	for _, c := range candidates {
 		if r := t.records[c.ID]; r != nil {
 			r.add(crash{now, c.Answered, c.Alone}, now.Add(-t.options.Window))
-			found[c.ID] = r
+			records[c.ID] = r
 		}
 	}
-	return slices.Collect(maps.Values(found))
+	return slices.Collect(maps.Values(records))
 }
 
 func (r *record) add(c crash, since time.Time) {
