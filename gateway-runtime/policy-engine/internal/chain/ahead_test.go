@@ -58,7 +58,7 @@ func says(_ context.Context, _ *transcript, _ string, _ *v1alpha.Trailers, _ v1a
 // output is sent, headers first, and its end ends the body.
 func TestAskingAheadDelaysNothing(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
-		for what, c := range map[string]struct {
+		for point, c := range map[string]struct {
 			made  []flow
 			holds map[string]string
 			sent  string
@@ -86,11 +86,11 @@ func TestAskingAheadDelaysNothing(t *testing.T) {
 				}
 			}
 			if got := strings.Join(sent, " "); err != nil || got != c.sent || x.lines[len(x.lines)-1] != "send all of" && x.lines[len(x.lines)-2] != "send all of" {
-				t.Errorf("%s: %v; expected %q, got %v", what, err, c.sent, x.lines)
+				t.Errorf("%s: %v; expected %q, got %v", point, err, c.sent, x.lines)
 			}
 			for n := range c.made {
 				if seen := x.observer.of(string([]byte{'p', byte('0' + n)}) + ":v1.0.0"); len(seen) != 1 || seen[0].Failure != nil {
-					t.Errorf("%s: observed %+v", what, seen)
+					t.Errorf("%s: observed %+v", point, seen)
 				}
 			}
 		}
@@ -108,8 +108,8 @@ func TestAskingAheadAndFailing(t *testing.T) {
 			} {
 				x := get().answers("a", "b")
 				ctx, cancel := context.WithCancel(t.Context())
-				x.waits = func(ctx context.Context, what string) error {
-					if what != holds {
+				x.waits = func(ctx context.Context, point string) error {
+					if point != holds {
 						return nil
 					}
 					if holds == "response 1" { // before the second chunk, with which it fails

@@ -7,8 +7,8 @@ import (
 
 // Budget limits the bytes of bodies held at once, in all exchanges together. A nil one has no limit.
 //
-// It counts allocated memory: the pieces of a body, the memory they are joined in, bodies that policies make, and while a
-// policy runs one more copy of its bodies, which the way to Python makes.
+// It counts allocated memory: the pieces of a body, the memory they are joined in, bodies that policies make, and while
+// a policy runs one more copy of its bodies, which the way to Python makes.
 type Budget struct {
 	limit   int64
 	held    atomic.Int64

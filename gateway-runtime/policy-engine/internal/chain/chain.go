@@ -99,8 +99,8 @@ func New(spec Spec) (*Chain, error) {
 	return c, nil
 }
 
-// Close notifies the chain's observer that no more events will come. It leaves the instances alone, which other chains may
-// share.
+// Close notifies the chain's observer that no more events will come. It leaves the instances alone, which other chains
+// may share.
 func (c *Chain) Close() {
 	for _, step := range c.steps {
 		step.observer.Close()
@@ -199,19 +199,19 @@ func (c *Chain) Active() int64 { return c.use.active.Load() }
 
 // Run takes one exchange through the chain: the whole execution semantics.
 //
-// Requests pass the policies in order, responses in reverse. A policy that needs the body waits until all of it has come,
-// and so do the policies after it; a policy that streams the body passes the message on with its first chunk. Each hook
-// runs once. A policy whose condition is false at its turn runs in neither direction. An answer, a policy's own or that
-// of a failure, ends the request phase; then the policies before the one that answered see it as their response. In the
-// response phase an answer replaces the response, and the remaining policies see it. Headers and body leave when the last
-// policy of the direction has run, or has passed the message on; until then nothing has been sent that an answer would
-// have to take back.
+// Requests pass the policies in order, responses in reverse. A policy that needs the body waits until all of it has
+// come, and so do the policies after it; a policy that streams the body passes the message on with its first chunk.
+// Each hook runs once. A policy whose condition is false at its turn runs in neither direction. An answer, a policy's
+// own or that of a failure, ends the request phase; then the policies before the one that answered see it as their
+// response. In the response phase an answer replaces the response, and the remaining policies see it. Headers and body
+// leave when the last policy of the direction has run, or has passed the message on; until then nothing has been sent
+// that an answer would have to take back.
 //
 // If a policy streams the request, its body goes on while the response comes. An answer that ends such a stream takes
 // effect as long as the response's headers have not been sent.
 //
-// An error means that the exchange cannot go on (its client is gone, the front end failed, a stream ended too late for an
-// answer): no more policies run, and the front end must end the exchange with an error of its own.
+// An error means that the exchange cannot go on (its client is gone, the front end failed, a stream ended too late for
+// an answer): no more policies run, and the front end must end the exchange with an error of its own.
 //
 // The watcher is notified of each step; nil: the exchange is not watched.
 func (c *Chain) Run(ctx context.Context, front FrontEnd, watcher Watcher) error {

@@ -62,8 +62,8 @@ func (x *exchange) skip(step *step, at int) {
 // isSkipped reports whether the condition of the policy at index at was false.
 func (x *exchange) isSkipped(at int) bool { return x.skipped != nil && x.skipped[at] }
 
-// wants reports whether a policy before index end, unless it is known not to apply, has a mode that fits.
-func (x *exchange) wants(end int, fits func(v1alpha.ProcessingModeConfig) bool) bool {
+// anyHasMode reports whether a policy before index end, unless it is known not to apply, has a mode that fits.
+func (x *exchange) anyHasMode(end int, fits func(v1alpha.ProcessingModeConfig) bool) bool {
 	for at, instance := range x.chain.spec.Instances[:end] {
 		if !x.isSkipped(at) && fits(instance.settings.Mode) {
 			return true
@@ -75,15 +75,15 @@ func (x *exchange) wants(end int, fits func(v1alpha.ProcessingModeConfig) bool) 
 // The properties that a chain has over all its policies, here over those that apply.
 
 func (x *exchange) keepsRequestBody() bool {
-	return x.chain.keepsRequestBody && (x.skipped == nil || x.wants(len(x.skipped), wantsRequestBodyInResponse))
+	return x.chain.keepsRequestBody && (x.skipped == nil || x.anyHasMode(len(x.skipped), wantsRequestBodyInResponse))
 }
 
 func (x *exchange) readsResponse() bool {
-	return x.chain.readsResponse && (x.skipped == nil || x.wants(len(x.skipped), readsResponse))
+	return x.chain.readsResponse && (x.skipped == nil || x.anyHasMode(len(x.skipped), readsResponse))
 }
 
 func (x *exchange) refusesEncoded() bool {
-	return x.chain.refusesEncoded && (x.skipped == nil || x.wants(len(x.skipped), refusesEncodedResponse))
+	return x.chain.refusesEncoded && (x.skipped == nil || x.anyHasMode(len(x.skipped), refusesEncodedResponse))
 }
 
 func wantsRequestBodyInResponse(mode v1alpha.ProcessingModeConfig) bool {

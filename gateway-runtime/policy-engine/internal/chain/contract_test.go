@@ -63,13 +63,13 @@ func TestHasBody(t *testing.T) {
 		before []string // what policies before make the body
 		want   bool
 	}{
-		"none":                       {came: get()},
+		"none":                        {came: get()},
 		"none, regardless of headers": {came: length(get())},
-		"one":                        {came: post("ab"), want: true},
-		"one that is not known yet":  {came: post(), want: true},
-		"one of a policy":            {came: get(), before: []string{"new"}, want: true},
-		"one that a policy takes":    {came: post("ab"), before: []string{""}},
-		"the last one counts":        {came: post("ab"), before: []string{"", "new"}, want: true},
+		"one":                         {came: post("ab"), want: true},
+		"one that is not known yet":   {came: post(), want: true},
+		"one of a policy":             {came: get(), before: []string{"new"}, want: true},
+		"one that a policy takes":     {came: post("ab"), before: []string{""}},
+		"the last one counts":         {came: post("ab"), before: []string{"", "new"}, want: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var instances []*chain.Instance

@@ -150,8 +150,8 @@ func (m *message) addVary() {
 
 // upstreamAccepts returns the accept-encoding with which the request goes upstream if a policy reads the response.
 //
-// It is identity, which costs neither side any work, unless the API wants responses encoded or the client accepts no other;
-// then it is the codings that the client accepts and the gateway decodes.
+// It is identity, which costs neither side any work, unless the API wants responses encoded or the client accepts no
+// other; then it is the codings that the client accepts and the gateway decodes.
 func (x *exchange) upstreamAccepts() string {
 	accepted := contentcoding.ParseAccepted(x.request.headers.view.Values("accept-encoding"))
 	switch {

@@ -32,12 +32,12 @@ func legible(body []byte) string {
 	if !known {
 		return string(body)
 	}
-	given := false
+	read := false
 	decoder := contentcoding.NewDecoder([]contentcoding.Coding{coding}, func() ([]byte, error) {
-		if given {
+		if read {
 			return nil, io.EOF
 		}
-		given = true
+		read = true
 		return body, nil
 	})
 	defer decoder.Close()

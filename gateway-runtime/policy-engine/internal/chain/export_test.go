@@ -24,8 +24,8 @@ func SpellPath(strict bool, operation, path string) string {
 
 // UpstreamPathOf returns the path as the upstream gets it.
 func UpstreamPathOf(paths []UpstreamPath, context, path, upstream string) (string, error) {
-	found, err := newUpstreamPaths(paths, context)
-	return found.rewrite(path, upstream), err
+	rules, err := newUpstreamPaths(paths, context)
+	return rules.rewrite(path, upstream), err
 }
 
 // PathParamsOf returns the parameters in a path.

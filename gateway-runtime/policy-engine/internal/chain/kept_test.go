@@ -13,7 +13,7 @@ import (
 // TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole: not a part of the output of later streams.
 func TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole(t *testing.T) {
 	everyKind(t, func(t *testing.T, kind string) {
-		for what, behind := range map[string]struct {
+		for point, behind := range map[string]struct {
 			letters []string
 			want    string
 		}{
@@ -41,7 +41,7 @@ func TestTheRequestsBodyInTheResponseIsTheOneLastHeldWhole(t *testing.T) {
 				}
 			}
 			if err := x.run(t, instances...); err != nil || seen != behind.want {
-				t.Errorf("%s: %v; expected %q, got %q", what, err, behind.want, seen)
+				t.Errorf("%s: %v; expected %q, got %q", point, err, behind.want, seen)
 			}
 		}
 	})

@@ -195,7 +195,7 @@ func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 	if t.phase == PhaseRequest {
 		c.request = x.request.withoutBody(x.chain.shadowChain)
 	} else {
-		c.request = message{direction: Request, headers: x.request.headers.shared(), ended: true} // its body may be on its way still
+		c.request = message{direction: Request, headers: x.request.headers.clone(), ended: true} // its body may be on its way still
 		c.response, c.answered, c.status, c.details, c.grpcStatus = x.response.withoutBody(x.chain.shadowChain), x.answered, x.status, x.details, x.grpcStatus
 		if x.sent == nil {
 			x.sent = x.requestContext()
@@ -211,7 +211,7 @@ func (t *shadowTask) capture(ctx context.Context, x *exchange) {
 // withoutBody is a copy of the message that shares no mutable state.
 func (m *message) withoutBody(shadowChain *Chain) message {
 	return message{
-		direction: m.direction, headers: m.headers.shared(), delivered: m.delivered, bodiless: m.bodiless, declared: m.declared, status: m.status,
+		direction: m.direction, headers: m.headers.clone(), delivered: m.delivered, bodiless: m.bodiless, declared: m.declared, status: m.status,
 		hasBody: m.hasBody, ended: m.ended, body: body{budget: shadowChain.spec.Bodies},
 	}
 }
@@ -223,8 +223,8 @@ func (t *shadowTask) skipBecause(reason string) {
 	t.skip = reason
 }
 
-// shared is a list that shares the headers: changes of one list do not show in the other.
-func (l *headerList) shared() headerList {
+// clone is a list that shares the headers: changes of one list do not show in the other.
+func (l *headerList) clone() headerList {
 	return headerList{original: l.original, view: l.view, touched: slices.Clip(l.touched)}
 }
 

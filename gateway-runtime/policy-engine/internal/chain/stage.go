@@ -352,7 +352,8 @@ func (s *stage) hasArrived() bool {
 	return s.received.Load() || s.before != nil && s.before.hasArrived()
 }
 
-// hasOutput reports whether the policy has passed the message on with a chunk, or with its end: not with the headers alone.
+// hasOutput reports whether the policy has passed the message on with a chunk, or with its end: not with the headers
+// alone.
 func (s *stage) hasOutput() bool { return len(s.peeked) > 0 || s.result != nil }
 
 // finalTrailers returns the changes of the trailers by all policies.

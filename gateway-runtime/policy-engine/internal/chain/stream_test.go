@@ -42,9 +42,9 @@ func TestAStreamPassesTheMessageOnWithItsFirstChunk(t *testing.T) {
 			send part two(gh)
 			two ends
 			send all of`)
-		for _, one := range x.observer.of("two:v1.0.0") {
-			if one.Failure != nil || one.Cancelled || one.Duration <= 0 || one.Phase != "request_stream" && one.Phase != "response_stream" {
-				t.Errorf("observed %+v", one)
+		for _, execution := range x.observer.of("two:v1.0.0") {
+			if execution.Failure != nil || execution.Cancelled || execution.Duration <= 0 || execution.Phase != "request_stream" && execution.Phase != "response_stream" {
+				t.Errorf("observed %+v", execution)
 			}
 		}
 	})

@@ -132,18 +132,18 @@ func (x *exchange) startStream(ctx context.Context, m *message, at int) error {
 	} else if inMemory := m.bodiless || m.ended && !m.hasArrived(); inMemory {
 		return x.gather(m, s)
 	} else if s.peek() == nil {
-		m.install(s)
+		m.setStage(s)
 		return nil
 	}
 	if s.execution.Continued {
-		m.takeBack(s)
+		m.restoreBody(s)
 		return nil
 	}
 	return s.result
 }
 
-// takeBack restores the body of a policy that was never started, and so is left out.
-func (m *message) takeBack(s *stage) {
+// restoreBody restores the body of a policy that was never started, and so is left out.
+func (m *message) restoreBody(s *stage) {
 	budget := m.body.budget
 	m.body = s.held
 	m.body.budget = budget
@@ -183,7 +183,7 @@ func (x *exchange) prepareRequest(s *stage) {
 	s.stream = func(ctx context.Context, chunks v1alpha.Chunks) v1alpha.Chunks {
 		return policy.OnRequestStream(ctx, seen, chunks)
 	}
-	if x.wants(s.index, wantsRequestBodyInResponse) {
+	if x.anyHasMode(s.index, wantsRequestBodyInResponse) {
 		x.keepRequest()
 		s.shared = true
 	}
@@ -212,8 +212,8 @@ func (x *exchange) keepRequest() {
 	x.request.body = body{pieces: slices.Clone(x.request.body.pieces), size: x.request.body.size}
 }
 
-// install makes the stage the source of the rest of the body.
-func (m *message) install(s *stage) {
+// setStage makes the stage the source of the rest of the body.
+func (m *message) setStage(s *stage) {
 	m.stage, m.ended, m.replaced, m.declared, m.refused = s, false, false, 0, false
 	if m.headers.view.Has("content-length") {
 		m.headers.remove("content-length")
@@ -236,7 +236,7 @@ func (x *exchange) gather(m *message, s *stage) error {
 		if err != nil {
 			output.drop()
 			if s.execution.Continued {
-				m.takeBack(s)
+				m.restoreBody(s)
 				return nil
 			}
 			return err

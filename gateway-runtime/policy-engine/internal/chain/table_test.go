@@ -27,11 +27,11 @@ func TestTableFindsWhatWasPut(t *testing.T) {
 	}
 	a := chainA(t)
 	table.Put(a)
-	found, ok := table.Acquire("a")
-	if !ok || found != a || a.Active() != 1 {
-		t.Errorf("found %v, %v; active %d", found, ok, a.Active())
+	acquired, ok := table.Acquire("a")
+	if !ok || acquired != a || a.Active() != 1 {
+		t.Errorf("found %v, %v; active %d", acquired, ok, a.Active())
 	}
-	found.Release()
+	acquired.Release()
 	if a.Active() != 0 || len(table.All()) != 1 {
 		t.Errorf("active %d, %d chains", a.Active(), len(table.All()))
 	}

@@ -61,13 +61,13 @@ func (t *transcript) say(format string, args ...any) {
 func (t *transcript) until(ctx context.Context, line string) error {
 	for {
 		t.mutex.Lock()
-		said := slices.Contains(t.lines, line)
+		seen := slices.Contains(t.lines, line)
 		if t.more == nil {
 			t.more = make(chan struct{})
 		}
 		more := t.more
 		t.mutex.Unlock()
-		if said {
+		if seen {
 			return nil
 		}
 		select {
