@@ -11,18 +11,18 @@ import (
 
 // bodyStream is the state that only executions with a streamed body have.
 //
-// Two goroutines drive it. The goroutine that iterates the policy's output submits the execution, receives the pieces, and
-// ends the execution. A second one, the feeder, asks for the chunks of the body, for a generator may yield without reading
-// one. It starts when the process has acknowledged the frame of the execution. Until then no chunk of the body is read,
-// and the execution may be refused, or move to another process, like any other.
+// Two goroutines drive it. The goroutine that iterates the policy's output submits the execution, receives the pieces,
+// and ends the execution. A second one, the feeder, asks for the chunks of the body, for a generator may yield without
+// reading one. It starts when the process has acknowledged the frame of the execution. Until then no chunk of the body
+// is read, and the execution may be refused, or move to another process, like any other.
 //
 // The engine does not measure a policy's own time: the executor does, and answers TIMEOUT. If an executor stops
 // answering, its streams end with the session, by the process's health checks.
 type bodyStream struct {
 	timeout time.Duration // for the policy's own work; and for the process to acknowledge the execution
-	news    chan struct{} // the execution was started, or a piece has come; capacity 1
+	changed chan struct{} // the execution was started, or a piece has come; capacity 1
 	room    chan struct{} // more of the body may be requested; capacity 1
-	left    chan struct{} // closed when the iteration has ended
+	done    chan struct{} // closed when the iteration has ended
 
 	// Guarded by the mutex of the execution's home:
 	started bool // the process has acknowledged the execution
@@ -34,7 +34,7 @@ type bodyStream struct {
 
 func newBodyStream(timeout time.Duration) *bodyStream {
 	return &bodyStream{
-		timeout: timeout, news: make(chan struct{}, 1), room: make(chan struct{}, 1), left: make(chan struct{}),
+		timeout: timeout, changed: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{}),
 		out: outgoingPieces{credit: creditWindow}, in: incomingPieces{credit: creditWindow},
 	}
 }
@@ -43,8 +43,8 @@ func newBodyStream(timeout time.Duration) *bodyStream {
 // may have been sent.
 func (b *bodyStream) hasBegun() bool { return b != nil && (b.started || b.yielded) }
 
-// errLeft says that the reader of a policy's output has stopped.
-var errLeft = errors.New("the stream is no longer iterated")
+// errIterationStopped says that the reader of a policy's output has stopped.
+var errIterationStopped = errors.New("the stream is no longer iterated")
 
 // streamedBody is the body of a stream. The trailers are complete when the chunks have ended; nil: none.
 type streamedBody struct {
@@ -53,15 +53,15 @@ type streamedBody struct {
 }
 
 // converse runs a submitted stream to its end: it passes body to the policy, and the policy's output to yield. It
-// returns the final action, or errLeft if yield has stopped. The execution has ended then. The feeder ends at once, or
-// with its wait for a chunk: at the latest when ctx is done.
+// returns the final action, or errIterationStopped if yield has stopped. The execution has ended then. The feeder ends
+// at once, or with its wait for a chunk: at the latest when ctx is done.
 func (e *execution) converse(ctx context.Context, body streamedBody, yield func([]byte, error) bool) (*executorv1.Action, error) {
 	result, answered := outcome{}, false
-	defer func() { e.leave(answered) }()
+	defer func() { e.close(answered) }()
 	startTimer := time.NewTimer(e.body.timeout)
 	defer startTimer.Stop()
 	for feeding := false; ; {
-		next := e.takeNews()
+		next := e.nextEvent()
 		if next.started && !feeding {
 			feeding = true
 			startTimer.Stop()
@@ -71,36 +71,36 @@ func (e *execution) converse(ctx context.Context, body streamedBody, yield func(
 		case ctx.Err() != nil:
 			return nil, contextFailure(ctx, false)
 		case next.any && !yield(next.piece, nil):
-			return nil, errLeft
+			return nil, errIterationStopped
 		case next.any:
 			continue
 		case answered:
 			return result.action, result.err
 		}
 		select {
-		case <-e.body.news:
+		case <-e.body.changed:
 		case result = <-e.answers:
 			answered = true
 		case <-startTimer.C:
-			e.breakOff(true, failTimeout)
+			e.abort(true, failTimeout)
 		case <-ctx.Done():
 			return nil, contextFailure(ctx, false)
 		}
 	}
 }
 
-// leave ends the execution if it has not ended, and releases its resources.
-func (e *execution) leave(answered bool) {
-	close(e.body.left)
+// close ends the execution if it has not ended, and releases its resources.
+func (e *execution) close(answered bool) {
+	close(e.body.done)
 	if !answered {
-		e.breakOff(false, errLeft)
+		e.abort(false, errIterationStopped)
 		<-e.answers
 	}
 	answerChannels.Put(e.answers)
 }
 
-// breakOff ends the execution with an error and has it cancelled in the process, unless it has ended already.
-func (e *execution) breakOff(timedOut bool, err error) {
+// abort ends the execution with an error and has it cancelled in the process, unless it has ended already.
+func (e *execution) abort(timedOut bool, err error) {
 	if ended, logged := e.abandon(timedOut); ended {
 		if logged {
 			err = failTimeoutLogged
@@ -114,7 +114,7 @@ func (e *execution) feed(ctx context.Context, body streamedBody) {
 	home := e.home.Load() // a started stream does not move
 	for chunk, err := range body.chunks {
 		if err != nil {
-			e.breakOff(false, err)
+			e.abort(false, err)
 			return
 		}
 		more, full := home.offerChunk(e, chunk)
@@ -127,7 +127,7 @@ func (e *execution) feed(ctx context.Context, body streamedBody) {
 	}
 	trailers, err := trailersBlob(body.trailers)
 	if err != nil {
-		e.breakOff(false, err)
+		e.abort(false, err)
 		return
 	}
 	home.endBody(e, trailers)
@@ -138,22 +138,22 @@ func (e *execution) awaitRoom() bool {
 	select {
 	case <-e.body.room:
 		return true
-	case <-e.body.left:
+	case <-e.body.done:
 		return false
 	}
 }
 
-// news is an event for the goroutine that iterates the policy's output.
-type news struct {
+// streamEvent is an event for the goroutine that iterates the policy's output.
+type streamEvent struct {
 	started bool
 	piece   []byte
 	any     bool // there is a piece, which may be empty
 }
 
-// takeNews returns the next piece, if there is one.
-func (e *execution) takeNews() news {
+// nextEvent returns the next piece, if there is one.
+func (e *execution) nextEvent() streamEvent {
 	if home := e.home.Load(); home != nil {
-		return home.takeNews(e)
+		return home.nextEvent(e)
 	}
-	return news{} // the execution is moving to another process
+	return streamEvent{} // the execution is moving to another process
 }

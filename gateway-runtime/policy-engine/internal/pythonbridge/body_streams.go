@@ -19,7 +19,7 @@ func (m *StreamManager) acceptPieces(frame *executorv1.ReplyFrame) error {
 		if err := m.pieces.receive(e, piece.GetData()); err != nil {
 			return fmt.Errorf("execution %d: %w", piece.GetId(), err)
 		}
-		notify(e.body.news)
+		notify(e.body.changed)
 	}
 	for _, credit := range frame.GetCredit() {
 		e := m.executions.sentStream(credit.GetId())
@@ -41,7 +41,7 @@ func (m *StreamManager) acceptPieces(frame *executorv1.ReplyFrame) error {
 func (m *StreamManager) startAcknowledged() {
 	for _, e := range m.executions.removeRead(m.credit.acknowledged) {
 		e.body.started = true
-		notify(e.body.news)
+		notify(e.body.changed)
 	}
 }
 
@@ -75,18 +75,18 @@ func (m *StreamManager) endBody(e *execution, trailers []byte) {
 	}
 }
 
-// takeNews returns the next piece of a stream's output, and gives its size back as credit.
-func (m *StreamManager) takeNews(e *execution) news {
+// nextEvent returns the next piece of a stream's output, and gives its size back as credit.
+func (m *StreamManager) nextEvent(e *execution) streamEvent {
 	m.mu.Lock()
 	if e.home.Load() != m { // the execution has moved meanwhile
 		m.mu.Unlock()
-		return news{}
+		return streamEvent{}
 	}
 	started := e.body.started
-	piece, any, owes := m.pieces.take(e)
+	piece, any, owes := m.pieces.pop(e)
 	m.mu.Unlock()
 	if owes {
 		m.sender.wake()
 	}
-	return news{started: started, piece: piece, any: any}
+	return streamEvent{started: started, piece: piece, any: any}
 }

@@ -26,8 +26,8 @@ var (
 	_ v1alpha.KeepsDeadlines   = (*PythonBridge)(nil)
 )
 
-// OnRequest calls the policy's on_request in an executor, and returns at the latest when ctx is done, or after 60 s. A nil
-// action means that the policy changes nothing.
+// OnRequest calls the policy's on_request in an executor, and returns at the latest when ctx is done, or after 60 s. A
+// nil action means that the policy changes nothing.
 func (b *PythonBridge) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 	ctx, cancel := withDeadline(ctx)
 	defer cancel()
@@ -93,7 +93,7 @@ func (b *PythonBridge) stream(ctx context.Context, e *execution, err error, body
 		storeWork(ctx, action)
 		err = streamEnd(action, body.trailers, metadata)
 	}
-	if err != nil && !errors.Is(err, errLeft) {
+	if err != nil && !errors.Is(err, errIterationStopped) {
 		yield(nil, err)
 	}
 }

@@ -141,7 +141,7 @@ func (c *change) awaitJoined(ctx context.Context) error {
 
 func (c *change) abort() {
 	for _, joiner := range c.joining {
-		joiner.process.become(roleGone)
+		joiner.process.setRole(roleGone)
 		joiner.group.removeProcess(joiner.process)
 		joiner.process.stop()
 	}
@@ -150,7 +150,7 @@ func (c *change) abort() {
 // commit switches over. At all times an exchange has a process of its generation.
 func (c *change) commit(generations *generations) {
 	for _, joiner := range c.joining {
-		joiner.process.become(roleServing)
+		joiner.process.setRole(roleServing)
 		joiner.group.acceptSuperseded(joiner.process)
 	}
 	for _, process := range c.leaving {

@@ -17,7 +17,7 @@ import (
 // loosePlacement is a placement without a process.
 func loosePlacement(state placementState) *placement {
 	p := &placement{instance: newInstance(&executorv1.ConfigureInstance{PolicyName: "p"})}
-	p.become(state)
+	p.setState(state)
 	return p
 }
 
@@ -74,8 +74,8 @@ func (w *queueModel) withdraw(t *rapid.T) {
 	if got := w.executionQueue.withdraw(e, timedOut); got != wasSent {
 		t.Fatalf("expected it to have been sent: %v, got %v", wasSent, got)
 	}
-	if told := len(w.timedOut) - before; (told == 1) != (wasSent && timedOut) {
-		t.Fatalf("%d were noted as timed out; sent: %v, timed out: %v", told, wasSent, timedOut)
+	if added := len(w.timedOut) - before; (added == 1) != (wasSent && timedOut) {
+		t.Fatalf("%d were noted as timed out; sent: %v, timed out: %v", added, wasSent, timedOut)
 	}
 	if wasSent {
 		delete(w.sent, e.message.GetId())
@@ -164,7 +164,7 @@ func TestExecutionQueueKeepsOrderAndCount(t *testing.T) {
 func TestExecutionsOfAClosedInstanceEnd(t *testing.T) {
 	q, p, e := newExecutionQueue(), loosePlacement(stateReady), due(time.Second)
 	q.add(e, p)
-	p.become(stateClosed)
+	p.setState(stateClosed)
 	frame := &executorv1.RequestFrame{}
 	if q.fillFrame(frame, 0, 1, time.Unix(0, 0)); len(frame.Executions) != 0 || q.load() != 0 {
 		t.Fatalf("expected nothing to be sent and nothing to be left, got %d and %d", len(frame.Executions), q.load())

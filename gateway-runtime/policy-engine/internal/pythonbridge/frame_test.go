@@ -214,14 +214,14 @@ func TestResultsThatAreNotReadAreBounded(t *testing.T) {
 		m.mu.Unlock()
 		awaitResults(t, m, before+len(calls))
 	}
-	found := 0
+	count := 0
 	for _, result := range m.calls.results {
 		if result.GetYes() {
-			found++
+			count++
 		}
 	}
-	if found != maxStoreCalls {
-		t.Errorf("expected %d calls to be made while no result is read, got %d", maxStoreCalls, found)
+	if count != maxStoreCalls {
+		t.Errorf("expected %d calls to be made while no result is read, got %d", maxStoreCalls, count)
 	}
 	for frame := new(executorv1.RequestFrame); m.fillFrame(frame, time.Now()); {
 	}

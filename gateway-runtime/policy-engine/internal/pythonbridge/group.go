@@ -42,7 +42,7 @@ func newGroup(lifetime context.Context, name string, generations *generations, o
 // supersedes. The caller connects to it.
 func (g *group) addProcess(address string, of *generation, as role, superseded []string) *StreamManager {
 	m := newStreamManager(address, of, g.options, g.log.With("executor", address, "generation", of.number), g)
-	m.become(as)
+	m.setRole(as)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	m.superseded = superseded

@@ -25,18 +25,18 @@ type loggedHung struct {
 
 // record stores a health check, and returns the hung executions to be logged: those of an instance that had none, that
 // have become more, or that were logged a while ago.
-func (h *healthReport) record(check *executorv1.HealthCheckResponse, now time.Time) (news []*executorv1.HungExecutions) {
+func (h *healthReport) record(check *executorv1.HealthCheckResponse, now time.Time) (toLog []*executorv1.HungExecutions) {
 	logged := map[string]loggedHung{}
 	for _, hung := range check.GetHung() {
 		before, known := h.logged[hung.GetInstanceId()]
 		if !known || hung.GetCount() > before.count || now.Sub(before.when) >= hungAgain {
-			news = append(news, hung)
+			toLog = append(toLog, hung)
 			before = loggedHung{hung.GetCount(), now}
 		}
 		logged[hung.GetInstanceId()] = before
 	}
 	h.last, h.answered, h.logged = check, now, logged
-	return news
+	return toLog
 }
 
 func (h *healthReport) addTo(stats *ProcessStats, now time.Time) {

@@ -33,7 +33,7 @@ func (i *instance) placements() []*placement { return *i.placed.Load() }
 // addPlacement adds a process. The caller makes the placement live there.
 func (i *instance) addPlacement(m *StreamManager) *placement {
 	added := &placement{instance: i, home: m}
-	added.become(stateWaiting)
+	added.setState(stateWaiting)
 	next := append(slices.Clone(i.placements()), added)
 	i.placed.Store(&next)
 	return added

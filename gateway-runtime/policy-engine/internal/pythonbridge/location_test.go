@@ -14,15 +14,15 @@ import (
 func TestALocationIsReportedOnce(t *testing.T) {
 	waiting := locations{}
 	before, after := waiting.add(1), waiting.add(2)
-	told := make(chan string, 2)
-	tell := func(file string, _ int) { told <- file }
-	before.Located(tell)
+	files := make(chan string, 2)
+	notify := func(file string, _ int) { files <- file }
+	before.Located(notify)
 	waiting.accept([]*executorv1.Located{{Id: 1, File: "one.py", Line: 1}, {Id: 2, File: "two.py", Line: 2}, {Id: 3, File: "three.py"}})
-	if got := await.Receive(t, told, "the first location"); got != "one.py" {
+	if got := await.Receive(t, files, "the first location"); got != "one.py" {
 		t.Errorf("got %s", got)
 	}
-	after.Located(tell)
-	if got := await.Receive(t, told, "the second location"); got != "two.py" || len(waiting) != 0 {
+	after.Located(notify)
+	if got := await.Receive(t, files, "the second location"); got != "two.py" || len(waiting) != 0 {
 		t.Errorf("got %s, and %d wait", got, len(waiting))
 	}
 }

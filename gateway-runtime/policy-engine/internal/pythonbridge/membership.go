@@ -37,6 +37,6 @@ func (m *membership) runs(g *generation) bool {
 
 func (m *membership) is(r role) bool { return role(m.role.Load()) == r }
 
-func (m *membership) become(r role) { m.role.Store(int32(r)) }
+func (m *membership) setRole(r role) { m.role.Store(int32(r)) }
 
 func (m *membership) roleName() string { return roleNames[role(m.role.Load())] }

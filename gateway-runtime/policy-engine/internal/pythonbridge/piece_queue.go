@@ -26,13 +26,13 @@ func (t *traffic) count(size int) {
 // offer queues a chunk of a stream's body, and reports whether a piece may be sent.
 func (q *pieceQueue) offer(e *execution, chunk []byte) bool {
 	e.body.out.add(chunk)
-	return q.giveTurn(e)
+	return q.schedule(e)
 }
 
 // end marks the end of a stream's body, and reports whether a piece may be sent.
 func (q *pieceQueue) end(e *execution, trailers []byte) bool {
 	e.body.out.end(trailers)
-	return q.giveTurn(e)
+	return q.schedule(e)
 }
 
 // addCredit adds credit from the process, and reports whether a piece may be sent. An error is a violation of the
@@ -41,10 +41,10 @@ func (q *pieceQueue) addCredit(e *execution, bytes int) (bool, error) {
 	if err := e.body.out.addCredit(bytes); err != nil {
 		return false, err
 	}
-	return q.giveTurn(e), nil
+	return q.schedule(e), nil
 }
 
-func (q *pieceQueue) giveTurn(e *execution) bool {
+func (q *pieceQueue) schedule(e *execution) bool {
 	if !e.body.out.sendable() {
 		return false
 	}
@@ -65,10 +65,10 @@ func (q *pieceQueue) receive(e *execution, data []byte) error {
 	return nil
 }
 
-// take returns the next piece of a stream's output, and whether credit for it is due now.
-func (q *pieceQueue) take(e *execution) (piece []byte, any, owes bool) {
+// pop returns the next piece of a stream's output, and whether credit for it is due now.
+func (q *pieceQueue) pop(e *execution) (piece []byte, any, owes bool) {
 	before := e.body.in.due()
-	piece, any = e.body.in.take()
+	piece, any = e.body.in.pop()
 	if owes = !before && e.body.in.due() && !e.ended.Load(); owes {
 		q.due = append(q.due, e)
 	}
@@ -82,7 +82,7 @@ func (q *pieceQueue) reset() { q.turns, q.due = nil, nil }
 func (q *pieceQueue) fillFrame(frame *executorv1.RequestFrame) {
 	for _, e := range q.due {
 		if !e.ended.Load() {
-			frame.Credit = append(frame.Credit, &executorv1.Credit{Id: e.message.Id, Bytes: uint32(e.body.in.giveBack())})
+			frame.Credit = append(frame.Credit, &executorv1.Credit{Id: e.message.Id, Bytes: uint32(e.body.in.returnCredit())})
 		}
 	}
 	q.due = nil
@@ -97,7 +97,7 @@ func (q *pieceQueue) fillFrame(frame *executorv1.RequestFrame) {
 		piece := q.next(e)
 		frame.Pieces = append(frame.Pieces, piece)
 		size += len(piece.Data)
-		q.giveTurn(e)
+		q.schedule(e)
 	}
 }
 

@@ -42,7 +42,7 @@ func (o *outgoingPieces) end(trailers []byte) { o.last, o.trailers = true, trail
 
 // next returns the next piece: the waiting chunks joined, or cut to the size of a piece.
 func (o *outgoingPieces) next(id uint64) *executorv1.Piece {
-	piece := &executorv1.Piece{Id: id, Data: o.takeData(min(o.size, maxPieceBytes))}
+	piece := &executorv1.Piece{Id: id, Data: o.nextData(min(o.size, maxPieceBytes))}
 	o.credit -= len(piece.Data)
 	if o.last && o.size == 0 {
 		o.lastSent = true
@@ -51,20 +51,20 @@ func (o *outgoingPieces) next(id uint64) *executorv1.Piece {
 	return piece
 }
 
-// takeData returns the next bytes. It copies only if several chunks make up the piece.
-func (o *outgoingPieces) takeData(size int) (data []byte) {
+// nextData returns the next bytes. It copies only if several chunks make up the piece.
+func (o *outgoingPieces) nextData(size int) (data []byte) {
 	o.size -= size
 	if len(o.chunks) > 0 && len(o.chunks[0]) >= size {
-		return o.takeFirst(size)
+		return o.cutFirst(size)
 	}
 	data = make([]byte, 0, size)
 	for len(data) < size {
-		data = append(data, o.takeFirst(min(size-len(data), len(o.chunks[0])))...)
+		data = append(data, o.cutFirst(min(size-len(data), len(o.chunks[0])))...)
 	}
 	return data
 }
 
-func (o *outgoingPieces) takeFirst(size int) []byte {
+func (o *outgoingPieces) cutFirst(size int) []byte {
 	first := o.chunks[0]
 	if o.chunks[0] = first[size:]; len(first) == size {
 		o.chunks[0] = nil
@@ -86,7 +86,7 @@ func (o *outgoingPieces) addCredit(bytes int) error {
 type incomingPieces struct {
 	pieces [][]byte
 	credit int // that the process has left, by this side's count
-	taken  int // bytes read since credit was last given back
+	read   int // bytes read since credit was last given back
 }
 
 // add stores a piece. An error is a violation of the protocol. An empty piece only passes the message on, and is not
@@ -105,8 +105,8 @@ func (in *incomingPieces) add(data []byte) error {
 	return nil
 }
 
-// take returns the next piece, for the next stage.
-func (in *incomingPieces) take() (piece []byte, any bool) {
+// pop returns the next piece, for the next stage.
+func (in *incomingPieces) pop() (piece []byte, any bool) {
 	if len(in.pieces) == 0 {
 		return nil, false
 	}
@@ -115,16 +115,16 @@ func (in *incomingPieces) take() (piece []byte, any bool) {
 	if in.pieces = in.pieces[1:]; len(in.pieces) == 0 {
 		in.pieces = nil
 	}
-	in.taken += len(piece)
+	in.read += len(piece)
 	return piece, true
 }
 
 // due reports whether credit is to be given back now.
-func (in *incomingPieces) due() bool { return in.taken >= creditGivenBack }
+func (in *incomingPieces) due() bool { return in.read >= creditGivenBack }
 
-// giveBack returns the credit that the next frame gives back.
-func (in *incomingPieces) giveBack() (bytes int) {
-	bytes, in.taken = in.taken, 0
+// returnCredit returns the credit that the next frame gives back.
+func (in *incomingPieces) returnCredit() (bytes int) {
+	bytes, in.read = in.read, 0
 	in.credit += bytes
 	return bytes
 }

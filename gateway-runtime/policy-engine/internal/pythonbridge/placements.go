@@ -39,12 +39,12 @@ type placement struct {
 	abandonedAt time.Time        // when an execution that may still run was last abandoned
 }
 
-func (p *placement) become(state placementState) { p.state.Store(int32(state)) }
+func (p *placement) setState(state placementState) { p.state.Store(int32(state)) }
 
 // setUnlessFailed sets a state on the way to ready. A failed placement stays failed until it is ready.
 func (p *placement) setUnlessFailed(state placementState) {
 	if p.failure == nil {
-		p.become(state)
+		p.setState(state)
 	}
 }
 
@@ -59,14 +59,14 @@ func (p *placement) unavailable() *v1alpha.Failure {
 // markReady records that the process has configured the instance.
 func (p *placement) markReady() {
 	p.failure, p.tries = nil, 0
-	p.become(stateReady)
+	p.setState(stateReady)
 }
 
 // markFailed records why the process could not configure the instance, and when to try again.
 func (p *placement) markFailed(failure *v1alpha.Failure, retryAt time.Time) {
 	p.failure, p.retryAt = failure, retryAt
 	p.tries++
-	p.become(stateFailed)
+	p.setState(stateFailed)
 }
 
 // markStreamLost records that the process has lost all configuration.
@@ -75,7 +75,7 @@ func (p *placement) markStreamLost() {
 		p.streamsLost++
 	}
 	p.failure, p.tries, p.abandonedAt = nil, 0, time.Time{}
-	p.become(stateWaiting)
+	p.setState(stateWaiting)
 }
 
 // message is the configuration for the present stream.
@@ -125,7 +125,7 @@ func (ps *placements) add(p *placement) { ps.live = append(ps.live, p) }
 // remove closes a placement, and reports whether the process must be sent that.
 func (ps *placements) remove(p *placement) (toSend bool) {
 	ps.live = deleteFirst(ps.live, p)
-	p.become(stateClosed)
+	p.setState(stateClosed)
 	return ps.unnumber(p)
 }
 

@@ -180,7 +180,7 @@ func (w *machine) takePiece(t *rapid.T) {
 }
 
 func (w *machine) take(t *rapid.T, entry *tracked) (any bool) {
-	next := entry.takeNews()
+	next := entry.nextEvent()
 	if next.started != entry.body.started && entry.home.Load() != nil {
 		t.Fatal("the iterating goroutine did not learn that the stream was started")
 	}
@@ -196,8 +196,8 @@ func (w *machine) checkStreams(t *rapid.T) {
 			continue
 		}
 		held := 0
-		for _, each := range entry.body.in.pieces {
-			held += len(each)
+		for _, piece := range entry.body.in.pieces {
+			held += len(piece)
 		}
 		if held >= creditWindow+maxPieceBytes || entry.body.out.size > maxWaitingBytes+300<<10 {
 			t.Fatalf("a stream holds %d bytes that came and %d that wait", held, entry.body.out.size)

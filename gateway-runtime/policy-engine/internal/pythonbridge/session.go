@@ -89,19 +89,19 @@ func (s *session) converse(ctx context.Context, first *executorv1.ReplyFrame) er
 	m.log.Info("stream to the executor process", "pid", hello.GetPid(), "python", hello.GetPythonVersion())
 	m.attach(hello)
 	leaving := make(chan struct{})
-	var helpers sync.WaitGroup
-	helpers.Go(func() { s.noticeLeaving(ctx, leaving) })
-	helpers.Go(func() { s.end(s.sendFrames(ctx)) })
-	helpers.Go(func() { s.end(s.health.watch(ctx, leaving)) })
-	helpers.Go(func() { s.collectMetrics(ctx) })
+	var goroutines sync.WaitGroup
+	goroutines.Go(func() { s.noticeLeaving(ctx, leaving) })
+	goroutines.Go(func() { s.end(s.sendFrames(ctx)) })
+	goroutines.Go(func() { s.end(s.health.watch(ctx, leaving)) })
+	goroutines.Go(func() { s.collectMetrics(ctx) })
 	m.sender.session.Store(s)
-	helpers.Go(func() { s.repeatLogLevel(ctx) })
+	goroutines.Go(func() { s.repeatLogLevel(ctx) })
 	defer m.sender.session.Store(nil)
 	first.Hello = nil
 	s.end(s.receiveFrames(first)) //nolint:contextcheck // calls of the store have a timeout of their own
 	cause := context.Cause(ctx)
 	s.detach(cause)
-	helpers.Wait()
+	goroutines.Wait()
 	return cause
 }
 

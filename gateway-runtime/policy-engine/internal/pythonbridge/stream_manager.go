@@ -26,7 +26,7 @@ import (
 //
 // The life of an execution: submit → queued (or parked, while its instance is being configured) → fillFrame → sent →
 // accept. abandon and detach remove it from any of these. An execution with a streamed body (bodyStream) has pieces on
-// the way meanwhile: offerChunk → fillFrame, and accept → takeNews.
+// the way meanwhile: offerChunk → fillFrame, and accept → nextEvent.
 //
 // Its state is in values of their own, all under its one mutex.
 type StreamManager struct {
@@ -466,9 +466,9 @@ func (m *StreamManager) policies() []*executorv1.LoadedPolicy {
 func (m *StreamManager) recordHealth(check *executorv1.HealthCheckResponse, now time.Time) {
 	m.mu.Lock()
 	m.held = nil // a process that answers runs other code again
-	news := m.health.record(check, now)
+	toLog := m.health.record(check, now)
 	m.mu.Unlock()
-	for _, hung := range news {
+	for _, hung := range toLog {
 		m.log.Warn("executions of a policy hang: they run on although their deadline is long past", "pid", check.GetPid(),
 			"policy", hung.GetPolicy(), "api", hung.GetApiName(), "instance", hung.GetInstanceId(), "executions", hung.GetCount(),
 			"oldest", (time.Duration(hung.GetOldestMs()) * time.Millisecond).String(), "blocksInstance", hung.GetBlocksInstance(),
@@ -494,7 +494,7 @@ func (m *StreamManager) leave(limit time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.leaveBy = time.Now().Add(limit)
-	m.become(roleLeaving)
+	m.setRole(roleLeaving)
 }
 
 // dismiss marks a leaving process as gone, once it has no executions left and is not needed, or its time is up. It
@@ -506,7 +506,7 @@ func (m *StreamManager) dismiss(now time.Time, needed bool) (gone bool, cut int)
 	if !m.is(roleLeaving) || ((needed || load > 0) && now.Before(m.leaveBy)) {
 		return false, 0
 	}
-	m.become(roleGone)
+	m.setRole(roleGone)
 	return true, load
 }
 

@@ -68,11 +68,11 @@ func TestAnIdleStreamIsSmall(t *testing.T) {
 	idleStreams(t, groups, result.policy, 16)() // what is made once
 	before := memoryInUse()
 	end := idleStreams(t, groups, result.policy, count)
-	each := int64(memoryInUse()-before) / count
+	perStream := int64(memoryInUse()-before) / count
 	end()
-	t.Logf("%d bytes for each idle stream", each)
-	if each > most {
-		t.Fatalf("expected at most %d bytes for each idle stream, got %d", most, each)
+	t.Logf("%d bytes for each idle stream", perStream)
+	if perStream > most {
+		t.Fatalf("expected at most %d bytes for each idle stream, got %d", most, perStream)
 	}
 }
 

@@ -166,8 +166,8 @@ func (c *conversation) wantPiece(id uint64, data string, last bool) (piece *exec
 
 func (c *conversation) yield(id uint64, data ...string) {
 	frame := &executorv1.ReplyFrame{FramesAcknowledged: c.acknowledged}
-	for _, each := range data {
-		frame.Pieces = append(frame.Pieces, &executorv1.Piece{Id: id, Data: []byte(each)})
+	for _, piece := range data {
+		frame.Pieces = append(frame.Pieces, &executorv1.Piece{Id: id, Data: []byte(piece)})
 	}
 	c.reply(frame)
 }

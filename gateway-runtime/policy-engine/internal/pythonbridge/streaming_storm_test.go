@@ -148,7 +148,7 @@ func download(t *testing.T, policy v1alpha.RequestStreamer, dice *rand.Rand) err
 			t.Errorf("%d bytes at %d are not those that were given", len(chunk), came)
 		}
 		if came += len(chunk); came >= leavesAt {
-			return errLeft
+			return errIterationStopped
 		}
 	}
 	if came != total || breaksAt <= total {
