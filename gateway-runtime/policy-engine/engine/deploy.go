@@ -29,7 +29,7 @@ func (e *Engine) deploy(ctx context.Context, deployment admin.Deployment) error 
 	if err := e.manifest.checkSuccessor(next, deployment.Superseded); err != nil {
 		return err
 	}
-	moved := e.manifest.moved(next)
+	moved := e.manifest.movedPolicies(next)
 	policies, err := e.registry.policies(next) //nolint:contextcheck // policies outlive the request that brought them
 	if err != nil {
 		return err

@@ -28,25 +28,25 @@ func TestTheControllerGetsDocuments(t *testing.T) {
 		t.Fatalf("expected five documents, got %v, %v", first, err)
 	}
 	for number, document := range first.GetDocuments() {
-		told := documentOf(t, stream, uint64(number)+1, document) //nolint:gosec // small
+		content := documentOf(t, stream, uint64(number)+1, document) //nolint:gosec // small
 		switch document {
 		case nodev1.Document_DOCUMENT_METRICS:
-			if !strings.Contains(told, "\n# TYPE gatewright_node_apis gauge\ngatewright_node_apis{state=\"pending\"} 0\n") || !strings.Contains(told, `gatewright_build_info{component="policy-engine",version="`+Version+`"} 1`) {
-				t.Errorf("expected Prometheus' text, got %s", told)
+			if !strings.Contains(content, "\n# TYPE gatewright_node_apis gauge\ngatewright_node_apis{state=\"pending\"} 0\n") || !strings.Contains(content, `gatewright_build_info{component="policy-engine",version="`+Version+`"} 1`) {
+				t.Errorf("expected Prometheus' text, got %s", content)
 			}
 		case nodev1.Document_DOCUMENT_STATS:
 			var stats admin.Stats
-			if err := json.Unmarshal([]byte(told), &stats); err != nil || stats.Node.APIs != 1 || !stats.Node.ControllerConnected {
-				t.Errorf("expected counters, got %v, %s", err, told)
+			if err := json.Unmarshal([]byte(content), &stats); err != nil || stats.Node.APIs != 1 || !stats.Node.ControllerConnected {
+				t.Errorf("expected counters, got %v, %s", err, content)
 			}
 		case nodev1.Document_DOCUMENT_NOTES:
-			if want := text(t, engine, "/notes"); told != want || want != "[]\n" {
-				t.Errorf("expected a node without notes, got %s and %s", told, want)
+			if want := text(t, engine, "/notes"); content != want || want != "[]\n" {
+				t.Errorf("expected a node without notes, got %s and %s", content, want)
 			}
 		default:
 			path := map[nodev1.Document]string{nodev1.Document_DOCUMENT_CHAINS: "/chains", nodev1.Document_DOCUMENT_CLUSTERS: "/clusters"}[document]
-			if want := text(t, engine, path); told != want || !strings.Contains(told, "orders") {
-				t.Errorf("%v: expected %s, got %s", document, want, told)
+			if want := text(t, engine, path); content != want || !strings.Contains(content, "orders") {
+				t.Errorf("%v: expected %s, got %s", document, want, content)
 			}
 		}
 	}

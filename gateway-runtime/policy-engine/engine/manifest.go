@@ -62,8 +62,8 @@ func (m *manifest) checkSuccessor(next *manifest, superseded []string) error {
 	return errors.Join(errs...)
 }
 
-// moved are the Python policies that are in another executor group in the next manifest.
-func (m *manifest) moved(next *manifest) (ids []string) {
+// movedPolicies are the Python policies that are in another executor group in the next manifest.
+func (m *manifest) movedPolicies(next *manifest) (ids []string) {
 	groups := map[string]string{}
 	for _, entry := range m.Policies {
 		groups[entry.id()] = entry.Group

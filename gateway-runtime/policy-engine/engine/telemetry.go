@@ -71,8 +71,8 @@ func (e *Engine) obstacle() string {
 
 // redactAnalytics returns the analytics that policies have left as they go to the access log.
 func (e *Engine) redactAnalytics(analytics map[string]any) map[string]any {
-	shown, _ := e.Redaction().Fields(analytics)
-	return shown
+	redacted, _ := e.Redaction().Fields(analytics)
+	return redacted
 }
 
 // newTracing makes the tracing of exchanges, and returns the log whose lines carry their trace's id.

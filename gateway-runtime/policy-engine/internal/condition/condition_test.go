@@ -46,14 +46,14 @@ func (r request) context(t testing.TB) *v1alpha.RequestContext {
 	if err := metadata.Merge(r.Metadata, nil); err != nil {
 		t.Fatal(err)
 	}
-	made := &v1alpha.RequestContext{
+	result := &v1alpha.RequestContext{
 		Method: r.Method, Path: r.Path, Query: r.Query, Scheme: r.Scheme, Authority: r.Authority, ClientAddress: r.ClientAddress,
 		Peer: r.Peer, PathParams: r.PathParams, Metadata: metadata,
 	}
 	for _, header := range r.Headers {
-		made.Headers = append(made.Headers, v1alpha.Header{Name: header[0], Value: header[1]})
+		result.Headers = append(result.Headers, v1alpha.Header{Name: header[0], Value: header[1]})
 	}
-	return made
+	return result
 }
 
 func readTable(t testing.TB) table {
@@ -71,11 +71,11 @@ func readTable(t testing.TB) table {
 
 func compiled(t testing.TB, text string) *condition.Condition {
 	t.Helper()
-	made, err := condition.Compile(text)
+	compiledCondition, err := condition.Compile(text)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
-	return made
+	return compiledCondition
 }
 
 // ofPolicies compiles conditions as a policy does, by its Metadata.
@@ -85,60 +85,60 @@ func ofPolicies() v1alpha.Metadata {
 
 func TestConditionsAnswerAsInTheTable(t *testing.T) {
 	read := readTable(t)
-	for _, one := range read.Answers {
-		text := one["when"].(string)
-		made := compiled(t, text)
-		if made.Text() != text {
-			t.Errorf("expected its text %q, got %q", text, made.Text())
+	for _, row := range read.Answers {
+		text := row["when"].(string)
+		compiledCondition := compiled(t, text)
+		if compiledCondition.Text() != text {
+			t.Errorf("expected its text %q, got %q", text, compiledCondition.Text())
 		}
 		ofPolicy, err := ofPolicies().Compile(text)
 		if err != nil {
 			t.Fatalf("%s, of a policy: %v", text, err)
 		}
 		for name, request := range read.Requests {
-			for _, each := range []v1alpha.Condition{made, ofPolicy} {
-				checkAnswer(t, each, fmt.Sprintf("%s, of %s", text, name), request, one[name])
+			for _, c := range []v1alpha.Condition{compiledCondition, ofPolicy} {
+				checkAnswer(t, c, fmt.Sprintf("%s, of %s", text, name), request, row[name])
 			}
 		}
 	}
 }
 
 // checkAnswer compares a condition's result with true, false, or a part of an error.
-func checkAnswer(t *testing.T, made v1alpha.Condition, what string, request request, want any) {
+func checkAnswer(t *testing.T, compiledCondition v1alpha.Condition, name string, request request, want any) {
 	t.Helper()
-	got, err := made.Applies(request.context(t))
+	got, err := compiledCondition.Applies(request.context(t))
 	if reason, fails := want.(string); fails {
 		if err == nil || !strings.Contains(err.Error(), reason) {
-			t.Errorf("%s: expected an error with %q, got %v, %v", what, reason, got, err)
+			t.Errorf("%s: expected an error with %q, got %v, %v", name, reason, got, err)
 		}
 	} else if err != nil || got != want {
-		t.Errorf("%s: expected %v, got %v, %v", what, want, got, err)
+		t.Errorf("%s: expected %v, got %v, %v", name, want, got, err)
 	}
 }
 
 func TestMistakesAreAsInTheTable(t *testing.T) {
-	for _, one := range readTable(t).Refused {
-		_, err := condition.Compile(one.When)
+	for _, row := range readTable(t).Refused {
+		_, err := condition.Compile(row.When)
 		mistake, ok := errors.AsType[*condition.Mistake](err)
-		if !ok || mistake.Line != one.Line || mistake.Column != one.Column || !strings.Contains(mistake.Message, one.Says) {
-			t.Errorf("%s: expected line %d, column %d: %s; got %v", one.When, one.Line, one.Column, one.Says, err)
+		if !ok || mistake.Line != row.Line || mistake.Column != row.Column || !strings.Contains(mistake.Message, row.Says) {
+			t.Errorf("%s: expected line %d, column %d: %s; got %v", row.When, row.Line, row.Column, row.Says, err)
 		}
-		if made, again := ofPolicies().Compile(one.When); made != nil || again == nil || again.Error() != err.Error() {
-			t.Errorf("%s: expected %v of a policy's too, got %v, %v", one.When, err, made, again)
+		if compiledCondition, again := ofPolicies().Compile(row.When); compiledCondition != nil || again == nil || again.Error() != err.Error() {
+			t.Errorf("%s: expected %v of a policy's too, got %v, %v", row.When, err, compiledCondition, again)
 		}
 	}
 }
 
 func TestWithoutAnEngineNothingIsCompiled(t *testing.T) {
-	if made, err := (v1alpha.Metadata{}).Compile("true"); made != nil || err == nil || !strings.Contains(err.Error(), "expected an engine") {
-		t.Errorf("expected an error, got %v, %v", made, err)
+	if compiledCondition, err := (v1alpha.Metadata{}).Compile("true"); compiledCondition != nil || err == nil || !strings.Contains(err.Error(), "expected an engine") {
+		t.Errorf("expected an error, got %v, %v", compiledCondition, err)
 	}
 }
 
 func TestEveryMistakeSaysWhatWasExpected(t *testing.T) {
-	for _, one := range readTable(t).Refused {
-		if _, err := condition.Compile(one.When); err == nil || !strings.Contains(err.Error(), "expected ") || !strings.Contains(err.Error(), ", got ") {
-			t.Errorf("%q: expected what was expected and what came, got %v", one.When, err)
+	for _, row := range readTable(t).Refused {
+		if _, err := condition.Compile(row.When); err == nil || !strings.Contains(err.Error(), "expected ") || !strings.Contains(err.Error(), ", got ") {
+			t.Errorf("%q: expected what was expected and what came, got %v", row.When, err)
 		}
 	}
 }
@@ -197,13 +197,13 @@ func TestManyHeaders(t *testing.T) {
 
 func TestACacheSharesConditions(t *testing.T) {
 	cache := &condition.Cache{}
-	one, err := cache.Compile(`request.method == "GET"`)
+	first, err := cache.Compile(`request.method == "GET"`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	again, _ := cache.Compile(`request.method == "GET"`)
 	other, _ := cache.Compile(`request.method == "PUT"`)
-	if one != again || one == other {
+	if first != again || first == other {
 		t.Error("expected one condition for each text")
 	}
 	if _, err := cache.Compile("nonsense"); err == nil {
@@ -230,9 +230,9 @@ func TestARequestCannotMakeAnEvaluationLong(t *testing.T) {
 		`request.headers.all(name, size(request.query) > 3 && size(metadata) == 1)`:        false,
 		`request.headers.all(name, "large" in metadata && metadata["large"] != name)`:      false,
 	} {
-		made, seen := compiled(t, text), hostile.context(t)
+		compiledCondition, seen := compiled(t, text), hostile.context(t)
 		began := cpuTime(t)
-		_, err := made.Applies(seen)
+		_, err := compiledCondition.Applies(seen)
 		took := cpuTime(t) - began
 		if (err != nil) != fails {
 			t.Errorf("%s: expected an error: %t, got %v", text, fails, err)
@@ -293,10 +293,10 @@ func BenchmarkCondition(b *testing.B) {
 		"metadata":          `metadata["tier"] == "gold"`,
 	} {
 		b.Run(name, func(b *testing.B) {
-			made := compiled(b, text)
+			compiledCondition := compiled(b, text)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := made.Applies(full); err != nil {
+				if _, err := compiledCondition.Applies(full); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -307,14 +307,14 @@ func BenchmarkCondition(b *testing.B) {
 // FuzzCondition: any text and any request give a result or an error, never a panic.
 func FuzzCondition(f *testing.F) {
 	read := readTable(f)
-	for _, one := range read.Answers {
-		f.Add(one["when"].(string), "x-beta", "1", "a=1&b=%zz")
+	for _, row := range read.Answers {
+		f.Add(row["when"].(string), "x-beta", "1", "a=1&b=%zz")
 	}
-	for _, one := range read.Refused {
-		f.Add(one.When, "accept", "\xff", "=&&%")
+	for _, row := range read.Refused {
+		f.Add(row.When, "accept", "\xff", "=&&%")
 	}
 	f.Fuzz(func(t *testing.T, text, name, value, query string) {
-		made, err := condition.Compile(text)
+		compiledCondition, err := condition.Compile(text)
 		if err != nil {
 			if _, ok := errors.AsType[*condition.Mistake](err); !ok {
 				t.Errorf("%q: expected a mistake, got %v", text, err)
@@ -326,7 +326,7 @@ func FuzzCondition(f *testing.F) {
 		if err := seen.Metadata.Set(name, []any{value, 1, nil}); err != nil {
 			t.Skip(err)
 		}
-		if _, err := made.Applies(seen); err != nil && strings.Contains(err.Error(), "internal error") {
+		if _, err := compiledCondition.Applies(seen); err != nil && strings.Contains(err.Error(), "internal error") {
 			t.Errorf("%q: %v", text, err)
 		}
 	})

@@ -58,9 +58,9 @@ func sizesOf(a *ast.AST) sizes {
 	return result
 }
 
-// matching is the cost of a regular expression per character of the text: each may take all steps of its program, which
+// matchCost is the cost of a regular expression per character of the text: each may take all steps of its program, which
 // can be large for a short expression, such as "([ab]{1,50}){1,2}".
-func (s sizes) matching(pattern any) float64 {
+func (s sizes) matchCost(pattern any) float64 {
 	text, _ := pattern.(string)
 	return float64(s.programs[text]) / steps
 }
@@ -72,7 +72,7 @@ func (s sizes) EstimateCallCost(function, _ string, target *cost.AstNode, argume
 		arguments = append([]cost.AstNode{*target}, arguments...)
 	}
 	if function == overloads.Matches && len(arguments) == 2 {
-		return cost.NewCallEstimate(cost.EstimateSize(s, arguments[0]).MultiplyByCostFactor(s.matching(arguments[1].Expr().AsLiteral().Value())), nil)
+		return cost.NewCallEstimate(cost.EstimateSize(s, arguments[0]).MultiplyByCostFactor(s.matchCost(arguments[1].Expr().AsLiteral().Value())), nil)
 	}
 	if function != lowerASCII && function != overloads.Size || len(arguments) != 1 || arguments[0].Type().Kind() != types.StringKind {
 		return nil
@@ -89,7 +89,7 @@ func (s sizes) EstimateCallCost(function, _ string, target *cost.AstNode, argume
 func (s sizes) CallCost(function, _ string, arguments []ref.Val, _ ref.Val) *uint64 {
 	if function == overloads.Matches && len(arguments) == 2 {
 		text, _ := arguments[0].(types.String)
-		spent := uint64(float64(len(text))*s.matching(arguments[1].Value())) + 1
+		spent := uint64(float64(len(text))*s.matchCost(arguments[1].Value())) + 1
 		return &spent
 	}
 	if function != lowerASCII && function != overloads.Size || len(arguments) != 1 {

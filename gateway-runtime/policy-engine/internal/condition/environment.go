@@ -61,8 +61,9 @@ func variables() []cel.EnvOption {
 
 // environment is CEL's environment for all conditions. It is made at its first use.
 //
-// It has no clock, and none of CEL's times, whose functions read files of time zones. Of CEL's extensions it has only those
-// whose results are no larger than their arguments: a text that is replaced, joined or formatted can grow without limit.
+// It has no clock, and none of CEL's times, whose functions read files of time zones. Of CEL's extensions it has only
+// those whose results are no larger than their arguments: a text that is replaced, joined or formatted can grow without
+// limit.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	lower := cel.MemberOverload("string_lower_ascii", []*cel.Type{cel.StringType}, cel.StringType, cel.UnaryBinding(toLowerASCII))
 	options := append(

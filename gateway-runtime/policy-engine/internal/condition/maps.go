@@ -55,8 +55,8 @@ type headerMap struct {
 	expanded traits.Mapper // all headers; nil until they are needed
 }
 
-// joined is the header's value; "" if there is none.
-func (m *headerMap) joined(name string) string {
+// joinedValue is the header's value; "" if there is none.
+func (m *headerMap) joinedValue(name string) string {
 	first, more := "", []string(nil)
 	found := false
 	for value := range m.view.Values(name) {
@@ -77,7 +77,7 @@ func (m *headerMap) Get(index ref.Val) ref.Val {
 	if badKey != nil {
 		return badKey
 	}
-	return types.String(m.joined(name))
+	return types.String(m.joinedValue(name))
 }
 
 func (m *headerMap) Contains(index ref.Val) ref.Val {

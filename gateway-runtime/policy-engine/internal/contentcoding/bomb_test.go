@@ -86,7 +86,7 @@ func TestBombsAreRefusedInConstantMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			size, grown, err := decodeAndDrop(bomb.codings, bomb.encoded)
-			if told := (*contentcoding.Error)(nil); !errors.As(err, &told) || !strings.Contains(err.Error(), "expected at most 200 times its encoded size") {
+			if known := (*contentcoding.Error)(nil); !errors.As(err, &known) || !strings.Contains(err.Error(), "expected at most 200 times its encoded size") {
 				t.Fatalf("expected a refusal, got %v", err)
 			}
 			if size > contentcoding.BombFloor || grown > 48<<20 {

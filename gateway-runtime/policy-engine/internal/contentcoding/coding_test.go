@@ -202,7 +202,7 @@ func TestATruncatedBodyIsNeverComplete(t *testing.T) {
 		for cut := 1; cut < len(encoded); cut++ {
 			if got, err := decode(f.codings, encoded[:cut]); err == nil {
 				t.Fatalf("%d of %d bytes: decoded to %d, and no error", cut, len(encoded), len(got))
-			} else if told := (*contentcoding.Error)(nil); !errors.As(err, &told) {
+			} else if known := (*contentcoding.Error)(nil); !errors.As(err, &known) {
 				t.Fatalf("%d of %d bytes: expected an Error, got %v", cut, len(encoded), err)
 			}
 		}
@@ -266,12 +266,12 @@ func TestAnErrorOfTheSourceIsItsOwn(t *testing.T) {
 	eachFormat(t, func(t *testing.T, f format) {
 		encoded := f.encode([]byte("whole"))
 		for cut := range encoded {
-			given := false
+			read := false
 			d := contentcoding.NewDecoder(f.codings, func() ([]byte, error) {
-				if given {
+				if read {
 					return nil, gone
 				}
-				given = true
+				read = true
 				return encoded[:cut], nil
 			})
 			var err error
@@ -323,19 +323,19 @@ func TestAPieceThatIsEncodedCanBeDecodedAtOnce(t *testing.T) {
 			parts := drawCuts(t, drawText(t))
 			e := contentcoding.NewEncoder(f.codings)
 			defer e.Close()
-			given := 0
+			count := 0
 			d := contentcoding.NewDecoder(f.codings, func() ([]byte, error) {
-				if given++; given > len(parts) {
+				if count++; count > len(parts) {
 					return e.Encode(nil, true), nil
 				}
-				return e.Encode(parts[given-1], false), nil
+				return e.Encode(parts[count-1], false), nil
 			})
 			defer d.Close()
 			for n, part := range parts {
 				for len(part) > 0 {
 					piece, err := d.Next()
-					if err != nil || given != n+1 || !bytes.HasPrefix(part, piece) {
-						t.Fatalf("part %d: got %d bytes, %v, with %d given", n, len(piece), err, given)
+					if err != nil || count != n+1 || !bytes.HasPrefix(part, piece) {
+						t.Fatalf("part %d: got %d bytes, %v, with %d given", n, len(piece), err, count)
 					}
 					part = part[len(piece):]
 				}

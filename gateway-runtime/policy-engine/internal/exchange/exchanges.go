@@ -42,7 +42,7 @@ func (e *exchangeCounter) Ended(result chain.Result, duration time.Duration) {
 	if meter := e.counters.meter.Load(); meter != nil {
 		operationMeter := e.meter.Load()
 		if operationMeter == nil || operationMeter.maker != meter {
-			operationMeter = e.introduce(meter)
+			operationMeter = e.newMeter(meter)
 		}
 		operationMeter.Observe(duration)
 	}
@@ -51,10 +51,10 @@ func (e *exchangeCounter) Ended(result chain.Result, duration time.Duration) {
 // Close ends a chain's use of the counter.
 func (e *exchangeCounter) Close() { e.counters.operations.close(e) }
 
-func (e *exchangeCounter) counted() bool { return e.counts() != OperationCounts{} }
+func (e *exchangeCounter) hasCounts() bool { return e.counts() != OperationCounts{} }
 
-// dropped adds the counts to the totals, and closes the meter.
-func (e *exchangeCounter) dropped() {
+// onDrop adds the counts to the totals, and closes the meter.
+func (e *exchangeCounter) onDrop() {
 	if e.removed {
 		e.counters.identities.remove(e.labels.API)
 	}
@@ -77,8 +77,8 @@ func (e *exchangeCounter) counts() (counts OperationCounts) {
 	return counts
 }
 
-// introduce creates the meter of the operation.
-func (e *exchangeCounter) introduce(meter *metering) *exchangeMetering {
+// newMeter creates the meter of the operation.
+func (e *exchangeCounter) newMeter(meter *metering) *exchangeMetering {
 	e.counters.operations.mutex.Lock()
 	defer e.counters.operations.mutex.Unlock()
 	if made := e.meter.Load(); made != nil && made.maker == meter {

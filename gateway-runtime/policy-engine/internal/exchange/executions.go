@@ -110,13 +110,13 @@ func (c *Counters) Executions(labels chain.Labels) chain.ExecutionObserver {
 	return c.executions.open(labels, func() *executionCounter { return &executionCounter{counters: c} })
 }
 
-func (e *executionCounter) counted() bool {
+func (e *executionCounter) hasCounts() bool {
 	phase := e.phases[0].Load()
 	return e.began.Load() > 0 || phase != nil && phase.skipped.Load() > 0
 }
 
-// dropped closes the meters, which keep the counts if they sum several policies.
-func (e *executionCounter) dropped() {
+// onDrop closes the meters, which keep the counts if they sum several policies.
+func (e *executionCounter) onDrop() {
 	current := e.counters.meter.Load()
 	for n := range e.phases {
 		phase := e.phases[n].Load()
@@ -205,16 +205,16 @@ func (e *executionCounter) Ended(execution chain.Execution) {
 	if execution.Shadow == chain.ShadowSkipped {
 		return
 	}
-	if phaseMeter := e.metered(phase, execution.Phase); phaseMeter != nil {
-		phaseMeter.Observe(execution.Duration, execution.Work, execution.Remote)
+	if meter := e.phaseMeter(phase, execution.Phase); meter != nil {
+		meter.Observe(execution.Duration, execution.Work, execution.Remote)
 	}
 	if execution.Failure != nil {
 		logFailure(e.counters.log, e.labels, execution)
 	}
 }
 
-// metered returns the phase's meter, made by the present Meter; nil: there is none.
-func (e *executionCounter) metered(phase *phaseCounter, name string) *executionMetering {
+// phaseMeter returns the phase's meter, made by the present Meter; nil: there is none.
+func (e *executionCounter) phaseMeter(phase *phaseCounter, name string) *executionMetering {
 	meter := e.counters.meter.Load()
 	if meter == nil {
 		return nil
@@ -222,14 +222,14 @@ func (e *executionCounter) metered(phase *phaseCounter, name string) *executionM
 	if made := phase.meter.Load(); made != nil && made.maker == meter {
 		return made
 	}
-	return e.introduce(phase, meter, name)
+	return e.newMeter(phase, meter, name)
 }
 
 // Skipped counts an exchange, in the request phase.
 func (e *executionCounter) Skipped() {
 	phase := e.phase(chain.PhaseRequest)
 	phase.skipped.Add(1)
-	e.metered(phase, chain.PhaseRequest)
+	e.phaseMeter(phase, chain.PhaseRequest)
 }
 
 // Close ends a chain's use of the counter.
@@ -261,8 +261,8 @@ func (e *executionCounter) phase(name string) *phaseCounter {
 	return at.Load()
 }
 
-// introduce creates the meter of a phase.
-func (e *executionCounter) introduce(phase *phaseCounter, meter *metering, name string) *executionMetering {
+// newMeter creates the meter of a phase.
+func (e *executionCounter) newMeter(phase *phaseCounter, meter *metering, name string) *executionMetering {
 	e.counters.executions.mutex.Lock()
 	defer e.counters.executions.mutex.Unlock()
 	if made := phase.meter.Load(); made != nil && made.maker == meter {

@@ -57,8 +57,8 @@ func (c *Counters) SetMeter(meter Meter) {
 // metering wraps a Meter so that it fits an atomic pointer, which differs after each SetMeter.
 type metering struct{ Meter }
 
-// Metered calls read with all counts for which the present Meter has made a receiver. Until it returns, no other receivers
-// are made, and none of these is closed.
+// Metered calls read with all counts for which the present Meter has made a receiver. Until it returns, no other
+// receivers are made, and none of these is closed.
 func (c *Counters) Metered(read func(iter.Seq2[ExecutionMeter, ExecutionCounts], iter.Seq2[OperationMeter, OperationCounts])) {
 	c.executions.mutex.Lock()
 	defer c.executions.mutex.Unlock()

@@ -22,10 +22,10 @@ type table[C counter] struct {
 type counter interface {
 	comparable
 	inTable() *place
-	// counted reports whether the counter is worth keeping without a chain.
-	counted() bool
-	// dropped is called when the table has removed the counter.
-	dropped()
+	// hasCounts reports whether the counter is worth keeping without a chain.
+	hasCounts() bool
+	// onDrop is called when the table has removed the counter.
+	onDrop()
 }
 
 // place is a counter's state in its table. The table's mutex guards all but the labels.
@@ -72,7 +72,7 @@ func (t *table[C]) close(element C) {
 	if at.chains--; at.chains > 0 {
 		return
 	}
-	if at.removed || !element.counted() {
+	if at.removed || !element.hasCounts() {
 		t.drop(element)
 		return
 	}
@@ -93,7 +93,7 @@ func (t *table[C]) drop(element C) {
 	if delete(counters, at.labels); len(counters) == 0 {
 		delete(t.apis, at.labels.API)
 	}
-	element.dropped()
+	element.onDrop()
 }
 
 // removeAPI drops the counters of an API: unused ones at once, the others with their last chain.

@@ -137,7 +137,7 @@ func TestNoConversationBypassesADenyingPolicy(t *testing.T) {
 }
 
 func TestStreamsThatEndTooEarly(t *testing.T) {
-	for what, sends := range map[string][]*servicev3.ProcessingRequest{
+	for label, sends := range map[string][]*servicev3.ProcessingRequest{
 		"before it began":     nil,
 		"before the body":     {opening("deny-body", false)},
 		"before the response": {opening("order", true)},
@@ -146,16 +146,16 @@ func TestStreamsThatEndTooEarly(t *testing.T) {
 		"with no chain's id":  {{Request: &servicev3.ProcessingRequest_RequestHeaders{}}, {}},
 	} {
 		name := "order"
-		if what == "before the body" {
+		if label == "before the body" {
 			name = "deny-body"
 		}
 		server, counters := countedServer(name)
 		stream := &script{ctx: t.Context(), sends: sends}
 		if err := server.Process(stream); err == nil && counters.Stats().UnknownChain == 0 {
-			t.Errorf("%s: ended well", what)
+			t.Errorf("%s: ended well", label)
 		}
 		if counters.Stats().Active != 0 {
-			t.Errorf("%s: still active", what)
+			t.Errorf("%s: still active", label)
 		}
 	}
 }
@@ -208,12 +208,12 @@ func conversation(t *rapid.T) (sends []*servicev3.ProcessingRequest) {
 func TestNoConversationCompletesABodyThatWasCut(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"stream-shout", "stream-frames", "stream-lets", "stream-trailers"}).Draw(t, "chain")
-		given := append([]*servicev3.ProcessingRequest{opening(name, false)}, conversation(t)...)
-		stream := &script{ctx: context.Background(), sends: slices.Clone(given)}
+		messages := append([]*servicev3.ProcessingRequest{opening(name, false)}, conversation(t)...)
+		stream := &script{ctx: context.Background(), sends: slices.Clone(messages)}
 		server, counters := countedServer(name)
 		err := server.Process(stream)
 		came, went := [2]bool{}, [2]bool{}
-		for _, message := range given {
+		for _, message := range messages {
 			switch r := message.GetRequest().(type) {
 			case *servicev3.ProcessingRequest_RequestBody:
 				came[0] = came[0] || r.RequestBody.GetEndOfStream()

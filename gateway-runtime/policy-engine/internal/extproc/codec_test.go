@@ -149,7 +149,7 @@ func TestMalformedMessagesAreRefused(t *testing.T) {
 	request := func(headers string) string {
 		return "\x12" + string(rune(len(headers)+2)) + "\x0a" + string(rune(len(headers))) + headers
 	}
-	for what, wire := range map[string]string{
+	for name, wire := range map[string]string{
 		"field number 0":         "\x00\x00",
 		"a group":                "\x13\x14",
 		"a varint too long":      "\x50" + strings.Repeat("\xff", 10) + "\x01",
@@ -167,7 +167,7 @@ func TestMalformedMessagesAreRefused(t *testing.T) {
 		"a route not in UTF-8":   "\x4a\x19\x12\x17\x0a\x15\x0a\x0exds.route_name\x12\x03\x1a\x01\xff",
 	} {
 		if err := new(incoming).decode([]byte(wire)); err == nil {
-			t.Errorf("%s: accepted", what)
+			t.Errorf("%s: accepted", name)
 		}
 	}
 	if err := new(incoming).decode([]byte(request("\x0a\x06\x0a\x01a\x1a\x01\xff"))); err != nil {

@@ -223,7 +223,7 @@ func TestAnInvalidMessageFailsBothDirections(t *testing.T) {
 
 // TestDiscardedPiecesAreNoLongerKept: they would block the other direction for ever.
 func TestDiscardedPiecesAreNoLongerKept(t *testing.T) {
-	for what, gives := range map[string]func(*front) error{
+	for name, gives := range map[string]func(*front) error{
 		"a body that is ended before what came has": func(f *front) error {
 			return f.SendLast(t.Context(), chain.Request, []byte("x"), v1alpha.HeaderModifications{})
 		},
@@ -236,17 +236,17 @@ func TestDiscardedPiecesAreNoLongerKept(t *testing.T) {
 		f, w := opened(t)
 		w.sends(requestPiece("ab", false))
 		if _, err := f.HasBody(t.Context(), chain.Request); err != nil || w.kept != 2 {
-			t.Fatalf("%s: %v, %d bytes kept", what, err, w.kept)
+			t.Fatalf("%s: %v, %d bytes kept", name, err, w.kept)
 		}
 		w.sends(theResponse, requestPiece("cde", false), responsePiece("f", true))
 		if err := gives(f); err != nil || w.kept != 0 {
-			t.Errorf("%s: %v, %d bytes kept", what, err, w.kept)
+			t.Errorf("%s: %v, %d bytes kept", name, err, w.kept)
 		}
 		if _, err := f.Response(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if expectPiece(t, f, chain.Response, "f"); w.kept != 0 {
-			t.Errorf("%s: %d bytes kept", what, w.kept)
+			t.Errorf("%s: %d bytes kept", name, w.kept)
 		}
 	}
 }

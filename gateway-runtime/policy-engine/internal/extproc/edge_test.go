@@ -31,7 +31,7 @@ func everyWire(t *testing.T, test func(*testing.T, wire)) {
 	}
 	watched := wires[len(wires)-1]
 	t.Run(watched.name+"-watched", func(t *testing.T) {
-		the.watch(t)
+		testbed.watch(t)
 		test(t, watched)
 	})
 }

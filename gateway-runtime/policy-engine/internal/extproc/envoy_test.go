@@ -42,7 +42,7 @@ type world struct {
 }
 
 // testbed is made once for all tests: an Envoy takes a second to start.
-var the *world
+var testbed *world
 
 type listener struct{ Name, Upstream, RequestTimeout string }
 
@@ -69,7 +69,7 @@ func withWorld(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(directory) }()
 	var stops []func()
-	the, stops = build(directory)
+	testbed, stops = build(directory)
 	code := m.Run()
 	for _, stop := range stops {
 		stop()
@@ -341,7 +341,7 @@ func do(t *testing.T, protocol string, h2c bool, change func(*http.Request), met
 	needEnvoy(t)
 	ctx, cancel := context.WithTimeout(t.Context(), await.Limit)
 	defer cancel()
-	request := must(http.NewRequestWithContext(ctx, method, "http://"+the.listeners[protocol]+path, body))
+	request := must(http.NewRequestWithContext(ctx, method, "http://"+testbed.listeners[protocol]+path, body))
 	test := strconv.FormatInt(requests.Add(1), 10)
 	request.Header.Set("X-Test", test)
 	if change != nil {
@@ -360,12 +360,12 @@ func do(t *testing.T, protocol string, h2c bool, change func(*http.Request), met
 	if err != nil {
 		t.Fatalf("%s %s: body: %v", method, path, err)
 	}
-	return &reply{response, string(text)}, the.upstream.arrival(test)
+	return &reply{response, string(text)}, testbed.upstream.arrival(test)
 }
 
 func needEnvoy(t *testing.T) {
 	t.Helper()
-	if the == nil {
+	if testbed == nil {
 		t.Skip("no `envoy` on PATH; `make setup` installs it into .venv/bin")
 	}
 }

@@ -374,7 +374,7 @@ func (f *front) HasBody(ctx context.Context, direction chain.Direction) (bool, e
 func (f *front) Finish(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.showing || f.directions[chain.Request].passes() || f.directions[chain.Response].passes() {
+	for f.showing || f.directions[chain.Request].forwards() || f.directions[chain.Response].forwards() {
 		if err := f.receive(ctx, noDirection); err != nil {
 			return err
 		}
@@ -382,8 +382,8 @@ func (f *front) Finish(ctx context.Context) error {
 	return nil
 }
 
-// passes reports whether more of the body will come and be forwarded as it is.
-func (d *direction) passes() bool { return d.forwarding && !d.ended }
+// forwards reports whether more of the body will come and be forwarded as it is.
+func (d *direction) forwards() bool { return d.forwarding && !d.ended }
 
 // ---------------------------------------------------------------- chain.FrontEnd: sending
 

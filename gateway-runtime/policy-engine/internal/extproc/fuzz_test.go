@@ -114,13 +114,13 @@ var twice = map[string]string{
 }
 
 func TestRepeatedFieldsAreReadAsGeneratedCodeReadsThem(t *testing.T) {
-	for what, wire := range twice {
+	for name, wire := range twice {
 		message, got := &servicev3.ProcessingRequest{}, incoming{}
 		if err := errors.Join(proto.Unmarshal([]byte(wire), message), got.decode([]byte(wire))); err != nil {
-			t.Errorf("%s: %v", what, err)
+			t.Errorf("%s: %v", name, err)
 		}
 		if want := read(message); !sameIncoming(want, got) {
-			t.Errorf("%s: expected %+v, got %+v", what, want, got)
+			t.Errorf("%s: expected %+v, got %+v", name, want, got)
 		}
 	}
 	if got := (incoming{}); got.decode([]byte(strings.Repeat(twice["a filter"], 2))) != nil || got.route != "" || got.client != "b" {

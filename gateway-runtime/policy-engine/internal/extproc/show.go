@@ -52,14 +52,14 @@ func askForResponse(message *outgoing, body filterv3.ProcessingMode_BodySendMode
 //
 //go:noinline
 func (f *front) passResponse() error {
-	err := f.passShown(f.response)
+	err := f.sendShown(f.response)
 	if err == nil {
 		f.showing = false
 	}
 	return err
 }
 
-func (f *front) passShown(response chain.Head) error {
+func (f *front) sendShown(response chain.Head) error {
 	f.mu.Unlock()
 	defer f.mu.Lock()
 	f.show(chain.Came, response)

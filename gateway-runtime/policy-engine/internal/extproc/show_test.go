@@ -98,7 +98,7 @@ func TestAResponseThatNoPolicySeesIsShown(t *testing.T) {
 	needEnvoy(t)
 	for n, w := range wires {
 		t.Run(w.name, func(t *testing.T) {
-			ended := the.watch(t)
+			ended := testbed.watch(t)
 			for _, chain := range []string{"request-order", "adds-body", "adds-body-duplex", "request-buffers", "request-streams"} {
 				for _, s := range shapes {
 					for answer, status := range answers {
@@ -135,7 +135,7 @@ func expectShown(t *testing.T, w wire, chain string, s shape, answer string, sta
 // TestAnAnswerOfEnvoysOwnIsShown when no upstream could be reached.
 func TestAnAnswerOfEnvoysOwnIsShown(t *testing.T) {
 	needEnvoy(t)
-	ended := the.watch(t)
+	ended := testbed.watch(t)
 	for _, path := range []string{"/nowhere-request/x", "/nowhere-request-body/x"} {
 		reply, _ := do(t, "http1", false, nil, "POST", path, strings.NewReader("body"))
 		if got, want := ended(path), []string{"came 503 ", "left 503 ", "completed"}; reply.StatusCode != 503 || !slices.Equal(got, want) {
@@ -147,7 +147,7 @@ func TestAnAnswerOfEnvoysOwnIsShown(t *testing.T) {
 // TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone, since Envoy is asked for it at that moment.
 func TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone(t *testing.T) {
 	needEnvoy(t)
-	ended := the.watch(t)
+	ended := testbed.watch(t)
 	body, writer := io.Pipe()
 	go func() { _, _ = writer.Write([]byte("part")) }()
 	reply, arrived := do(t, hurried, false, nil, "POST", "/request-buffers/late", body)
@@ -160,7 +160,7 @@ func TestAnAnswerOfEnvoysOwnIsNotShownBeforeTheRequestHasGone(t *testing.T) {
 // TestAPolicysAnswerDoesNotWaitForAResponse that was to be shown.
 func TestAPolicysAnswerDoesNotWaitForAResponse(t *testing.T) {
 	needEnvoy(t)
-	ended := the.watch(t)
+	ended := testbed.watch(t)
 	reply, _ := do(t, "http2", true, nil, "GET", "/denies/x", nil)
 	if got := ended("/denies/x"); reply.StatusCode != 401 || !slices.Equal(got, []string{"left 401 ", "completed"}) {
 		t.Errorf("got %d and %q", reply.StatusCode, got)

@@ -59,9 +59,9 @@ func TestATracedRequestGoesUpstreamWithItsTrace(t *testing.T) {
 		t.Errorf("expected traceparent %s and x-a alone, got %v, removed %v", want, got, mutation.GetRemoveHeaders())
 	}
 	metadata := stream.sent[0].GetDynamicMetadata().GetFields()
-	told := metadata[TraceNamespace].GetStructValue().GetFields()
-	if told[TraceSpan].GetStringValue() != "0300000000000000" || told[TraceParent].GetStringValue() != "0200000000000000" ||
-		told[TraceState].GetStringValue() != "vendor=1" || metadata["gatewright"] == nil {
+	fields := metadata[TraceNamespace].GetStructValue().GetFields()
+	if fields[TraceSpan].GetStringValue() != "0300000000000000" || fields[TraceParent].GetStringValue() != "0200000000000000" ||
+		fields[TraceState].GetStringValue() != "vendor=1" || metadata["gatewright"] == nil {
 		t.Errorf("expected the ids beside the analytics, got %v", metadata)
 	}
 	if again := stream.sent[1].GetDynamicMetadata(); again != nil || stream.sent[1].GetResponseHeaders().GetResponse().GetHeaderMutation() != nil {

@@ -49,13 +49,13 @@ func (c *connection) run() {
 	for id := range c.streams {
 		c.abandon(id, errLost)
 	}
-	c.closeFor(err)
+	c.closeWithCause(err)
 	c.mu.Unlock()
 	<-written
 }
 
-// closeFor writes the pending frames, and closes. A violation of HTTP/2 is reported to the peer.
-func (c *connection) closeFor(cause error) {
+// closeWithCause writes the pending frames, and closes. A violation of HTTP/2 is reported to the peer.
+func (c *connection) closeWithCause(cause error) {
 	if violation, ok := errors.AsType[http2.ConnectionError](cause); ok {
 		slog.Error("grpcstream: a peer violated HTTP/2", "reason", cause.Error())
 		_ = c.socket.SetWriteDeadline(time.Now().Add(goAwayTimeout))
@@ -103,7 +103,7 @@ func (c *connection) drain() {
 	c.out.appendFrame(http2.FramePing, 0, 0, drainPing[:])
 }
 
-func (c *connection) handleDrainHeard() {
+func (c *connection) handleDrainAck() {
 	c.draining = true
 	c.out.appendGoAway(c.lastID, http2.ErrCodeNo)
 	c.closeIfDone()

@@ -96,7 +96,8 @@ func (in *inbox) readFrame() error {
 	}
 }
 
-// handleInvalidFrame ends the stream of a frame that violates the protocol, or returns the error that ends the connection.
+// handleInvalidFrame ends the stream of a frame that violates the protocol, or returns the error that ends the
+// connection.
 func (in *inbox) handleInvalidFrame(head http2.FrameHeader, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return http2.ConnectionError(http2.ErrCodeFrameSize)
@@ -108,7 +109,7 @@ func (in *inbox) handleInvalidFrame(head http2.FrameHeader, err error) error {
 	case head.Type == http2.FrameHeaders: // later ones cannot be decoded without them (RFC 9113, 6.2)
 		return http2.ConnectionError(broken.Code)
 	}
-	return in.connection.refuse(broken.StreamID, broken.Code)
+	return in.connection.resetStream(broken.StreamID, broken.Code)
 }
 
 // handleHeaderBlock decodes a part of the headers that open a stream, or of the trailers that end it.
@@ -132,8 +133,9 @@ func (in *inbox) handleHeaderBlock(id uint32, block []byte, complete bool) error
 
 // ---------------------------------------------------------------- frames
 
-// refuse resets a stream that violates the protocol. A violation on a stream that was not opened ends the connection.
-func (c *connection) refuse(id uint32, code http2.ErrCode) error {
+// resetStream resets a stream that violates the protocol. A violation on a stream that was not opened ends the
+// connection.
+func (c *connection) resetStream(id uint32, code http2.ErrCode) error {
 	c.mu.Lock()
 	defer c.unlock()
 	if c.isIdle(id) {
@@ -209,9 +211,9 @@ func (c *connection) handleReset(id uint32) error {
 	return nil
 }
 
-// leastAllowed is the least that may be left of a stream's window: it is negative as long as the peer may assume the
+// minWindow is the least that may be left of a stream's window: it is negative as long as the peer may assume the
 // default window, before settings change it (RFC 9113, 6.9.3).
-func (c *connection) leastAllowed() int {
+func (c *connection) minWindow() int {
 	if c.agreed {
 		return 0
 	}
@@ -305,7 +307,7 @@ func (c *connection) handlePing(frame *http2.PingFrame) error {
 	case !frame.IsAck():
 		c.out.appendFrame(http2.FramePing, http2.FlagPingAck, 0, frame.Data[:])
 	case c.leaving && frame.Data == drainPing:
-		c.handleDrainHeard()
+		c.handleDrainAck()
 	}
 	return c.out.checkUnread()
 }

@@ -57,7 +57,7 @@ func (s *Server) Serve(listener net.Listener) error {
 		case isTemporary(err):
 			time.Sleep(acceptPause)
 		default:
-			return s.unlessStopping(err)
+			return s.errUnlessStopping(err)
 		}
 	}
 }
@@ -78,7 +78,7 @@ func (s *Server) listen(listener net.Listener) bool {
 	return !s.stopping
 }
 
-func (s *Server) unlessStopping(err error) error {
+func (s *Server) errUnlessStopping(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {

@@ -16,7 +16,7 @@ import (
 )
 
 // async calls a function in a goroutine. The returned channel is closed when it has returned.
-func in(call func()) <-chan struct{} {
+func async(call func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -34,7 +34,7 @@ func TestGracefulStopLetsStreamsEnd(t *testing.T) {
 	client := h.client(t)
 	call := open(t, client)
 	call.echoes("before")
-	stopped := in(h.GracefulStop)
+	stopped := async(h.GracefulStop)
 	if err := next(t, h.served); err != nil {
 		t.Errorf("expected Serve to return nil, got %v", err)
 	}
@@ -61,7 +61,7 @@ func TestGracefulStopOnTheWire(t *testing.T) {
 	p.open(1)
 	p.send(1, "one")
 	p.expect(opened(1), "DATA 1: one")
-	stopped := in(h.GracefulStop)
+	stopped := async(h.GracefulStop)
 	p.expect("GOAWAY 2147483647: NO_ERROR", "PING: drain")
 	p.open(3)
 	p.exchange(3, "three")
@@ -88,7 +88,7 @@ func TestGracefulStopEndsIdleConnections(t *testing.T) {
 	p := h.dial(t)
 	p.open(1)
 	p.exchange(1, "hello")
-	stopped := in(h.GracefulStop)
+	stopped := async(h.GracefulStop)
 	p.expect("GOAWAY 2147483647: NO_ERROR", "PING: drain")
 	still(t, stopped, "GracefulStop to wait for the answer")
 	p.check(p.WritePing(true, [8]byte{'d', 'r', 'a', 'i', 'n'}))
@@ -102,7 +102,7 @@ func TestGracefulStopEndsWithAReset(t *testing.T) {
 	h := serve(t, echo)
 	p := h.dial(t)
 	p.open(1)
-	stopped := in(h.GracefulStop)
+	stopped := async(h.GracefulStop)
 	p.expect("GOAWAY 2147483647: NO_ERROR", "PING: drain")
 	p.check(p.WritePing(true, [8]byte{'d', 'r', 'a', 'i', 'n'}))
 	p.expect("GOAWAY 1: NO_ERROR")
@@ -116,7 +116,7 @@ func TestGracefulStopBeforeTheGreeting(t *testing.T) {
 	h := serve(t, echo)
 	p := h.connect(t)
 	h.dial(t) // connections are accepted in their order: p's has been, too
-	stopped := in(h.GracefulStop)
+	stopped := async(h.GracefulStop)
 	p.expect("SETTINGS INITIAL_WINDOW_SIZE=16384", "WINDOW_UPDATE 0: 8323073", "GOAWAY 2147483647: NO_ERROR", "PING: drain")
 	h.Stop()
 	next(t, stopped)
@@ -141,7 +141,7 @@ func TestStopCutsOff(t *testing.T) {
 	h, cut, may := held(t)
 	call := open(t, h.client(t))
 	call.expect("started")
-	stopped := in(h.Stop)
+	stopped := async(h.Stop)
 	expectCode(t, codes.Unavailable, call.end())
 	if err := next(t, cut); err == nil {
 		t.Error("expected the handler's context to be done")
@@ -157,9 +157,9 @@ func TestStopCutsGracefulStopShort(t *testing.T) {
 	p := h.dial(t)
 	p.open(1)
 	p.expect(opened(1), "DATA 1: started")
-	gracefully := in(h.GracefulStop)
+	gracefully := async(h.GracefulStop)
 	p.expect("GOAWAY 2147483647: NO_ERROR", "PING: drain")
-	stopped := in(h.Stop)
+	stopped := async(h.Stop)
 	p.closed()
 	if err := next(t, cut); err == nil {
 		t.Error("expected the handler's context to be done")

@@ -79,7 +79,7 @@ func (s *Stream) Receive(ctx context.Context) ([]byte, error) {
 			return message, err
 		}
 		s.waiting = true
-		s.credit()
+		s.grantCredit()
 		c.unlock()
 		select {
 		case <-s.arrived:
@@ -111,7 +111,7 @@ func (s *Stream) Keep(more int) {
 	c.mu.Lock()
 	defer c.unlock()
 	s.kept += more
-	s.credit()
+	s.grantCredit()
 }
 
 // next returns the next whole message; nil if none has arrived.
@@ -135,8 +135,8 @@ func (s *Stream) next() (message []byte, err error) {
 	return nil, nil
 }
 
-// credit lets the peer send more, if the handler waits for it: as much as fits the window besides the kept bytes.
-func (s *Stream) credit() {
+// grantCredit lets the peer send more, if the handler waits for it: as much as fits the window besides the kept bytes.
+func (s *Stream) grantCredit() {
 	window := streamWindow - s.kept
 	if s.waiting && s.allowed <= min(s.granted, window)/2 && s.allowed < window && !s.ended {
 		s.connection.out.appendWindowUpdate(s.id, window-s.allowed)
@@ -149,7 +149,7 @@ func (s *Stream) addData(data []byte, length int, ended bool) error {
 	if s.ended {
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	}
-	if s.allowed -= length; length > 0 && s.allowed < s.connection.leastAllowed() {
+	if s.allowed -= length; length > 0 && s.allowed < s.connection.minWindow() {
 		return http2.ConnectionError(http2.ErrCodeFlowControl)
 	}
 	s.ended = ended
@@ -159,7 +159,7 @@ func (s *Stream) addData(data []byte, length int, ended bool) error {
 	if len(s.arrivals) > 0 || s.refused != nil || ended {
 		s.wake()
 	}
-	s.credit()
+	s.grantCredit()
 	return nil
 }
 

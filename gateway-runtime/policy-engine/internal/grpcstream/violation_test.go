@@ -175,7 +175,7 @@ func TestViolationsEndTheConnection(t *testing.T) {
 // TestAPeerThatNeverReadsIsCutOff: a peer that causes answers and reads none of them, before they fill the memory.
 func TestAPeerThatNeverReadsIsCutOff(t *testing.T) {
 	t.Log("slow: writes until all buffers of the way are full, once for each kind of frame")
-	for what, ask := range map[string]func(p *peer, round uint32) error{
+	for name, ask := range map[string]func(p *peer, round uint32) error{
 		"pings":    func(p *peer, _ uint32) error { return p.WritePing(false, [8]byte{}) },
 		"settings": func(p *peer, _ uint32) error { return p.WriteSettings() },
 		"streams of no method": func(p *peer, round uint32) error {
@@ -185,7 +185,7 @@ func TestAPeerThatNeverReadsIsCutOff(t *testing.T) {
 			return p.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*round + 3, BlockFragment: p.block(method), EndHeaders: true, EndStream: true})
 		},
 	} {
-		t.Run(what, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			p := serve(t, func(*grpcstream.Stream) error { return status.Error(codes.Aborted, strings.Repeat("x", 4000)) }).dial(t)
 			p.openAt(1, method, true)
 			p.settle()

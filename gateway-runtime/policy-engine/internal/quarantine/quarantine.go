@@ -324,11 +324,11 @@ func (r *record) answeredBetween() uint64 {
 
 // compare orders the likelier cause first.
 func (r *record) compare(other *record) int {
-	return cmp.Or(cmp.Compare(r.answeredBetween(), other.answeredBetween()), cmp.Compare(other.alone(), r.alone()),
+	return cmp.Or(cmp.Compare(r.answeredBetween(), other.answeredBetween()), cmp.Compare(other.countAlone(), r.countAlone()),
 		cmp.Compare(len(other.crashes), len(r.crashes)), cmp.Compare(r.instance.ID, other.instance.ID))
 }
 
-func (r *record) alone() (count int) {
+func (r *record) countAlone() (count int) {
 	for _, c := range r.crashes {
 		if c.alone {
 			count++
