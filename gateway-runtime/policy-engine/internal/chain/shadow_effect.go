@@ -46,11 +46,11 @@ func (x *exchange) effect(phase string) effect {
 }
 
 func (m *message) effect(newBody bool) madeMessage {
-	made := madeMessage{headers: m.headers.view, newBody: newBody}
+	result := madeMessage{headers: m.headers.view, newBody: newBody}
 	if newBody {
-		made.size, made.sum = m.body.size, hashOf(m.body.pieces)
+		result.size, result.sum = m.body.size, hashOf(m.body.pieces)
 	}
-	return made
+	return result
 }
 
 func hashOf(pieces [][]byte) uint64 {

@@ -58,10 +58,10 @@ type headerMap struct {
 // joinedValue is the header's value; "" if there is none.
 func (m *headerMap) joinedValue(name string) string {
 	first, more := "", []string(nil)
-	found := false
+	present := false
 	for value := range m.view.Values(name) {
-		if !found {
-			first, found = value, true
+		if !present {
+			first, present = value, true
 			continue
 		}
 		more = append(more, value)
@@ -141,8 +141,8 @@ func (m *queryMap) Contains(index ref.Val) ref.Val {
 	if badKey != nil {
 		return badKey
 	}
-	_, found := m.parsed()[name]
-	return types.Bool(found)
+	_, present := m.parsed()[name]
+	return types.Bool(present)
 }
 
 func (m *queryMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }
@@ -212,8 +212,8 @@ func (m *metadataMap) Contains(index ref.Val) ref.Val {
 	if badKey != nil {
 		return badKey
 	}
-	_, found := m.metadata.Get(key)
-	return types.Bool(found)
+	_, present := m.metadata.Get(key)
+	return types.Bool(present)
 }
 
 func (m *metadataMap) IsSet(index ref.Val) ref.Val { return m.Contains(index) }

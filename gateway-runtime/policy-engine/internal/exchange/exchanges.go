@@ -81,10 +81,10 @@ func (e *exchangeCounter) counts() (counts OperationCounts) {
 func (e *exchangeCounter) newMeter(meter *metering) *exchangeMetering {
 	e.counters.operations.mutex.Lock()
 	defer e.counters.operations.mutex.Unlock()
-	if made := e.meter.Load(); made != nil && made.maker == meter {
-		return made
+	if existing := e.meter.Load(); existing != nil && existing.maker == meter {
+		return existing
 	}
-	made := &exchangeMetering{meter.Exchanges(e.labels), meter}
-	e.meter.Store(made)
-	return made
+	created := &exchangeMetering{meter.Exchanges(e.labels), meter}
+	e.meter.Store(created)
+	return created
 }

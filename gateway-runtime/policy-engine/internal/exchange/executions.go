@@ -131,8 +131,8 @@ func (p *phaseCounter) meteredBy(meter *metering) ExecutionMeter {
 	if p == nil {
 		return nil
 	}
-	if made := p.meter.Load(); made != nil && made.maker == meter {
-		return made.ExecutionMeter
+	if existing := p.meter.Load(); existing != nil && existing.maker == meter {
+		return existing.ExecutionMeter
 	}
 	return nil
 }
@@ -219,8 +219,8 @@ func (e *executionCounter) phaseMeter(phase *phaseCounter, name string) *executi
 	if meter == nil {
 		return nil
 	}
-	if made := phase.meter.Load(); made != nil && made.maker == meter {
-		return made
+	if existing := phase.meter.Load(); existing != nil && existing.maker == meter {
+		return existing
 	}
 	return e.newMeter(phase, meter, name)
 }
@@ -265,10 +265,10 @@ func (e *executionCounter) phase(name string) *phaseCounter {
 func (e *executionCounter) newMeter(phase *phaseCounter, meter *metering, name string) *executionMetering {
 	e.counters.executions.mutex.Lock()
 	defer e.counters.executions.mutex.Unlock()
-	if made := phase.meter.Load(); made != nil && made.maker == meter {
-		return made
+	if existing := phase.meter.Load(); existing != nil && existing.maker == meter {
+		return existing
 	}
-	made := &executionMetering{meter.Executions(e.labels, name), meter}
-	phase.meter.Store(made)
-	return made
+	created := &executionMetering{meter.Executions(e.labels, name), meter}
+	phase.meter.Store(created)
+	return created
 }
