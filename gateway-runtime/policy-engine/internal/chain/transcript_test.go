@@ -38,7 +38,7 @@ type transcript struct {
 	gone     chan struct{}                                // closed when the request has gone; nil: no caller waits
 	waits    func(ctx context.Context, what string) error // called before an answer: "response", "request 1", …; nil: nothing waits
 
-	went     [2]string // what has gone on: headers and body, however they came
+	went     [2]string // the headers and body that have been sent
 	copyRest [2]func(piece []byte)
 	shadows  *chain.Shadows // Spec.Shadows
 	bodies   *chain.Budget  // Spec.Bodies

@@ -253,7 +253,7 @@ func TestSeveralMembersAndFramesAreOneBody(t *testing.T) {
 
 func TestNoBytesAreAnEmptyBody(t *testing.T) {
 	eachFormat(t, func(t *testing.T, f format) {
-		for range 2 { // of what is used again, too
+		for range 2 { // the second time with reused decoders
 			if got, err := decode(f.codings); err != nil || len(got) != 0 {
 				t.Fatalf("got %q, %v", got, err)
 			}

@@ -45,7 +45,7 @@ func askForResponse(message *outgoing, body filterv3.ProcessingMode_BodySendMode
 	b.varint(requestTrailerMode, uint64(trailers)) //nolint:gosec // an enum's number
 	b.varint(responseTrailerMode, uint64(filterv3.ProcessingMode_SKIP))
 	b.close(mode)
-	message.head = append(b, message.head...) // the body, where there is one, is the last field
+	message.head = append(b, message.head...) // the body, if any, is the last field
 }
 
 // passResponse lets the response that has come go on, and shows it. The caller holds the mutex, and has set receiving.

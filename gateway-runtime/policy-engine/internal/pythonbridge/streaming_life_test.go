@@ -269,7 +269,7 @@ func TestACrashEndsTheStreamWhereverItIs(t *testing.T) {
 				moment.come(c, r)
 				c.breakStream()
 				var last piece
-				for last = range r.pieces { // what has come is not lost
+				for last = range r.pieces { // received pieces are not lost
 				}
 				wantClass(t, last.err, v1alpha.ClassCrashed)
 				r.cancel()

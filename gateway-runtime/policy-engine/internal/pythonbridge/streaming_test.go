@@ -134,7 +134,7 @@ func TestAGeneratorMayEndBeforeItsInput(t *testing.T) {
 		r.wantEnd()
 		body.chunks <- []byte("2") // the goroutine that waited for it does not need it any more
 		wantNothingLeft(t, groups, body)
-		c.wantNoFrame() // and what has ended is neither cancelled nor given more
+		c.wantNoFrame() // an ended stream is neither cancelled nor sent more
 		c.yield(id, "late")
 		c.reply(&executorv1.ReplyFrame{Credit: []*executorv1.Credit{{Id: id, Bytes: 1 << 30}}})
 		synctest.Wait()
