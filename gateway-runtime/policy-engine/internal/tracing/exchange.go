@@ -107,7 +107,7 @@ func (t *tracedExchange) end(turn chain.Turn, execution *chain.Execution) {
 // or the engine has failed.
 func (t *tracedExchange) ExchangeEnded(ended exchange.Exchange) {
 	t.tracing.active.CompareAndDelete(ended.RequestID, t)
-	if t.trace.Told.Load() {
+	if t.trace.Sent.Load() {
 		return
 	}
 	made := t.tracing.serverSpan(&serverSpan{
