@@ -358,11 +358,11 @@ func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
 		first := chains.release(message[0])
 		hold()
 		second := chains.release(message[0])
-		chains.departed(first[0])
+		chains.closeDeparted(first[0])
 		if open, _ := b.shelf.counts(); open != 1 {
 			t.Errorf("expected the instance to be open until the second departure, got %d open", open)
 		}
-		chains.departed(second[0])
+		chains.closeDeparted(second[0])
 		if open, built := b.shelf.counts(); open != 0 || built != 1 {
 			t.Errorf("expected the one instance to be closed, got %d open of %d", open, built)
 		}
