@@ -25,7 +25,7 @@ func TestFilesThatDoNotFitAreSaidAtTheSecondLook(t *testing.T) {
 	w := &watch{sources: sources, held: held, failures: failures, marks: map[Source]mark{}, log: log, expiry: &expiry{}}
 	looks := func(when string, said int, changed bool) {
 		t.Helper()
-		if got := w.look(time.Now()); got != changed || strings.Count(text.String(), "cannot be used") != said {
+		if got := w.check(time.Now()); got != changed || strings.Count(text.String(), "cannot be used") != said {
 			t.Fatalf("%s: expected %d mistakes to be said, and changed %t, got %t:\n%s", when, said, changed, got, &text)
 		}
 	}

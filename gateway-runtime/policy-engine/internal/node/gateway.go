@@ -167,7 +167,7 @@ func (v *gatewayVersion) keepContents(sources certificates.Sources, contents cer
 	for source := range failures {
 		if sources.HasSame(v.gateway.Sources, source) {
 			delete(remaining, source)
-			contents.Take(v.contents, source)
+			contents.CopyFrom(v.contents, source)
 		}
 	}
 	return remaining
