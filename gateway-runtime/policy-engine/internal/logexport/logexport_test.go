@@ -127,10 +127,10 @@ func TestLinesAreRecordsOfTheirComponents(t *testing.T) {
 			}
 			exporter := logexport.New("node-1", quiet)
 			defer exporter.Close()
-			exporter.Take([]byte(lines)) // nobody is to have them
+			exporter.Export([]byte(lines)) // nobody is to have them
 			exporter.Set(settings)
 			exporter.Set(proto.CloneOf(settings)) // as with each Gateway: nothing changes
-			exporter.Take([]byte(lines))
+			exporter.Export([]byte(lines))
 			found := r.records(t, 3)
 			if tenant := <-r.tenants; tenant != "blue" {
 				t.Errorf("expected the header, got %q", tenant)
@@ -180,11 +180,11 @@ func TestWhatACollectorDoesNotTakeIsCountedAndSaidOnce(t *testing.T) {
 	exporter := logexport.New("node-1", slog.New(slog.NewTextHandler(&said, nil)))
 	exporter.Set(&nodev1.Logging{Endpoint: r.serveGRPC(t)})
 	for count := uint64(1); count <= 2; count++ {
-		exporter.Take([]byte("{}\n"))
+		exporter.Export([]byte("{}\n"))
 		waitFor(t, exporter, func(s logexport.Stats) bool { return s.Failed == count && s.Waiting == 0 })
 	}
 	r.refuses.Store(false)
-	exporter.Take([]byte("{}\n"))
+	exporter.Export([]byte("{}\n"))
 	waitFor(t, exporter, func(s logexport.Stats) bool { return s.Exported == 1 })
 	exporter.Set(nil)
 	exporter.Close()
@@ -202,7 +202,7 @@ func TestACollectorThatIsAwayCostsNothing(t *testing.T) {
 	exporter := logexport.New("node-1", quiet)
 	exporter.Set(&nodev1.Logging{Endpoint: silent.Addr().String()})
 	const many = 100_000
-	exporter.Take(bytes.Repeat([]byte("{}\n"), many)) // if it waited for room, it would drop nothing
+	exporter.Export(bytes.Repeat([]byte("{}\n"), many)) // if it waited for room, it would drop nothing
 	stats := exporter.Stats()
 	if stats.Dropped < many/2 || stats.Waiting > 10_000 || stats.Dropped+uint64(stats.Waiting)+stats.Failed != many { //nolint:gosec // not negative
 		t.Errorf("expected most to be dropped, and all counted, got %+v", stats)
@@ -220,7 +220,7 @@ func TestNothingWaitsForACollectorThatIsLeft(t *testing.T) {
 	exporter := logexport.New("node-1", quiet)
 	exporter.Set(&nodev1.Logging{Endpoint: listener.Addr().String()})
 	const count = 3000
-	exporter.Take(bytes.Repeat([]byte("{}\n"), count))
+	exporter.Export(bytes.Repeat([]byte("{}\n"), count))
 	exporter.Close()
 	if got := exporter.Stats(); got.Waiting != 0 || got.Failed != count {
 		t.Errorf("expected %d lines to have failed, and none to wait, got %+v", count, got)
@@ -233,7 +233,7 @@ func TestLinesAreBoundedAndText(t *testing.T) {
 	exporter := logexport.New("node-1", quiet)
 	defer exporter.Close()
 	exporter.Set(&nodev1.Logging{Endpoint: r.serveGRPC(t)})
-	exporter.Take([]byte("a\xffb\n" + `{"message":"c","d\xff":"e"}` + "\n"))
+	exporter.Export([]byte("a\xffb\n" + `{"message":"c","d\xff":"e"}` + "\n"))
 	for _, records := range r.records(t, 2) {
 		for _, one := range records {
 			if body := one.GetBody().GetStringValue(); body != "a\uFFFDb" && !strings.Contains(body, `"c"`) && body != "c" {
@@ -241,7 +241,7 @@ func TestLinesAreBoundedAndText(t *testing.T) {
 			}
 		}
 	}
-	exporter.Take(bytes.Repeat(append(bytes.Repeat([]byte("x"), 1<<20), '\n'), 40))
+	exporter.Export(bytes.Repeat(append(bytes.Repeat([]byte("x"), 1<<20), '\n'), 40))
 	if got := exporter.Stats(); got.Dropped < 20 {
 		t.Errorf("expected 16 MiB to wait at most, got %+v", got)
 	}

@@ -73,9 +73,9 @@ func stateOf(s *snapshot, response bool) state {
 	if body != nil {
 		put("body", "", string(body.data))
 	}
-	for what, values := range map[string]map[string]any{"metadata": object(s.metadata), "analytics": s.analytics} {
+	for what, values := range map[string]map[string]any{"metadata": parseObject(s.metadata), "analytics": s.analytics} {
 		for name, v := range values {
-			put(what, name, value(v, true))
+			put(what, name, orNull(v, true))
 		}
 	}
 	return all
