@@ -67,8 +67,8 @@ type Deployment struct {
 	Generation uint64              `json:"generation"` // the present one, to replace single processes; or a later one
 	Manifest   string              `json:"manifest"`   // path of the generation's manifest.json; empty: unchanged
 	Executors  map[string][]string `json:"executors"`  // addresses, "unix:/path", by group
-		// Superseded are Python policies, as name:version, of which the manifest has another definition, or none. The controller
-		// will replace the APIs that use them; until then the leaving processes go on with them.
+	// Superseded are Python policies, as name:version, of which the manifest has another definition, or none. The controller
+	// will replace the APIs that use them; until then the leaving processes go on with them.
 	Superseded []string `json:"superseded"`
 }
 
@@ -110,7 +110,7 @@ type Stats struct {
 	Store       store.Stats                    `json:"store"`
 	Goroutines  int                            `json:"goroutines"`
 
-		// MetricsFailing are the sources of metrics that failed at the last scrape, each with the reason.
+	// MetricsFailing are the sources of metrics that failed at the last scrape, each with the reason.
 	MetricsFailing map[string]string `json:"metricsFailing,omitempty"`
 }
 

@@ -19,7 +19,7 @@ const (
 	mostWaitingBytes = 16 << 20 // bytes of these lines
 	batchLines       = 512
 	batchInterval    = time.Second
-	flushTimeout   = 3 * time.Second // for the waiting lines when the collector changes, or the engine ends
+	flushTimeout     = 3 * time.Second // for the waiting lines when the collector changes, or the engine ends
 )
 
 // Stats is the answer of GET and POST /logs on the admin socket. Lines count from the start of the engine's process.

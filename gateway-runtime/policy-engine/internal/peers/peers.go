@@ -29,8 +29,8 @@ var proc = "/proc/" // proc(5)
 type Rule struct {
 	File  string
 	Roles []string
-		// Outside also admits processes that do not descend from the supervisor: commands of the same user, or of root. Processes
-		// that a policy starts do descend from it, since the supervisor adopts orphans.
+	// Outside also admits processes that do not descend from the supervisor: commands of the same user, or of root. Processes
+	// that a policy starts do descend from it, since the supervisor adopts orphans.
 	Outside bool
 }
 
