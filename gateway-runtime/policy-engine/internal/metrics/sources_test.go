@@ -88,7 +88,7 @@ gatewright_controller_request_duration_seconds_count 3
 		t.Errorf("expected one family, got %d", n)
 	}
 	for _, said := range []string{"metric=gatewright_generation source=controller", "expected type GAUGE, got COUNTER",
-		"metric=gatewright_build_info source=controller", "another process tells the same labels"} {
+		"metric=gatewright_build_info source=controller", "another process exports the same labels"} {
 		if !strings.Contains(m.log.String(), said) {
 			t.Errorf("expected %q in the log, got %s", said, m.log)
 		}
