@@ -33,13 +33,13 @@ type meter struct {
 	// Used by one goroutine at a time, as exchange.Meter guarantees.
 	applied, shadows *executionMeter
 
-	exchanges     map[chain.Labels]*exchangeSeries
-	otherExchange *exchangeSeries
+	exchanges        map[chain.Labels]*exchangeSeries
+	otherExchange    *exchangeSeries
 	removedExchanges exchange.OperationCounts // of removed series that were counted as other
-	exchangeSeats seats                    // of exchanges_total
-	byteSeats     seats
-	identities    map[identityKey]*identitySeries
-	identitySeats seats
+	exchangeSeats    seats                    // of exchanges_total
+	byteSeats        seats
+	identities       map[identityKey]*identitySeries
+	identitySeats    seats
 
 	removedIdentities uint64 // of removed series that were counted as other
 }
@@ -60,7 +60,7 @@ type executionMeter struct {
 
 	series         map[executionKey]*executionSeries
 	others         map[string]*executionSeries          // by phase
-	removed           map[string]*exchange.ExecutionCounts // by phase: of removed series that were counted as other
+	removed        map[string]*exchange.ExecutionCounts // by phase: of removed series that were counted as other
 	seats          seats                                // of total
 	continuedSeats seats
 	skippedSeats   seats

@@ -60,7 +60,7 @@ type Metrics struct {
 	gathered atomic.Pointer[[]prometheus.Gatherer] // the engine's own first
 
 	logging sync.Mutex
-	logged   map[string]bool // warnings
+	logged  map[string]bool // warnings
 }
 
 // New makes metrics that observe nothing until Apply.
