@@ -162,7 +162,7 @@ func TestATokenIsReplaced(t *testing.T) {
 		var log bytes.Buffer
 		token := &tokenFile{path: file, log: slog.New(slog.NewTextHandler(&log, nil))}
 		for range 3 {
-			if token.is("a") {
+			if token.matches("a") {
 				t.Error("expected no token without a file")
 			}
 			time.Sleep(2 * rereadAfter)
@@ -175,7 +175,7 @@ func TestATokenIsReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(2 * rereadAfter)
-			if !token.is(text) {
+			if !token.matches(text) {
 				t.Errorf("expected %s to be the token", text)
 			}
 		}
@@ -232,7 +232,7 @@ func TestWhatWaitsIsSentAtTheEnd(t *testing.T) {
 		r := &receiver{}
 		exporter := newExporter(r, nil, &counters{}, slog.New(slog.DiscardHandler))
 		exporter.add(&tracev1.Span{Name: "own"})
-		exporter.addOthers(&tracev1.ResourceSpans{ScopeSpans: []*tracev1.ScopeSpans{{Spans: []*tracev1.Span{{Name: "other"}}}}})
+		exporter.addPolicySpans(&tracev1.ResourceSpans{ScopeSpans: []*tracev1.ScopeSpans{{Spans: []*tracev1.Span{{Name: "other"}}}}})
 		exporter.close()
 		if got := r.names(); len(got) != 2 {
 			t.Errorf("expected both, got %v", got)
@@ -358,13 +358,13 @@ func TestLargeSpansAreBounded(t *testing.T) {
 		}
 		const many = 200
 		for range many {
-			exporter.addOthers(large())
+			exporter.addPolicySpans(large())
 		}
 		waiting, dropped := exporter.queued(), int(counted.dropped.Load())
 		if sent := many - waiting - dropped; waiting > maxQueuedBytes/(256<<10) || sent < 0 || sent > maxBatchBytes/(256<<10) {
 			t.Errorf("expected at most %d bytes to wait, got %d spans, %d dropped", maxQueuedBytes, waiting, dropped)
 		}
-		message, count := exporter.take()
+		message, count := exporter.nextBatch()
 		if size := proto.Size(&tracev1.TracesData{ResourceSpans: message}); count == 0 || size > maxBatchBytes+1<<10 {
 			t.Errorf("expected a message of at most %d bytes, got %d of %d spans", maxBatchBytes, size, count)
 		}

@@ -145,7 +145,7 @@ func TestOnlyWhatDiffersIsSent(t *testing.T) {
 func TestAReconnectingEnvoyIsNotSentWhatItHas(t *testing.T) {
 	s := fresh(t)
 	generation := s.set(ClusterType, clusters("a", "b"))
-	routes, routeGeneration := s.wanted(RouteType)
+	routes, routeGeneration := s.desiredOf(RouteType)
 	k := begin(t, s)
 	k.asks(ClusterType, map[string]string{"a": clusters("a")["a"].Version, "old": "x"})
 	k.asks(RouteType, map[string]string{RouteConfigName: routes[RouteConfigName].Version}, RouteConfigName)
