@@ -9,7 +9,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// policy logs to slog's default logger, which the engine has set up.
+// policy logs to slog's default logger, which the engine configures.
 type policy struct {
 	message string
 	name    string // log-message:v1.0.0
