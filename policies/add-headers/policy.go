@@ -62,5 +62,5 @@ func (p *policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -120,5 +120,5 @@ func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Re
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -67,7 +67,7 @@ func GetPolicy(metadata v1alpha.Metadata, params v1alpha.Params) (v1alpha.Policy
 	}
 	opened, err := newFile(filepath.Join(system.Folder, parsed.File), interval, parsed.HashChain)
 	if err != nil {
-		return nil, fmt.Errorf("%w; the operator says where by the system parameter folder of %s", err, metadata.PolicyName)
+		return nil, fmt.Errorf("%w; the operator sets the folder by the system parameter folder of %s", err, metadata.PolicyName)
 	}
 	return &policy{
 		name:     metadata.PolicyName + ":" + metadata.PolicyVersion,

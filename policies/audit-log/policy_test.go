@@ -267,7 +267,7 @@ func TestWhatCannotBeAFileIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, test := range []struct{ folder, params, says string }{
-		{folder + "/none", "", "no such file or directory; the operator says where by the system parameter folder of audit-log"},
+		{folder + "/none", "", "no such file or directory; the operator sets the folder by the system parameter folder of audit-log"},
 		{"logs", "", `expected an absolute folder and a file's name in it, got "logs" and "audit.jsonl"`},
 		{folder, `"file": "../a"`, `got "` + folder + `" and "../a"`},
 		{folder, `"file": ""`, `and ""`},

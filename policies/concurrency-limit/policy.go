@@ -91,7 +91,7 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 // Close has nothing to release.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}
 
 func (s *shard) acquire(key requestkey.Hash, most int64) bool {

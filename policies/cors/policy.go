@@ -115,7 +115,7 @@ func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 	}
 	for _, name := range names {
 		if !p.allHeaders && !p.headers[name] || !token(name) {
-			return refused("no page may send this API one of the headers that are asked for")
+			return refused("no page may send this API one of the requested headers")
 		}
 	}
 	answer := append(slices.Clone(p.preflight), v1alpha.Header{Name: allowOrigin, Value: p.originValue(origin)},
@@ -212,5 +212,5 @@ func refused(detail string) *v1alpha.ImmediateResponse {
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -48,5 +48,5 @@ func (p *policy) about(phase string, r *v1alpha.RequestContext) []slog.Attr {
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -72,11 +72,11 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 	if !ok {
 		return p.refusal, nil
 	}
-	who := map[string]any{"subject": subject, "method": "mtls", "claims": map[string]any{"fingerprint": peer.Fingerprint}}
+	identity := map[string]any{"subject": subject, "method": "mtls", "claims": map[string]any{"fingerprint": peer.Fingerprint}}
 	if peer.Issuer != "" {
-		who["issuer"] = peer.Issuer
+		identity["issuer"] = peer.Issuer
 	}
-	if err := req.Metadata.Set("identity", who); err != nil {
+	if err := req.Metadata.Set("identity", identity); err != nil {
 		return nil, fmt.Errorf("the client's identity: %w", err)
 	}
 	if len(p.headers) == 0 {
@@ -193,5 +193,5 @@ func (*policy) OnResponse(context.Context, *v1alpha.ResponseContext) (v1alpha.Re
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}

@@ -85,7 +85,7 @@ func (p *policy) OnRequest(ctx context.Context, req *v1alpha.RequestContext) (v1
 	stands := &standing{span, min(used, p.limit), span.to.Sub(now)}
 	if used > p.limit {
 		p.refused.Inc(req.APIName)
-		return ratelimitheader.Exceeded([]string{p.name}, stands.reset, p.told(stands)), nil
+		return ratelimitheader.Exceeded([]string{p.name}, stands.reset, p.standingHeaders(stands)), nil
 	}
 	if p.headers || p.exceedsWarning(stands) {
 		req.Metadata.Lease(p, func() v1alpha.Lease { return stands })
@@ -139,7 +139,7 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 // Close has nothing to release: the store is the engine's.
 func (*policy) Close() error { return nil }
 
-// KeepsDeadlines says that the policy waits only for the store, which observes ctx.
+// KeepsDeadlines marks a policy that waits only for the store, which observes ctx.
 func (*policy) KeepsDeadlines() {}
 
 // ---------------------------------------------------------------- headers of responses

@@ -162,7 +162,7 @@ func (p *policy) Close() error {
 	return nil
 }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}
 
 // nothing is the lease of an exchange that was not counted.

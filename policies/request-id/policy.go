@@ -89,7 +89,7 @@ func (p *policy) OnResponse(_ context.Context, res *v1alpha.ResponseContext) (v1
 // Close does nothing.
 func (*policy) Close() error { return nil }
 
-// NeverBlocks says that the policy waits for nothing.
+// NeverBlocks marks a policy that never waits.
 func (*policy) NeverBlocks() {}
 
 // ---------------------------------------------------------------- ids

@@ -70,7 +70,7 @@ func byTemplate(text, operation string) (pathRewrite, error) {
 			return template.URIComponent(value)
 		})
 		if !whole {
-			return "", false, errors.New("a part of the request that names what is asked for is missing")
+			return "", false, errors.New("the request lacks a value that the upstream path needs")
 		}
 		if outside {
 			return "", false, errOutside

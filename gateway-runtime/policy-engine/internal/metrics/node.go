@@ -45,7 +45,7 @@ var (
 	nodeRevision   = desc("node_revision", "Revision of the last update that was processed.")
 	nodeAPIs       = desc("node_apis", "APIs of the node: served, pending (a version waits to be tried) or unserved (not even the last good version comes up).", "state")
 	nodeUpdates    = desc("node_updates_total", "Versions of APIs by result.", "result")
-	xdsUpdates     = desc("xds_updates_total", "Envoy's answers to what it was sent.", "type", "result")
+	xdsUpdates     = desc("xds_updates_total", "Envoy's answers to updates.", "type", "result")
 	secretsInUse   = desc("secrets_in_use", "Secrets that the node's APIs name.")
 	secretsFailing = desc("secrets_failing", "Failures of secrets, by what fails: a file that is missing or cannot be read, or an API with a policy that cannot use a changed secret.", "what")
 	certificateEnd = desc("certificate_expiry_timestamp_seconds", "When a certificate of the Gateway expires.", "name")

@@ -134,7 +134,7 @@ func (d *draft) ExecutionEnded(turn chain.Turn, execution chain.Execution, left 
 	}
 }
 
-// unchangedBut is before with the metadata of after: what a policy that failed has written there stays.
+// withMetadataOf returns before with the metadata of after, since the metadata that a failed policy has written stays.
 func withMetadataOf(before, after *snapshot) snapshot {
 	s := *before
 	s.metadata = after.metadata

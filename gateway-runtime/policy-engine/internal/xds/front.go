@@ -29,7 +29,7 @@ const doubtful = `.*(?:;|%3[Bb]|` + escapedSlash + `|%25[0-9A-Fa-f]{2}|%[^0-9A-F
 func front(api string, strict bool, routes []*routev3.Route) *routev3.Route {
 	var first *routev3.Route
 	if strict {
-		first = answering(api+"|400|", 400, "Bad Request", "The path has a ';', an escaped slash, or what is not encoded once: upstreams read it in different ways.")
+		first = answering(api+"|400|", 400, "Bad Request", "The path has a ';', an escaped slash, or a part that is not encoded exactly once: upstreams read it in different ways.")
 		first.Match = pathMatches(doubtful)
 	} else {
 		first = &routev3.Route{

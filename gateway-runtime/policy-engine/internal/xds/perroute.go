@@ -45,7 +45,7 @@ func checkExtProc(route *routev3.Route, chain *nodev1.Chain) error {
 func checkPerRoute(config *filterv3.ExtProcPerRoute, chain *nodev1.Chain) error {
 	overrides := config.GetOverrides()
 	if overrides.GetProcessingMode() == nil {
-		return errors.New("expected overrides.processing_mode with what the chain's policies want, got none: they would be passed by")
+		return errors.New("expected overrides.processing_mode with the modes that the chain's policies want, got none: requests would bypass them")
 	}
 	errs := []error{checkModes(overrides.GetProcessingMode(), modesOf(chain))}
 	if overrides.GetFailureModeAllow().GetValue() && !goesOnWhenCrashed(chain) {

@@ -100,7 +100,7 @@ func checkInline(source *corev3.DataSource) error {
 	if source.GetFilename() == "" && source.GetEnvironmentVariable() == "" {
 		return nil
 	}
-	return fmt.Errorf("expected what is inline or named by SDS, got the file or variable %q", source.GetFilename()+source.GetEnvironmentVariable())
+	return fmt.Errorf("expected inline data or a secret named by SDS, got the file or variable %q", source.GetFilename()+source.GetEnvironmentVariable())
 }
 
 // change calls visit as walk does, and keeps changes inside of Any too.

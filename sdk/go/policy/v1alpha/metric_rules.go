@@ -39,7 +39,7 @@ func checkMetricName(kind MetricKind, name string) error {
 
 func checkHelp(help string) error {
 	if strings.TrimSpace(help) == "" {
-		return errors.New("expected a sentence that describes the metric, got none")
+		return errors.New("expected a sentence that says what it is, got none")
 	}
 	if len(help) > maxHelp || !utf8.ValidString(help) {
 		return fmt.Errorf("expected help of at most %d bytes in UTF-8, got %d: %.80q", maxHelp, len(help), help)
