@@ -57,7 +57,7 @@ func status(action v1alpha.RequestAction) int {
 
 const everywhere = `,"header":"X-API-Key","query":"api_key","cookie":"key"`
 
-func TestWhoIsLetIn(t *testing.T) {
+func TestAdmittedClients(t *testing.T) {
 	for name, c := range map[string]struct {
 		more, query string
 		headers     []v1alpha.Header
@@ -98,14 +98,14 @@ func TestWhoIsLetIn(t *testing.T) {
 	}
 }
 
-func TestWhoseKeyItIsIsTheIdentity(t *testing.T) {
+func TestTheOwnerOfTheKeyIsTheIdentity(t *testing.T) {
 	_, metadata := ask(t, policyWith(t, everywhere), "", header("x-api-key", partner))
 	if got, err := metadata.JSON(); err != nil || string(got) != `{"identity":{"method":"api-key","scopes":["read"],"subject":"partner"}}` {
 		t.Errorf("got %s, %v", got, err)
 	}
 }
 
-func TestTheKeyDoesNotGoUpstreamAndAllElseDoes(t *testing.T) {
+func TestOnlyTheKeyIsRemovedFromTheUpstreamRequest(t *testing.T) {
 	policy := policyWith(t, everywhere+`,"ownerHeader":"X-Owner"`)
 	action, _ := ask(t, policy, "", header("x-api-key", partner), header("x-owner", "staff"))
 	made := action.(*v1alpha.UpstreamRequestModifications)
@@ -149,7 +149,7 @@ func TestAListIsReadLineByLineOrAsJSON(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongIsSaidWithoutTheKey(t *testing.T) {
+func TestMistakesAreReportedWithoutTheKey(t *testing.T) {
 	for params, want := range map[string]string{
 		`{"keys":[{"hash":"sha256:12","owner":"a"}],"header":"k"}`:                                                      "keys[0]: hash: expected sha256: and 64 hex digits",
 		`{"keys":[{"key":{"secretRef":"a","value":"short-planted"},"owner":"a"}],"header":"k"}`:                         "keys[0]: key: expected at least 22 characters",
@@ -170,8 +170,8 @@ func TestWhatIsWrongIsSaidWithoutTheKey(t *testing.T) {
 	}
 }
 
-// TestWhateverStandsAroundItTheKeyIsTakenOutAlone: what remains is what there would be without it.
-func TestWhateverStandsAroundItTheKeyIsTakenOutAlone(t *testing.T) {
+// TestOnlyTheKeyIsRemovedFromAnyRequest: what remains is what there would be without it.
+func TestOnlyTheKeyIsRemovedFromAnyRequest(t *testing.T) {
 	policy := policyWith(t, everywhere)
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
 	for range 500 {

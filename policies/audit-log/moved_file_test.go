@@ -42,7 +42,7 @@ func (m *moved) begins() bool {
 	return err == nil
 }
 
-func TestNoExchangeBeginsWhileItsFileCannotBeMade(t *testing.T) {
+func TestNoExchangeBeginsWhileItsFileCannotBeCreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMoved(t, "refuse")
 		time.Sleep(time.Second - time.Nanosecond)
@@ -71,7 +71,7 @@ func TestNoExchangeBeginsWhileItsFileCannotBeMade(t *testing.T) {
 	})
 }
 
-func TestExchangesGoOnWithoutLinesWhileTheirFileCannotBeMade(t *testing.T) {
+func TestExchangesGoOnWithoutLinesWhileTheirFileCannotBeCreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMoved(t, "continue")
 		time.Sleep(time.Second)

@@ -87,7 +87,7 @@ func lines(t *testing.T, path string) []map[string]any {
 	return found
 }
 
-func TestALineSaysWhenWhoWhatAndWithWhichOutcome(t *testing.T) {
+func TestALineHasTimeClientRequestAndOutcome(t *testing.T) {
 	folder := t.TempDir()
 	policy := newPolicy(t, folder, `"requestHeaders": ["User-Agent", "Authorization", "x-secret-1", "x-none"], "responseHeaders": ["server"]`)
 	req := request(v1alpha.Header{Name: "user-agent", Value: "curl"}, v1alpha.Header{Name: "user-agent", Value: "<again>"},
@@ -129,7 +129,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-func TestNothingOfARequestEndsALine(t *testing.T) {
+func TestNoTextOfARequestEndsALine(t *testing.T) {
 	folder := t.TempDir()
 	policy := newPolicy(t, folder, `"requestHeaders": ["x-a"]`)
 	for _, hostile := range []string{"a\nb", "\"}\n{\"event\":\"forged\"}", "\u2028\u2029", "\xff\xfe", "a\x00b", strings.Repeat("x", 60_000), "é"} {
@@ -151,7 +151,7 @@ func TestNothingOfARequestEndsALine(t *testing.T) {
 	}
 }
 
-func TestALineBeforeUpstreamIsAsked(t *testing.T) {
+func TestALineIsWrittenBeforeTheRequestGoesUpstream(t *testing.T) {
 	folder := t.TempDir()
 	for _, begin := range []bool{false, true} {
 		policy := newPolicy(t, folder, fmt.Sprintf(`"file": "%t", "begin": %t`, begin, begin))
@@ -258,7 +258,7 @@ func TestExchangesAtTheSameTime(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeAFileIsRefused(t *testing.T) {
+func TestInvalidFilesAreRefused(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.Symlink("/etc/passwd", filepath.Join(folder, "link")); err != nil {
 		t.Fatal(err)

@@ -67,7 +67,7 @@ func writer(t *testing.T, variables ...string) *exec.Cmd {
 	return command
 }
 
-func TestTwoProcessesTearNoLine(t *testing.T) {
+func TestTwoProcessesWriteWholeLines(t *testing.T) {
 	folder := t.TempDir()
 	var writers []*exec.Cmd
 	for range 2 {
@@ -96,7 +96,7 @@ func TestTwoProcessesTearNoLine(t *testing.T) {
 	}
 }
 
-func TestWhereNothingFitsNoPartOfALineIsLeft(t *testing.T) {
+func TestNoPartialLineIsLeft(t *testing.T) {
 	for _, test := range []struct {
 		onFailure   string
 		refusesThem bool
@@ -121,7 +121,7 @@ func TestWhereNothingFitsNoPartOfALineIsLeft(t *testing.T) {
 	}
 }
 
-func TestAProcessThatStoppedWhileItWroteHoldsNobodyUp(t *testing.T) {
+func TestAStoppedWriterBlocksNoOtherProcess(t *testing.T) {
 	folder := t.TempDir()
 	policy := newPolicy(t, folder, "")
 	stopped, err := os.OpenFile(filepath.Join(folder, "audit.jsonl"), os.O_APPEND|os.O_WRONLY, 0)

@@ -41,7 +41,7 @@ func answer(t testing.TB, policy v1alpha.Policy, req *v1alpha.RequestContext) *v
 
 const keyed = `{"max": %d, "key": [{"from": "header", "name": "X-Key"}]}`
 
-func TestSoManyOfAKeyAreUnderWay(t *testing.T) {
+func TestTheExchangesOfAKeyAreLimited(t *testing.T) {
 	policy := built(t, fmt.Sprintf(keyed, 2))
 	first, second := request("a"), request("a")
 	if answer(t, policy, first) != nil || answer(t, policy, second) != nil {
@@ -64,7 +64,7 @@ func TestSoManyOfAKeyAreUnderWay(t *testing.T) {
 	}
 }
 
-func TestAResponseGivesThePlaceBackAndItsEndNotOnceMore(t *testing.T) {
+func TestAResponseReleasesThePlaceExactlyOnce(t *testing.T) {
 	policy := built(t, fmt.Sprintf(keyed, 1))
 	respond := func(req *v1alpha.RequestContext) {
 		t.Helper()
@@ -108,8 +108,8 @@ func TestTheRefusal(t *testing.T) {
 	}
 }
 
-// TestAnExchangeThatHasEndedTakesNoPlace: a hook that is late comes after the end.
-func TestAnExchangeThatHasEndedTakesNoPlace(t *testing.T) {
+// TestAnEndedExchangeAcquiresNoPlace: a hook that is late comes after the end.
+func TestAnEndedExchangeAcquiresNoPlace(t *testing.T) {
 	policy := built(t, fmt.Sprintf(keyed, 1))
 	late := request("a")
 	late.Metadata.End()
@@ -157,7 +157,7 @@ func TestNeverMoreThanMaxUnderWay(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoLimitIsRefused(t *testing.T) {
+func TestInvalidLimitsAreRefused(t *testing.T) {
 	if _, err := concurrencylimit.GetPolicy(v1alpha.Metadata{}, v1alpha.Params(`{"max": 1, "queue": 2}`)); err == nil || !strings.Contains(err.Error(), "queue") {
 		t.Errorf("expected an error that names the parameter, got %v", err)
 	}

@@ -67,7 +67,7 @@ func lines(headers []v1alpha.Header) string {
 	return strings.Join(found, "\n")
 }
 
-func TestAPreflightThatIsLetIn(t *testing.T) {
+func TestAnAllowedPreflight(t *testing.T) {
 	answer := asked(t, app, "origin", "https://app.example", "access-control-request-method", "PUT",
 		"access-control-request-headers", "content-type, X-TENANT")
 	want := "allow-credentials: true\nmax-age: 60\nallow-origin: https://app.example\nallow-methods: PUT\nallow-headers: content-type, x-tenant"
@@ -133,7 +133,7 @@ func TestResponses(t *testing.T) {
 	}
 }
 
-func TestForEverybody(t *testing.T) {
+func TestAWildcardOrigin(t *testing.T) {
 	everybody := `{"allowOrigins": ["*"], "allowHeaders": ["*"], "maxAgeSeconds": 5, "allowPrivateNetwork": true}`
 	for _, origin := range []string{"", "null", "https://a.example"} {
 		if got := set(t, everybody, origin); got != "allow-origin: *" {

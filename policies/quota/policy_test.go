@@ -140,7 +140,7 @@ func TestADayEndsAtMidnight(t *testing.T) {
 	})
 }
 
-func TestThePeriodIsThatOfTheTimeZone(t *testing.T) {
+func TestThePeriodFollowsTheTimeZone(t *testing.T) {
 	for _, test := range []struct{ period, zone, retry string }{
 		{"day", "UTC", "86400"},
 		{"day", "Asia/Tokyo", "54000"}, // 09:00 there
@@ -179,7 +179,7 @@ func TestRefusedRequestsAreNotCounted(t *testing.T) {
 	})
 }
 
-func TestWhatHasAnotherNameOrPeriodIsCountedApart(t *testing.T) {
+func TestOtherNamesAndPeriodsHaveSeparateCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &counting{}
 		for _, params := range []string{
@@ -255,7 +255,7 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
-func TestARequestThatNobodyWaitsForIsNoAnswer(t *testing.T) {
+func TestACancelledRequestIsNotAnswered(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	policy := built(t, `{"requests": 1, "period": "day", "whenUnavailable": "allow", `+keyed+`}`, &counting{takes: time.Hour})
@@ -299,7 +299,7 @@ func TestManyAtOnceAreCountedOnce(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoQuotaIsRefused(t *testing.T) {
+func TestInvalidQuotasAreRefused(t *testing.T) {
 	for params, want := range map[string]string{
 		`{"requests": 1, "period": "year"}`:                            `period: expected day, week or month, got "year"`,
 		`{"requests": 1, "period": "day", "timeZone": "Mars/Olympus"}`: `timeZone: expected a name of the IANA`,

@@ -118,7 +118,7 @@ func TestABurstThenEvenly(t *testing.T) {
 	})
 }
 
-func TestWhatOneLimitRefusesTakesNothingFromTheOthers(t *testing.T) {
+func TestARefusalOfOneLimitDoesNotCountForTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := built(t, `{"limits": [{"requests": 1, "per": "1s"}, {"requests": 3, "per": "1h", "name": "hour"}], "headers": true}`, nil)
 		if !passes(t, policy, nil) {
@@ -147,7 +147,7 @@ func TestWhatOneLimitRefusesTakesNothingFromTheOthers(t *testing.T) {
 	})
 }
 
-func TestAnswersSayHowItStands(t *testing.T) {
+func TestAnswersReportTheStateOfLimits(t *testing.T) {
 	policy := built(t, `{"limits": [{"requests": 5, "per": "1m", "name": "minute"}], "headers": true}`, nil)
 	req := request(nil)
 	if _, err := policy.OnRequest(t.Context(), req); err != nil {
@@ -189,7 +189,7 @@ func TestNoValueReadsAsOthers(t *testing.T) {
 	}
 }
 
-func TestWhatIsCountedApart(t *testing.T) {
+func TestSeparateCounts(t *testing.T) {
 	identity := func(subject string) func(*v1alpha.RequestContext) {
 		return func(req *v1alpha.RequestContext) {
 			_ = req.Metadata.Set("identity", map[string]any{"subject": subject, "issuer": "i"})
@@ -241,7 +241,7 @@ func TestABadAddressIsAFailure(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoLimitIsRefused(t *testing.T) {
+func TestInvalidLimitsAreRefused(t *testing.T) {
 	for params, want := range map[string]string{
 		`{"limits": [{"requests": 1, "per": "32d"}]}`:                                                        "limits[0].per: expected",
 		`{"limits": [{"requests": 1, "per": "9999999999999999999s"}]}`:                                       "limits[0].per: expected",
@@ -359,8 +359,8 @@ func TestThreeNodesKeepOneLimit(t *testing.T) {
 	}
 }
 
-// TestLimitsCountApartInTheStore: of the same number of requests, in a second and in an hour.
-func TestLimitsCountApartInTheStore(t *testing.T) {
+// TestLimitsHaveSeparateCountsInTheStore: of the same number of requests, in a second and in an hour.
+func TestLimitsHaveSeparateCountsInTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := built(t, `{"limits": [{"requests": 100, "per": "1s"}, {"requests": 100, "per": "1h"}], "key": [{"from": "client"}], "scope": "global"}`, &remoteStore{})
 		defer closeAll(t, []v1alpha.Policy{policy})
@@ -398,7 +398,7 @@ func TestWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
-func TestARefusalForWantOfAStoreIs503(t *testing.T) {
+func TestWithoutAStoreTheAnswerIs503(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &remoteStore{}
 		store.away.Store(true)

@@ -103,7 +103,7 @@ func TestIDsSortByTheirTime(t *testing.T) {
 	}
 }
 
-func TestAPatternThatIsNoneIsRefused(t *testing.T) {
+func TestAnInvalidPatternIsRefused(t *testing.T) {
 	for params, says := range map[string]string{
 		`{"accept": "("}`:       "accept: expected a regular expression (RE2), got \"(\"",
 		`{"format": "uuidv1"}`:  "format: expected uuidv7, uuidv4, ulid or gateway, got \"uuidv1\"",

@@ -79,7 +79,7 @@ func TestEachPlaceholder(t *testing.T) {
 	}
 }
 
-func TestWhatAClientSendsCannotEndAHeader(t *testing.T) {
+func TestAClientsTextCannotEndAHeader(t *testing.T) {
 	policy := made(t, "", `{"request": {"set": [{"name": "x-a", "value": "<${query.a}${header.b}${path.c}>"}]}}`)
 	for c := range 256 {
 		req := request()

@@ -31,9 +31,9 @@ func entry(id, route, flags, details string, status uint32) *accesslogv3.HTTPAcc
 	}
 }
 
-// TestWhatIsMadeOfTheLog: an upstream's answer is nothing, one with a chain is counted, all others are recorded, too; and of
+// TestEntriesAreCountedAndRecorded: an upstream's answer is nothing, one with a chain is counted, all others are recorded, too; and of
 // so many in a second, all are, but not all are told what lies near.
-func TestWhatIsMadeOfTheLog(t *testing.T) {
+func TestEntriesAreCountedAndRecorded(t *testing.T) {
 	recorder := recording.NewRecorder(recording.Options{Node: "node-1", Watches: &exchange.Watches{}, Log: slog.New(slog.DiscardHandler)})
 	recorder.Configure(&nodev1.Recording{MaxBytes: 1 << 20, BodyBytes: 1 << 10}, redaction.New(nil))
 	looked := 0

@@ -29,7 +29,7 @@ func oneAuthority(file, revoked string) certificates.Sources {
 	return certificates.Sources{Authorities: map[string]certificates.Authority{"clients": {File: file, RevocationFile: revoked}}}
 }
 
-func TestWhatIsGoodIsRead(t *testing.T) {
+func TestValidFilesAreRead(t *testing.T) {
 	ca := certificatestest.NewAuthority(t, "ca")
 	issued := ca.Issue("web.example")
 	paths := write(t, map[string][]byte{"chain": append(bytes.Clone(issued.Chain), ca.PEM...), "key": issued.Key, "ca": ca.PEM, "crl": ca.Revoke(issued)})
@@ -55,7 +55,7 @@ func TestAnAuthorityWithoutAListAmongOthersWithOne(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeUsedIsSaidWithFileAndCure(t *testing.T) {
+func TestUnusableFilesAreReportedWithTheirCure(t *testing.T) {
 	ca, other := certificatestest.NewAuthority(t, "ca"), certificatestest.NewAuthority(t, "other")
 	issued, second := ca.Issue("web.example"), ca.Issue("second.example")
 	small, err := rsa.GenerateKey(rand.Reader, 1024)

@@ -127,7 +127,7 @@ func TestTheEndOfACertificateIsLoggedOnceForEachStage(t *testing.T) {
 	})
 }
 
-func TestACertificateThatLivesShortlyIsWarnedOfByItsShareOfThat(t *testing.T) {
+func TestAShortLivedCertificateIsWarnedOfByShareOfItsLifetime(t *testing.T) {
 	for _, days := range []time.Duration{6, 30, 45} { // by ACME, of the tutorial, by ACME in the years to come
 		synctest.Test(t, func(t *testing.T) {
 			e := newEnding(t)
@@ -156,7 +156,7 @@ func TestACertificateThatIsRenewedInTimeIsNeverWarnedOf(t *testing.T) {
 	}
 }
 
-func TestTheEndOfACertificateThatACMERenewsAsksNobodyToReplaceIt(t *testing.T) {
+func TestTheEndOfACertificateThatACMERenewsAsksForNoReplacement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnding(t)
 		e.renewed = true
@@ -201,7 +201,7 @@ func TestTheEndOfACertificateInThePlaceOfAnotherIsLogged(t *testing.T) {
 	})
 }
 
-func TestACertificateThatWasReplacedHalfLogsItsEndOnce(t *testing.T) {
+func TestAHalfReplacedCertificateLogsItsEndOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEnding(t)
 		e.issue(12 * day)

@@ -10,8 +10,8 @@ import (
 	"gatewright.dev/policy-engine/internal/certificates/certificatestest"
 )
 
-// TestFilesThatDoNotFitAreSaidAtTheSecondLook: at the first one of them may not be written yet.
-func TestFilesThatDoNotFitAreSaidAtTheSecondLook(t *testing.T) {
+// TestMismatchedFilesAreLoggedAtTheSecondCheck: at the first one of them may not be written yet.
+func TestMismatchedFilesAreLoggedAtTheSecondCheck(t *testing.T) {
 	ca, folder := certificatestest.NewAuthority(t, "ca"), t.TempDir()
 	first, next := ca.Issue("first.example"), ca.Issue("next.example")
 	paths := certificatestest.Write(t, folder, map[string][]byte{"chain": first.Chain, "key": first.Key})

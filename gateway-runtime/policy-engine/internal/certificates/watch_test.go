@@ -173,7 +173,7 @@ func TestAKubernetesSecretThatChanges(t *testing.T) {
 	w.becomes(second)
 }
 
-func TestAPairThatIsWrittenHalfIsNotServedAndNotComplainedOfAtOnce(t *testing.T) {
+func TestAHalfWrittenPairIsNeitherServedNorLoggedAtOnce(t *testing.T) {
 	w := watch(t, t.TempDir())
 	first := w.ca.Issue("first.example")
 	w.write(w.folder, first)
@@ -192,7 +192,7 @@ func TestAPairThatIsWrittenHalfIsNotServedAndNotComplainedOfAtOnce(t *testing.T)
 	w.becomes(next)
 }
 
-func TestWhatIsGoodAgainAndTheSameIsTold(t *testing.T) {
+func TestTheRecoveryOfUnchangedFilesIsReported(t *testing.T) {
 	w := watch(t, t.TempDir())
 	first := w.ca.Issue("first.example")
 	w.write(w.folder, first)
@@ -207,7 +207,7 @@ func TestWhatIsGoodAgainAndTheSameIsTold(t *testing.T) {
 	w.staysFor(50 * time.Millisecond)
 }
 
-func TestAFileThatWasNotThereIsServedOnceItIs(t *testing.T) {
+func TestAMissingFileIsServedOnceItExists(t *testing.T) {
 	w := watch(t, t.TempDir())
 	sources := oneCertificate(filepath.Join(w.folder, "chain"), filepath.Join(w.folder, "key"))
 	held, failures := certificates.Load(sources)
@@ -218,7 +218,7 @@ func TestAFileThatWasNotThereIsServedOnceItIs(t *testing.T) {
 	w.becomes(late)
 }
 
-func TestWhatIsWatchedNoMoreIsLetGo(t *testing.T) {
+func TestUnwatchedFilesAreReleased(t *testing.T) {
 	w := watch(t, t.TempDir())
 	w.write(w.folder, w.ca.Issue("first.example"))
 	w.begin()

@@ -78,7 +78,7 @@ var (
 	ours         = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 99999, 1}
 )
 
-func TestAPeerHasAllNamesAsTheyStandInTheCertificate(t *testing.T) {
+func TestAPeerHasAllNamesAsWrittenInTheCertificate(t *testing.T) {
 	encoded, fingerprint := certificate(t, subject(organization, "Example", commonName, "alice"),
 		general{2, "a.example"}, general{2, `b,DNS:c.example`}, general{6, "spiffe://example.org/a,b"}, general{6, `urn:"quoted"`},
 		general{1, "alice@example.org"}, general{7, "\x0a\x00\x00\x01"}, general{7, strings.Repeat("\x00", 15) + "\x01"},
@@ -126,7 +126,7 @@ func TestNamesAreWrittenAsRFC4514Says(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoCertificateIsAnError(t *testing.T) {
+func TestInvalidCertificatesAreErrors(t *testing.T) {
 	for _, encoded := range []string{"", "-", "%", "%zz", "CN=alice", encode([]byte("x"))[:40], strings.ReplaceAll(encode([]byte("x")), "CERTIFICATE", "PRIVATE%20KEY")} {
 		if peer, err := clientcert.Read(encoded); peer != nil || err == nil {
 			t.Errorf("%q: expected an error and no peer, got %v, %v", encoded, peer, err)
@@ -198,7 +198,7 @@ func TestTheCacheIsBoundedAndKeepsWhatIsUsed(t *testing.T) {
 	}
 }
 
-func TestTheCacheIsForManyAtOnce(t *testing.T) {
+func TestTheCacheIsSafeForConcurrentUse(t *testing.T) {
 	cache := clientcert.NewCache(slog.New(slog.DiscardHandler))
 	var all sync.WaitGroup
 	for range 8 {

@@ -173,7 +173,7 @@ func waitFor(t *testing.T, exporter *logexport.Exporter, holds func(logexport.St
 	await.Until(t, "the counts that the test expects", func() bool { return holds(exporter.Stats()) })
 }
 
-func TestWhatACollectorDoesNotTakeIsCountedAndSaidOnce(t *testing.T) {
+func TestLostLinesAreCountedAndLoggedOnce(t *testing.T) {
 	r := newReceiver()
 	r.refuses.Store(true)
 	var said bytes.Buffer
@@ -210,8 +210,8 @@ func TestACollectorThatIsAwayCostsNothing(t *testing.T) {
 	exporter.Close()
 }
 
-// TestNothingWaitsForACollectorThatIsLeft, though that has hung: else there were no room left for others one day.
-func TestNothingWaitsForACollectorThatIsLeft(t *testing.T) {
+// TestClosingAHungCollectorBlocksNothing, though that has hung: else there were no room left for others one day.
+func TestClosingAHungCollectorBlocksNothing(t *testing.T) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // it takes connections, and says nothing
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func TestThePageListsEnvoysMetrics(t *testing.T) {
 	}
 }
 
-func TestWhatEnvoyIsAskedFor(t *testing.T) {
+func TestTheFilterOfEnvoysStatistics(t *testing.T) {
 	filter := regexp.MustCompile(envoyFilter)
 	for name, want := range map[string]bool{
 		"http.gatewright.downstream_rq_total": true, "http.gatewright.downstream_rq_2xx": true, "http.gatewright.downstream_rq_xx": false,

@@ -119,8 +119,8 @@ func TestAnotherAddressOfTheSamePort(t *testing.T) {
 	}
 }
 
-// TestWithoutAPortAnyFreeOne is taken where the default one is somebody's.
-func TestWithoutAPortAnyFreeOne(t *testing.T) {
+// TestWithoutAPortAnyFreeOneIsUsed is taken where the default one is somebody's.
+func TestWithoutAPortAnyFreeOneIsUsed(t *testing.T) {
 	one, _ := newListener(t)
 	other, _ := newListener(t)
 	one.Listen(&metrics.Address{IP: "127.0.0.1"})

@@ -117,7 +117,7 @@ func labels(api, operation string) chain.Labels {
 	return chain.Labels{Policy: "p:v1.0.0", API: api, Operation: operation}
 }
 
-func TestWhatANodeTells(t *testing.T) {
+func TestTheMetricsOfANode(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{})
 	expect(t, m.values(t), map[string]string{
@@ -155,7 +155,7 @@ func TestWhatANodeTells(t *testing.T) {
 	})
 }
 
-func TestExecutionsAreToldByOutcomeAndPhase(t *testing.T) {
+func TestExecutionsAreExportedByOutcomeAndPhase(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{})
 	failed := func(class v1alpha.FailureClass) chain.Execution {
@@ -191,7 +191,7 @@ func TestExecutionsAreToldByOutcomeAndPhase(t *testing.T) {
 	expect(t, m.values(t), want)
 }
 
-func TestExchangesAreTold(t *testing.T) {
+func TestExchangesAreExported(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{})
 	one := m.counters.Exchanges(chain.Labels{API: "orders", Operation: "GET /"})
@@ -301,8 +301,8 @@ func TestSeriesAreBounded(t *testing.T) {
 	}
 }
 
-// TestOthersNeverGoBack: series that go give their room to new ones, and what was told as other stays so.
-func TestOthersNeverGoBack(t *testing.T) {
+// TestTheSumOfOthersNeverDecreases: series that go give their room to new ones, and what was told as other stays so.
+func TestTheSumOfOthersNeverDecreases(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{MaxSeries: 100})
 	other := `gatewright_executions_total{api="other",operation="other",outcome="ok",phase="request",policy="other"}`
@@ -431,8 +431,8 @@ func TestOpenMetricsEndsAsItMust(t *testing.T) {
 	}
 }
 
-// TestOthersMayTellMore: policies' own metrics come from another gatherer.
-func TestOthersMayTellMore(t *testing.T) {
+// TestAnotherGathererAddsMetrics: policies' own metrics come from another gatherer.
+func TestAnotherGathererAddsMetrics(t *testing.T) {
 	m := newTold()
 	registry := prometheus.NewRegistry()
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "policy_denied_total", Help: "…"}, []string{"policy"})
@@ -463,7 +463,7 @@ func TestWarningsEnd(t *testing.T) {
 	}
 }
 
-func TestShadowsAreToldApart(t *testing.T) {
+func TestShadowsAreExportedSeparately(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{})
 	of := labels("orders", "GET /")
@@ -488,8 +488,8 @@ func TestShadowsAreToldApart(t *testing.T) {
 	})
 }
 
-// TestShadowsBeyondTheBoundAreToldTogether, and take no room of what is applied.
-func TestShadowsBeyondTheBoundAreToldTogether(t *testing.T) {
+// TestShadowsBeyondTheBoundAreSummedUp, and take no room of what is applied.
+func TestShadowsBeyondTheBoundAreSummedUp(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{MaxSeries: 50})
 	for n := range 80 {

@@ -39,7 +39,7 @@ func says(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(text)) }
 }
 
-func TestWhatOtherProcessesTellIsMerged(t *testing.T) {
+func TestMetricsOfOtherProcessesAreMerged(t *testing.T) {
 	m := newTold(
 		source(t, "supervisor", says(`# HELP gatewright_build_info 1, by version.
 # TYPE gatewright_build_info gauge
@@ -154,7 +154,7 @@ func TestTheReasonOfASourceThatFailsIsKept(t *testing.T) {
 	fails(nil)
 }
 
-func TestASourceThatAnswersAgainIsSaid(t *testing.T) {
+func TestTheRecoveryOfASourceIsLogged(t *testing.T) {
 	down := true
 	m := newTold(source(t, "controller", func(w http.ResponseWriter, _ *http.Request) {
 		if down {
@@ -169,8 +169,8 @@ func TestASourceThatAnswersAgainIsSaid(t *testing.T) {
 	}
 }
 
-// TestEnvoysMetricsAreChosen: what is not on the list is left out, names stay as they are, and so do the first clusters.
-func TestEnvoysMetricsAreChosen(t *testing.T) {
+// TestEnvoysMetricsAreSelected: what is not on the list is left out, names stay as they are, and so do the first clusters.
+func TestEnvoysMetricsAreSelected(t *testing.T) {
 	clusters := []string{"a"}
 	asked := ""
 	one := source(t, metrics.Envoy, func(w http.ResponseWriter, r *http.Request) {

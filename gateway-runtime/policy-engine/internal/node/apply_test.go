@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-func TestOnlyWhatMayPassIsTriedAgain(t *testing.T) {
+func TestOnlyTransientErrorsAreRetried(t *testing.T) {
 	fails := func(err error) error {
 		_, failed := runFactory(Policy{Factory: func(v1alpha.Metadata, v1alpha.Params) (v1alpha.Policy, error) { return nil, err }},
 			v1alpha.Metadata{}, nil)
@@ -44,7 +44,7 @@ func TestOnlyWhatMayPassIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestTriesAreFurtherApartEachTimeUpToALimit(t *testing.T) {
+func TestRetriesBackOffUpToALimit(t *testing.T) {
 	timing := Timing{}.withDefaults()
 	for tries, want := range map[int]time.Duration{0: time.Second, 1: 2 * time.Second, 4: 16 * time.Second, 5: 30 * time.Second, 9999: 30 * time.Second} {
 		if got := timing.backOff(tries); got != want {

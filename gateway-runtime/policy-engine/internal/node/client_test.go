@@ -152,7 +152,7 @@ func TestANodeConversesWithItsController(t *testing.T) {
 	talk.hearsReport(4, "a  STATE_REMOVED")
 }
 
-func TestChangedPoliciesAreSaidOnTheSameStream(t *testing.T) {
+func TestChangedPoliciesAreReportedOnTheSameStream(t *testing.T) {
 	address := shortPath(t)
 	c, _ := startController(t, address)
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
@@ -171,7 +171,7 @@ func TestChangedPoliciesAreSaidOnTheSameStream(t *testing.T) {
 }
 
 // No API may name the admin listener as its upstream, so the controller is told where it is, and when it moves.
-func TestTheHelloNamesTheAdminListenerAndIsSaidAgainWhenThatMoves(t *testing.T) {
+func TestTheHelloNamesTheAdminListenerAndIsRepeatedWhenItMoves(t *testing.T) {
 	address := shortPath(t)
 	c, _ := startController(t, address)
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
@@ -212,7 +212,7 @@ func listeningAt(digest, address string) *nodev1.Gateway {
 }
 
 // A controller that has other wishes while the node is away must be able to take back what the node has not done yet.
-func TestTheHelloNamesWhatMayComeToRun(t *testing.T) {
+func TestTheHelloNamesQueuedAPIs(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.apply(1, some(bundle("a", "1"), bundle("b", "1")))
 	b.shelf.failing(errors.New("no route to host"))
@@ -233,7 +233,7 @@ func TestTheHelloNamesWhatMayComeToRun(t *testing.T) {
 	b.node.Close()
 }
 
-func TestAnUpdateThatNobodyHasBegunIsForgottenWithItsStream(t *testing.T) {
+func TestAnUnappliedUpdateIsDroppedWithItsStream(t *testing.T) {
 	address := shortPath(t)
 	c, _ := startController(t, address)
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
@@ -263,7 +263,7 @@ func TestALargeUpdateFits(t *testing.T) {
 	talk.hearsReport(1, "a 1 STATE_APPLIED")
 }
 
-func TestUpdatesThatCameMeanwhileAreAppliedAsOne(t *testing.T) {
+func TestUpdatesThatArriveMeanwhileAreAppliedAsOne(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.envoy.said()
 	b.node.inbox.add(&nodev1.Update{Revision: 1, Bundles: some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1"))})

@@ -85,7 +85,7 @@ func (b *bench) listens() string {
 	return strings.Join(b.envoy.listeners, " ")
 }
 
-func TestAGatewayTakesThePlaceOfTheOneBefore(t *testing.T) {
+func TestAGatewayReplacesThePreviousOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, gatewayWith("one", "http"))
@@ -127,7 +127,7 @@ func TestChallengesAreAnsweredWhileTheGatewaySaysSo(t *testing.T) {
 	})
 }
 
-func TestAGatewayThatEnvoyRefusesLeavesTheOneBefore(t *testing.T) {
+func TestAGatewayThatEnvoyRefusesLeavesThePreviousOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, gatewayWith("one", "http"))
@@ -172,7 +172,7 @@ func TestSecretsGoBeforeListenersAndAreReadAgain(t *testing.T) {
 	})
 }
 
-func TestAGatewayWaitsForFilesThatAreNotThere(t *testing.T) {
+func TestAGatewayWaitsForMissingFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		folder := t.TempDir()
@@ -194,9 +194,9 @@ func TestAGatewayWaitsForFilesThatAreNotThere(t *testing.T) {
 	})
 }
 
-// TestAFileThatCannotBeUsedKeepsNoChangeFromBeingMade, where the Gateway before named it already: what it held before goes on,
+// TestAnUnusableFileBlocksNoOtherChange, where the Gateway before named it already: what it held before goes on,
 // and where it has held nothing its listener stays closed. A change that names it is not made.
-func TestAFileThatCannotBeUsedKeepsNoChangeFromBeingMade(t *testing.T) {
+func TestAnUnusableFileBlocksNoOtherChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		folder, other := t.TempDir(), t.TempDir()
@@ -227,7 +227,7 @@ func TestAFileThatCannotBeUsedKeepsNoChangeFromBeingMade(t *testing.T) {
 	})
 }
 
-func TestAfterARestartAFileThatCannotBeUsedIsSaidUntilItCan(t *testing.T) {
+func TestAfterARestartAnUnusableFileIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
 		file := withCertificate(gatewayWith("one", "a-tls", "http"), issue(t, folder))
@@ -254,7 +254,7 @@ func TestAfterARestartAFileThatCannotBeUsedIsSaidUntilItCan(t *testing.T) {
 	})
 }
 
-func TestTheFilesGatewayIsServedFromTheStartAndAnothersStaysOnlyWhileTheFileIsTheSame(t *testing.T) {
+func TestTheFilesGatewayIsServedFirstAndTheControllersOnlyWhileTheFileIsUnchanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		begin := func(file string) *bench {
@@ -279,7 +279,7 @@ func TestTheFilesGatewayIsServedFromTheStartAndAnothersStaysOnlyWhileTheFileIsTh
 	})
 }
 
-func TestANodeThatKeepsItsGatewayTakesNoOtherOfAControllerAndTakesItsFiles(t *testing.T) {
+func TestANodeThatKeepsItsGatewayIgnoresTheControllersAndFollowsItsFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("own", "own"), keeps: true}
 		newBenchWith(t, b, t.TempDir()).run()
@@ -297,7 +297,7 @@ func TestANodeThatKeepsItsGatewayTakesNoOtherOfAControllerAndTakesItsFiles(t *te
 	})
 }
 
-func TestAFileThatWasReloadedAndThenTakenBackWhileTheNodeWasDownCounts(t *testing.T) {
+func TestAReloadedFileThatIsRevertedWhileTheNodeIsDownCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory, file := t.TempDir(), "file-one"
 		begin := func() *bench {
@@ -331,7 +331,7 @@ func TestTheSameGatewayAgainDoesNotEndItsRetries(t *testing.T) {
 	})
 }
 
-func TestNobodysSilenceIsNoAcknowledgementOfAGateway(t *testing.T) {
+func TestAGatewayIsNotAcknowledgedWithoutAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, gatewayFile: gatewayWith("one", "http")}
 		b.envoy.bad["http"] = true
@@ -390,7 +390,7 @@ func TestCertificatesThatEnvoyRefusesAreNotKept(t *testing.T) {
 	})
 }
 
-func TestACertificateThatGoesWhileAnAPIThatNamesItIsBuilt(t *testing.T) {
+func TestACertificateIsRemovedWhileAnAPIThatUsesItIsBuilt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.shelf.slow = make(chan struct{})
@@ -410,7 +410,7 @@ func TestACertificateThatGoesWhileAnAPIThatNamesItIsBuilt(t *testing.T) {
 	})
 }
 
-func TestAGatewayWaitsForWhatAVersionNamesThatMayComeBack(t *testing.T) {
+func TestAGatewayWaitsForSecretsOfAVersionThatMayBeRolledBackTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())
@@ -447,7 +447,7 @@ func TestADamagedGatewayIsIgnored(t *testing.T) {
 	})
 }
 
-func TestAListenerWithoutItsCertificateKeepsNoOtherClosedAtAStart(t *testing.T) {
+func TestAListenerWithoutItsCertificateDelaysNoOtherAtTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
 		paths := map[string]string{"chain": filepath.Join(folder, "chain"), "key": filepath.Join(folder, "key")}
@@ -462,7 +462,7 @@ func TestAListenerWithoutItsCertificateKeepsNoOtherClosedAtAStart(t *testing.T) 
 	})
 }
 
-func TestWhatAnEnvoyThatConnectsRefusesIsTheOneBeforeOrIsTriedAgain(t *testing.T) {
+func TestAGatewayThatAConnectingEnvoyRefusesIsRolledBackOrRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, gatewayWith("one", "http"))
@@ -513,7 +513,7 @@ func TestABundleThatNamesACertificateNeedsAGatewayThatHasIt(t *testing.T) {
 	})
 }
 
-func TestAGatewayWithoutWhatAnUpstreamNamesWaitsUntilItDoesNoMore(t *testing.T) {
+func TestAGatewayWithoutAnUpstreamsSecretWaitsUntilItIsUnused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, withCertificate(gatewayWith("one", "http"), issue(t, t.TempDir())), namingWeb())

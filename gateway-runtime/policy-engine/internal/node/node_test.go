@@ -102,7 +102,7 @@ func TestARefusedBundleIsRejectedAndItsLastGoodVersionStays(t *testing.T) {
 	})
 }
 
-func TestAClusterThatEnvoyDoesNotAnswerToIsTakenAwayAndTriedAgain(t *testing.T) {
+func TestAClusterThatEnvoyDoesNotAcknowledgeIsRemovedAndRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.envoy.held["b|1"] = true
@@ -179,7 +179,7 @@ func TestWithoutEnvoyTheReportWaitsForOne(t *testing.T) {
 	})
 }
 
-func TestWhatAnEnvoyRefusesOnConnectingGoesBackToTheVersionBefore(t *testing.T) {
+func TestAVersionThatAConnectingEnvoyRefusesIsRolledBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.apply(1, some(bundle("a", "1"), bundle("b", "1")))
@@ -223,7 +223,7 @@ func TestARestartBringsTheLastGoodStateBack(t *testing.T) {
 	})
 }
 
-func TestWhatDoesNotComeUpAfterARestartStaysOnDiskAndIsTriedAgain(t *testing.T) {
+func TestAnAPIThatDoesNotComeUpAfterARestartStaysStoredAndIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		first := newBench(t, newScriptedEnvoy(true), directory)
@@ -244,7 +244,7 @@ func TestWhatDoesNotComeUpAfterARestartStaysOnDiskAndIsTriedAgain(t *testing.T) 
 	})
 }
 
-func TestADamagedStateIsKeptBesideAndIgnored(t *testing.T) {
+func TestADamagedStateFileIsRenamedAndIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		first := newBench(t, newScriptedEnvoy(true), directory)
@@ -289,7 +289,7 @@ func TestAFullDiskRefusesTheUpdateAndLosesNothing(t *testing.T) {
 	})
 }
 
-func TestAnEngineThatDiedInTheMiddleSaysSoAndStartsFromTheLastGoodState(t *testing.T) {
+func TestAnEngineThatDiedDuringAnUpdateLogsItAndStartsFromTheLastGoodState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		first := newBench(t, newScriptedEnvoy(true), directory)
@@ -342,7 +342,7 @@ func TestASharedInstanceIsBuiltOnceAndClosedAfterItsLastChain(t *testing.T) {
 }
 
 // A departure may be under way when its chain is taken back, and then retired anew.
-func TestADepartureThatWasTakenBackClosesNothing(t *testing.T) {
+func TestAnUndoneDepartureClosesNoChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		message := some(bundle("a", "1"))

@@ -54,7 +54,7 @@ func TestMergedUpdatesDoWhatTheyDoOneAfterAnother(t *testing.T) {
 	})
 }
 
-func TestAPlanLeavesAloneWhatRunsAlready(t *testing.T) {
+func TestAPlanKeepsUnchangedBundles(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		now := running{}
 		for _, bundle := range anUpdate(t, "now").GetBundles() {
@@ -112,7 +112,7 @@ func TestBisectFindsTheBadOnesAndKeepsTheOthersInOrder(t *testing.T) {
 	})
 }
 
-func TestBisectStopsAtAnErrorThatNamesNobody(t *testing.T) {
+func TestBisectStopsAtAnErrorOfNoCandidate(t *testing.T) {
 	away, refused := errors.New("nobody there"), errors.New("refused")
 	tries := 0
 	accepted, out, err := bisect([]int{1, 2, 3, 4}, func(group []int) error {
@@ -130,7 +130,7 @@ func TestBisectStopsAtAnErrorThatNamesNobody(t *testing.T) {
 	}
 }
 
-func TestAnEmptyBaseThatIsRefusedIsAnError(t *testing.T) {
+func TestARefusalOfTheBaseAloneIsAnError(t *testing.T) {
 	refused := errors.New("refused")
 	if _, _, err := bisect(nil, func([]int) error { return refused }, func(error) bool { return true }); !errors.Is(err, refused) {
 		t.Errorf("expected the refusal, got %v", err)

@@ -13,7 +13,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-func TestWhatCannotBeBuiltNowIsAnswered503AndComesUpByItself(t *testing.T) {
+func TestAnAPIThatCannotBeBuiltIsAnswered503UntilItCan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.apply(1, some(bundle("good", "1")))
@@ -32,7 +32,7 @@ func TestWhatCannotBeBuiltNowIsAnswered503AndComesUpByItself(t *testing.T) {
 	})
 }
 
-func TestWhatNobodyCanRunIsAnswered503UntilSomebodyChangesIt(t *testing.T) {
+func TestAnAPIThatCannotRunIsAnswered503UntilItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.envoy.bad["refused|1"] = true
@@ -50,7 +50,7 @@ func TestWhatNobodyCanRunIsAnswered503UntilSomebodyChangesIt(t *testing.T) {
 	})
 }
 
-func TestWhatTakesLongToBuildHoldsNobodyBack(t *testing.T) {
+func TestASlowBuildDelaysNoOtherAPI(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.shelf.slow = make(chan struct{})
@@ -69,7 +69,7 @@ func TestWhatTakesLongToBuildHoldsNobodyBack(t *testing.T) {
 	})
 }
 
-func TestANodeThatEndsClosesWhatIsStillBeingBuilt(t *testing.T) {
+func TestClosingANodeClosesInstancesOfUnfinishedBuilds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.shelf.slow = make(chan struct{})
@@ -82,7 +82,7 @@ func TestANodeThatEndsClosesWhatIsStillBeingBuilt(t *testing.T) {
 	})
 }
 
-func TestWhatTheControllerCannotOfferIsAnswered503WhereNothingOfItRuns(t *testing.T) {
+func TestAnAPIThatTheControllerCannotOfferIsAnswered503IfItDoesNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		b := newBench(t, newScriptedEnvoy(true), directory)
@@ -109,7 +109,7 @@ func TestWhatTheControllerCannotOfferIsAnswered503WhereNothingOfItRuns(t *testin
 	})
 }
 
-func TestWhatWasRejectedIsTriedAgainWhenTheNodeHasOtherPolicies(t *testing.T) {
+func TestRejectedAPIsAreRetriedWithOtherPolicies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.node.SetPolicies(nil)
@@ -120,7 +120,7 @@ func TestWhatWasRejectedIsTriedAgainWhenTheNodeHasOtherPolicies(t *testing.T) {
 	})
 }
 
-func TestTheLastGoodStateKeepsWhatNoEnvoyHasTakenAgainYet(t *testing.T) {
+func TestTheLastGoodStateKeepsVersionsThatNoEnvoyHasConfirmedYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		first := newBench(t, newScriptedEnvoy(true), directory)
@@ -163,7 +163,7 @@ func TestAnAPIWhosePolicyIsNoLongerReadyIsPendingUntilItIs(t *testing.T) {
 	})
 }
 
-func TestWhatFailsWithThePoliciesOfBeforeIsBuiltAgainWithTheNewOnes(t *testing.T) {
+func TestABuildThatFailsIsRepeatedWithTheNewPolicies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.shelf.slow = make(chan struct{})
@@ -180,7 +180,7 @@ func TestWhatFailsWithThePoliciesOfBeforeIsBuiltAgainWithTheNewOnes(t *testing.T
 	})
 }
 
-func TestWhatIsNotReadyStaysPendingWhenItIsSentAgain(t *testing.T) {
+func TestARepeatedBundleThatIsNotReadyStaysPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.apply(1, some(bundle("a", "1")))
@@ -194,7 +194,7 @@ func TestWhatIsNotReadyStaysPendingWhenItIsSentAgain(t *testing.T) {
 	})
 }
 
-func TestAnAPIThatMovesIsAnswered503WhereItIsNotYet(t *testing.T) {
+func TestAMovedAPIIsAnswered503AtItsNewContextUntilItIsServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.apply(1, some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1")))
@@ -212,7 +212,7 @@ func TestAnAPIThatMovesIsAnswered503WhereItIsNotYet(t *testing.T) {
 	})
 }
 
-func TestTheLastGoodVersionComesUpBeforeWhatFollowsItIsTried(t *testing.T) {
+func TestTheLastGoodVersionComesUpBeforeANewerOneIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory, slow := t.TempDir(), bundleWith("a", "1", attachment("slow", `{"slow":true}`))
 		first := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{slow: make(chan struct{})}}
@@ -232,7 +232,7 @@ func TestTheLastGoodVersionComesUpBeforeWhatFollowsItIsTried(t *testing.T) {
 	})
 }
 
-func TestWhatIsBeingBuiltIsNotBegunAgainWhenItIsSentAgain(t *testing.T) {
+func TestARepeatedBundleDoesNotRestartItsBuild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.shelf.slow = make(chan struct{})
@@ -250,7 +250,7 @@ func TestWhatIsBeingBuiltIsNotBegunAgainWhenItIsSentAgain(t *testing.T) {
 	})
 }
 
-func TestALastGoodVersionThatIsNeverBuiltHoldsNothingUpForLong(t *testing.T) {
+func TestALastGoodVersionThatIsNeverBuiltDelaysUpdatesBriefly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory, slow := t.TempDir(), bundleWith("a", "1", attachment("slow", `{"slow":true}`))
 		first := &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{slow: make(chan struct{})}}

@@ -84,7 +84,7 @@ func TestAnUpstreamWhoseNameDoesNotResolveWaitsUntilItDoes(t *testing.T) {
 	})
 }
 
-func TestANameThatEnvoyHasIsNotAskedForAgain(t *testing.T) {
+func TestANameThatEnvoyResolvesAlreadyIsNotLookedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		directory := t.TempDir()
 		resolver := &nameServer{known: map[string]bool{"there.example": true}}

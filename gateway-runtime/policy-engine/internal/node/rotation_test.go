@@ -253,7 +253,7 @@ func TestAnAPIsOwnSecretGoesFirst(t *testing.T) {
 	})
 }
 
-func TestASecretThatIsGoneOrNotTakenLeavesTheOneBefore(t *testing.T) {
+func TestAMissingOrRefusedSecretLeavesThePreviousOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, map[string]string{"upstream-key": "first-value"})
 		b.keyed.fail["refused-value"] = true
@@ -272,7 +272,7 @@ func TestASecretThatIsGoneOrNotTakenLeavesTheOneBefore(t *testing.T) {
 	})
 }
 
-func TestWhatAPolicySaysOfItsSecretIsHidden(t *testing.T) {
+func TestSecretsInErrorsOfPoliciesAreHidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, map[string]string{"upstream-key": "refused-value"})
 		b.keyed.fail["refused-value"] = true

@@ -44,8 +44,8 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// TestEnvoyThatIsNotThere tells no targets, and the notes have nothing of upstreams.
-func TestEnvoyThatIsNotThere(t *testing.T) {
+// TestNotesWithoutEnvoy tells no targets, and the notes have nothing of upstreams.
+func TestNotesWithoutEnvoy(t *testing.T) {
 	if targets, err := (notes.Envoy{Socket: t.TempDir() + "/none.sock"}).Targets(t.Context()); err == nil || targets != nil {
 		t.Errorf("expected an error, got %v", targets)
 	}

@@ -122,7 +122,7 @@ func (s *socket) here() string {
 	return string(said)
 }
 
-func TestOnlyAProcessWithTheRoleIsLetIn(t *testing.T) {
+func TestOnlyAProcessWithTheRoleIsAdmitted(t *testing.T) {
 	s := serve(t, []string{Envoy}, false)
 	s.known(map[string]int{Supervisor: os.Getppid(), Envoy: os.Getpid()})
 	if said := s.here(); said != "hello" {
@@ -148,7 +148,7 @@ func TestAProcessMayBeNewerThanTheFileThatNamesIt(t *testing.T) {
 	}
 }
 
-func TestWhoWaitsHoldsUpNobody(t *testing.T) {
+func TestARetriedConnectionDelaysNoOther(t *testing.T) {
 	s := serveRetrying(t, []string{Envoy}, false, time.Hour)
 	s.known(map[string]int{Envoy: os.Getpid()})
 	refused := make(chan string)
@@ -168,7 +168,7 @@ func TestWhoWaitsHoldsUpNobody(t *testing.T) {
 	}
 }
 
-func TestWhatTheSupervisorHasNotStartedIsLetInFromOutside(t *testing.T) {
+func TestProcessesOutsideOfTheSupervisorAreAdmitted(t *testing.T) {
 	s := serve(t, []string{Supervisor}, true)
 	for _, c := range []struct {
 		name       string
@@ -189,7 +189,7 @@ func TestWhatTheSupervisorHasNotStartedIsLetInFromOutside(t *testing.T) {
 }
 
 // Its pid may be anybody's then.
-func TestWhoHasEndedIsRefused(t *testing.T) {
+func TestAnEndedProcessIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
 	if err != nil {
@@ -227,14 +227,14 @@ func TestWhoHasEndedIsRefused(t *testing.T) {
 	}
 }
 
-func TestWithoutTheFileNobodyIsLetIn(t *testing.T) {
+func TestWithoutTheFileNoProcessIsAdmitted(t *testing.T) {
 	s := serve(t, []string{Supervisor}, true)
 	if said := s.here(); said != "" || !strings.Contains(s.log.String(), "peers.json") {
 		t.Errorf("expected a refusal that names the file, got %q and %s", said, s.log.String())
 	}
 }
 
-func TestAProcThatHidesProcessesIsToldFromOneThatHasEnded(t *testing.T) {
+func TestAHiddenProcessDiffersFromAnEndedOne(t *testing.T) {
 	proc = t.TempDir() + "/"
 	defer func() { proc = "/proc/" }()
 	if _, err := parentOf(os.Getpid()); err == nil || !strings.Contains(err.Error(), "without hidepid") {

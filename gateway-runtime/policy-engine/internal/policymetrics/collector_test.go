@@ -33,7 +33,7 @@ func scrape(t *testing.T, log *slog.Logger, sources ...func() []policymetrics.Me
 	}
 }
 
-func TestMetricsAreTold(t *testing.T) {
+func TestMetricsAreExported(t *testing.T) {
 	sums := policymetrics.NewSums()
 	histogram := histogram("took_seconds", []float64{0.5, 1}, 5, 1, 2, 3)
 	full := counter("seen_total", map[string]float64{"x": 3})
@@ -65,7 +65,7 @@ gatewright_policy_took_seconds_count{policy="p:v1.0.0"} 6
 	}
 }
 
-func TestOfTwoKindsOneIsTold(t *testing.T) {
+func TestOfTwoKindsOneIsExported(t *testing.T) {
 	other := gauge("keys", 2)
 	other.Policy = "z:v1.0.0"
 	other.Kind = v1alpha.KindHistogram

@@ -61,7 +61,7 @@ func TestProcessesAreAddedUp(t *testing.T) {
 	wantShown(t, sums, "c_total[x]14 []; c_total[y]2 []; g[]2 []; h[]5.5 [2 2]")
 }
 
-func TestWhatAnEndedProcessHadCountedStays(t *testing.T) {
+func TestTheCountsOfAnEndedProcessStay(t *testing.T) {
 	sums := policymetrics.NewSums()
 	one := sums.Join(1)
 	one.Report(7, []policymetrics.Metric{counter("c_total", map[string]float64{"x": 5}), gauge("g", 3), histogram("h", []float64{1}, 5, 1, 2)})
@@ -205,8 +205,8 @@ func TestSumsAreExactAndNeverGoBack(t *testing.T) {
 	})
 }
 
-// TestAProcessCannotTellWithoutEnd: it runs what a policy brings, and tells what that likes; in new processes, too.
-func TestAProcessCannotTellWithoutEnd(t *testing.T) {
+// TestTheMetricsOfAProcessAreBounded: it runs what a policy brings, and tells what that likes; in new processes, too.
+func TestTheMetricsOfAProcessAreBounded(t *testing.T) {
 	sums := policymetrics.NewSums()
 	one := sums.Join(1)
 	refused := 0

@@ -117,7 +117,7 @@ func TestChangesMakeAfterOfBefore(t *testing.T) {
 	})
 }
 
-func TestTheSameHasNoChanges(t *testing.T) {
+func TestEqualSnapshotsHaveNoChanges(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		s := someSnapshot.Draw(t, "snapshot")
 		other := *s

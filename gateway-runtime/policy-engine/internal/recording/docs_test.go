@@ -11,8 +11,8 @@ import (
 	"gatewright.dev/policy-engine/internal/recording"
 )
 
-// TestThePageSaysWhatThereIs: the tables of docs/reference/recordings.md have the members of the types, and no others.
-func TestThePageSaysWhatThereIs(t *testing.T) {
+// TestThePageListsTheMembersOfTheTypes: the tables of docs/reference/recordings.md have the members of the types, and no others.
+func TestThePageListsTheMembersOfTheTypes(t *testing.T) {
 	page, err := os.ReadFile("../../../../docs/reference/recordings.md")
 	if err != nil {
 		t.Fatal(err)

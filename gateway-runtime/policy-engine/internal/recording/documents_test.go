@@ -52,7 +52,7 @@ func document(t *testing.T, stream nodev1.NodeService_ObserveServer, id uint64, 
 	}
 }
 
-func TestANodeSaysAtFirstWhichDocumentsItTells(t *testing.T) {
+func TestANodesFirstMessageListsItsDocuments(t *testing.T) {
 	g := tells(recording.Documents{stats: writes(""), metrics: writes("")})
 	_, first := observedFirst(t, g)
 	if !slices.Equal(first.GetDocuments(), []nodev1.Document{metrics, stats}) {
@@ -90,7 +90,7 @@ func TestADocumentComesInBoundedPieces(t *testing.T) {
 	}
 }
 
-func TestWhyADocumentIsNotTold(t *testing.T) {
+func TestFailuresOfDocuments(t *testing.T) {
 	stream := observed(t, tells(recording.Documents{
 		stats:   writes(strings.Repeat("x", 16<<20+1)),
 		metrics: func(w io.Writer) error { return errors.Join(writes("half")(w), errors.New("the disk is on fire")) },
@@ -112,8 +112,8 @@ func TestWhyADocumentIsNotTold(t *testing.T) {
 	}
 }
 
-// TestADocumentHoldsUpNothing: exchanges are told while one is made.
-func TestADocumentHoldsUpNothing(t *testing.T) {
+// TestExchangesAreSentWhileADocumentIsWritten: exchanges are told while one is made.
+func TestExchangesAreSentWhileADocumentIsWritten(t *testing.T) {
 	finish := make(chan struct{})
 	stream := observed(t, tells(recording.Documents{stats: func(w io.Writer) error {
 		<-finish

@@ -10,7 +10,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-func TestWhichExchangesFit(t *testing.T) {
+func TestFiltersMatchExchanges(t *testing.T) {
 	fails := policy("fails", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		return nil, v1alpha.Failf(v1alpha.ClassUnavailable, "gone")
 	}})

@@ -25,9 +25,9 @@ func heap() int64 {
 	return int64(stats.HeapAlloc)
 }
 
-// TestRecordingTakesNoMoreMemoryThanItMay: what is kept and what waits for a follower that never takes it, by the heap's
+// TestRecordingStaysWithinItsMemory: what is kept and what waits for a follower that never takes it, by the heap's
 // own word, of exchanges of any size.
-func TestRecordingTakesNoMoreMemoryThanItMay(t *testing.T) {
+func TestRecordingStaysWithinItsMemory(t *testing.T) {
 	const limit = 4 << 20
 	g := newGateway(t, limit, policy("reads", "bB", does{}), sets("sets", "x-user", "bob"))
 	before := heap()
@@ -89,7 +89,7 @@ func TestExchangesGoOnWithoutMemory(t *testing.T) {
 
 // ---------------------------------------------------------------- recordings
 
-func TestNobodyIsLookedAtWithoutARecording(t *testing.T) {
+func TestNoExchangeIsWatchedWithoutARecording(t *testing.T) {
 	g := newGateway(t, enough, policy("passes", "h", does{}))
 	serve := func() float64 {
 		return testing.AllocsPerRun(100, func() { _ = g.server.Serve(t.Context(), get("/orders/7")) })

@@ -90,8 +90,8 @@ func TestAResponseThatNoPolicySeesIsRecorded(t *testing.T) {
 	}
 }
 
-// TestAStreamsWaitForChunksIsToldApart from its own work, and from the wait for its turn.
-func TestAStreamsWaitForChunksIsToldApart(t *testing.T) {
+// TestAStreamsWaitForChunksIsMeasuredSeparately from its own work, and from the wait for its turn.
+func TestAStreamsWaitForChunksIsMeasuredSeparately(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		works := does{stream: func(chunks v1alpha.Chunks) v1alpha.Chunks {
 			return func(yield func([]byte, error) bool) {
@@ -255,7 +255,7 @@ func TestBodiesAreCut(t *testing.T) {
 	expect(t, "binary", asJSON(t, binary.Request.Body), `{"size":2,"base64":"/wA="}`)
 }
 
-func TestSecretsAreTakenOut(t *testing.T) {
+func TestSecretsAreRedacted(t *testing.T) {
 	const secret = "hunter2hunter2"
 	zipped := &bytes.Buffer{}
 	writer := gzip.NewWriter(zipped)
@@ -300,8 +300,8 @@ func TestSecretsAreTakenOut(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeDecodedIsNotShown: there may be secrets in it.
-func TestWhatCannotBeDecodedIsNotShown(t *testing.T) {
+// TestABodyThatCannotBeDecodedIsNotShown: there may be secrets in it.
+func TestABodyThatCannotBeDecodedIsNotShown(t *testing.T) {
 	passes := policyWith("passes", does{}, chain.Settings{Mode: func() v1alpha.ProcessingModeConfig {
 		m := modes("b")
 		m.EncodedBodies = v1alpha.EncodedPass
@@ -332,7 +332,7 @@ func TestAPolicyThatDoesNotApplyIsRecorded(t *testing.T) {
 	expect(t, "failed", spaced(e.Executions[1].Outcome, e.Executions[1].Failure.Class, e.Executions[1].When), "failed condition ")
 }
 
-func TestSecretsOfPoliciesAreTakenOutWhereverTheyStand(t *testing.T) {
+func TestSecretsOfPoliciesAreRedactedEverywhere(t *testing.T) {
 	const token = "purge-token-that-nobody-is-to-see"
 	says := policy("says", "bB", does{
 		request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {

@@ -94,7 +94,7 @@ func TestShadowsAreFoundByTheirOutcome(t *testing.T) {
 	}
 }
 
-func TestASkippedShadowSaysWhy(t *testing.T) {
+func TestASkippedShadowHasAReason(t *testing.T) {
 	body := chain.NewInstance("s", "s:v1.0.0", does{}, chain.Settings{Mode: modes("b"), Shadow: true})
 	denies := policy("denies", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		return &v1alpha.ImmediateResponse{StatusCode: 403}, nil

@@ -278,8 +278,8 @@ func TestAControllerObserves(t *testing.T) {
 	}
 }
 
-// TestAControllerHasExchangesKept: nothing of them is told, until it asks for what is kept.
-func TestAControllerHasExchangesKept(t *testing.T) {
+// TestAControllerStartsARecordingWithoutFollowing: nothing of them is told, until it asks for what is kept.
+func TestAControllerStartsARecordingWithoutFollowing(t *testing.T) {
 	g := newGateway(t, enough, policy("passes", "h", does{}))
 	stream := observed(t, g)
 	want(t, stream, &nodev1.Observation{Id: 1, Untold: true, Seconds: 600, Filter: []byte(`{"api": "orders"}`)})

@@ -190,7 +190,7 @@ func TestFieldsAreCopied(t *testing.T) {
 	}
 }
 
-func TestWithoutAListAllThatHasANameIsASecret(t *testing.T) {
+func TestWithoutAListAllNamedValuesAreSecret(t *testing.T) {
 	for _, unknown := range []*redaction.List{nil, redaction.New(nil)} {
 		query, _ := unknown.Query("a=b&c&" + secret)
 		body, _ := unknown.Body("text/plain", []byte(secret))
@@ -237,7 +237,7 @@ func expected(value any) any {
 	return value
 }
 
-func TestJSONIsWhatItWasButForItsSecrets(t *testing.T) {
+func TestJSONIsUnchangedExceptForItsSecrets(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		given, _ := json.Marshal(document().Draw(t, "document"))
 		var before, after any
@@ -253,7 +253,7 @@ func TestJSONIsWhatItWasButForItsSecrets(t *testing.T) {
 }
 
 // A body that is cut anywhere shows no more than the beginning of what the whole one shows.
-func TestACutBodyShowsNoSecret(t *testing.T) {
+func TestATruncatedBodyShowsNoSecret(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		values := map[string]any{"token": document().Draw(t, "secret"), "a": document().Draw(t, "open"), "password": secret}
 		given, _ := json.Marshal(hideOpen(values))

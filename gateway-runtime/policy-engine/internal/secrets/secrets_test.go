@@ -73,7 +73,7 @@ func TestOneNewlineAtTheEndIsNotTheSecrets(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeReadIsSaidWithItsPathAndWithoutItsContent(t *testing.T) {
+func TestAnUnreadableSecretIsReportedByPathWithoutItsContent(t *testing.T) {
 	folder, outside := t.TempDir(), t.TempDir()
 	put(t, "planted", outside, "elsewhere")
 	put(t, strings.Repeat("planted", 10_000), folder, "large")
@@ -115,7 +115,7 @@ func TestWhatCannotBeReadIsSaidWithItsPathAndWithoutItsContent(t *testing.T) {
 	}
 }
 
-func TestWithoutAFolderOrBeforeThereIsOne(t *testing.T) {
+func TestWithoutAFolderOrBeforeItExists(t *testing.T) {
 	none, _ := open(t, "")
 	if _, err := none.Get(orders); err == nil || !strings.Contains(err.Error(), "--secrets DIR") {
 		t.Errorf("got %v", err)
@@ -151,7 +151,7 @@ func TestAFolderThatIsReplacedAsKubernetesDoes(t *testing.T) {
 	}
 }
 
-func TestAFileThatGoesLeavesItsValueAndIsSaidOnce(t *testing.T) {
+func TestARemovedFileLeavesItsValueAndIsLoggedOnce(t *testing.T) {
 	folder, other := t.TempDir(), secrets.Ref{API: "orders-v1", Name: "other"}
 	file := put(t, "first", folder, "key")
 	put(t, "first", folder, "other")
@@ -180,7 +180,7 @@ func TestAFileThatGoesLeavesItsValueAndIsSaidOnce(t *testing.T) {
 	}
 }
 
-func TestAFileThatEverybodyMayReadIsSaid(t *testing.T) {
+func TestAWorldReadableFileIsLogged(t *testing.T) {
 	folder := t.TempDir()
 	if err := os.Chmod(put(t, "planted", folder, "key"), 0o644); err != nil { //nolint:gosec // which is the point
 		t.Fatal(err)
@@ -288,7 +288,7 @@ func normal(t *rapid.T, text []byte) string {
 	return string(made)
 }
 
-func TestSecretsAreTakenOutOfTexts(t *testing.T) {
+func TestSecretsAreRedactedInTexts(t *testing.T) {
 	params := []byte(`{"a":{"secretRef":"","value":"hunter2"},"b":[{"secretRef":"n","value":"swordfish"}],"c":{"value":"stays"}}`)
 	texts := secrets.Texts(params)
 	if got := secrets.Hide("hunter2 and swordfish, which stays", texts); got != "[secret] and [secret], which stays" {

@@ -163,7 +163,7 @@ func TestAKeptStoreHasKeysOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestWhatWasUsedLongestAgoGoesFirst(t *testing.T) {
+func TestTheLeastRecentlyUsedEntryIsEvictedFirst(t *testing.T) {
 	s, _ := storeInMemory(t, 20_000)
 	one := s.Of("p", "a")
 	fill(t, one, "k", 10)
@@ -176,7 +176,7 @@ func TestWhatWasUsedLongestAgoGoesFirst(t *testing.T) {
 	}
 }
 
-func TestWhatHasEndedTakesNoRoom(t *testing.T) {
+func TestExpiredEntriesTakeNoRoom(t *testing.T) {
 	s, clock := storeInMemory(t, 1<<20)
 	one := s.Of("p", "a")
 	fill(t, one, "k", 100)
@@ -294,8 +294,8 @@ func TestALimitHoldsForManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestTheLimitIsOfMemory: what entries take is no more than what is counted for them.
-func TestTheLimitIsOfMemory(t *testing.T) {
+// TestTheLimitBoundsMemory: what entries take is no more than what is counted for them.
+func TestTheLimitBoundsMemory(t *testing.T) {
 	s, _ := storeInMemory(t, 1<<30)
 	one := s.Of("p", "a")
 	var before, after runtime.MemStats
@@ -324,7 +324,7 @@ func BenchmarkThrottle(b *testing.B) {
 	}
 }
 
-func TestKeysThatAreGivenUpTakeNoMemory(t *testing.T) {
+func TestEvictedKeysTakeNoMemory(t *testing.T) {
 	const limit = 2 << 20
 	s, _ := storeInMemory(t, limit) // its time stands still: nothing is swept
 	one := s.Of("p", "a")

@@ -125,7 +125,7 @@ return 1`)
 	}
 }
 
-func TestWhatAnotherNodeHasWrittenIsSeen(t *testing.T) {
+func TestWritesOfAnotherNodeAreSeen(t *testing.T) {
 	server := startServer(t)
 	one, other := remoteStore(t, server.settings()).Of("p", "a"), remoteStore(t, server.settings())
 	fill(t, one, "k", 1)
@@ -147,7 +147,7 @@ func unavailable(err error) bool {
 // overAllConnections is how many calls go over each connection of a client at least once, but for one run in 10^7.
 const overAllConnections = 64
 
-func TestWhileItIsAwayCallsFailAtOnce(t *testing.T) {
+func TestCallsFailAtOnceWhileTheServerIsAway(t *testing.T) {
 	server := startServer(t)
 	s := remoteStore(t, server.settings())
 	one := s.Of("p", "a")
@@ -183,7 +183,7 @@ func TestAServerThatHangsIsAway(t *testing.T) {
 	await.Until(t, "it is back", func() bool { return s.Standing() == nil })
 }
 
-func TestItNeedNotBeThereAtTheStart(t *testing.T) {
+func TestAServerMayStartLater(t *testing.T) {
 	server := startServer(t)
 	server.kill()
 	s := New(slog.New(slog.NewTextHandler(io.Discard, nil)))
@@ -201,7 +201,7 @@ func TestItNeedNotBeThereAtTheStart(t *testing.T) {
 	}
 }
 
-func TestWhatTheServerRefuses(t *testing.T) {
+func TestRefusalsOfTheServer(t *testing.T) {
 	server := startServer(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
 	s := remoteStore(t, server.settings())
 	var err error

@@ -160,7 +160,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-func TestAnotherAuthorityIsReadWhenItConnectsAnew(t *testing.T) {
+func TestAReplacedAuthorityIsReadOnReconnection(t *testing.T) {
 	before, after, server := newAuthority(t), newAuthority(t), newServer(t)
 	server.secure(t, before)
 	server.start(t)

@@ -182,7 +182,7 @@ func TestATokenIsReplaced(t *testing.T) {
 	})
 }
 
-func TestSpansWaitForAReceiverAndTheLogSaysSoOnce(t *testing.T) {
+func TestSpansWaitForAReceiverAndThatIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		r := &receiver{fails: errors.New("connection refused")}
@@ -207,7 +207,7 @@ func TestSpansWaitForAReceiverAndTheLogSaysSoOnce(t *testing.T) {
 	})
 }
 
-func TestWhatAReceiverNeverTakesIsDroppedAndCounted(t *testing.T) {
+func TestSpansThatAReceiverRefusesAreDroppedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counted := &counters{}
 		r := &receiver{fails: errors.New("invalid")}
@@ -227,7 +227,7 @@ func TestWhatAReceiverNeverTakesIsDroppedAndCounted(t *testing.T) {
 	})
 }
 
-func TestWhatWaitsIsSentAtTheEnd(t *testing.T) {
+func TestWaitingLinesAreSentAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &receiver{}
 		exporter := newExporter(r, nil, &counters{}, slog.New(slog.DiscardHandler))
@@ -314,8 +314,8 @@ func TestSecretsOfPolicies(t *testing.T) {
 	}
 }
 
-// TestAClientsTextIsNoMatterOfTheMessage: what is no UTF-8 would fail the message, and with it the spans of others.
-func TestAClientsTextIsNoMatterOfTheMessage(t *testing.T) {
+// TestInvalidUTF8OfAClientDoesNotFailTheMessage: what is no UTF-8 would fail the message, and with it the spans of others.
+func TestInvalidUTF8OfAClientDoesNotFailTheMessage(t *testing.T) {
 	r := &receiver{}
 	traces := started(t, r, &nodev1.Tracing{Sample: 1}, &bytes.Buffer{})
 	head := chain.Head{Method: "GET", Path: "/\xff?a=\xff", Authority: "\xff", Scheme: "http", Headers: headers(
@@ -339,8 +339,8 @@ func TestAClientsTextIsNoMatterOfTheMessage(t *testing.T) {
 	}
 }
 
-// TestStatesThatAreNone: https://www.w3.org/TR/trace-context/#tracestate-header
-func TestStatesThatAreNone(t *testing.T) {
+// TestInvalidTraceStates: https://www.w3.org/TR/trace-context/#tracestate-header
+func TestInvalidTraceStates(t *testing.T) {
 	for _, state := range []string{"a=\xff", "a", strings.Repeat("a=1,", 33), "a=" + strings.Repeat("x", 257)} {
 		if got, kept := parentOf(headers("traceparent", parent+"01", "tracestate", state)); !got.IsValid() || kept != "" {
 			t.Errorf("%.40q: expected the parent without a state, got %v, %.40q", state, got, kept)

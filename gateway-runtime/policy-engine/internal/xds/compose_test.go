@@ -268,7 +268,7 @@ func TestChallengesAreTheControllersOnEveryHost(t *testing.T) {
 	}
 }
 
-func TestAHostWithADotAtItsEndIsTheOneWithout(t *testing.T) {
+func TestAFinalDotOfAHostIsIgnored(t *testing.T) {
 	config := &routev3.RouteConfiguration{}
 	composed := compose(t, answering(t, "a", "/a", "a.example"), answering(t, "b", "/b", "A.example."))
 	if err := proto.Unmarshal(composed.Body.GetValue(), config); err != nil {

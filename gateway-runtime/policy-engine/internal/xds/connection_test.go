@@ -128,7 +128,7 @@ func TestAnEnvoyWithoutAnyClusterIsSentAnEmptyListToGoOn(t *testing.T) {
 	k.isSent("empty")
 }
 
-func TestOnlyWhatDiffersIsSent(t *testing.T) {
+func TestOnlyDifferencesAreSent(t *testing.T) {
 	s := fresh(t)
 	s.set(ClusterType, clusters("a@1", "b"))
 	k := begin(t, s)
@@ -157,7 +157,7 @@ func TestAReconnectingEnvoyIsNotSentWhatItHas(t *testing.T) {
 	expect(t, k.outcome(RouteType, routeGeneration), "yes")
 }
 
-func TestARefusalIsNotSentAgainUntilSomethingIsSet(t *testing.T) {
+func TestARefusedResourceIsSentAgainOnlyAfterAChange(t *testing.T) {
 	s := fresh(t)
 	k := begin(t, s)
 	k.asks(ClusterType, nil)
@@ -174,7 +174,7 @@ func TestARefusalIsNotSentAgainUntilSomethingIsSet(t *testing.T) {
 	expect(t, k.outcome(ClusterType, again), "yes")
 }
 
-func TestWhatWasRefusedIsTakenAwayAgainSinceEnvoyMayHaveSomeOfIt(t *testing.T) {
+func TestRefusedResourcesAreRemovedSinceEnvoyMayHaveSome(t *testing.T) {
 	s := fresh(t)
 	k := begin(t, s)
 	k.asks(ClusterType, nil)
@@ -187,7 +187,7 @@ func TestWhatWasRefusedIsTakenAwayAgainSinceEnvoyMayHaveSomeOfIt(t *testing.T) {
 }
 
 // Envoy holds an acknowledgement back while a cluster warms: the next change must not wait for it.
-func TestAChangeGoesOutWhileAnAcknowledgementIsOut(t *testing.T) {
+func TestAChangeIsSentWhileAnAcknowledgementIsPending(t *testing.T) {
 	s := fresh(t)
 	k := begin(t, s)
 	k.asks(ClusterType, nil)
@@ -206,7 +206,7 @@ func TestAChangeGoesOutWhileAnAcknowledgementIsOut(t *testing.T) {
 	expect(t, k.outcome(ClusterType, freed), "yes")
 }
 
-func TestAGenerationThatChangesNothingIsAnsweredWithTheLastResponse(t *testing.T) {
+func TestAnUnchangedGenerationIsConfirmedByTheLastResponse(t *testing.T) {
 	s := fresh(t)
 	k := begin(t, s)
 	k.asks(ClusterType, nil)
@@ -220,7 +220,7 @@ func TestAGenerationThatChangesNothingIsAnsweredWithTheLastResponse(t *testing.T
 	expect(t, k.outcome(ClusterType, last), "yes")
 }
 
-func TestTheAnswersOfAnEnvoyThatWasReplacedDoNotCount(t *testing.T) {
+func TestTheAnswersOfAReplacedEnvoyDoNotCount(t *testing.T) {
 	s := fresh(t)
 	old := begin(t, s)
 	old.asks(ClusterType, nil)
@@ -244,7 +244,7 @@ func TestOtherTypesAndStrayNoncesAreIgnored(t *testing.T) {
 	k.isSent("empty")
 }
 
-func TestARouteConfigurationThatIsAskedForAnewIsSentAnew(t *testing.T) {
+func TestARouteConfigurationThatIsRequestedAgainIsSentAgain(t *testing.T) {
 	k := begin(t, fresh(t))
 	k.asks(RouteType, nil, RouteConfigName)
 	k.isSent("+" + RouteConfigName)

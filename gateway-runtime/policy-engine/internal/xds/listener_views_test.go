@@ -9,8 +9,8 @@ import (
 	"gatewright.dev/policy-engine/internal/xds/envoytest"
 )
 
-// TestAListenerFindsWhatIsForIt asks an Envoy whose listener is called "http".
-func TestAListenerFindsWhatIsForIt(t *testing.T) {
+// TestAListenerServesItsBundlesOnly asks an Envoy whose listener is called "http".
+func TestAListenerServesItsBundlesOnly(t *testing.T) {
 	server, directory := startServer(t)
 	envoy := envoytest.Start(t, directory)
 	waitConnected(t, server)

@@ -166,7 +166,7 @@ func ignoreNobody(err error) error {
 
 // Of several listeners Envoy takes those that are good, and names the bad one in its refusal. Set again, the ones before
 // are back.
-func TestEnvoyRefusesOneListenerAndTakesTheOthers(t *testing.T) {
+func TestEnvoyRefusesOneListenerAndAcceptsTheOthers(t *testing.T) {
 	server, directory := startServer(t)
 	first, second := envoytest.FreePort(t), envoytest.FreePort(t)
 	config := compose(t, answering(t, "a", "/a"))
@@ -200,7 +200,7 @@ func isOpen(t *testing.T, port int) bool {
 	return err == nil
 }
 
-func TestRoutesAndSecretsAreNotWaitedForWhereNoListenerAsks(t *testing.T) {
+func TestRoutesAndSecretsAreNotWaitedForWithoutAListener(t *testing.T) {
 	server, directory := startServer(t)
 	envoytest.StartWithoutListener(t, directory, 0)
 	waitConnected(t, server)
@@ -246,7 +246,7 @@ func TestAChangedListenerCutsNoRequest(t *testing.T) {
 	}
 }
 
-func TestRoutesThatNoListenerAsksForAreNotWaitedFor(t *testing.T) {
+func TestRoutesThatNoListenerRequestsAreNotWaitedFor(t *testing.T) {
 	server, directory := startServer(t)
 	port := envoytest.FreePort(t)
 	redirecting := `"routeConfig":{"virtualHosts":[{"name":"all","domains":["*"],"routes":[{"match":{"prefix":"/"},"redirect":{"httpsRedirect":true}}]}]}`
@@ -290,7 +290,7 @@ func TestClientsAreVerifiedByTheAuthorityAndItsRevocationList(t *testing.T) {
 }
 
 // The check before Envoy refuses what Envoy refuses, so that nothing is sent in vain, and what it takes is served.
-func TestKindsOfKeysThatEnvoyTakes(t *testing.T) {
+func TestKindsOfKeysThatEnvoyAccepts(t *testing.T) {
 	server, directory := startServer(t)
 	ca := certificatestest.NewAuthority(t, "ca")
 	port := envoytest.FreePort(t)
@@ -379,7 +379,7 @@ func TestAListenerIsHeldBackUntilItsSecretsAreThere(t *testing.T) {
 	}
 }
 
-func TestAListenerIsOpenedWithTheCertificatesThatAreThere(t *testing.T) {
+func TestAListenerOpensWithTheCertificatesThatExist(t *testing.T) {
 	gateway, err := xds.ParseGateway(&nodev1.Gateway{
 		Listeners: [][]byte{listener(t, "two", 1, withTLS("", "certificate/web", "certificate/gone")),
 			listener(t, "clients", 2, withTLS("authority/clients", "certificate/web", "certificate/gone")),
@@ -401,9 +401,9 @@ func TestAListenerIsOpenedWithTheCertificatesThatAreThere(t *testing.T) {
 	}
 }
 
-// TestAListenerIsOpenedWithTheHostsWhoseAuthorityIsThere: a host that asks for client certificates has a filter chain of its
+// TestAListenerOpensWithTheHostsWhoseAuthorityExists: a host that asks for client certificates has a filter chain of its
 // own, and one whose authority's file cannot be used closes no other.
-func TestAListenerIsOpenedWithTheHostsWhoseAuthorityIsThere(t *testing.T) {
+func TestAListenerOpensWithTheHostsWhoseAuthorityExists(t *testing.T) {
 	// Concatenated messages are one, with the filter chains of both.
 	text := append(listener(t, "both", 1, withTLS("", "certificate/web", "certificate/gone")),
 		listener(t, "both", 1, withTLS("authority/clients", "certificate/web"))...)

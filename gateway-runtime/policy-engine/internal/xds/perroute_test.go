@@ -62,7 +62,7 @@ func sends(modes, more string) string {
 		"responseHeaderMode":%q,"responseBodyMode":%q,"responseTrailerMode":%q}%s}`, m[0], m[1], m[2], m[3], m[4], m[5], more))
 }
 
-func TestARouteThatBringsItsPoliciesWhatTheyWantIsTaken(t *testing.T) {
+func TestARouteWithTheModesOfItsPoliciesIsAccepted(t *testing.T) {
 	for modes, attachments := range map[string][]*nodev1.Attachment{
 		"SEND NONE SKIP SKIP NONE SKIP":                                 wants("R"),
 		"DEFAULT NONE DEFAULT SKIP NONE DEFAULT":                        wants("R", ""),

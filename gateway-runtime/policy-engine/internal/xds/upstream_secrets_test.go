@@ -21,7 +21,7 @@ const (
 
 func withSocket(socket, sds string) string { return strings.ReplaceAll(socket, "SDS", sds) }
 
-func TestSecretsThatClustersNameAreFoundWhereverTheyStand(t *testing.T) {
+func TestSecretsOfClustersAreFoundAtAnyDepth(t *testing.T) {
 	for place, text := range map[string]string{
 		"alone":                     `{"name":"a","type":"STATIC","transportSocket":` + upstreamTLS + `}`,
 		"for some endpoints":        `{"name":"a","type":"STATIC","transportSocketMatches":[{"name":"m","transportSocket":` + upstreamTLS + `}]}`,
@@ -45,7 +45,7 @@ func TestASecretFromAnywhereElseIsRefused(t *testing.T) {
 	}
 }
 
-func TestNothingOfTheNodeIsReadButItsAuthorities(t *testing.T) {
+func TestEnvoyReadsNoFileButTheNodesAuthorities(t *testing.T) {
 	const context = `{"name":"a","type":"STATIC","transportSocket":{"name":"tls","typedConfig":{
 		"@type":"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext","commonTlsContext":{%s}}}}`
 	for said, field := range map[string]string{

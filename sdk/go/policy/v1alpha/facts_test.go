@@ -7,7 +7,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-func TestAnIdentityIsWhatPoliciesHaveSaid(t *testing.T) {
+func TestAnIdentityIsReadFromMetadata(t *testing.T) {
 	for text, want := range map[string]*v1alpha.Identity{
 		`{}`:                               nil,
 		`{"identity": null}`:               nil,

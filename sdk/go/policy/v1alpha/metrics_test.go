@@ -105,7 +105,7 @@ func TestAMetricMadeAgainIsTheSameOne(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongIsRefusedAndLoggedOnce(t *testing.T) {
+func TestInvalidObservationsAreRefusedAndLoggedOnce(t *testing.T) {
 	for name, observe := range map[string]func(*v1alpha.Metrics){
 		"goes down":     func(m *v1alpha.Metrics) { must(m.Counter("seen_total", "x")).Add(-1) },
 		"NaN":           func(m *v1alpha.Metrics) { must(m.Gauge("keys", "x")).Set(math.NaN()) },

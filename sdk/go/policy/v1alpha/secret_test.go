@@ -13,7 +13,7 @@ import (
 
 const planted = "hunter2-planted"
 
-func TestASecretIsReadOfParametersAndShownNowhere(t *testing.T) {
+func TestASecretIsDecodedFromParametersAndNeverShown(t *testing.T) {
 	var given struct {
 		Key    v1alpha.Secret
 		Others []*v1alpha.Secret
@@ -52,7 +52,7 @@ func TestASecretMatchesItsText(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSecretIsRefusedUnquoted(t *testing.T) {
+func TestAnInvalidSecretIsRefusedWithoutQuotingIt(t *testing.T) {
 	for _, text := range []string{`"` + planted + `"`, `{"secretRef":"` + planted + `"}`, `{"value":"` + planted + `"}`, `5`, `{"secretRef":1,"value":"x"}`} {
 		var secret v1alpha.Secret
 		err := json.Unmarshal([]byte(text), &secret)

@@ -53,7 +53,7 @@ func TestAClockThatGoesBackLocksNobodyOut(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoLimit(t *testing.T) {
+func TestInvalidLimits(t *testing.T) {
 	for _, test := range []struct {
 		limit v1alpha.Limit
 		cost  int64
