@@ -79,7 +79,7 @@ func TestUnusableFilesAreReportedWithTheirCure(t *testing.T) {
 	}{
 		{oneCertificate(none, paths["key"]), []string{"certificate web: " + none + ": expected a PEM file, got none: put it there"}},
 		{oneCertificate(folder, paths["key"]), []string{folder + ": expected a file, got a directory: name a PEM file"}},
-		{oneCertificate(pipe, paths["key"]), []string{pipe + ": expected a file, got a pipe"}}, // with nobody at its other end
+		{oneCertificate(pipe, paths["key"]), []string{pipe + ": expected a file, got a pipe"}}, // without a writer
 		{oneCertificate("/dev/zero", paths["key"]), []string{"/dev/zero: expected a file, got a device"}},
 		{oneCertificate(paths["chain"], paths["secondKey"]), []string{paths["secondKey"] + ": expected the private key of the first certificate in " + paths["chain"], "CN=web.example", "got another one"}},
 		{oneCertificate(paths["half"], paths["key"]), []string{paths["half"] + ": expected whole PEM blocks"}},

@@ -87,7 +87,7 @@ func TestAPeerHasAllNamesAsWrittenInTheCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, pair := range map[string][2][]string{
+	for kind, pair := range map[string][2][]string{
 		"subject":         {{peer.Subject, peer.Issuer, peer.Fingerprint}, {"CN=alice,O=Example", "CN=alice,O=Example", fingerprint}},
 		"DNS names":       {peer.DNSNames, {"a.example", "b,DNS:c.example", "*.example"}},
 		"URIs":            {peer.URIs, {"spiffe://example.org/a,b", `urn:"quoted"`}},
@@ -95,7 +95,7 @@ func TestAPeerHasAllNamesAsWrittenInTheCertificate(t *testing.T) {
 		"IP addresses":    {peer.IPAddresses, {"10.0.0.1", "::1"}},
 	} {
 		if !slices.Equal(pair[0], pair[1]) {
-			t.Errorf("%s: expected %q, got %q", what, pair[1], pair[0])
+			t.Errorf("%s: expected %q, got %q", kind, pair[1], pair[0])
 		}
 	}
 }
@@ -135,7 +135,7 @@ func TestInvalidCertificatesAreErrors(t *testing.T) {
 }
 
 func TestACertificateWhoseNamesAreNotCertainHasAFingerprintAlone(t *testing.T) {
-	for what, names := range map[string][]general{
+	for kind, names := range map[string][]general{
 		"a name beyond ASCII":      {{2, "caf\xe9.example"}},
 		"an address of five bytes": {{7, "12345"}},
 		"a URI of nothing":         {{6, "http://[::1"}},
@@ -143,7 +143,7 @@ func TestACertificateWhoseNamesAreNotCertainHasAFingerprintAlone(t *testing.T) {
 		encoded, fingerprint := certificate(t, subject(commonName, "alice"), names...)
 		peer, err := clientcert.Read(encoded)
 		if err == nil || peer.Fingerprint != fingerprint || peer.Subject != "" || len(peer.DNSNames)+len(peer.URIs)+len(peer.IPAddresses) > 0 {
-			t.Errorf("%s: expected the fingerprint alone, got %+v, %v", what, peer, err)
+			t.Errorf("%s: expected the fingerprint alone, got %+v, %v", kind, peer, err)
 		}
 	}
 }

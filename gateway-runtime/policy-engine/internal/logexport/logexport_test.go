@@ -31,7 +31,7 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// receiver is a collector's side of OTLP: what came, and with which header "tenant".
+// receiver is a collector's side of OTLP: it keeps the records, and the values of the header "tenant".
 type receiver struct {
 	collectorv1.UnimplementedLogsServiceServer
 	came    chan *collectorv1.ExportLogsServiceRequest
@@ -87,24 +87,24 @@ func (r *receiver) serveHTTP(t *testing.T) string {
 // records waits for so many, by service.
 func (r *receiver) records(t *testing.T, count int) map[string][]*logsv1.LogRecord {
 	t.Helper()
-	found := map[string][]*logsv1.LogRecord{}
+	byService := map[string][]*logsv1.LogRecord{}
 	for count > 0 {
-		request := await.Receive(t, r.came, fmt.Sprintf("%d more records; there are %v", count, found))
+		request := await.Receive(t, r.came, fmt.Sprintf("%d more records; there are %v", count, byService))
 		for _, of := range request.GetResourceLogs() {
 			service := valueOf(of.GetResource().GetAttributes(), "service.name") + "@" + valueOf(of.GetResource().GetAttributes(), "service.instance.id")
 			for _, scope := range of.GetScopeLogs() {
-				found[service] = append(found[service], scope.GetLogRecords()...)
+				byService[service] = append(byService[service], scope.GetLogRecords()...)
 				count -= len(scope.GetLogRecords())
 			}
 		}
 	}
-	return found
+	return byService
 }
 
 func valueOf(attributes []*commonv1.KeyValue, name string) string {
-	for _, one := range attributes {
-		if one.GetKey() == name {
-			return one.GetValue().GetStringValue()
+	for _, attribute := range attributes {
+		if attribute.GetKey() == name {
+			return attribute.GetValue().GetStringValue()
 		}
 	}
 	return ""
@@ -127,20 +127,20 @@ func TestLinesAreRecordsOfTheirComponents(t *testing.T) {
 			}
 			exporter := logexport.New("node-1", quiet)
 			defer exporter.Close()
-			exporter.Export([]byte(lines)) // nobody is to have them
+			exporter.Export([]byte(lines)) // no collector is configured
 			exporter.Set(settings)
 			exporter.Set(proto.CloneOf(settings)) // as with each Gateway: nothing changes
 			exporter.Export([]byte(lines))
-			found := r.records(t, 3)
+			byService := r.records(t, 3)
 			if tenant := <-r.tenants; tenant != "blue" {
 				t.Errorf("expected the header, got %q", tenant)
 			}
-			checkEngineRecord(t, found["policy-engine@node-1"])
-			executor := found["python-executor@node-1"]
+			checkEngineRecord(t, byService["policy-engine@node-1"])
+			executor := byService["python-executor@node-1"]
 			if len(executor) != 1 || executor[0].GetSeverityNumber() != logsv1.SeverityNumber_SEVERITY_NUMBER_ERROR || len(executor[0].GetTraceId()) != 0 {
 				t.Errorf("got %v", executor)
 			}
-			if odd := found["unknown@node-1"]; len(odd) != 1 || odd[0].GetBody().GetStringValue() != "no JSON at all" {
+			if odd := byService["unknown@node-1"]; len(odd) != 1 || odd[0].GetBody().GetStringValue() != "no JSON at all" {
 				t.Errorf("got %v", odd)
 			}
 			waitFor(t, exporter, func(s logexport.Stats) bool {
@@ -155,16 +155,16 @@ func checkEngineRecord(t *testing.T, records []*logsv1.LogRecord) {
 	if len(records) != 1 {
 		t.Fatalf("expected one record, got %v", records)
 	}
-	one := records[0]
-	at := time.Unix(0, int64(one.GetTimeUnixNano())).UTC().Format(time.RFC3339Nano) //nolint:gosec // a time of our own
-	if at != "2026-11-26T00:27:16.123Z" || one.GetSeverityNumber() != logsv1.SeverityNumber_SEVERITY_NUMBER_WARN || one.GetSeverityText() != "warning" {
-		t.Errorf("got %s, %v", at, one)
+	record := records[0]
+	at := time.Unix(0, int64(record.GetTimeUnixNano())).UTC().Format(time.RFC3339Nano) //nolint:gosec // a time of our own
+	if at != "2026-11-26T00:27:16.123Z" || record.GetSeverityNumber() != logsv1.SeverityNumber_SEVERITY_NUMBER_WARN || record.GetSeverityText() != "warning" {
+		t.Errorf("got %s, %v", at, record)
 	}
-	if hex.EncodeToString(one.GetTraceId()) != "0af7651916cd43dd8448eb211c80319c" || hex.EncodeToString(one.GetSpanId()) != "b7ad6b7169203331" {
-		t.Errorf("expected the span, got %v", one)
+	if hex.EncodeToString(record.GetTraceId()) != "0af7651916cd43dd8448eb211c80319c" || hex.EncodeToString(record.GetSpanId()) != "b7ad6b7169203331" {
+		t.Errorf("expected the span, got %v", record)
 	}
-	if one.GetBody().GetStringValue() != "failed" || valueOf(one.GetAttributes(), "policy") != "p:v1.0.0" || len(one.GetAttributes()) != 4 {
-		t.Errorf("got %v", one)
+	if record.GetBody().GetStringValue() != "failed" || valueOf(record.GetAttributes(), "policy") != "p:v1.0.0" || len(record.GetAttributes()) != 4 {
+		t.Errorf("got %v", record)
 	}
 }
 
@@ -194,7 +194,7 @@ func TestLostLinesAreCountedAndLoggedOnce(t *testing.T) {
 }
 
 func TestACollectorThatIsAwayCostsNothing(t *testing.T) {
-	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // connects, and says nothing
+	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // it accepts connections, and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,9 +210,9 @@ func TestACollectorThatIsAwayCostsNothing(t *testing.T) {
 	exporter.Close()
 }
 
-// TestClosingAHungCollectorBlocksNothing, though that has hung: else there were no room left for others one day.
+// TestClosingAHungCollectorBlocksNothing: otherwise hung collectors would use up the room of later ones.
 func TestClosingAHungCollectorBlocksNothing(t *testing.T) {
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // it takes connections, and says nothing
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0") // it accepts connections, and never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestClosingAHungCollectorBlocksNothing(t *testing.T) {
 	}
 }
 
-// TestLinesAreBoundedAndText: by bytes, too; and one that is no UTF-8 does not fail those beside it.
+// TestLinesAreBoundedAndText: by bytes, too; and a line that is not UTF-8 does not fail the others.
 func TestLinesAreBoundedAndText(t *testing.T) {
 	r := newReceiver()
 	exporter := logexport.New("node-1", quiet)
@@ -235,9 +235,9 @@ func TestLinesAreBoundedAndText(t *testing.T) {
 	exporter.Set(&nodev1.Logging{Endpoint: r.serveGRPC(t)})
 	exporter.Export([]byte("a\xffb\n" + `{"message":"c","d\xff":"e"}` + "\n"))
 	for _, records := range r.records(t, 2) {
-		for _, one := range records {
-			if body := one.GetBody().GetStringValue(); body != "a\uFFFDb" && !strings.Contains(body, `"c"`) && body != "c" {
-				t.Errorf("got %v", one)
+		for _, record := range records {
+			if body := record.GetBody().GetStringValue(); body != "a\uFFFDb" && !strings.Contains(body, `"c"`) && body != "c" {
+				t.Errorf("got %v", record)
 			}
 		}
 	}

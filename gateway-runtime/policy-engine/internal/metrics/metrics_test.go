@@ -71,22 +71,22 @@ func newTold(sources ...metrics.Source) told {
 // execute lets executions of a policy end.
 func (m told) execute(labels chain.Labels, all ...chain.Execution) {
 	observer := m.counters.Executions(labels)
-	for _, one := range all {
+	for _, item := range all {
 		observer.Began()
-		observer.Ended(one)
+		observer.Ended(item)
 	}
 }
 
-// values are all series, as text says them.
+// values returns all series in text form.
 func (m told) values(t *testing.T) map[string]string {
 	t.Helper()
-	found := map[string]string{}
+	byName := map[string]string{}
 	for line := range strings.Lines(m.scrape(t, "")) {
 		if at := strings.LastIndexByte(line, ' '); at > 0 && !strings.HasPrefix(line, "#") {
-			found[line[:at]] = strings.TrimSpace(line[at:])
+			byName[line[:at]] = strings.TrimSpace(line[at:])
 		}
 	}
-	return found
+	return byName
 }
 
 func (m told) scrape(t *testing.T, accept string) string {
@@ -103,7 +103,7 @@ func (m told) scrape(t *testing.T, accept string) string {
 	return answer.Body.String()
 }
 
-// expect compares series, by their names and labels, with what they are to be; "": not there.
+// expect compares series, by their names and labels; "": absent.
 func expect(t *testing.T, got map[string]string, want map[string]string) {
 	t.Helper()
 	for series, value := range want {
@@ -180,9 +180,9 @@ func TestExecutionsAreExportedByOutcomeAndPhase(t *testing.T) {
 		`gatewright_execution_waiting_seconds_count{api="orders",operation="GET /",phase="response",policy="p:v1.0.0"}`: "",
 	}
 	for n, class := range append(slices.Clone(v1alpha.FailureClasses), chain.ClassCondition) {
-		one := failed(class)
-		one.Continued = n == 0
-		all = append(all, one)
+		item := failed(class)
+		item.Continued = n == 0
+		all = append(all, item)
 		want[fmt.Sprintf(`gatewright_executions_total{api="orders",operation="GET /",outcome="%s",phase="request",policy="p:v1.0.0"}`, class)] = "1"
 	}
 	m.execute(labels("orders", "GET /"), all...)
@@ -194,16 +194,16 @@ func TestExecutionsAreExportedByOutcomeAndPhase(t *testing.T) {
 func TestExchangesAreExported(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{})
-	one := m.counters.Exchanges(chain.Labels{API: "orders", Operation: "GET /"})
+	item := m.counters.Exchanges(chain.Labels{API: "orders", Operation: "GET /"})
 	for _, result := range []chain.Result{chain.Completed, chain.Completed, chain.Cancelled, chain.Failed} {
 		m.counters.ExchangeBegan()
-		one.Ended(result, 20*time.Millisecond)
+		item.Ended(result, 20*time.Millisecond)
 	}
 	m.counters.ExchangeBegan()
-	one.BodyRead(chain.Response, 40)
-	one.Identified("jwt")
-	one.Identified("jwt")
-	one.Identified("")
+	item.BodyRead(chain.Response, 40)
+	item.Identified("jwt")
+	item.Identified("jwt")
+	item.Identified("")
 	expect(t, m.values(t), map[string]string{
 		`gatewright_exchanges_total{api="orders",operation="GET /",result="completed"}`:          "2",
 		`gatewright_exchanges_total{api="orders",operation="GET /",result="cancelled"}`:          "1",
@@ -219,16 +219,16 @@ func TestExchangesAreExported(t *testing.T) {
 	})
 }
 
-// TestIdentitiesAreBounded: as many series as said, nothing is lost, and what was told as other stays so.
+// TestIdentitiesAreBounded by the limit on series; no count is lost, and counts once exported as other stay there.
 func TestIdentitiesAreBounded(t *testing.T) {
 	const name = "gatewright_identified_exchanges_total"
 	m := newTold()
 	m.Apply(metrics.Settings{MaxSeries: 100})
 	identified := func(prefix string) (observers []chain.ExchangeObserver) {
 		for n := range 300 {
-			one := m.counters.Exchanges(chain.Labels{API: fmt.Sprint(prefix, n), Operation: "GET /"})
-			one.Identified("jwt")
-			observers = append(observers, one)
+			item := m.counters.Exchanges(chain.Labels{API: fmt.Sprint(prefix, n), Operation: "GET /"})
+			item.Identified("jwt")
+			observers = append(observers, item)
 		}
 		return observers
 	}
@@ -236,8 +236,8 @@ func TestIdentitiesAreBounded(t *testing.T) {
 	if series, sum := m.series(t, name); len(series) != 100 || sum != 300 {
 		t.Errorf("expected 100 series of 300 exchanges, got %d of %v", len(series), sum)
 	}
-	for n, one := range first {
-		one.Close()
+	for n, item := range first {
+		item.Close()
 		m.counters.APIRemoved(fmt.Sprint("first-", n))
 	}
 	if series, sum := m.series(t, name); len(series) != 1 || sum != 201 {
@@ -265,7 +265,7 @@ func (m told) series(t *testing.T, name string) (all []string, sum float64) {
 	return all, sum
 }
 
-// TestSeriesAreBounded: 400 operations, each with several outcomes, and no more series than said; nothing is lost.
+// TestSeriesAreBounded: 400 operations, each with several outcomes, and no more series than the limit; no count is lost.
 func TestSeriesAreBounded(t *testing.T) {
 	const most, operations = 100, 400
 	m := newTold()
@@ -278,10 +278,10 @@ func TestSeriesAreBounded(t *testing.T) {
 			m.execute(labels("orders", operation), chain.Execution{Phase: chain.PhaseRequest, Duration: 2, Work: 1, Remote: true},
 				chain.Execution{Phase: chain.PhaseResponse, Duration: 2, Work: 1, Remote: true, Continued: true, Failure: v1alpha.Failf(v1alpha.ClassTimeout, "…")})
 			m.counters.Executions(labels("orders", operation)).Skipped()
-			one := m.counters.Exchanges(chain.Labels{API: "orders", Operation: operation})
-			one.Ended(chain.Completed, 1)
-			one.Ended(chain.Failed, 1)
-			one.BodyRead(chain.Request, 1)
+			item := m.counters.Exchanges(chain.Labels{API: "orders", Operation: operation})
+			item.Ended(chain.Completed, 1)
+			item.Ended(chain.Failed, 1)
+			item.BodyRead(chain.Request, 1)
 		}
 		for _, name := range counted {
 			series, sum := m.series(t, name)
@@ -292,8 +292,8 @@ func TestSeriesAreBounded(t *testing.T) {
 			if len(series) > most || sum != want {
 				t.Errorf("%s, round %d: expected at most %d series and %v in them, got %d and %v", name, round, most, want, len(series), sum)
 			}
-			if !slices.ContainsFunc(series, func(one string) bool {
-				return strings.Contains(one, `api="other"`)
+			if !slices.ContainsFunc(series, func(item string) bool {
+				return strings.Contains(item, `api="other"`)
 			}) {
 				t.Errorf("%s: expected one for the others", name)
 			}
@@ -301,7 +301,7 @@ func TestSeriesAreBounded(t *testing.T) {
 	}
 }
 
-// TestTheSumOfOthersNeverDecreases: series that go give their room to new ones, and what was told as other stays so.
+// TestTheSumOfOthersNeverDecreases: removed series make room for new ones, and counts once exported as other stay there.
 func TestTheSumOfOthersNeverDecreases(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{MaxSeries: 100})
@@ -309,15 +309,15 @@ func TestTheSumOfOthersNeverDecreases(t *testing.T) {
 	observers := map[string][]chain.ExecutionObserver{}
 	run := func(api string, operations int) {
 		for n := range operations {
-			one := m.counters.Executions(labels(api, fmt.Sprintf("GET /%d", n)))
-			one.Began()
-			one.Ended(chain.Execution{Phase: chain.PhaseRequest})
-			observers[api] = append(observers[api], one)
+			item := m.counters.Executions(labels(api, fmt.Sprintf("GET /%d", n)))
+			item.Began()
+			item.Ended(chain.Execution{Phase: chain.PhaseRequest})
+			observers[api] = append(observers[api], item)
 		}
 	}
 	remove := func(api string) {
-		for _, one := range observers[api] {
-			one.Close()
+		for _, item := range observers[api] {
+			item.Close()
 		}
 		m.counters.APIRemoved(api)
 	}
@@ -332,10 +332,10 @@ func TestTheSumOfOthersNeverDecreases(t *testing.T) {
 	_, _ = fmt.Sscan(before, &was)
 	_, _ = fmt.Sscan(m.values(t)[other], &is)
 	series, _ := m.series(t, "gatewright_executions_total")
-	if is < was || len(series) > 100 || !slices.ContainsFunc(series, func(one string) bool { return strings.Contains(one, `api="second"`) }) {
+	if is < was || len(series) > 100 || !slices.ContainsFunc(series, func(item string) bool { return strings.Contains(item, `api="second"`) }) {
 		t.Errorf("expected at least %v others and the second API within 100, got %v of %d", was, is, len(series))
 	}
-	if slices.ContainsFunc(series, func(one string) bool { return strings.Contains(one, `api="first"`) }) {
+	if slices.ContainsFunc(series, func(item string) bool { return strings.Contains(item, `api="first"`) }) {
 		t.Errorf("expected nothing of the API that has gone, got %v", series)
 	}
 }
@@ -355,7 +355,7 @@ func TestOperationsMayBeCountedTogether(t *testing.T) {
 	})
 }
 
-// TestSettingsChangeWhileExecutionsEnd: counters go on, whatever is set.
+// TestSettingsChangeWhileExecutionsEnd: counters go on under all settings.
 func TestSettingsChangeWhileExecutionsEnd(t *testing.T) {
 	m := newTold()
 	var running sync.WaitGroup
@@ -394,13 +394,13 @@ func TestSettingsChangeWhileExecutionsEnd(t *testing.T) {
 	}
 }
 
-// TestProtobufHasNativeHistograms beside the classic ones, for who asks for it.
+// TestProtobufHasNativeHistograms beside the classic ones, for scrapers that request it.
 func TestProtobufHasNativeHistograms(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{})
 	m.execute(labels("orders", "GET /"), chain.Execution{Phase: chain.PhaseRequest, Duration: 3 * time.Millisecond, Work: 3 * time.Millisecond})
 	body := bufio.NewReader(strings.NewReader(m.scrape(t, string(expfmt.NewFormat(expfmt.TypeProtoDelim)))))
-	found := map[string]*dto.MetricFamily{}
+	byName := map[string]*dto.MetricFamily{}
 	for {
 		family := &dto.MetricFamily{}
 		if err := protodelim.UnmarshalFrom(body, family); errors.Is(err, io.EOF) {
@@ -408,9 +408,9 @@ func TestProtobufHasNativeHistograms(t *testing.T) {
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		found[family.GetName()] = family
+		byName[family.GetName()] = family
 	}
-	family := found["gatewright_execution_work_seconds"]
+	family := byName["gatewright_execution_work_seconds"]
 	if family == nil {
 		t.Fatal("expected the histogram")
 	}
@@ -445,7 +445,7 @@ func TestAnotherGathererAddsMetrics(t *testing.T) {
 	expect(t, m.values(t), want)
 }
 
-// TestWarningsEnd: what a policy tells wrongly may be told in other words at each scrape.
+// TestWarningsEnd: an invalid metric of a policy may produce another text at each scrape.
 func TestWarningsEnd(t *testing.T) {
 	m := newTold()
 	scrapes := 0
@@ -488,7 +488,7 @@ func TestShadowsAreExportedSeparately(t *testing.T) {
 	})
 }
 
-// TestShadowsBeyondTheBoundAreSummedUp, and take no room of what is applied.
+// TestShadowsBeyondTheBoundAreSummedUp, and take no series from applied executions.
 func TestShadowsBeyondTheBoundAreSummedUp(t *testing.T) {
 	m := newTold()
 	m.Apply(metrics.Settings{MaxSeries: 50})

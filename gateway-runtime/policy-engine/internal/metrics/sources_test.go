@@ -87,15 +87,15 @@ gatewright_controller_request_duration_seconds_count 3
 	if n := strings.Count(text, "# TYPE gatewright_build_info gauge"); n != 1 {
 		t.Errorf("expected one family, got %d", n)
 	}
-	for _, said := range []string{"metric=gatewright_generation source=controller", "expected type GAUGE, got COUNTER",
+	for _, text := range []string{"metric=gatewright_generation source=controller", "expected type GAUGE, got COUNTER",
 		"metric=gatewright_build_info source=controller", "another process exports the same labels"} {
-		if !strings.Contains(m.log.String(), said) {
-			t.Errorf("expected %q in the log, got %s", said, m.log)
+		if !strings.Contains(m.log.String(), text) {
+			t.Errorf("expected %q in the log, got %s", text, m.log)
 		}
 	}
 }
 
-// TestASourceThatDoesNotAnswerIsLeftOut, whatever it does, and the others are told; it is said once.
+// TestASourceThatDoesNotAnswerIsLeftOut, for any failure; the other sources are exported, and the failure is logged once.
 func TestASourceThatDoesNotAnswerIsLeftOut(t *testing.T) {
 	hangs := make(chan struct{})
 	defer close(hangs)
@@ -121,14 +121,14 @@ func TestASourceThatDoesNotAnswerIsLeftOut(t *testing.T) {
 		`gatewright_generation`:                          "3",
 	})
 	m.values(t)
-	for said, times := range map[string]int{"no answer within 1s": 1, "expected status 200": 1, "expected metrics as Prometheus' text": 1, "no such file": 1} {
-		if got := strings.Count(m.log.String(), said); got != times {
-			t.Errorf("expected %q once, got it %d times in %s", said, got, m.log)
+	for text, times := range map[string]int{"no answer within 1s": 1, "expected status 200": 1, "expected metrics as Prometheus' text": 1, "no such file": 1} {
+		if got := strings.Count(m.log.String(), text); got != times {
+			t.Errorf("expected %q once, got it %d times in %s", text, got, m.log)
 		}
 	}
 }
 
-// TestTheReasonOfASourceThatFailsIsKept until it answers again: the node's stats have it.
+// TestTheReasonOfASourceThatFailsIsKept until it answers again, for the node's stats.
 func TestTheReasonOfASourceThatFailsIsKept(t *testing.T) {
 	text := "LookupError: no version of it\nand more"
 	m := newTold(source(t, "supervisor", func(w http.ResponseWriter, _ *http.Request) {
@@ -169,7 +169,7 @@ func TestTheRecoveryOfASourceIsLogged(t *testing.T) {
 	}
 }
 
-// TestEnvoysMetricsAreSelected: what is not on the list is left out, names stay as they are, and so do the first clusters.
+// TestEnvoysMetricsAreSelected: others are left out, names stay unchanged, and the first clusters keep their place.
 func TestEnvoysMetricsAreSelected(t *testing.T) {
 	clusters := []string{"a"}
 	asked := ""

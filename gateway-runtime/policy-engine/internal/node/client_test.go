@@ -170,7 +170,7 @@ func TestChangedPoliciesAreReportedOnTheSameStream(t *testing.T) {
 	talk.hearsReport(1, "a 1 STATE_APPLIED")
 }
 
-// No API may name the admin listener as its upstream, so the controller is told where it is, and when it moves.
+// No API may use the admin listener as its upstream, so the node reports its address, and each move.
 func TestTheHelloNamesTheAdminListenerAndIsRepeatedWhenItMoves(t *testing.T) {
 	address := shortPath(t)
 	c, _ := startController(t, address)
@@ -184,7 +184,7 @@ func TestTheHelloNamesTheAdminListenerAndIsRepeatedWhenItMoves(t *testing.T) {
 	if hello := talk.hearsHello(); hello.GetAdminAddress() != "" {
 		t.Errorf("expected no admin listener yet, got %v", hello)
 	}
-	// moved returns where the hello says that it listens that comes before the report about the Gateway; "": there is none.
+	// moved returns the address in the hello that comes before the report about the Gateway; "": there is none.
 	moved := func(revision uint64, digest, address string) (at string) {
 		talk.says(&nodev1.Update{Revision: revision, Gateway: listeningAt(digest, address)})
 		for {
@@ -211,7 +211,7 @@ func listeningAt(digest, address string) *nodev1.Gateway {
 	return gateway
 }
 
-// A controller that has other wishes while the node is away must be able to take back what the node has not done yet.
+// A controller that changes its mind while the node is disconnected must be able to withdraw updates that are not applied yet.
 func TestTheHelloNamesQueuedAPIs(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 	b.apply(1, some(bundle("a", "1"), bundle("b", "1")))

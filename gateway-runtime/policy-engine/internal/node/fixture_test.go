@@ -50,7 +50,7 @@ type shelf struct {
 	mutex       sync.Mutex
 	open, built int
 	fail        error
-	lost        error         // what its instances say of their readiness
+	lost        error         // the error of its instances' Standing
 	slow        chan struct{} // an instance with {"slow":true} is built once it is closed
 }
 
@@ -147,7 +147,7 @@ func wire(message proto.Message) []byte {
 	return text
 }
 
-// scriptedEnvoy acknowledges what it does not refuse, and keeps a transcript.
+// scriptedEnvoy acknowledges all updates that it does not refuse, and keeps a transcript.
 type scriptedEnvoy struct {
 	mutex      sync.Mutex
 	present    bool
@@ -264,32 +264,32 @@ func (e *scriptedEnvoy) serves() (clusters, routes []string) {
 
 // routesIn returns API|DIGEST of each route of a configuration, sorted.
 func routesIn(config xds.Resource) []string {
-	var found []string
+	var routes []string
 	text := string(config.Body.GetValue())
 	for at := strings.Index(text, "|GET /"); at >= 0; at = strings.Index(text, "|GET /") {
 		from := strings.LastIndexFunc(text[:at], func(r rune) bool { return r < 'a' || r > 'z' })
 		digest, _, _ := strings.Cut(text[at+len("|GET /"):], "|")
-		found = append(found, text[from+1:at]+"|"+digest)
+		routes = append(routes, text[from+1:at]+"|"+digest)
 		text = text[at+1:]
 	}
-	slices.Sort(found)
-	return slices.Compact(found)
+	slices.Sort(routes)
+	return slices.Compact(routes)
 }
 
 // unservedIn returns the APIs that a configuration answers for with 503, sorted.
 func unservedIn(config xds.Resource) []string {
-	var found []string
+	var apis []string
 	for text := string(config.Body.GetValue()); ; {
 		before, after, more := strings.Cut(text, "|503|")
 		if !more {
 			break
 		}
 		from := strings.LastIndexFunc(before, func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' })
-		found = append(found, before[from+1:])
+		apis = append(apis, before[from+1:])
 		text = after
 	}
-	slices.Sort(found)
-	return slices.Compact(found)
+	slices.Sort(apis)
+	return slices.Compact(apis)
 }
 
 func (e *scriptedEnvoy) answersFor() []string {
@@ -305,21 +305,21 @@ type bench struct {
 	shelf *shelf
 	table *chain.Table
 
-	resolver Resolver // nil: nobody is asked
-	observer Observer // nil: nobody is told
+	resolver Resolver // nil: none
+	observer Observer // nil: none
 
 	gatewayFile *nodev1.Gateway // nil: there is none
 	fileNow     func() string   // its digest now; nil: it does not change
-	keeps       bool            // it, whatever a controller says
+	keeps       bool            // the node keeps it, whatever the controller sends
 
 	controller string       // its address, which nothing connects to before the node runs; "": there is none
-	log        *slog.Logger // nil: nobody reads it
+	log        *slog.Logger // nil: discarded
 
 	secrets  string   // folder of them; "": there is none
 	policies []Policy // nil: the shelf's
 }
 
-const grace = 30 * time.Second // as it is unless something else is said
+const grace = 30 * time.Second // the default
 
 func newBench(t *testing.T, envoy *scriptedEnvoy, directory string) *bench {
 	t.Helper()

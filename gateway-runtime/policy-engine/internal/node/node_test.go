@@ -308,7 +308,7 @@ func TestAnEngineThatDiedDuringAnUpdateLogsItAndStartsFromTheLastGoodState(t *te
 	})
 }
 
-// An API-level attachment stands in the chains of all operations, and lives on while it is unchanged.
+// An API-level attachment is in the chains of all operations, and its instance lives on while it is unchanged.
 func TestASharedInstanceIsBuiltOnceAndClosedAfterItsLastChain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())

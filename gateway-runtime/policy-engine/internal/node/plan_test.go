@@ -28,7 +28,7 @@ func anUpdate(t *rapid.T, label string) *nodev1.Update {
 	return update
 }
 
-// applied is the model: what runs after an update that is taken whole.
+// applied is the model: the running state after an update that is accepted completely.
 func applied(state map[string]string, update *nodev1.Update) map[string]string {
 	next := maps.Clone(state)
 	for _, api := range update.GetRemovedApis() {

@@ -199,7 +199,7 @@ func TestAMovedAPIIsAnswered503AtItsNewContextUntilItIsServed(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.apply(1, some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1")))
 		moved, deeper := bundle("a", "2"), bundle("c", "2")
-		moved.Context, deeper.Context = "/elsewhere", "/c/below" // what lies below is served as before
+		moved.Context, deeper.Context = "/elsewhere", "/c/below" // the API below is served as before
 		b.shelf.failing(errors.New("no route to host"))
 		equal(t, "report", b.apply(2, some(moved, bundle("b", "2"), deeper)), "2 a 2 PENDING", "2 b 2 PENDING", "2 c 2 PENDING")
 		_, routes := b.envoy.serves()

@@ -17,7 +17,7 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// nameServer is a resolver of the tests: it knows no name but those that are true, and what is asked is noted.
+// nameServer is a resolver for tests: it resolves the names that are true, and records all look-ups.
 type nameServer struct {
 	mutex sync.Mutex
 	known map[string]bool
@@ -90,7 +90,7 @@ func TestANameThatEnvoyResolvesAlreadyIsNotLookedUp(t *testing.T) {
 		resolver := &nameServer{known: map[string]bool{"there.example": true}}
 		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, directory)
 		b.apply(1, some(toward("there.example", "a", "1")))
-		resolver.learn("there.example", false) // a name server that is out of order takes nothing off line
+		resolver.learn("there.example", false) // a broken name server takes no API off line
 		equal(t, "another version", b.apply(2, some(toward("there.example", "a", "2"))), "2 a 2 APPLIED")
 		b.node.Close()
 		b = newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(false), shelf: &shelf{}, resolver: resolver}, directory)

@@ -13,7 +13,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// scrape is what Prometheus is told, without comments.
+// scrape returns the text of a scrape, without comments.
 func scrape(t *testing.T, log *slog.Logger, sources ...func() []policymetrics.Metric) func() string {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(policymetrics.NewCollector(log, sources...))
@@ -73,9 +73,9 @@ func TestOfTwoKindsOneIsExported(t *testing.T) {
 	sums := policymetrics.NewSums()
 	sums.Join(1).Report(1, []policymetrics.Metric{other, gauge("keys", 2)})
 	var logged bytes.Buffer
-	told := scrape(t, slog.New(slog.NewTextHandler(&logged, nil)), sums.All)
-	told()
-	if got := told(); !strings.Contains(got, `gatewright_policy_keys{policy="p:v1.0.0"} 2`) || strings.Contains(got, "z:v1.0.0") {
+	gather := scrape(t, slog.New(slog.NewTextHandler(&logged, nil)), sums.All)
+	gather()
+	if got := gather(); !strings.Contains(got, `gatewright_policy_keys{policy="p:v1.0.0"} 2`) || strings.Contains(got, "z:v1.0.0") {
 		t.Error(got)
 	}
 	if strings.Count(logged.String(), "\n") != 1 || !strings.Contains(logged.String(), "policy=z:v1.0.0 metric=keys kind=histogram other=p:v1.0.0") {

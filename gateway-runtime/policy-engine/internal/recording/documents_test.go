@@ -21,8 +21,8 @@ const (
 	clusters = nodev1.Document_DOCUMENT_CLUSTERS
 )
 
-// tells is a gateway whose node tells these documents.
-func tells(documents recording.Documents) *gateway {
+// withDocuments returns a gateway whose node has these documents.
+func withDocuments(documents recording.Documents) *gateway {
 	return &gateway{recorder: recording.NewRecorder(recording.Options{
 		Node: "node-1", Watches: &exchange.Watches{}, Documents: documents, Log: slog.New(slog.DiscardHandler)})}
 }
@@ -34,7 +34,7 @@ func writes(text string) func(io.Writer) error {
 	}
 }
 
-// document asks for one, and returns what comes until its end, and how long the longest piece was.
+// document requests a document, and returns its content and the length of its longest piece.
 func document(t *testing.T, stream nodev1.NodeService_ObserveServer, id uint64, which nodev1.Document) (text, refused string, longest int) {
 	t.Helper()
 	want(t, stream, &nodev1.Observation{Id: id, Document: which})
@@ -53,7 +53,7 @@ func document(t *testing.T, stream nodev1.NodeService_ObserveServer, id uint64, 
 }
 
 func TestANodesFirstMessageListsItsDocuments(t *testing.T) {
-	g := tells(recording.Documents{stats: writes(""), metrics: writes("")})
+	g := withDocuments(recording.Documents{stats: writes(""), metrics: writes("")})
 	_, first := observedFirst(t, g)
 	if !slices.Equal(first.GetDocuments(), []nodev1.Document{metrics, stats}) {
 		t.Errorf("expected metrics and stats, got %v", first.GetDocuments())
@@ -63,7 +63,7 @@ func TestANodesFirstMessageListsItsDocuments(t *testing.T) {
 func TestADocumentComesInBoundedPieces(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 100_000) // 1.6 MB
 	asked := 0
-	stream := observed(t, tells(recording.Documents{
+	stream := observed(t, withDocuments(recording.Documents{
 		stats: func(w io.Writer) error {
 			asked++
 			_, err := fmt.Fprintf(w, `{"asked": %d}`, asked)
@@ -91,7 +91,7 @@ func TestADocumentComesInBoundedPieces(t *testing.T) {
 }
 
 func TestFailuresOfDocuments(t *testing.T) {
-	stream := observed(t, tells(recording.Documents{
+	stream := observed(t, withDocuments(recording.Documents{
 		stats:   writes(strings.Repeat("x", 16<<20+1)),
 		metrics: func(w io.Writer) error { return errors.Join(writes("half")(w), errors.New("the disk is on fire")) },
 		chains:  writes(strings.Repeat("x", 16<<20)),
@@ -112,10 +112,10 @@ func TestFailuresOfDocuments(t *testing.T) {
 	}
 }
 
-// TestExchangesAreSentWhileADocumentIsWritten: exchanges are told while one is made.
+// TestExchangesAreSentWhileADocumentIsWritten: a slow document does not delay them.
 func TestExchangesAreSentWhileADocumentIsWritten(t *testing.T) {
 	finish := make(chan struct{})
-	stream := observed(t, tells(recording.Documents{stats: func(w io.Writer) error {
+	stream := observed(t, withDocuments(recording.Documents{stats: func(w io.Writer) error {
 		<-finish
 		return writes("done")(w)
 	}}))

@@ -9,8 +9,8 @@ import (
 	"gatewright.dev/policy-engine/internal/recording"
 )
 
-// TestTheExplainedCasesAreRecordings: the cases of conformance/exchanges.json are recordings of this format, and have
-// each way in which an exchange can be answered and end, so that those who explain recordings are tested with all.
+// TestTheExplainedCasesAreRecordings: the cases of conformance/exchanges.json are recordings of this format, and cover
+// each way in which an exchange can be answered and end, so that programs that explain recordings are tested with all.
 func TestTheExplainedCasesAreRecordings(t *testing.T) {
 	text, err := os.ReadFile("../../../../conformance/exchanges.json")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// heap is what the process holds.
+// heap returns the size of the process's heap.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -73,7 +73,7 @@ func TestALimitThatShrinks(t *testing.T) {
 	}
 }
 
-// TestExchangesGoOnWithoutMemory: they are not looked at, or without their bodies.
+// TestExchangesGoOnWithoutMemory: they are not watched, or recorded without their bodies.
 func TestExchangesGoOnWithoutMemory(t *testing.T) {
 	g := newGateway(t, 64<<10, policy("reads", "b", does{}))
 	e := g.record(t, get("/orders/7").posts(strings.Repeat("b", 16<<10)))
@@ -140,12 +140,12 @@ func TestRecordingsAreBounded(t *testing.T) {
 	if _, err := g.recorder.Follow(recording.Filter{}, 0); err == nil || !strings.Contains(err.Error(), "expected at most 64") {
 		t.Errorf("got %v", err)
 	}
-	for _, one := range g.recorder.Stats().Recordings {
-		g.recorder.Stop(one.ID)
+	for _, status := range g.recorder.Stats().Recordings {
+		g.recorder.Stop(status.ID)
 	}
 }
 
-// TestExchangesOfManyAtOnce: exchanges in many goroutines, with followers that come and go; the race detector looks on.
+// TestExchangesOfManyAtOnce: exchanges in many goroutines, with followers that come and go, under the race detector.
 func TestExchangesOfManyAtOnce(t *testing.T) {
 	fails := policy("fails", "h", does{request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		if strings.HasSuffix(r.Path, "0") {
@@ -176,8 +176,8 @@ func TestExchangesOfManyAtOnce(t *testing.T) {
 			for i := range 100 {
 				_ = g.server.Serve(t.Context(), get(fmt.Sprintf("/orders/%d%d", n, i)).posts("ab", "cd").answers(200, "ef"))
 				if i%10 == 0 {
-					if one, err := g.recorder.Follow(filter(t, `{"sample": 0.5}`), 0); err == nil {
-						one.Close()
+					if follower, err := g.recorder.Follow(filter(t, `{"sample": 0.5}`), 0); err == nil {
+						follower.Close()
 					}
 				}
 			}

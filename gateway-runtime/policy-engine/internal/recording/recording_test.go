@@ -75,7 +75,7 @@ func TestTheThirdOfFiveChangesAHeader(t *testing.T) {
 	expect(t, "change", changes(t, e, "three", "request"), `[{"what":"header","name":"x-user","before":["ann"],"after":["bob"]}]`)
 }
 
-// TestAResponseThatNoPolicySeesIsRecorded with what policies have left behind, and found by its status.
+// TestAResponseThatNoPolicySeesIsRecorded with the metadata that policies have set, and found by its status.
 func TestAResponseThatNoPolicySeesIsRecorded(t *testing.T) {
 	notes := policy("notes", "h", does{request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 		return &v1alpha.UpstreamRequestModifications{AnalyticsMetadata: map[string]any{"tier": "gold"}}, r.Metadata.Set("user", "ann")
@@ -115,7 +115,7 @@ func TestAStreamsWaitForChunksIsMeasuredSeparately(t *testing.T) {
 	})
 }
 
-// TestAnAnswerOfTheProxysIsRecorded with its cause, whether a policy sees it or none.
+// TestAnAnswerOfTheProxysIsRecorded with its cause, whether or not a policy sees it.
 func TestAnAnswerOfTheProxysIsRecorded(t *testing.T) {
 	for _, modes := range []string{"h", "hH"} {
 		g := newGateway(t, enough, policy("one", modes, does{}))
@@ -128,7 +128,7 @@ func TestAnAnswerOfTheProxysIsRecorded(t *testing.T) {
 	}
 }
 
-// TestAnExchangeThatTheEngineHasNotSeenIsRecorded where a recording wants it, without secrets.
+// TestAnExchangeThatTheEngineHasNotSeenIsRecorded if a recording matches it, without secrets.
 func TestAnExchangeThatTheEngineHasNotSeenIsRecorded(t *testing.T) {
 	g := newGateway(t, enough)
 	unseen := &recording.Unseen{RequestID: "id-1", Client: "192.0.2.1:5", Query: "token=abc&a=1", UserAgent: "curl", StartedAt: time.Unix(1, 0), Lasted: time.Millisecond,
@@ -152,8 +152,8 @@ func TestAnExchangeThatTheEngineHasNotSeenIsRecorded(t *testing.T) {
 	expect(t, "request", spaced(e.Request.Method, e.Request.Path, e.Request.Query, e.Redacted), "GET /oders/7 token=[redacted]&a=1 1")
 	expect(t, "cause", spaced(e.AnsweredBy, e.Response.Status, e.Cause.Party, e.Cause.Code, e.DurationMs), "proxy 404 client no_route 1")
 	var counts []uint64
-	for _, one := range g.recorder.Stats().Recordings {
-		counts = append(counts, one.Recorded)
+	for _, status := range g.recorder.Stats().Recordings {
+		counts = append(counts, status.Recorded)
 	}
 	expect(t, "recordings that wanted it", spaced(counts), "[1 0 1 0]")
 }
@@ -300,7 +300,7 @@ func TestSecretsAreRedacted(t *testing.T) {
 	}
 }
 
-// TestABodyThatCannotBeDecodedIsNotShown: there may be secrets in it.
+// TestABodyThatCannotBeDecodedIsNotShown: it may contain secrets.
 func TestABodyThatCannotBeDecodedIsNotShown(t *testing.T) {
 	passes := policyWith("passes", does{}, chain.Settings{Mode: func() v1alpha.ProcessingModeConfig {
 		m := modes("b")
@@ -353,7 +353,7 @@ func TestSecretsOfPoliciesAreRedactedEverywhere(t *testing.T) {
 		}
 		return string(text)
 	}
-	for range 2 { // what is known to be harmless is looked up by name and value
+	for range 2 { // headers known to be harmless are looked up by name and value
 		shown := recorded()
 		if strings.Count(shown, token) < 8 {
 			t.Fatalf("expected the token while no policy holds it, got %s", shown)
@@ -367,7 +367,7 @@ func TestSecretsOfPoliciesAreRedactedEverywhere(t *testing.T) {
 	}
 }
 
-// later is the cause of a failure whose place is told later.
+// later is the cause of a failure whose place is reported later.
 type later struct {
 	tell chan func(file string, line int)
 }
@@ -376,7 +376,7 @@ func (later) Error() string { return "its process says where it was" }
 
 func (l later) Located(tell func(file string, line int)) { l.tell <- tell }
 
-// TestARecordingWaitsForThePlaceOfATimeout while the exchange has its answer, and not for ever.
+// TestARecordingWaitsForThePlaceOfATimeout while the exchange has its answer already, and for a bounded time.
 func TestARecordingWaitsForThePlaceOfATimeout(t *testing.T) {
 	for _, told := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

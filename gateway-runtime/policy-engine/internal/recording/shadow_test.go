@@ -14,7 +14,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// waits is a policy that acts when it is told to.
+// waits is a policy that acts on a signal.
 type waits struct {
 	does
 	let chan struct{}
@@ -35,7 +35,7 @@ func setting(name, value string) does {
 	}}
 }
 
-// TestAShadowIsRecordedWithItsExchange, though it ends after that; the exchange's duration has nothing of it.
+// TestAShadowIsRecordedWithItsExchange, even if it ends later; the exchange's duration does not include it.
 func TestAShadowIsRecordedWithItsExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})

@@ -23,7 +23,7 @@ import (
 
 // ---------------------------------------------------------------- HTTP
 
-// overHTTP serves the recorder's paths, and returns what asks them: method, path, body → status, answer.
+// overHTTP serves the recorder's paths, and returns a client function: method, path, body → status, answer.
 func overHTTP(t *testing.T, g *gateway) (address string, ask func(method, path, body string) (int, string)) {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -93,7 +93,7 @@ func TestARecordingOverHTTP(t *testing.T) {
 func TestExchangesAreFollowedOverHTTP(t *testing.T) {
 	g := newGateway(t, enough, policy("passes", "h", does{}))
 	address, _ := overHTTP(t, g)
-	answer := do(t, "GET", address+"/exchanges?filter="+url.QueryEscape(`{"policy": "passes"}`), "") // its head says that it follows
+	answer := do(t, "GET", address+"/exchanges?filter="+url.QueryEscape(`{"policy": "passes"}`), "") // its head shows that it follows
 	lines := bufio.NewScanner(answer.Body)
 	for range 3 {
 		_ = g.server.Serve(t.Context(), get("/orders/7"))
@@ -278,7 +278,7 @@ func TestAControllerObserves(t *testing.T) {
 	}
 }
 
-// TestAControllerStartsARecordingWithoutFollowing: nothing of them is told, until it asks for what is kept.
+// TestAControllerStartsARecordingWithoutFollowing: no exchange is sent until it requests the recorded ones.
 func TestAControllerStartsARecordingWithoutFollowing(t *testing.T) {
 	g := newGateway(t, enough, policy("passes", "h", does{}))
 	stream := observed(t, g)
@@ -305,7 +305,7 @@ func TestAControllerStartsARecordingWithoutFollowing(t *testing.T) {
 	g.untilRecording(t, 1)
 }
 
-// TestManyExchangesGoInFewMessages, none of which is larger than who reads takes.
+// TestManyExchangesGoInFewMessages, none of which exceeds the reader's limit.
 func TestManyExchangesGoInFewMessages(t *testing.T) {
 	g := newGateway(t, 64<<20, policy("reads", "b", does{}))
 	stream := observed(t, g)
@@ -328,7 +328,7 @@ func TestManyExchangesGoInFewMessages(t *testing.T) {
 	}
 }
 
-// TestAControllerThatDoesNotReadHoldsNothingUp: exchanges end, and what it misses is counted.
+// TestAControllerThatDoesNotReadHoldsNothingUp: exchanges end, and the dropped ones are counted.
 func TestAControllerThatDoesNotReadHoldsNothingUp(t *testing.T) {
 	g := newGateway(t, 1<<20, policy("reads", "b", does{}))
 	stream := observed(t, g)

@@ -130,7 +130,7 @@ func TestWithoutAFolderOrBeforeItExists(t *testing.T) {
 	becomes(t, later, orders, "there")
 }
 
-// TestAFolderThatIsReplacedAsKubernetesDoes: files are links into ..data, which is a link to a folder of its own.
+// TestAFolderThatIsReplacedAsKubernetesDoes: files are links into ..data, which is a link to another folder.
 func TestAFolderThatIsReplacedAsKubernetesDoes(t *testing.T) {
 	folder := t.TempDir()
 	put(t, "first", folder, "..1", "key")
@@ -164,7 +164,7 @@ func TestARemovedFileLeavesItsValueAndIsLoggedOnce(t *testing.T) {
 	const kept = "the value that it had stays in use"
 	await.Until(t, "a line that the value stays", func() bool { return log.Count(kept) > 0 })
 	put(t, "second", folder, "other")
-	becomes(t, store, other, "second") // which takes two more looks at all files
+	becomes(t, store, other, "second") // after two more checks of all files
 	if log.Count(kept) != 1 || store.Stats() != (secrets.Stats{InUse: 2, Failing: 1}) {
 		t.Errorf("expected one line and one of two secrets to fail, got %+v and %s", store.Stats(), log)
 	}
@@ -192,7 +192,7 @@ func TestAWorldReadableFileIsLogged(t *testing.T) {
 	}
 }
 
-// TestReferencesAndNothingElseAreReplaced: whatever stands around them, and however deep they are.
+// TestReferencesAndNothingElseAreReplaced: in any surroundings, and at any depth.
 func TestReferencesAndNothingElseAreReplaced(t *testing.T) {
 	property.Check(t, func(t *rapid.T) {
 		names := map[string]string{}
@@ -243,7 +243,7 @@ func parameters(t *rapid.T, names map[string]string, depth int) any {
 	}
 }
 
-// expected is a value with what stands for its references, as JSON.
+// expected returns a value with its references replaced, as JSON.
 func expected(t *rapid.T, value any, names map[string]string) []byte {
 	var replace func(value any) any
 	replace = func(value any) any {

@@ -68,7 +68,7 @@ func FuzzTraceparent(f *testing.F) {
 	})
 }
 
-// receiver is an OTLP client that notes what it is given.
+// receiver is an OTLP client that records the spans that it receives.
 type receiver struct {
 	mutex sync.Mutex
 	fails error
@@ -102,8 +102,8 @@ func (r *receiver) set(err error) {
 func (r *receiver) names() (names []string) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	for _, one := range r.spans {
-		names = append(names, one.GetName())
+	for _, received := range r.spans {
+		names = append(names, received.GetName())
 	}
 	return names
 }
@@ -155,7 +155,7 @@ func TestWhichExchangesAreTraced(t *testing.T) {
 	}
 }
 
-// TestATokenIsReplaced without a word to the engine.
+// TestATokenIsReplaced without notice to the engine.
 func TestATokenIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "token")
@@ -240,7 +240,7 @@ func TestWaitingLinesAreSentAtTheEnd(t *testing.T) {
 	})
 }
 
-// TestOutcomesOfExecutions in spans of their own, and the exchange's where Envoy was told nothing.
+// TestOutcomesOfExecutions in spans of their own, and in the exchange's if Envoy does not know of the trace.
 func TestOutcomesOfExecutions(t *testing.T) {
 	var log bytes.Buffer
 	r := &receiver{}
@@ -259,8 +259,8 @@ func TestOutcomesOfExecutions(t *testing.T) {
 	slog.New(traces.Handler(slog.NewTextHandler(&log, nil))).Info("said later", "requestId", "id")
 	traces.Close()
 	outcomes := []string{}
-	for _, one := range r.spans {
-		outcomes = append(outcomes, valueOf(one, outcomeAttribute))
+	for _, received := range r.spans {
+		outcomes = append(outcomes, valueOf(received, outcomeAttribute))
 	}
 	if got := strings.Join(outcomes, " "); got != "ok answered cancelled timeout cancelled" {
 		t.Errorf("got %s", got)
@@ -276,8 +276,8 @@ func TestOutcomesOfExecutions(t *testing.T) {
 	}
 }
 
-func valueOf(one *tracev1.Span, name string) string {
-	for _, attribute := range one.GetAttributes() {
+func valueOf(received *tracev1.Span, name string) string {
+	for _, attribute := range received.GetAttributes() {
 		if attribute.GetKey() == name {
 			return attribute.GetValue().GetStringValue()
 		}
@@ -289,7 +289,7 @@ func text(value string) *commonv1.AnyValue {
 	return &commonv1.AnyValue{Value: &commonv1.AnyValue_StringValue{StringValue: value}}
 }
 
-// TestSecretsOfPolicies: by the names of attributes, whose last part may be a header's, wherever a span has some.
+// TestSecretsOfPolicies are redacted by the names of attributes, whose last part may be a header's, in all parts of a span.
 func TestSecretsOfPolicies(t *testing.T) {
 	list := redaction.New(&nodev1.Redaction{Headers: []string{"authorization", "x-key"}, QueryParameters: []string{"key"}, Fields: []string{"password"}})
 	secret := func() []*commonv1.KeyValue {
@@ -303,18 +303,18 @@ func TestSecretsOfPolicies(t *testing.T) {
 			{Key: "kept", Value: text("page=2")},
 		}
 	}
-	one := &tracev1.Span{Name: "GET /?key=hunter2", Attributes: secret(),
+	received := &tracev1.Span{Name: "GET /?key=hunter2", Attributes: secret(),
 		Events: []*tracev1.Span_Event{{Name: "login password=hunter2", Attributes: secret()}}, Links: []*tracev1.Span_Link{{Attributes: secret()}},
 		Status: &tracev1.Status{Message: "password=hunter2"}}
 	all := &tracev1.ResourceSpans{Resource: &resourcev1.Resource{Attributes: secret()}, ScopeSpans: []*tracev1.ScopeSpans{{
-		Scope: &commonv1.InstrumentationScope{Attributes: secret()}, Spans: []*tracev1.Span{one}}}}
+		Scope: &commonv1.InstrumentationScope{Attributes: secret()}, Spans: []*tracev1.Span{received}}}}
 	redactSpans(list, all)
 	if shown := all.String(); strings.Contains(shown, "hunter2") || strings.Count(shown, "page=2") != 5 {
 		t.Errorf("expected all secrets to be gone, and nothing else, got %s", shown)
 	}
 }
 
-// TestInvalidUTF8OfAClientDoesNotFailTheMessage: what is no UTF-8 would fail the message, and with it the spans of others.
+// TestInvalidUTF8OfAClientDoesNotFailTheMessage, and with it the spans of other exchanges.
 func TestInvalidUTF8OfAClientDoesNotFailTheMessage(t *testing.T) {
 	r := &receiver{}
 	traces := started(t, r, &nodev1.Tracing{Sample: 1}, &bytes.Buffer{})
@@ -329,8 +329,8 @@ func TestInvalidUTF8OfAClientDoesNotFailTheMessage(t *testing.T) {
 	if len(r.spans) != 2 {
 		t.Fatalf("expected two spans, got %v", r.spans)
 	}
-	for _, one := range r.spans {
-		if encoded, err := proto.Marshal(one); err != nil || len(encoded) > 2*maxText {
+	for _, received := range r.spans {
+		if encoded, err := proto.Marshal(received); err != nil || len(encoded) > 2*maxText {
 			t.Errorf("expected a span of at most %d bytes that can be encoded, got %d bytes, %v", 2*maxText, len(encoded), err)
 		}
 	}
@@ -348,7 +348,7 @@ func TestInvalidTraceStates(t *testing.T) {
 	}
 }
 
-// TestLargeSpansAreBounded: by bytes, that wait and that one message has.
+// TestLargeSpansAreBounded: the bytes of waiting spans, and of one message.
 func TestLargeSpansAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		counted, r := &counters{}, &receiver{fails: errors.New("away")}
@@ -375,7 +375,7 @@ func TestLargeSpansAreBounded(t *testing.T) {
 	})
 }
 
-// TestAnAttributeWithoutAValue is in OTLP an empty one, whatever its name.
+// TestAnAttributeWithoutAValue is an empty one in OTLP, whatever its name.
 func TestAnAttributeWithoutAValue(t *testing.T) {
 	r := &receiver{}
 	traces := started(t, r, &nodev1.Tracing{}, &bytes.Buffer{})

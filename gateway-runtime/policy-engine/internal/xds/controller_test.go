@@ -11,7 +11,7 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// TestBundlesOfTheControllerAreAccepted holds the checks here to what the controller renders: its tests put bundles into a
+// TestBundlesOfTheControllerAreAccepted applies the checks to the controller's output: its tests put bundles into a
 // folder, and name that (gateway-controller/tests/translate/test_routing.py).
 func TestBundlesOfTheControllerAreAccepted(t *testing.T) {
 	folder := os.Getenv("GATEWRIGHT_BUNDLES")

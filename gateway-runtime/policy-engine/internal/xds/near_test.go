@@ -6,7 +6,7 @@ import (
 	"gatewright.dev/policy-engine/internal/xds"
 )
 
-// TestNearAlternatives a request that has met no route.
+// TestNearAlternatives of a request that has matched no route.
 func TestNearAlternatives(t *testing.T) {
 	bundles := []*xds.Bundle{
 		{API: "orders", Context: "/orders", Hosts: []string{"*"}, Operations: []string{"GET /{id}", "POST /"}},
@@ -35,7 +35,7 @@ func TestNearAlternatives(t *testing.T) {
 	}
 }
 
-// TestNearAlternativesAreServedByTheListener: what another listener serves is not there, whatever of it lies near.
+// TestNearAlternativesAreServedByTheListener: APIs of other listeners are not named, however near they are.
 func TestNearAlternativesAreServedByTheListener(t *testing.T) {
 	bundles := []*xds.Bundle{
 		{API: "orders", Context: "/orders", Hosts: []string{"*"}},

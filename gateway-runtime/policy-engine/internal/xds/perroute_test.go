@@ -19,20 +19,20 @@ const (
 func wants(modes ...string) []*nodev1.Attachment {
 	attachments := make([]*nodev1.Attachment, 0, len(modes))
 	for _, mode := range modes {
-		wanted := &nodev1.ProcessingMode{RequestHeaders: nodev1.HeaderMode_HEADER_MODE_SKIP, RequestBody: nodev1.BodyMode_BODY_MODE_SKIP}
-		for _, one := range mode {
-			switch one {
+		want := &nodev1.ProcessingMode{RequestHeaders: nodev1.HeaderMode_HEADER_MODE_SKIP, RequestBody: nodev1.BodyMode_BODY_MODE_SKIP}
+		for _, field := range mode {
+			switch field {
 			case 'R':
-				wanted.RequestHeaders = nodev1.HeaderMode_HEADER_MODE_PROCESS
+				want.RequestHeaders = nodev1.HeaderMode_HEADER_MODE_PROCESS
 			case 'B':
-				wanted.RequestBody = nodev1.BodyMode_BODY_MODE_BUFFER
+				want.RequestBody = nodev1.BodyMode_BODY_MODE_BUFFER
 			case 'r':
-				wanted.ResponseHeaders = nodev1.HeaderMode_HEADER_MODE_PROCESS
+				want.ResponseHeaders = nodev1.HeaderMode_HEADER_MODE_PROCESS
 			case 'b':
-				wanted.ResponseBody = nodev1.BodyMode_BODY_MODE_STREAM
+				want.ResponseBody = nodev1.BodyMode_BODY_MODE_STREAM
 			}
 		}
-		attachments = append(attachments, &nodev1.Attachment{ProcessingMode: wanted})
+		attachments = append(attachments, &nodev1.Attachment{ProcessingMode: want})
 	}
 	return attachments
 }
@@ -121,7 +121,7 @@ func TestARouteThatBypassesItsPoliciesIsRefused(t *testing.T) {
 	}
 }
 
-// TestAWeightedClusterOverrulesNothing: its configuration would come before the route's.
+// TestAWeightedClusterOverrulesNothing: its configuration would take precedence over the route's.
 func TestAWeightedClusterOverrulesNothing(t *testing.T) {
 	message := bound(t, aChain, wants("R"), sends("SEND NONE SKIP SKIP NONE SKIP", ""))
 	message.Routes[0] = route(t, fmt.Sprintf(`{"name":"a|GET /|%s","match":{"prefix":"/"},"route":{"weightedClusters":{"clusters":[
