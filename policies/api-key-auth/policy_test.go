@@ -47,7 +47,7 @@ func ask(t *testing.T, policy v1alpha.Policy, query string, headers ...v1alpha.H
 
 func header(name, value string) v1alpha.Header { return v1alpha.Header{Name: name, Value: value} }
 
-// status is what a client gets; 0: the request passes.
+// status returns the status that a client receives; 0: the request passes.
 func status(action v1alpha.RequestAction) int {
 	if refused, ok := action.(*v1alpha.ImmediateResponse); ok {
 		return refused.StatusCode
@@ -90,9 +90,9 @@ func TestAdmittedClients(t *testing.T) {
 			t.Errorf("%s: identity %v", name, has)
 		}
 		if refused, ok := action.(*v1alpha.ImmediateResponse); ok {
-			told := fmt.Sprintf("%v %s", refused.Headers, refused.Body)
-			if c.want == 401 && !strings.Contains(told, `ApiKey realm="shop"`) || strings.Contains(told, "key-of-128") {
-				t.Errorf("%s: %s", name, told)
+			text := fmt.Sprintf("%v %s", refused.Headers, refused.Body)
+			if c.want == 401 && !strings.Contains(text, `ApiKey realm="shop"`) || strings.Contains(text, "key-of-128") {
+				t.Errorf("%s: %s", name, text)
 			}
 		}
 	}
@@ -170,7 +170,7 @@ func TestMistakesAreReportedWithoutTheKey(t *testing.T) {
 	}
 }
 
-// TestOnlyTheKeyIsRemovedFromAnyRequest: what remains is what there would be without it.
+// TestOnlyTheKeyIsRemovedFromAnyRequest: the rest is the request without the key.
 func TestOnlyTheKeyIsRemovedFromAnyRequest(t *testing.T) {
 	policy := policyWith(t, everywhere)
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret

@@ -11,8 +11,8 @@ import (
 
 var _ v1alpha.Factory = celauthz.GetPolicy
 
-// header is a condition that a policy of Go can have without an engine: it is true where the request has `yes` in the
-// header of its text, and cannot be said where that is `?`. The engine's own are in example.yaml.
+// header is a condition for tests without an engine: it is true if the request has `yes` in the
+// header of its text, and an error if the value is `?`. The engine's own conditions are in example.yaml.
 type header string
 
 func (h header) Applies(req *v1alpha.RequestContext) (bool, error) {

@@ -47,7 +47,7 @@ func TestTheExchangesOfAKeyAreLimited(t *testing.T) {
 	if answer(t, policy, first) != nil || answer(t, policy, second) != nil {
 		t.Fatal("expected two to pass")
 	}
-	for range 5 { // a refused one takes no place, and gives none back
+	for range 5 { // a refused one acquires no place, and releases none
 		third := request("a")
 		if answer(t, policy, third) == nil {
 			t.Fatal("expected a third one to be refused")
@@ -108,7 +108,7 @@ func TestTheRefusal(t *testing.T) {
 	}
 }
 
-// TestAnEndedExchangeAcquiresNoPlace: a hook that is late comes after the end.
+// TestAnEndedExchangeAcquiresNoPlace: a late hook may run after the end.
 func TestAnEndedExchangeAcquiresNoPlace(t *testing.T) {
 	policy := built(t, fmt.Sprintf(keyed, 1))
 	late := request("a")
@@ -118,7 +118,7 @@ func TestAnEndedExchangeAcquiresNoPlace(t *testing.T) {
 	}
 }
 
-// TestNeverMoreThanMaxUnderWay: many at once, of some keys; at the end all places are free.
+// TestNeverMoreThanMaxUnderWay: many exchanges at once, of some keys; at the end all places are free.
 func TestNeverMoreThanMaxUnderWay(t *testing.T) {
 	const most, keys = 7, 5
 	policy := built(t, fmt.Sprintf(keyed, most))

@@ -23,7 +23,7 @@ func made(t *testing.T, params string) v1alpha.Policy {
 	return policy
 }
 
-// asked is what a preflight request gets.
+// asked returns the answer to a preflight request.
 func asked(t *testing.T, params string, headers ...string) *v1alpha.ImmediateResponse {
 	t.Helper()
 	action, err := made(t, params).OnRequest(t.Context(), request("OPTIONS", headers...))
@@ -41,7 +41,7 @@ func request(method string, headers ...string) *v1alpha.RequestContext {
 	return req
 }
 
-// set is what a response to a request with this origin has: "name: value" lines, those of vary last.
+// set returns the headers of a response to a request with this origin: "name: value" lines, those of vary last.
 func set(t *testing.T, params, origin string) string {
 	t.Helper()
 	req := request("GET")
@@ -60,11 +60,11 @@ func set(t *testing.T, params, origin string) string {
 }
 
 func lines(headers []v1alpha.Header) string {
-	var found []string
+	var lines []string
 	for _, header := range headers {
-		found = append(found, strings.TrimPrefix(header.Name, "access-control-")+": "+header.Value)
+		lines = append(lines, strings.TrimPrefix(header.Name, "access-control-")+": "+header.Value)
 	}
-	return strings.Join(found, "\n")
+	return strings.Join(lines, "\n")
 }
 
 func TestAnAllowedPreflight(t *testing.T) {

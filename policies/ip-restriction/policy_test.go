@@ -57,7 +57,7 @@ func TestAdmittedClients(t *testing.T) {
 	}
 }
 
-// TestLookupAgreesWithEachNetwork compares with asking every network.
+// TestLookupAgreesWithEachNetwork compares look-ups with a search of all networks.
 func TestLookupAgreesWithEachNetwork(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // no secret
 	address := func() netip.Addr {

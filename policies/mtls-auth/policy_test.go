@@ -146,9 +146,9 @@ func TestTheIdentityOfTheClient(t *testing.T) {
 		`{"identity": "dnsName", "allow": [{"dnsNames": ["b.example"]}]}`:                           "b.example",
 	} {
 		_, identity := asked(t, params, peer)
-		wanted := map[string]any{"subject": want, "issuer": "CN=ca", "method": "mtls", "claims": map[string]any{"fingerprint": fingerprint}}
-		if !reflect.DeepEqual(identity, wanted) {
-			t.Errorf("%s: expected %v, got %v", params, wanted, identity)
+		expected := map[string]any{"subject": want, "issuer": "CN=ca", "method": "mtls", "claims": map[string]any{"fingerprint": fingerprint}}
+		if !reflect.DeepEqual(identity, expected) {
+			t.Errorf("%s: expected %v, got %v", params, expected, identity)
 		}
 	}
 }
@@ -178,7 +178,7 @@ func TestUpstreamReceivesHeaders(t *testing.T) {
 	}
 }
 
-// TestANameThatLooksLikeSeveralIsRefused: an authority may let anything stand in a name.
+// TestANameThatLooksLikeSeveralIsRefused: an authority may permit any text in a name.
 func TestANameThatLooksLikeSeveralIsRefused(t *testing.T) {
 	for _, peer := range []*v1alpha.Peer{
 		{Fingerprint: fingerprint, DNSNames: []string{"a,admin"}},
@@ -215,7 +215,7 @@ func TestInvalidNetworksAreRefused(t *testing.T) {
 	}
 }
 
-// FuzzASubject: no text that stands where a name should is a panic, or a pass.
+// FuzzASubject: no text in place of a name causes a panic, or is admitted.
 func FuzzASubject(f *testing.F) {
 	for _, seed := range []string{"", "CN", "CN=", "CN=a,", `CN=\`, `CN=\4`, `CN=a\2`, "=a", "CN=a,,CN=alice", "+CN=alice", "CN=#"} {
 		f.Add(seed)

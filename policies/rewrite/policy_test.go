@@ -76,7 +76,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestNoValueLeavesItsSegment, in whatever way a client has spelt it.
+// TestNoValueLeavesItsSegment, in any spelling of a client.
 func TestNoValueLeavesItsSegment(t *testing.T) {
 	for value, want := range map[string]string{
 		"7": "/shop/v2/7/x", "a b": "/shop/v2/a%20b/x", "é;?#%": "/shop/v2/%C3%A9%3B%3F%23%25/x", "..a": "/shop/v2/..a/x",

@@ -12,7 +12,7 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// TestMetricRules holds the rules to those of the Python SDK.
+// TestMetricRules compares the rules with those of the Python SDK.
 func TestMetricRules(t *testing.T) {
 	text, err := os.ReadFile("../../../../conformance/metrics.json")
 	if err != nil {
@@ -45,7 +45,7 @@ func TestMetricRules(t *testing.T) {
 	}
 }
 
-// TestHelpIsText that is not endless: all that a process tells goes with it.
+// TestHelpIsText of bounded length: each report of a process contains it.
 func TestHelpIsText(t *testing.T) {
 	var made *v1alpha.Metrics
 	for help, ok := range map[string]bool{"x": true, " ": false, "\xff": false, strings.Repeat("x", 4096): true, strings.Repeat("x", 4097): false} {
