@@ -39,7 +39,7 @@ type owner struct {
 	identity map[string]any
 }
 
-func (o *owner) expired(now time.Time) bool { return !o.expires.IsZero() && !now.Before(o.expires) }
+func (o *owner) isExpired(now time.Time) bool { return !o.expires.IsZero() && !now.Before(o.expires) }
 
 // addAll adds all keys, or returns all mistakes.
 func (p *policy) addAll(params parameters) error {

@@ -74,7 +74,7 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 		return p.wrong, nil
 	}
 	owner := p.owners[sha256.Sum256([]byte(key))]
-	if owner == nil || owner.expired(p.now()) {
+	if owner == nil || owner.isExpired(p.now()) {
 		return p.wrong, nil
 	}
 	for _, scope := range p.required {

@@ -40,8 +40,8 @@ type entry struct {
 	Chain           *link               `json:"chain,omitempty"`
 }
 
-// encoded returns the entry as a line. No byte of a request can end it early: JSON escapes control characters.
-func (e *entry) encoded() ([]byte, error) {
+// encode returns the entry as a line. No byte of a request can end it early: JSON escapes control characters.
+func (e *entry) encode() ([]byte, error) {
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)
@@ -56,19 +56,19 @@ type recorder struct {
 }
 
 func (r recorder) request(req *v1alpha.RequestContext) *entry {
-	e := r.about(req)
+	e := r.newEntry(req)
 	e.Event = "request"
 	return e
 }
 
 func (r recorder) response(res *v1alpha.ResponseContext) *entry {
-	e := r.about(res.Request)
+	e := r.newEntry(res.Request)
 	e.Event, e.Status, e.Outcome = "response", res.StatusCode, outcome(res.StatusCode)
 	e.ResponseHeaders = r.headers(res.Headers, r.responseHeaders)
 	return e
 }
 
-func (r recorder) about(req *v1alpha.RequestContext) *entry {
+func (r recorder) newEntry(req *v1alpha.RequestContext) *entry {
 	e := &entry{
 		Time: time.Now().UTC().Format(timeForm), RequestID: req.RequestID,
 		API: req.APIName, APIVersion: req.APIVersion, Operation: req.Operation,

@@ -81,7 +81,7 @@ func (f *file) append(e *entry) error {
 	if f.chain != nil {
 		e.Chain = f.chain.next()
 	}
-	line, err := e.encoded()
+	line, err := e.encode()
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (f *file) append(e *entry) error {
 		return err
 	}
 	if f.chain != nil {
-		f.chain.last(line)
+		f.chain.advance(line)
 	}
 	return f.syncInTime()
 }
@@ -213,7 +213,7 @@ type link struct {
 
 func (c *chain) next() *link { return &link{c.writer, c.sequence + 1, c.previous} }
 
-func (c *chain) last(line []byte) {
+func (c *chain) advance(line []byte) {
 	digest := sha256.Sum256(line[:len(line)-1])
 	c.sequence, c.previous = c.sequence+1, hex.EncodeToString(digest[:])
 }

@@ -100,10 +100,10 @@ func (p *policy) OnRequest(_ context.Context, req *v1alpha.RequestContext) (v1al
 func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 	origin, method := headers.Get("origin"), headers.Get(requestMethod)
 	if !p.allows(origin) {
-		return refused("no page of this origin may call this API")
+		return refusal("no page of this origin may call this API")
 	}
 	if !simple(method) && !slices.Contains(p.methods, method) {
-		return refused("no page may call this API by this method")
+		return refusal("no page may call this API by this method")
 	}
 	var names []string
 	for line := range headers.Values(requestHeaders) {
@@ -115,7 +115,7 @@ func (p *policy) answer(headers v1alpha.Headers) *v1alpha.ImmediateResponse {
 	}
 	for _, name := range names {
 		if !p.allHeaders && !p.headers[name] || !token(name) {
-			return refused("no page may send this API one of the requested headers")
+			return refusal("no page may send this API one of the requested headers")
 		}
 	}
 	answer := append(slices.Clone(p.preflight), v1alpha.Header{Name: allowOrigin, Value: p.originValue(origin)},
@@ -201,7 +201,7 @@ func token(name string) bool {
 	return strings.Trim(name, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") == ""
 }
 
-func refused(detail string) *v1alpha.ImmediateResponse {
+func refusal(detail string) *v1alpha.ImmediateResponse {
 	return &v1alpha.ImmediateResponse{
 		StatusCode: http.StatusForbidden,
 		Headers:    []v1alpha.Header{{Name: "content-type", Value: "application/problem+json"}},

@@ -182,12 +182,12 @@ func (s Sources) executors() Executors {
 }
 
 func (s Sources) deploy(w http.ResponseWriter, r *http.Request) {
-	var wanted Deployment
-	if err := decode(w, r, &wanted); err != nil {
+	var deployment Deployment
+	if err := decode(w, r, &deployment); err != nil {
 		answer(w, http.StatusBadRequest, Refusal{"expected a deployment as JSON: " + err.Error()})
 		return
 	}
-	if err := s.Deploy(r.Context(), wanted); err != nil {
+	if err := s.Deploy(r.Context(), deployment); err != nil {
 		answer(w, http.StatusConflict, Refusal{err.Error()})
 		return
 	}
@@ -209,16 +209,16 @@ func (s Sources) recordHold(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s Sources) setLogLevel(w http.ResponseWriter, r *http.Request) {
-	var wanted LogLevel
-	if err := decode(w, r, &wanted); err != nil {
+	var change LogLevel
+	if err := decode(w, r, &change); err != nil {
 		answer(w, http.StatusBadRequest, Refusal{"expected a component and a level as JSON: " + err.Error()})
 		return
 	}
-	if err := s.LogLevel(r.Context(), wanted.Component, wanted.Level); err != nil {
+	if err := s.LogLevel(r.Context(), change.Component, change.Level); err != nil {
 		answer(w, http.StatusConflict, Refusal{err.Error()})
 		return
 	}
-	answer(w, http.StatusOK, wanted)
+	answer(w, http.StatusOK, change)
 }
 
 // whenReady answers 503 until the engine has its Gateway, which decides whether log lines are exported.

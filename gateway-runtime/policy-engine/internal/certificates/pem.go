@@ -90,22 +90,22 @@ func checkKey(key []byte) error {
 
 // parseCertificates parses all certificates of a PEM text; it skips everything else.
 func parseCertificates(text []byte) ([]*x509.Certificate, error) {
-	var found []*x509.Certificate
+	var certificates []*x509.Certificate
 	err := forEachBlock(text, func(block *pem.Block) error {
 		if block.Type != "CERTIFICATE" {
 			return nil
 		}
 		certificate, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return fmt.Errorf("certificate %d: %w", len(found)+1, err)
+			return fmt.Errorf("certificate %d: %w", len(certificates)+1, err)
 		}
-		found = append(found, certificate)
+		certificates = append(certificates, certificate)
 		return nil
 	})
-	if err == nil && len(found) == 0 {
+	if err == nil && len(certificates) == 0 {
 		err = errors.New("expected a PEM block CERTIFICATE, got none: name a file in PEM form")
 	}
-	return found, err
+	return certificates, err
 }
 
 // forEachBlock calls handle with each PEM block. It fails if a block has no end: the file is being written.
@@ -149,27 +149,27 @@ func parseTrust(source Authority, authorities, lists []byte) (Trust, error) {
 }
 
 func parseLists(text []byte, authorities []*x509.Certificate) ([]*x509.RevocationList, error) {
-	var found []*x509.RevocationList
+	var result []*x509.RevocationList
 	err := forEachBlock(text, func(block *pem.Block) error {
 		if block.Type != "X509 CRL" {
 			return nil
 		}
 		list, err := x509.ParseRevocationList(block.Bytes)
 		if err != nil {
-			return fmt.Errorf("revocation list %d: %w", len(found)+1, err)
+			return fmt.Errorf("revocation list %d: %w", len(result)+1, err)
 		}
-		found = append(found, list)
+		result = append(result, list)
 		for _, authority := range authorities {
 			if list.CheckSignatureFrom(authority) == nil {
 				return nil
 			}
 		}
-		return fmt.Errorf("revocation list %d: expected one that an authority of the file beside it has signed, got one of %s", len(found), list.Issuer)
+		return fmt.Errorf("revocation list %d: expected one that an authority of the file beside it has signed, got one of %s", len(result), list.Issuer)
 	})
-	if err == nil && len(found) == 0 {
+	if err == nil && len(result) == 0 {
 		err = errors.New("expected a PEM block X509 CRL, got none: name a file in PEM form, or none")
 	}
-	return found, err
+	return result, err
 }
 
 func hasList(authority *x509.Certificate, lists []*x509.RevocationList) bool {

@@ -51,16 +51,16 @@ var envoyStats = []struct {
 
 // envoyFilter is the filter of requests to Envoy: a regular expression of names.
 var envoyFilter = func() string {
-	var all []string
+	var expressions []string
 	for _, stats := range envoyStats {
 		place := regexp.QuoteMeta(stats.scope) + `\.`
 		if stats.of != "" {
 			place += stats.of + `\.`
 		}
 		names := strings.ReplaceAll(regexp.QuoteMeta(strings.Join(stats.names, "\n")), "\n", "|")
-		all = append(all, place+"("+strings.ReplaceAll(names, "_xx", "_[1-5]xx")+")")
+		expressions = append(expressions, place+"("+strings.ReplaceAll(names, "_xx", "_[1-5]xx")+")")
 	}
-	return "^(" + strings.Join(all, "|") + ")$"
+	return "^(" + strings.Join(expressions, "|") + ")$"
 }()
 
 // envoyFamilies are the names of the families of these statistics; NAME stands for a part of the name that is no label.

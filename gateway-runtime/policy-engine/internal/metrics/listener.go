@@ -30,14 +30,14 @@ type Listener struct {
 	handler http.Handler
 	log     *slog.Logger
 
-	mutex    sync.Mutex // of Listen and Close
-	closed   bool
-	wanted   Address
-	address  Address      // the present address
-	server   *http.Server // nil: not listening
-	listener net.Listener
-	serving  sync.WaitGroup
-	actual   atomic.Pointer[string]
+	mutex      sync.Mutex // of Listen and Close
+	closed     bool
+	configured Address
+	address    Address      // the present address
+	server     *http.Server // nil: not listening
+	listener   net.Listener
+	serving    sync.WaitGroup
+	actual     atomic.Pointer[string]
 }
 
 // NewListener makes a listener without an address.
@@ -55,28 +55,28 @@ func (l *Listener) Actual() string {
 
 // Listen moves the listener to an address; nil: it stops listening. If it cannot listen there, it stays at the previous address, and
 // logs the reason: the node's traffic does not depend on it.
-func (l *Listener) Listen(wanted *Address) {
+func (l *Listener) Listen(address *Address) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	switch {
 	case l.closed:
-	case wanted == nil:
+	case address == nil:
 		l.stop()
 		l.actual.Store(nil)
-	case l.server == nil || l.wanted != *wanted:
-		l.moveTo(*wanted)
+	case l.server == nil || l.configured != *address:
+		l.moveTo(*address)
 	}
 }
 
-func (l *Listener) moveTo(wanted Address) {
+func (l *Listener) moveTo(address Address) {
 	previous, at := l.Actual(), l.address
-	same := l.server != nil && (wanted.Port == at.Port || wanted.Port == 0 && at.Port == DefaultPort)
+	same := l.server != nil && (address.Port == at.Port || address.Port == 0 && at.Port == DefaultPort)
 	if same { // another address with the same port: both cannot listen at once
 		l.stop()
 	}
-	listener, err := listenAt(wanted)
+	listener, err := listenAt(address)
 	if err != nil {
-		l.log.Error("the admin listener cannot listen; choose another spec.admin.port of the Gateway", "address", wanted.text(),
+		l.log.Error("the admin listener cannot listen; choose another spec.admin.port of the Gateway", "address", address.text(),
 			"listening", previous, "error", err.Error())
 		if !same {
 			return
@@ -89,10 +89,10 @@ func (l *Listener) moveTo(wanted Address) {
 		return
 	}
 	l.stop()
-	l.wanted = wanted
+	l.configured = address
 	l.serve(listener)
 	l.log.Info("the admin listener answers /metrics, /healthz and /ready", "address", l.Actual(), "before", previous)
-	if ip := net.ParseIP(wanted.IP); ip != nil && !ip.IsLoopback() {
+	if ip := net.ParseIP(address.IP); ip != nil && !ip.IsLoopback() {
 		l.log.Warn("the admin listener can be reached from other machines, over HTTP in clear and without a password: "+
 			"let only scrapers reach it", "address", l.Actual())
 	}
@@ -132,13 +132,13 @@ func checkHost(next http.Handler, at net.Addr) http.Handler {
 }
 
 // listenAt listens at an address. Without a port it takes the default one, or any port if that is taken.
-func listenAt(wanted Address) (net.Listener, error) {
-	if wanted.Port != 0 {
-		return listenTCP(wanted)
+func listenAt(address Address) (net.Listener, error) {
+	if address.Port != 0 {
+		return listenTCP(address)
 	}
-	listener, err := listenTCP(Address{wanted.IP, DefaultPort})
+	listener, err := listenTCP(Address{address.IP, DefaultPort})
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return listenTCP(wanted)
+		return listenTCP(address)
 	}
 	return listener, err
 }

@@ -15,7 +15,7 @@ import (
 // any process may have (process_…, python_…) get a label component.
 type merge struct {
 	byName    map[string]*dto.MetricFamily
-	known     map[string]map[string]bool // sets of labels, by name
+	seen      map[string]map[string]bool // sets of labels, by name
 	conflicts []conflict
 }
 
@@ -23,7 +23,7 @@ type merge struct {
 type conflict struct{ name, source, reason string }
 
 func newMerge() *merge {
-	return &merge{byName: map[string]*dto.MetricFamily{}, known: map[string]map[string]bool{}}
+	return &merge{byName: map[string]*dto.MetricFamily{}, seen: map[string]map[string]bool{}}
 }
 
 // add adds the families of a source; "": the engine itself. The merge then owns the families.
@@ -39,7 +39,7 @@ func (m *merge) add(source string, families []*dto.MetricFamily) {
 		into := m.byName[name]
 		if into == nil {
 			into = &dto.MetricFamily{Name: family.Name, Help: family.Help, Type: family.Type, Unit: family.Unit}
-			m.byName[name], m.known[name] = into, map[string]bool{}
+			m.byName[name], m.seen[name] = into, map[string]bool{}
 		}
 		if into.GetType() != family.GetType() {
 			m.conflicts = append(m.conflicts, conflict{name, source, "expected type " + into.GetType().String() + ", got " + family.GetType().String()})
@@ -50,7 +50,7 @@ func (m *merge) add(source string, families []*dto.MetricFamily) {
 }
 
 func (m *merge) addMetrics(into, family *dto.MetricFamily, source string) {
-	seen := m.known[into.GetName()]
+	seen := m.seen[into.GetName()]
 	duplicates := 0
 	for _, metric := range family.GetMetric() {
 		labels := signature(metric)

@@ -135,7 +135,7 @@ func (n *Node) receive(message *nodev1.ControllerMessage) {
 }
 
 func (n *Node) hello() *nodev1.Hello {
-	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.known.Load(),
+	hello := &nodev1.Hello{NodeId: n.options.NodeID, EngineVersion: n.options.EngineVersion, Bundles: *n.bundleRefs.Load(),
 		GatewayDigest: *n.gatewayDigest.Load(), KeepsGateway: n.options.KeepsGateway}
 	if at := n.adminAddress.Load(); at != nil {
 		hello.AdminAddress = *at

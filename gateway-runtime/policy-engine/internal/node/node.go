@@ -134,7 +134,7 @@ type Node struct {
 	cancel         context.CancelFunc
 	inbox          inbox
 	outbox         outbox
-	known          atomic.Pointer[[]*nodev1.BundleRef]  // for the next hello
+	bundleRefs     atomic.Pointer[[]*nodev1.BundleRef]  // for the next hello
 	gatewayDigest  atomic.Pointer[string]               // digest of the Gateway that is served, for the next hello
 	adminAddress   atomic.Pointer[string]               // for the next hello; nil: nowhere
 	gatewayStatus  atomic.Pointer[nodev1.GatewayStatus] // the newest, for Stats; nil: no status yet
@@ -278,11 +278,11 @@ func (n *Node) publish() {
 		}
 		refs[api] = ref
 	}
-	known := make([]*nodev1.BundleRef, 0, len(refs))
+	list := make([]*nodev1.BundleRef, 0, len(refs))
 	for _, api := range slices.Sorted(maps.Keys(refs)) {
-		known = append(known, refs[api])
+		list = append(list, refs[api])
 	}
-	n.known.Store(&known)
+	n.bundleRefs.Store(&list)
 	digest := ""
 	if good := n.listening.current.lastGood(); good != nil {
 		digest = good.message.GetDigest()

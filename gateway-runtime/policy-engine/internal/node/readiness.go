@@ -38,16 +38,16 @@ func (n *Node) checkReadiness() {
 
 // failing returns the reasons of the instances that cannot be executed now, by instance id.
 func (c *chains) failing() map[string]error {
-	var found map[string]error
+	var reasons map[string]error
 	for id, ref := range c.instances {
 		if err := ref.built.notReadyReason(); err != nil {
-			if found == nil {
-				found = map[string]error{}
+			if reasons == nil {
+				reasons = map[string]error{}
 			}
-			found[id] = err
+			reasons[id] = err
 		}
 	}
-	return found
+	return reasons
 }
 
 // readinessReason returns why a bundle's instances cannot be executed; empty if all of them can.

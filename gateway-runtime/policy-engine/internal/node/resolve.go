@@ -16,13 +16,13 @@ func (n *Node) namesToResolve(q *queuedAPI) [][]string {
 	if n.options.Resolver == nil || n.unserved[q.message.GetApi()].GetDigest() == q.message.GetDigest() {
 		return nil
 	}
-	var all [][]string
+	var result [][]string
 	for _, cluster := range slices.Sorted(maps.Keys(q.bundle.Names)) {
 		if !n.isClusterRunning(cluster) {
-			all = append(all, q.bundle.Names[cluster])
+			result = append(result, q.bundle.Names[cluster])
 		}
 	}
-	return all
+	return result
 }
 
 func (n *Node) isClusterRunning(name string) bool {

@@ -171,16 +171,16 @@ func (n *Node) secretStats() SecretStats {
 
 // secretsOf returns the secrets that a bundle names. Parameters that cannot be read name none; the build reports them.
 func secretsOf(bundle *nodev1.ApiBundle) []secrets.Ref {
-	var all []secrets.Ref
+	var result []secrets.Ref
 	for _, message := range bundle.GetChains() {
 		for _, attachment := range message.GetAttachments() {
 			refs, err := refsOf(bundle.GetApi(), attachment)
 			if err == nil {
-				all = append(all, refs...)
+				result = append(result, refs...)
 			}
 		}
 	}
-	return all
+	return result
 }
 
 // staleChains returns the chains in use that would be built with other secrets or in another executor group now, as a

@@ -22,7 +22,7 @@ type Target struct {
 
 // upstreamNotes reports the faults of each API's upstreams. It skips clusters that Envoy does not have yet.
 func upstreamNotes(clusters map[string][]string, targets Targets) []Note {
-	var all []Note
+	var result []Note
 	for _, api := range slices.Sorted(maps.Keys(clusters)) {
 		var notes []Note
 		for _, cluster := range clusters[api] {
@@ -33,9 +33,9 @@ func upstreamNotes(clusters map[string][]string, targets Targets) []Note {
 			}
 		}
 		slices.SortFunc(notes, byTitle)
-		all = append(all, slices.Compact(notes)...)
+		result = append(result, slices.Compact(notes)...)
 	}
-	return all
+	return result
 }
 
 func unresolvedNotes(unresolved map[string]string) []Note {

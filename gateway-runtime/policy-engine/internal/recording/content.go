@@ -82,9 +82,9 @@ func (d *draft) add(f *flow, piece []byte) {
 
 // room charges and returns the number of bytes to keep of a body of a given size.
 func (d *draft) room(size int64) int {
-	wanted := int(min(size, int64(d.settings.bodyBytes)))
-	if wanted == 0 || !d.charge(int64(wanted)) {
+	length := int(min(size, int64(d.settings.bodyBytes)))
+	if length == 0 || !d.charge(int64(length)) {
 		return 0
 	}
-	return wanted
+	return length
 }

@@ -347,7 +347,7 @@ func (d *draft) toExchange(ended exchange.Exchange) *Exchange {
 	d.setAnsweredBy(&s, e)
 	e.Executions = make([]Execution, len(d.executions))
 	for n := range d.executions {
-		e.Executions[n] = d.executions[n].shown(&s)
+		e.Executions[n] = d.executions[n].toExecution(&s)
 	}
 	if d.metadata != nil {
 		text, _ := d.metadata.JSON()
@@ -445,8 +445,8 @@ func (d *draft) message(s *shower, direction chain.Direction, side chain.Side) *
 	return m
 }
 
-// shown returns the execution in its recorded form.
-func (x *executionDraft) shown(s *shower) Execution {
+// toExecution returns the execution in its recorded form.
+func (x *executionDraft) toExecution(s *shower) Execution {
 	e := Execution{Index: x.turn.Index, Policy: x.turn.Policy, Phase: x.turn.Phase, StartedMs: milliseconds(x.began),
 		DurationMs: milliseconds(x.took), Outcome: x.outcome()}
 	if x.skipped != "" {

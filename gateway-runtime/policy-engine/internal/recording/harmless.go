@@ -8,10 +8,10 @@ import (
 // harmless caches headers without a secret, by the list of names of their settings: most headers recur, and
 // searching them for secrets costs more than all else. Headers with a secret are not cached.
 type harmless struct {
-	mutex sync.RWMutex
-	known map[[2]string]struct{} // name, value
-	bytes int64
-	limit int64
+	mutex  sync.RWMutex
+	cached map[[2]string]struct{} // name, value
+	bytes  int64
+	limit  int64
 }
 
 // The longest value that is cached, and the memory of an entry beside its text.
@@ -23,7 +23,7 @@ const (
 func (h *harmless) has(name, value string) bool {
 	h.mutex.RLock()
 	defer h.mutex.RUnlock()
-	_, ok := h.known[[2]string{name, value}]
+	_, ok := h.cached[[2]string{name, value}]
 	return ok
 }
 
@@ -35,12 +35,12 @@ func (h *harmless) add(name, value string) {
 	}
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
-	if h.known == nil || h.bytes+size > h.limit {
-		h.known, h.bytes = map[[2]string]struct{}{}, 0
+	if h.cached == nil || h.bytes+size > h.limit {
+		h.cached, h.bytes = map[[2]string]struct{}{}, 0
 	}
 	key := [2]string{strings.Clone(name), strings.Clone(value)} // clones, which do not keep their message in memory
-	if _, ok := h.known[key]; !ok {
-		h.known[key] = struct{}{}
+	if _, ok := h.cached[key]; !ok {
+		h.cached[key] = struct{}{}
 		h.bytes += size
 	}
 }

@@ -90,7 +90,7 @@ func (s *shower) body(data []byte, size int64, truncated bool, headers v1alpha.H
 	encoding := headers.Get("content-encoding")
 	if encoding != "" && encoding != "identity" {
 		var ok bool
-		if data, truncated, ok = s.decoded(data, truncated, headers); !ok {
+		if data, truncated, ok = s.decode(data, truncated, headers); !ok {
 			return &Body{Size: size, Truncated: true, Decoded: encoding}
 		}
 	}
@@ -103,8 +103,8 @@ func (s *shower) body(data []byte, size int64, truncated bool, headers v1alpha.H
 	return body
 }
 
-// decoded removes the content codings from the part of a body that is kept.
-func (s *shower) decoded(data []byte, truncated bool, headers v1alpha.Headers) (plain []byte, cut, ok bool) {
+// decode removes the content codings from the part of a body that is kept.
+func (s *shower) decode(data []byte, truncated bool, headers v1alpha.Headers) (plain []byte, cut, ok bool) {
 	codings, err := contentcoding.ParseCodings(headers.Values("content-encoding"))
 	if err != nil || len(codings) == 0 {
 		return nil, true, false

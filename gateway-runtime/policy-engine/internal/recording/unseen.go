@@ -32,15 +32,15 @@ func (r *Recorder) RecordUnseen(x *Unseen, cause *proxyanswer.Cause) {
 	o := opening{id: x.RequestID, api: x.Answer.API, operation: x.Answer.Operation, path: x.Answer.Path, client: x.Client, headers: x.headers()}
 	end := ending{status: x.Answer.Status}
 	end.failed = end.status >= 500 || cause.Party == proxyanswer.Upstream
-	var wanted []*Recording
+	var matching []*Recording
 	if active := r.active.Load(); active != nil {
 		for _, recording := range *active {
 			if recording.filter.fitsOpening(&o) && recording.filter.fitsEnd(&end) && recording.filter.isSampled() {
-				wanted = append(wanted, recording)
+				matching = append(matching, recording)
 			}
 		}
 	}
-	if len(wanted) == 0 {
+	if len(matching) == 0 {
 		return
 	}
 	text, err := r.unseen(x, cause).encode()
@@ -48,7 +48,7 @@ func (r *Recorder) RecordUnseen(x *Unseen, cause *proxyanswer.Cause) {
 		r.log.Error("an exchange was not recorded", "requestId", x.RequestID, "error", err.Error())
 		return
 	}
-	r.record(x.RequestID, text, wanted)
+	r.record(x.RequestID, text, matching)
 }
 
 // unseen returns the exchange in its recorded form, without secrets.

@@ -26,10 +26,10 @@ func (l *List) Text(text string) (string, int) {
 	}
 	total := 0
 	replace := func(pattern *regexp.Regexp, with func(match []string) (string, bool)) {
-		text = pattern.ReplaceAllStringFunc(text, func(found string) string {
-			shown, secret := with(pattern.FindStringSubmatch(found))
+		text = pattern.ReplaceAllStringFunc(text, func(part string) string {
+			shown, secret := with(pattern.FindStringSubmatch(part))
 			if !secret {
-				return found
+				return part
 			}
 			total++
 			return shown

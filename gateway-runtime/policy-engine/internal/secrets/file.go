@@ -78,7 +78,7 @@ func (f folder) read(ref Ref, log *slog.Logger) (string, error) {
 		}
 		where := f.path(name)
 		if err != nil {
-			return "", fmt.Errorf("secret %s: %w", ref.Name, refused(where, err))
+			return "", fmt.Errorf("secret %s: %w", ref.Name, accessError(where, err))
 		}
 		value, err := readFile(opened, where, log)
 		if err != nil {
@@ -100,7 +100,7 @@ func (f folder) missing(ref Ref) error {
 		ref.Name, strings.Join(paths, " or "))
 }
 
-func refused(where string, err error) error {
+func accessError(where string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s: cannot be read: %w: let the user of the gateway read it", where, cause(err))

@@ -28,7 +28,7 @@ func clientOption(settings *nodev1.ValkeyStore) valkey.ClientOption {
 			if err != nil || !settings.GetTls() {
 				return conn, err
 			}
-			return secured(ctx, conn, settings)
+			return startTLS(ctx, conn, settings)
 		},
 		AuthCredentialsFn: func(valkey.AuthCredentialsContext) (valkey.AuthCredentials, error) {
 			return credentials(settings)
@@ -44,8 +44,8 @@ func refusedInClear(settings *nodev1.ValkeyStore, err error) error {
 	return fmt.Errorf("%w: the connection was closed at once; if the port expects TLS, set spec.store.valkey.tls", err)
 }
 
-// secured adds TLS to a connection, with the present content of the authorities' file. It closes the connection on failure.
-func secured(ctx context.Context, conn net.Conn, settings *nodev1.ValkeyStore) (net.Conn, error) {
+// startTLS adds TLS to a connection, with the present content of the authorities' file. It closes the connection on failure.
+func startTLS(ctx context.Context, conn net.Conn, settings *nodev1.ValkeyStore) (net.Conn, error) {
 	config, err := tlsConfig(settings)
 	if err != nil {
 		_ = conn.Close()

@@ -133,12 +133,12 @@ func upstreamSpan(common *accesslogv3.AccessLogCommon, s *serverSpan) *tracev1.S
 			reason = s.details
 		}
 		set.text(errorType, orDefault(s.flags, "no_response"))
-		result.Status = failed(reason)
+		result.Status = errorStatus(reason)
 	case s.details == viaUpstream:
 		set.number("http.response.status_code", int64(s.status))
 		if s.status >= 400 {
 			set.text(errorType, strconv.Itoa(s.status))
-			result.Status = failed("")
+			result.Status = errorStatus("")
 		}
 	}
 	result.Attributes = set

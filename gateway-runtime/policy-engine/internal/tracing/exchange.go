@@ -90,7 +90,7 @@ func (t *tracedExchange) end(turn chain.Turn, execution *chain.Execution) {
 		set.text(outcomeAttribute, string(failure.Class))
 		set.text(errorType, string(failure.Class))
 		reason, _ := t.tracing.redaction().Text(failure.Message)
-		result.Status = failed(reason)
+		result.Status = errorStatus(reason)
 		if execution.Continued {
 			set.yes(continuedAttribute)
 		}
@@ -121,7 +121,7 @@ func (t *tracedExchange) ExchangeEnded(ended exchange.Exchange) {
 		result.Attributes = append(result.Attributes, textAttribute(outcomeAttribute, "cancelled"))
 	case chain.Failed:
 		result.Attributes = append(result.Attributes, textAttribute(errorType, "exchange_failed"))
-		result.Status = failed("the exchange failed; the engine's log says why")
+		result.Status = errorStatus("the exchange failed; the engine's log says why")
 	}
 	t.tracing.export(result)
 }

@@ -62,7 +62,7 @@ func (t *Tracing) serverSpan(s *serverSpan) *tracev1.Span {
 	}
 	if s.status >= 500 {
 		set.text(errorType, strconv.Itoa(s.status))
-		result.Status = failed(s.details)
+		result.Status = errorStatus(s.details)
 	}
 	result.Attributes = set
 	return result

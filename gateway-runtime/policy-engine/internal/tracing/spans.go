@@ -31,8 +31,8 @@ const (
 // maxText bounds the bytes of one text: a client may send a path of 60 KiB, and thousands of spans may wait.
 const maxText = 4096
 
-// shown returns a text in the form that messages accept: UTF-8, and no longer than maxText.
-func shown(text string) string {
+// truncated returns a text in the form that messages accept: UTF-8, and no longer than maxText.
+func truncated(text string) string {
 	cut := text[:min(len(text), maxText)]
 	if len(cut) < len(text) { // perhaps within a character
 		for back := 1; back < utf8.UTFMax && back <= len(cut); back++ {
@@ -52,7 +52,7 @@ type attributes []*commonv1.KeyValue
 
 func (a *attributes) text(key, value string) {
 	if value != "" {
-		*a = append(*a, &commonv1.KeyValue{Key: key, Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_StringValue{StringValue: shown(value)}}})
+		*a = append(*a, &commonv1.KeyValue{Key: key, Value: &commonv1.AnyValue{Value: &commonv1.AnyValue_StringValue{StringValue: truncated(value)}}})
 	}
 }
 
@@ -73,7 +73,7 @@ const (
 // span makes a span. parent is not valid for the first span of a trace.
 func span(id trace.TraceID, self, parent trace.SpanID, name string, kind tracev1.Span_SpanKind, start, end time.Time) *tracev1.Span {
 	result := &tracev1.Span{
-		TraceId: id[:], SpanId: self[:], Name: shown(name), Kind: kind, Flags: uint32(trace.FlagsSampled) | knowsRemote,
+		TraceId: id[:], SpanId: self[:], Name: truncated(name), Kind: kind, Flags: uint32(trace.FlagsSampled) | knowsRemote,
 		StartTimeUnixNano: uint64(start.UnixNano()), EndTimeUnixNano: uint64(end.UnixNano()), //nolint:gosec // after 1970
 	}
 	if parent.IsValid() {
@@ -82,6 +82,6 @@ func span(id trace.TraceID, self, parent trace.SpanID, name string, kind tracev1
 	return result
 }
 
-func failed(reason string) *tracev1.Status {
-	return &tracev1.Status{Code: tracev1.Status_STATUS_CODE_ERROR, Message: shown(reason)}
+func errorStatus(reason string) *tracev1.Status {
+	return &tracev1.Status{Code: tracev1.Status_STATUS_CODE_ERROR, Message: truncated(reason)}
 }

@@ -34,8 +34,8 @@ type desired struct {
 	subscribed bool // the connected Envoy has requested resources of this type
 }
 
-// answered reports whether the connected Envoy has acknowledged or refused the present generation.
-func (d *desired) answered() bool { return max(d.confirmed, d.refused) >= d.generation }
+// isAnswered reports whether the connected Envoy has acknowledged or refused the present generation.
+func (d *desired) isAnswered() bool { return max(d.confirmed, d.refused) >= d.generation }
 
 // state is Envoy's desired state, and Envoy's answers to it. Every change of either closes `changed`.
 type state struct {
@@ -118,7 +118,7 @@ func (s *state) outcome(typeURL string, generation uint64) (changed <-chan struc
 // isUnrequested reports whether Envoy requests nothing of a type that it requests by name: no cluster and no listener
 // names a secret, or no listener has routes. Envoy requests before it acknowledges the listeners. The caller holds the mutex.
 func (s *state) isUnrequested(typeURL string) bool {
-	byName := typeURL == SecretType || typeURL == RouteType && s.types[ListenerType].answered()
+	byName := typeURL == SecretType || typeURL == RouteType && s.types[ListenerType].isAnswered()
 	return byName && !s.types[typeURL].subscribed
 }
 

@@ -174,14 +174,14 @@ func query(text, name string) (result values) {
 	for text != "" {
 		var pair string
 		pair, text, _ = strings.Cut(text, "&")
-		if key, value, _ := strings.Cut(pair, "="); decoded(key) == name {
-			result.add(decoded(value))
+		if key, value, _ := strings.Cut(pair, "="); decode(key) == name {
+			result.add(decode(value))
 		}
 	}
 	return result
 }
 
-func decoded(text string) string {
+func decode(text string) string {
 	if plain, err := url.QueryUnescape(text); err == nil {
 		return plain
 	}

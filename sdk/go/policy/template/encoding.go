@@ -8,11 +8,11 @@ import (
 
 // HeaderValue encodes a value for a header: control characters except tabs are percent-encoded, so that the value cannot end it.
 func HeaderValue(value string) string {
-	return encoded(value, func(c byte) bool { return c >= ' ' && c != 0x7f || c == '\t' })
+	return encode(value, func(c byte) bool { return c >= ' ' && c != 0x7f || c == '\t' })
 }
 
 // URIComponent encodes a value for a segment of a path, or a query: all but letters, digits and -._~ is percent-encoded.
-func URIComponent(value string) string { return encoded(value, isUnreserved) }
+func URIComponent(value string) string { return encode(value, isUnreserved) }
 
 // DecodedForm decodes a query's name or value: "+" and "%20" are spaces; invalid encodings stay unchanged.
 func DecodedForm(text string) string {
@@ -23,7 +23,7 @@ func isUnreserved(c byte) bool {
 	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("-._~", c) >= 0
 }
 
-func encoded(value string, stays func(c byte) bool) string {
+func encode(value string, stays func(c byte) bool) string {
 	at := 0
 	for at < len(value) && stays(value[at]) {
 		at++

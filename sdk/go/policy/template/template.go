@@ -96,7 +96,7 @@ func placeholder(name, operation string) (func(req *v1alpha.RequestContext) stri
 	case kind == "query" && own != "":
 		return func(req *v1alpha.RequestContext) string { return parameters(req.Query, own) }, nil
 	case kind == "header" && headerName.MatchString(own):
-		return func(req *v1alpha.RequestContext) string { return joined(req.Headers.Values(own)) }, nil
+		return func(req *v1alpha.RequestContext) string { return join(req.Headers.Values(own)) }, nil
 	}
 	return nil, fmt.Errorf(`expected one of %s, got ${%s}; write "$${" for a literal "${"`, Known, name)
 }
@@ -149,7 +149,7 @@ func identity(req *v1alpha.RequestContext) v1alpha.Identity {
 // parameters returns all values of a query parameter, decoded as in forms. An upstream may use any of them, so one alone
 // would say less than the request does.
 func parameters(query, name string) string {
-	return joined(func(yield func(string) bool) {
+	return join(func(yield func(string) bool) {
 		for pair := range strings.SplitSeq(query, "&") {
 			if key, value, _ := strings.Cut(pair, "="); DecodedForm(key) == name && !yield(DecodedForm(value)) {
 				return
@@ -158,8 +158,8 @@ func parameters(query, name string) string {
 	})
 }
 
-// joined joins the values, like lines of a header (RFC 9110, 5.3).
-func joined(values iter.Seq[string]) string {
+// join joins the values, like lines of a header (RFC 9110, 5.3).
+func join(values iter.Seq[string]) string {
 	text, count := "", 0
 	for value := range values {
 		if count++; count == 1 {

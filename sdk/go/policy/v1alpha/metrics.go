@@ -131,7 +131,7 @@ func (m *Metrics) add(kind MetricKind, name, help string, bounds []float64, labe
 		}
 		if existing.kind != kind || !slices.Equal(existing.labels, labels) || !slices.Equal(existing.bounds, bounds) {
 			return nil, fmt.Errorf("metric %q: expected the metric as it was first made, a %s with the labels %s%v; got another %s with the labels %s%v: give it another name",
-				name, existing.kind, joined(existing.labels), existing.bounds, kind, joined(labels), bounds)
+				name, existing.kind, formatNames(existing.labels), existing.bounds, kind, formatNames(labels), bounds)
 		}
 		return existing, nil
 	}
@@ -142,7 +142,7 @@ func (m *Metrics) add(kind MetricKind, name, help string, bounds []float64, labe
 	return created, nil
 }
 
-func joined(names []string) string {
+func formatNames(names []string) string {
 	if len(names) == 0 {
 		return "none "
 	}
@@ -300,7 +300,7 @@ func (m *metric) make(key string, values []string) *series {
 
 func (m *metric) checkValues(values []string) error {
 	if len(values) != len(m.labels) {
-		return fmt.Errorf("expected values for the labels %s, got %d: %q", strings.TrimSpace(joined(m.labels)), len(values), values)
+		return fmt.Errorf("expected values for the labels %s, got %d: %q", strings.TrimSpace(formatNames(m.labels)), len(values), values)
 	}
 	for i, value := range values {
 		if !utf8.ValidString(value) || utf8.RuneCountInString(value) > maxLabelValue {
