@@ -146,7 +146,7 @@ func TestNoTextOfARequestEndsALine(t *testing.T) {
 	}
 	for _, line := range entries {
 		if line["event"] != "response" || line["subject"] != nil {
-			t.Errorf("expected a response of nobody, got %v", line)
+			t.Errorf("expected no client in the line of the response, got %v", line)
 		}
 	}
 }

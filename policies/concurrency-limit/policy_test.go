@@ -60,7 +60,7 @@ func TestTheExchangesOfAKeyAreLimited(t *testing.T) {
 	first.Metadata.End() // there was no response
 	first.Metadata.End()
 	if answer(t, policy, request("a")) != nil || answer(t, policy, request("a")) == nil {
-		t.Error("expected one place, whatever is told twice")
+		t.Error("expected one place, however often it is released")
 	}
 }
 
@@ -86,7 +86,7 @@ func TestAResponseReleasesThePlaceExactlyOnce(t *testing.T) {
 	respond(refused)
 	refused.Metadata.End()
 	if answer(t, policy, request("a")) == nil {
-		t.Error("expected who was refused to give nothing back")
+		t.Error("expected a refused exchange to release no place")
 	}
 }
 

@@ -134,19 +134,19 @@ func TestResponses(t *testing.T) {
 }
 
 func TestAWildcardOrigin(t *testing.T) {
-	everybody := `{"allowOrigins": ["*"], "allowHeaders": ["*"], "maxAgeSeconds": 5, "allowPrivateNetwork": true}`
+	anyOrigin := `{"allowOrigins": ["*"], "allowHeaders": ["*"], "maxAgeSeconds": 5, "allowPrivateNetwork": true}`
 	for _, origin := range []string{"", "null", "https://a.example"} {
-		if got := set(t, everybody, origin); got != "allow-origin: *" {
+		if got := set(t, anyOrigin, origin); got != "allow-origin: *" {
 			t.Errorf("%q: got %s", origin, got)
 		}
 	}
-	answer := asked(t, everybody, "origin", "null", "access-control-request-method", "POST",
+	answer := asked(t, anyOrigin, "origin", "null", "access-control-request-method", "POST",
 		"access-control-request-headers", "authorization,x-a", "access-control-request-private-network", "true")
 	want := "max-age: 5\nallow-origin: *\nallow-methods: POST\nallow-headers: authorization, x-a\nallow-private-network: true"
 	if got := lines(answer.Headers); answer.StatusCode != 204 || got != want {
 		t.Errorf("got %d %s", answer.StatusCode, got)
 	}
-	if answer = asked(t, everybody, "origin", "null", "access-control-request-method", "POST",
+	if answer = asked(t, anyOrigin, "origin", "null", "access-control-request-method", "POST",
 		"access-control-request-headers", "a b"); answer.StatusCode != 403 {
 		t.Errorf("what is no name: got %d %s", answer.StatusCode, lines(answer.Headers))
 	}

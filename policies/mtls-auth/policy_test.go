@@ -54,7 +54,7 @@ func status(t testing.TB, params string, peer *v1alpha.Peer) int {
 	action, identity := asked(t, params, peer)
 	if answer, ok := action.(*v1alpha.ImmediateResponse); ok {
 		if identity != nil {
-			t.Errorf("%s: expected no identity of who is refused, got %v", params, identity)
+			t.Errorf("%s: expected no identity of a refused client, got %v", params, identity)
 		}
 		return answer.StatusCode
 	}

@@ -223,7 +223,7 @@ func TestAnswersWarn(t *testing.T) {
 		}
 		uncounted := request("a")
 		if headers := headersOf(t, policy, uncounted); headers != nil {
-			t.Errorf("expected nothing to be told of a request that was not counted, got %v", headers)
+			t.Errorf("expected no headers for a request that was not counted, got %v", headers)
 		}
 	})
 }

@@ -163,7 +163,7 @@ func TestAnswersReportTheStateOfLimits(t *testing.T) {
 	}
 	other := request(nil)
 	if action, err := policy.OnResponse(t.Context(), &v1alpha.ResponseContext{Request: other, Metadata: other.Metadata}); action != nil || err != nil {
-		t.Errorf("expected nothing to be told of a request that was not counted, got %v, %v", action, err)
+		t.Errorf("expected no headers for a request that was not counted, got %v, %v", action, err)
 	}
 }
 

@@ -59,14 +59,14 @@ func TestAClientsIDIsKeptWhereItIsAccepted(t *testing.T) {
 	} {
 		upstream, returned := sent(t, params, test.lines...)
 		if kept := slices.Contains(test.lines, upstream) && upstream != ""; kept != test.kept || returned != upstream || upstream == "" {
-			t.Errorf("%q: expected it kept: %t, got %q, and the client is told %q", test.lines, test.kept, upstream, returned)
+			t.Errorf("%q: expected it kept: %t, got %q, and %q for the client", test.lines, test.kept, upstream, returned)
 		}
 	}
 	if upstream, _ := sent(t, `{"accept": ""}`, "order-4711"); upstream == "order-4711" {
 		t.Error("expected a new one where none is accepted")
 	}
 	if _, returned := sent(t, `{"accept": "", "echo": false}`, "order-4711"); returned != "" {
-		t.Errorf("expected the client to be told nothing, got %q", returned)
+		t.Errorf("expected no id for the client, got %q", returned)
 	}
 }
 

@@ -26,7 +26,7 @@ func TestMismatchedFilesAreLoggedAtTheSecondCheck(t *testing.T) {
 	check := func(when string, count int, changed bool) {
 		t.Helper()
 		if got := w.check(time.Now()); got != changed || strings.Count(text.String(), "cannot be used") != count {
-			t.Fatalf("%s: expected %d mistakes to be said, and changed %t, got %t:\n%s", when, count, changed, got, &text)
+			t.Fatalf("%s: expected %d failures to be logged, and changed %t, got %t:\n%s", when, count, changed, got, &text)
 		}
 	}
 	check("before", 0, false)

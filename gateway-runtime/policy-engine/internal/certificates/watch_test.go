@@ -101,7 +101,7 @@ func (w *watched) fails(before certificatestest.Issued, reason string) {
 			w.t.Fatalf("expected the one before and %q, got %q beside a certificate that ends %s", reason, reported, held.Validity.Ends)
 		}
 	case <-time.After(10 * time.Second):
-		w.t.Fatal("nothing was told within 10 s")
+		w.t.Fatal("no change was reported within 10 s")
 	}
 }
 
@@ -183,7 +183,7 @@ func TestAHalfWrittenPairIsNeitherServedNorLoggedAtOnce(t *testing.T) {
 	w.fails(first, filepath.Join(w.folder, "key"))
 	w.staysFor(200 * time.Millisecond)
 	if reported := w.log.count("cannot be used"); reported != 1 {
-		t.Errorf("expected it to be said once, got %d times:\n%s", reported, &w.log.text)
+		t.Errorf("expected it to be logged once, got %d times:\n%s", reported, &w.log.text)
 	}
 	if w.log.count(filepath.Join(w.folder, "key")) == 0 {
 		t.Errorf("expected the file's name, got\n%s", &w.log.text)

@@ -176,8 +176,8 @@ func waitFor(t *testing.T, exporter *logexport.Exporter, holds func(logexport.St
 func TestLostLinesAreCountedAndLoggedOnce(t *testing.T) {
 	r := newReceiver()
 	r.refuses.Store(true)
-	var said bytes.Buffer
-	exporter := logexport.New("node-1", slog.New(slog.NewTextHandler(&said, nil)))
+	var logged bytes.Buffer
+	exporter := logexport.New("node-1", slog.New(slog.NewTextHandler(&logged, nil)))
 	exporter.Set(&nodev1.Logging{Endpoint: r.serveGRPC(t)})
 	for count := uint64(1); count <= 2; count++ {
 		exporter.Export([]byte("{}\n"))
@@ -188,8 +188,8 @@ func TestLostLinesAreCountedAndLoggedOnce(t *testing.T) {
 	waitFor(t, exporter, func(s logexport.Stats) bool { return s.Exported == 1 })
 	exporter.Set(nil)
 	exporter.Close()
-	if exporter.Stats().Exporting || strings.Count(said.String(), "does not take them") != 1 || strings.Count(said.String(), "takes them again") != 1 {
-		t.Errorf("got %s", said.String())
+	if exporter.Stats().Exporting || strings.Count(logged.String(), "does not accept log lines") != 1 || strings.Count(logged.String(), "accepts log lines again") != 1 {
+		t.Errorf("got %s", logged.String())
 	}
 }
 

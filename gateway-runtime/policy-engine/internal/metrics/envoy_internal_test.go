@@ -21,13 +21,13 @@ func TestThePageListsEnvoysMetrics(t *testing.T) {
 	documented := regexp.MustCompile("`(envoy_[A-Za-z_]+)`").FindAllStringSubmatch(section, -1)
 	for _, name := range envoyFamilies {
 		if !slices.ContainsFunc(documented, func(match []string) bool { return match[1] == name }) {
-			t.Errorf("%s is told, and not in docs/reference/metrics.md", name)
+			t.Errorf("%s is exported, and not in docs/reference/metrics.md", name)
 		}
 	}
 	labels := []string{"envoy_cluster_name", "envoy_http_conn_manager_prefix", "envoy_response_code_class", "envoy_listener_address"}
 	for _, match := range documented {
 		if !slices.Contains(labels, match[1]) && !slices.Contains(envoyFamilies, match[1]) {
-			t.Errorf("%s is in docs/reference/metrics.md, and not told", match[1])
+			t.Errorf("%s is in docs/reference/metrics.md, and not exported", match[1])
 		}
 	}
 }

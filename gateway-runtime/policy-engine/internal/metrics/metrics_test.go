@@ -30,17 +30,17 @@ import (
 	"gatewright.dev/sdk/policy/v1alpha"
 )
 
-// told are metrics, the counters behind them, and the log.
-type told struct {
+// setup has metrics, the counters behind them, and the log.
+type setup struct {
 	*metrics.Metrics
 	counters *exchange.Counters
 	log      *logtest.Log
 }
 
-func newTold(sources ...metrics.Source) told {
+func newSetup(sources ...metrics.Source) setup {
 	log := &logtest.Log{}
 	counters := exchange.NewCounters(slog.New(slog.DiscardHandler))
-	return told{metrics.New(metrics.Options{
+	return setup{metrics.New(metrics.Options{
 		Counters: counters, Sources: sources, Log: slog.New(slog.NewTextHandler(log, nil)),
 		Node: metrics.Node{
 			Version: "1.2.3",
@@ -69,7 +69,7 @@ func newTold(sources ...metrics.Source) told {
 }
 
 // execute lets executions of a policy end.
-func (m told) execute(labels chain.Labels, all ...chain.Execution) {
+func (m setup) execute(labels chain.Labels, all ...chain.Execution) {
 	observer := m.counters.Executions(labels)
 	for _, item := range all {
 		observer.Began()
@@ -78,7 +78,7 @@ func (m told) execute(labels chain.Labels, all ...chain.Execution) {
 }
 
 // values returns all series in text form.
-func (m told) values(t *testing.T) map[string]string {
+func (m setup) values(t *testing.T) map[string]string {
 	t.Helper()
 	byName := map[string]string{}
 	for line := range strings.Lines(m.scrape(t, "")) {
@@ -89,7 +89,7 @@ func (m told) values(t *testing.T) map[string]string {
 	return byName
 }
 
-func (m told) scrape(t *testing.T, accept string) string {
+func (m setup) scrape(t *testing.T, accept string) string {
 	t.Helper()
 	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody)
 	if accept != "" {
@@ -118,7 +118,7 @@ func labels(api, operation string) chain.Labels {
 }
 
 func TestTheMetricsOfANode(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	expect(t, m.values(t), map[string]string{
 		`gatewright_build_info{component="policy-engine",version="1.2.3"}`:               "1",
@@ -156,7 +156,7 @@ func TestTheMetricsOfANode(t *testing.T) {
 }
 
 func TestExecutionsAreExportedByOutcomeAndPhase(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	failed := func(class v1alpha.FailureClass) chain.Execution {
 		return chain.Execution{Phase: chain.PhaseRequest, Failure: v1alpha.Failf(class, "…"), Duration: time.Millisecond, Work: time.Millisecond}
@@ -192,7 +192,7 @@ func TestExecutionsAreExportedByOutcomeAndPhase(t *testing.T) {
 }
 
 func TestExchangesAreExported(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	item := m.counters.Exchanges(chain.Labels{API: "orders", Operation: "GET /"})
 	for _, result := range []chain.Result{chain.Completed, chain.Completed, chain.Cancelled, chain.Failed} {
@@ -222,7 +222,7 @@ func TestExchangesAreExported(t *testing.T) {
 // TestIdentitiesAreBounded by the limit on series; no count is lost, and counts once exported as other stay there.
 func TestIdentitiesAreBounded(t *testing.T) {
 	const name = "gatewright_identified_exchanges_total"
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{MaxSeries: 100})
 	identified := func(prefix string) (observers []chain.ExchangeObserver) {
 		for n := range 300 {
@@ -250,7 +250,7 @@ func TestIdentitiesAreBounded(t *testing.T) {
 }
 
 // series are those of a metric: of a histogram its counts.
-func (m told) series(t *testing.T, name string) (all []string, sum float64) {
+func (m setup) series(t *testing.T, name string) (all []string, sum float64) {
 	t.Helper()
 	for series, value := range m.values(t) {
 		if strings.HasPrefix(series, name+"{") {
@@ -268,7 +268,7 @@ func (m told) series(t *testing.T, name string) (all []string, sum float64) {
 // TestSeriesAreBounded: 400 operations, each with several outcomes, and no more series than the limit; no count is lost.
 func TestSeriesAreBounded(t *testing.T) {
 	const most, operations = 100, 400
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{MaxSeries: most})
 	counted := []string{"gatewright_executions_total", "gatewright_executions_continued_total", "gatewright_executions_skipped_total", "gatewright_execution_work_seconds_count",
 		"gatewright_execution_waiting_seconds_count", "gatewright_exchanges_total", "gatewright_exchange_duration_seconds_count"}
@@ -303,7 +303,7 @@ func TestSeriesAreBounded(t *testing.T) {
 
 // TestTheSumOfOthersNeverDecreases: removed series make room for new ones, and counts once exported as other stay there.
 func TestTheSumOfOthersNeverDecreases(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{MaxSeries: 100})
 	other := `gatewright_executions_total{api="other",operation="other",outcome="ok",phase="request",policy="other"}`
 	observers := map[string][]chain.ExecutionObserver{}
@@ -341,7 +341,7 @@ func TestTheSumOfOthersNeverDecreases(t *testing.T) {
 }
 
 func TestOperationsMayBeCountedTogether(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{WithoutOperations: true})
 	for _, operation := range []string{"GET /a", "GET /b"} {
 		m.execute(labels("orders", operation), chain.Execution{Phase: chain.PhaseRequest, Duration: time.Second, Work: time.Second})
@@ -357,7 +357,7 @@ func TestOperationsMayBeCountedTogether(t *testing.T) {
 
 // TestSettingsChangeWhileExecutionsEnd: counters go on under all settings.
 func TestSettingsChangeWhileExecutionsEnd(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	var running sync.WaitGroup
 	stop := make(chan struct{})
 	running.Go(func() {
@@ -396,7 +396,7 @@ func TestSettingsChangeWhileExecutionsEnd(t *testing.T) {
 
 // TestProtobufHasNativeHistograms beside the classic ones, for scrapers that request it.
 func TestProtobufHasNativeHistograms(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	m.execute(labels("orders", "GET /"), chain.Execution{Phase: chain.PhaseRequest, Duration: 3 * time.Millisecond, Work: 3 * time.Millisecond})
 	body := bufio.NewReader(strings.NewReader(m.scrape(t, string(expfmt.NewFormat(expfmt.TypeProtoDelim)))))
@@ -421,7 +421,7 @@ func TestProtobufHasNativeHistograms(t *testing.T) {
 }
 
 func TestOpenMetricsEndsAsItMust(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	m.execute(labels("orders", "GET /"), chain.Execution{Phase: chain.PhaseRequest})
 	text := m.scrape(t, "application/openmetrics-text; version=1.0.0")
@@ -433,7 +433,7 @@ func TestOpenMetricsEndsAsItMust(t *testing.T) {
 
 // TestAnotherGathererAddsMetrics: policies' own metrics come from another gatherer.
 func TestAnotherGathererAddsMetrics(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	registry := prometheus.NewRegistry()
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "policy_denied_total", Help: "…"}, []string{"policy"})
 	registry.MustRegister(counter)
@@ -447,7 +447,7 @@ func TestAnotherGathererAddsMetrics(t *testing.T) {
 
 // TestWarningsEnd: an invalid metric of a policy may produce another text at each scrape.
 func TestWarningsEnd(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	scrapes := 0
 	m.Add(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		scrapes++
@@ -464,7 +464,7 @@ func TestWarningsEnd(t *testing.T) {
 }
 
 func TestShadowsAreExportedSeparately(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{})
 	of := labels("orders", "GET /")
 	m.execute(of, chain.Execution{Phase: chain.PhaseRequest})
@@ -490,7 +490,7 @@ func TestShadowsAreExportedSeparately(t *testing.T) {
 
 // TestShadowsBeyondTheBoundAreSummedUp, and take no series from applied executions.
 func TestShadowsBeyondTheBoundAreSummedUp(t *testing.T) {
-	m := newTold()
+	m := newSetup()
 	m.Apply(metrics.Settings{MaxSeries: 50})
 	for n := range 80 {
 		of := labels(fmt.Sprint("api", n), "GET /")

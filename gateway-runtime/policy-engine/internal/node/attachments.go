@@ -80,7 +80,7 @@ func writeSized(write func([]byte) (int, error), text string) {
 	_, _ = write([]byte(text))
 }
 
-// refsOf are the secrets that an attachment of an API names, each once.
+// refsOf returns the secrets that an attachment of an API names, each once.
 func refsOf(api string, attachment *nodev1.Attachment) ([]secrets.Ref, error) {
 	var refs []secrets.Ref
 	seen := map[string]bool{}

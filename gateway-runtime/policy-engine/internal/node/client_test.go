@@ -265,14 +265,14 @@ func TestALargeUpdateFits(t *testing.T) {
 
 func TestUpdatesThatArriveMeanwhileAreAppliedAsOne(t *testing.T) {
 	b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-	b.envoy.said()
+	b.envoy.drainTranscript()
 	b.node.inbox.add(&nodev1.Update{Revision: 1, Bundles: some(bundle("a", "1"), bundle("b", "1"), bundle("c", "1"))})
 	b.node.inbox.add(&nodev1.Update{Revision: 2, Bundles: some(bundle("a", "2")), RemovedApis: []string{"b"}})
 	b.run()
 	var reported []string
 	b.eventually("one report", func() bool { reported = append(reported, b.reported()...); return len(reported) == 3 })
 	equal(t, "report", reported, "2 a 2 APPLIED", "2 b  REMOVED", "2 c 1 APPLIED")
-	equal(t, "transcript", b.envoy.said(), "clusters a|2 c|1: yes", "routes a|2 c|1: yes")
+	equal(t, "transcript", b.envoy.drainTranscript(), "clusters a|2 c|1: yes", "routes a|2 c|1: yes")
 }
 
 // shortPath is a socket's path: at most 107 bytes.

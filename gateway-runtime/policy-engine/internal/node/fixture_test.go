@@ -178,7 +178,7 @@ func (e *scriptedEnvoy) SetClusters(ctx context.Context, clusters xds.Resources)
 		held = held || e.held[name]
 	}
 	slices.Sort(e.clusters)
-	return e.say("clusters "+strings.Join(e.clusters, " "), held, false)
+	return e.record("clusters "+strings.Join(e.clusters, " "), held, false)
 }
 
 func (e *scriptedEnvoy) SetRoutes(_ context.Context, config xds.Resource) error {
@@ -189,7 +189,7 @@ func (e *scriptedEnvoy) SetRoutes(_ context.Context, config xds.Resource) error 
 	}
 	e.routes, e.unserved = routesIn(config), unservedIn(config)
 	refused := slices.ContainsFunc(e.routes, func(name string) bool { return e.bad[name] })
-	err := e.say("routes "+strings.Join(e.routes, " "), false, refused)
+	err := e.record("routes "+strings.Join(e.routes, " "), false, refused)
 	if e.config = ""; err == nil {
 		e.config, e.routed = config.Version, string(config.Body.GetValue())
 	}
@@ -201,10 +201,10 @@ func (e *scriptedEnvoy) SetSecrets(_ context.Context, secrets xds.Resources) err
 	defer e.mutex.Unlock()
 	names := slices.Sorted(maps.Keys(secrets))
 	if slices.Equal(names, e.secrets) && len(names) == 0 {
-		return e.nobody()
+		return e.answer()
 	}
 	e.secrets, e.secretsNow = names, secrets
-	return e.say("secrets "+strings.Join(names, " "), false, e.bad["secrets"])
+	return e.record("secrets "+strings.Join(names, " "), false, e.bad["secrets"])
 }
 
 func (e *scriptedEnvoy) SetListeners(_ context.Context, listeners xds.Resources) error {
@@ -213,29 +213,29 @@ func (e *scriptedEnvoy) SetListeners(_ context.Context, listeners xds.Resources)
 	e.listeners = slices.Sorted(maps.Keys(listeners))
 	refused := slices.ContainsFunc(e.listeners, func(name string) bool { return e.bad[name] })
 	held := slices.ContainsFunc(e.listeners, func(name string) bool { return e.held[name] })
-	return e.say("listeners "+strings.Join(e.listeners, " "), held, refused)
+	return e.record("listeners "+strings.Join(e.listeners, " "), held, refused)
 }
 
-func (e *scriptedEnvoy) nobody() error {
+func (e *scriptedEnvoy) answer() error {
 	if e.present {
 		return nil
 	}
 	return xds.ErrNoEnvoy
 }
 
-func (e *scriptedEnvoy) say(what string, held, refused bool) error {
+func (e *scriptedEnvoy) record(event string, held, refused bool) error {
 	switch {
 	case !e.present:
-		e.transcript = append(e.transcript, what+": nobody")
+		e.transcript = append(e.transcript, event+": no answer")
 		return xds.ErrNoEnvoy
 	case held:
-		e.transcript = append(e.transcript, what+": silence")
+		e.transcript = append(e.transcript, event+": silence")
 		return fmt.Errorf("%w: scripted", xds.ErrNoAnswer)
 	case refused:
-		e.transcript = append(e.transcript, what+": no")
+		e.transcript = append(e.transcript, event+": no")
 		return &xds.RefusedError{TypeURL: xds.RouteType, Reason: "a bad route"}
 	}
-	e.transcript = append(e.transcript, what+": yes")
+	e.transcript = append(e.transcript, event+": yes")
 	return nil
 }
 
@@ -248,12 +248,12 @@ func (e *scriptedEnvoy) connect() {
 	e.connected <- struct{}{}
 }
 
-func (e *scriptedEnvoy) said() []string {
+func (e *scriptedEnvoy) drainTranscript() []string {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	said := e.transcript
+	transcript := e.transcript
 	e.transcript = nil
-	return said
+	return transcript
 }
 
 func (e *scriptedEnvoy) serves() (clusters, routes []string) {

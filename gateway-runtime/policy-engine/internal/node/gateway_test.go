@@ -132,11 +132,11 @@ func TestAGatewayThatEnvoyRefusesLeavesThePreviousOne(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		b.gateway(1, gatewayWith("one", "http"))
 		b.envoy.bad["bad"] = true
-		b.envoy.said()
+		b.envoy.drainTranscript()
 		b.gatewayReports()
 		b.gateway(2, gatewayWith("two", "http", "bad"))
-		equal(t, "told", b.gatewayReports(), "2 two REJECTED refused by Envoy: a bad route")
-		equal(t, "Envoy", b.envoy.said(), "listeners bad http: no", "listeners http: yes")
+		equal(t, "reports", b.gatewayReports(), "2 two REJECTED refused by Envoy: a bad route")
+		equal(t, "Envoy", b.envoy.drainTranscript(), "listeners bad http: no", "listeners http: yes")
 		if got := b.node.hello().GetGatewayDigest(); got != "one" || b.listens() != "http" {
 			t.Errorf("hello: %q, listeners: %q", got, b.listens())
 		}
@@ -163,12 +163,14 @@ func TestSecretsGoBeforeListenersAndAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
 		folder := t.TempDir()
-		b.envoy.said()
+		b.envoy.drainTranscript()
 		b.gateway(1, withCertificate(gatewayWith("one", "a-tls"), issue(t, folder)))
-		equal(t, "Envoy", b.envoy.said(), "secrets certificate/web: yes", "listeners a-tls: yes")
+		equal(t, "Envoy", b.envoy.drainTranscript(), "secrets certificate/web: yes", "listeners a-tls: yes")
 		b.run()
 		issue(t, folder)
-		b.eventually("new secrets", func() bool { return strings.Contains(fmt.Sprint(b.envoy.said()), "secrets certificate/web: yes") })
+		b.eventually("new secrets", func() bool {
+			return strings.Contains(fmt.Sprint(b.envoy.drainTranscript()), "secrets certificate/web: yes")
+		})
 	})
 }
 
@@ -190,7 +192,7 @@ func TestAGatewayWaitsForMissingFiles(t *testing.T) {
 		}
 		issue(t, folder)
 		b.eventually("applied", func() bool { return b.listens() == "a-tls" })
-		b.eventually("told", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "2 two APPLIED") })
+		b.eventually("reported", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "2 two APPLIED") })
 	})
 }
 
@@ -247,7 +249,7 @@ func TestAfterARestartAnUnusableFileIsReported(t *testing.T) {
 			return len(now.Closed)+len(now.FailingFiles) == 0 && b.listens() == "a-tls http"
 		})
 		certificatestest.Write(t, folder, map[string][]byte{"key": []byte("hello")})
-		b.eventually("what was held goes on, and is said", func() bool {
+		b.eventually("the earlier content is served, and the failure reported", func() bool {
 			now := b.node.Stats().Gateway
 			return len(now.Closed) == 0 && len(now.FailingFiles) == 1
 		})
@@ -321,10 +323,10 @@ func TestTheSameGatewayAgainDoesNotEndItsRetries(t *testing.T) {
 		b.envoy.bad["http"] = true // its port is another's for a while
 		newBenchWith(t, b, t.TempDir())
 		b.node.confirmGateway(t.Context())
-		equal(t, "told", b.gatewayReports(), "0 one PENDING refused by Envoy: a bad route")
+		equal(t, "reports", b.gatewayReports(), "0 one PENDING refused by Envoy: a bad route")
 		b.gateway(7, gatewayWith("one", "http"))
 		b.node.retryGateway(t.Context())
-		equal(t, "told anew", b.gatewayReports(), "7 one PENDING refused by Envoy: a bad route")
+		equal(t, "reported again", b.gatewayReports(), "7 one PENDING refused by Envoy: a bad route")
 		b.envoy.bad["http"] = false
 		b.run()
 		b.eventually("applied", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "7 one APPLIED") })
@@ -341,7 +343,7 @@ func TestAGatewayIsNotAcknowledgedWithoutAnAnswer(t *testing.T) {
 		b.envoy.present = false
 		b.node.listening.queued.retryAt = time.Now()
 		b.node.retryGateway(t.Context())
-		equal(t, "told", b.gatewayReports())
+		equal(t, "reports", b.gatewayReports())
 		if digest := b.node.hello().GetGatewayDigest(); digest != "" {
 			t.Errorf("expected none that an Envoy has taken, got %q", digest)
 		}
@@ -404,7 +406,7 @@ func TestACertificateIsRemovedWhileAnAPIThatUsesItIsBuilt(t *testing.T) {
 		close(b.shelf.slow)
 		b.eventually("it is rejected", func() bool { return slices.Contains(b.reported(), "2 orders 1 REJECTED") })
 		if clusters, _ := b.envoy.serves(); len(clusters) > 0 {
-			t.Errorf("expected no cluster that would wait for what nobody has, got %q", clusters)
+			t.Errorf("expected no cluster that would wait for a missing secret, got %q", clusters)
 		}
 		b.eventually("what was built is closed", func() bool { open, _ := b.shelf.counts(); return open == 0 })
 	})
@@ -468,12 +470,12 @@ func TestAGatewayThatAConnectingEnvoyRefusesIsRolledBackOrRetried(t *testing.T) 
 		b.gateway(1, gatewayWith("one", "http"))
 		b.envoy.present = false
 		b.gateway(2, gatewayWith("two", "bad"))
-		equal(t, "nobody has said anything", b.gatewayReports()[1:])
+		equal(t, "no answer yet", b.gatewayReports()[1:])
 		b.envoy.bad["bad"] = true
 		b.run()
 		b.envoy.connect()
 		b.eventually("the one before is back", func() bool { return b.listens() == "http" })
-		b.eventually("told", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "2 two REJECTED") })
+		b.eventually("reported", func() bool { return strings.Contains(fmt.Sprint(b.gatewayReports()), "2 two REJECTED") })
 
 		b.envoy.mutex.Lock()
 		b.envoy.bad["http"] = true // its port, say, is another's for a while

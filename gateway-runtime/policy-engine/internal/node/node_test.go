@@ -23,14 +23,14 @@ func some(bundles ...*nodev1.ApiBundle) []*nodev1.ApiBundle { return bundles }
 func TestAnUpdateIsStagedMakeBeforeBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newScriptedEnvoy(true), t.TempDir())
-		b.envoy.said()
+		b.envoy.drainTranscript()
 		equal(t, "first", b.apply(1, some(bundle("a", "1"), bundle("b", "1"))), "1 a 1 APPLIED", "1 b 1 APPLIED")
 		equal(t, "second", b.apply(2, some(bundle("a", "2")), "b"), "2 a 2 APPLIED", "2 b  REMOVED")
-		equal(t, "transcript", b.envoy.said(),
+		equal(t, "transcript", b.envoy.drainTranscript(),
 			"clusters a|1 b|1: yes", "routes a|1 b|1: yes",
 			"clusters a|1 a|2 b|1: yes", "routes a|2: yes")
 		equal(t, "same again", b.apply(3, some(bundle("a", "2"))), "3 a 2 APPLIED")
-		equal(t, "nothing to say", b.envoy.said())
+		equal(t, "no update", b.envoy.drainTranscript())
 		b.node.Close()
 	})
 }

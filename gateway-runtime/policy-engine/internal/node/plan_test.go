@@ -113,7 +113,7 @@ func TestBisectFindsTheBadOnesAndKeepsTheOthersInOrder(t *testing.T) {
 }
 
 func TestBisectStopsAtAnErrorOfNoCandidate(t *testing.T) {
-	away, refused := errors.New("nobody there"), errors.New("refused")
+	away, refused := errors.New("no Envoy"), errors.New("refused")
 	tries := 0
 	accepted, out, err := bisect([]int{1, 2, 3, 4}, func(group []int) error {
 		tries++

@@ -65,7 +65,7 @@ func TestASlowBuildDelaysNoOtherAPI(t *testing.T) {
 		var reported []string
 		b.eventually("it follows", func() bool { reported = append(reported, b.reported()...); return len(reported) > 0 })
 		equal(t, "report", reported, "2 slow 2 APPLIED")
-		b.eventually("what nobody wants any more is closed", func() bool { open, built := b.shelf.counts(); return open == 2 && built == 3 })
+		b.eventually("unused instances are closed", func() bool { open, built := b.shelf.counts(); return open == 2 && built == 3 })
 	})
 }
 
@@ -153,7 +153,7 @@ func TestAnAPIWhosePolicyIsNoLongerReadyIsPendingUntilItIs(t *testing.T) {
 		b.shelf.losing(errors.New("prepare: no route to host"))
 		equal(t, "report", reported(), "1 a 1 PENDING")
 		if ill := b.node.notReadyReport.Load(); len(ill.GetApis()) != 1 || !strings.Contains(ill.GetApis()[0].GetReason(), `operation "GET /1": prepare: no route to host`) {
-			t.Errorf("expected the next controller to be told, got %v", ill)
+			t.Errorf("expected a report to the next controller, got %v", ill)
 		}
 		b.shelf.losing(nil)
 		equal(t, "report", reported(), "1 a 1 APPLIED")
@@ -189,7 +189,7 @@ func TestARepeatedBundleThatIsNotReadyStaysPending(t *testing.T) {
 		equal(t, "report", b.reported(), "1 a 1 PENDING")
 		b.apply(2, some(bundle("a", "1")))
 		b.node.checkReadiness()
-		equal(t, "report after it was said to be applied", b.reported(), "2 a 1 PENDING")
+		equal(t, "report after it was applied", b.reported(), "2 a 1 PENDING")
 		b.node.Close()
 	})
 }

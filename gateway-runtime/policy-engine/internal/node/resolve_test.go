@@ -97,7 +97,7 @@ func TestANameThatEnvoyResolvesAlreadyIsNotLookedUp(t *testing.T) {
 		_, routes := b.envoy.serves()
 		equal(t, "after a restart", routes, "a|2")
 		if asked := resolver.questions(); asked != "" {
-			t.Errorf("expected nobody to be asked, got %q", asked)
+			t.Errorf("expected no look-up, got %q", asked)
 		}
 		b.node.Close()
 	})

@@ -135,7 +135,7 @@ func TestAPolicyThatMovesIsBuiltAgainAndTheOldInstanceEndsWithItsLastExchange(t 
 	synctest.Test(t, func(t *testing.T) {
 		b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
 		equal(t, "report", b.apply(1, some(namingBundle("a", "1"), bundleWith("b", "1", attachment("b-one", `{"key":{"value":"plain"}}`)))), "1 a 1 APPLIED", "1 b 1 APPLIED")
-		b.envoy.said()
+		b.envoy.drainTranscript()
 		held, ok := b.table.Acquire(chainID("b1"))
 		if !ok {
 			t.Fatal("expected a chain")
@@ -149,7 +149,7 @@ func TestAPolicyThatMovesIsBuiltAgainAndTheOldInstanceEndsWithItsLastExchange(t 
 		b.become("first-value×1", "plain×2") // an exchange still uses b's old instance
 		held.Release()
 		b.become("first-value×1", "plain×1")
-		if transcript := b.envoy.said(); len(transcript) != 0 {
+		if transcript := b.envoy.drainTranscript(); len(transcript) != 0 {
 			t.Errorf("expected no update of Envoy, got %q", transcript)
 		}
 		b.node.SetPolicies(moved) // it has not moved again
@@ -163,7 +163,7 @@ func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(
 		b := newSecretBench(t, map[string]string{"upstream-key": "first-value\n"})
 		equal(t, "report", b.apply(1, some(namingBundle("a", "1"))), "1 a 1 APPLIED")
 		equal(t, "instances", b.keyed.keys(), "first-value×1")
-		b.envoy.said()
+		b.envoy.drainTranscript()
 		held, ok := b.table.Acquire(chainID("a1"))
 		if !ok {
 			t.Fatal("no chain")
@@ -187,7 +187,7 @@ func TestASecretThatChangesMakesANewInstanceAndTheOldOneEndsWithItsLastExchange(
 		b.shows("first-value, [redacted], third-value")
 		b.write(t, "upstream-key", "third-value")
 		b.become("third-value×1")
-		if transcript := b.envoy.said(); len(transcript) > 0 {
+		if transcript := b.envoy.drainTranscript(); len(transcript) > 0 {
 			t.Errorf("expected no update of Envoy, got %q", transcript)
 		}
 		b.keyed.mutex.Lock()

@@ -100,7 +100,7 @@ func TestANameThatEnvoyResolvesForAnotherAPIIsNotLookedUp(t *testing.T) {
 		second.Clusters = first.Clusters
 		equal(t, "report", b.apply(2, some(second)), "2 b 1 APPLIED")
 		if asked := resolver.questions(); asked != "" {
-			t.Errorf("expected nobody to be asked, got %q", asked)
+			t.Errorf("expected no look-up, got %q", asked)
 		}
 	})
 }

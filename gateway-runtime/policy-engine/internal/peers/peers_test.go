@@ -174,7 +174,7 @@ func TestProcessesOutsideOfTheSupervisorAreAdmitted(t *testing.T) {
 		name       string
 		supervisor int
 		received   string
-	}{{"below another one", 1 << 30, "hello"}, {"below it", os.Getpid(), ""}, {"below nobody known", 0, ""}} {
+	}{{"below another one", 1 << 30, "hello"}, {"below it", os.Getpid(), ""}, {"without a known supervisor", 0, ""}} {
 		s.known(map[string]int{Supervisor: c.supervisor})
 		for _, more := range [][]string{nil, {"BELOW=1"}} {
 			if got := s.hears(more...); got != c.received {

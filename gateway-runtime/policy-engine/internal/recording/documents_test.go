@@ -40,7 +40,7 @@ func document(t *testing.T, stream nodev1.NodeService_ObserveServer, id uint64, 
 	want(t, stream, &nodev1.Observation{Id: id, Document: which})
 	var whole strings.Builder
 	for {
-		message := told(t, stream)
+		message := next(t, stream)
 		if message.GetObservation() != id {
 			t.Fatalf("expected observation %d, got %v", id, message.GetObservation())
 		}
@@ -102,8 +102,8 @@ func TestFailuresOfDocuments(t *testing.T) {
 	}{
 		{stats, "expected a document of at most 16777216 bytes, got more; the node's admin listener and its admin socket have all of it"},
 		{metrics, "the disk is on fire"},
-		{clusters, "expected one of the documents that this engine tells, [DOCUMENT_METRICS DOCUMENT_STATS DOCUMENT_CHAINS], got DOCUMENT_CLUSTERS"},
-		{nodev1.Document(77), "expected one of the documents that this engine tells, [DOCUMENT_METRICS DOCUMENT_STATS DOCUMENT_CHAINS], got 77"},
+		{clusters, "expected one of the documents of this engine, [DOCUMENT_METRICS DOCUMENT_STATS DOCUMENT_CHAINS], got DOCUMENT_CLUSTERS"},
+		{nodev1.Document(77), "expected one of the documents of this engine, [DOCUMENT_METRICS DOCUMENT_STATS DOCUMENT_CHAINS], got 77"},
 		{chains, ""},
 	} {
 		if _, refused, _ := document(t, stream, uint64(id)+1, c.which); refused != c.want { //nolint:gosec // small
@@ -121,15 +121,15 @@ func TestExchangesAreSentWhileADocumentIsWritten(t *testing.T) {
 	}}))
 	want(t, stream, &nodev1.Observation{Id: 1, Document: stats})
 	want(t, stream, &nodev1.Observation{Id: 2, Kept: true})
-	if message := told(t, stream); message.GetObservation() != 2 || !message.GetEnded() {
+	if message := next(t, stream); message.GetObservation() != 2 || !message.GetEnded() {
 		t.Errorf("expected what is kept, which is nothing, got %v", message)
 	}
 	want(t, stream, &nodev1.Observation{Id: 1, Stop: true}) // changes nothing
 	close(finish)
-	if message := told(t, stream); message.GetObservation() != 1 || string(message.GetPiece()) != "done" {
+	if message := next(t, stream); message.GetObservation() != 1 || string(message.GetPiece()) != "done" {
 		t.Errorf("expected the document, got %v", message)
 	}
-	if message := told(t, stream); !message.GetEnded() {
+	if message := next(t, stream); !message.GetEnded() {
 		t.Errorf("expected its end, got %v", message)
 	}
 }

@@ -100,7 +100,7 @@ func (d *draft) ExecutionBegan(ctx context.Context, turn chain.Turn, seen chain.
 	return ctx
 }
 
-// find is the execution of the turn; nil where there was no memory for it.
+// find returns the execution of the turn; nil if there was no memory for it.
 func (d *draft) find(turn chain.Turn) *executionDraft {
 	for n := len(d.executions) - 1; n >= 0; n-- {
 		if d.executions[n].turn == turn {

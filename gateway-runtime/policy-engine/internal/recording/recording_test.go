@@ -122,7 +122,7 @@ func TestAnAnswerOfTheProxysIsRecorded(t *testing.T) {
 		f := get("/orders/7?token=abc").answers(503, "away")
 		f.proxy = &proxyanswer.Answer{Status: 503, Flags: "UF", Details: "upstream_reset", Upstream: "192.0.2.7:80", Transport: "Connection refused"}
 		e := g.record(t, f)
-		expect(t, "who", spaced(e.AnsweredBy, e.Details, e.Outcome, e.Response.Status), "proxy upstream_reset completed 503")
+		expect(t, "answered by", spaced(e.AnsweredBy, e.Details, e.Outcome, e.Response.Status), "proxy upstream_reset completed 503")
 		expect(t, "cause", spaced(e.Cause.Party, e.Cause.Code, e.Cause.Flags, e.Cause.Reason),
 			"upstream connection_refused UF the upstream 192.0.2.7:80 refused the connection")
 	}
@@ -135,7 +135,7 @@ func TestAnExchangeThatTheEngineHasNotSeenIsRecorded(t *testing.T) {
 		Answer: proxyanswer.Answer{Status: 404, Flags: "NR", Details: "route_not_found", Method: "GET", Authority: "example.org", Path: "/oders/7"}}
 	cause := proxyanswer.Explain(&unseen.Answer)
 	if g.recorder.IsActive() {
-		t.Error("expected nobody to ask")
+		t.Error("expected no recording")
 	}
 	g.recorder.RecordUnseen(unseen, &cause)
 	for _, text := range []string{`{"path": "/oders"}`, `{"errors": true}`, `{"client": "192.0.2.1", "status": "404"}`, `{"api": "orders"}`} {
@@ -166,7 +166,7 @@ func TestAnAnswerIsRecorded(t *testing.T) {
 		return &v1alpha.UpstreamResponseModifications{Headers: v1alpha.HeaderModifications{Append: []v1alpha.Header{{Name: "x-seen", Value: "1"}}}}, nil
 	}})
 	e := newGateway(t, enough, adds, denies, policy("never", "h", does{})).record(t, get("/orders/7"))
-	expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Forwarded == nil, " ", e.Upstream == nil, " ", len(e.Executions)), "policy policy_answer true true 2")
+	expect(t, "answered by", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Forwarded == nil, " ", e.Upstream == nil, " ", len(e.Executions)), "policy policy_answer true true 2")
 	expect(t, "answer", changes(t, e, "denies", "request"), `[{"what":"answer","after":{"body":{"size":2,"text":"no"},"headers":[["x-why","key"]],"status":401}}]`)
 	expect(t, "adds", changes(t, e, "adds", "response"), `[{"what":"header","name":"x-seen","after":["1"]}]`)
 	expect(t, "outcome", e.Executions[0].Outcome, "answered")
@@ -182,7 +182,7 @@ func TestFailuresAreRecorded(t *testing.T) {
 		}}, chain.Settings{Mode: modes("h"), Timeout: time.Millisecond, OnError: chain.OnError{Default: chain.Continue}})
 		panics := policy("panics", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) { panic("oh") }})
 		e := newGateway(t, enough, slow, panics).record(t, get("/orders/7"))
-		expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Outcome, " ", e.Response.Status), "failure policy_exception completed 500")
+		expect(t, "answered by", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", e.Outcome, " ", e.Response.Status), "failure policy_exception completed 500")
 		first, second := e.Executions[0], e.Executions[1]
 		if first.Outcome != "continued" || first.Failure.Class != v1alpha.ClassTimeout {
 			t.Errorf("got %+v, %+v", first, first.Failure)
@@ -327,13 +327,13 @@ func TestAPolicyThatDoesNotApplyIsRecorded(t *testing.T) {
 	skips := policyWith("skips", does{}, chain.Settings{Mode: modes("hH"), When: never})
 	fails := policyWith("fails", does{}, chain.Settings{Mode: modes("H"), When: broken, OnError: chain.OnError{Default: chain.Continue}})
 	e := newGateway(t, enough, skips, fails).record(t, get("/orders/7"))
-	expect(t, "who", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", len(e.Executions)), "failure policy_condition 2")
+	expect(t, "answered by", fmt.Sprint(e.AnsweredBy, " ", e.Details, " ", len(e.Executions)), "failure policy_condition 2")
 	expect(t, "skipped", spaced(e.Executions[0].Policy, e.Executions[0].Phase, e.Executions[0].Outcome, e.Executions[0].When), `skips:v1.0.0 request skipped request.headers["x-beta"] == "1"`)
 	expect(t, "failed", spaced(e.Executions[1].Outcome, e.Executions[1].Failure.Class, e.Executions[1].When), "failed condition ")
 }
 
 func TestSecretsOfPoliciesAreRedactedEverywhere(t *testing.T) {
-	const token = "purge-token-that-nobody-is-to-see"
+	const token = "purge-token-that-must-not-be-seen"
 	says := policy("says", "bB", does{
 		request: func(r *v1alpha.RequestContext) (v1alpha.RequestAction, error) {
 			return &v1alpha.UpstreamRequestModifications{Headers: v1alpha.HeaderModifications{Set: []v1alpha.Header{{Name: "x-again", Value: token}}}},
@@ -374,11 +374,11 @@ type later struct {
 
 func (later) Error() string { return "its process says where it was" }
 
-func (l later) Located(tell func(file string, line int)) { l.tell <- tell }
+func (l later) Located(report func(file string, line int)) { l.tell <- report }
 
 // TestARecordingWaitsForThePlaceOfATimeout while the exchange has its answer already, and for a bounded time.
 func TestARecordingWaitsForThePlaceOfATimeout(t *testing.T) {
-	for _, told := range []bool{true, false} {
+	for _, reported := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			place := later{make(chan func(string, int), 1)}
 			hangs := policy("hangs", "h", does{request: func(*v1alpha.RequestContext) (v1alpha.RequestAction, error) {
@@ -394,18 +394,18 @@ func TestARecordingWaitsForThePlaceOfATimeout(t *testing.T) {
 			if kept := g.recorder.Kept(recording.Filter{}); len(kept) != 0 {
 				t.Errorf("expected the recording to wait, got %d", len(kept))
 			}
-			if tell := <-place.tell; told {
-				tell("policies/hangs/policy.py", 39)
+			if report := <-place.tell; reported {
+				report("policies/hangs/policy.py", 39)
 			}
 			texts, _, err := follower.Next(t.Context())
 			if err != nil || len(texts) != 1 {
 				t.Fatalf("expected one exchange, got %d, %v", len(texts), err)
 			}
 			failure := read(t, texts[0]).Executions[0].Failure
-			if told && (failure.File != "policies/hangs/policy.py" || failure.Line != 39 || !strings.HasSuffix(failure.Message, "; it was at policies/hangs/policy.py:39")) {
+			if reported && (failure.File != "policies/hangs/policy.py" || failure.Line != 39 || !strings.HasSuffix(failure.Message, "; it was at policies/hangs/policy.py:39")) {
 				t.Errorf("expected the place, got %+v", failure)
 			}
-			if !told && (failure.File != "" || strings.Contains(failure.Message, "it was at")) {
+			if !reported && (failure.File != "" || strings.Contains(failure.Message, "it was at")) {
 				t.Errorf("expected no place, got %+v", failure)
 			}
 		})

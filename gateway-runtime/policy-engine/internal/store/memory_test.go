@@ -254,7 +254,7 @@ func TestOnePolicyDoesNotSeeAnothersKeys(t *testing.T) {
 		}
 	}
 	if !has(t, s.Of("p", "b").Shared(), "shared0") || has(t, s.Of("q", "b").Shared(), "shared0") || has(t, mine, "shared0") {
-		t.Error("expected what is shared to be seen by the policy at any API, and by nobody else")
+		t.Error("expected shared entries to be seen by the policy at any API, and by no other policy")
 	}
 }
 

@@ -254,9 +254,9 @@ func TestOutcomesOfExecutions(t *testing.T) {
 		watcher.ExecutionBegan(t.Context(), turn, chain.View{})
 		watcher.ExecutionEnded(turn, execution, chain.View{})
 	}
-	slog.New(traces.Handler(slog.NewTextHandler(&log, nil))).Info("said", "requestId", "id")
+	slog.New(traces.Handler(slog.NewTextHandler(&log, nil))).Info("a line", "requestId", "id")
 	watcher.ExchangeEnded(exchange.Exchange{RequestID: "id", Result: chain.Cancelled})
-	slog.New(traces.Handler(slog.NewTextHandler(&log, nil))).Info("said later", "requestId", "id")
+	slog.New(traces.Handler(slog.NewTextHandler(&log, nil))).Info("a later line", "requestId", "id")
 	traces.Close()
 	outcomes := []string{}
 	for _, received := range r.spans {

@@ -55,7 +55,7 @@ func TestChoicesAreComposedBeforeTheTree(t *testing.T) {
 		}
 	}
 	if text := string(compose(t, answering(t, "other", "/other")).Body.GetValue()); strings.Contains(text, "gatewright.choice") {
-		t.Error("expected nothing of choices where nobody chooses")
+		t.Error("expected no choices without a policy that chooses")
 	}
 }
 

@@ -75,7 +75,7 @@ func (k *talk) outcome(typeURL string, generation uint64) string {
 	case errors.Is(err, ErrNoAnswer):
 		return "silence"
 	case errors.Is(err, ErrNoEnvoy):
-		return "nobody"
+		return "no Envoy"
 	}
 	return err.Error()
 }
@@ -232,7 +232,7 @@ func TestTheAnswersOfAReplacedEnvoyDoNotCount(t *testing.T) {
 	s.disconnect(old.envoy)
 	expect(t, newer.outcome(ClusterType, generation), "silence")
 	s.disconnect(newer.envoy)
-	expect(t, newer.outcome(ClusterType, generation), "nobody")
+	expect(t, newer.outcome(ClusterType, generation), "no Envoy")
 }
 
 func TestOtherTypesAndStrayNoncesAreIgnored(t *testing.T) {

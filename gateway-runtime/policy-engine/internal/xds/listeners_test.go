@@ -285,7 +285,7 @@ func TestClientsAreVerifiedByTheAuthorityAndItsRevocationList(t *testing.T) {
 	}
 	await.Until(t, "a good certificate is taken", func() bool { return asks(good) })
 	if asks() || asks(revoked) || asks(other.Issue("stranger.example")) {
-		t.Error("expected nobody else to be connected")
+		t.Error("expected no other client to be connected")
 	}
 }
 

@@ -90,7 +90,7 @@ func TestMetricsCount(t *testing.T) {
 func TestAMetricMadeAgainIsTheSameOne(t *testing.T) {
 	metrics := v1alpha.NewMetrics(func(string) {})
 	must(metrics.Counter("seen_total", "Requests.", "a")).Inc("x")
-	if again := must(metrics.Counter("seen_total", "Said otherwise.", "a")); again.Value("x") != 1 {
+	if again := must(metrics.Counter("seen_total", "Another help text.", "a")); again.Value("x") != 1 {
 		t.Error("it counts apart")
 	}
 	if _, err := metrics.Counter("seen_total", "x", "b"); err == nil || !strings.Contains(err.Error(), "as it was first made, a counter with the labels a") {
