@@ -74,9 +74,9 @@ func (a *attributes) address(prefix, hostPort string) {
 	if err != nil {
 		host = hostPort
 	}
-	a.text(whose+".address", host)
+	a.text(prefix+".address", host)
 	if number, err := strconv.Atoi(port); err == nil {
-		a.number(whose+".port", int64(number))
+		a.number(prefix+".port", int64(number))
 	}
 }
 
