@@ -27,9 +27,9 @@ type values []string
 
 // UnmarshalJSON accepts a text in place of a list of one.
 func (v *values) UnmarshalJSON(text []byte) error {
-	var one string
-	if err := json.Unmarshal(text, &one); err == nil {
-		*v = values{one}
+	var single string
+	if err := json.Unmarshal(text, &single); err == nil {
+		*v = values{single}
 		return nil
 	}
 	return json.Unmarshal(text, (*[]string)(v))

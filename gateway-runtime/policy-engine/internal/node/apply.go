@@ -275,7 +275,7 @@ func (n *Node) storeLastGood() {
 	state.Bundles = append(state.Bundles, n.fallbacks()...)
 	if err := n.store.write(lastGoodFile, state); err != nil {
 		n.stats.stateErrors.Add(1)
-		n.log.Error("cannot store the last good state: after a restart without controller the one before would come back",
+		n.log.Error("cannot store the last good state: after a restart without controller the previous state would come back",
 			"directory", n.store.directory, "error", err.Error())
 	}
 }

@@ -398,7 +398,7 @@ func (n *Node) replaceCertificates(ctx context.Context, files certificates.Chang
 		n.restoreGateway(ctx)
 	}
 	if err != nil && !errors.Is(err, xds.ErrNoEnvoy) && ctx.Err() == nil {
-		n.log.Error("Envoy refused the new content of the certificate files; it serves their previous content", "reason", err.Error())
+		n.log.Error("Envoy did not accept the new content of the certificate files; it serves their previous content", "reason", err.Error())
 	}
 	n.publishCertificates()
 	n.retryAll()
@@ -491,7 +491,7 @@ func (n *Node) storeGateway(v *gatewayVersion) {
 	}
 	if err := n.store.writeGateway(v.message, file); err != nil {
 		n.stats.stateErrors.Add(1)
-		n.log.Error("cannot store the Gateway: after a restart without controller the one before would come back",
+		n.log.Error("cannot store the Gateway: after a restart without controller the previous one would come back",
 			"directory", n.store.directory, "error", err.Error())
 	}
 }

@@ -127,7 +127,7 @@ func (n *Node) finishRotation(done rotationBuild, now time.Time) {
 		r.tries++
 		if reason := err.Error(); reason != r.reason {
 			r.reason = reason
-			message := "policies cannot use a secret that has changed; they go on with the one before, and this is tried again"
+			message := "policies cannot use a secret that has changed; they go on with its previous value, and this is tried again"
 			if r.moved {
 				message = "policies cannot be prepared in the executor group that they have moved to; this is tried again"
 			}

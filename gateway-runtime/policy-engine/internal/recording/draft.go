@@ -175,7 +175,7 @@ func (d *draft) addShadow(x *executionDraft, shadow *chain.Shadow) {
 	execution := shadow.Execution
 	switch execution.Shadow {
 	case chain.NotShadow:
-		d.executions = slices.DeleteFunc(d.executions, func(one executionDraft) bool { return one.turn == x.turn })
+		d.executions = slices.DeleteFunc(d.executions, func(e executionDraft) bool { return e.turn == x.turn })
 		return
 	case chain.ShadowSame, chain.ShadowDifferent:
 		before, after := d.snapshotOf(&shadow.Seen), d.snapshotOf(&shadow.Left)

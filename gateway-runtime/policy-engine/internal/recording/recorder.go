@@ -141,7 +141,7 @@ func (r *Recorder) add(recording *Recording, lasts time.Duration) error {
 func (r *Recorder) Stop(id uint64) bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	at := slices.IndexFunc(r.recordings, func(one *Recording) bool { return one.ID == id })
+	at := slices.IndexFunc(r.recordings, func(recording *Recording) bool { return recording.ID == id })
 	if at < 0 {
 		return false
 	}

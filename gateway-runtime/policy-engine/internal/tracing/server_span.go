@@ -81,7 +81,7 @@ func (a *attributes) address(prefix, hostPort string) {
 }
 
 func textAttribute(key, value string) *commonv1.KeyValue {
-	var one attributes
-	one.text(key, value)
-	return one[0]
+	var list attributes
+	list.text(key, value)
+	return list[0]
 }

@@ -73,7 +73,7 @@ func (k Key) Of(req *v1alpha.RequestContext) (Hash, error) {
 
 // values are a request's values of a part: one, none (count 0), or several, of which the first is not used.
 type values struct {
-	one   string
+	first string
 	count int
 }
 
@@ -82,7 +82,7 @@ func single(value string) values { return values{value, 1} }
 func (v values) appendTo(text []byte) []byte {
 	switch v.count {
 	case 0, 1:
-		return appendPart(text, v.one, v.count == 1)
+		return appendPart(text, v.first, v.count == 1)
 	default:
 		return binary.AppendUvarint(text, math.MaxUint64) // longer than any value
 	}
@@ -90,7 +90,7 @@ func (v values) appendTo(text []byte) []byte {
 
 func (v *values) add(value string) {
 	if v.count++; v.count == 1 {
-		v.one = value
+		v.first = value
 	}
 }
 
