@@ -105,8 +105,8 @@ func (p *policy) answerUncounted(ctx context.Context, err error) (v1alpha.Reques
 	}
 }
 
-// count counts a request, and returns the new count. A request beyond the quota is uncounted again, so that after an increase of the
-// quota all of the increase is available; if that fails, the request only counts against a larger quota.
+// count counts a request, and returns the new count. A request beyond the quota is uncounted again, so that after an increase
+// of the quota all of the increase is available; if that fails, the request only counts against a larger quota.
 func (p *policy) count(ctx context.Context, key string, ttl time.Duration) (int64, error) {
 	if p.patience > 0 {
 		var cancel context.CancelFunc

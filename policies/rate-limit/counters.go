@@ -16,11 +16,11 @@ import (
 
 // counters decide at once by the node's own state, and report to the store afterwards what has passed.
 //
-// For each key a node has a view: the time at which the whole burst is available again (GCRA), as the store has last reported it,
-// advanced by the requests that the node has admitted since. A request passes if the view allows it. Then, in the background, the
-// requests that have passed are added to the store's time, whether it allows them or not, and the answer is the next view. A key has one such call
-// under way at a time; the next one begins syncInterval later and carries all requests that have passed meanwhile: a slow store gets
-// fewer and larger calls.
+// For each key a node has a view: the time at which the whole burst is available again (GCRA), as the store has last reported
+// it, advanced by the requests that the node has admitted since. A request passes if the view allows it. Then, in the
+// background, the requests that have passed are added to the store's time, whether it allows them or not, and the answer is the
+// next view. A key has one such call under way at a time; the next one begins syncInterval later and carries all requests that
+// have passed meanwhile: a slow store gets fewer and larger calls.
 //
 // So no request waits. Beyond the limit pass only the requests that other nodes admit between two such calls.
 // They are owed: the store's time lies that much further in the future, all nodes refuse until then, and over a

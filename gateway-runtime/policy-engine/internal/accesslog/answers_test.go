@@ -31,8 +31,8 @@ func entry(id, route, flags, details string, status uint32) *accesslogv3.HTTPAcc
 	}
 }
 
-// TestEntriesAreCountedAndRecorded: an upstream's answer is nothing, one with a chain is counted, all others are recorded, too; and of
-// many in a second, all are recorded, but only some with near alternatives.
+// TestEntriesAreCountedAndRecorded: an upstream's answer is nothing, one with a chain is counted, all others are recorded, too;
+// and of many in a second, all are recorded, but only some with near alternatives.
 func TestEntriesAreCountedAndRecorded(t *testing.T) {
 	recorder := recording.NewRecorder(recording.Options{Node: "node-1", Watches: &exchange.Watches{}, Log: slog.New(slog.DiscardHandler)})
 	recorder.Configure(&nodev1.Recording{MaxBytes: 1 << 20, BodyBytes: 1 << 10}, redaction.New(nil))

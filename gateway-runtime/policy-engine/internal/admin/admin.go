@@ -1,7 +1,7 @@
-// Package admin answers an operator's requests to a policy engine, as JSON over HTTP on a private socket: GET
-// /healthz, /ready, /stats, /chains, /clusters, /notes and /executors; POST /executors switches to other executor processes,
-// POST /executors/hold reports the policy that holds the interpreter of one, POST /gateway another Gateway, POST /log-level changes the log level; POST /logs
-// exports log lines, and GET /logs counts them. /recordings and /exchanges are those of internal/recording.
+// Package admin answers an operator's requests to a policy engine, as JSON over HTTP on a private socket: GET /healthz, /ready,
+// /stats, /chains, /clusters, /notes and /executors; POST /executors switches to other executor processes, POST /executors/hold
+// reports the policy that holds the interpreter of one, POST /gateway another Gateway, POST /log-level changes the log level;
+// POST /logs exports log lines, and GET /logs counts them. /recordings and /exchanges are those of internal/recording.
 package admin
 
 import (
@@ -62,7 +62,8 @@ type Sources struct {
 	MetricsFailing func() map[string]string // sources of metrics that failed at the last scrape, with the reason
 }
 
-// Deployment is the body of POST /executors: the executor processes to use from now on. The answer comes once they serve, or have failed.
+// Deployment is the body of POST /executors: the executor processes to use from now on. The answer comes once they serve, or
+// have failed.
 type Deployment struct {
 	Generation uint64              `json:"generation"` // the present one, to replace single processes; or a later one
 	Manifest   string              `json:"manifest"`   // path of the generation's manifest.json; empty: unchanged

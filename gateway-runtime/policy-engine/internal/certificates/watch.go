@@ -18,10 +18,11 @@ import (
 const DefaultPeriod = time.Second
 
 // Watcher checks files periodically, and reports when their content has changed, or whether it can be used. After a change that
-// cannot be used, the earlier content stays, and the failure is logged once; a file that is being written is decided by the next check. Close it.
+// cannot be used, the earlier content stays, and the failure is logged once; a file that is being written is decided by the
+// next check. Close it.
 //
-// It polls the files instead of subscribing to them, which detects any way of replacing them, including symbolic links on the path and
-// network file systems. No goroutine runs while there is nothing to watch.
+// It polls the files instead of subscribing to them, which detects any way of replacing them, including symbolic links on the
+// path and network file systems. No goroutine runs while there is nothing to watch.
 type Watcher struct {
 	period  time.Duration
 	log     *slog.Logger
@@ -123,8 +124,8 @@ type mark struct {
 	read   time.Time
 }
 
-// check reads the sources again whose files look different, and reports whether the content of one has changed, or whether it can be
-// used.
+// check reads the sources again whose files look different, and reports whether the content of one has changed, or whether it
+// can be used.
 func (w *watch) check(now time.Time) (changed bool) {
 	for _, name := range slices.Sorted(maps.Keys(w.sources.Certificates)) {
 		source := w.sources.Certificates[name]
@@ -152,7 +153,7 @@ func reread[C any](
 	defer func() { w.marks[source] = mark }()
 	reason, failing := w.failures[source]
 	if err != nil {
-		// A certificate and its key are replaced one after the other. A failure counts only if two checks in a row see the same files.
+		// A certificate and its key are replaced one after the other, so a failure counts only at the second check of the same files.
 		if mark.logged = previous.failed && previous.files == fingerprint; !mark.logged || (failing && reason == err.Error()) {
 			return false
 		}

@@ -53,8 +53,8 @@ func (l *Listener) Actual() string {
 	return ""
 }
 
-// Listen moves the listener to an address; nil: it stops listening. If it cannot listen there, it stays at the previous address, and
-// logs the reason: the node's traffic does not depend on it.
+// Listen moves the listener to an address; nil: it stops listening. If it cannot listen there, it stays at the previous
+// address, and logs the reason: the node's traffic does not depend on it.
 func (l *Listener) Listen(address *Address) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()

@@ -87,8 +87,8 @@ func newSources(configured []Source, log *slog.Logger) *sources {
 	return s
 }
 
-// ask starts the scrape of all sources. The function that it returns waits for the answers, a second at most, and adds one more: which
-// sources have answered.
+// ask starts the scrape of all sources. The function that it returns waits for the answers, a second at most, and adds one
+// more: which sources have answered.
 func (s *sources) ask() func() []answer {
 	answers := make([]answer, len(s.all))
 	up := make([]bool, len(s.all))

@@ -235,8 +235,8 @@ func (n *Node) replace(api string, next *version) {
 	}
 }
 
-// setFallbackRoutes sends Envoy the routes that answer for APIs of which no version runs, and the Gateway's part of the routes, where
-// either has changed.
+// setFallbackRoutes sends Envoy the routes that answer for APIs of which no version runs, and the Gateway's part of the routes,
+// where either has changed.
 func (n *Node) setFallbackRoutes(ctx context.Context) {
 	bundles := n.bundles(n.running)
 	front := n.listening.front()

@@ -19,7 +19,8 @@ import (
 )
 
 // chains owns the chains and instances of a node, and counts their references. A chain lives while a bundle uses it, and its
-// grace after that; an instance lives while a chain uses it. Only the node's own goroutine calls its methods, except where a comment says otherwise.
+// grace after that; an instance lives while a chain uses it. Only the node's own goroutine calls its methods, except where a
+// comment says otherwise.
 type chains struct {
 	table      *chain.Table
 	bodies     *chain.Budget

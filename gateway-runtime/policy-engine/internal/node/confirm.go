@@ -10,8 +10,8 @@ import (
 	nodev1 "gatewright.dev/policy-engine/gen/node/v1"
 )
 
-// Restore restores the last good state: it applies the Gateway and builds the chains, and Envoy receives both once it connects. It waits
-// only for the policies' factories. A state that cannot be read is logged and ignored.
+// Restore restores the last good state: it applies the Gateway and builds the chains, and Envoy receives both once it connects.
+// It waits only for the policies' factories. A state that cannot be read is logged and ignored.
 func (n *Node) Restore(ctx context.Context) {
 	n.restoreListening(ctx)
 	if pending, err := n.store.read(pendingFile); err != nil || pending != nil {
@@ -57,8 +57,8 @@ func (n *Node) restoreState(ctx context.Context, state *nodev1.Update) {
 	}
 }
 
-// confirm waits until an Envoy that has just connected has acknowledged everything. A version that it refuses is rejected, in favour of
-// the API's previous version, if there is one.
+// confirm waits until an Envoy that has just connected has acknowledged everything. A version that it refuses is rejected, in
+// favour of the API's previous version, if there is one.
 func (n *Node) confirm(ctx context.Context) {
 	all, previous := make([]*version, 0, len(n.running)), running{}
 	for _, api := range slices.Sorted(maps.Keys(n.running)) {

@@ -157,8 +157,9 @@ func (n *Node) readGateway(message *nodev1.Gateway, revision uint64) (*gatewayVe
 	return v, nil
 }
 
-// keepContents copies into contents the earlier content of files that cannot be used now, if version v (nil for none) names them too:
-// such a file closes the listeners that need it, and prevents no other change. It returns the failures of all other files.
+// keepContents copies into contents the earlier content of files that cannot be used now, if version v (nil for none) names
+// them too: such a file closes the listeners that need it, and prevents no other change. It returns the failures of all other
+// files.
 func (v *gatewayVersion) keepContents(sources certificates.Sources, contents certificates.Contents, failures certificates.Failures) certificates.Failures {
 	remaining := maps.Clone(failures)
 	if v == nil {
@@ -242,7 +243,8 @@ func (n *Node) commitGateway(v *gatewayVersion) {
 	n.publish()
 }
 
-// publishAdminAddress sends the controller a hello if the admin listener's address has changed: no API may use that address as upstream.
+// publishAdminAddress sends the controller a hello if the admin listener's address has changed: no API may use that address as
+// upstream.
 func (n *Node) publishAdminAddress() {
 	if n.options.AdminAddress == nil {
 		return

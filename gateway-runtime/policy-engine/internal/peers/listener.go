@@ -15,9 +15,9 @@ const (
 	logInterval   = time.Second // between two warnings
 )
 
-// Listen returns a listener that accepts only connections whose peers the rule admits. It closes the
-// others, and logs a warning for each, or one a second. A connection that is not admitted at once is retried for a second, while others
-// are admitted. Close it instead of the listener.
+// Listen returns a listener that accepts only connections whose peers the rule admits. It closes the others, and logs a warning
+// for each, or one a second. A connection that is not admitted at once is retried for a second, while others are admitted.
+// Close it instead of the listener.
 func Listen(listener *net.UnixListener, rule Rule, log *slog.Logger) net.Listener {
 	return &guardedListener{UnixListener: listener, rule: rule, retryFor: retryFor, log: log, accepted: make(chan acceptance),
 		closed: make(chan struct{}), retrying: make(chan struct{}, retriesLimit)}

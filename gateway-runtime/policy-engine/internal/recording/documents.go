@@ -13,8 +13,8 @@ import (
 // documentBytes is the largest size of a document.
 const documentBytes = 16 << 20
 
-// Documents are the documents that a controller may request beside exchanges. Each function writes the present document; it is called
-// from any goroutine.
+// Documents are the documents that a controller may request beside exchanges. Each function writes the present document; it is
+// called from any goroutine.
 type Documents map[nodev1.Document]func(io.Writer) error
 
 func (d Documents) kinds() []nodev1.Document { return slices.Sorted(maps.Keys(d)) }

@@ -87,7 +87,8 @@ func (f *Follower) wake() {
 	}
 }
 
-// Next waits for exchanges, as JSON, which are valid until the next call, and returns how many were dropped since the last call. io.EOF follows the last ones.
+// Next waits for exchanges, as JSON, which are valid until the next call, and returns how many were dropped since the last
+// call. io.EOF follows the last ones.
 func (f *Follower) Next(ctx context.Context) (exchanges [][]byte, dropped uint64, err error) {
 	for {
 		exchanges, dropped, ended := f.drain()

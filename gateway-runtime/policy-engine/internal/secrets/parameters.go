@@ -149,7 +149,8 @@ func Texts(parameters []byte) []string {
 	return texts
 }
 
-// Hide replaces each secret in a text, and each of its lines, by a mark: the author of a policy may have put one into an error, and others read it.
+// Hide replaces each secret in a text, and each of its lines, by a mark: the author of a policy may have put one into an error,
+// and others read it.
 func Hide(text string, secrets []string) string {
 	var hidden []string
 	for _, secret := range secrets {

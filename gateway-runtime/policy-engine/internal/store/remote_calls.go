@@ -15,8 +15,8 @@ import (
 // ping writes, as calls of policies do. It leaves no key.
 var ping = valkey.NewLuaScript(`return redis.call('DEL', KEYS[1])`)
 
-// increment adds to a number, and sets the expiry if it creates the key. INCRBY refuses values that are no number, or would overflow.
-// The sum is read as text, since a number in Lua has 53 bits.
+// increment adds to a number, and sets the expiry if it creates the key. INCRBY refuses values that are no number, or would
+// overflow. The sum is read as text, since a number in Lua has 53 bits.
 var increment = valkey.NewLuaScript(`
 redis.call('INCRBY', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) == -1 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end

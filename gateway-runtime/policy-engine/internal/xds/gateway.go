@@ -55,8 +55,8 @@ func (g *Gateway) HasSecret(name string) bool {
 	return certificate || authority
 }
 
-// ListenersWith returns the listeners that can be opened with these secrets: Envoy would wait for a missing one, and
-// hold back all other listeners. A listener with several certificates is opened with those that exist; a listener whose hosts request
+// ListenersWith returns the listeners that can be opened with these secrets: Envoy would wait for a missing one, and hold back
+// all other listeners. A listener with several certificates is opened with those that exist; a listener whose hosts request
 // different client certificates, with the hosts whose authority exists.
 func (g *Gateway) ListenersWith(secrets Resources) Resources {
 	isMissing := func(secret string) bool { return secrets[secret].Name == "" }

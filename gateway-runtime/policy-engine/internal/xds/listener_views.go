@@ -19,8 +19,8 @@ type Front struct {
 	internal   string
 }
 
-// NewFront makes a Front. challenges: the controller answers ACME's challenges on every host, before any API. internal: names of listeners
-// that serve only the APIs that name them.
+// NewFront makes a Front. challenges: the controller answers ACME's challenges on every host, before any API. internal: names
+// of listeners that serve only the APIs that name them.
 func NewFront(challenges bool, internal []string) Front {
 	return Front{challenges, strings.Join(slices.Sorted(slices.Values(internal)), "\n")}
 }
@@ -75,8 +75,8 @@ func ownersIn(views []listenerView, host string) (all []owners, key string) {
 	return all, strings.Join(keys, "\n\n")
 }
 
-// treeOf matches by the tree of the connection's listener if that has one, otherwise by the common tree. If all views agree, there is
-// one tree, and the listener is not matched.
+// treeOf matches by the tree of the connection's listener if that has one, otherwise by the common tree. If all views agree,
+// there is one tree, and the listener is not matched.
 func treeOf(views []listenerView, all []owners, under map[*Bundle]*xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
 	every, own := all[0], map[string]*xdsmatcherv3.Matcher_OnMatch{}
 	for i, owned := range all[1:] {

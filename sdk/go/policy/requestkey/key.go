@@ -1,4 +1,5 @@
-// Package requestkey computes which requests a policy counts together: those with equal values of the parts that its parameters name.
+// Package requestkey computes which requests a policy counts together: those with equal values of the parts that its parameters
+// name.
 package requestkey
 
 import (

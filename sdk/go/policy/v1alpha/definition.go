@@ -17,10 +17,10 @@ type HeaderMode string
 // BodyMode is whether and how a policy wants a body.
 type BodyMode string
 
-// EncodedBodies is the treatment of a wanted body that has a content encoding other than identity.
-// DECODE, the default: the policy receives it decoded, without the headers content-encoding and content-length; a body that
-// is not gzip, deflate, br or zstd, or not whole, fails with ClassBadBody. PASS: the policy receives it as it is, and also a range of a body
-// (RFC 9110, 14), which fails with ClassBadBody otherwise. REFUSE: the execution fails with ClassBadBody.
+// EncodedBodies is the treatment of a wanted body that has a content encoding other than identity. DECODE, the default: the
+// policy receives it decoded, without the headers content-encoding and content-length; a body that is not gzip, deflate, br or
+// zstd, or not whole, fails with ClassBadBody. PASS: the policy receives it as it is, and also a range of a body (RFC 9110,
+// 14), which fails with ClassBadBody otherwise. REFUSE: the execution fails with ClassBadBody.
 type EncodedBodies string
 
 // The modes.
@@ -51,8 +51,9 @@ type PolicyDefinition struct {
 	PrepareTimeout   string               `json:"prepareTimeout,omitempty"`   // limit for prepare of a Python policy: "30s"; empty is 10 s
 }
 
-// ProcessingModeConfig is the phases in which a policy is called. A policy that wants headers of one direction and
-// buffers its body is called once, with both; one that streams the body is called with the headers first. The zero value of a mode is SKIP, that of EncodedBodies is DECODE.
+// ProcessingModeConfig is the phases in which a policy is called. A policy that wants headers of one direction and buffers its
+// body is called once, with both; one that streams the body is called with the headers first. The zero value of a mode is SKIP,
+// that of EncodedBodies is DECODE.
 type ProcessingModeConfig struct {
 	RequestHeaderMode  HeaderMode `json:"requestHeaderMode,omitempty"`
 	RequestBodyMode    BodyMode   `json:"requestBodyMode,omitempty"`

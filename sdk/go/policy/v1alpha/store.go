@@ -23,9 +23,9 @@ type Store interface {
 	Get(ctx context.Context, key string) (value []byte, found bool, err error)
 	// Set writes value for ttl from now; with ifAbsent only if the key has none. It returns whether it has written.
 	Set(ctx context.Context, key string, value []byte, ttl time.Duration, ifAbsent bool) (written bool, err error)
-	// Increment adds by, which may be negative, to a decimal integer, and returns the sum. A missing key
-	// counts as 0, and expires ttl after its creation; later calls do not change that. A value that is no number, and a sum beyond int64,
-	// wrap ErrStoreInput and change nothing.
+	// Increment adds by, which may be negative, to a decimal integer, and returns the sum. A missing key counts as 0, and
+	// expires ttl after its creation; later calls do not change that. A value that is no number, and a sum beyond int64, wrap
+	// ErrStoreInput and change nothing.
 	Increment(ctx context.Context, key string, by int64, ttl time.Duration) (sum int64, err error)
 	// Expire has the key expire ttl from now, and returns whether there is one.
 	Expire(ctx context.Context, key string, ttl time.Duration) (found bool, err error)
@@ -35,9 +35,9 @@ type Store interface {
 	Throttle(ctx context.Context, key string, limit Limit, cost int64) (Throttled, error)
 	// Shared returns the policy's store for all APIs that attach it.
 	Shared() Store
-	// Kept returns a store with keys of its own whose entries are not evicted before they expire: a write for which there is no room
-	// wraps ErrStoreFull. It is for entries whose loss would let a request pass, and of which a stranger cannot create many. In
-	// memory they take at most three quarters of the store's limit. In a Valkey its maxmemory-policy has to be
+	// Kept returns a store with keys of its own whose entries are not evicted before they expire: a write for which there is no
+	// room wraps ErrStoreFull. It is for entries whose loss would let a request pass, and of which a stranger cannot create
+	// many. In memory they take at most three quarters of the store's limit. In a Valkey its maxmemory-policy has to be
 	// noeviction.
 	Kept() Store
 }
