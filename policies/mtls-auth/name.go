@@ -50,8 +50,7 @@ func parse(dn string) (map[string]values, bool) {
 // noText stands for a value that is no text; no rule can contain a control character.
 const noText = "\x00"
 
-// unescaped returns the value at the beginning of text, and the index of its separator, "," or "+"; the text's length if there
-// is none.
+// unescaped returns the value at the beginning of text, and the index of its separator, "," or "+", or the text's length.
 func unescaped(text string) (value string, end int, ok bool) {
 	var b strings.Builder
 	for at := 0; at < len(text); at++ {

@@ -123,8 +123,7 @@ func (p *policy) subject(peer *v1alpha.Peer, by *matcher) string {
 	}
 }
 
-// firstNamed returns the first of the names that matches the rule's names, or the first of all if it has none; "" if no name
-// matches.
+// firstNamed returns the first of the names that matches the rule's names, or the first of all if it has none; "": no match.
 func firstNamed(names []string, named nameTest) string {
 	for _, name := range names {
 		if named == nil || named(name) {

@@ -62,8 +62,7 @@ type Sources struct {
 	MetricsFailing func() map[string]string // sources of metrics that failed at the last scrape, with the reason
 }
 
-// Deployment is the body of POST /executors: the executor processes to use from now on. The answer comes once they serve, or
-// have failed.
+// Deployment is the body of POST /executors: the executor processes to use from now on. It is answered once they serve or fail.
 type Deployment struct {
 	Generation uint64              `json:"generation"` // the present one, to replace single processes; or a later one
 	Manifest   string              `json:"manifest"`   // path of the generation's manifest.json; empty: unchanged

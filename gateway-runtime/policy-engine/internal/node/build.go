@@ -21,8 +21,7 @@ type builtInstance struct {
 	secrets  []string // the values of its secrets
 }
 
-// readiness is implemented by policies that can lose their readiness, and regain it. Standing returns nil while the policy is
-// ready.
+// readiness is implemented by policies that can lose their readiness, and regain it. Standing returns nil while it is ready.
 type readiness interface{ Standing() error }
 
 // notReadyReason returns why the instance cannot be executed now, or nil.

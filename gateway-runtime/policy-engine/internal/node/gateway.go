@@ -158,8 +158,7 @@ func (n *Node) readGateway(message *nodev1.Gateway, revision uint64) (*gatewayVe
 }
 
 // keepContents copies into contents the earlier content of files that cannot be used now, if version v (nil for none) names
-// them too: such a file closes the listeners that need it, and prevents no other change. It returns the failures of all other
-// files.
+// them too: such a file closes the listeners that need it, and prevents no other change. It returns all other failures.
 func (v *gatewayVersion) keepContents(sources certificates.Sources, contents certificates.Contents, failures certificates.Failures) certificates.Failures {
 	remaining := maps.Clone(failures)
 	if v == nil {
@@ -243,8 +242,7 @@ func (n *Node) commitGateway(v *gatewayVersion) {
 	n.publish()
 }
 
-// publishAdminAddress sends the controller a hello if the admin listener's address has changed: no API may use that address as
-// upstream.
+// publishAdminAddress sends the controller a hello if the admin listener's address has changed: no API may use that address.
 func (n *Node) publishAdminAddress() {
 	if n.options.AdminAddress == nil {
 		return

@@ -187,8 +187,7 @@ func (n *Node) retryAll() {
 	}
 }
 
-// bundles returns the bundles for Envoy: those of the running versions, and the fallbacks of queued APIs whose context these do
-// not cover.
+// bundles returns the bundles for Envoy: those of the running versions, and the fallbacks of queued APIs outside of their contexts.
 func (n *Node) bundles(next running) []*xds.Bundle {
 	bundles := next.bundles()
 	for _, api := range slices.Sorted(maps.Keys(n.queue)) {

@@ -73,8 +73,7 @@ func readinessReason(message *nodev1.ApiBundle, refs map[string]*chainRef, failu
 	return ""
 }
 
-// publishNotReady publishes the report of APIs that are not ready, for the controller that connects next: the hello does not
-// contain it.
+// publishNotReady publishes the report of APIs that are not ready, for the controller that connects next, since the hello lacks it.
 func (n *Node) publishNotReady() {
 	if len(n.notReady) == 0 {
 		n.notReadyReport.Store(nil)

@@ -160,8 +160,8 @@ func (d *draft) ShadowBegan(ctx context.Context, turn chain.Turn) context.Contex
 	return ctx
 }
 
-// ShadowEnded records what the policy would have changed. If the exchange has ended and this was its last shadow, the exchange
-// is recorded.
+// ShadowEnded records what the policy would have changed. If the exchange has ended, its last shadow
+// completes the recording.
 func (d *draft) ShadowEnded(turn chain.Turn, shadow chain.Shadow) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()

@@ -1,5 +1,4 @@
-// Package requestkey computes which requests a policy counts together: those with equal values of the parts that its parameters
-// name.
+// Package requestkey computes which requests a policy counts together: those with equal values of all parts in its parameters.
 package requestkey
 
 import (

@@ -113,8 +113,7 @@ func (t *Template) Constant() (text string, ok bool) {
 	return literals.String(), true
 }
 
-// Of returns the text for a request. insert encodes each value for its placeholder. whole reports whether each placeholder had
-// a value.
+// Of returns the text for a request. insert encodes each value for its placeholder. whole reports whether each had one.
 func (t *Template) Of(req *v1alpha.RequestContext, insert func(value string) string) (text string, whole bool) {
 	if len(t.parts) == 1 && t.parts[0].of != nil {
 		value := t.parts[0].of(req)

@@ -54,8 +54,7 @@ func FreePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// shipped returns the path of a file of gateway-runtime/envoy. A test runs in the folder of its package, which is below
-// policy-engine.
+// shipped returns the path of a file of gateway-runtime/envoy. Tests run in their package folder, below policy-engine.
 func shipped(t *testing.T, name string) string {
 	t.Helper()
 	folder, err := os.Getwd()
