@@ -66,7 +66,7 @@ func Clusters(bundles []*Bundle) Resources {
 	return clusters
 }
 
-// virtualHosts returns a virtual host for each set of bundles that cover a host: hosts with only one API share one.
+// virtualHosts returns a virtual host for each set of bundles that cover a host: all hosts on which an API is alone share one.
 func virtualHosts(bundles []*Bundle, internal string) []*routev3.VirtualHost {
 	var result []*routev3.VirtualHost
 	byOwners := map[string]*routev3.VirtualHost{}
