@@ -64,7 +64,7 @@ func TestASharedUpstreamIsNamedOnce(t *testing.T) {
 
 func TestOneNameOfAPoolThatResolvesIsEnough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		resolver := &nameServer{bundleRefs: map[string]bool{"there.example": true}}
+		resolver := &nameServer{known: map[string]bool{"there.example": true}}
 		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
 		pool := func(api string, hosts ...string) *nodev1.ApiBundle {
 			made := toward(hosts[0], api, "1")
@@ -91,7 +91,7 @@ func TestOneNameOfAPoolThatResolvesIsEnough(t *testing.T) {
 
 func TestANameThatEnvoyResolvesForAnotherAPIIsNotLookedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		resolver := &nameServer{bundleRefs: map[string]bool{"there.example": true}}
+		resolver := &nameServer{known: map[string]bool{"there.example": true}}
 		b := newBenchWith(t, &bench{t: t, envoy: newScriptedEnvoy(true), shelf: &shelf{}, resolver: resolver}, t.TempDir())
 		first := toward("there.example", "a", "1")
 		b.apply(1, some(first))
