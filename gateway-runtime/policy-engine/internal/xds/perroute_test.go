@@ -94,7 +94,7 @@ func TestARouteThatBypassesItsPoliciesIsRefused(t *testing.T) {
 		reason string
 	}{
 		"not enabled":      {bound(t, aChain, wants("R"), ""), "expected " + extProc + ", since the route has a chain: without it no policy would run"},
-		"disabled":         {bound(t, aChain, wants("R"), perRoute(`"disabled":true`)), "expected overrides.processing_mode with what the chain's policies want, got none"},
+		"disabled":         {bound(t, aChain, wants("R"), perRoute(`"disabled":true`)), "expected overrides.processing_mode with the modes that the chain's policies want, got none"},
 		"the filter's own": {bound(t, aChain, wants("R", "r"), perRoute(`"overrides":{}`)), "expected overrides.processing_mode"},
 		"wrapped": {bound(t, aChain, wants("R"), `{"@type":"type.googleapis.com/envoy.config.route.v3.FilterConfig","disabled":true}`),
 			"typed_per_filter_config[" + extProc + "]: "},
