@@ -114,7 +114,7 @@ def test_a_broken_certificate_leaves_the_one_before_and_keys_stand_nowhere(
     wanted = ssl.PEM_cert_to_DER_cert(chain.read_text())
     eventually("the new one is shown", lambda: shown(port, trust) == wanted)
     chain.write_text("-----BEGIN CERTIFICATE-----\n")
-    broken = "certificate files cannot be used; what they held before goes on being served"
+    broken = "certificate files cannot be used; their previous content is still served"
     eventually("a broken file is said", lambda: gateway.logged(message=broken))
     assert str(chain) in gateway.logged(message=broken)[0]["reason"]
     assert shown(port, trust) == wanted, "expected the old one to stay"

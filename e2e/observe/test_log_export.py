@@ -96,11 +96,11 @@ def test_a_collector_that_is_away_costs_nobody_anything_and_comes_back(
         eventually("they are counted", lambda: stats(node)["failed"] > 200, 60)
         assert len(node.logged(component="policy-engine", level="warning", message=AWAY)) == 1
         received.start()
-        eventually("it takes them again", lambda: httpx.get(f"{node.url}/away/x") and stats(node)["exported"], 60)
+        eventually("it accepts them again", lambda: httpx.get(f"{node.url}/away/x") and stats(node)["exported"], 60)
         eventually("lines come", lambda: said(received, "access", "request"), 30)
 
 
-AWAY = "the collector of log lines does not take them; they are dropped until it does"
+AWAY = "the collector does not accept log lines; they are dropped until it does"
 
 
 def test_a_gateway_changes_it_while_the_node_runs(build: Path, tmp_path: Path, received: Collector) -> None:

@@ -159,9 +159,9 @@ def engine_accepts(tmp_path_factory: pytest.TempPathFactory) -> EngineAccepts:
         folder = tmp_path_factory.mktemp("bundles")
         for index, bundle in enumerate(bundles):
             (folder / f"{index}.bundle").write_bytes(bundle.SerializeToString())
-        command = [str(program), "-test.v", "-test.run", "^TestBundlesOfTheControllerAreTaken$"]
+        command = [str(program), "-test.v", "-test.run", "^TestBundlesOfTheControllerAreAccepted$"]
         said = run(command, ENGINE / "internal" / "xds", GATEWRIGHT_BUNDLES=str(folder))
-        assert "--- PASS: TestBundlesOfTheControllerAreTaken" in said
+        assert "--- PASS: TestBundlesOfTheControllerAreAccepted" in said
 
     return engine_accepts
 
