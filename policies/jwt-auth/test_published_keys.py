@@ -293,7 +293,7 @@ def found(**document: Any) -> Callable[[web.Request], Any]:
             lambda _: web.Response(status=302, headers={"location": "http://evil.example/keys"}),
             "got 302; redirects are not followed",
         ),
-        (lambda _: web.Response(text="[" * 100_000), "expected JSON of less depth"),
+        (lambda _: web.Response(text="[" * 100_000), "expected JSON that is not nested so deeply"),
         (lambda _: web.Response(body=b"\xff"), "UnicodeDecodeError|can't decode"),
         (lambda _: web.Response(body=b"x", headers={"content-encoding": "gzip"}), "Expecting value"),
         (slowly, "TimeoutError"),

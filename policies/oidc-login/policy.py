@@ -335,7 +335,7 @@ async def document(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     try:
         found = json.loads(body)
     except RecursionError:
-        raise ValueError("expected JSON of less depth") from None
+        raise ValueError("expected JSON that is not nested so deeply") from None
     if not isinstance(found, dict):
         raise ValueError("expected a JSON object")
     return found

@@ -62,7 +62,7 @@ def test_what_fails_is_tried_sooner_and_sooner_is_never_later_than_its_turn(capl
         work.failing = False
         moved.advance(10)
         assert repeated.failures == 0
-    assert "Work failed (2 in a row), and is tried again: OSError: away" in caplog.text
+    assert "Work failed (2 in a row) and will be retried: OSError: away" in caplog.text
     assert "works again, after 7 failures" in caplog.text
 
 

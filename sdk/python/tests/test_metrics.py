@@ -243,7 +243,7 @@ def test_label_sets_are_bounded(registry: Registry, serve: Serve, caplog: pytest
     assert {sample.label_values: sample.value for sample in snapshot.samples} == {("0",): 2, ("1",): 1, ("2",): 1}
     assert snapshot.refused == 8
     assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "metric seen_total has 3 sets of label values, and takes no others"
+        "metric seen_total has 3 sets of label values, and drops all others"
     ]
 
 
