@@ -269,7 +269,7 @@ def test_a_thread_that_does_not_end_is_left_to_itself(
     with every(0.001, work, at_once=False):
         assert started.wait(30)
     go_on.set()
-    assert "left to itself" in caplog.text
+    assert "no longer waiting for it" in caplog.text
 
 
 def test_the_time_is_the_machines_unless_a_test_moves_it() -> None:

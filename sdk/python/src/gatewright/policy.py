@@ -251,10 +251,9 @@ class RequestContext:
 
     @property
     def body(self) -> bytes | None:
-        """The request's body. None: the request has none, or the policy's definition does not ask for it in this phase.
+        """The request's body. None: it has none, or the policy's definition does not ask for it in this phase.
 
-        For on_request the definition says `requestBodyMode: BUFFER`; for on_response, where it is `ctx.request.body`,
-        `requestBodyInResponse: true`.
+        A definition asks by `requestBodyMode: BUFFER`; for on_response by `requestBodyInResponse: true`.
         """
         return self._body
 
@@ -280,8 +279,7 @@ class RequestContext:
 
     @property
     def shared(self) -> Any:
-        """The value that `setup` returned or yielded, for all instances of the policy in this process; None without a
-        `setup`."""
+        """The value that `setup` returned or yielded, for all the policy's instances in this process; else None."""
         return self._shared
 
     @property
@@ -369,9 +367,8 @@ class RequestContext:
     @property
     def client_address(self) -> str:
         """ip:port of the client, IPv6 in brackets: [::1]:4711. It is the other end of the connection, or the address
-        that a proxy reports which the Gateway trusts (`trustedProxies`, PROXY protocol), with port 0 if the proxy
-        reports none. No other header has an effect on it.
-        """
+        that a trusted proxy reports (`trustedProxies`, PROXY protocol), with port 0 if it reports none. No other header
+        has an effect on it."""
         return _text(self._fields.client_address)
 
     @property
