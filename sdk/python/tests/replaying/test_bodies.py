@@ -89,7 +89,7 @@ def test_a_body_behind_a_stream_is_what_left(write: Write) -> None:
         change("body", before=body("xy"), after=body("XY"))
     ]
     recorded["executions"].append(execution(2, "request_stream", stream={"bytesIn": 2, "bytesOut": 9}))
-    with pytest.raises(IncompleteRecordingError, match=r"executions\[0\].stream: expected what first:v1"):
+    with pytest.raises(IncompleteRecordingError, match=r"executions\[0\].stream: expected the body that first:v1"):
         testing.replay(recorded, write(UPPER, BODIES))
 
 
