@@ -254,7 +254,9 @@ def test_one_that_waits_in_its_finally_is_cancelled_once_more(
     engine.wait(lambda: engine.yielded(1) == b"a")
     engine.send(cancel=[1])
     engine.wait(as_time_passes(clock, lambda: engine.health().executions_finished == 1))
-    assert [r.message for r in caplog.records if "the executor abandons it" in r.message and "stubborn.py:19" in r.message]
+    assert [
+        r.message for r in caplog.records if "the executor abandons it" in r.message and "stubborn.py:19" in r.message
+    ]
 
 
 @pytest.mark.parametrize(("phase", "at"), [("response", 19), ("request", 0)])

@@ -213,7 +213,9 @@ def _kind(function: Function) -> str:
         return "an async function without a yield"
     if inspect.isgeneratorfunction(function):
         return "a generator function that is not async"
-    return "a plain function, which a decorator has made of one" if hasattr(function, "__wrapped__") else "a plain function"
+    if hasattr(function, "__wrapped__"):
+        return "a plain function, which a decorator has made of one"
+    return "a plain function"
 
 
 def _yields(function: Function) -> bool:

@@ -41,14 +41,14 @@ def by_instance(
     executions: Iterable[Execution], now: float, where: Callable[[Execution], Where]
 ) -> list[HungExecutions]:
     """A HungExecutions for each instance, beginning with that of the oldest execution."""
-    hung: dict[Instance, list[Execution]] = {}
+    executions_of: dict[Instance, list[Execution]] = {}
     for execution in executions:
-        hung.setdefault(execution.instance, []).append(execution)
+        executions_of.setdefault(execution.instance, []).append(execution)
     hung = []
-    for instance, all_of_it in hung.items():
-        oldest = min(all_of_it, key=lambda execution: execution.started)
+    for instance, of_instance in executions_of.items():
+        oldest = min(of_instance, key=lambda execution: execution.started)
         limit = oldest.message.timeout_us / 1e6
-        streams = sum(execution.phase in STREAMS for execution in all_of_it)
+        streams = sum(execution.phase in STREAMS for execution in of_instance)
         age = now - oldest.started
-        hung.append(HungExecutions(instance, len(all_of_it), age, limit, where(oldest), streams))
+        hung.append(HungExecutions(instance, len(of_instance), age, limit, where(oldest), streams))
     return sorted(hung, key=lambda executions: -executions.oldest_seconds)

@@ -69,7 +69,7 @@ class ReadingLoop:
         elif isinstance(event, ConnectionLost):
             self._connection.close()
         elif (call := self._calls.get(event.stream_id)) is not None:
-            self._tell(call, event)
+            self._deliver(call, event)
 
     def _deliver(self, call: Call, event: Message | HalfClosed | Aborted) -> None:
         match event:
