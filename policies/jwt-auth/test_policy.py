@@ -517,8 +517,8 @@ PRIVATE = json.loads(RSAAlgorithm.to_jwk(RSA_KEY))
     [
         (params(issuer(), issuer()), r"issuers\[1\].issuer: expected each issuer once, got https://id.example again"),
         (params(WITHOUT_KEYS), r"issuers\[0\].issuer: expected a URL, or jwksUri or jwks beside it, got 'a b'"),
-        (params(token={"in": "cookie"}), "token: expected a name with a header"),
-        (params(token={"in": "authorization", "name": "x"}), "token: expected a name with a header"),
+        (params(token={"in": "cookie"}), "token: expected a name for a header"),
+        (params(token={"in": "authorization", "name": "x"}), "token: expected a name for a header"),
         (params(issuer(jwk(RSA_KEY), PRIVATE)), r"issuers\[0\].jwks.keys\[1\]: expected a public key, got a private"),
         (params(issuer({"kty": "oct", "k": "c2VjcmV0"})), "expected a public key, got a private or a shared"),
         (params(issuer(jwk(WEAK_KEY))), "2048 to 8192 bits, got 1024"),
