@@ -2,7 +2,7 @@
 
 `sdk.policy` and `sdk.testing` are the same objects under the names that most policies use.
 `gatewright.definition` describes `policy-definition.yaml`; `gatewright.kit` is the inside of `gatewright.testing`.
-Standard library only: importing it brings nothing along.
+The package depends on the standard library only.
 """
 
 __version__ = "0.1.0"

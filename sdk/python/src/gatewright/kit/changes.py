@@ -1,4 +1,4 @@
-"""What a policy has changed, in the form of a recording, and whether that is what was recorded."""
+"""The changes that a policy makes to an exchange, in the form of a recording, and their comparison with one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ABSENT: Any = object()
 
 
 def changes(before: Moment, after: Moment, direction: str, answered: bool = False) -> list[JsonObject]:
-    """What makes `after` of `before`, in the engine's order. answered: the policy has made the response."""
+    """The changes that lead from `before` to `after`, in the engine's order. answered: the policy made the response."""
     all_changes = list(_of_request(before.request, after.request)) if direction == REQUEST else []
     if answered:
         assert after.response is not None
@@ -30,16 +30,16 @@ def changes(before: Moment, after: Moment, direction: str, answered: bool = Fals
 
 
 def answer_of(message: Message) -> JsonObject:
-    """A policy's answer as a recording has it."""
+    """A policy's answer in the form of a recording."""
     body = message.body if message.body is not None else {"size": 0, "text": ""}
     return {"status": message.status, "headers": [list(line) for line in message.headers], "body": body}
 
 
 def _of_request(before: Message, after: Message) -> Iterator[JsonObject]:
-    for what in TEXTS:
-        was, now = before.texts.get(what, ""), after.texts.get(what, "")
+    for member in TEXTS:
+        was, now = before.texts.get(member, ""), after.texts.get(member, "")
         if was != now:
-            yield _change(what, "", was or ABSENT, now or ABSENT)
+            yield _change(member, "", was or ABSENT, now or ABSENT)
     yield from _of_lines("header", before.headers, after.headers)
     yield from _of_body(before.body, after.body)
 
@@ -76,14 +76,14 @@ def _of_values(what: str, before: JsonObject, after: JsonObject) -> Iterator[Jso
 
 
 def _change(what: str, name: str, before: Any, after: Any) -> JsonObject:
-    made: JsonObject = {"what": what}
+    change: JsonObject = {"what": what}
     if name:
-        made["name"] = name
+        change["name"] = name
     if before is not ABSENT:
-        made["before"] = copy.deepcopy(before)
+        change["before"] = copy.deepcopy(before)
     if after is not ABSENT:
-        made["after"] = copy.deepcopy(after)
-    return made
+        change["after"] = copy.deepcopy(after)
+    return change
 
 
 def _grouped(lines: list[tuple[str, str]]) -> dict[str, list[str]]:
@@ -93,42 +93,43 @@ def _grouped(lines: list[tuple[str, str]]) -> dict[str, list[str]]:
     return grouped
 
 
-def _same_json(one: Any, other: Any) -> bool:
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+def _same_json(left: Any, right: Any) -> bool:
+    return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
-def _same_body(one: JsonObject | None, other: JsonObject | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    if one.get("decoded", "") != other.get("decoded", "") or one.get("size") != other.get("size"):
+def _same_body(left: JsonObject | None, right: JsonObject | None) -> bool:
+    if left is None or right is None:
+        return left is right
+    if left.get("decoded", "") != right.get("decoded", "") or left.get("size") != right.get("size"):
         return False
-    return _same_beginning(beginning_of(one), beginning_of(other))
+    return _same_beginning(beginning_of(left), beginning_of(right))
 
 
-def _same_beginning(one: bytes | None, other: bytes | None) -> bool:
-    """As far as both are known."""
-    if one is None or other is None:
+def _same_beginning(left: bytes | None, right: bytes | None) -> bool:
+    """Whether the parts that are known of both are equal."""
+    if left is None or right is None:
         return True
-    known = min(len(one), len(other))
-    return one[:known] == other[:known]
+    known = min(len(left), len(right))
+    return left[:known] == right[:known]
 
 
-# ------------------------------------------------------------------ recorded, and replayed
+# ------------------------------------------------------------------ recorded and replayed changes
 
 
 def differences(recorded: list[JsonObject], replayed: list[JsonObject], inexact: bool = False) -> list[JsonObject]:
-    """Where replayed changes are not the recorded ones, as changes: `before` is what the recorded ones have left,
-    `after` what the replayed ones leave. inexact: sizes of bodies say nothing, for values were taken out of the input.
+    """The differences between recorded and replayed changes, as changes: `before` is the value after the recorded ones,
+    `after` the value after the replayed ones. inexact: sizes of bodies are not compared, since the recording's input
+    lacks values that were taken out.
     """
     was, now = _by_key(recorded), _by_key(replayed)
-    found = []
+    different = []
     for key in dict.fromkeys([*was, *now]):
-        there, here = was.get(key, {}), now.get(key, {})
-        left = there.get("after", ABSENT) if there else here.get("before", ABSENT)
-        leaves = here.get("after", ABSENT) if here else there.get("before", ABSENT)
-        if not _fits(left, leaves, key[0], inexact):
-            found.append(_change(*key, left, leaves))
-    return found
+        old, new = was.get(key, {}), now.get(key, {})
+        old_value = old.get("after", ABSENT) if old else new.get("before", ABSENT)
+        new_value = new.get("after", ABSENT) if new else old.get("before", ABSENT)
+        if not _fits(old_value, new_value, key[0], inexact):
+            different.append(_change(*key, old_value, new_value))
+    return different
 
 
 def _fits(recorded: Any, replayed: Any, what: str, inexact: bool) -> bool:
@@ -137,12 +138,12 @@ def _fits(recorded: Any, replayed: Any, what: str, inexact: bool) -> bool:
     return matches(recorded, replayed, what, inexact)
 
 
-def _by_key(listed: list[JsonObject]) -> dict[tuple[str, str], JsonObject]:
-    return {(change["what"], change.get("name", "")): change for change in listed}
+def _by_key(changes: list[JsonObject]) -> dict[tuple[str, str], JsonObject]:
+    return {(change["what"], change.get("name", "")): change for change in changes}
 
 
 def matches(recorded: Any, replayed: Any, what: str = "", inexact: bool = False) -> bool:
-    """Whether a recorded value may have been the replayed one: what was taken out of it, or cut off, fits anything."""
+    """Whether a recorded value may equal the replayed one: a part that was taken out or cut off matches anything."""
     if what == "body":
         return _body_matches(recorded, replayed, inexact)
     if what == "answer":
@@ -177,7 +178,7 @@ def _body_matches(recorded: Mapping[str, Any], replayed: Mapping[str, Any], inex
 
 
 def _body_parts(body: bytes) -> list[bytes]:
-    """What stands between values that were taken out: of JSON, a value that is no text may have been there too."""
+    """The parts between values that were taken out. A marker in quotes may stand for a JSON value that is no text."""
     mark = MARK.encode()
     return body.replace(b'"' + mark + b'"', mark).split(mark)
 
@@ -196,10 +197,10 @@ def _parts_match(parts: list[bytes], whole: bytes, truncated: bool) -> bool:
         return False
     at = len(first)
     for part in rest[:-1]:
-        found = whole.find(part, at)
-        if found < 0:
+        start = whole.find(part, at)
+        if start < 0:
             return False
-        at = found + len(part)
+        at = start + len(part)
     if truncated:
         return whole.find(rest[-1], at) >= 0
     return len(whole) - len(rest[-1]) >= at and whole.endswith(rest[-1])

@@ -1,4 +1,4 @@
-"""What a policy is called with, made without a gateway: contexts, and bodies in chunks. `gatewright.testing` has it."""
+"""Arguments for a policy's functions without a gateway: contexts and bodies in chunks. Part of `gatewright.testing`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gatewright.policy import (
 from gatewright.request_view import spell_path
 
 HeaderLines = Mapping[str, HeaderValue] | Iterable[tuple[str | bytes, str | bytes]]
-"""Headers by name, or line by line."""
+"""Headers as a mapping, or as (name, value) pairs."""
 
 
 def request(
@@ -57,15 +57,15 @@ def request(
 ) -> RequestContext:
     """The context of an on_request.
 
-    By default a GET of `/` on `http://localhost` from 127.0.0.1:40000 without headers and body, with the request id
-    `test-request` and the metadata {}, from a client without a certificate. `operation` defaults to the method and the
-    path, `policy` to test:v0.0.0.
+    By default it is a GET of `/` on `http://localhost` from 127.0.0.1:40000 without headers and body, with the request
+    id `test-request` and the metadata {}, from a client without a certificate. `operation` defaults to the method and
+    the path, `policy` to test:v0.0.0.
     `headers` are a mapping or (name, value) pairs; names are lower-cased. `timeout` is in seconds from now.
-    `traceparent` is of the execution's span, by default it is not traced; that of the client is a header.
-    `path` is as a client writes it: `ctx.raw_path`, and `ctx.path` in its one spelling.
+    `traceparent` is that of the execution's span, by default the execution is not traced; the client's is a header.
+    `path` is as a client writes it: `ctx.raw_path` returns it so, `ctx.path` normalized.
     `path_params` are by name and not encoded. `has_body` is by default whether there is a `body`.
-    `api_context` is what `path` begins with. `upstream_path` is by default None, as where nothing goes upstream.
-    `strict_paths` is what the API says of `strictPaths`.
+    `api_context` is what `path` begins with. `upstream_path` is by default None, as if nothing went upstream.
+    `strict_paths` is the API's `strictPaths`.
     """
     fields = _Fields(
         request_id=_raw(request_id),
@@ -87,8 +87,8 @@ def request(
         path_params=encode_path_params(path_params or {}),
         has_body=bool(body) if has_body is None else has_body,
     )
-    about = policy or PolicyMetadata("test", "v0.0.0")
-    return RequestContext(fields, body, about, prepared, time.monotonic() + timeout, shared)
+    policy = policy or PolicyMetadata("test", "v0.0.0")
+    return RequestContext(fields, body, policy, prepared, time.monotonic() + timeout, shared)
 
 
 def response(
@@ -100,10 +100,10 @@ def response(
 ) -> ResponseContext:
     """The context of an on_response: by default 200 without headers and body, for a plain GET.
 
-    `request` brings metadata, `prepared`, `shared`, policy and timeout along.
+    Metadata, `prepared`, `shared`, policy and timeout are those of `request`.
 
-    A gateway gives `request.body` only where the definition says `requestBodyInResponse: true`: so give the request one
-    only then.
+    In a gateway `request.body` is there only if the definition says `requestBodyInResponse: true`, so give the request
+    a body only then.
     """
     fields = _Fields(status=status_code, response_headers=header_blob(headers))
     return ResponseContext(fields, body, request or _plain_request())
@@ -113,9 +113,9 @@ def response(
 
 
 class Stream(AsyncIterator[bytes]):
-    """The chunks of a body, once. `trailers` are the message's, which come when they have ended.
+    """The chunks of a body, to be iterated once. The message's `trailers` come when the chunks have ended.
 
-    RuntimeError as in a gateway: where two tasks ask at once, and where it is iterated again after its end.
+    RuntimeError as in a gateway: if two tasks ask for a chunk at once, and if the chunks are iterated a second time.
     """
 
     def __init__(self, chunks: Iterable[bytes], trailers: bytes | None) -> None:
@@ -134,7 +134,7 @@ class Stream(AsyncIterator[bytes]):
             raise RuntimeError(action.ASKED_TWICE)
         self._is_asked = True
         try:
-            await asyncio.sleep(0)  # as for one that has to come
+            await asyncio.sleep(0)  # as if the chunk had to come first
         finally:
             self._is_asked = False
         for chunk in self._chunks:
@@ -145,7 +145,7 @@ class Stream(AsyncIterator[bytes]):
         raise StopAsyncIteration
 
     def end(self) -> Trailers:
-        """The body has ended, whether it was read or not. What the receiver gets: none, where none came."""
+        """Ends the body, whether it was read or not. Returns the trailers that the receiver gets: none if none came."""
         self.trailers.arrived(self._blob)
         return Trailers(b"") if self._blob is None else self.trailers
 
@@ -159,9 +159,9 @@ def stream(
 ) -> Stream:
     """A body in chunks, for on_request_stream and on_response_stream.
 
-    `body` is whole, and then cut, or in chunks already. `sizes`, in bytes, are those of the chunks: one for all, or one
-    after the other and over again. `seed` cuts at random, the same way for the same number. With neither it is one
-    chunk. Since a policy must not depend on where the chunks are cut, let hypothesis choose:
+    `body` is a whole body, which is cut, or a list of chunks. `sizes` are the sizes of the chunks in bytes: one for
+    all, or a list that is repeated. `seed` cuts at random, the same way for the same number. With neither, the body is
+    one chunk. Since a policy must not depend on where the chunks are cut, let hypothesis choose:
     `sizes=st.lists(st.integers(1, 20), min_size=1)`.
     """
     if not isinstance(body, bytes | str):
@@ -169,7 +169,7 @@ def stream(
             raise TypeError("expected a whole body beside `sizes` or `seed`, got chunks; join them")
         chunks: Iterable[bytes] = map(_raw, body)
     elif seed is not None:
-        chosen = random.Random(seed)  # noqa: S311 - nobody is to be kept from guessing them
+        chosen = random.Random(seed)  # noqa: S311 - no secret
         chunks = _cut(_raw(body), (chosen.randint(1, 20) for _ in itertools.count()))
     else:
         chunks = _cut(_raw(body), _sizes(sizes) if sizes else itertools.repeat(len(body) * 4 + 1))
@@ -177,10 +177,10 @@ def stream(
 
 
 def _sizes(sizes: int | Sequence[int]) -> Iterator[int]:
-    each = [sizes] if isinstance(sizes, int) else list(sizes)
-    if min(each) < 1:
-        raise ValueError(f"expected sizes of a byte or more, got {min(each)}")
-    return itertools.cycle(each)
+    cycle = [sizes] if isinstance(sizes, int) else list(sizes)
+    if min(cycle) < 1:
+        raise ValueError(f"expected sizes of a byte or more, got {min(cycle)}")
+    return itertools.cycle(cycle)
 
 
 def _cut(body: bytes, sizes: Iterator[int]) -> Iterator[bytes]:
@@ -196,8 +196,8 @@ def streaming(ctx: RequestContext, chunks: Stream) -> RequestStreamContext: ...
 @overload
 def streaming(ctx: ResponseContext, chunks: Stream) -> ResponseStreamContext: ...
 def streaming(ctx: RequestContext | ResponseContext, chunks: Stream) -> RequestStreamContext | ResponseStreamContext:
-    """The context of an on_request_stream or on_response_stream: what `request` or `response` made, without its body,
-    with the trailers of `chunks`.
+    """The context of an on_request_stream or on_response_stream: a context of `request` or `response`, without its
+    body, with the trailers of `chunks`.
     """
     if isinstance(ctx, ResponseContext):
         return ResponseStreamContext(ctx._fields, ctx.request, chunks.trailers)
@@ -208,9 +208,9 @@ def header_blob(headers: HeaderLines) -> bytes:
     """Headers in the form that `gatewright.policy.Headers` parses."""
     lines = headers.items() if isinstance(headers, Mapping) else headers
     return b"".join(
-        _raw(name).lower() + b"\0" + _raw(one) + b"\0"
+        _raw(name).lower() + b"\0" + _raw(item) + b"\0"
         for name, value in lines
-        for one in ([value] if isinstance(value, str | bytes) else value)
+        for item in ([value] if isinstance(value, str | bytes) else value)
     )
 
 

@@ -1,7 +1,7 @@
-"""Parameters of a test as an API would have them: held to the definition's schema, with its defaults.
+"""Parameters of a test, checked against the definition's schema and with its defaults, like those of an API.
 
-The SDK brings no reader of YAML and JSON Schema along. A test that asks for this runs beside the gateway's packages,
-and has its parameters read by what publishes APIs.
+The SDK has no reader of YAML or JSON Schema. A test that needs this has the gateway's packages installed, and its
+parameters are read by the code that publishes APIs.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ DEFINITION_FILE = "policy-definition.yaml"
 
 
 def params_of_definition(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a policy is given where an API has these values. ValueError: no API may have them, with each mistake."""
+    """The `params` of a policy whose attachment has these values. ValueError: the schema refuses them; it names each
+    mistake."""
     try:
         document = importlib.import_module("gatewright_documents.document")
         schema = importlib.import_module("gatewright_documents.schema")
     except ImportError as error:
         raise ImportError(
-            f"testing.params(policy, …) reads {DEFINITION_FILE} by the gateway's own packages, and there is no "
-            f"{error.name}: install gatewright beside the tests, or leave the policy out"
+            f"testing.params(policy, …) reads {DEFINITION_FILE} by the gateway's packages, and {error.name} is "
+            f"not installed: install gatewright beside the tests, or leave the policy out"
         ) from error
     definition = document.read_file(folder / DEFINITION_FILE, DEFINITION_FILE).value
     parameters = schema.Schema(definition.get("parameters"))
     filled = parameters.with_defaults(_as_written(values))
     if mistakes := [str(mistake) for mistake in parameters.parameter_mistakes(filled, "params")]:
         raise ValueError("\n".join(mistakes))
-    given: dict[str, Any] = _with_secrets(filled, values)
-    return given
+    params: dict[str, Any] = _with_secrets(filled, values)
+    return params
 
 
 def _as_written(value: Any) -> Any:
-    """As an API has it: a secret by its name, or its text."""
+    """The value as an API writes it: a secret as its name or its text."""
     if isinstance(value, Secret):
         return {"secretRef": value.name} if value.name else value.reveal()
     if isinstance(value, Mapping):
@@ -45,7 +46,7 @@ def _as_written(value: Any) -> Any:
 
 
 def _with_secrets(filled: Any, values: Any) -> Any:
-    """What was filled, with the secrets that stand in `values`."""
+    """The filled parameters, with the secrets of `values` at their places."""
     if isinstance(values, Secret):
         return values
     if isinstance(filled, dict) and isinstance(values, Mapping):

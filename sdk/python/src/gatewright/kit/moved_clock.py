@@ -1,4 +1,4 @@
-"""A time that stands still until a test moves it: `gatewright.testing.clock`."""
+"""A clock that stands still until a test moves it: `gatewright.testing.clock`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ START = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
 @contextmanager
 def clock(now: float = START) -> Iterator[MovedClock]:
-    """Within it, `sdk.clock` stands at `now` (seconds since 1970) until `advance` moves it, and what `sdk.background`
-    repeats runs when its turn has come, without jitter, in the order of those turns."""
+    """Within it, `sdk.clock` stands at `now` (seconds since 1970) until `advance` moves it. Work of `sdk.background`
+    runs at its turns, without jitter, in the order of these turns."""
     moved = MovedClock(now)
     before, runner = time_of_policies.use(moved), background.clock_runner
     background.clock_runner = moved._runner
@@ -27,7 +27,7 @@ def clock(now: float = START) -> Iterator[MovedClock]:
 
 
 class MovedClock:
-    """What `clock` yields."""
+    """The clock that `clock` yields."""
 
     def __init__(self, now: float) -> None:
         self._now = now
@@ -38,23 +38,23 @@ class MovedClock:
         return self._now
 
     def monotonic(self) -> float:
-        """The same number."""
+        """The same number as `now`."""
         return self._now
 
     def advance(self, seconds: float = 0.0) -> None:
-        """Moves it on, and runs what becomes due meanwhile, before it returns. TypeError where that is async."""
+        """Moves the clock on, and runs the work that becomes due before it returns. TypeError if that work is async."""
         for runner in self._due(seconds):
             runner.run()
 
     async def advance_async(self, seconds: float = 0.0) -> None:
-        """The same in an event loop, for work that is async."""
+        """Like `advance`, in an event loop, for work that is async."""
         for runner in self._due(seconds):
             await runner.run_async()
 
     def _due(self, seconds: float) -> Iterator[_MovedRunner]:
         end = self._now + seconds
         while due := min(
-            (each for each in self._runners if each.turn <= end), key=lambda each: each.turn, default=None
+            (runner for runner in self._runners if runner.turn <= end), key=lambda runner: runner.turn, default=None
         ):
             self._now = max(self._now, due.turn)
             yield due
@@ -77,7 +77,7 @@ class _MovedRunner:
         self._clock._runners.append(self)
 
     def plan(self) -> None:
-        """Its next turn."""
+        """Sets the next turn."""
         self.turn = self._clock.now() + self._every.wait_seconds(jitter=0.0)
 
     def wake(self) -> None:
@@ -87,7 +87,7 @@ class _MovedRunner:
         self._clock._runners.remove(self)
 
     async def stopped(self) -> None:
-        """It is."""
+        """Returns at once: the runner has no thread or task."""
 
     def run(self) -> None:
         if inspect.iscoroutinefunction(self._every.work):

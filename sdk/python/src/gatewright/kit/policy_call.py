@@ -1,4 +1,4 @@
-"""One call of a policy's function as the engine does it, and what its action does to the exchange. For replays."""
+"""Calls a policy's function as the engine does, and applies its action to the exchange. For replays."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ SDK_FOLDER = Path(__file__).parents[1]
 
 
 class PreparationError(Exception):
-    """The policy's `setup`, `prepare` or `get_policy` raised; the text says what, and where."""
+    """The policy's `setup`, `prepare` or `get_policy` raised; the text has the exception and its line."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamedBody:
-    """What a stream has yielded, or rejected."""
+    """The chunks that a stream has yielded, and the response of its Reject."""
 
     chunks: list[bytes]
     rejected: ImmediateResponse | None = None
@@ -61,7 +61,7 @@ class StreamedBody:
 
 @dataclass
 class Call:
-    """What a function is called with: the exchange at that moment, and the bodies that the policy is given."""
+    """The input of one call: the exchange at that moment, and the bodies that the policy gets."""
 
     phase: str
     hook: str
@@ -76,7 +76,7 @@ class Call:
 
     @property
     def direction(self) -> str:
-        """request or response."""
+        """`request` or `response`."""
         return self.phase.partition("_")[0]
 
     @property
@@ -88,23 +88,23 @@ class Call:
     def refused(self) -> str:
         """The content encoding of a body that the policy refuses; "" for none."""
         message = self.now.message(self.direction)
-        wanted = self._wants(self.direction) and message.body is not None
-        return message.coding if wanted and self.mode.encoded_bodies is EncodedBodies.REFUSE else ""
+        has_body = self._wants(self.direction) and message.body is not None
+        return message.coding if has_body and self.mode.encoded_bodies is EncodedBodies.REFUSE else ""
 
     def _wants(self, direction: str) -> bool:
         mode = self.mode.request_body_mode if direction == REQUEST else self.mode.response_body_mode
         return mode is not BodyMode.SKIP
 
-    def context(self, about: PolicyMetadata, prepared: Any, shared: Any) -> RequestContext | ResponseContext:
-        """Of on_request, or of on_response; `streaming` makes that of a stream of it."""
-        asked = self._request(about, prepared, shared)
+    def context(self, metadata: PolicyMetadata, prepared: Any, shared: Any) -> RequestContext | ResponseContext:
+        """The context of on_request or on_response; `streaming` makes a stream's of it."""
+        request_context = self._request(metadata, prepared, shared)
         if self.direction == REQUEST:
-            return asked
+            return request_context
         message = self.now.message(self.direction)
         headers = self._headers(message, self._wants(self.direction))
-        return response(message.status, headers=headers, body=self.body, request=asked)
+        return response(message.status, headers=headers, body=self.body, request=request_context)
 
-    def _request(self, about: PolicyMetadata, prepared: Any, shared: Any) -> RequestContext:
+    def _request(self, metadata: PolicyMetadata, prepared: Any, shared: Any) -> RequestContext:
         message, client = self.now.request, self.exchange.get("client") or {}
         is_request = self.direction == REQUEST
         wants_body = self._wants(REQUEST) if is_request else self.mode.request_body_in_response
@@ -126,7 +126,7 @@ class Call:
             upstream=texts["upstream"] or None,
             request_id=self.exchange.get("id", ""),
             operation=self.exchange.get("operation", ""),
-            policy=about,
+            policy=metadata,
             timeout=self.timeout,
             path_params=self._path_params(),
             has_body=message.body is not None,
@@ -138,34 +138,34 @@ class Call:
         )
 
     def _path_params(self) -> Mapping[str, str]:
-        """Of the path as the client sent it."""
+        """The parameters of the path as the client sent it."""
         context, operation = self.exchange.get("context") or "/", self.exchange.get("operation") or ""
         return path_params_in(context, operation, self.exchange["request"].get("path") or "")
 
     def _headers(self, message: Message, wants_body: bool) -> list[tuple[str, str]]:
-        """As the policy sees them: of a body that it is given decoded, they are those of that."""
+        """The headers that the policy sees: without those of the encoded body if the policy gets it decoded."""
         if not wants_body or self.mode.encoded_bodies is not EncodedBodies.DECODE or not message.coding:
             return message.headers
         return [line for line in message.headers if line[0] not in OF_THE_BODY]
 
     def chunks(self) -> Stream:
-        """The body, for a stream; where it is cut means nothing."""
+        """The body as one chunk, for a stream."""
         return stream(self.body or b"", trailers=self.trailers)
 
 
-def _peer(said: Mapping[str, Any] | None) -> Peer | None:
-    if said is None:
+def _peer(recorded: Mapping[str, Any] | None) -> Peer | None:
+    if recorded is None:
         return None
     dns_names, uris, emails, addresses = (
-        tuple(said.get(name) or ()) for name in ("dnsNames", "uris", "emailAddresses", "ipAddresses")
+        tuple(recorded.get(name) or ()) for name in ("dnsNames", "uris", "emailAddresses", "ipAddresses")
     )
-    subject, issuer, fingerprint = (said.get(name, "") for name in ("subject", "issuer", "fingerprint"))
+    subject, issuer, fingerprint = (recorded.get(name, "") for name in ("subject", "issuer", "fingerprint"))
     return Peer(subject, issuer, dns_names, uris, emails, addresses, fingerprint)
 
 
 @dataclass
 class Outcome:
-    """What became of a call. after: the exchange as the policy leaves it."""
+    """The result of a call. after: the exchange as the policy leaves it."""
 
     kind: str = ""
     after: Moment = field(default_factory=lambda: Moment(Message()))
@@ -173,22 +173,24 @@ class Outcome:
     returned: Any = None
     failure: JsonObject | None = None
     body: JsonObject | None = None
-    """Of a stream: what it has yielded."""
+    """Of a stream: the body that it has yielded."""
     trailers: tuple[list[tuple[str, str]], list[tuple[str, str]]] = field(default_factory=lambda: ([], []))
-    """Of a stream: as it was given them, and as it leaves them."""
+    """Of a stream: the trailers before and after it."""
     changes_size: bool = False
-    """Of a stream: whether it has yielded more or fewer bytes than it was given."""
+    """Of a stream: whether it has yielded more or fewer bytes than it got."""
 
 
 class PolicyRun(AbstractContextManager["PolicyRun"]):
-    """A policy that is called: prepared when it is entered, closed when it is left.
+    """A context manager that prepares a policy, calls its functions, and closes it.
 
-    What is async runs on one event loop, in a thread of its own; all else in the thread that calls.
+    Async functions run on one event loop in a thread of its own, all others in the calling thread.
     """
 
-    def __init__(self, module: ModuleType, folder: Path | None, params: dict[str, Any], about: PolicyMetadata) -> None:
+    def __init__(
+        self, module: ModuleType, folder: Path | None, params: dict[str, Any], metadata: PolicyMetadata
+    ) -> None:
         self._owner: Any = module
-        self._folder, self._params, self._about = folder, checked_params(params, "params"), about
+        self._folder, self._params, self._metadata = folder, checked_params(params, "params"), metadata
         self._stack = ExitStack()
         self._shared: Any = None
         self._prepared: Any = None
@@ -199,30 +201,29 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
         step = "setup"
         try:
             setup = getattr(self._owner, "setup", None)
-            self._shared = self._entered(shared_lifetime(setup, self._about.system_params))
+            self._shared = self._enter(shared_lifetime(setup, self._metadata.system_params))
             step = "prepare"
             self._prepare()
         except BaseException as error:
             self._close()
             if not isinstance(error, Exception | SystemExit):
                 raise
-            raise PreparationError(f"{self._about.policy_name}: {step}: {describe(error, self._folder)}") from error
+            raise PreparationError(f"{self._metadata.policy_name}: {step}: {describe(error, self._folder)}") from error
         return self
 
     def _prepare(self) -> None:
         module = self._owner
         if not any(hasattr(module, hook) for hook in HOOKS) and hasattr(module, "get_policy"):
-            self._owner = module.get_policy(self._about, self._params)
+            self._owner = module.get_policy(self._metadata, self._params)
         prepare, close = getattr(module, "prepare", None), getattr(module, "close", None)
-        made = lifetime(prepare, close, self._params, self._about, self._run, self._shared)
-        self._prepared = self._entered(made)
+        self._prepared = self._enter(lifetime(prepare, close, self._params, self._metadata, self._run, self._shared))
 
-    def _entered(self, made: Lifetime) -> Any:
-        """What it makes; it is closed when the policy is."""
-        if isinstance(made, AbstractContextManager):
-            return self._stack.enter_context(made)
-        value = self._run(made.__aenter__())
-        self._stack.callback(lambda: self._run(made.__aexit__(None, None, None)))
+    def _enter(self, lifetime: Lifetime) -> Any:
+        """Enters the lifetime and returns its value. It is left when the policy is closed."""
+        if isinstance(lifetime, AbstractContextManager):
+            return self._stack.enter_context(lifetime)
+        value = self._run(lifetime.__aenter__())
+        self._stack.callback(lambda: self._run(lifetime.__aexit__(None, None, None)))
         return value
 
     def __exit__(self, *_: object) -> None:
@@ -237,19 +238,19 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
                 self._thread.shutdown()
 
     def _run(self, awaitable: Awaitable[Any]) -> Any:
-        """On the event loop, which begins with the first that is run."""
+        """Runs the awaitable on the event loop, which the first call starts."""
         if self._loop is None:
             self._loop, self._thread = asyncio.Runner(), ThreadPoolExecutor(1, thread_name_prefix="replay")
         runner = self._loop
-        return self._thread.submit(lambda: runner.run(_awaited(awaitable))).result()
+        return self._thread.submit(lambda: runner.run(_await(awaitable))).result()
 
     # -------------------------------------------------------------- a function
 
     def call(self, call: Call) -> Outcome:
-        """on_request or on_response."""
+        """Calls on_request or on_response."""
         if call.refused:
-            return self._refused(call)
-        function, context = self._function(call), call.context(self._about, self._prepared, self._shared)
+            return self._refuse_body(call)
+        function, context = self._function(call), call.context(self._metadata, self._prepared, self._shared)
         try:
             returned = function(context, self._params)
             if _is_async(function):
@@ -258,42 +259,42 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as in an executor: SystemExit and CancelledError, too
-            return self._failed(call.now, error)
-        return self._applied(call, context, returned)
+            return self._fail(call.now, error)
+        return self._apply(call, context, returned)
 
     def stream(self, call: Call) -> Outcome:
-        """on_request_stream or on_response_stream."""
+        """Calls on_request_stream or on_response_stream."""
         if call.refused:
-            return self._refused(call)
+            return self._refuse_body(call)
         function, chunks = self._function(call), call.chunks()
-        context = streaming(call.context(self._about, self._prepared, self._shared), chunks)
+        context = streaming(call.context(self._metadata, self._prepared, self._shared), chunks)
         try:
-            made = checked.stream(call.hook, function(context, chunks, self._params))
-            streamed = self._run(_gathered(made))
+            generator = checked.stream(call.hook, function(context, chunks, self._params))
+            streamed = self._run(_collect(generator))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # as in an executor: SystemExit and CancelledError, too
-            return self._failed(call.now, error)
+            return self._fail(call.now, error)
         after = _with_metadata(call.now, context)
         if streamed.rejected is not None:
             after = _answer(after, streamed.rejected)
             return Outcome(after=after, answered=True, returned=streamed)
         body = b"".join(streamed.chunks)
-        seen = call.trailers or []
-        left = seen if call.trailers is None else chunks.end().multi_items()
+        before = call.trailers or []
+        trailers = before, before if call.trailers is None else chunks.end().multi_items()
         size = len(call.body or b"")
         return Outcome(
-            after=after, returned=streamed, body=body_of(body), trailers=(seen, left), changes_size=len(body) != size
+            after=after, returned=streamed, body=body_of(body), trailers=trailers, changes_size=len(body) != size
         )
 
     def _function(self, call: Call) -> Function:
         function: Function | None = getattr(self._owner, call.hook, None)
         if not callable(function):
             cure = "write it, or change processingMode in policy-definition.yaml"
-            raise PreparationError(f"{self._about.policy_name}: expected {call.hook}, found none; {cure}")
+            raise PreparationError(f"{self._metadata.policy_name}: expected {call.hook}, found none; {cure}")
         return function
 
-    def _applied(self, call: Call, context: RequestContext | ResponseContext, returned: Any) -> Outcome:
+    def _apply(self, call: Call, context: RequestContext | ResponseContext, returned: Any) -> Outcome:
         after = _with_metadata(call.now, context)
         if isinstance(returned, ImmediateResponse):
             return Outcome(after=_answer(after, returned), answered=True, returned=returned)
@@ -307,12 +308,12 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
 
     # -------------------------------------------------------------- a failure
 
-    def _refused(self, call: Call) -> Outcome:
+    def _refuse_body(self, call: Call) -> Outcome:
         message = f"{call.direction} body: expected no content-encoding but identity, got {call.refused!r}"
         failure = {"class": FailureClass.BAD_BODY.value, "message": message}
         return Outcome(after=copy.deepcopy(call.now), failure=failure)
 
-    def _failed(self, now: Moment, error: BaseException) -> Outcome:
+    def _fail(self, now: Moment, error: BaseException) -> Outcome:
         after = copy.deepcopy(now)
         if isinstance(error, ActionError):
             return Outcome(after=after, failure=_bad_action(error))
@@ -324,39 +325,39 @@ class PolicyRun(AbstractContextManager["PolicyRun"]):
 
 
 def describe(error: BaseException, folder: Path | None) -> str:
-    """One line: the exception, and the file and line it came from; of a group, the first one too."""
-    text = "".join(traceback.format_exception_only(error)).strip().splitlines()
-    what = text[-1] if text else type(error).__name__
+    """One line: the exception, and the file and line it came from; for a group, its first exception too."""
+    lines = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    text = lines[-1] if lines else type(error).__name__
     if isinstance(error, BaseExceptionGroup):
-        return f"{what}: {describe(error.exceptions[0], folder)}"
+        return f"{text}: {describe(error.exceptions[0], folder)}"
     file, line = place(error, folder)
-    return f"{what} ({file}:{line})" if file else what
+    return f"{text} ({file}:{line})" if file else text
 
 
 def place(error: BaseException, folder: Path | None) -> tuple[str, int]:
-    """The innermost line of the policy's own files, or else of what is not the SDK's; "" and 0 without one."""
+    """The innermost line in the policy's own files, or else outside of the SDK; "" and 0 without one."""
     if isinstance(error, BaseExceptionGroup):
         return place(error.exceptions[0], folder)
     if isinstance(error, SyntaxError) and error.filename:
         return shown_path(error.filename), error.lineno or 0
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    foreign = [one for one in frames if not Path(one[0]).is_relative_to(SDK_FOLDER) and "importlib" not in one[0]]
-    own = [one for one in foreign if folder is not None and Path(one[0]).is_relative_to(folder)]
-    if not (found := own or foreign):
+    foreign = [(file, line) for file, line in frames if not Path(file).is_relative_to(SDK_FOLDER) and "importlib" not in file]
+    own = [(file, line) for file, line in foreign if folder is not None and Path(file).is_relative_to(folder)]
+    if not (candidates := own or foreign):
         return "", 0
-    return shown_path(found[-1][0]), found[-1][1]
+    return shown_path(candidates[-1][0]), candidates[-1][1]
 
 
 HOOKS = ("on_request", "on_response", "on_request_stream", "on_response_stream")
 
 
 def shown_path(file: str) -> str:
-    """As it is named from here, where it is below."""
+    """The path relative to the working directory, if it is below."""
     here = os.path.relpath(file)
     return file if here.startswith("..") else here
 
 
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
+async def _await(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
@@ -365,12 +366,12 @@ def _is_async(function: Function) -> bool:
     return inspect.iscoroutinefunction(function if is_plain else type(function).__call__)
 
 
-async def _gathered(made: Any) -> StreamedBody:
+async def _collect(generator: Any) -> StreamedBody:
     chunks: list[bytes] = []
-    async with aclosing(made) as yielded:
+    async with aclosing(generator) as yielded:
         try:
             async for chunk in yielded:
-                chunks.append(checked.chunk(chunk))  # noqa: PERF401 - those before a Reject count
+                chunks.append(checked.chunk(chunk))  # noqa: PERF401 - the chunks before a Reject count
         except Reject as error:
             return StreamedBody(chunks, checked.rejection(error))
     return StreamedBody(chunks)
@@ -380,7 +381,7 @@ def _bad_action(error: ActionError) -> JsonObject:
     return {"class": FailureClass.BAD_ACTION.value, "message": str(error)}
 
 
-# ------------------------------------------------------------------ what an action does
+# ------------------------------------------------------------------ effects of an action
 
 
 def _with_metadata(now: Moment, context: RequestContext | ResponseContext) -> Moment:
@@ -402,7 +403,7 @@ def _answer(after: Moment, answer: ImmediateResponse) -> Moment:
 
 
 def _modify(call: Call, after: Moment, action: UpstreamRequestModifications | UpstreamResponseModifications) -> None:
-    """Raises ActionError where the engine would refuse it."""
+    """Applies the action to `after`. Raises ActionError if the engine would refuse it."""
     message = after.message(call.direction)
     mode = call.mode.request_body_mode if call.direction == REQUEST else call.mode.response_body_mode
     if action.body is not None and mode is BodyMode.STREAM:
@@ -447,13 +448,13 @@ def _refuse(text: str) -> NoReturn:
 
 
 def _lines(blob: bytes) -> list[tuple[str, str]]:
-    """As a recording has them: what is not UTF-8 is replaced."""
+    """Header lines in the form of a recording: bytes that are not UTF-8 are replaced."""
     return [(name, value.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
             for name, value in Headers(blob).multi_items()]  # fmt: skip
 
 
 def _recorded_body(body: bytes, headers: list[tuple[str, str]]) -> JsonObject:
-    """As a recording has it: decoded, where its headers say that it is encoded."""
+    """A body in the form of a recording: decoded if its headers name a content encoding."""
     coding = next((value for name, value in headers if name == "content-encoding"), "")
     if coding.lower() in ("", "identity"):
         return body_of(body)

@@ -1,6 +1,6 @@
-"""A recorded exchange, and how it stood before each execution of a policy.
+"""A recorded exchange, and its state before each execution of a policy. For `gatewright.replay`.
 
-docs/reference/recordings.md says what its members are. `gatewright.kit.replay` reads such files, as do other programs.
+docs/reference/recordings.md describes its members; `gatewright.kit.replay` reads such files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["MARK", "VERSION", "IncompleteRecordingError", "Message", "Moment", "
 
 VERSION = 1
 MARK = "[redacted]"
-"""What stands in place of a value that was taken out."""
+"""The marker in place of a value that was taken out."""
 REQUEST, RESPONSE = "request", "response"
 TEXTS = ("method", "path", "query", "authority", "upstream")
 CAME = ("request", "upstreamResponse")
@@ -26,18 +26,18 @@ JsonObject: TypeAlias = dict[str, Any]
 
 
 class RecordingError(ValueError):
-    """It is no recorded exchange, or one of another version; the text says what was expected."""
+    """The value is no recorded exchange, or one of another version; the text says what was expected."""
 
 
 class IncompleteRecordingError(ValueError):
-    """A policy would be given what the recording does not have; the text names the member."""
+    """The recording lacks something that the policy needs; the text names the member."""
 
 
 @dataclass
 class Message:
-    """A request or a response between two policies, as the engine has it.
+    """A request or a response between two policies, as the engine holds it.
 
-    texts: of a request TEXTS, those that are not "". body: as a recording has it; None where there is none.
+    texts: for a request, those of TEXTS that are not "". body: in the form of a recording; None if there is none.
     """
 
     texts: dict[str, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Message:
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> Message:
-        """From a message of a recording."""
+        """Makes a message of one in a recording."""
         texts = {name: recorded[name] for name in TEXTS if recorded.get(name)}
         trailers = recorded.get("trailers")
         return cls(
@@ -60,24 +60,24 @@ class Message:
         )
 
     def values(self, name: str) -> list[str]:
-        """All of a header, in order."""
-        return [value for each, value in self.headers if each == name]
+        """All values of a header, in order."""
+        return [value for line_name, value in self.headers if line_name == name]
 
     def set_header(self, name: str, values: list[str] | None) -> None:
-        """As the engine does it: lines that stay, stay where they are; others go to the end."""
+        """Sets a header like the engine: lines that remain keep their place, new ones go to the end."""
         self.headers = changed_lines(self.headers, name, values or [])
 
     @property
     def coding(self) -> str:
-        """The content encoding of a body that is there; "" for none."""
-        codings = [one.strip() for line in self.values("content-encoding") for one in line.split(",")]
-        named = [one for one in codings if one and one.lower() != "identity"]
-        return ", ".join(named) if self.body is not None else ""
+        """The content encoding of the body; "" without a body or an encoding."""
+        names = [name.strip() for line in self.values("content-encoding") for name in line.split(",")]
+        codings = [name for name in names if name and name.lower() != "identity"]
+        return ", ".join(codings) if self.body is not None else ""
 
 
 @dataclass
 class Moment:
-    """An exchange between two executions. response: None until there is one."""
+    """The state of an exchange between two executions. response: None until there is one."""
 
     request: Message
     response: Message | None = None
@@ -85,14 +85,14 @@ class Moment:
     analytics: JsonObject = field(default_factory=dict)
 
     def message(self, direction: str) -> Message:
-        """The one that policies of that direction are called with."""
+        """The message that policies of that direction are called with."""
         if direction == REQUEST:
             return self.request
         assert self.response is not None
         return self.response
 
     def apply(self, change: Mapping[str, Any], direction: str, side: str = "after") -> None:
-        """Makes it so as a change says that it was `before` or is `after`."""
+        """Sets the value that a change has for its side, `before` or `after`."""
         what, name, value = change["what"], change.get("name", ""), change.get(side)
         if what == "answer":
             if side == "after":
@@ -125,8 +125,8 @@ def _apply(message: Message, what: str, name: str, value: Any) -> None:
 
 
 def changed_lines(lines: list[tuple[str, str]], name: str, values: list[str]) -> list[tuple[str, str]]:
-    """Header lines with these values of a name."""
-    before = [value for each, value in lines if each == name]
+    """The header lines with these values for a name."""
+    before = [value for line_name, value in lines if line_name == name]
     if values[: len(before)] == before:
         return [*lines, *((name, value) for value in values[len(before) :])]
     return [line for line in lines if line[0] != name] + [(name, value) for value in values]
@@ -137,25 +137,25 @@ def _lines(recorded: Any) -> list[tuple[str, str]]:
 
 
 def direction_of(execution: Mapping[str, Any]) -> str:
-    """Of a recorded execution: request or response."""
+    """The direction of a recorded execution: `request` or `response`."""
     phase: str = execution.get("phase", "")
     return phase.partition("_")[0]
 
 
 def is_stream(execution: Mapping[str, Any]) -> bool:
-    """Whether a recorded execution is that of a stream."""
+    """Whether a recorded execution is a stream's."""
     return str(execution.get("phase", "")).endswith("_stream")
 
 
 class Recording:
-    """One recorded exchange. `exchange` is its JSON object; `name` heads what is said of it."""
+    """One recorded exchange. `exchange` is its JSON object; messages about it begin with `name`."""
 
     def __init__(self, exchange: JsonObject, name: str) -> None:
         self.exchange, self.name = exchange, name
 
     @classmethod
     def read(cls, source: str | Path | Mapping[str, Any]) -> Recording:
-        """From a file of `gatewright record`, or from the JSON object itself. Raises RecordingError, OSError."""
+        """Reads a file of `gatewright record`, or copies its JSON object. Raises RecordingError, OSError."""
         if isinstance(source, Mapping):
             return cls._checked(copy.deepcopy(dict(source)), str(source.get("id", "exchange")))
         try:
@@ -175,42 +175,42 @@ class Recording:
             )
         if not isinstance(exchange.get("request"), dict):
             raise RecordingError(f"{name}: request: expected a message, got none: no policy was asked; record another")
-        exchange["executions"] = [dict(one) for one in exchange.get("executions") or []]
+        exchange["executions"] = [dict(execution) for execution in exchange.get("executions") or []]
         return cls(exchange, name)
 
     @property
     def executions(self) -> list[JsonObject]:
-        """As recorded."""
+        """The recorded executions."""
         executions: list[JsonObject] = self.exchange["executions"]
         return executions
 
     def incomplete(self, member: str, expected: str, cure: str) -> IncompleteRecordingError:
-        """The error for what is missing."""
+        """The error for a member that lacks something."""
         return IncompleteRecordingError(f"{self.name}: {member}: expected {expected}; {cure}")
 
-    # -------------------------------------------------------------- what stood when
+    # -------------------------------------------------------------- states
 
     def moment(self, direction: str, position: int) -> Moment:
-        """How the exchange stood before the execution at `position`, or, with as many as there are, at the end.
+        """The state of the exchange before the execution at `position`; with the number of executions, at the end.
 
-        Its body is the recorded one; `body` says whether that is known.
+        Its body is the recorded one; `body` checks that this is the body at that position.
         """
         now = Moment(Message.of(self.exchange["request"]))
         began = self._began(position)
         for number, execution in enumerate(self.executions[:position]):
             own = direction_of(execution)
             if own == RESPONSE and now.response is None:
-                now = self._answered(now, number)
+                now = self._add_response(now, number)
             if execution.get("shadow") or (is_stream(execution) and _ended(execution) > began):
                 continue
             for change in execution.get("changes", []):
                 if change["what"] != "answer" and own == RESPONSE and now.response is None:
-                    continue  # of a response that the recording has not
+                    continue  # the change is to a response that is not in the recording
                 now.apply(change, own)
             if execution.get("outcome") == "failed":
-                now.response = self._unwound(number + 1)
+                now.response = self._unwind(number + 1)
         if direction == RESPONSE and now.response is None:
-            now = self._answered(now, position)
+            now = self._add_response(now, position)
         return now
 
     def _began(self, position: int) -> float:
@@ -218,25 +218,25 @@ class Recording:
             return float(self.executions[position].get("startedMs", 0.0))
         return float("inf")
 
-    def _answered(self, now: Moment, position: int) -> Moment:
-        """With the response that came, and the request as it went upstream."""
-        forwarded, came = self.exchange.get("forwarded"), self.exchange.get("upstreamResponse")
-        if came is None or self.exchange.get("answeredBy") == "gateway":
-            now.response = self._unwound(position)
+    def _add_response(self, now: Moment, position: int) -> Moment:
+        """The state with the response that came, and the request as it went upstream."""
+        forwarded, response = self.exchange.get("forwarded"), self.exchange.get("upstreamResponse")
+        if response is None or self.exchange.get("answeredBy") == "gateway":
+            now.response = self._unwind(position)
         else:
-            now.response = Message.of(came)
+            now.response = Message.of(response)
         if forwarded is not None:
             body = now.request.body
             now.request, now.analytics = Message.of(forwarded), {}
             now.request.body = body
         return now
 
-    def _unwound(self, position: int) -> Message | None:
-        """The response before the executions from `position` on: what left, and their changes taken back."""
-        left = self.exchange.get("response")
-        if left is None:
+    def _unwind(self, position: int) -> Message | None:
+        """The response before the executions from `position` on: the final one with their changes undone."""
+        response = self.exchange.get("response")
+        if response is None:
             return None
-        now = Moment(Message(), Message.of(left))
+        now = Moment(Message(), Message.of(response))
         for execution in reversed(self.executions[position:]):
             if direction_of(execution) == RESPONSE and not execution.get("shadow"):
                 for change in reversed(execution.get("changes", [])):
@@ -247,14 +247,14 @@ class Recording:
     # -------------------------------------------------------------- bodies
 
     def body(self, direction: str, position: int, now: Moment) -> tuple[str, JsonObject | None]:
-        """The member that has the body which the execution at `position` is given, and that body.
+        """The member that has the body which the execution at `position` gets, and that body.
 
-        Raises IncompleteRecordingError where a policy before streams it, and nothing behind tells what came of it.
+        Raises IncompleteRecordingError if a policy before streams the body, and no later member shows its result.
         """
         before = list(self._of(direction, 0, position))
         streamed = [number for number, execution in before if is_stream(execution)]
         if not streamed:
-            return self._came(direction, before), now.message(direction).body
+            return self._body_member(direction, before), now.message(direction).body
         for number, execution in self._of(direction, position, len(self.executions)):
             for change in execution.get("changes", []):
                 if change["what"] == "body":
@@ -262,20 +262,20 @@ class Recording:
             if is_stream(execution):
                 break
         else:
-            if (left := self.exchange.get(LEFT[direction])) is not None:
-                return f"{LEFT[direction]}.body", left.get("body")
+            if (final := self.exchange.get(LEFT[direction])) is not None:
+                return f"{LEFT[direction]}.body", final.get("body")
         member = f"executions[{streamed[-1]}].stream"
         policy = self.executions[streamed[-1]].get("policy")
         cure = "record it with a chain in which no policy before this one streams the body"
-        raise self.incomplete(member, f"what {policy} has passed on, which no recording has", cure)
+        raise self.incomplete(member, f"the body that {policy} has passed on, which no recording has", cure)
 
     def streamed(self, direction: str, position: int) -> JsonObject | None:
-        """The body that the stream at `position` has made, where that is what left; None where it is not known."""
+        """The body that the stream at `position` has yielded; None unless it is the body that left the gateway."""
         for _, execution in self._of(direction, position + 1, len(self.executions)):
             if is_stream(execution) or any(change["what"] == "body" for change in execution.get("changes", [])):
                 return None
-        left = self.exchange.get(LEFT[direction]) or {}
-        body: JsonObject | None = left.get("body")
+        final = self.exchange.get(LEFT[direction]) or {}
+        body: JsonObject | None = final.get("body")
         return body if self.exchange.get("outcome") == "completed" else None
 
     def _of(self, direction: str, first: int, last: int) -> Iterator[tuple[int, JsonObject]]:
@@ -283,8 +283,8 @@ class Recording:
             if direction_of(execution) == direction and not execution.get("shadow"):
                 yield number, execution
 
-    def _came(self, direction: str, before: list[tuple[int, JsonObject]]) -> str:
-        """Which member has the body that a policy of the direction sees."""
+    def _body_member(self, direction: str, before: list[tuple[int, JsonObject]]) -> str:
+        """The member that has the body which a policy of the direction sees."""
         changed = [number for number, execution in before
                    if any(change["what"] in ("body", "answer") for change in execution.get("changes", []))]  # fmt: skip
         if changed:
@@ -293,10 +293,10 @@ class Recording:
             return "request.body"
         return "upstreamResponse.body" if self.exchange.get("upstreamResponse") else "response.body"
 
-    # -------------------------------------------------------------- what a user supplies
+    # -------------------------------------------------------------- values that a user supplies
 
     def supply(self, values: Supplied) -> None:
-        """Puts values in place of those that were taken out, wherever they stand."""
+        """Puts the values at all places from which they were taken out."""
         for name, value in values.headers.items():
             self._supply_header(name.lower(), value, REQUEST)
         for name, value in values.response_headers.items():
@@ -306,8 +306,8 @@ class Recording:
         if values.body is not None:
             self._supply("body", self.exchange["request"].get("body"), body_of(values.body), REQUEST)
         if values.response_body is not None:
-            came = self.exchange.get("upstreamResponse") or self.exchange.get("response") or {}
-            self._supply("body", came.get("body"), body_of(values.response_body), RESPONSE)
+            response = self.exchange.get("upstreamResponse") or self.exchange.get("response") or {}
+            self._supply("body", response.get("body"), body_of(values.response_body), RESPONSE)
         for name, value in values.metadata.items():
             for change, _ in self._changes("metadata", name):
                 _replace_marked(change, value)
@@ -322,7 +322,7 @@ class Recording:
         for change, own in self._changes("header", name):
             for side in ("before", "after") if own == direction else ():
                 if side in change:
-                    change[side] = [value if MARK in one else one for one in change[side]]
+                    change[side] = [value if MARK in line else line for line in change[side]]
 
     def _supply(self, what: str, recorded: Any, value: Any, direction: str) -> None:
         for member, message in self._messages(direction):
@@ -358,7 +358,7 @@ def _ended(execution: Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class Supplied:
-    """What a user knows and the recording has not: values that were taken out, bodies that were cut."""
+    """Values from the user for those that were taken out of the recording, and for bodies that were cut."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
     query: str | None = None
@@ -372,7 +372,7 @@ class Supplied:
 
 
 def is_marked(value: Any) -> bool:
-    """Whether anything was taken out of a JSON value, at any depth."""
+    """Whether a value was taken out of a JSON value, at any depth."""
     if isinstance(value, str):
         return MARK in value
     if isinstance(value, Mapping):
@@ -381,7 +381,7 @@ def is_marked(value: Any) -> bool:
 
 
 def body_of(content: bytes | str) -> JsonObject:
-    """A body in the form of a recording, all of it."""
+    """A whole body in the form of a recording."""
     raw = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     try:
         return {"size": len(raw), "text": raw.decode()}
@@ -390,7 +390,8 @@ def body_of(content: bytes | str) -> JsonObject:
 
 
 def content_of(body: Mapping[str, Any], missing: Callable[[str], Exception]) -> bytes:
-    """All bytes of a recorded body, without its content encoding. Raises what `missing` makes of what is there."""
+    """All bytes of a recorded body, without its content encoding. Raises the exception that `missing` returns for a
+    description of the bytes that are there."""
     size = body.get("size", 0)
     content = beginning_of(body)
     if content is None:
@@ -401,7 +402,7 @@ def content_of(body: Mapping[str, Any], missing: Callable[[str], Exception]) -> 
 
 
 def beginning_of(body: Mapping[str, Any]) -> bytes | None:
-    """What a recording has of a body; None where that is nothing, though there was one."""
+    """The recorded beginning of a body; None if nothing of it was recorded."""
     if body.get("text") is not None:
         return str(body["text"]).encode("utf-8", "surrogateescape")
     if body.get("base64") is not None:

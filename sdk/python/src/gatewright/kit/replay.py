@@ -1,6 +1,6 @@
-"""A recorded exchange, run against a policy as the engine would: what it would change, and whether that was recorded.
+"""Runs a policy on a recorded exchange as the engine would, and compares its changes with the recorded ones.
 
-`gatewright.testing.replay` is the way in for tests, `gatewright replay` that of the command line.
+Tests use it by `gatewright.testing.replay`, the command line by `gatewright replay`.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ PHASES = {
     "response": "on_response",
     "response_stream": "on_response_stream",
 }
-"""Phases, in the order in which a policy has its turns, and the functions of it that are called."""
+"""Phases in the order in which a policy has its turns, each with the function that is called."""
 NEVER_RAN = ("overloaded", "unavailable", "bodyTooLarge", "badBody")
 BESIDE = ("outcome", "failure", "stream", "answer")
-"""Differences that are none of the message's."""
+"""Kinds of differences that are not in the message."""
 PASSED, ANSWERED, FAILED, NOT_RUN = "passed", "answered", "failed", "not run"
 KINDS = {"unchanged": PASSED, "changed": PASSED, "answered": ANSWERED, "failed": FAILED, "continued": FAILED}
 BODILESS = (204, 304)
 _HOOK = re.compile(r"^\S+:v\S+ \w+: ")
-"""What the engine puts before the executor's words: name:version on_request."""
+"""The engine's prefix of the executor's messages: name:version on_request."""
 _PLACE = re.compile(r" \([^()]*:\d+\)$")
 _ENGINES = ("request modifications: ", "response modifications: ", "immediate response: ", "stream: ")
 
@@ -67,35 +67,35 @@ class ReplayedExecution:
     """One turn of the policy."""
 
     index: int
-    """Of the policy in the chain, from 0; -1 where the recording's chain has not got it."""
+    """The policy's position in the chain, from 0; -1 if the recording's chain does not have it."""
     phase: str
     """request, request_stream, response or response_stream."""
     outcome: str = ""
-    """unchanged, changed, answered or failed; "" where it was not run."""
+    """unchanged, changed, answered or failed; "" if it was not run."""
     returned: Any = None
-    """What the function returned; of a stream a StreamResult."""
+    """The function's return value; for a stream a StreamResult."""
     changes: list[JsonObject] = field(default_factory=list)
-    """What it would change, in the form of a recording."""
+    """The changes that it would make, in the form of a recording."""
     failure: JsonObject | None = None
-    """`class`, `message`, and `file`, `line` where the policy raised."""
+    """`class`, `message`, and, if the policy raised, its `file` and `line`."""
     recorded: JsonObject | None = None
-    """The execution of the recording; None where it has none."""
+    """The recorded execution; None if there is none."""
     differences: list[JsonObject] = field(default_factory=list)
-    """What differs from that, as changes: `before` is what was recorded, `after` what would be. `what` may be
-    `outcome`, `failure` and `stream`, too."""
+    """Differences from the recorded execution, as changes: `before` was recorded, `after` was replayed. `what` may also
+    be `outcome`, `failure` and `stream`."""
     skipped: str = ""
-    """Why it was not run, or not compared; "" where it was."""
+    """Why it was not run or not compared; "" if it was."""
 
 
 class Differences(tuple[JsonObject, ...]):
-    """All differences of a replay: false where there are none. Its repr is for people."""
+    """All differences of a replay: false if there are none. Its repr is readable text."""
 
     text: str
 
-    def __new__(cls, found: Sequence[JsonObject], text: str) -> Differences:
-        made = super().__new__(cls, found)
-        made.text = text
-        return made
+    def __new__(cls, differences: Sequence[JsonObject], text: str) -> Differences:
+        self = super().__new__(cls, differences)
+        self.text = text
+        return self
 
     def __repr__(self) -> str:
         return self.text
@@ -103,43 +103,43 @@ class Differences(tuple[JsonObject, ...]):
 
 @dataclass(frozen=True)
 class Replay:
-    """What a policy makes of a recorded exchange."""
+    """The result of running a policy on a recorded exchange."""
 
     name: str
-    """Of the recording."""
+    """The recording's name."""
     policy: str
     """name:version of the policy that was run."""
     executions: list[ReplayedExecution]
-    """Its turns, in their order."""
+    """The policy's turns, in order."""
     warnings: list[str]
-    """What the recording had not, and was not supplied: the result may be another one for that."""
+    """Values that were neither in the recording nor supplied, which may affect the result."""
 
     @property
     def changes(self) -> list[JsonObject]:
-        """Of all its executions."""
+        """The changes of all executions."""
         return [change for execution in self.executions for change in execution.changes]
 
     @property
     def outcome(self) -> str:
-        """Of all its executions: failed, else answered, else changed, else unchanged; "" where none was run."""
+        """The outcome of all executions: failed, else answered, else changed, else unchanged; "" if none was run."""
         outcomes = {execution.outcome for execution in self.executions}
-        return next((one for one in ("failed", "answered", "changed", "unchanged") if one in outcomes), "")
+        return next((name for name in ("failed", "answered", "changed", "unchanged") if name in outcomes), "")
 
     @property
     def failure(self) -> JsonObject | None:
-        """Why it failed, if it has: `class`, `message`, `file`, `line`."""
-        return next((one.failure for one in self.executions if one.failure), None)
+        """The first failure, if there is one: `class`, `message`, `file`, `line`."""
+        return next((execution.failure for execution in self.executions if execution.failure), None)
 
     @property
     def returned(self) -> list[Any]:
-        """What the functions returned, each in its turn."""
+        """The return values of the functions, in order."""
         return [execution.returned for execution in self.executions]
 
     @property
     def differences(self) -> Differences:
-        """From what was recorded. Where the recording has no execution of the policy: all that it does."""
-        found = [difference for execution in self.executions for difference in execution.differences]
-        return Differences(found, "\n".join(self._lines(len(found))))
+        """The differences from the recording. If that has no execution of the policy: all changes of the replay."""
+        different = [difference for execution in self.executions for difference in execution.differences]
+        return Differences(different, "\n".join(self._lines(len(different))))
 
     def _lines(self, count: int) -> Iterator[str]:
         yield f"{self.name}, {self.policy}: {count} difference{'' if count == 1 else 's'} from what was recorded"
@@ -155,7 +155,7 @@ class Replay:
 
 
 def shown(change: Mapping[str, Any]) -> Iterator[str]:
-    """A change in lines: what, then - and + with the values."""
+    """A change as lines: its member and name, then the values after - and +."""
     yield f"{change['what']} {change.get('name', '')}".rstrip()
     for side, sign in (("before", "-"), ("after", "+")):
         if side in change:
@@ -170,9 +170,9 @@ _MODE = re.compile(r"(\w+)\s*:\s*[\"']?(\w+)")
 
 
 def read_definition(file: Path) -> PolicyDefinition:
-    """Name, version and processing mode of a policy-definition.yaml, which this finds without a YAML parser.
+    """Reads name, version and processing mode of a policy-definition.yaml without a YAML parser.
 
-    Raises ValueError where it is written in a way that this does not understand.
+    Raises ValueError if the file is not in YAML's block style.
     """
     text = file.read_text(encoding="utf-8")
     found = {key: match[1] for key in ("name", "version")
@@ -188,7 +188,7 @@ def read_definition(file: Path) -> PolicyDefinition:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A policy that is to be run. module: of its functions. folder: of its files."""
+    """A policy to run. module: the module with its functions. folder: the folder of its files."""
 
     module: ModuleType
     definition: PolicyDefinition
@@ -211,9 +211,9 @@ class Candidate:
 
 
 def run(recording: Recording, candidate: Candidate, supplied: Supplied, index: int | None = None) -> Replay:
-    """Runs the policy in each of its turns. index: of the one attachment that is meant; None: of all.
+    """Runs the policy in each of its turns. index: the position of one attachment; None: all attachments.
 
-    Raises IncompleteRecordingError where a turn needs what the recording has not.
+    Raises IncompleteRecordingError if a turn needs something that the recording lacks.
     """
     recording.supply(supplied)
     with in_memory():
@@ -223,14 +223,14 @@ def run(recording: Recording, candidate: Candidate, supplied: Supplied, index: i
 def _run(recording: Recording, candidate: Candidate, index: int | None) -> Replay:
     warnings: dict[str, None] = {}
     executions: list[ReplayedExecution] = []
-    for each in attachments(recording, candidate) if index is None else [index]:
-        attachment = _Attachment(recording, candidate, each, warnings)
+    for position in attachments(recording, candidate) if index is None else [index]:
+        attachment = _Attachment(recording, candidate, position, warnings)
         executions += attachment.run()
     return Replay(recording.name, candidate.key, executions, list(warnings))
 
 
 def attachments(recording: Recording, candidate: Candidate) -> list[int]:
-    """Where the chain has the policy: this very version, or else any; -1 where it has none."""
+    """The policy's positions in the recorded chain: of this very version, or else of any; [-1] if it has none."""
     policies = recording.exchange.get("policies") or []
     exact = [number for number, key in enumerate(policies) if key == candidate.key]
     named = [number for number, key in enumerate(policies) if key.partition(":")[0] == candidate.definition.name]
@@ -242,19 +242,19 @@ class _Attachment:
 
     def __init__(self, recording: Recording, candidate: Candidate, index: int, warnings: dict[str, None]) -> None:
         self._recording, self._candidate, self._index, self._warnings = recording, candidate, index, warnings
-        self._own: list[tuple[int, str, list[JsonObject]]] = []  # turns: position, direction, what differs there
+        self._own: list[tuple[int, str, list[JsonObject]]] = []  # turns: position, direction, differences
 
     def run(self) -> list[ReplayedExecution]:
         turns: list[ReplayedExecution] = []
         exchange = self._recording.exchange
-        about = PolicyMetadata(
+        metadata = PolicyMetadata(
             self._candidate.definition.name,
             self._candidate.definition.version,
             exchange.get("api", ""),
             exchange.get("apiVersion", ""),
             self._candidate.system_params,
         )
-        with PolicyRun(self._candidate.module, self._candidate.folder, self._candidate.params, about) as policy:
+        with PolicyRun(self._candidate.module, self._candidate.folder, self._candidate.params, metadata) as policy:
             for phase in PHASES:
                 turn = self._turn(phase, policy)
                 if turn is None:
@@ -266,7 +266,7 @@ class _Attachment:
         return turns
 
     def _turn(self, phase: str, policy: PolicyRun) -> ReplayedExecution | None:
-        """What comes of it; None where it has none in this phase."""
+        """The result of the turn in this phase; None if the policy has none."""
         position, recorded = self._position(phase)
         failure = (recorded or {}).get("failure") or {}
         if recorded and recorded.get("outcome") == "cancelled":
@@ -276,7 +276,7 @@ class _Attachment:
         elif not self._candidate.calls(phase):
             if not recorded:
                 return None
-            return self._made(phase, recorded, Outcome(NOT_RUN), [], [])
+            return self._execution(phase, recorded, Outcome(NOT_RUN), [], [])
         elif recorded is None and not self._reached(phase):
             return None
         else:
@@ -284,7 +284,7 @@ class _Attachment:
         return ReplayedExecution(self._index, phase, recorded=recorded, skipped=reason)
 
     def _position(self, phase: str) -> tuple[int, JsonObject | None]:
-        """Of its turn among the executions, and the recorded one."""
+        """The position of the turn among the recorded executions, and the recorded execution, if there is one."""
         executions = self._recording.executions
         for number, execution in enumerate(executions):
             if execution.get("index") == self._index and execution.get("phase") == phase:
@@ -299,7 +299,7 @@ class _Attachment:
         return len(executions), None
 
     def _reached(self, phase: str) -> bool:
-        """Whether the exchange came so far, as it was recorded."""
+        """Whether the recorded exchange reached the policy's turn in this phase."""
         exchange, is_request = self._recording.exchange, phase.startswith(REQUEST)
         ended = [execution.get("index", 0) for execution in self._recording.executions
                  if direction_of(execution) == REQUEST and execution.get("outcome") in ("answered", "failed")
@@ -308,31 +308,31 @@ class _Attachment:
             return False
         if is_request:
             return True
-        came = exchange.get("upstreamResponse") or exchange.get("response")
-        if came is None:
+        response = exchange.get("upstreamResponse") or exchange.get("response")
+        if response is None:
             self._warn("response: the recording has none: the policy's response phase was not run")
             return False
-        has_body = came.get("status") not in BODILESS and exchange["request"].get("method") != "HEAD"
+        has_body = response.get("status") not in BODILESS and exchange["request"].get("method") != "HEAD"
         return has_body or not phase.endswith("_stream")
 
     def _end(self, turn: ReplayedExecution) -> str:
-        """Why the policy has no turns after this one; "" where it has."""
+        """Why the policy has no turns after this one; "" if it has."""
         was = (turn.recorded or {}).get("outcome")
         if turn.outcome == "answered" or (turn.outcome == "failed" and was != "continued"):
             return f"the policy has {turn.outcome} before"
         if turn.phase.startswith(REQUEST) and not turn.skipped and was in ("answered", "failed"):
             if any(self._candidate.calls(phase) for phase in PHASES if phase.startswith(RESPONSE)):
-                self._warn("upstreamResponse: the recording has none, for the policy answered the request then: "
+                self._warn("upstreamResponse: the recording has none, since the policy answered the request then: "
                            "its response phase was not run")  # fmt: skip
             return "nothing came back"
         return ""
 
     def _not_run(self, after: str, reason: str) -> Iterator[ReplayedExecution]:
-        """The recorded turns that would not have come."""
+        """The recorded turns that the replay does not reach."""
         for phase in [*PHASES][[*PHASES].index(after) + 1 :]:
             _, recorded = self._position(phase)
             if recorded and recorded.get("outcome") != "cancelled":
-                yield self._made(phase, recorded, Outcome(NOT_RUN), [], [], reason)
+                yield self._execution(phase, recorded, Outcome(NOT_RUN), [], [], reason)
 
     # -------------------------------------------------------------- one turn
 
@@ -343,39 +343,38 @@ class _Attachment:
         call = self._call(phase, position, now)
         outcome = policy.stream(call) if stream else policy.call(call)
         inexact = any(map(is_marked, (call.recorded_bodies)))
-        found: list[JsonObject]
+        made: list[JsonObject]
         if stream:
-            found = [*of_trailers(*outcome.trailers), *changes(now, outcome.after, RESPONSE, True)] if (
+            made = [*of_trailers(*outcome.trailers), *changes(now, outcome.after, RESPONSE, True)] if (
                 outcome.answered) else [*of_trailers(*outcome.trailers), *_of_metadata(now, outcome.after)]  # fmt: skip
         else:
-            found = changes(now, outcome.after, direction, outcome.answered)
-        left = self._of_stream(direction, position, recorded, outcome, inexact) if stream else []
-        turn = self._made(phase, recorded, outcome, found, left, inexact=inexact)
-        self._own.append(
-            (position, direction, [one for one in turn.differences if not (stream and one["what"] == "body")])
-        )
+            made = changes(now, outcome.after, direction, outcome.answered)
+        in_stream = self._compare_stream(direction, position, recorded, outcome, inexact) if stream else []
+        turn = self._execution(phase, recorded, outcome, made, in_stream, inexact=inexact)
+        kept = [change for change in turn.differences if not (stream and change["what"] == "body")]
+        self._own.append((position, direction, kept))
         return turn
 
     def _lay_over(self, now: Moment, position: int) -> None:
-        """What the policy did otherwise in its turns before holds, where nobody has changed the same since."""
-        for before, direction, found in self._own:
+        """Applies the differences of the policy's earlier turns, but those to members that were changed since."""
+        for before, direction, different in self._own:
             since = {
                 (change["what"], change.get("name", ""))
                 for execution in self._recording.executions[before + 1 : position]
                 for change in execution.get("changes", [])
                 if change["what"] in ("metadata", "analytics") or direction_of(execution) == direction
             }
-            for change in found:
+            for change in different:
                 if change["what"] not in BESIDE and (change["what"], change.get("name", "")) not in since:
                     now.apply(change, direction)
 
     def _call(self, phase: str, position: int, now: Moment) -> Call:
-        """What the policy is called with."""
+        """The input of the policy's call."""
         direction, _, stream = phase.partition("_")
         mode, exchange = self._candidate.definition.processing_mode, self._recording.exchange
         call = Call(phase, PHASES[phase], now, exchange, mode, self._candidate.timeout)
-        wanted = mode.request_body_mode if direction == REQUEST else mode.response_body_mode
-        if stream or wanted is BodyMode.BUFFER:
+        body_mode = mode.request_body_mode if direction == REQUEST else mode.response_body_mode
+        if stream or body_mode is BodyMode.BUFFER:
             call.body = self._content(direction, position, now, call)
         if direction == RESPONSE and mode.request_body_in_response:
             call.request_body = self._content(REQUEST, 0, now, call)
@@ -396,7 +395,7 @@ class _Attachment:
         if body is None:
             if self._has_unseen_body(direction, now):
                 cure = f"record it with a chain that has the policy, or give {supply}=…"
-                raise self._recording.incomplete(member, "a body, which no policy wanted so that nobody saw it", cure)
+                raise self._recording.incomplete(member, "a body, which was not recorded as no policy wanted it", cure)
             return None
         call.recorded_bodies.append(body)
         if is_marked(body):
@@ -414,45 +413,48 @@ class _Attachment:
         if direction == RESPONSE and (message.status in BODILESS or exchange["request"].get("method") == "HEAD"):
             return False
         length = message.values("content-length")
-        return bool(message.values("transfer-encoding")) or any(one.strip() not in ("", "0") for one in length)
+        return bool(message.values("transfer-encoding")) or any(value.strip() not in ("", "0") for value in length)
 
-    # -------------------------------------------------------------- what came of it
+    # -------------------------------------------------------------- the result
 
-    def _of_stream(
+    def _compare_stream(
         self, direction: str, position: int, recorded: JsonObject | None, outcome: Outcome, inexact: bool
     ) -> list[JsonObject]:
-        """Where what it yields is not what was recorded."""
+        """The differences between the yielded and the recorded body."""
         if recorded is None or outcome.failure or outcome.answered or recorded.get("outcome") not in KINDS:
             return []
         was = recorded.get("stream") or {}
         known = self._recording.streamed(direction, position)
         if known is not None and outcome.body is not None:
-            expected = {**known, "size": was.get("bytesOut", 0)}  # not of the wire, where it is encoded
+            expected = {
+                **known,
+                "size": was.get("bytesOut", 0),
+            }  # without the wire's encoding
             expected.pop("decoded", None)
-            made = [{"what": "body", "after": outcome.body}]
-            return differences([{"what": "body", "after": expected}], made, inexact)
+            yielded = [{"what": "body", "after": outcome.body}]
+            return differences([{"what": "body", "after": expected}], yielded, inexact)
         size = (outcome.body or {}).get("size", 0)
         if inexact or size == was.get("bytesOut", 0):
             return []
         return [{"what": "stream", "before": {"bytesOut": was.get("bytesOut", 0)}, "after": {"bytesOut": size}}]
 
-    def _made(
+    def _execution(
         self,
         phase: str,
         recorded: JsonObject | None,
         outcome: Outcome,
-        found: list[JsonObject],
-        left: list[JsonObject],
+        made: list[JsonObject],
+        in_stream: list[JsonObject],
         skipped: str = "",
         inexact: bool = False,
     ) -> ReplayedExecution:
         was: str = (recorded or {}).get("outcome", "unchanged")
         kind = outcome.kind or (ANSWERED if outcome.answered else FAILED if outcome.failure else PASSED)
         different = list(_of_outcome(recorded or {}, KINDS.get(was, was), kind, outcome.failure))
-        different += differences((recorded or {}).get("changes", []), found, inexact) + left
-        shown_as = {PASSED: "changed" if found or outcome.changes_size else "unchanged", NOT_RUN: ""}.get(kind, kind)
+        different += differences((recorded or {}).get("changes", []), made, inexact) + in_stream
+        shown_as = {PASSED: "changed" if made or outcome.changes_size else "unchanged", NOT_RUN: ""}.get(kind, kind)
         return ReplayedExecution(
-            self._index, phase, shown_as, outcome.returned, found, outcome.failure, recorded, different, skipped
+            self._index, phase, shown_as, outcome.returned, made, outcome.failure, recorded, different, skipped
         )
 
     def _warn(self, text: str) -> None:
@@ -483,12 +485,12 @@ def _of_outcome(recorded: JsonObject, was: str, kind: str, failure: JsonObject |
         return
     if before or failure:
         sides = {"before": before, "after": failure}
-        yield {"what": "failure", **{side: one for side, one in sides.items() if one}}
+        yield {"what": "failure", **{side: failed for side, failed in sides.items() if failed}}
 
 
 def _same_failure(was: JsonObject, now: JsonObject) -> bool:
-    """Where it raised is not compared, for lines move; nor what the engine says in words of its own."""
+    """Compares two failures without the line that raised, since lines move, and without the engine's own words."""
     if was.get("class") != now.get("class"):
         return False
-    before, after = (_PLACE.sub("", _HOOK.sub("", str(one.get("message", "")))) for one in (was, now))
+    before, after = (_PLACE.sub("", _HOOK.sub("", str(side.get("message", "")))) for side in (was, now))
     return was["class"] == FailureClass.TIMEOUT or before.startswith(_ENGINES) or matches(before, after)

@@ -1,4 +1,4 @@
-"""A store without a gateway, for tests: `gatewright.testing.store`. conformance/store.json says what it does."""
+"""A store without a gateway, for tests: `gatewright.testing.store`. conformance/store.json has cases that it passes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gatewright.store import Answer, Call, Limit, StoreFullError, StoreUnavailab
 __all__ = ["StoreInMemory", "in_memory"]
 
 _Key: TypeAlias = tuple[bool, bool, bytes]
-"""Whether the store is shared, whether it is kept, and the key."""
+"""Whether the store has `shared`, whether it has `keep`, and the key."""
 _NUMBER = re.compile(rb"0|-?[1-9][0-9]*")
 
 
 class StoreInMemory:
-    """Entries by their keys, and whether anybody gets at them. Time is that of `sdk.clock`."""
+    """Entries by their keys, and switches that make calls fail. The time is that of `sdk.clock`."""
 
     def __init__(self, away: bool = False) -> None:
         self.away = away
@@ -26,13 +26,13 @@ class StoreInMemory:
         self.full = False
         """True: writes of stores with `keep=True` raise StoreFullError. May be set at any time."""
         self.calls = 0
-        """How many there were."""
+        """The number of calls so far."""
         self._began = clock.monotonic()
-        self._values: dict[_Key, tuple[bytes, float]] = {}  # and when they end
+        self._values: dict[_Key, tuple[bytes, float]] = {}  # with the time when they expire
         self._throttled: dict[_Key, float] = {}
 
-    def call(self, call: Call, timeout: float) -> Answer:  # noqa: ARG002 — nobody waits here
-        """For stores."""
+    def call(self, call: Call, timeout: float) -> Answer:  # noqa: ARG002 — it never waits
+        """Executes a store's call at once."""
         self.calls += 1
         if self.away:
             raise StoreUnavailableError("the store is away, as testing.store(away=True) says")
@@ -54,27 +54,27 @@ class StoreInMemory:
         return key in self._values and self._values[key][1] > clock.monotonic()
 
     async def call_async(self, call: Call, timeout: float) -> Answer:
-        """For stores."""
+        """Executes a store's call at once."""
         return self.call(call, timeout)
 
     def _on_value(self, call: Call, key: _Key, value: bytes | None, ends: float, now: float) -> Answer:
-        found = value is not None
+        exists = value is not None
         match call.operation:
             case "set":
-                if found and call.if_absent:
+                if exists and call.if_absent:
                     return Answer(False)
                 self._values[key] = call.value, now + call.ttl
                 return Answer(True)
             case "increment":
                 total = _number(call.key, b"0" if value is None else value) + call.amount
                 _number(call.key, b"%d" % total)
-                self._values[key] = b"%d" % total, ends if found else now + call.ttl
+                self._values[key] = b"%d" % total, ends if exists else now + call.ttl
                 return Answer(number=total)
             case "expire" if value is not None:
                 self._values[key] = value, now + call.ttl
             case "delete":
                 self._values.pop(key, None)
-        return Answer(found, value or b"")
+        return Answer(exists, value or b"")
 
     def _throttle(self, key: _Key, limit: Limit, cost: int) -> Answer:
         now = (clock.monotonic() - self._began) * 1e6
@@ -90,16 +90,16 @@ def _number(key: bytes, text: bytes) -> int:
 
 @contextmanager
 def in_memory(away: bool = False) -> Iterator[StoreInMemory]:
-    """Within it, all stores that are made have their entries in what it yields; away: it does not answer.
+    """Within it, all stores that are made keep their entries in the StoreInMemory that it yields. away: calls fail.
 
-    Without it each store of a test has entries of its own.
+    Outside of it, each store of a test has entries of its own.
     """
-    made = StoreInMemory(away)
-    before = store.use(lambda: made)
+    backend = StoreInMemory(away)
+    before = store.use(lambda: backend)
     try:
-        yield made
+        yield backend
     finally:
         store.use(before)
 
 
-store.use(StoreInMemory)  # for who imports this there is no gateway: each store has entries of its own
+store.use(StoreInMemory)  # a process that imports this is no gateway: each of its stores has entries of its own
