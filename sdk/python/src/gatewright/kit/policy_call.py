@@ -341,7 +341,9 @@ def place(error: BaseException, folder: Path | None) -> tuple[str, int]:
     if isinstance(error, SyntaxError) and error.filename:
         return shown_path(error.filename), error.lineno or 0
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    foreign = [(file, line) for file, line in frames if not Path(file).is_relative_to(SDK_FOLDER) and "importlib" not in file]
+    foreign = [
+        (file, line) for file, line in frames if not Path(file).is_relative_to(SDK_FOLDER) and "importlib" not in file
+    ]
     own = [(file, line) for file, line in foreign if folder is not None and Path(file).is_relative_to(folder)]
     if not (candidates := own or foreign):
         return "", 0
