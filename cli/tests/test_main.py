@@ -180,10 +180,10 @@ def test_signals_that_ask_for_no_stop_end_nothing(bench: Bench) -> None:
         until(lambda: engine_pid(bench.folder))
         for name in ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"):
             process.send_signal(signal.Signals[name])
-            logged_at(process, "log files reopened" if name == "SIGUSR1" else f"{name} means nothing here")
+            logged_at(process, "log files reopened" if name == "SIGUSR1" else f"{name} has no meaning here")
         assert (process.poll(), bench.alive(engine_pid(bench.folder))) == (None, True)
         process.send_signal(signal.SIGQUIT)
-        logged_at(process, "stopping (once more to force it)")
+        logged_at(process, "stopping (send the signal again to force it)")
         assert process.wait(LIMIT_SECONDS) == 0
 
 
@@ -210,7 +210,7 @@ def test_a_second_signal_forces_it(bench: Bench) -> None:
         logged_at(process, "deaf")
         pid = engine_pid(bench.folder)
         process.send_signal(signal.SIGINT)
-        stopping = logged_at(process, "stopping (once more to force it)")
+        stopping = logged_at(process, "stopping (send the signal again to force it)")
         assert bench.alive(pid)
 
         # Those that come at once are parts of the first.

@@ -78,7 +78,7 @@ def test_a_controller_behind_tls(bench: Bench, tmp_path: Path, monkeypatch: pyte
         async with tls_before(own, signer, "127.0.0.1") as port:
             url = f"https://127.0.0.1:{port}"
             assert await elsewhere(url, monkeypatch, signer).apis() == {}
-            untrusted = r"certificate is not trusted: .*; --controller-authority names who signs it"
+            untrusted = r"certificate is not trusted: .*; name the authority that signs it with --controller-authority"
             for trusting in (None, stranger):
                 with pytest.raises(NoAnswerError, match=untrusted):
                     await elsewhere(url, monkeypatch, trusting).apis()

@@ -243,9 +243,9 @@ def test_what_does_not_come_is_said_on_stderr(controller: Controller, node: Node
     node.tell(asked.id, ended=True, refused="expected at most 8 observations, got 9")
     said = {tail.complaint() for _ in range(3)}
     assert said == {
-        "3 exchanges dropped: they came faster than they were taken; watch fewer with a filter, or --sample\n",
-        "node node-1 does not tell: expected at most 8 observations, got 9\n",
-        "ended, for its time is over (--seconds)\n",
+        "3 exchanges dropped: they came faster than this command reads them; watch fewer with a filter, or --sample\n",
+        "node node-1 sends no exchanges: expected at most 8 observations, got 9\n",
+        "ended: the time is over (--seconds)\n",
     }
     assert tail.end() == (0, "", "")
 
@@ -274,7 +274,7 @@ def test_where_nothing_is_kept_it_says_so(controller: Controller, node: Node) ->
     assert tail.end() == (
         0,
         "",
-        "nodes have kept no exchange that fits; they keep what `gatewright tail` or `gatewright record` asks for\n",
+        "no node has kept a matching exchange; `gatewright tail` and `gatewright record` have nodes keep them\n",
     )
 
 
@@ -299,7 +299,7 @@ def test_explain_takes_the_last_that_is_kept(controller: Controller, node: Node)
     node.answer_kept()
     status, out, err = explain.end()
     assert (status, out) == (1, "")
-    assert "nodes have kept no exchange that fits" in err
+    assert "no node has kept a matching exchange" in err
 
 
 @pytest.mark.parametrize("arguments", [["x", "--last"], []])
@@ -310,7 +310,7 @@ def test_explain_takes_one_or_the_other(controller: Controller, arguments: list[
 
 def test_without_a_node_it_waits_for_one(controller: Controller) -> None:
     tail = Command(controller, "tail", "--limit", "1")
-    assert tail.complaint() == "no node is connected to the controller; what comes is shown once one is\n"
+    assert tail.complaint() == "no node is connected to the controller; exchanges are shown once one is\n"
     with telling(controller, "node-2") as late:
         late.tell(late.asked().id, document())
         assert tail.end() == (0, LINE, "")
@@ -322,7 +322,7 @@ def test_a_wrong_token_is_told_where_it_comes_from(controller: Controller, tmp_p
     refused = Command(controller, *command, token=tmp_path / "token")
     status, out, err = refused.end()
     assert (status, out) == (1, "")
-    assert err.endswith("; for --controller, the file GATEWRIGHT_CONTROLLER_TOKEN_FILE names has it\n")
+    assert err.endswith("; for --controller, name the file with the token in GATEWRIGHT_CONTROLLER_TOKEN_FILE\n")
 
 
 @pytest.mark.parametrize("command", ["tail", "record"])
@@ -340,7 +340,7 @@ def test_a_controller_that_ends_or_is_away(tmp_path: Path) -> None:
         tail = Command(controller, "tail")
         node.asked()
         controller.end()
-        assert tail.end() == (1, "", "error: the controller stops\n")
+        assert tail.end() == (1, "", "error: the controller is stopping\n")
         for command in (["tail"], ["explain", "x"], ["record"]):
             status, out, err = Command(controller, *command).end()
             assert (status, out) == (1, "")

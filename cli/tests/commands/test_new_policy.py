@@ -161,7 +161,7 @@ def test_a_name_is_lower_case_words_joined_by_hyphens(name: str) -> None:
 def test_a_name_that_is_long_or_taken_is_refused() -> None:
     assert "expected at most 100 characters, got 101" in refused("a" * 101)
     assert "build.yaml:3: has a policy log-message already" in refused("log-message")
-    assert "NAME: expected a name that no policy which ships has, got cors" in refused("cors")
+    assert "NAME: expected a name that no shipped policy has, got cors" in refused("cors")
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
@@ -202,7 +202,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(empty: Path, text: str, says:
 def test_a_manifest_with_no_simple_place_is_left_to_its_author(empty: Path) -> None:
     (empty / "build.yaml").write_text("version: v1\npolicies: &all []\n")
     said = refused("limit")
-    assert said.startswith("build.yaml: expected a list of policies that one more can be put behind; say --no-add")
+    assert said.startswith("build.yaml: expected a list of policies that an entry can be added to; use --no-add")
     assert said.endswith("write {name: limit, filePath: policies/limit} into it")
 
 

@@ -105,7 +105,7 @@ def test_it_says_what_it_wrote_what_is_lacking_and_what_comes_next(tmp_path: Pat
     lines = done.stdout.splitlines()
     assert f"{tmp_path}/build.yaml" in lines
     assert f"{tmp_path}/.gitignore" not in lines
-    kept = lines.index(f"{tmp_path}/.gitignore was there and stays as it is. It should have:")
+    kept = lines.index(f"{tmp_path}/.gitignore exists and was not changed. It should have:")
     assert lines[kept + 1 : kept + 4] == ["    /build/", "    /.gatewright/", "    __pycache__/"]
     assert lines[-4:] == [
         "Next:",

@@ -212,7 +212,7 @@ def test_in_a_terminal_it_has_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     assert out.getvalue().startswith("\x1b[32mhealthy")
 
 
-@pytest.mark.parametrize(("lacks", "shown"), [([], "landlock"), (["TCP ports"], "landlock (not whole)")])
+@pytest.mark.parametrize(("lacks", "shown"), [([], "landlock"), (["TCP ports"], "landlock (incomplete)")])
 def test_the_level_of_each_executor_is_shown(lacks: list[str], shown: str) -> None:
     executor = process("executor-default-0") | {"isolation": {"level": "landlock", "lacks": lacks}}
     written = io.StringIO()

@@ -396,13 +396,15 @@ def test_a_path_that_is_not_there_is_named(site: Site) -> None:
 def test_what_is_the_gateways_own_is_for_no_policy(asked: str) -> None:
     build, temporary = BuildOutput(Path("/build"), ()), TemporaryFolder(Path("/own"))
     group = Group("default", Path("/build/env/bin/python"), Path("/build/r.py"), access=Access(write=[asked]))
-    with pytest.raises(IsolationError, match=f"group default: .* got {asked} under files, and /tmp/site/run is ours"):
+    with pytest.raises(
+        IsolationError, match=f"group default: .* got {asked} under files, and /tmp/site/run is the gateway's"
+    ):
         Isolation("landlock", WHOLE).sandbox(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
     Isolation("none", WHOLE).sandbox(build, group, temporary, 1, [Path("/tmp/site/run")])  # noqa: S108
 
 
 def test_no_policy_writes_to_the_build_that_it_runs_from(site: Site) -> None:
-    with pytest.raises(IsolationError, match=r"got .*/build/bin under files, and .*/build is ours"):
+    with pytest.raises(IsolationError, match=r"got .*/build/bin under files, and .*/build is the gateway's"):
         site.run("landlock", OPENS, Access(write=[f"{site.folder}/build/bin"]))
     assert site.run("landlock", OPENS, Access(read=[f"{site.folder}/build"])) == [False, False]
 

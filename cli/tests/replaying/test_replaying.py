@@ -137,7 +137,7 @@ def test_parameters_have_defaults_and_fit_the_schema(tmp_path: Path) -> None:
     policy, shop = candidate(tmp_path), read(json.dumps(exchange()).encode())
     assert Parameters().of(policy, shop) == [{"tag": "gold", "list": []}]
     assert Parameters({"tag": "silver"}).of(policy, shop) == [{"tag": "silver", "list": []}]
-    with pytest.raises(PreflightError, match=r"--params: .*tag.*no recording has parameters"):
+    with pytest.raises(PreflightError, match=r"--params: .*tag.*recordings hold no parameters"):
         Parameters({"tag": 3}).of(policy, shop)
 
 
@@ -226,7 +226,7 @@ def test_what_holds_the_interpreter_is_killed(tmp_path: Path) -> None:
         ("import nothing_of_this_name", r"cannot be imported: ModuleNotFoundError: .*policy.py:1\)"),
         ("def on_request(", r"cannot be imported: SyntaxError: .*policy.py:1\)"),
         ("raise SystemExit(3)", r"cannot be imported: SystemExit: 3 \(.*policy.py:1\)"),
-        ("import os; os._exit(3)", "expected its process to replay, it ended before it began"),
+        ("import os; os._exit(3)", "expected its process to replay exchanges, but it ended before the first"),
     ],
 )
 def test_a_policy_that_cannot_be_imported_is_refused(tmp_path: Path, source: str, expected: str) -> None:

@@ -69,4 +69,4 @@ def test_a_process_that_is_stopped_is_killed_and_comes_back(bench: Bench) -> Non
         await process.stop()
 
     bench.run(live())
-    assert "it has answered nothing and done nothing for" in bench.output.text()
+    assert "it has neither answered nor made progress for" in bench.output.text()

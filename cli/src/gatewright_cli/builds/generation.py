@@ -249,10 +249,10 @@ def _go_notes(compiled: dict[str, dict[str, object]], wanted: dict[str, dict[str
     for key in sorted(wanted.keys() - compiled.keys()):
         yield f"Go policy {key} is new; {cure}"
     for key in sorted(compiled.keys() - wanted.keys()):
-        yield f"Go policy {key} is no longer in the build, and stays; {cure}"
+        yield f"Go policy {key} is no longer in the build, but still runs; {cure}"
     for key in sorted(wanted.keys() & compiled.keys()):
         if wanted[key]["sourceDigest"] != compiled[key]["sourceDigest"]:
-            yield f"Go policy {key} has changed, and runs on as it was; {cure}"
+            yield f"Go policy {key} has changed, but still runs as it was; {cure}"
 
 
 def _policies(output: BuildOutput) -> list[dict[str, object]]:

@@ -26,9 +26,9 @@ from gatewright_cli.mistakes import PreflightError
 @controller_options
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are deployed.")
 @click.option("--timeout", type=DURATION, default="30s", show_default=True, help="How long to wait for that.")
-@click.option("--dry-run", is_flag=True, help="Tell what would change, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option(
-    "--reload", "with_reload", is_flag=True, help="Build and reload in the same step: all is taken over, or nothing."
+    "--reload", "with_reload", is_flag=True, help="Build and reload in the same step: all changes take effect, or none."
 )
 @click.pass_context
 def apply(
@@ -41,14 +41,14 @@ def apply(
     dry_run: bool,
     with_reload: bool,
 ) -> None:
-    """Create APIs on a running gateway, or replace them by what their files say now. The others stay. The gateway is
+    """Create APIs on a running gateway, or replace them by what their files say now. Other APIs stay. The gateway is
     named on stderr.
 
-    Exit status 1 where one is refused, with the line that is wrong, or not deployed.
-    With --dry-run: where one would be refused.
+    Exit status 1 if an API is refused, whose file and line are printed, or is not deployed.
+    With --dry-run: if one would be refused.
 
-    With --reload the policies of the build, as `gatewright reload` takes them, and these APIs change together. So can a
-    policy get a parameter that it needs, and an API set it.
+    With --reload the policies of the build, as with `gatewright reload`, and these APIs change together. So a policy
+    can get a new required parameter in the step in which an API sets it.
     """
     import asyncio
 

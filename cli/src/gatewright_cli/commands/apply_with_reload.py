@@ -18,7 +18,7 @@ async def applied_with_reload(to: Target, files: ApiFiles, seconds: float | None
     """
     if files.refused:
         report_refused(files, report_error)
-        report_error("error: nothing was changed: with --reload all are taken, or none")
+        report_error("error: nothing was changed: with --reload all APIs are applied, or none")
         return False
     return await report_no_answer(_apply(to, files, seconds, say, report_error), report_error)
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--manifest", type=A_PATH, default=MANIFEST, show_default=True, help="The policies to build in.")
 @click.option("--output", type=A_PATH, default=OUTPUT, show_default=True, help="The folder to build into.")
-@click.option("--locked", is_flag=True, help="Refuse what build.lock, beside build.yaml, does not have.")
+@click.option("--locked", is_flag=True, help="Refuse anything that build.lock, beside build.yaml, does not list.")
 @IMPORT_LIMIT
-@click.option("--json", "as_json", is_flag=True, help="Say what goes on as JSON lines, on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print progress as JSON lines, on stdout.")
 @click.pass_context
 def build(
     context: click.Context, manifest: Path, output: Path, locked: bool, import_limit: float, as_json: bool

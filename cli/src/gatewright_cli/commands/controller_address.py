@@ -77,9 +77,9 @@ def _address_elsewhere(controller: NamedController) -> ControllerAddress:
 def _in_clear(url: ControllerUrl) -> str:
     port = url.text.rpartition(":")[2] if url.text.rpartition(":")[2].isdecimal() else "80"
     return (
-        f"--controller: expected https to another machine, got {url.text}, which shows the token to all between: "
+        f"--controller: expected https to another machine, got {url.text}, which sends the token unencrypted: "
         f"run `ssh -L {port}:127.0.0.1:{port} {url.host}` and name http://127.0.0.1:{port}, or name https://{url.host} "
-        "with TLS before the controller, or say --controller-in-clear"
+        "with TLS before the controller, or allow it with --controller-in-clear"
     )
 
 

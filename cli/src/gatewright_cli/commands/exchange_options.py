@@ -13,36 +13,36 @@ import click
 DEFAULT_SECONDS = 600
 LONGEST_SECONDS = 3600
 FILTER = {
-    "api": click.option("--api", metavar="NAME", help="Of this API."),
-    "operation": click.option("--operation", metavar="OPERATION", help='Of this operation: "GET /{id}".'),
-    "policy": click.option("--policy", metavar="NAME[:VERSION]", help="Whose chain has this policy."),
-    "path": click.option("--path", metavar="PREFIX", help="Whose path, as the client sent it, begins like this."),
-    "header": click.option("--header", metavar="NAME[=VALUE]", help="Whose request has this header."),
+    "api": click.option("--api", metavar="NAME", help="Exchanges of this API."),
+    "operation": click.option("--operation", metavar="OPERATION", help='Exchanges of this operation: "GET /{id}".'),
+    "policy": click.option("--policy", metavar="NAME[:VERSION]", help="Exchanges whose chain has this policy."),
+    "path": click.option("--path", metavar="PREFIX", help="Exchanges whose path, as the client sent it, begins so."),
+    "header": click.option("--header", metavar="NAME[=VALUE]", help="Exchanges whose request has this header."),
     "status": click.option(
-        "--status", metavar="STATUS", multiple=True, help="Answered like this, 503 or 5xx; several times for several."
+        "--status", metavar="STATUS", multiple=True, help="Exchanges answered with this status, 503 or 5xx; repeatable."
     ),
     "errors": click.option(
-        "--errors", is_flag=True, help="In which a policy failed, or that were answered with 500 and above."
+        "--errors", is_flag=True, help="Exchanges in which a policy failed, or whose status is 500 or above."
     ),
     "shadow": click.option(
         "--shadow",
         type=click.Choice(["different", "same", "failed", "skipped"]),
-        help="In which a shadow attachment came out like this.",
+        help="Exchanges in which a shadow attachment had this result.",
     ),
-    "id": click.option("--id", metavar="REQUEST_ID", help="Of this request."),
-    "client": click.option("--client", metavar="ADDRESS[:PORT]", help="Of this client."),
-    "sample": click.option("--sample", metavar="SHARE", help="This share of them: 0.01 for one in a hundred."),
+    "id": click.option("--id", metavar="REQUEST_ID", help="The exchange of this request."),
+    "client": click.option("--client", metavar="ADDRESS[:PORT]", help="Exchanges of this client."),
+    "sample": click.option("--sample", metavar="SHARE", help="This share of the exchanges: 0.01 for one in a hundred."),
 }
 MORE = (
-    click.option("--kept", is_flag=True, help="Those that nodes have kept, and no more."),
+    click.option("--kept", is_flag=True, help="Exchanges that nodes have kept, and no new ones."),
     click.option(
         "--seconds",
         type=click.IntRange(1, LONGEST_SECONDS),
         default=DEFAULT_SECONDS,
         show_default=True,
-        help="For how long.",
+        help="How long to watch or record.",
     ),
-    click.option("--limit", type=click.IntRange(1), default=None, help="End after so many; with --kept, the newest."),
+    click.option("--limit", type=click.IntRange(1), default=None, help="End after this many; with --kept, the newest."),
 )
 
 

@@ -17,9 +17,9 @@ from gatewright_cli.node.exchange_source import Event, ExchangeSource, RefusedEr
 from gatewright_cli.node.management import NoAnswerError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-BEHIND = "they came faster than they were taken; watch fewer with a filter, or --sample"
+BEHIND = "they came faster than this command reads them; watch fewer with a filter, or --sample"
 
-NOTHING_KEPT = "nodes have kept no exchange that fits; they keep what `gatewright tail` or `gatewright record` asks for"
+NOTHING_KEPT = "no node has kept a matching exchange; `gatewright tail` and `gatewright record` have nodes keep them"
 
 Say = Callable[[str], None]
 
@@ -98,7 +98,7 @@ class ExchangeWatch:
         except (NoAnswerError, RefusedError) as error:
             self._report(f"error: {error}")
             return False
-        self._report("error: the controller has ended the stream without a word")
+        self._report("error: the controller ended the stream without a reason")
         return False
 
     def _say(self, event: Event) -> None:
@@ -107,19 +107,19 @@ class ExchangeWatch:
         if event.nodes is not None:
             self._say_who_tells(event.nodes)
         if event.ended == "seconds":
-            self._report("ended, for its time is over (--seconds)")
+            self._report("ended: the time is over (--seconds)")
         elif event.ended == "stopping":
-            self._report("error: the controller stops")
+            self._report("error: the controller is stopping")
         elif event.ended == "told" and not self.count:
             self._report(NOTHING_KEPT)
 
     def _say_who_tells(self, nodes: Sequence[ToldNode]) -> None:
         """Those that do, for who waits; each that does not, once for each reason."""
         if not nodes:
-            self._report("no node is connected to the controller; what comes is shown once one is")
+            self._report("no node is connected to the controller; exchanges are shown once one is")
         silent = {node for node in nodes if node.reason}
         for node in sorted(silent - self._named, key=lambda one: one.id):
-            self._report(safe(f"node {node.id} does not tell: {node.reason}"))
+            self._report(safe(f"node {node.id} sends no exchanges: {node.reason}"))
         self._named = silent
         telling = sorted(node.id for node in set(nodes) - silent)
         if telling and telling != self._telling and not self._selection.kept:

@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("request_id", default="")
-@click.option("--last", is_flag=True, help="The newest one that nodes have kept, in place of REQUEST_ID.")
+@click.option("--last", is_flag=True, help="The newest exchange that nodes have kept, in place of REQUEST_ID.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as it was recorded: a JSON object.")
 @RUN_DIR
 @controller_options
 def explain(
     request_id: str, last: bool, as_json: bool, run_dir: Path | None, controller: NamedController | None
 ) -> None:
-    """Say what became of a request and why: each policy with what it took and what it changed, failures with file and
+    """Explain what happened to a request and why: each policy with its time and its changes, failures with file and
     line.
 
-    REQUEST_ID is the x-request-id that logs and error answers have, or the file that `gatewright record` made; --last
-    is the newest that was kept. Nodes have an exchange where it was watched or recorded. Exit status 1 where there is
-    none.
+    REQUEST_ID is the x-request-id in logs and error answers, or a file that `gatewright record` made; --last is the
+    newest exchange that was kept. Nodes keep an exchange only if it was watched or recorded. Exit status 1 if none is
+    found.
     """
     from gatewright_cli.commands.exchange_file import SUFFIX, read_file
     from gatewright_cli.exchanges.paint import Paint

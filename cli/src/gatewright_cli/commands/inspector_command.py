@@ -26,7 +26,7 @@ ANSWER_SECONDS = 5.0
 def inspector(opens: bool, as_json: bool, run_dir: Path | None, controller: NamedController | None) -> None:
     """Print the address of the Inspector, the controller's web page, with the token that signs in.
 
-    Who has the address may do all that the management API can. Exit status 1 where no controller answers.
+    Anyone with this address can do all that the management API can. Exit status 1 if no controller answers.
     """
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.node import inspector_page

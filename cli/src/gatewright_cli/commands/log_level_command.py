@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @click.command("log-level")
 @click.argument("changes", nargs=-1, metavar="[COMPONENT=LEVEL]...")
-@click.option("--for", "seconds", type=DURATION, help="It goes back by itself after this. [default: when the run ends]")
+@click.option("--for", "seconds", type=DURATION, help="Restore the levels after this. [default: when the run ends]")
 @RUN_DIR
 @click.option("--json", "as_json", is_flag=True, help="Print the levels as a JSON object.")
 @click.pass_context
 def log_level(
     context: click.Context, changes: tuple[str, ...], seconds: float | None, run_dir: Path | None, as_json: bool
 ) -> None:
-    """Print from which level on each component of a running node logs, or change it.
+    """Print the log level of each component of a running node, or change it.
 
     Components are supervisor, controller, python-executor, policy-engine, envoy, and parts of Envoy such as
     envoy.ext_proc. Levels are debug, info, warning and error, of Envoy also trace, critical and off; `default` is what
-    the run was started with. A change counts for processes that are started later, too.
+    the run was started with. A change applies to processes that start later, too.
 
-    Exit status 1 where a change was refused.
+    Exit status 1 if a change was refused.
     """
     from gatewright_cli.run import control
 

@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 
 @click.group()
 def new() -> None:
-    """Write what a part of a project starts from: a policy."""
+    """Write the files that a part of a project starts from: a policy."""
 
 
 @new.command()
 @click.argument("name")
-@click.option("--async", "form", flag_value="async", help="It asks a service, with an async client.")
-@click.option("--stream", "form", flag_value="stream", help="It changes a response's body while it streams.")
-@click.option("--go", "form", flag_value="go", help="It is written in Go. For a checkout, which can compile it in.")
+@click.option("--async", "form", flag_value="async", help="The policy asks a service, with an async client.")
+@click.option("--stream", "form", flag_value="stream", help="The policy changes a response's body while it streams.")
+@click.option(
+    "--go", "form", flag_value="go", help="The policy is written in Go. It needs a checkout, which compiles it."
+)
 @click.option("--manifest", type=A_PATH, default=MANIFEST, show_default=True, help="The project's list of policies.")
 @click.option("--no-add", is_flag=True, help="Leave the manifest alone.")
 def policy(name: str, form: Form | None, manifest: Path, no_add: bool) -> None:
-    """Write a policy into policies/, with its test, and name it in build.yaml.
+    """Write a policy into policies/, with its test, and add it to build.yaml.
 
     NAME is words of lower-case letters and digits, joined by hyphens.
     """

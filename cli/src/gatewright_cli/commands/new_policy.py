@@ -85,7 +85,7 @@ def _check(name: str) -> None:
 def _with_entry(name: str, manifest: Path, folder: PurePosixPath) -> str:
     """The manifest's text with the policy in it."""
     if not manifest.exists():
-        cure = "run it in the folder that has one, make one with `gatewright init`, or say --no-add"
+        cure = "run it in the folder that has one, make one with `gatewright init`, or use --no-add"
         raise PreflightError([f"{manifest}: expected the build.yaml of a project, got no such file; {cure}"])
     try:
         known = read_manifest(manifest)
@@ -95,19 +95,19 @@ def _with_entry(name: str, manifest: Path, folder: PurePosixPath) -> str:
     text = with_item(_read(manifest), "policies", {"name": name, "filePath": str(folder)})
     if text is None:
         entry = f"{{name: {name}, filePath: {folder}}}"
-        said = f"expected a list of policies that one more can be put behind; say --no-add, and write {entry} into it"
-        raise PreflightError([f"{manifest}: {said}"])
+        mistake = f"expected a list of policies that an entry can be added to; use --no-add, and write {entry} into it"
+        raise PreflightError([f"{manifest}: {mistake}"])
     return text
 
 
 def _check_free(name: str, manifest: Path, known: Manifest) -> None:
     taken = next((entry for entry in known.entries if entry.name == name), None)
     if taken is not None:
-        said = f"has a policy {name} already; choose another name, or say --no-add for another version of it"
-        raise PreflightError([f"{manifest}:{taken.line}: {said}"])
+        mistake = f"has a policy {name} already; choose another name, or use --no-add for another version of it"
+        raise PreflightError([f"{manifest}:{taken.line}: {mistake}"])
     if name in {folder.name for folder in find_sources().shipped_policies}:
-        said = "expected a name that no policy which ships has"
-        raise PreflightError([f"NAME: {said}, got {name}; choose another one: APIs go by the name alone"])
+        expected = "expected a name that no shipped policy has"
+        raise PreflightError([f"NAME: {expected}, got {name}; choose another one: APIs go by the name alone"])
 
 
 def _texts(name: str, form: Form, place: Path) -> dict[PurePosixPath, str]:

@@ -30,7 +30,7 @@ IMPORT_LIMIT = click.option(
 RUN_DIR = click.option(
     "--run-dir",
     type=A_PATH,
-    help="The directory that the node runs in. [default: GATEWRIGHT_RUN_DIR, or that of the run of this folder]",
+    help="The run directory of the node. [default: GATEWRIGHT_RUN_DIR, or that of this folder's run]",
 )
 CONTROLLER_OPTIONS = (
     click.option(
@@ -42,15 +42,15 @@ CONTROLLER_OPTIONS = (
         "--controller-authority",
         metavar="FILE",
         type=A_PATH,
-        help="PEM: who signs the certificate of an https controller. [default: the authorities of this system]",
+        help="PEM: the authorities that sign an https controller's certificate. [default: those of this system]",
     ),
     click.option(
         "--controller-in-clear",
         is_flag=True,
-        help="Send the token over http to another machine, for all between to see.",
+        help="Send the token to another machine over http, unencrypted.",
     ),
 )
-FORCE = click.option("--force", is_flag=True, help="Replace the output file if it is there.")
+FORCE = click.option("--force", is_flag=True, help="Replace the output file if it exists.")
 
 
 @dataclass(frozen=True)

@@ -122,9 +122,9 @@ def _unknown(name: str, known: Iterable[str], build: Path | None) -> str:
     where = "that ships" if build is None else f"of the build in {build}"
     alike = _alike(name, names)
     meant = f"one of {', '.join(alike)}" if len(alike) > 1 else "".join(alike)
-    cures = [f"was {meant} meant?" if meant else f"there are {', '.join(names)}"]
+    cures = [f"did you mean {meant}?" if meant else f"there are {', '.join(names)}"]
     if build is None:
-        cures.append(f"say --build {OUTPUT} for those of your own, once they are built")
+        cures.append(f"use --build {OUTPUT} for your own, once they are built")
     return f"NAME: expected a policy {where}, got {name!r}; {'; '.join(cures)}"
 
 

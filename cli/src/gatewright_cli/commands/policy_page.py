@@ -102,9 +102,9 @@ def _example(example: JsonObject, paint: Paint) -> Iterator[str]:
     attachments = {"policies": example["attachments"]}
     yield from ["", paint.bold(f"EXAMPLE: {example['title']}")]
     if names := dict.fromkeys(STAND_IN.findall(str(attachments))):
-        yield f"  Put your own in the place of {', '.join(f'${name}' for name in names)}."
+        yield f"  Replace {', '.join(f'${name}' for name in names)} by your own."
     if secrets := example.get("secrets"):
-        yield f"  It names secrets of the operator's: {', '.join(secrets)}."
+        yield f"  The operator provides its secrets: {', '.join(secrets)}."
     yield ""
     yield from (f"  {line}" for line in yaml_text(attachments).splitlines())
 

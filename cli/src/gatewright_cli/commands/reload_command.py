@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def reload(context: click.Context, run_dir: Path | None) -> None:
     """Build again, read gateway.yaml again, and have a running node take both over, without dropping a request.
 
-    Exit status 1 where it was refused; the node then goes on as it was.
+    Exit status 1 if the reload was refused; the node then goes on as before.
     """
     from gatewright_cli.run import control
 

@@ -25,15 +25,15 @@ USAGE = 2
 
 @click.command()
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=A_PATH)
-@click.option("--policy", metavar="FOLDER", type=A_PATH, help="The folder of the policy that is to be run.")
+@click.option("--policy", metavar="FOLDER", type=A_PATH, help="The folder of the policy to run.")
 @click.option("--build", metavar="DIR", type=A_PATH, help="Run all Python policies of this build output instead.")
 @click.option("--params", metavar="JSON|FILE", help="Parameters of the policy: a JSON object, or a file of it.")
 @click.option("--api", metavar="FILE", type=A_PATH, help="The Api whose attachments have the parameters.")
-@click.option("--system-params", metavar="JSON|FILE", help="What an operator sets for the policy, in the same forms.")
+@click.option("--system-params", metavar="JSON|FILE", help="The policy's system parameters, in the same forms.")
 @click.option("--header", "headers", metavar="NAME=VALUE", multiple=True,
-              help="A header of the client, where its value was taken out of the recording; several times for several.",
+              help="A client's header whose value was redacted in the recording; repeatable.",
 )  # fmt: skip
-@click.option("--timeout", type=DURATION, default="10s", show_default=True, help="What one exchange may take.")
+@click.option("--timeout", type=DURATION, default="10s", show_default=True, help="How long one exchange may take.")
 @IMPORT_LIMIT
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each exchange.")
 @click.pass_context
@@ -50,11 +50,11 @@ def replay(
     import_limit: float,
     as_json: bool,
 ) -> None:
-    """Run a policy's code on recorded exchanges, and show what it would do otherwise.
+    """Run a policy's code on recorded exchanges, and show what it would do differently.
 
     PATH is a file of `gatewright record`, a file with a line for each exchange (`gatewright tail --json`), or a folder
-    of such files. Exchanges in which the policy had no turn are left aside. No recording has parameters: give them by
-    --params or --api, or its defaults count.
+    of such files. Exchanges in which the policy did not run are skipped. Recordings hold no parameters: set them with
+    --params or --api, or the policy's defaults apply.
 
     Exit status 0: nothing differs. 1: something does, or an exchange could not be replayed. 2: nothing was replayed.
     """
@@ -120,10 +120,10 @@ def _run(paths: tuple[Path, ...], candidates: list[Candidate], wanted: Wanted) -
     if not any(own.values()):
         names = ", ".join(candidate.name for candidate in candidates)
         had = ", ".join(sorted({key for one in inputs for key in one.exchange.policies})) or "none"
-        raise PreflightError([f"expected an exchange in which {names} had its turn; their policies are {had}"])
+        raise PreflightError([f"expected an exchange in which {names} ran; their policies are {had}"])
     same = [_replayed(candidate, own[candidate.key], wanted) for candidate in candidates if own[candidate.key]]
     if left := len(inputs) - len({one.name for replayed in own.values() for one in replayed}):
-        click.echo(f"{left} exchange{'' if left == 1 else 's'} left aside, without a turn of it", err=True)
+        click.echo(f"{left} exchange{'' if left == 1 else 's'} skipped: the policy did not run in them", err=True)
     return all(same)
 
 

@@ -15,17 +15,15 @@ from gatewright_cli.mistakes import PreflightError
 @click.command()
 @RUN_DIR
 @click.option("--json", "as_json", is_flag=True, help="Print it as a JSON object.")
-@click.option(
-    "--healthcheck", is_flag=True, help="Print nothing, and exit with 0 also where it serves with shortcomings."
-)
+@click.option("--healthcheck", is_flag=True, help="Print nothing, and exit with 0 also if it serves with shortcomings.")
 @click.pass_context
 def status(context: click.Context, run_dir: Path | None, as_json: bool, healthcheck: bool) -> None:
-    """Print how a node is: where it listens, tells its metrics and has its Inspector, its processes, its APIs, its
+    """Print the state of a node: the addresses of its listeners, metrics and Inspector, its processes, its APIs, its
     certificates by ACME, the policies under quarantine.
 
-    Exit status 0: all is as it should be; 3: it serves, and an API is not deployed, a process is away or was within the
-    last minute, a certificate is not obtained or renewed, a policy is under quarantine, or a process told no metrics
-    at the last scrape; 1: it does not serve, or there is none.
+    Exit status 0: it is healthy; 3: it serves, but an API is not deployed, a process is down or was within the last
+    minute, a certificate is not obtained or renewed, a policy is under quarantine, or a process returned no metrics at
+    the last scrape; 1: it does not serve, or no run was found.
     """
     from gatewright_cli.commands.status import Health, health
     from gatewright_cli.node.finding_run import find_run

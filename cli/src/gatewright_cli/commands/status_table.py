@@ -71,7 +71,7 @@ def _isolation(found: dict[str, Any] | None) -> str:
     """Of a process in which policies run."""
     if found is None:
         return ""
-    return str(found["level"]) + (" (not whole)" if found["lacks"] else "")
+    return str(found["level"]) + (" (incomplete)" if found["lacks"] else "")
 
 
 def _listeners(status: RunStatus) -> list[list[object]]:

@@ -30,7 +30,7 @@ def _report(exchange: Exchange, paint: Paint, sources: Sources) -> Iterator[str]
         yield from (" " * (LABEL_WIDTH + 2) + line for line in rest)
     yield ""
     if not exchange.executions:
-        yield "No policy was run."
+        yield "No policy ran."
         return
     yield from timeline.table(exchange, paint)
     for execution in exchange.executions:

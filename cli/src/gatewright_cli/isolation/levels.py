@@ -187,8 +187,8 @@ def _refuse_ours(group: Group, ours: Sequence[Path], build: BuildOutput) -> None
         if inner.is_relative_to(wanted) or wanted.is_relative_to(inner):
             raise IsolationError(
                 f"group {group.name}: expected policies that ask for no file of the gateway's own, got {asked} "
-                f"under files, and {folder} is ours: ask for less, or have ours elsewhere (--run-dir, --state-dir, "
-                "--output, TMPDIR)"
+                f"under files, and {folder} is the gateway's: ask for less, or move that folder (--run-dir, "
+                "--state-dir, --output, TMPDIR)"
             )
 
 

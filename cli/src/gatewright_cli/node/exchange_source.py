@@ -120,7 +120,8 @@ class ExchangeSource:
 
 def _refuse(answer: Answer) -> None:
     if answer.status_code == 401:
-        raise RefusedError(f"{said(answer)}; for --controller, the file GATEWRIGHT_CONTROLLER_TOKEN_FILE names has it")
+        cure = "for --controller, name the file with the token in GATEWRIGHT_CONTROLLER_TOKEN_FILE"
+        raise RefusedError(f"{said(answer)}; {cure}")
     if answer.is_error:
         raise RefusedError(said(answer))
 

@@ -242,7 +242,7 @@ class ExecutorRecycler:
         try:
             left = await self._executors.replace(one)
         except (EngineRefusedError, StartError) as error:
-            self._output.event(f"executor stays: {error}", "error", process=one.id.name)
+            self._output.event(f"executor is not replaced: {error}", "error", process=one.id.name)
             return
         if left is not None:
             self._on_recycled(one.id.group, verdict.cause)

@@ -85,7 +85,7 @@ class Move(msgspec.Struct, frozen=True):
     after: str
 
     def __str__(self) -> str:
-        return f"API {self.api} has {self.policy} {self.after}, for the build no longer has {self.before} as it was"
+        return f"API {self.api} has {self.policy} {self.after}, since the build no longer has {self.before} as it was"
 
 
 class AffectedApi(msgspec.Struct, frozen=True):

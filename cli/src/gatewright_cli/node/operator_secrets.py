@@ -77,7 +77,7 @@ def from_environment(environment: Environment = os.environ) -> OperatorSecrets:
             mistakes.append(f"{name}_FILE: expected a file that can be read, got {file}: {reason}")
     token = given.get(TOKEN)
     if token is not None and not _is_token(token.strip()):
-        mistakes.append(f"{TOKEN}: expected a token of printable ASCII characters without spaces, got none that is one")
+        mistakes.append(f"{TOKEN}: expected a token of printable ASCII characters without spaces, got other characters")
     if mistakes:
         raise PreflightError(mistakes)
     own = os.urandom(TOKEN_BYTES).hex()

@@ -92,7 +92,7 @@ def _title(source: Source, info: JsonObject, instead: str | None) -> str:
         return " ".join(title.split())[:LONGEST_TITLE]
     if instead is None:
         got = "nothing" if title is None else shown(title)
-        source.wrong(("info", "title"), "a title", got, "write one, or say --name")
+        source.wrong(("info", "title"), "a title", got, "write one, or use --name")
     return instead or ""
 
 
@@ -102,7 +102,7 @@ def _name(source: Source, title: str) -> str:
     name = re.sub("[^a-z0-9]+", "-", letters).strip("-")[:LONGEST_NAME].strip("-")
     if not name:
         expected = "a title with letters from a to z, or digits, for the API's name"
-        source.wrong(("info", "title"), expected, shown(title), "say --name")
+        source.wrong(("info", "title"), expected, shown(title), "use --name")
     return name
 
 
@@ -149,5 +149,5 @@ def _told(source: Source, mistake: Mistake, found: Sequence[Found], choices: Cho
     given = {"--name": choices.name, "--context": choices.context, "--upstream": choices.upstream}.get(option)
     if given is not None:
         return Mistake(option, mistake.message)
-    cure = f"; say {option}" if option else ""
+    cure = f"; use {option}" if option else ""
     return replace(mistake, message=mistake.message + cure, file=source.file, line=source.line(where))

@@ -111,5 +111,5 @@ def _comments(source: Source, at: KeyPath, item: KeyPath, operation: JsonObject,
         yield ": ".join(texts)
     yield from requirements(source, (*at, "security"))
     if own := own_servers(source, at, scope.url) or own_servers(source, item, scope.url):
-        source.note(at, f"has a server of its own, {own}, and goes to the API's upstream all the same")
+        source.note(at, f"has a server of its own, {own}, but its requests go to the API's upstream")
         yield f"server in the document: {own}"

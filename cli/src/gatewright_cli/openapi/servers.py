@@ -98,7 +98,7 @@ def _url(source: Source, path: KeyPath) -> str | None:
     for name in dict.fromkeys(VARIABLE.findall(url)):
         default = _default(known.get(name))
         if default is None:
-            cure = f"add variables.{name}.default to it, or say --upstream"
+            cure = f"add variables.{name}.default to it, or use --upstream"
             source.wrong((*path, "url"), f"a default for each variable, got none for {{{name}}} in {url!r}", cure=cure)
             return None
         url = url.replace(f"{{{name}}}", default)
@@ -117,7 +117,7 @@ def _check(source: Source, url: str, others: list[str]) -> None:
     except UrlError as error:
         usable = [other for other in others if _is_usable(other)]
         instead = listed(usable[:MOST_NAMED]) if usable else "https://orders.internal"
-        cure = f"say where requests are to go: --upstream {instead}"
+        cure = f"name the upstream with --upstream {instead}"
         if url.startswith("/"):
             source.wrong(("servers",), "a server with scheme and host", f"{url!r}, which is relative", cure)
         else:

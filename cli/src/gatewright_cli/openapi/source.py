@@ -133,7 +133,7 @@ def read(body: bytes, file: str) -> Source:
     """
     if len(body) > MAX_BYTES:
         expected, got = f"a file of at most {MAX_BYTES // 1024**2} MiB", f"{len(body):,} bytes"
-        raise Unreadable([Mistake.in_file(file, expected, got, "take out what the gateway needs not: the schemas")])
+        raise Unreadable([Mistake.in_file(file, expected, got, "remove what the gateway does not need: the schemas")])
     try:
         source = _parsed(body, file)
     except Unreadable as unreadable:
@@ -160,5 +160,5 @@ def _check_version(source: Source) -> None:
         cure = "convert it first, for example with `swagger2openapi` or https://converter.swagger.io"
         source.wrong(("swagger",), EXPECTED, f"Swagger {older}", cure)
     elif not VERSION.fullmatch(str(version)):
-        cure = "convert it first" if version else "say which in `openapi`, the document's first key"
+        cure = "convert it first" if version else "name the version in `openapi`, the document's first key"
         source.wrong(("openapi",), EXPECTED, "nothing" if version is None else shown(version), cure)

@@ -105,7 +105,8 @@ def replay(job: Job, inputs: list[tuple[Input, list[JsonObject]]]) -> Iterator[R
             one = inputs[line.number][0]
             yield Replayed(one, line.executions or [], line.warnings, line.error)
         if len(waiting) == before:
-            raise PreflightError([f"{job.candidate.key}: expected its process to replay, it ended before it began"])
+            mistake = "expected its process to replay exchanges, but it ended before the first"
+            raise PreflightError([f"{job.candidate.key}: {mistake}"])
 
 
 class _Process:

@@ -63,7 +63,7 @@ def complete(candidate: Candidate, params: JsonObject, where: str, member: str =
     filled: Any = with_defaults(params, schema, schema)
     compiled = Schema(schema)
     told = compiled.parameter_mistakes(filled, f"{PARAMS} of {candidate.key}")
-    cure = "" if where != "--params" else " (no recording has parameters: give --params or --api)"
+    cure = "" if where != "--params" else " (recordings hold no parameters: set --params or --api)"
     refuse([f"{where}: {mistake}{cure}" for mistake in told])
     marked: Any = compiled.for_nodes(filled)
     refuse([f"{where}: {_named(path, candidate)}" for path in references(marked)])
@@ -72,7 +72,7 @@ def complete(candidate: Candidate, params: JsonObject, where: str, member: str =
 
 def _named(path: KeyPath, candidate: Candidate) -> str:
     field = format_path(path, f"{PARAMS} of {candidate.key}")
-    return f"{field}: expected the secret itself, got its name: no secrets of a node are here; give it by --params"
+    return f"{field}: expected the secret itself, got its name: a replay has no node's secrets; set it with --params"
 
 
 def _name(api: JsonObject) -> str:

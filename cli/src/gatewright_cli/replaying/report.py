@@ -37,9 +37,9 @@ def summary(key: str, replayed: Sequence[Replayed]) -> str:
     skipped = sum(1 for one in replayed if not one.error and all(each.skipped for each in one.executions))
     parts = [f"{differ or 'none'} differ{'s' if differ == 1 else ''}"]
     parts += [f"{failed} could not be replayed"] if failed else []
-    parts += [f"of {skipped} nothing could be compared"] if skipped else []
+    parts += [f"{skipped} could not be compared"] if skipped else []
     unknown = sum(1 for one in replayed if one.warnings)
-    parts += [f"{unknown} lack values that were taken out"] if unknown else []
+    parts += [f"{unknown} lack redacted values"] if unknown else []
     return f"{key}: {len(replayed)} exchange{'' if len(replayed) == 1 else 's'} replayed: {', '.join(parts)}"
 
 

@@ -272,7 +272,7 @@ class Deployment:
         named = {api.name for api in self._files.apis} | {file.api for file in self._files.refused}
         if left := sorted(before.keys() - named):
             self._output.event(
-                "APIs are published that no file has; who does not want one deletes it: DELETE /v1/apis/NAME",
+                "APIs are published that no file has; delete those that are not wanted: DELETE /v1/apis/NAME",
                 "warning",
                 apis=left,
             )

@@ -87,7 +87,7 @@ class GatewayReloads:
         changed, unchanged = certificate_files.mistakes_beside(read, self.current)
         if mistakes := [*changed, *unobtained, *self._obstacles(read)]:
             raise GatewayRefusedError(mistakes)
-        notes = [f"{sentence}; what it held before goes on being served, if anything" for sentence in unchanged]
+        notes = [f"{sentence}; what the files held before is still served, if anything" for sentence in unchanged]
         return Prepared(read, found["rendered"], notes)
 
     async def apply(self, prepared: Prepared) -> list[str]:
@@ -116,7 +116,8 @@ class GatewayReloads:
         status = await self._management.reload_gateway()
         if status.state == REJECTED:
             raise DeployError(f"the Gateway is refused: {status.reason}")
-        waits = [f"{name} changes with a restart only: until then it is as it was" for name in status.change.restart]
+        cure = "changes only with a restart of the run; until then its old value applies"
+        waits = [f"{name} {cure}" for name in status.change.restart]
         return waits + ([f"the Gateway is {status.state}: {status.reason}"] if status.state != DEPLOYED else [])
 
     def _obstacles(self, read: Gateway) -> list[str]:

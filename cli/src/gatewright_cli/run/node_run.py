@@ -211,7 +211,7 @@ class NodeRun:
         """
         while not (confirmed := await self._engine.envoy_acknowledged_all()) and time.monotonic() < end:
             if refused := (await self._engine.gateway()).refusal:
-                raise DeployError(f"Envoy does not listen as the Gateway says: {refused}")
+                raise DeployError(f"Envoy refuses the Gateway: {refused}")
             await asyncio.sleep(POLL_SECONDS)
         if not confirmed:
             self._output.event("Envoy has not acknowledged all that the engine gave it", "warning")
@@ -249,7 +249,7 @@ class NodeRun:
     def _on_stop_signal(self, name: str) -> None:
         match self._stop_signals.received(time.monotonic()):
             case StopAction.STOP:
-                self._output.event("stopping (once more to force it)", signal=name)
+                self._output.event("stopping (send the signal again to force it)", signal=name)
                 self._stop_requested.set()
             case StopAction.FORCE:
                 self._output.event("stopping by force", "warning", signal=name)
@@ -264,7 +264,7 @@ class NodeRun:
                 self._interface.reload.set()
 
     def _on_unused_signal(self, name: str) -> None:
-        self._output.event(f"{name} means nothing here", "warning", signals=other_signals.MEANINGS)
+        self._output.event(f"{name} has no meaning here", "warning", signals=other_signals.MEANINGS)
 
     async def _stop(self) -> None:
         self._levels.close()
@@ -273,7 +273,7 @@ class NodeRun:
             await relay.close()
         await self._telling.close()
         if not await self._orphans.wait_until_gone(ORPHANS_SECONDS):
-            self._output.event("orphaned processes go on", "error")
+            self._output.event("orphaned processes still run", "error")
         self._run_dir.remove()
         self._output.event("stopped")
 

@@ -39,9 +39,9 @@ class Liveness:
             self._since, self._progress = now, Progress(now)
         idle, silent = self._progress.stalled_for(replace(snapshot, obstacle=""), now), now - self._since
         if min(idle, silent) >= self._limit:
-            return f"it has answered nothing and done nothing for {silent:.1f} s ({snapshot.obstacle})"
+            return f"it has neither answered nor made progress for {silent:.1f} s ({snapshot.obstacle})"
         if silent >= self._limit * BUSY_FACTOR:
-            return f"it has answered nothing for {silent:.0f} s, although it works ({snapshot.obstacle})"
+            return f"it has not answered for {silent:.0f} s, although it makes progress ({snapshot.obstacle})"
         return None
 
 

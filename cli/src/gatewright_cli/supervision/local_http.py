@@ -269,7 +269,8 @@ class _Reading:
 def _reason(error: Exception) -> str:
     """What kind of error; of a certificate that is not trusted, why."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message}; --controller-authority names who signs it"
+        cure = "name the authority that signs it with --controller-authority"
+        return f"its certificate is not trusted: {error.verify_message}; {cure}"
     return type(error).__name__
 
 
