@@ -20,7 +20,7 @@ from gatewright_cli.builds.build_output import Access, BuildOutput, Group
 from gatewright_cli.isolation import kernel_probe, landlock, seccomp
 from gatewright_cli.isolation.executor_users import ExecutorUsers, IsolationError, missing_capabilities
 from gatewright_cli.isolation.levels import Isolation, Kernel, Level, Limits
-from gatewright_cli.supervision.launch_plan import launched
+from gatewright_cli.supervision.launch_plan import launch_command
 from gatewright_cli.supervision.temporary_folder import TemporaryFolder
 
 from cli.tests.conftest import NO_MORE_THAN_A_USER
@@ -186,7 +186,7 @@ class Site:
         if temporary.user:
             os.chown(temporary.path, *temporary.user)
         sandbox = isolated.sandbox(BuildOutput(self.folder / "build", (group,)), group, temporary, 1)
-        command = launched((str(self.python), "-c", program, json.dumps(self.things)), sandbox=sandbox.plan)
+        command = launch_command((str(self.python), "-c", program, json.dumps(self.things)), sandbox=sandbox.plan)
         environment = {**os.environ, **sandbox.environment}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
@@ -356,7 +356,7 @@ def test_a_link_that_a_policy_puts_into_its_folder_opens_nothing(site: Site) -> 
     sandbox = Isolation("landlock", WHOLE).sandbox(build, group, temporary, 1)
     (data / "cache").rmdir()
     (data / "cache").symlink_to(site.folder / "private")
-    command = launched((str(site.python), "-c", OPENS, json.dumps(site.things)), sandbox=sandbox.plan)
+    command = launch_command((str(site.python), "-c", OPENS, json.dumps(site.things)), sandbox=sandbox.plan)
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert json.loads(result.stdout) == [False, False]
     assert f"files: {data}/cache: " in result.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from gatewright_cli.supervision.launch_plan import launched
+from gatewright_cli.supervision.launch_plan import launch_command
 from gatewright_cli.supervision.orphans import Orphans
 
 BUILD, STOP = b"b", b"s"
@@ -117,7 +117,7 @@ class BuildRuns:
             own = (sys.executable, "-m", "gatewright_cli.builds.build_process", *self._arguments)
             with self._orphans.starting() as started:
                 self._process = await asyncio.create_subprocess_exec(
-                    *launched(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                    *launch_command(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.STDOUT, limit=LONGEST_LINE, start_new_session=True,
                 )  # fmt: skip
                 started(self._process.pid)

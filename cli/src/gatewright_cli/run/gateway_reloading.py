@@ -19,7 +19,7 @@ from gatewright_cli.node.engine_admin import EngineAdmin, EngineRefusedError
 from gatewright_cli.node.gateway import Gateway, GatewayError
 from gatewright_cli.node.management import DEPLOYED, REJECTED, DeployError, Management
 from gatewright_cli.node.run_dir import RunDir
-from gatewright_cli.supervision.launch_plan import launched
+from gatewright_cli.supervision.launch_plan import launch_command
 from gatewright_cli.supervision.orphans import Orphans
 
 
@@ -134,7 +134,7 @@ class GatewayReloads:
         own = (sys.executable, "-m", "gatewright_cli.node.gateway_process")
         with self._orphans.starting() as started:
             process = await asyncio.create_subprocess_exec(
-                *launched(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                *launch_command(own), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
             started(process.pid)
