@@ -12,7 +12,7 @@ from gatewright_documents.values import JsonObject, JsonValue
 from gatewright_documents.yaml_writer import yaml_text
 
 from gatewright_cli.commands.policies import STAND_IN, KnownPolicy
-from gatewright_cli.exchanges.paint import Paint, cut, safe, wrapped
+from gatewright_cli.exchanges.paint import Paint, cut, safe, wrap_words
 
 WIDEST = 100
 LINK = re.compile(r"\[([^]\[]+)\]\([^)\s]+\)")
@@ -51,7 +51,7 @@ def page(policy: KnownPolicy, versions: Sequence[str], paint: Paint) -> Iterator
     title = f": {definition.display_name}" if definition.display_name else ""
     yield paint.bold(safe(f"{policy.name} {policy.version}{title}"))
     if definition.description:
-        yield from ["", *wrapped(_plain(definition.description), width)]
+        yield from ["", *wrap_words(_plain(definition.description), width)]
     yield ""
     yield from _facts(policy, versions, width)
     yield from _parameters("PARAMETERS", [], definition.parameters, paint)
@@ -75,7 +75,7 @@ def _facts(policy: KnownPolicy, versions: Sequence[str], width: int) -> Iterator
         facts["failures"] = "end the request: onError: continue is refused"
     column = max(map(len, facts)) + 2
     for name, said in facts.items():
-        first, *more = wrapped(safe(said), width - column)
+        first, *more = wrap_words(safe(said), width - column)
         yield name.ljust(column) + first
         yield from (" " * column + line for line in more)
 
@@ -88,14 +88,14 @@ def _parameters(heading: str, notes: list[str], schema: Mapping[str, JsonValue],
         notes = [*notes, f"{EACH} is each entry of a list, {KEY[1:]} each key of a map."]
     yield from ["", paint.bold(heading)]
     for note in notes if found else ["It has none."]:
-        yield from (f"  {line}" for line in wrapped(_plain(note), width - 2))
+        yield from (f"  {line}" for line in wrap_words(_plain(note), width - 2))
     for each in found:
         default = f"; default {each.default}" if each.default else ""
         said = f"{each.kind}; required" if each.required else f"{each.kind}{default}"
         yield from ["", f"  {paint.bold(safe(each.path))}"]
-        yield from (f"      {paint.dim(line)}" for line in wrapped(safe(said), width - 6))
+        yield from (f"      {paint.dim(line)}" for line in wrap_words(safe(said), width - 6))
         if each.description:
-            yield from (f"      {line}" for line in wrapped(_plain(each.description), width - 6))
+            yield from (f"      {line}" for line in wrap_words(_plain(each.description), width - 6))
 
 
 def _example(example: JsonObject, paint: Paint) -> Iterator[str]:
