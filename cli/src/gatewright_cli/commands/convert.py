@@ -22,7 +22,7 @@ from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node import api_files
 from gatewright_cli.node.api_files import ApiFile, RefusedFile
 from gatewright_cli.node.management import NoAnswerError
-from gatewright_cli.openapi import MAX_BYTES, Choices, exported, imported
+from gatewright_cli.openapi import MAX_BYTES, Choices, export_openapi, import_openapi
 
 STDIN = "-"
 STDIN_NAME = "stdin"
@@ -41,7 +41,7 @@ def import_document(document: Path, choices: Choices) -> ImportedText:
     """The document's API. Raises PreflightError with all that is to be changed."""
     file = STDIN_NAME if str(document) == STDIN else str(document)
     try:
-        found = imported(_bytes(document), file, choices)
+        found = import_openapi(_bytes(document), file, choices)
     except Invalid as invalid:
         raise PreflightError([str(one) for one in sorted(invalid.mistakes, key=lambda one: one.line)]) from None
     notes = [f"{file}{f':{note.line}' if note.line else ''}: note: {note.message}" for note in found.notes]
@@ -67,7 +67,7 @@ def export_api(what: str, server: str, run_dir: Path | None, controller: NamedCo
     is_file = what == STDIN or "." in what or "/" in what
     try:
         document = _of_file(Path(what)) if is_file else asyncio.run(_of_gateway(what, run_dir, controller))
-        described = exported(document, server)
+        described = export_openapi(document, server)
     except Invalid as invalid:
         raise PreflightError([str(replace(one, file=one.file or what)) for one in invalid.mistakes]) from None
     if json:
@@ -97,7 +97,7 @@ def _of_file(path: Path) -> JsonObject:
     (api,) = apis
     document = (parse_json if api.path.suffix == ".json" else parse_yaml)(api.content)
     try:
-        exported(document)
+        export_openapi(document)
     except Invalid as invalid:
         lines = line_tree(api.content)
         below = [api_files.below(replace(one, line=lines.line_of(one.field)), api.above) for one in invalid.mistakes]
