@@ -40,7 +40,7 @@ class Target:
         """The API, with the echo as its upstream where that is."""
         if self.echo_port is None:
             return api
-        return api_files.moved(api, ports.ECHO_NAMES, ports.ECHO_PORT, self.echo_port)
+        return api_files.move_upstreams(api, ports.ECHO_NAMES, ports.ECHO_PORT, self.echo_port)
 
 
 def target(run_dir: Path | None, controller: NamedController | None) -> Target:
@@ -66,7 +66,7 @@ def load(places: Iterable[Path], stdin: Callable[[], bytes]) -> ApiFiles:
             mistakes += error.mistakes
     if mistakes:
         raise PreflightError(mistakes)
-    return api_files.each_name_once(found)
+    return api_files.refuse_duplicates(found)
 
 
 def _refuse_openapi(files: Iterable[Path]) -> None:

@@ -10,7 +10,7 @@ from gatewright_cli.commands.options import NamedController
 from gatewright_cli.mistakes import PreflightError
 from gatewright_cli.node import api_files, operator_secrets
 from gatewright_cli.node.controller_url import ControllerUrl, ControllerUrlError, read_controller_url
-from gatewright_cli.node.finding_run import described, find_run
+from gatewright_cli.node.finding_run import describe_run, find_run
 from gatewright_cli.node.run_dir import RunDirError, read_status
 
 
@@ -54,7 +54,7 @@ def controller_address(run_dir: Path | None, controller: NamedController | None)
     echo = api_files.http_address(status["echo"] or "")
     token = operator_secrets.read_token(run_dir / operator_secrets.TOKEN_FILE)
     return ControllerAddress(
-        status["controller"], token, echo[1] if echo else None, described(run_dir), run_dir=run_dir
+        status["controller"], token, echo[1] if echo else None, describe_run(run_dir), run_dir=run_dir
     )
 
 

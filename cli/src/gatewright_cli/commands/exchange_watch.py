@@ -13,7 +13,7 @@ import msgspec
 
 from gatewright_cli.commands.exchange_options import Selection
 from gatewright_cli.exchanges.paint import safe
-from gatewright_cli.node.exchange_source import Event, ExchangeSource, RefusedError, ToldNode
+from gatewright_cli.node.exchange_source import Event, ExchangeSource, RefusedError, WatchedNode
 from gatewright_cli.node.management import NoAnswerError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -63,7 +63,7 @@ class ExchangeWatch:
     ) -> None:
         self._source, self._selection, self._take, self._report, self._hint = source, selection, take, report, hint
         self.count = 0
-        self._named: set[ToldNode] = set()
+        self._named: set[WatchedNode] = set()
         self._telling: list[str] = []
 
     async def until_end(self) -> bool:
@@ -113,7 +113,7 @@ class ExchangeWatch:
         elif event.ended == "told" and not self.count:
             self._report(NOTHING_KEPT)
 
-    def _say_who_tells(self, nodes: Sequence[ToldNode]) -> None:
+    def _say_who_tells(self, nodes: Sequence[WatchedNode]) -> None:
         """Those that do, for who waits; each that does not, once for each reason."""
         if not nodes:
             self._report("no node is connected to the controller; exchanges are shown once one is")

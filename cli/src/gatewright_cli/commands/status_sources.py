@@ -39,7 +39,7 @@ def collect(run_dir: Path, written: RunStatus) -> RunStatus:
     found |= {"closedListeners": list(gateway.closed), "failingFiles": msgspec.to_builtins(gateway.failing_files)}
     found |= {"metrics": f"http://{engine.listener}/metrics" if engine.listener else ""}
     found |= {"inspector": inspector_page.address(found["controller"]) if found["controller"] else ""}
-    if served := envoy_listeners.served(run_dir / ENVOY_SOCKET, time.time()):
+    if served := envoy_listeners.read_served(run_dir / ENVOY_SOCKET, time.time()):
         now, known = datetime.now(UTC), engine.node.certificates
         certificates = [_with_warning(certificate, known, now) for certificate in served.certificates]
         found |= {"listeners": served.listeners, "certificates": certificates}

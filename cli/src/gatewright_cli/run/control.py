@@ -27,7 +27,7 @@ import msgspec
 from gatewright_controller.private_socket import PrivateSocket
 
 from gatewright_cli.mistakes import PreflightError
-from gatewright_cli.node.finding_run import described, find_run
+from gatewright_cli.node.finding_run import describe_run, find_run
 from gatewright_cli.node.management import ApiDocument
 from gatewright_cli.node.run_dir import RunDirError
 from gatewright_cli.run.level import Level
@@ -147,7 +147,7 @@ def reload(run_dir: Path | None, say: Callable[[str], None], apis: Sequence[ApiD
     """
     at = _socket(run_dir)
     with _connect(at) as connection:
-        say(described(at.parent))
+        say(describe_run(at.parent))
         return _ask(connection, _Command("reload", apis=list(apis)), say) or Answer(
             reasons=["the run ended before the reload had"]
         )

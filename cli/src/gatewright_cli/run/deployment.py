@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gatewright_documents.mistake import Mistake
 
-from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, each_name_once, name_taken, stamp
+from gatewright_cli.node.api_files import ApiFile, ApiFiles, RefusedFile, name_taken, refuse_duplicates, stamp
 from gatewright_cli.node.management import (
     DEPLOYED,
     PENDING,
@@ -222,7 +222,7 @@ class Deployment:
             self._output.event("a refused API file is gone", file=str(path))
             self._on_change()
             return
-        found = each_name_once(self._read(path))
+        found = refuse_duplicates(self._read(path))
         for refused in found.refused:
             self._refuse(refused)
         for api in found.apis:

@@ -78,7 +78,7 @@ class GatewayReloads:
             return None
         found = await self._find_out()
         try:
-            read = gateway.told(found)
+            read = gateway.gateway_from_json(found)
         except GatewayError as error:
             raise GatewayRefusedError(error.mistakes) from error
         if read.document == self.current.document:

@@ -79,7 +79,7 @@ class NodeRun:
         self._peers, self._orphans = Peers(run_dir), Orphans(self._log_orphans)
         self._engine = EngineAdmin(run_dir.socket("engine-admin"))
         changes_of = LogLevelChanges(output, management, self._engine, run_dir.socket("envoy-admin"))
-        self._levels = LogLevels(log_level_options.started(settings), not_applied(changes_of), output)
+        self._levels = LogLevels(log_level_options.levels_at_start(settings), not_applied(changes_of), output)
         specs, started_with = at_start(settings, run_dir), self._levels.started_with
         self._supervisor = Supervisor(specs, output, None, self._on_change, self._on_pid, started_with)
         self._export = LogExport(output, self._engine, settings.gateway.secret_names)

@@ -153,7 +153,7 @@ def with_ports(options: Options) -> Options:
 
 def at_the_echo(options: Options, api: ApiFile) -> ApiFile:
     """API files name the echo upstream's default port; where it was given another one, they mean that."""
-    return api_files.moved(api, ECHO_NAMES, ECHO_PORT, options.echo_port) if options.with_echo else api
+    return api_files.move_upstreams(api, ECHO_NAMES, ECHO_PORT, options.echo_port) if options.with_echo else api
 
 
 def read_again(options: Options, path: Path) -> list[ApiFile | RefusedFile]:
