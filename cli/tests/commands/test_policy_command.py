@@ -64,7 +64,9 @@ def test_each_policy_that_ships_is_listed_with_its_first_sentence() -> None:
         "v1.0.0", "Python", "Lets requests pass whose user and password are known (RFC 7617).",
     ]  # fmt: skip
     listed = json.loads(says("--json"))
-    assert [(one["name"], one["runtime"]) for one in listed] == [(name, shipped(name)["runtime"]) for name in NAMES]
+    assert [(policy["name"], policy["runtime"]) for policy in listed] == [
+        (name, shipped(name)["runtime"]) for name in NAMES
+    ]
 
 
 def test_a_line_of_the_list_fits_the_terminal() -> None:
@@ -146,7 +148,7 @@ def test_what_there_is_not(build: Path) -> None:
     assert refusal("greet:v1.1", build).startswith(expected)
 
 
-def test_what_is_no_build_is_said_with_the_cure(build: Path) -> None:
+def test_an_invalid_build_is_refused_with_the_cure(build: Path) -> None:
     assert refusal("cors", build / "none").startswith(
         f"--build {build}/none: expected a build output with policy-definitions in it, got none; name the folder"
     )

@@ -20,7 +20,7 @@ from gatewright_cli.mistakes import PreflightError
     multiple=True,
     required=True,
     type=A_PATH,
-    help="An API's file, or a folder of them; - for standard input. Several times for several.",
+    help="An API's file, or a folder of them; - for standard input. Repeatable.",
 )
 @RUN_DIR
 @controller_options
@@ -59,19 +59,19 @@ def apply(
         cure = "leave one out" if dry_run else "it reloads a run on this machine: leave one out"
         raise PreflightError([f"expected --reload or {other}, got both: {cure}"])
     files = apply_apis.load(places, sys.stdin.buffer.read)
-    to = apply_apis.target(run_dir, controller)
+    target = apply_apis.find_target(run_dir, controller)
 
-    def report_error(said: str) -> None:
-        click.echo(said, err=True)
+    def report_error(text: str) -> None:
+        click.echo(text, err=True)
 
-    report_error(f"{'comparing with' if dry_run else 'writing to'} {to.place}")
+    report_error(f"{'comparing with' if dry_run else 'writing target'} {target.place}")
     if with_reload:
-        from gatewright_cli.commands.apply_with_reload import applied_with_reload
+        from gatewright_cli.commands.apply_with_reload import apply_with_reload
 
-        work = applied_with_reload(to, files, timeout if wait else None, click.echo, report_error)
+        work = apply_with_reload(target, files, timeout if wait else None, click.echo, report_error)
     elif dry_run:
-        work = apply_apis.tried(to, files, click.echo, report_error)
+        work = apply_apis.try_files(target, files, click.echo, report_error)
     else:
-        work = apply_apis.applied(to, files, timeout if wait else None, click.echo, report_error)
+        work = apply_apis.apply_files(target, files, timeout if wait else None, click.echo, report_error)
     done = asyncio.run(work)
     context.exit(0 if done else 1)

@@ -1,4 +1,4 @@
-"""The options that say which exchanges are meant."""
+"""The options that select exchanges."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ FILTER = {
     "api": click.option("--api", metavar="NAME", help="Exchanges of this API."),
     "operation": click.option("--operation", metavar="OPERATION", help='Exchanges of this operation: "GET /{id}".'),
     "policy": click.option("--policy", metavar="NAME[:VERSION]", help="Exchanges whose chain has this policy."),
-    "path": click.option("--path", metavar="PREFIX", help="Exchanges whose path, as the client sent it, begins so."),
+    "path": click.option(
+        "--path", metavar="PREFIX", help="Exchanges whose path, as the client sent it, begins with this."
+    ),
     "header": click.option("--header", metavar="NAME[=VALUE]", help="Exchanges whose request has this header."),
     "status": click.option(
         "--status", metavar="STATUS", multiple=True, help="Exchanges answered with this status, 503 or 5xx; repeatable."
@@ -48,7 +50,7 @@ MORE = (
 
 @dataclass(frozen=True)
 class Selection:
-    """What the options say. wanted: the members of the filter that were given, as texts."""
+    """The values of the options. wanted: the members of the filter that were set, as texts."""
 
     wanted: tuple[tuple[str, str], ...]
     kept: bool
@@ -58,25 +60,25 @@ class Selection:
     @property
     def query(self) -> list[tuple[str, str]]:
         """The parameters of /v1/exchanges."""
-        limit = [("limit", str(self.limit))] if self.limit and not self.kept else []  # nodes tell the oldest first
+        limit = [("limit", str(self.limit))] if self.limit and not self.kept else []  # nodes send the oldest first
         return [*self.wanted, ("seconds", str(self.seconds)), *([("kept", "true")] if self.kept else []), *limit]
 
     @property
     def filter(self) -> dict[str, object]:
-        """The filter as JSON, for a recording. What does not fit stays a text, which the controller refuses."""
-        statuses = [one for name, value in self.wanted if name == "status" for one in value.split(",")]
-        return {name: statuses if name == "status" else _in_json(name, value) for name, value in self.wanted}
+        """The filter as JSON, for a recording. An invalid value stays a text, which the controller refuses."""
+        statuses = [status for name, value in self.wanted if name == "status" for status in value.split(",")]
+        return {name: statuses if name == "status" else _to_json(name, value) for name, value in self.wanted}
 
 
 def selecting(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command with these options. It is given a `selection`."""
+    """The command with these options. It gets a `selection`."""
 
     @functools.wraps(command)
-    def called(*args: Any, kept: bool, seconds: int, limit: int | None, **given: Any) -> Any:
-        wanted = tuple((name, text) for name in FILTER for text in _texts(given.pop(name)))
-        return command(*args, selection=Selection(wanted, kept, seconds, limit), **given)
+    def wrapper(*args: Any, kept: bool, seconds: int, limit: int | None, **options: Any) -> Any:
+        wanted = tuple((name, text) for name in FILTER for text in _texts(options.pop(name)))
+        return command(*args, selection=Selection(wanted, kept, seconds, limit), **options)
 
-    decorated: Callable[..., Any] = called
+    decorated: Callable[..., Any] = wrapper
     for option in reversed((*FILTER.values(), *MORE)):
         decorated = option(decorated)
     return decorated
@@ -90,7 +92,7 @@ def _texts(value: Any) -> tuple[str, ...]:
     return (value,) if value else ()
 
 
-def _in_json(name: str, value: str) -> object:
+def _to_json(name: str, value: str) -> object:
     match name:
         case "errors":
             return True

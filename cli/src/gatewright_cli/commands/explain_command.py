@@ -41,11 +41,11 @@ def explain(
         raise click.UsageError("expected REQUEST_ID or --last")
     file = Path(request_id)
     if last:
-        recorded = asyncio.run(_last(run_dir, controller))
+        recorded = asyncio.run(_fetch_last(run_dir, controller))
     elif request_id.endswith(SUFFIX) or file.is_file():
         recorded = read_file(file)
     else:
-        recorded = asyncio.run(_recorded(request_id, run_dir, controller))
+        recorded = asyncio.run(_fetch(request_id, run_dir, controller))
     if as_json:
         click.echo(recorded)
         return
@@ -59,7 +59,7 @@ def explain(
 
 
 def _sources(run_dir: Path | None) -> Sources:
-    """What a run of this machine runs, and what is named from here."""
+    """The policies of the local run's build, and files relative to the working directory."""
     from gatewright_cli.exchanges.source_lines import Sources
     from gatewright_cli.node.finding_run import find_run
     from gatewright_cli.node.run_dir import RunDirError, read_status
@@ -71,22 +71,22 @@ def _sources(run_dir: Path | None) -> Sources:
         return Sources(here=Path.cwd())
 
 
-async def _last(run_dir: Path | None, controller: NamedController | None) -> bytes:
+async def _fetch_last(run_dir: Path | None, controller: NamedController | None) -> bytes:
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.commands.exchange_options import DEFAULT_SECONDS, Selection
     from gatewright_cli.commands.exchange_watch import NOTHING_KEPT, ExchangeWatch
     from gatewright_cli.node.exchange_source import ExchangeSource
 
-    address, found, reports = controller_address(run_dir, controller), list[bytes](), list[str]()
+    address, exchanges, reports = controller_address(run_dir, controller), list[bytes](), list[str]()
     selection = Selection((), kept=True, seconds=DEFAULT_SECONDS, limit=1)
     source = ExchangeSource(address.url, address.token, address.tls)
-    await ExchangeWatch(source, selection, found.append, reports.append, reports.append).until_end()
-    if not found:
+    await ExchangeWatch(source, selection, exchanges.append, reports.append, reports.append).until_end()
+    if not exchanges:
         raise PreflightError([report.removeprefix("error: ") for report in reports] or [NOTHING_KEPT])
-    return found[-1]
+    return exchanges[-1]
 
 
-async def _recorded(request_id: str, run_dir: Path | None, controller: NamedController | None) -> bytes:
+async def _fetch(request_id: str, run_dir: Path | None, controller: NamedController | None) -> bytes:
     from gatewright_cli.commands.controller_address import controller_address
     from gatewright_cli.node.exchange_source import ExchangeSource, NotRecordedError, RefusedError
     from gatewright_cli.node.management import NoAnswerError

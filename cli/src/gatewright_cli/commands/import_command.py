@@ -41,7 +41,7 @@ def import_(
     from gatewright_cli.commands.convert import import_document, write
     from gatewright_cli.openapi import Choices
 
-    found = import_document(document, Choices(name, context, upstream, paths, strict_paths))
-    write(found.text, output, force=force)
-    for note in found.notes:
+    imported = import_document(document, Choices(name, context, upstream, paths, strict_paths))
+    write(imported.text, output, force=force)
+    for note in imported.notes:
         click.echo(note, err=True)

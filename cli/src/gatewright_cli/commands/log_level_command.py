@@ -34,7 +34,7 @@ def log_level(
     """
     from gatewright_cli.run import control
 
-    answer = control.log_levels(run_dir, _read(changes), seconds)
+    answer = control.log_levels(run_dir, _parse_changes(changes), seconds)
     for reason in answer.reasons:
         click.echo(f"error: {reason}", err=True)
     if as_json:
@@ -46,21 +46,21 @@ def log_level(
     context.exit(1 if answer.reasons else 0)
 
 
-def _read(changes: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _parse_changes(changes: Sequence[str]) -> dict[str, str]:
+    levels: dict[str, str] = {}
     for change in changes:
         component, equals, level = change.partition("=")
-        if not equals or not level or component in found:
+        if not equals or not level or component in levels:
             expected = "COMPONENT=LEVEL, each component once, such as policy-engine=debug"
             raise click.UsageError(f"expected {expected}, got {change!r}")
-        found[component] = level
-    return found
+        levels[component] = level
+    return levels
 
 
 def _lines(levels: Sequence[Level]) -> list[str]:
-    width = max(len(one.component) for one in levels)
-    return [f"{one.component:<{width}}  {one.level}{_until(one)}" for one in levels]
+    width = max(len(level.component) for level in levels)
+    return [f"{level.component:<{width}}  {level.level}{_expiry(level)}" for level in levels]
 
 
-def _until(one: Level) -> str:
-    return f"  until {one.until}, then {one.then or 'as envoy'}" if one.until else ""
+def _expiry(level: Level) -> str:
+    return f"  until {level.until}, then {level.then or 'as envoy'}" if level.until else ""

@@ -39,20 +39,20 @@ def policy(name: str, form: Form | None, manifest: Path, no_add: bool) -> None:
     for path in made.written:
         click.echo(path)
     click.echo("\nNext:")
-    for command in _tests(made.folder, form):
+    for command in _test_commands(made.folder, form):
         click.echo(f"    {command}")
-    click.echo(f"    {_building(form)}")
+    click.echo(f"    {_build_command(form)}")
     params = ", params: {url: …}" if form == "async" else ""
     click.echo(f"    gatewright apply -f apis  (after an API names it: - {{name: {name}, version: v1{params}}})")
 
 
-def _building(form: Form | None) -> str:
+def _build_command(form: Form | None) -> str:
     if form == "go":
         return "gatewright run           (again where it runs: Go is compiled in)"
     return "gatewright reload         (`gatewright run --watch` has done it; where none runs, `gatewright run`)"
 
 
-def _tests(folder: PurePosixPath, form: Form | None) -> list[str]:
+def _test_commands(folder: PurePosixPath, form: Form | None) -> list[str]:
     if form == "go":
         return [f"go -C {folder} test ."]
     packages = [f"pip install -r {folder}/requirements.txt"] if form == "async" else []

@@ -31,11 +31,11 @@ def policy(name: str | None, build: Path | None, as_json: bool) -> None:
     paint = Paint.of(sys.stdout)
     if name is None:
         known = known_policies(build)
-        content: object = [summary(each) for each in known]
+        content: object = [summary(listed) for listed in known]
         lines = overview(known, paint)
     else:
-        found, versions = find_policy(name, build)
-        content, lines = found.content, page(found, versions, paint)
+        chosen, versions = find_policy(name, build)
+        content, lines = chosen.content, page(chosen, versions, paint)
     if as_json:
         click.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return

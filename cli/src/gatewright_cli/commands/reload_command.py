@@ -1,4 +1,4 @@
-"""`gatewright reload`, and what it prints of a reload that was done."""
+"""`gatewright reload`, and the summary that it prints of a reload."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def reload(context: click.Context, run_dir: Path | None) -> None:
 
 
 def summary(answer: Answer) -> str:
-    """What came of a reload that was not refused, for a person."""
+    """The result of a successful reload, for a person."""
     head = f"reloaded generation={answer.generation} took={answer.seconds:.2f}s"
     lines = [
         head

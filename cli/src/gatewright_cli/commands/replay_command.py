@@ -64,8 +64,8 @@ def replay(
         raise click.UsageError("--params and --system-params are of one policy: with --build, expected --api")
     supplied = {"headers": dict(map(_header, headers))}
     try:
-        wanted = Wanted(_parameters(params, api, system_params), supplied, timeout, import_limit, as_json)
-        same = _run(paths, _candidates(policy, build, import_limit), wanted)
+        options = ReplayOptions(_parameters(params, api, system_params), supplied, timeout, import_limit, as_json)
+        same = _run(paths, _candidates(policy, build, import_limit), options)
     except PreflightError as error:
         for mistake in error.mistakes:
             click.echo(f"error: {mistake}", err=True)
@@ -74,9 +74,10 @@ def replay(
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """How it is to be done. supplied: values that recordings have not. seconds: that one exchange may take, and the
-    import of the policy in import_seconds."""
+class ReplayOptions:
+    """How to replay. supplied: values that recordings lack. seconds: how long one exchange may take; import_seconds:
+    how long the import of the policy may take.
+    """
 
     parameters: Parameters
     supplied: Mapping[str, object]
@@ -111,38 +112,38 @@ def _parameters(params: str | None, api: Path | None, system: str | None) -> Par
     )
 
 
-def _run(paths: tuple[Path, ...], candidates: list[Candidate], wanted: Wanted) -> bool:
-    """Whether nothing differs."""
+def _run(paths: tuple[Path, ...], candidates: list[Candidate], options: ReplayOptions) -> bool:
+    """Replays the exchanges with each candidate. Returns whether nothing differs."""
     from gatewright_cli.replaying.inputs import read_inputs
 
     inputs = read_inputs(paths)
-    own = {candidate.key: [one for one in inputs if one.attachments(candidate.name)] for candidate in candidates}
+    own = {candidate.key: [item for item in inputs if item.attachments(candidate.name)] for candidate in candidates}
     if not any(own.values()):
         names = ", ".join(candidate.name for candidate in candidates)
-        had = ", ".join(sorted({key for one in inputs for key in one.exchange.policies})) or "none"
+        had = ", ".join(sorted({key for item in inputs for key in item.exchange.policies})) or "none"
         raise PreflightError([f"expected an exchange in which {names} ran; their policies are {had}"])
-    same = [_replayed(candidate, own[candidate.key], wanted) for candidate in candidates if own[candidate.key]]
-    if left := len(inputs) - len({one.name for replayed in own.values() for one in replayed}):
-        click.echo(f"{left} exchange{'' if left == 1 else 's'} skipped: the policy did not run in them", err=True)
+    same = [_replay_candidate(candidate, own[candidate.key], options) for candidate in candidates if own[candidate.key]]
+    if skipped := len(inputs) - len({item.name for items in own.values() for item in items}):
+        click.echo(f"{skipped} exchange{'' if skipped == 1 else 's'} skipped: the policy did not run in them", err=True)
     return all(same)
 
 
-def _replayed(candidate: Candidate, inputs: list[Input], wanted: Wanted) -> bool:
+def _replay_candidate(candidate: Candidate, inputs: list[Input], options: ReplayOptions) -> bool:
     from gatewright_cli.exchanges.paint import Paint
     from gatewright_cli.replaying import report
     from gatewright_cli.replaying.child_process import Job, replay
 
-    parameters = wanted.parameters
-    asked = [(parameters.with_paths(item), parameters.of(candidate, item.exchange)) for item in inputs]
-    found: list[Replayed] = []
+    parameters = options.parameters
+    with_parameters = [(parameters.with_paths(item), parameters.of(candidate, item.exchange)) for item in inputs]
+    results: list[Replayed] = []
     paint = Paint.of(sys.stdout)
-    operators = wanted.parameters.of_operator(candidate)
-    job = Job(candidate, wanted.supplied, wanted.seconds, operators, wanted.import_seconds)
-    for one in replay(job, asked):
-        found.append(one)
-        if wanted.as_json:
-            click.echo(report.as_json(candidate.key, one))
-    if not wanted.as_json:
-        for line in report.report(candidate.key, found, paint):
+    operators = options.parameters.of_operator(candidate)
+    job = Job(candidate, options.supplied, options.seconds, operators, options.import_seconds)
+    for replayed in replay(job, with_parameters):
+        results.append(replayed)
+        if options.as_json:
+            click.echo(report.as_json(candidate.key, replayed))
+    if not options.as_json:
+        for line in report.report(candidate.key, results, paint):
             click.echo(line, color=paint.colours)
-    return not any(one.error or one.differences for one in found)
+    return not any(replayed.error or replayed.differences for replayed in results)

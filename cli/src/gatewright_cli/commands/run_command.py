@@ -1,4 +1,4 @@
-"""`gatewright run`: its options. What they mean is in `run/`."""
+"""`gatewright run`: its options. `run/` implements them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PORT = click.IntRange(0, 65535)
 @click.option(
     "--gateway",
     type=A_PATH,
-    help="What to listen on, a document with `kind: Gateway`. [default: gateway.yaml beside the manifest]",
+    help="The Gateway: the document of what to listen on. [default: gateway.yaml beside the manifest]",
 )
 @click.option(
     "--secrets",
@@ -218,7 +218,7 @@ def run(context: click.Context, /, **options: object) -> None:
     """
     from gatewright_cli.node import operator_secrets
 
-    operator_secrets.start_without_secrets()  # first, for what follows is done twice where it does not return
+    operator_secrets.start_without_secrets()  # first: it may start the program anew
     from gatewright_cli.run import startup
     from gatewright_cli.run.options import Options
 

@@ -31,16 +31,16 @@ def status(context: click.Context, run_dir: Path | None, as_json: bool, healthch
 
     try:
         run_dir = run_dir or find_run()
-        found = read_status(run_dir)
+        run_status = read_status(run_dir)
     except RunDirError as error:
         raise PreflightError([str(error)]) from error
     if healthcheck:
-        context.exit(0 if health(found) is not Health.NOT_SERVING else 1)
+        context.exit(0 if health(run_status) is not Health.NOT_SERVING else 1)
     from gatewright_cli.commands import status_sources, status_table
 
-    found = status_sources.collect(run_dir, found)
+    run_status = status_sources.collect(run_dir, run_status)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(run_status, indent=2))
     else:
-        status_table.write(found, sys.stdout)
-    context.exit(health(found))
+        status_table.write(run_status, sys.stdout)
+    context.exit(health(run_status))
