@@ -176,7 +176,7 @@ def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(changing: Gatewa
         project.remove_policy("says")
         done = changing.reload()
         assert done.returncode == 0, done.stderr
-        assert "API says has says v1.1.0, for the build no longer has v1.0.0" in done.stdout + done.stderr
+        assert "API says has says v1.1.0, since the build no longer has v1.0.0" in done.stdout + done.stderr
         eventually("it has moved", lambda: word(changing) == "newer")
     assert flow.failures() == []
     assert [one["version"] for one in status(changing)["policies"]] == ["v1.1.0"]

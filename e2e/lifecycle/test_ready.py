@@ -212,7 +212,7 @@ def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: 
         client.start()
         assert held.wait(10)
         gateway.process.send_signal(signal.SIGTERM)
-        eventually("the stop has begun", lambda: gateway.logged(message="stopping (once more to force it)"))
+        eventually("the stop has begun", lambda: gateway.logged(message="stopping (send the signal again to force it)"))
         said = [status(gateway, "--healthcheck").returncode, status(gateway).returncode]
         let_go.set()
         client.join()

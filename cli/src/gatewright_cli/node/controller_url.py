@@ -1,4 +1,4 @@
-"""The URL by which an operator names a controller: read here, and nowhere else."""
+"""Parses the URL by which an operator names a controller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXAMPLE = "expected a URL such as https://gateway.example:9443 or http://127.0.0
 
 
 class ControllerUrlError(ValueError):
-    """The message says what was expected, and what came."""
+    """The message says what was expected, and what the URL was."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ControllerUrl:
 
     @property
     def is_here(self) -> bool:
-        """Whether the controller, or a tunnel that leads to it, is on this machine."""
+        """Whether the controller, or a tunnel to it, is on this machine."""
         return is_loopback(self.host) or self.host.endswith(".localhost")
 
 
