@@ -1,4 +1,4 @@
-"""A recorded exchange, and its state before each execution of a policy. For `gatewright.replay`.
+"""A recorded exchange, and its state before each execution of a policy.
 
 docs/reference/recordings.md describes its members; `gatewright.kit.replay` reads such files.
 """
