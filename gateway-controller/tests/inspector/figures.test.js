@@ -21,11 +21,11 @@ test("a quiet gateway says since when", () => {
   };
   assert.equal(quietWords(looking), "", "no node has told anything yet");
   take(0, 1000);
-  assert.equal(quietWords(looking), "No request has come since the nodes have started.");
+  assert.equal(quietWords(looking), "No requests since the nodes started.");
   take(1200, 2000);
   assert.equal(quietWords(looking), "", "there is something to draw");
   const later = new Looking(requestSources());
   const metrics = parse('envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="http"} 1200\n');
   for (const at of [1000, 3000]) later.take([{ node: { id: "n1" }, metrics, stats: null, problem: "" }], at);
-  assert.equal(quietWords(later), "No request has come since this page was opened, and 1,200 before, since the nodes have started.");
+  assert.equal(quietWords(later), "No requests since this page was opened, and 1,200 before that since the nodes started.");
 });

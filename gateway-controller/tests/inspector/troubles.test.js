@@ -13,7 +13,7 @@ gatewright_process_restarts_total{component="python-executor"} 0
 envoy_overload_envoy_overload_actions_stop_accepting_requests_active 0
 `;
 
-/** A node that is as it should be. */
+/** A node without problems. */
 function well() {
   return {
     gateway: { state: "deployed", reason: "" },
@@ -52,7 +52,7 @@ const TROUBLES = [
   ["1 API not served on n1", "bad", ({ stats }) => { stats.node.unserved = 1; }],
   ["No executor of group default serves on n1", "bad", executor({ connected: false, serving: false, pid: 0 })],
   ["sleep:v1.0.0 hangs in executor default (pid 4711) on n1", "bad", executor({ hung: [HUNG] }),
-    /^3 executions for API slow run on .* for 1 min 1 s, and hold workers; the policy answers nothing any more/, "#/policies/sleep/v1.0.0"],
+    /^3 executions for API slow still run .* for 1 min 1 s, and hold workers; the policy no longer answers/, "#/policies/sleep/v1.0.0"],
   ["Executor default (pid 4711) on n1 is silent", "bad", executor({ silentMs: 9000 }), /for 9 s\.$/],
   ["Executor default (pid 4711) on n1 is out of memory", "bad", executor({ memoryExhausted: true })],
   ["Executor default (pid 4711) on n1 has lost a thread", "bad", executor({ threadFailed: true })],
@@ -64,7 +64,7 @@ const TROUBLES = [
   ["The state directory cannot be written to on n1", "warn", ({ stats }) => { stats.node.stateErrors = 2; }, /^2 writes failed/],
   ["Memory for bodies is nearly full on n1", "warn", ({ stats }) => { stats.bodies.heldBytes = 801; }],
   ["All workers of executor default (pid 4711) on n1 are busy", "warn", executor({ workersBusy: 32, queued: 9 }), /9 are queued/],
-  ["Node n1 does not tell how it is", "warn", (told) => { told.problem = "it cannot be asked"; }, /^it cannot be asked\.$/],
+  ["Node n1 does not report its state", "warn", (told) => { told.problem = "it cannot be asked"; }, /^it cannot be asked\.$/],
   ["python-executor was restarted 4 times on n1", "info", counted("executor\"} 0", "executor\"} 4")],
 ];
 
@@ -79,7 +79,7 @@ for (const [title, kind, change, meaning = /./, to = "#/nodes/n1"] of TROUBLES) 
   });
 }
 
-test("a node that is as it should be has no trouble", () => {
+test("a node without problems has no trouble", () => {
   assert.deepEqual(found(well()), []);
 });
 

@@ -19,7 +19,7 @@ test("what the gateway writes is not shown as sent", () => {
 test("a body that is redacted whole says why, and a form what to do", () => {
   const body = { size: 9, text: "[redacted]" };
   assert.match(whyRedacted([["content-type", "application/x-www-form-urlencoded; charset=utf-8"]], body), /is a form .* -H content-type.*application\/json/);
-  assert.match(whyRedacted([["content-type", "multipart/form-data"]], body), /cannot be read as what its content-type says/);
+  assert.match(whyRedacted([["content-type", "multipart/form-data"]], body), /cannot be parsed by its content-type/);
   assert.equal(whyRedacted([], { size: 9, text: "a=1&token=[redacted]" }), "");
   assert.equal(whyRedacted([], undefined), "");
 });

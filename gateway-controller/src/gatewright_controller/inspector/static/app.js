@@ -48,8 +48,8 @@ async function show() {
   const root = el("div", { class: "page" });
   replace(main, root);
   if (!found) {
-    replace(root, el("h1", null, "There is no such page"), el("p", null, "The menu above has all that there are."));
-    named("No such page");
+    replace(root, el("h1", null, "Page not found"), el("p", null, "The menu above lists all pages."));
+    named("Page not found");
     return;
   }
   try {
@@ -62,7 +62,7 @@ async function show() {
     unanswered = error instanceof Problem && [0, 401].includes(error.status);
     withoutDatabase = error instanceof Problem && error.type === NO_DATABASE;
     if (!(error instanceof Problem)) console.error(error);
-    if (error instanceof Problem && error.status === 401) replace(root, empty("Nobody is signed in."));
+    if (error instanceof Problem && error.status === 401) replace(root, empty("You are not signed in."));
     else root.append(problem(error));
   }
 }
@@ -94,7 +94,7 @@ function markMenu() {
 async function answered(event) {
   const { detail: status } = /** @type {CustomEvent<number>} */ (event);
   const silent = status === 0;
-  const now = silent ? "The controller does not answer. What is shown may be old; the page goes on as soon as it does." : "";
+  const now = silent ? "The controller does not answer. This page may be out of date; it updates as soon as the controller answers." : "";
   const line = found("connection");
   if (line.textContent !== now) line.textContent = now;
   if (status !== 401) return;

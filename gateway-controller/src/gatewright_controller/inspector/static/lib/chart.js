@@ -134,7 +134,7 @@ class Chart {
     this.plot.setAttribute("aria-valuemax", String(Math.max(0, times.length - 1)));
     this.plot.setAttribute("aria-valuenow", String(Math.max(0, index)));
     const said = series.map(({ name }, at) => `${name} ${values[at]}`).join(", ");
-    this.plot.setAttribute("aria-valuetext", times.length ? `${clock(times[index])}: ${said}` : "nothing is measured yet");
+    this.plot.setAttribute("aria-valuetext", times.length ? `${clock(times[index])}: ${said}` : "no data yet");
     if (!this.pointer) return;
     this.pointer.style.visibility = this.pointed === null ? "hidden" : "visible";
     const x = this.pointed === null ? "0" : String(this.#x(index));

@@ -62,7 +62,7 @@ export function notice(kind, ...content) {
  * @param {unknown} error
  */
 export function problem(error) {
-  if (!(error instanceof Problem)) return notice("bad", `The page has failed: ${error}`);
+  if (!(error instanceof Problem)) return notice("bad", `The page failed: ${error}`);
   const mistakes = error.mistakes.map(({ field, message, line }) =>
     el("li", null, line ? `line ${line}: ` : null, field ? el("code", null, field) : null, field ? ": " : null, message),
   );

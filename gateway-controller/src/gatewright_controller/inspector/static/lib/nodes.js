@@ -59,7 +59,7 @@ async function askNode(node, signal, wanted) {
 
 /** @param {any} node */
 function unaskable(node) {
-  return `its engine ${node.engineVersion} has not said that it can be asked; start the node with this controller's version`;
+  return `its engine ${node.engineVersion} offers no metrics and stats to the controller; update the node to the controller's version`;
 }
 
 /** @param {string} id */

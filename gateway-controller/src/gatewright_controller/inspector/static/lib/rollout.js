@@ -28,7 +28,7 @@ export async function follow(path, tell, signal) {
  * @returns {string} for users who do not see the table
  */
 export function inWords({ state, reason, nodes }) {
-  if (!nodes.length) return "Written. No node is connected: it is served as soon as one is.";
+  if (!nodes.length) return "Written. No node is connected; the API is served as soon as a node connects.";
   const count = nodes.filter((/** @type {any} */ node) => node.state === "deployed").length;
   const all = `${count} of ${nodes.length} ${nodes.length === 1 ? "node" : "nodes"}`;
   if (state === "deployed") return `Live on ${all}.`;

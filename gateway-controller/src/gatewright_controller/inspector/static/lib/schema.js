@@ -103,11 +103,11 @@ const CONSTRAINTS = {
   maxLength: (value) => `at most ${counted(value, "character")}`,
   minItems: (value) => `at least ${counted(value, "item")}`,
   maxItems: (value) => `at most ${counted(value, "item")}`,
-  uniqueItems: (value) => (value ? "no item twice" : ""),
+  uniqueItems: (value) => (value ? "unique items" : ""),
   minProperties: (value) => `at least ${counted(value, "member")}`,
   maxProperties: (value) => `at most ${counted(value, "member")}`,
   propertyNames: (value) => `names: ${constraintsOf(value).join(", ") || JSON.stringify(value)}`,
-  dependentRequired: (value) => Object.entries(value).map(([name, others]) => `${name} asks for ${/** @type {string[]} */ (others).join(", ")}`).join("; "),
+  dependentRequired: (value) => Object.entries(value).map(([name, others]) => `${name} requires ${/** @type {string[]} */ (others).join(", ")}`).join("; "),
   not: (value) => `not what ${constraintsOf(value).join(", ") || JSON.stringify(value)}`,
 };
 

@@ -24,7 +24,7 @@ function asked() {
     });
     const where = el(
       "p", { id: "token-where" },
-      el("code", null, "gatewright inspector"), " prints an address that signs in. The token stands in the file ",
+      el("code", null, "gatewright inspector"), " prints an address that signs you in. The token is in the file ",
       el("code", null, "management-token"), " of the run directory.",
     );
     const form = el(
@@ -34,7 +34,7 @@ function asked() {
       el("button", { type: "submit", class: "primary" }, "Sign in"),
     );
     const dialog = el("dialog", { class: "sign-in", "aria-labelledby": "token-title" }, form);
-    if (token()) replace(wrong, "The controller does not take the token that was used until now.");
+    if (token()) replace(wrong, "The controller no longer accepts the token that was used until now.");
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       const said = await refusal(input.value.trim());
@@ -58,7 +58,7 @@ async function refusal(token) {
   if (/[^\x21-\x7e]/.test(token)) return "Expected a token of printable ASCII characters, without spaces.";
   try {
     const response = await fetch("/v1/log-level", { headers: { authorization: `Bearer ${token}` }, credentials: "omit" });
-    return response.status === 401 ? "The controller does not take this token." : "";
+    return response.status === 401 ? "The controller does not accept this token." : "";
   } catch {
     return "The controller does not answer.";
   }

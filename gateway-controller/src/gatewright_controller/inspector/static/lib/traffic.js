@@ -46,14 +46,14 @@ export function requestTime(figures, q) {
 export function quietWords(looking) {
   if (!looking.before.size || looking.points.some(({ groups }) => requests(groups.get("")) > 0)) return "";
   const before = requests(looking.sinceStart().get(""));
-  if (!before) return "No request has come since the nodes have started.";
-  return `No request has come since this page was opened, and ${number(before)} before, since the nodes have started.`;
+  if (!before) return "No requests since the nodes started.";
+  return `No requests since this page was opened, and ${number(before)} before that since the nodes started.`;
 }
 
 /** @returns {{elements: HTMLElement[], update: (looking: import("./executions.js").Looking) => void}} */
 export function requestCharts() {
-  const traffic = lineChart("Requests", rate, { about: "All that listeners have answered." });
-  const latency = lineChart("How long they took", duration, { about: "From the request's first byte to the response's last." });
+  const traffic = lineChart("Requests", rate, { about: "All responses of the listeners." });
+  const latency = lineChart("Response time", duration, { about: "From the request's first byte to the response's last." });
   return {
     elements: [traffic.element, latency.element],
     update(looking) {

@@ -17,7 +17,7 @@ async function show(root, { name }, signal) {
   const path = `/v1/apis/${encodeURIComponent(name)}`;
   /** @type {number | undefined} */
   let revision;
-  const region = el("div", null, el("p", { class: "quiet" }, "Asking the controller …"));
+  const region = el("div", null, el("p", { class: "quiet" }, "Loading …"));
   const asYaml = el("details", { class: "api-yaml" }, el("summary", null, "As YAML"));
   const yaml = async () => {
     if (!asYaml.open) return;
@@ -54,7 +54,7 @@ function described({ metadata, spec, status }, note) {
   return [
     el("div", null, stateOf(metadata.name, status, new Map(note ? [[metadata.name, note]] : []))),
     facts([
-      ["Name for people", spec.displayName !== metadata.name && spec.displayName],
+      ["Display name", spec.displayName !== metadata.name && spec.displayName],
       ["Context", el("code", null, contextOf(spec))],
       ["Hosts", hosts],
       ["Version", spec.version],
@@ -76,7 +76,7 @@ function described({ metadata, spec, status }, note) {
  * @param {any[]} nodes of its status
  */
 export function nodeStates(nodes) {
-  if (!nodes.length) return notice("warn", "No node is connected: nothing serves the API.");
+  if (!nodes.length) return notice("warn", "No node is connected, so the API is not served.");
   const rows = nodes.map(({ node, state, reason }) => [
     el("a", { href: href(["nodes", node]) }, node), badge(state), el("span", { class: "reason" }, reason),
   ]);
@@ -97,8 +97,8 @@ function operations(name, spec, policies) {
     ];
   });
   return [
-    el("p", { class: "quiet" }, "A request goes through the policies of the API, then through the operation's own; the response comes back in reverse."),
-    table(`Operations of ${name}`, ["Operation", "Policies, in order", "Then"], rows),
+    el("p", { class: "quiet" }, "A request passes the policies of the API, then those of the operation; the response passes them in reverse order."),
+    table(`Operations of ${name}`, ["Operation", "Policies, in order", "Destination"], rows),
   ];
 }
 
@@ -111,7 +111,7 @@ function operations(name, spec, policies) {
 function chain(field, policies, versions, level) {
   return (policies ?? []).map((policy, index) => {
     const version = versions.get(`${field}[${index}]`) ?? policy.version;
-    const asked = version === policy.version ? "" : `, asked for as ${policy.version}`;
+    const asked = version === policy.version ? "" : `, requested as ${policy.version}`;
     return [
       el("a", { href: href(["policies", policy.name, version]) }, `${policy.name} ${version}`),
       el("span", { class: "quiet" }, ` (${level}${asked}${settings(policy)})`),
@@ -177,8 +177,8 @@ function askToDelete(name, path, revision) {
   const form = el(
     "form", null,
     el("h2", { id: "delete-title" }, `Delete ${name}?`),
-    el("p", null, "Its requests are answered 404 as soon as the nodes have heard of it."),
-    el("label", { for: "delete-name" }, `Write ${name} to delete it`), input, said,
+    el("p", null, "Requests to it are answered 404 as soon as the nodes have removed it."),
+    el("label", { for: "delete-name" }, `Type ${name} to delete it`), input, said,
     el("div", { class: "form-row" }, el("button", { type: "submit", class: "danger" }, "Delete"), cancel),
   );
   const dialog = el("dialog", { class: "sign-in", "aria-labelledby": "delete-title" }, form);

@@ -24,12 +24,12 @@ async function show(root, params, signal) {
   const options = STATES.map((name) => el("option", { value: name, selected: params.query.get("state") === name }, name));
   const state = el("select", { id: "apis-state" }, el("option", { value: "" }, "all"), options);
   const count = el("p", { role: "status", class: "quiet" });
-  const region = el("div", null, el("p", { class: "quiet" }, "Asking the controller …"));
+  const region = el("div", null, el("p", { class: "quiet" }, "Loading …"));
   const draw = () => {
     const shown = apis.filter((api) => fits(api, text.value, state.value));
     replace(count, shown.length === apis.length ? `${apis.length} APIs` : `${shown.length} of ${apis.length} APIs`);
     if (shown.length) return table("APIs", COLUMNS, shown.map((api) => row(api, notes)));
-    return apis.length ? empty("None fits the filter.") : nothing();
+    return apis.length ? empty("No API matches the filter.") : nothing();
   };
   const filter = () => {
     history.replaceState(null, "", href(["apis"], asked(text.value, state.value)));
@@ -111,7 +111,7 @@ function nodesInWords(nodes) {
 
 function nothing() {
   return empty(
-    "There is no API yet. ", el("a", { href: href(["apis", "new"]) }, "Write the first one"), ", or publish a file with ",
+    "There are no APIs yet. ", el("a", { href: href(["apis", "new"]) }, "Write the first one"), ", or publish a file with ",
     el("code", null, "gatewright apply -f FILE"), ".",
   );
 }

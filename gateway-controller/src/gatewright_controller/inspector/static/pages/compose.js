@@ -36,7 +36,7 @@ async function show(root, { query }, signal) {
   const whole = el(
     "form", { class: "card compose-request", novalidate: true, "aria-label": "Request" },
     picker.element, form.element,
-    el("div", { class: "form-row" }, button, cancel, el("span", { class: "quiet" }, "Ctrl+Enter sends it as well")),
+    el("div", { class: "form-row" }, button, cancel, el("span", { class: "quiet" }, "or press Ctrl+Enter")),
   );
   cancel.hidden = true;
   whole.addEventListener("submit", (event) => {
@@ -51,7 +51,7 @@ async function show(root, { query }, signal) {
   });
   replace(
     root, heading("Compose"),
-    listeners.length ? null : notice("warn", "This controller knows of no listener that takes requests: it sends none."),
+    listeners.length ? null : notice("warn", "The Gateway has no listener that accepts requests, so the controller cannot send any."),
     whole, status, said, answer, curl.element, pasted(form, said), el("h2", null, "Sent from this tab"), sent,
   );
   showSent(sent, form);
@@ -117,7 +117,7 @@ function again({ request }, form) {
   const body = request.body ?? {};
   const left = [
     ...(has(headers, "accept-encoding") ? ["accept-encoding is left out, so that the answer can be read"] : []),
-    ...(body.decoded ? [`content-encoding is left out: the body was ${body.decoded}, and is sent as it stands here`] : []),
+    ...(body.decoded ? [`content-encoding is left out: the body was ${body.decoded}, and is sent decoded`] : []),
   ];
   const wanted = headers.filter(
     (/** @type {[string, string]} */ [name]) =>
@@ -133,9 +133,9 @@ function again({ request }, form) {
   });
   const notes = [
     ...left,
-    ...secret.map((/** @type {[string, string]} */ [name]) => `the value of ${name} was redacted: write it in`),
-    ...(request.query?.includes(REDACTED) || body.text?.includes(REDACTED) ? [`${REDACTED} stands where there was a secret`] : []),
-    ...(body.truncated || (body.size && body.text === undefined) ? ["its body was not recorded whole"] : []),
+    ...secret.map((/** @type {[string, string]} */ [name]) => `the value of ${name} was redacted: fill it in`),
+    ...(request.query?.includes(REDACTED) || body.text?.includes(REDACTED) ? [`${REDACTED} stands in place of a secret`] : []),
+    ...(body.truncated || (body.size && body.text === undefined) ? ["only a part of the body was recorded"] : []),
   ];
   return notesOf("From a recorded exchange", notes);
 }
@@ -148,7 +148,7 @@ function has(headers, wanted) {
 /** @param {string} what @param {string[]} notes */
 function notesOf(what, notes) {
   if (!notes.length) return notice("good", `${what}.`);
-  return notice("warn", el("p", null, `${what}; look at these:`), el("ul", null, notes.map((note) => el("li", null, note))));
+  return notice("warn", el("p", null, `${what}; please check:`), el("ul", null, notes.map((note) => el("li", null, note))));
 }
 
 /**
@@ -177,7 +177,7 @@ function sender(form, picker, { said, answer, status, button, cancel }, signal, 
     cancel.hidden = false;
     button.setAttribute("aria-disabled", "true");
     replace(said);
-    status.textContent = "The request is being sent.";
+    status.textContent = "Sending the request.";
     try {
       const { body, ...rest } = request;
       const asked = { ...rest, body: body ? { text: body } : {} };
@@ -212,7 +212,7 @@ function curlText(command) {
       told.textContent = "Copied.";
     } catch {
       details.open = true;
-      told.textContent = "Copy it from below: this browser lets no page do it.";
+      told.textContent = "This browser does not let pages copy: copy the command from below.";
     }
   });
   const details = el("details", null, el("summary", null, "The command"), el("label", { class: "unseen", for: "compose-curl" }, "The request as a curl command"), text);
@@ -233,7 +233,7 @@ function pasted(form, said) {
   return el(
     "details", { class: "curl" },
     el("summary", null, "From a curl command"),
-    el("label", { for: "compose-paste" }, "A command, as people or a browser's “Copy as cURL” write it"), text, fill,
+    el("label", { for: "compose-paste" }, "A curl command, for example from a browser's “Copy as cURL”"), text, fill,
   );
 }
 
@@ -252,7 +252,7 @@ function fromCurl(text, form, said) {
     form.fill(request);
     replace(said, notesOf("Filled in from the command", notes));
   } catch (error) {
-    replace(said, notice("bad", `This is not read: ${/** @type {Error} */ (error).message}.`));
+    replace(said, notice("bad", `The command cannot be read: ${/** @type {Error} */ (error).message}.`));
   }
 }
 
@@ -260,7 +260,7 @@ function fromCurl(text, form, said) {
 function showSent(root, form) {
   const all = sentRequests();
   if (!all.length) {
-    replace(root, empty("Nothing yet. The last 20 are kept as long as the tab is open, without what is secret by its name."));
+    replace(root, empty("Nothing yet. The last 20 requests are kept while this tab is open, without values that have the name of a secret."));
     return;
   }
   const items = all.map((sent) => {
@@ -271,7 +271,7 @@ function showSent(root, form) {
     });
     return el("li", null, el("span", { class: "quiet" }, time(sent.at)), el("code", null, `${sent.method} ${sent.path}`), el("span", null, sent.status), use);
   });
-  const forget = el("button", { type: "button" }, "Forget them");
+  const forget = el("button", { type: "button" }, "Clear the list");
   forget.addEventListener("click", () => {
     forgetSent();
     showSent(root, form);

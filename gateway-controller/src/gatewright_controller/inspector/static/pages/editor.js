@@ -53,8 +53,8 @@ spec:
   context: /${name}                          # the prefix of all its paths
   upstream:
     main:
-      url: http://upstream.example:8080      # what comes after the context goes behind it
-  policies: []                               # of the whole API: before an operation's own
+      url: http://upstream.example:8080      # the path after the context is appended
+  policies: []                               # of all operations, before their own
   operations:
     - method: GET
       path: /items/{id}                      # {id} is one segment
@@ -139,7 +139,7 @@ class Editor {
     this.code.mark([]);
     if (this.name !== null) this.revision = draft.revision;
     replace(this.kept, notice(
-      "info", el("p", null, "This is what you had written here and not applied."),
+      "info", el("p", null, "This is your draft: it was not applied."),
       el("button", { type: "button", onclick: discard }, "Discard it"),
     ));
     if (this.revision !== now) this.#differs();
@@ -189,16 +189,16 @@ class Editor {
     replace(this.mistakes);
     const { added, removed } = countOf(change.diff);
     const told = {
-      created: "Valid. It would be created.",
+      created: "Valid. The API would be created.",
       unchanged: "Valid. Nothing would change.",
       changed: `Valid. ${lines(added)} would be added, ${removed} removed.`,
     };
     this.#say(told[/** @type {keyof typeof told} */ (change.kind)]);
     replace(
       this.change,
-      change.kind !== "unchanged" && el("h2", null, this.name === null ? "What would be created" : "What would change, of what is live"),
+      change.kind !== "unchanged" && el("h2", null, this.name === null ? "What would be created" : "Changes to the live version"),
       change.moved.map((/** @type {any} */ move) =>
-        el("p", null, el("code", null, move.field), `: ${move.policy} would be ${move.after} in place of ${move.before}.`),
+        el("p", null, el("code", null, move.field), `: ${move.policy} would move from ${move.before} to ${move.after}.`),
       ),
       change.diff && diffView(change.diff, "What would change"),
       policies.length > 0 && el("h2", null, "Versions of policies"),
@@ -219,14 +219,14 @@ class Editor {
     const { status, detail } = error;
     const mistakes = error.mistakes.toSorted((first, other) => (first.line ?? 0) - (other.line ?? 0));
     if (status === 404 && this.name !== null) return this.#gone();
-    if (status === 401) return this.#say(`${what}Nobody is signed in; the text stays here.`);
-    if (status === 0) return this.#say(`${what}The controller does not answer; the text stays here, and is checked as soon as it does.`);
+    if (status === 401) return this.#say(`${what}You are not signed in; your text is kept.`);
+    if (status === 0) return this.#say(`${what}The controller does not answer; your text is kept, and checked as soon as it answers.`);
     this.#setRefused([400, 422].includes(status));
     this.code.mark(mistakes.flatMap(({ line }) => (line ? [line] : [])));
     replace(this.change);
     if (!mistakes.length) {
       replace(this.mistakes, problem(error));
-      return this.#say(what || "This would be refused.");
+      return this.#say(what || "The controller would refuse this text.");
     }
     const [first] = mistakes;
     const count = mistakes.length === 1 ? "1 mistake" : `${mistakes.length} mistakes`;
@@ -334,18 +334,18 @@ class Editor {
       replace(this.kept);
       goOn();
     };
-    this.#say("Not applied: somebody else has written this API.");
+    this.#say("Not applied: another author has changed this API.");
     if (this.conflict.hasChildNodes() && this.theirs === theirs.revision) return;
     this.theirs = theirs.revision;
     replace(this.conflict, notice(
       "bad",
-      el("h2", null, `Somebody else has written ${name}`),
-      el("p", null, `Revision ${theirs.revision}, of ${dateTime(updatedAt)}, is live; your text was made of revision ${this.revision}. What yours would change in it is listed beside the text.`),
-      el("details", { open: true }, el("summary", null, "What is live"), el("pre", { tabindex: 0, "aria-label": "What is live" }, theirs.text)),
+      el("h2", null, `Another author has changed ${name}`),
+      el("p", null, `Revision ${theirs.revision}, written ${dateTime(updatedAt)}, is live; your text is based on revision ${this.revision}. The changes that your text would make to the live version are listed beside it.`),
+      el("details", { open: true }, el("summary", null, "Live version"), el("pre", { tabindex: 0, "aria-label": "Live version" }, theirs.text)),
       el(
         "div", { class: "form-row" },
-        el("button", { type: "button", onclick: goOn }, "Go on with my text"),
-        el("button", { type: "button", onclick: take }, "Take what is live"),
+        el("button", { type: "button", onclick: goOn }, "Keep my text"),
+        el("button", { type: "button", onclick: take }, "Take the live version"),
       ),
     ));
   }
@@ -364,10 +364,10 @@ class Editor {
       this.code.area.focus();
       this.check();
     };
-    this.#say(`Somebody has deleted ${name}.`);
+    this.#say(`${name} was deleted.`);
     replace(this.conflict, notice(
-      "bad", el("p", null, `Somebody has deleted ${name}. Your text stays here.`),
-      el("button", { type: "button", onclick: anew }, "Create it anew"),
+      "bad", el("p", null, `${name} was deleted by another author. Your text is kept.`),
+      el("button", { type: "button", onclick: anew }, "Create it again"),
     ));
   }
 
@@ -396,7 +396,7 @@ class Editor {
         el("button", { type: "button", onclick: add }, "Insert"),
       ),
       about,
-      el("p", { class: "quiet" }, "With the parameters that it requires, behind the policies around the caret or above it. The policies' own pages say all that they take."),
+      el("p", { class: "quiet" }, "Inserts the policy with its required parameters, after the policies at the caret or above it. The page of a policy lists all of its parameters."),
     );
   }
 }
@@ -408,6 +408,6 @@ function lines(count) {
 
 /** @param {any[]} policies of a dry run */
 function versions(policies) {
-  const texts = policies.map(({ name, asked, version }) => (asked === version ? `${name} ${version}` : `${name} ${version}, asked for as ${asked}`));
+  const texts = policies.map(({ name, asked, version }) => (asked === version ? `${name} ${version}` : `${name} ${version}, requested as ${asked}`));
   return [...new Set(texts)];
 }

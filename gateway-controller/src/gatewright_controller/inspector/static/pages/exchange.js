@@ -9,6 +9,7 @@ import { neighbours } from "../lib/exchange/listed.js";
 import { read, target } from "../lib/exchange/recorded.js";
 import { fault, lastWith, verdict } from "../lib/exchange/verdict.js";
 import { dateTime, duration } from "../lib/format.js";
+import { capital } from "../lib/notes.js";
 import { href } from "../lib/router.js";
 import { cut, visible } from "../lib/visible_text.js";
 import { messagesOf } from "./exchange_messages.js";
@@ -39,9 +40,9 @@ async function recorded(id, signal) {
 function whatToDo(id) {
   const watch = href(["exchanges"], { id });
   return el(
-    "p", null, "Nodes keep what was watched or recorded when it ended, and not for ever. ",
-    el("a", { href: watch }, "Watch for this request id"), ", or ", el("a", { href: "#/exchanges" }, "record what fits a filter"),
-    ", and have the request sent again.",
+    "p", null, "Nodes keep the newest exchanges that were watched or recorded when they ended. ",
+    el("a", { href: watch }, "Watch for this request id"), ", or ", el("a", { href: "#/exchanges" }, "record exchanges by a filter"),
+    ", and send the request again.",
   );
 }
 
@@ -71,8 +72,7 @@ function explained(exchange, text) {
 
 /** In as many lines as a policy's message has. @param {Exchange} exchange */
 function sentence(exchange) {
-  const words = verdict(exchange);
-  const whole = `${words[0].toUpperCase()}${words.slice(1)}; ${duration(exchange.durationMs)}`;
+  const whole = `${capital(verdict(exchange))}; ${duration(exchange.durationMs)}`;
   return whole.split("\n").map(visible).join("\n");
 }
 
@@ -122,10 +122,10 @@ function factsOf(exchange) {
 function tryingOf(exchange) {
   const policy = (exchange.policies?.[0] ?? "NAME:VERSION").split(":")[0];
   return el(
-    "details", { class: "trying" }, el("summary", null, "Try a change of a policy on it"),
-    el("p", null, el("strong", null, "Replay: "), "download the exchange, and run a policy's code of yours on it, without a gateway. What it would do otherwise is shown; docs/how-to/replay.md has more."),
+    "details", { class: "trying" }, el("summary", null, "Try a change of a policy on this exchange"),
+    el("p", null, el("strong", null, "Replay: "), "download the exchange, and run your policy's code on it without a gateway; the command shows what would differ. docs/how-to/replay.md has more."),
     el("pre", { tabindex: 0, role: "region", "aria-label": "Command to replay" }, `gatewright replay ${fileName(exchange)} --policy policies/${visible(policy)}`),
-    el("p", null, el("strong", null, "Shadow: "), "attach the next version with ", el("code", null, "mode: shadow"), ", and it runs beside on all that comes, with nothing of it applied; docs/how-to/shadow.md has more. What it would have changed is found by ",
+    el("p", null, el("strong", null, "Shadow: "), "attach the next version with ", el("code", null, "mode: shadow"), ": it runs on live requests, and nothing of it is applied. docs/how-to/shadow.md has more. To see what it would have changed, look at ",
       el("a", { href: href(["exchanges"], { shadow: "different" }) }, "exchanges where a shadow differs"), "."),
   );
 }

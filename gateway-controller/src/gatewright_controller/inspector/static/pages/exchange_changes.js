@@ -33,7 +33,7 @@ export function executionDetails(exchange, execution) {
     failure ? failureOf(failure) : null,
     stream ? el("p", null, `The body as a stream: ${bytes(stream.bytesIn)} in, ${bytes(stream.bytesOut)} out.`) : null,
     changes.map(changeOf),
-    changes.length || failure || stream || reason ? null : el("p", null, "It has changed nothing."),
+    changes.length || failure || stream || reason ? null : el("p", null, "It changed nothing."),
     version ? el("p", null, el("a", { href: href(["policies", name, version]) }, `About ${policy}`)) : null,
   ];
 }
@@ -59,7 +59,7 @@ function changeOf(change) {
   const list = el("ul", { class: "diff" });
   const rest = found.length - MOST_LINES;
   replace(list, found.slice(0, MOST_LINES).map(lineOf));
-  const all = el("button", { type: "button" }, `${number(rest)} lines more`);
+  const all = el("button", { type: "button" }, `Show ${number(rest)} more lines`);
   all.addEventListener("click", () => {
     replace(list, found.map(lineOf));
     all.remove();
@@ -69,7 +69,7 @@ function changeOf(change) {
 
 /** @param {Line | Skipped} line */
 function lineOf(line) {
-  if ("skipped" in line) return el("li", { class: "same quiet" }, `… ${number(line.skipped)} that are the same`);
+  if ("skipped" in line) return el("li", { class: "same quiet" }, `… ${number(line.skipped)} unchanged`);
   return el("li", { class: CLASSES[line.sign] }, el("bdi", null, marked(line.text)));
 }
 

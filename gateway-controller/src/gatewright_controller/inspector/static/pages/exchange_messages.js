@@ -32,11 +32,11 @@ export function messagesOf(exchange, open) {
   /** @type {[string, () => Child][]} */
   const panels = [
     ["Request as sent", () => sentOf(request, ofRequest, open)],
-    ["As forwarded", () => messageOf(forwarded, ofRequest, open, "is", "It did not go on to the upstream.")],
-    ["Response", () => messageOf(response, ofResponse, open, "is", "The engine has seen none.")],
+    ["As forwarded", () => messageOf(forwarded, ofRequest, open, "is", "The request was not forwarded to the upstream.")],
+    ["Response", () => messageOf(response, ofResponse, open, "is", "The engine saw no response.")],
   ];
   if (forwarded || upstreamResponse) {
-    panels.splice(2, 0, [cause ? "Envoy's response" : "Upstream's response", () => messageOf(upstreamResponse, ofResponse, open, "becomes", "The engine has seen none.")]);
+    panels.splice(2, 0, [cause ? "Envoy's response" : "Upstream's response", () => messageOf(upstreamResponse, ofResponse, open, "becomes", "The engine saw no response.")]);
   }
   if (exchange.metadata || exchange.analytics) panels.push(["Metadata", () => storedOf(exchange, open)]);
   return tabs("Messages", panels);
@@ -49,7 +49,7 @@ function sentOf(request, touched, open) {
   return [
     messageOf({ ...request, headers: sent }, touched, open, "becomes"),
     why ? el("p", { class: "quiet" }, why) : null,
-    added.length ? [fieldsOf("Written by the gateway", added, touched, open, "becomes"), el("p", { class: "quiet" }, "Policies and the upstream see these; what the client may have sent in their place does not count.")] : null,
+    added.length ? [fieldsOf("Written by the gateway", added, touched, open, "becomes"), el("p", { class: "quiet" }, "The gateway writes these headers itself, or adds to what the client sent. Policies and the upstream see these values.")] : null,
   ];
 }
 
@@ -73,7 +73,7 @@ function messageOf(message, touched, open, tense, absent = "") {
       ["After", message.atMs ? `${figure(message.atMs)} ms` : ""],
     ]),
     fieldsOf("Headers", message.headers, touched, open, tense),
-    gone.length ? [el("h3", null, "Headers that are gone"), touchList(gone, open)] : null,
+    gone.length ? [el("h3", null, "Removed headers"), touchList(gone, open)] : null,
     message.trailers?.length ? fieldsOf("Trailers", message.trailers, UNTOUCHED, open, tense) : null,
     message.body ? bodyOf(message.body) : null,
   ];
@@ -159,7 +159,7 @@ function sideOf(kind, values) {
 function bodyOf(body) {
   const shown = shownLines(body).map(visible).join("\n");
   const facts = [
-    bytes(body.size), body.decoded && `shown without its encoding, ${body.decoded}`, body.truncated && "its beginning",
+    bytes(body.size), body.decoded && `shown decoded from ${body.decoded}`, body.truncated && "only its beginning",
     shown.length > MOST_BODY && `the first ${number(MOST_BODY)} characters; the download has all that was recorded`,
   ];
   return [

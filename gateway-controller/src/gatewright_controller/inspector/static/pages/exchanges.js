@@ -87,7 +87,7 @@ class ExchangesPage {
     worker.addEventListener("message", ({ data }) => {
       if (worker === this.worker) this.told(data, () => worker.postMessage("taken"));
     });
-    worker.addEventListener("error", () => replace(this.said, notice("bad", "The page's worker has failed. Reload the page.")));
+    worker.addEventListener("error", () => replace(this.said, notice("bad", "The page's worker failed. Reload the page.")));
     worker.postMessage({ query: asQuery(this.filter.filter()).toString(), token: token() });
     this.pause(this.isPaused);
   }
@@ -132,7 +132,7 @@ class ExchangesPage {
   /** @param {Report} report */
   say({ state }) {
     const { status, detail, mistakes } = state;
-    if (state.name === "waiting") return replace(this.said, notice("warn", `Not watching: ${detail}. It is tried again.`));
+    if (state.name === "waiting") return replace(this.said, notice("warn", `Not watching: ${detail}. The page tries again.`));
     replace(this.said);
     if (status === 401) get("/v1/recordings", { signal: this.signal }).catch(() => {}); // asks for the token
     else if (state.name === "ended" && !this.atFields(new Problem(status, detail, mistakes))) {
@@ -185,10 +185,10 @@ class ExchangesPage {
     const isHeld = !this.isPaused && this.list.isScrolled;
     const words = [
       `${number(now.passed)} passed`, `${number(this.rate(passed))}/s`,
-      now.dropped ? `${number(now.dropped)} dropped: they came faster than they were taken; say more in the filter, or a share` : "",
+      now.dropped ? `${number(now.dropped)} dropped: they came faster than this page can show; narrow the filter, or set a share` : "",
       kept ? `${number(kept)} kept before` : "",
       `${this.list.shown.length} shown`,
-      this.isPaused ? "paused" : isHeld ? "held until the list is at its top again" : "",
+      this.isPaused ? "paused" : isHeld ? "held: scroll to the top to go on" : "",
     ];
     this.counts.textContent = words.filter(Boolean).join(" · ");
     Object.assign(this.counts.dataset, { ...now, state: this.isPaused ? "paused" : (state?.name ?? "connecting") });
@@ -224,7 +224,7 @@ class ExchangesPage {
   seen() {
     clearTimeout(this.hidden);
     if (!document.hidden && !this.worker) {
-      replace(this.said, notice("info", "The page was hidden for five minutes, and nothing was watched; now it is again."));
+      replace(this.said, notice("info", "The page was hidden for five minutes, so watching had stopped. It goes on now."));
       this.rates = [];
       this.watch();
     }

@@ -14,15 +14,15 @@ import { MEMBERS } from "../lib/exchange/filter.js";
 /** @type {Record<string, [label: string, hint: string, example: string]>} */
 const FIELDS = {
   api: ["API", "its name", "orders"],
-  policy: ["Policy", "that its chain has: a name, or name:version", "jwt-auth"],
+  policy: ["Policy", "a policy of the chain, by name or name:version", "jwt-auth"],
   path: ["Path begins with", "as the client sent it, without the query", "/orders"],
   status: ["Status", "one or several", "5xx, 404"],
   operation: ["Operation", "method and path", "GET /{id}"],
   header: ["Request header", "a name, or name=value", "x-tenant=blue"],
   client: ["Client", "its address, with the port or without", "10.1.2.3"],
-  shadow: ["Shadow", "what an attachment that is not applied has come to", "different"],
-  id: ["Request id", "also of one that is still to come", ""],
-  sample: ["Share", "of those that fit, from 0 to 1", "0.01"],
+  shadow: ["Shadow", "the outcome of a shadow attachment", "different"],
+  id: ["Request id", "also of a request that is yet to come", ""],
+  sample: ["Share", "of the exchanges that match, from 0 to 1", "0.01"],
 };
 const FIRST = ["api", "policy", "path", "status"];
 const MORE = ["operation", "header", "client", "shadow", "id", "sample"];

@@ -29,7 +29,7 @@ export class ExchangeList {
     this.selected = "";
     const head = el("tr", null, COLUMNS.map((name) => el("th", { scope: "col" }, name)));
     const caption = el("caption", { class: "unseen" }, "Exchanges, the newest first. Arrows select one, Enter opens it.");
-    this.nothing = empty("Nothing has ended yet that fits. It is shown as soon as it does.");
+    this.nothing = empty("No exchange matches yet. Exchanges appear here as they end.");
     this.element = el(
       "div", { class: "scrolls exchanges", role: "region", "aria-label": "Exchanges", tabindex: 0 },
       el("table", null, caption, el("thead", null, head), this.body), this.nothing,
@@ -154,7 +154,7 @@ function newRow() {
 
 /** @param {number} status  0: none was seen */
 export function statusBadge(status) {
-  if (!status) return el("span", { class: "badge warn", title: "the engine has seen no answer" }, "none");
+  if (!status) return el("span", { class: "badge warn", title: "the engine saw no response" }, "none");
   return badge(String(status), status >= 500 ? "bad" : status >= 400 ? "warn" : "good");
 }
 

@@ -31,7 +31,7 @@ export function recordingsPanel(filter, atFields, signal) {
   const begin = el(
     "form", { class: "form-row" },
     el("div", { class: "field" }, el("label", { for: minutes.id }, "Minutes"), minutes),
-    el("button", { type: "submit" }, "Record what the filter says"),
+    el("button", { type: "submit" }, "Record matching exchanges"),
   );
   let last = "";
   const load = async () => {
@@ -60,7 +60,7 @@ export function recordingsPanel(filter, atFields, signal) {
   poll(POLL_SECONDS, () => load().catch(() => {}), signal);
   const hint = el(
     "p", { class: "quiet" },
-    "Nodes keep what is watched here, and what is recorded, in memory: the newest ones, for as long as there is room. " +
+    "Nodes keep watched and recorded exchanges in memory: the newest ones, as long as there is room. " +
       "A recording goes on after this page is closed.",
   );
   return el("details", { class: "card recordings" }, summary, hint, begin, failed, list);

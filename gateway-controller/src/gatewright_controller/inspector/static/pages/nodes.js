@@ -27,7 +27,7 @@ async function show(root, _, signal) {
       askNodes(signal, { stats: true, notes: true, metrics: (name) => name.startsWith("gatewright_") && !name.endsWith("_bucket") || name.startsWith("envoy_overload_") }),
     ]);
     const own = troubles([], told);
-    patch(wrong, troubleList(own, "All nodes are as they should be."));
+    patch(wrong, troubleList(own, "No node has problems."));
     patch(list, told.length ? table("Nodes", COLUMNS, told.map((node) => row(node, apis))) : empty("No node is connected."));
   });
 }
@@ -41,7 +41,7 @@ function row(told, apis) {
   const workers = sum(executors, "workers");
   return [
     el("a", { href: href(["nodes", node.id]) }, node.id),
-    found.length ? badge(`${found.length} to look at`, serious ? "bad" : "warn") : badge("as it should be", "good"),
+    found.length ? badge(`${found.length} ${found.length === 1 ? "problem" : "problems"}`, serious ? "bad" : "warn") : badge("healthy", "good"),
     node.engineVersion,
     ago(node.connectedAt),
     apisOf(node, apis),

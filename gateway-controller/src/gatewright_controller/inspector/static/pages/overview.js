@@ -60,7 +60,7 @@ function headline(looking, apis, told) {
   return figures([
     ["Requests", seconds ? rate(requests(all) / seconds) : "–", `of the last ${RECENT} s`],
     ["Errors", seconds ? share(errors(all), requests(all)) : "–", "answered 5xx"],
-    ["p95", durationOrNone(requestTime(all, 0.95)), "of their time"],
+    ["p95", durationOrNone(requestTime(all, 0.95)), "response time"],
     ["APIs", `${number(deployed)} of ${number(apis.length)}`, "deployed"],
     ["Nodes", number(told.length), "connected"],
     ["Quarantined", number(quarantined), "policy instances"],
@@ -81,7 +81,7 @@ function apiTable(apis, looking, notes) {
       durationOrNone(quantileMs(own, "duration", 0.95)),
     ];
   });
-  const about = el("p", { class: "quiet" }, "Exchanges are requests on routes with policies, of the last minute; what has none passes the policy engine by.");
+  const about = el("p", { class: "quiet" }, "Exchanges are requests on routes with policies, here of the last minute. Other requests bypass the policy engine.");
   return [el("h2", null, "APIs"), rows.length ? [about, table("APIs", ["API", "State", "Context", "Exchanges", "p95"], rows)] : empty("No API is deployed.")];
 }
 

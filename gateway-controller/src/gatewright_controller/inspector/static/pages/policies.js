@@ -32,7 +32,7 @@ async function show(root, _, signal) {
       "div", { class: "form-row" },
       el("div", { class: "field" }, el("label", { for: "policy-search" }, "Find"), search),
       el("div", { class: "field" }, el("label", { for: "policy-since" }, "Figures"), since),
-      el("label", null, attached, "attached ones alone"),
+      el("label", null, attached, "attached only"),
     ),
     list,
   );
@@ -47,7 +47,7 @@ async function show(root, _, signal) {
       .map((policy) => ({ policy, at: attachmentsOf(apis, policy.name, policy.version) }))
       .filter(({ policy, at }) => fits(policy, search.value) && (!attached.checked || at.length))
       .map(({ policy, at }) => row(policy, at, of.groups.get(`${policy.name}:${policy.version}`), of.seconds));
-    patch(list, rows.length ? table("Policies", COLUMNS, rows) : empty(policies.length ? "No policy fits." : "The build has no policies."));
+    patch(list, rows.length ? table("Policies", COLUMNS, rows) : empty(policies.length ? "No policy matches." : "The build has no policies."));
   };
   for (const control of [search, attached, since]) control.addEventListener("input", draw, { signal });
   await look(root, SECONDS, signal, async () => {

@@ -25,12 +25,12 @@ const RECENT = 60;
 const QUANTILES = /** @type {[string, number][]} */ ([["p50", 0.5], ["p95", 0.95], ["p99", 0.99]]);
 const MOST_CLASSES = 5;
 const CLASSES = /** @type {Record<string, string>} */ ({
-  timeout: "it took longer than its attachment's timeout",
+  timeout: "the policy took longer than the timeout of its attachment",
   overloaded: "no slot, worker or memory was free",
-  unavailable: "no executor process was there",
-  crashed: "its process ended while it ran, or it is quarantined",
-  exception: "its function raised",
-  badAction: "it returned what an action cannot be",
+  unavailable: "no executor process was available",
+  crashed: "the process ended while the policy ran, or the policy is quarantined",
+  exception: "the policy raised an exception",
+  badAction: "the policy returned an invalid action",
   bodyTooLarge: "the body was larger than maxBodyBytes",
   badBody: "the body could not be decoded",
 });
@@ -39,7 +39,7 @@ const CLASSES = /** @type {Record<string, string>} */ ({
 async function show(root, { name, version }, signal) {
   const { policies } = await get("/v1/policies", { signal });
   const policy = policies.find((/** @type {any} */ known) => known.name === name && known.version === version);
-  if (!policy) throw new Problem(404, `no policy ${name}:${version} is among those of the build; the page Policies lists them`);
+  if (!policy) throw new Problem(404, `no policy ${name}:${version} is in the build; the page Policies lists those that are`);
   const whole = `${name}:${version}`;
   const looking = new Looking(executionSources((labels) => (labels.policy === whole ? (labels.api ?? "") : null)));
   const about = el("div");
@@ -49,9 +49,9 @@ async function show(root, { name, version }, signal) {
   root.append(
     heading([name, " ", el("span", { class: "quiet" }, version)], others.map((/** @type {any} */ other) =>
       el("a", { class: "button", href: href(["policies", other.name, other.version]) }, other.version))),
-    el("p", null, policy.description || "It has no description."),
+    el("p", null, policy.description || "The policy has no description."),
     about,
-    el("h2", null, "While this page looks"),
+    el("h2", null, "Since this page was opened"),
     el("div", { class: "form-row" }, el("div", { class: "field" }, el("label", { for: "policy-api" }, "Executions for"), choice)),
     el("div", { class: "charts" }, charts.map(({ element }) => element)),
     el("h2", null, "Parameters"),
@@ -92,7 +92,7 @@ function summary(policy, told, looking, at) {
   return el(
     "div", null,
     quarantined.map(({ note, node }) => notice("bad", el("p", null, badge("quarantined"), ` for API ${note.about.api} on ${node}: ${asSentence(note.reason)} ${asSentence(note.cure)}`))),
-    hung.map((execution) => notice("bad", el("p", null, badge("hung"), ` for API ${execution.api} on ${execution.node}: ${execution.count} ${execution.count === 1 ? "execution runs" : "executions run"} on long past the deadline, the oldest for ${duration(execution.oldestMs)}.`))),
+    hung.map((execution) => notice("bad", el("p", null, badge("hung"), ` for API ${execution.api} on ${execution.node}: ${execution.count} ${execution.count === 1 ? "execution still runs" : "executions still run"} long after the deadline, the oldest for ${duration(execution.oldestMs)}.`))),
     figures([
       ["Executions", seconds ? rate(executed(recent) / seconds) : "–", `${number(executed(since))} since the start`],
       ["Failures", share(failed(recent), executed(recent)), `${number(failed(since))} since the start`],
@@ -106,7 +106,7 @@ function summary(policy, told, looking, at) {
     ]),
     classes(since),
     el("h2", null, "Where it is attached"),
-    at.length ? table("Attachments", ["API", "State", "To", "Asked for", "Timeout", "onError", "Executions in the API", "Failures", "Work p95"], at.map((attachment) => attachmentRow(attachment, groups, seconds))) : empty("No API attaches it."),
+    at.length ? table("Attachments", ["API", "State", "To", "Asked for", "Timeout", "onError", "Executions in the API", "Failures", "Work p95"], at.map((attachment) => attachmentRow(attachment, groups, seconds))) : empty("No API attaches this policy."),
   );
 }
 
@@ -140,8 +140,8 @@ function chartsOf(policy) {
   const python = policy.runtime === "python";
   const done = lineChart("Executions", rate);
   const wrong = lineChart("Failures by class", rate);
-  const work = lineChart("Work", duration, { about: python ? "How long its function ran, of executions that were answered in time." : "How long its whole turn took." });
-  const waiting = lineChart("Waiting", duration, { about: "The rest of its turn: queues, slots, the way to its process and back." });
+  const work = lineChart("Work", duration, { about: python ? "Time in the policy's function, of executions that ended in time." : "Time of the whole execution." });
+  const waiting = lineChart("Waiting", duration, { about: "The rest of an execution: queues, slots, the way to the process and back." });
   const of = (/** @type {string} */ api) => (/** @type {import("../lib/executions.js").Point} */ { groups }) => together(groups, (group) => !api || group === api);
   /** @param {ReturnType<typeof lineChart>} chart @param {(points: any[], own: any[]) => import("../lib/chart.js").Series[]} make */
   const drawn = (chart, make) => ({
@@ -167,7 +167,7 @@ function chartsOf(policy) {
 }
 
 const SEEN = /** @type {Record<string, string>} */ ({
-  SKIP: "not seen", PROCESS: "seen", BUFFER: "seen whole, once it has come", STREAM: "seen chunk by chunk",
+  SKIP: "not seen", PROCESS: "seen", BUFFER: "seen whole, once it has arrived", STREAM: "seen chunk by chunk",
 });
 
 /** @param {any} policy */

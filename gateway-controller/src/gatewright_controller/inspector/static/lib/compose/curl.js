@@ -98,7 +98,7 @@ class Reading {
     else if (kind === "agent") this.headers.push(["user-agent", text]);
     else if (kind === "referer") this.headers.push(["referer", text]);
     else if (kind === "cookie") this.cookie(text);
-    else if (kind === "form") this.notes.push("-F is left out: a form in several parts cannot be composed here");
+    else if (kind === "form") this.notes.push("-F is left out: multipart forms cannot be composed here");
     else this.content(kind, text);
   }
 

@@ -34,7 +34,7 @@ export function requestForm(listeners, changed) {
     headers.element,
     el("div", { class: "form-row" }, type.element),
     el("div", { class: "field" }, el("label", { for: "compose-body" }, "Body"), body),
-    el("label", null, record, "Record the exchange, so that it is explained"),
+    el("label", null, record, "Record the exchange, to see what each policy did"),
   );
   element.addEventListener("input", changed);
   return {
