@@ -46,7 +46,7 @@ def text_of(page: Page) -> Locator:
 
 
 def said(page: Page) -> Locator:
-    return page.locator(".said")
+    return page.locator(".editor-message")
 
 
 def editor(page: Page, name: str) -> Page:

@@ -6,7 +6,7 @@ import { summary } from "#lib/exchange/summary.js";
 /** @param {object[]} executions @param {object} [more] */
 function exchange(executions, more) {
   const own = { version: 1, id: "i", node: "n", startedAt: "2026-11-26T17:10:51.123456Z", durationMs: 1, outcome: "completed" };
-  return read({ ...own, executions: executions.map((one) => ({ policy: "p:v1.0.0", phase: "request", ...one })), ...more });
+  return read({ ...own, executions: executions.map((execution) => ({ policy: "p:v1.0.0", phase: "request", ...execution })), ...more });
 }
 
 /** @type {[executions: object[], more: object, badges: string[]][]} */

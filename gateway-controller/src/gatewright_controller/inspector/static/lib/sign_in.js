@@ -1,4 +1,4 @@
-// Asks for the management token, over whatever is shown: nothing that was written there is lost.
+// Asks for the management token, in a dialog over the page, so that text in forms is not lost.
 
 import { el, replace } from "./dom.js";
 import { signIn, signOut, token } from "./session.js";
@@ -6,16 +6,16 @@ import { signIn, signOut, token } from "./session.js";
 /** @type {Promise<boolean> | null} */
 let asking = null;
 
-/** @returns {Promise<boolean>} true once a token is there that the controller takes; callers meanwhile wait for the same token */
+/** @returns {Promise<boolean>} true once the controller accepts a token; concurrent callers share the dialog */
 export function askForToken() {
-  asking ??= asked().finally(() => {
+  asking ??= showDialog().finally(() => {
     asking = null;
   });
   return asking;
 }
 
 /** @returns {Promise<boolean>} */
-function asked() {
+function showDialog() {
   return new Promise((resolve) => {
     const wrong = el("p", { class: "wrong", role: "alert", id: "token-wrong" });
     const input = el("input", {
@@ -37,9 +37,9 @@ function asked() {
     if (token()) replace(wrong, "The controller no longer accepts the token that was used until now.");
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const said = await refusal(input.value.trim());
-      replace(wrong, said);
-      if (said) return input.select();
+      const reason = await refusal(input.value.trim());
+      replace(wrong, reason);
+      if (reason) return input.select();
       signIn(input.value);
       dialog.close();
       dialog.remove();
@@ -53,7 +53,7 @@ function asked() {
   });
 }
 
-/** @param {string} token @returns {Promise<string>} why the controller does not take it; "": it does */
+/** @param {string} token @returns {Promise<string>} why the controller does not accept it; "": it does */
 async function refusal(token) {
   if (/[^\x21-\x7e]/.test(token)) return "Expected a token of printable ASCII characters, without spaces.";
   try {

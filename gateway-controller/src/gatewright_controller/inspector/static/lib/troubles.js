@@ -1,11 +1,11 @@
-// What is not as it should be: what it means, and what to do. Pure: of what the management API and nodes tell.
+// Problems, what they mean, and what to do. Pure functions of the reports of the management API and of nodes.
 
 import { samples } from "./metrics.js";
 import { duration } from "./format.js";
 import { asSentence, capital, notesAbout } from "./notes.js";
 import { href } from "./router.js";
 
-/** @typedef {import("./nodes.js").Told} Told */
+/** @typedef {import("./nodes.js").NodeReport} NodeReport */
 /** @typedef {import("./nodes.js").Note} Note */
 /**
  * @typedef {object} Trouble
@@ -14,7 +14,7 @@ import { href } from "./router.js";
  * @property {string} meaning
  * @property {string} cure
  * @property {string} to an address of the Inspector's, "": none
- * @property {string} [party] that is responsible, where a node has said so
+ * @property {string} [party] that is responsible, if the node has named it
  */
 
 const KINDS = ["bad", "warn", "info"];
@@ -24,12 +24,12 @@ const FULL = 0.8;
 
 /**
  * @param {any[]} apis as /v1/apis has them
- * @param {Told[]} told
+ * @param {NodeReport[]} reports
  * @returns {Trouble[]} the worst first
  */
-export function troubles(apis, told) {
-  const found = [...ofApis(apis, told), ...ofUpstreams(apis, told), ...(told.length ? told.flatMap(ofNode) : [NO_NODE])];
-  return found.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
+export function troubles(apis, reports) {
+  const all = [...ofApis(apis, reports), ...ofUpstreams(apis, reports), ...(reports.length ? reports.flatMap(ofNode) : [NO_NODE])];
+  return all.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind));
 }
 
 const NO_NODE = bad(
@@ -38,9 +38,9 @@ const NO_NODE = bad(
   "Start a node, or read in its log why it does not reach the controller.",
 );
 
-/** @param {any[]} apis @param {Told[]} told @returns {Trouble[]} */
-function ofApis(apis, told) {
-  const cures = new Map(notesAbout(told, "api").map(({ note }) => [note.about.name, asSentence(note.cure)]));
+/** @param {any[]} apis @param {NodeReport[]} reports @returns {Trouble[]} */
+function ofApis(apis, reports) {
+  const cures = new Map(notesAbout(reports, "api").map(({ note }) => [note.about.name, asSentence(note.cure)]));
   return apis.filter(({ status }) => status.state !== "deployed").map(({ metadata, status }) => {
     const to = href(["apis", metadata.name]);
     const why = status.reason || "no node has answered yet";
@@ -52,11 +52,11 @@ function ofApis(apis, told) {
 
 /**
  * Of APIs that are deployed: of others their own state says more.
- * @param {any[]} apis @param {Told[]} told @returns {Trouble[]}
+ * @param {any[]} apis @param {NodeReport[]} reports @returns {Trouble[]}
  */
-function ofUpstreams(apis, told) {
+function ofUpstreams(apis, reports) {
   const deployed = new Set(apis.filter(({ status }) => status.state === "deployed").map(({ metadata }) => metadata.name));
-  return notesAbout(told, "api").filter(({ note }) => deployed.has(note.about.name)).map(({ note, node }) => ofNote(note, told.length > 1 ? ` on ${node}` : ""));
+  return notesAbout(reports, "api").filter(({ note }) => deployed.has(note.about.name)).map(({ note, node }) => ofNote(note, reports.length > 1 ? ` on ${node}` : ""));
 }
 
 /** @param {Note} note @param {string} on @returns {Trouble} */
@@ -70,16 +70,16 @@ function pageOf({ kind, name }) {
   return kind === "policy" ? policyLink(name) : "";
 }
 
-/** @param {Told} told @returns {Trouble[]} */
-export function ofNode(told) {
-  const { node, stats, metrics, notes, problem } = told;
+/** @param {NodeReport} report @returns {Trouble[]} */
+export function ofNode(report) {
+  const { node, stats, metrics, notes, problem } = report;
   const on = ` on ${node.id}`;
-  const found = [...ofGateway(node)];
-  if (problem) found.push(warn(`Node ${node.id} does not report its state`, `${problem}.`, "This page may lack data about the node."));
-  if (stats) found.push(...ofEngine(stats, on), ...ofExecutors(stats, on));
-  found.push(...(notes ?? []).filter(({ about }) => about.kind !== "api").map((note) => ofNote(note, on)));
-  if (metrics) found.push(...ofProcesses(metrics, on), ...ofEnvoy(metrics, on));
-  return found.map((trouble) => ({ ...trouble, to: trouble.to || href(["nodes", node.id]) }));
+  const troubles = [...ofGateway(node)];
+  if (problem) troubles.push(warn(`Node ${node.id} does not report its state`, `${problem}.`, "This page may lack data about the node."));
+  if (stats) troubles.push(...ofEngine(stats, on), ...ofExecutors(stats, on));
+  troubles.push(...(notes ?? []).filter(({ about }) => about.kind !== "api").map((note) => ofNote(note, on)));
+  if (metrics) troubles.push(...ofProcesses(metrics, on), ...ofEnvoy(metrics, on));
+  return troubles.map((trouble) => ({ ...trouble, to: trouble.to || href(["nodes", node.id]) }));
 }
 
 /** @param {any} node @returns {Trouble[]} */
@@ -91,12 +91,12 @@ function ofGateway({ id, gateway }) {
 
 /** @param {any} stats @param {string} on @returns {Trouble[]} */
 function ofEngine({ node, xds, bodies }, on) {
-  const found = [];
-  if (!xds.envoyConnected) found.push(bad(`Envoy is not connected to the engine${on}`, "Changes do not reach the data plane; if Envoy is down, nothing is served.", "The supervisor restarts Envoy. If Envoy stays away, its log says why."));
-  if (node.unserved) found.push(bad(`${count(node.unserved, "API")} not served${on}`, "Not even the last good version could be loaded: requests are answered 503.", "The API's page has the reason."));
-  if (node.stateErrors) found.push(warn(`The state directory cannot be written to${on}`, `${count(node.stateErrors, "write")} failed: after a restart the node would serve an older state.`, "Check the free space and the permissions of the node's disk."));
-  if (bodies.heldBytes > FULL * bodies.limitBytes) found.push(warn(`Memory for bodies is nearly full${on}`, "Requests whose bodies do not fit are answered 503.", "Raise --body-memory, or lower maxBodyBytes and concurrency of policies that read bodies."));
-  return found;
+  const troubles = [];
+  if (!xds.envoyConnected) troubles.push(bad(`Envoy is not connected to the engine${on}`, "Changes do not reach the data plane; if Envoy is down, nothing is served.", "The supervisor restarts Envoy. If Envoy stays away, its log says why."));
+  if (node.unserved) troubles.push(bad(`${count(node.unserved, "API")} not served${on}`, "Not even the last good version could be loaded: requests are answered 503.", "The API's page has the reason."));
+  if (node.stateErrors) troubles.push(warn(`The state directory cannot be written to${on}`, `${count(node.stateErrors, "write")} failed: after a restart the node would serve an older state.`, "Check the free space and the permissions of the node's disk."));
+  if (bodies.heldBytes > FULL * bodies.limitBytes) troubles.push(warn(`Memory for bodies is nearly full${on}`, "Requests whose bodies do not fit are answered 503.", "Raise --body-memory, or lower maxBodyBytes and concurrency of policies that read bodies."));
+  return troubles;
 }
 
 /** @param {any} stats @param {string} on @returns {Trouble[]} */
@@ -111,7 +111,7 @@ function ofExecutors({ executors }, on) {
 
 /** @param {any} process @param {string} name @returns {Trouble[]} */
 function ofExecutor(process, name) {
-  const found = (process.hung ?? []).map((/** @type {any} */ hung) =>
+  const troubles = (process.hung ?? []).map((/** @type {any} */ hung) =>
     bad(
       `${hung.policy} hangs in executor ${name}`,
       `${count(hung.count, "execution")} for API ${hung.api} still ${hung.count === 1 ? "runs" : "run"} long after the deadline, the oldest for ${duration(hung.oldestMs)}, and ${hung.count === 1 ? "holds a worker" : "hold workers"}${hung.blocksInstance ? "; the policy no longer answers in this process" : ""}.`,
@@ -119,16 +119,16 @@ function ofExecutor(process, name) {
       policyLink(hung.policy),
     ),
   );
-  if (process.connected && process.silentMs > SILENT_MS) found.push(bad(`Executor ${name} is silent`, `It has answered no health check for ${duration(process.silentMs)}.`, "The supervisor kills and restarts the process. Look for a policy that holds the interpreter."));
-  if (process.stalled) found.push(bad(`Executor ${name} is stalled`, "Hung executions hold all of its workers; it gets no requests.", "The process is replaced automatically. Fix the policy that hangs."));
-  if (process.memoryExhausted) found.push(bad(`Executor ${name} is out of memory`, "An allocation failed in the process.", "The process is replaced automatically. Raise --executor-memory-limit, or look for the policy whose memory grows."));
-  if (process.threadFailed) found.push(bad(`Executor ${name} has lost a thread`, "A thread that the process needs has failed.", "The process is replaced automatically; its log says what failed."));
-  if (process.workers && process.workersBusy >= process.workers) found.push(warn(`All workers of executor ${name} are busy`, `${process.workers} executions run at once, and others wait: ${process.queued} are queued.`, "Raise --executors or --py.max-workers, or make the slow policy async."));
-  return found;
+  if (process.connected && process.silentMs > SILENT_MS) troubles.push(bad(`Executor ${name} is silent`, `It has answered no health check for ${duration(process.silentMs)}.`, "The supervisor kills and restarts the process. Look for a policy that holds the interpreter."));
+  if (process.stalled) troubles.push(bad(`Executor ${name} is stalled`, "Hung executions hold all of its workers; it gets no requests.", "The process is replaced automatically. Fix the policy that hangs."));
+  if (process.memoryExhausted) troubles.push(bad(`Executor ${name} is out of memory`, "An allocation failed in the process.", "The process is replaced automatically. Raise --executor-memory-limit, or look for the policy whose memory grows."));
+  if (process.threadFailed) troubles.push(bad(`Executor ${name} has lost a thread`, "A thread that the process needs has failed.", "The process is replaced automatically; its log says what failed."));
+  if (process.workers && process.workersBusy >= process.workers) troubles.push(warn(`All workers of executor ${name} are busy`, `${process.workers} executions run at once, and others wait: ${process.queued} are queued.`, "Raise --executors or --py.max-workers, or make the slow policy async."));
+  return troubles;
 }
 
 /**
- * By what the engine says of a certificate.
+ * The stage of a certificate, by the times that the engine reports.
  * @param {{ends: string, soon: string}} certificate @param {number} now @returns {"" | "soon" | "expired"}
  */
 export function stageOf({ ends, soon }, now) {

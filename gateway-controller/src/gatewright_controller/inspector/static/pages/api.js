@@ -1,4 +1,4 @@
-// One API: what the nodes make of it, and what becomes of a request to each of its operations.
+// One API: its state on the nodes, and the policies and upstreams of each operation.
 
 import { get, send } from "../lib/api.js";
 import { badge, facts, heading, notice, problem, table } from "../lib/components.js";
@@ -37,11 +37,11 @@ async function show(root, { name }, signal) {
     region,
     asYaml,
   );
-  const look = async () => {
-    const [api, told] = await Promise.all([get(path, { signal }), askNodes(signal, { notes: true })]);
-    return { api, note: upstreamNotes(told).get(name) ?? "" };
+  const load = async () => {
+    const [api, reports] = await Promise.all([get(path, { signal }), askNodes(signal, { notes: true })]);
+    return { api, note: upstreamNotes(reports).get(name) ?? "" };
   };
-  await live(2, region, look, ({ api, note }) => {
+  await live(2, region, load, ({ api, note }) => {
     if (revision !== api.status.revision) yaml().catch(() => {});
     revision = api.status.revision;
     return described(api, note);
@@ -72,7 +72,7 @@ function described({ metadata, spec, status }, note) {
 }
 
 /**
- * What each node makes of an API.
+ * The state of an API on each node.
  * @param {any[]} nodes of its status
  */
 export function nodeStates(nodes) {
@@ -111,10 +111,10 @@ function operations(name, spec, policies) {
 function chain(field, policies, versions, level) {
   return (policies ?? []).map((policy, index) => {
     const version = versions.get(`${field}[${index}]`) ?? policy.version;
-    const asked = version === policy.version ? "" : `, requested as ${policy.version}`;
+    const requested = version === policy.version ? "" : `, requested as ${policy.version}`;
     return [
       el("a", { href: href(["policies", policy.name, version]) }, `${policy.name} ${version}`),
-      el("span", { class: "quiet" }, ` (${level}${asked}${settings(policy)})`),
+      el("span", { class: "quiet" }, ` (${level}${requested}${settings(policy)})`),
     ];
   });
 }
@@ -160,8 +160,8 @@ function destination(operation, spec) {
 function pool([name, upstream]) {
   const { url, targets, ...others } = upstream;
   const urls = url ? [url] : (targets ?? []).map((/** @type {any} */ target) => target.url);
-  const said = Object.entries(others).map(([key, value]) => el("div", null, `${key}: `, el("code", null, plain(value))));
-  return [name, urls.map((/** @type {string} */ text) => el("div", null, el("code", null, text))), said];
+  const settings = Object.entries(others).map(([key, value]) => el("div", null, `${key}: `, el("code", null, plain(value))));
+  return [name, urls.map((/** @type {string} */ text) => el("div", null, el("code", null, text))), settings];
 }
 
 /** @param {any} value */
@@ -169,16 +169,16 @@ function plain(value) {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
-/** @param {string} name @param {string} path @param {number | undefined} revision the one that is looked at */
+/** @param {string} name @param {string} path @param {number | undefined} revision of the API that is shown */
 function askToDelete(name, path, revision) {
-  const said = el("div", { role: "alert", id: "delete-said" });
-  const input = el("input", { id: "delete-name", autocomplete: "off", spellcheck: "false", "aria-describedby": "delete-said" });
+  const message = el("div", { role: "alert", id: "delete-message" });
+  const input = el("input", { id: "delete-name", autocomplete: "off", spellcheck: "false", "aria-describedby": "delete-message" });
   const cancel = el("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   const form = el(
     "form", null,
     el("h2", { id: "delete-title" }, `Delete ${name}?`),
     el("p", null, "Requests to it are answered 404 as soon as the nodes have removed it."),
-    el("label", { for: "delete-name" }, `Type ${name} to delete it`), input, said,
+    el("label", { for: "delete-name" }, `Type ${name} to delete it`), input, message,
     el("div", { class: "form-row" }, el("button", { type: "submit", class: "danger" }, "Delete"), cancel),
   );
   const dialog = el("dialog", { class: "sign-in", "aria-labelledby": "delete-title" }, form);
@@ -186,7 +186,7 @@ function askToDelete(name, path, revision) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (input.value.trim() !== name) {
-      replace(said, el("p", { class: "wrong" }, `Expected ${name}, got ${input.value.trim() || "nothing"}.`));
+      replace(message, el("p", { class: "wrong" }, `Expected ${name}, got ${input.value.trim() || "nothing"}.`));
       input.select();
       return;
     }
@@ -196,7 +196,7 @@ function askToDelete(name, path, revision) {
       dialog.close();
       location.hash = href(["apis"]);
     } catch (error) {
-      replace(said, problem(error));
+      replace(message, problem(error));
     }
   });
   document.body.append(dialog);

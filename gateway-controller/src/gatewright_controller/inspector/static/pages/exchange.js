@@ -30,7 +30,7 @@ async function show(root, { id }, signal) {
   if (text) replace(root, explained(read(JSON.parse(text)), text));
 }
 
-/** The text, not what it means: the file that is downloaded is what the engine has made. @param {string} id @param {AbortSignal} signal */
+/** The exchange as text: the download has exactly what the engine wrote. @param {string} id @param {AbortSignal} signal */
 async function recorded(id, signal) {
   const answer = await request("GET", `/v1/exchanges/${encodeURIComponent(id)}`, undefined, { signal });
   return answer.text();
@@ -49,18 +49,18 @@ function whatToDo(id) {
 /** @param {Exchange} exchange @param {string} text */
 function explained(exchange, text) {
   const timeline = timelineOf(exchange);
-  const said = el("div", { role: "status" });
-  const asked = el("bdi", null, cut(visible(`${exchange.request.method ?? ""} ${target(exchange)}`), LONGEST_HEADING));
+  const message = el("div", { role: "status" });
+  const title = el("bdi", null, cut(visible(`${exchange.request.method ?? ""} ${target(exchange)}`), LONGEST_HEADING));
   return [
     heading(
-      asked,
-      el("button", { type: "button", onclick: () => copy(exchange, said) }, "Copy as curl"),
+      title,
+      el("button", { type: "button", onclick: () => copy(exchange, message) }, "Copy as curl"),
       el("button", { type: "button", onclick: () => download(exchange, text) }, "Download"),
       el("a", { class: "button", href: href(["compose"], { exchange: exchange.id }) }, "Compose again"),
       ways(exchange.id),
     ),
     el("p", { class: `notice verdict ${kindOf(exchange)}` }, el("bdi", null, sentence(exchange))),
-    said,
+    message,
     factsOf(exchange),
     tryingOf(exchange),
     el("h2", null, "Policies"),
@@ -70,7 +70,7 @@ function explained(exchange, text) {
   ];
 }
 
-/** In as many lines as a policy's message has. @param {Exchange} exchange */
+/** The verdict, with the line breaks of a policy's message. @param {Exchange} exchange */
 function sentence(exchange) {
   const whole = `${capital(verdict(exchange))}; ${duration(exchange.durationMs)}`;
   return whole.split("\n").map(visible).join("\n");
@@ -118,7 +118,7 @@ function factsOf(exchange) {
   ]);
 }
 
-/** What can be done with it beyond looking: a change of a policy is tried on it, or on what comes. @param {Exchange} exchange */
+/** How to try a change of a policy on the exchange, or on live requests. @param {Exchange} exchange */
 function tryingOf(exchange) {
   const policy = (exchange.policies?.[0] ?? "NAME:VERSION").split(":")[0];
   return el(
@@ -135,12 +135,12 @@ function written(text, kind = "") {
   return text ? el("bdi", { class: kind }, visible(text)) : "";
 }
 
-/** @param {Exchange} exchange @param {HTMLElement} said */
-async function copy(exchange, said) {
+/** @param {Exchange} exchange @param {HTMLElement} message */
+async function copy(exchange, message) {
   const { command, left } = curl(exchange);
   const copied = await navigator.clipboard?.writeText(command).then(() => true, () => false);
   replace(
-    said,
+    message,
     el(
       "div", { class: "card" },
       el("p", null, copied ? "Copied." : "Select and copy it:", left.length ? ` Without ${left.map(visible).join("; ")}.` : ""),

@@ -48,20 +48,20 @@ function failureOf(failure) {
   );
 }
 
-/** In as many lines as it has. @param {string} message */
+/** A message with its line breaks. @param {string} message */
 function text(message) {
   return el("bdi", { class: "lines" }, cut(message, LONGEST_LINE).split("\n").map(visible).join("\n"));
 }
 
 /** @param {Change} change */
 function changeOf(change) {
-  const found = lines(change);
+  const diff = lines(change);
   const list = el("ul", { class: "diff" });
-  const rest = found.length - MOST_LINES;
-  replace(list, found.slice(0, MOST_LINES).map(lineOf));
+  const rest = diff.length - MOST_LINES;
+  replace(list, diff.slice(0, MOST_LINES).map(lineOf));
   const all = el("button", { type: "button" }, `Show ${number(rest)} more lines`);
   all.addEventListener("click", () => {
-    replace(list, found.map(lineOf));
+    replace(list, diff.map(lineOf));
     all.remove();
   });
   return el("div", { class: "change" }, el("h4", null, visible(heading(change))), list, rest > 0 ? all : null);
@@ -74,7 +74,7 @@ function lineOf(line) {
 }
 
 /**
- * What clients and policies have written, with a mark where a value was taken out.
+ * Text of clients and policies, with a mark for each redacted value.
  *
  * @param {string} written
  * @returns {Child}

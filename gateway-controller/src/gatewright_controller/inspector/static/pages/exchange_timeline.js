@@ -153,7 +153,7 @@ function track(bars, more = "") {
   return el("span", { class: `track ${more}`, "aria-hidden": "true" }, bars);
 }
 
-/** What it waited stands first: a recording does not say when it waited, but how long. @param {Turn} turn @param {number} whole */
+/** The waiting time is drawn first: a recording has only its length. @param {Turn} turn @param {number} whole */
 function barsOf({ startedMs, durationMs, waitedMs, workMs, chunksMs = 0 }, whole) {
   if (waitedMs === undefined || workMs === undefined) return [bar("worked", startedMs, durationMs, whole)];
   const chunksFrom = startedMs + waitedMs;

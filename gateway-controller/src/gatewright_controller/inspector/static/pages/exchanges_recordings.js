@@ -10,16 +10,16 @@ import { visible } from "../lib/visible_text.js";
 
 /**
  * @typedef {import("../lib/exchange/filter.js").Filter} Filter
- * @typedef {{id: string, state: string, reason: string}} ToldNode
- * @typedef {{id: string, filter: Record<string, unknown>, endsAt: string, nodes: ToldNode[]}} Recording
+ * @typedef {{id: string, state: string, reason: string}} NodeState
+ * @typedef {{id: string, filter: Record<string, unknown>, endsAt: string, nodes: NodeState[]}} Recording
  */
 
 const POLL_SECONDS = 10;
 const LONGEST_MINUTES = 60;
 
 /**
- * @param {() => Filter} filter  of what is to be recorded
- * @param {(error: unknown) => boolean} atFields  shows mistakes of the filter; whether that was all
+ * @param {() => Filter} filter  of the exchanges to record
+ * @param {(error: unknown) => boolean} atFields  shows mistakes at the filter's fields; whether that was all
  * @param {AbortSignal} signal
  * @returns {HTMLElement}
  */
@@ -54,8 +54,8 @@ export function recordingsPanel(filter, atFields, signal) {
   };
   begin.addEventListener("submit", (event) => {
     event.preventDefault();
-    const wanted = { filter: asDocument(filter()), seconds: 60 * minutes.valueAsNumber };
-    act(() => send("POST", "/v1/recordings", wanted, { signal }));
+    const recording = { filter: asDocument(filter()), seconds: 60 * minutes.valueAsNumber };
+    act(() => send("POST", "/v1/recordings", recording, { signal }));
   });
   poll(POLL_SECONDS, () => load().catch(() => {}), signal);
   const hint = el(
@@ -81,7 +81,7 @@ function shown(recordings, end) {
   }));
 }
 
-/** @param {ToldNode[]} nodes */
+/** @param {NodeState[]} nodes */
 export function nodesOf(nodes) {
   return nodes.map(({ id, state, reason }) =>
     el("span", { class: "node" }, el("bdi", null, visible(id)), " ", badge(state), reason ? ` ${visible(reason)}` : null),

@@ -4,10 +4,10 @@ import { get } from "../lib/api.js";
 import { lineChart } from "../lib/chart.js";
 import { badge, empty, facts, heading, table } from "../lib/components.js";
 import { el } from "../lib/dom.js";
-import { Looking } from "../lib/executions.js";
+import { Sampler } from "../lib/executions.js";
 import { figures, troubleList } from "../lib/figures.js";
 import { ago, bytes, dateTime, duration, number } from "../lib/format.js";
-import { look } from "../lib/looking.js";
+import { pollPage } from "../lib/looking.js";
 import { samples, total } from "../lib/metrics.js";
 import { askNodes } from "../lib/nodes.js";
 import { patch } from "../lib/patch.js";
@@ -24,17 +24,17 @@ const HISTORY = 450; // of what is a value now, not a count: 15 minutes
 
 /** @type {import("../lib/router.js").Page["show"]} */
 async function show(root, { id }, signal) {
-  const looking = new Looking(requestSources());
-  const wanted = (/** @type {string} */ name) => looking.wants(name) || /^(gatewright_(?!ex|body_bytes)|gatewright_executor_|envoy_overload_)/.test(name);
+  const sampler = new Sampler(requestSources());
+  const wanted = (/** @type {string} */ name) => sampler.wants(name) || /^(gatewright_(?!ex|body_bytes)|gatewright_executor_|envoy_overload_)/.test(name);
   const charts = new Charts();
   const [above, below] = [el("div"), el("div")];
   root.append(heading(id), above, el("h2", null, "Since this page was opened"), el("div", { class: "charts" }, charts.elements), below);
-  await look(root, SECONDS, signal, async () => {
-    const [{ apis }, [told]] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { id, stats: true, notes: true, metrics: wanted })]);
-    looking.take([told]);
-    charts.take(looking, told.metrics);
-    patch(above, troubleList(ofNode(told), "This node has no problems."), headline(told, apis.length));
-    patch(below, apisOf(told.node), told.stats ? executorsOf(told.stats) : null, told.metrics ? processesOf(told.metrics) : null, told.stats ? restOf(told) : null);
+  await pollPage(root, SECONDS, signal, async () => {
+    const [{ apis }, [report]] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { id, stats: true, notes: true, metrics: wanted })]);
+    sampler.add([report]);
+    charts.add(sampler, report.metrics);
+    patch(above, troubleList(ofNode(report), "This node has no problems."), headline(report, apis.length));
+    patch(below, apisOf(report.node), report.stats ? executorsOf(report.stats) : null, report.metrics ? processesOf(report.metrics) : null, report.stats ? restOf(report) : null);
   });
 }
 
@@ -48,9 +48,9 @@ class Charts {
     this.elements = [...this.requests.elements, this.workers.element, this.memory.element];
   }
 
-  /** @param {Looking} looking @param {Metrics | null} metrics */
-  take(looking, metrics) {
-    this.requests.update(looking);
+  /** @param {Sampler} sampler @param {Metrics | null} metrics */
+  add(sampler, metrics) {
+    this.requests.update(sampler);
     if (!metrics) return;
     const memory = Object.fromEntries(samples(metrics, "gatewright_process_memory_bytes").map(({ labels, value }) => [labels.component, value]));
     this.values.push({ at: Date.now(), memory, busy: total(metrics, "gatewright_executor_workers_busy"), queued: total(metrics, "gatewright_executor_queue_depth") });
@@ -64,7 +64,7 @@ class Charts {
   }
 }
 
-/** @param {import("../lib/nodes.js").Told} told @param {number} apis */
+/** @param {import("../lib/nodes.js").NodeReport} report @param {number} apis */
 function headline({ node, stats, metrics }, apis) {
   return [
     figures([
@@ -164,7 +164,7 @@ function processesOf(metrics) {
   ];
 }
 
-/** @param {import("../lib/nodes.js").Told} told */
+/** @param {import("../lib/nodes.js").NodeReport} report */
 function restOf({ node, stats }) {
   const certificates = Object.entries(stats.node.certificates ?? {}).sort();
   return [

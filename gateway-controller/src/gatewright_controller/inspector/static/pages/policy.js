@@ -1,14 +1,14 @@
-// One policy: what it is, what it may be told, where it is attached, and its executions while the page is open.
+// One policy: what it is, its parameters, where it is attached, and its executions while the page is open.
 
 import { get, Problem } from "../lib/api.js";
 import { attachmentsOf } from "../lib/attachments.js";
 import { lineChart } from "../lib/chart.js";
 import { badge, empty, facts, heading, notice, table } from "../lib/components.js";
 import { el, replace } from "../lib/dom.js";
-import { executed, executionSources, failed, failures, Looking, quantileMs, together } from "../lib/executions.js";
+import { executed, executionSources, failed, failures, Sampler, quantileMs, together } from "../lib/executions.js";
 import { durationOrNone, figures, rate, share } from "../lib/figures.js";
 import { duration, number } from "../lib/format.js";
-import { look } from "../lib/looking.js";
+import { pollPage } from "../lib/looking.js";
 import { askNodes } from "../lib/nodes.js";
 import { asSentence, notesAbout } from "../lib/notes.js";
 import { parameterTable } from "../lib/parameters.js";
@@ -41,7 +41,7 @@ async function show(root, { name, version }, signal) {
   const policy = policies.find((/** @type {any} */ known) => known.name === name && known.version === version);
   if (!policy) throw new Problem(404, `no policy ${name}:${version} is in the build; the page Policies lists those that are`);
   const whole = `${name}:${version}`;
-  const looking = new Looking(executionSources((labels) => (labels.policy === whole ? (labels.api ?? "") : null)));
+  const sampler = new Sampler(executionSources((labels) => (labels.policy === whole ? (labels.api ?? "") : null)));
   const about = el("div");
   const others = policies.filter((/** @type {any} */ other) => other.name === name && other.version !== version);
   const charts = chartsOf(policy);
@@ -60,35 +60,35 @@ async function show(root, { name, version }, signal) {
     modes(policy),
   );
   const draw = () => {
-    for (const { update } of charts) update(looking.points, choice.value);
+    for (const { update } of charts) update(sampler.points, choice.value);
   };
   choice.addEventListener("change", draw, { signal });
-  await look(root, SECONDS, signal, async () => {
-    const [{ apis }, told] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { metrics: looking.wants, stats: true, notes: true })]);
-    looking.take(told);
+  await pollPage(root, SECONDS, signal, async () => {
+    const [{ apis }, reports] = await Promise.all([get("/v1/apis", { signal }), askNodes(signal, { metrics: sampler.wants, stats: true, notes: true })]);
+    sampler.add(reports);
     const at = attachmentsOf(apis, name, version);
-    offer(choice, [...new Set([...at.map(({ api }) => api), ...looking.sinceStart().keys()])].sort());
-    patch(about, summary(policy, told, looking, at));
+    offer(choice, [...new Set([...at.map(({ api }) => api), ...sampler.sinceStart().keys()])].sort());
+    patch(about, summary(policy, reports, sampler, at));
     draw();
   });
 }
 
 /** @param {HTMLSelectElement} choice @param {string[]} apis */
 function offer(choice, apis) {
-  const wanted = ["", ...apis];
-  if (wanted.join("\n") === [...choice.options].map(({ value }) => value).join("\n")) return;
-  const now = choice.value;
-  replace(choice, wanted.map((api) => el("option", { value: api, selected: api === now }, api || "all APIs")));
+  const values = ["", ...apis];
+  if (values.join("\n") === [...choice.options].map(({ value }) => value).join("\n")) return;
+  const chosen = choice.value;
+  replace(choice, values.map((api) => el("option", { value: api, selected: api === chosen }, api || "all APIs")));
 }
 
-/** @param {any} policy @param {import("../lib/nodes.js").Told[]} told @param {Looking} looking @param {Attachment[]} at */
-function summary(policy, told, looking, at) {
-  const { seconds, groups } = looking.recent(RECENT);
-  const [recent, since] = [together(groups), together(looking.sinceStart())];
+/** @param {any} policy @param {import("../lib/nodes.js").NodeReport[]} reports @param {Sampler} sampler @param {Attachment[]} at */
+function summary(policy, reports, sampler, at) {
+  const { seconds, groups } = sampler.recent(RECENT);
+  const [recent, since] = [together(groups), together(sampler.sinceStart())];
   const whole = `${policy.name}:${policy.version}`;
-  const quarantined = notesAbout(told, "policy").filter(({ note }) => note.about.name === whole);
-  const hung = told.flatMap(({ node, stats }) => (stats?.executors ?? []).flatMap((/** @type {any} */ executor) => executor.hung ?? []).filter((/** @type {any} */ execution) => execution.policy === whole).map((/** @type {any} */ execution) => ({ ...execution, node: node.id })));
-  const builds = told.filter(({ node }) => node.policies.some((/** @type {any} */ built) => built.name === policy.name && built.version === policy.version));
+  const quarantined = notesAbout(reports, "policy").filter(({ note }) => note.about.name === whole);
+  const hung = reports.flatMap(({ node, stats }) => (stats?.executors ?? []).flatMap((/** @type {any} */ executor) => executor.hung ?? []).filter((/** @type {any} */ execution) => execution.policy === whole).map((/** @type {any} */ execution) => ({ ...execution, node: node.id })));
+  const builds = reports.filter(({ node }) => node.policies.some((/** @type {any} */ built) => built.name === policy.name && built.version === policy.version));
   return el(
     "div", null,
     quarantined.map(({ note, node }) => notice("bad", el("p", null, badge("quarantined"), ` for API ${note.about.api} on ${node}: ${asSentence(note.reason)} ${asSentence(note.cure)}`))),
@@ -100,7 +100,7 @@ function summary(policy, told, looking, at) {
     ]),
     facts([
       ["Runtime", policy.runtime],
-      ["Nodes whose build has it", told.length ? `${builds.length} of ${told.length}` : "no node is connected"],
+      ["Nodes whose build has it", reports.length ? `${builds.length} of ${reports.length}` : "no node is connected"],
       ["onError: continue", policy.allowContinue ? "allowed" : "not allowed"],
       ["Definition", el("code", null, policy.definitionDigest.slice(0, 12))],
     ]),
@@ -112,9 +112,9 @@ function summary(policy, told, looking, at) {
 
 /** @param {import("../lib/executions.js").Figures} since */
 function classes(since) {
-  const found = failures(since);
-  if (!found.length) return null;
-  const rows = found.map(([name, count]) => [badge(name, "bad"), number(count), CLASSES[name] ?? ""]);
+  const byClass = failures(since);
+  if (!byClass.length) return null;
+  const rows = byClass.map(([name, count]) => [badge(name, "bad"), number(count), CLASSES[name] ?? ""]);
   return [el("h2", null, "Failures since the nodes started"), table("Failures by class", ["Class", "Count", "What it means"], rows)];
 }
 
