@@ -59,7 +59,7 @@ class Reader(Protocol):
 class Observation:
     """What nodes are asked: exchanges that fit the filter. kept: those that they have, else those that end from now on.
 
-    until: the event loop's time until which nodes keep them and tell none; None: they tell them while somebody listens.
+    until: the time of the event loop until which nodes only keep exchanges; None: they send them to a watching client.
     """
 
     id: int
