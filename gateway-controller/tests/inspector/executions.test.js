@@ -6,7 +6,7 @@ import { parse } from "#lib/metrics.js";
 const START_MS = 1_000_000_000;
 
 /**
- * What has been looked at.
+ * A sampler that has taken these samples.
  *
  * @param {...[number, ...(string | null)[]]} answers  when, in seconds, and what each node's metrics were; null: it did not answer
  */
@@ -29,7 +29,7 @@ function shown(groups) {
   return Object.fromEntries([...groups].map(([name, { counts, histograms }]) => [name, [counts, [...(histograms.time ?? [])]]]));
 }
 
-test("nodes are counted together, each from when it first answers", () => {
+test("nodes are summed, each from its first answer", () => {
   const first = 'c{g="a",k="ok"} 100\nh_bucket{g="a",le="1"} 7\n';
   const then = 'c{g="a",k="ok"} 103\nc{g="a",k="bad"} 1\nc{k="of no group"} 9\nh_bucket{g="a",le="1"} 9\n';
   const last = 'c{g="a",k="ok"} 110\nc{g="a",k="bad"} 1\nh_bucket{g="a",le="1"} 9\n';
@@ -41,7 +41,7 @@ test("nodes are counted together, each from when it first answers", () => {
   assert.deepEqual(shown(sampler.sinceStart()), { a: [{ ok: 110, bad: 1 }, [[1, 9]]] });
 });
 
-test("what is old is forgotten", () => {
+test("old points are dropped", () => {
   const sampler = look(...Array.from({ length: 100 }, (_, at) =>
     /** @type {[number, string]} */ ([2 * at, `c{g="a",k="ok"} ${2 * at}\n`])));
   const recent = sampler.recent(10);
@@ -49,7 +49,7 @@ test("what is old is forgotten", () => {
   assert.deepEqual(sampler.smoothed(4).map((groups) => groups.get("a")?.counts.ok).slice(-3), [4, 4, 4]);
 });
 
-test("executions are counted by what they came to", () => {
+test("executions are counted by outcome", () => {
   const counts = { ok: 5, cancelled: 1, timeout: 2, exception: 3 };
   const groups = new Map([["a", { counts, histograms: {} }], ["b", { counts: { ok: 7, timeout: 4 }, histograms: {} }]]);
   assert.deepEqual(failures(groups.get("a")), [["exception", 3], ["timeout", 2]]);

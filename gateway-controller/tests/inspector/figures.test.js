@@ -13,7 +13,7 @@ test("a metric that no node reports is unknown, not 0", () => {
   assert.equal(totalOrNone(null, "gatewright_process_memory_bytes", bytes), "–");
 });
 
-test("a quiet gateway says since when", () => {
+test("a gateway without requests says since when", () => {
   const sampler = new Sampler(requestSources());
   const add = (/** @type {number} */ count, /** @type {number} */ at) => {
     const metrics = parse(`envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="http"} ${count}\n`);

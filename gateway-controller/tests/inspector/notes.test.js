@@ -16,14 +16,14 @@ function apisOf(notes) {
 }
 
 for (const { name, notes, status, inspector } of conformance("notes.json").cases) {
-  test(`what a node notes is shown: ${name}`, () => {
+  test(`notes of a node are shown: ${name}`, () => {
     const bySeverity = [...inspector].sort((a, b) => ["bad", "warn"].indexOf(a.kind) - ["bad", "warn"].indexOf(b.kind));
     assert.deepEqual(troubles(apisOf(notes), [report(notes, "n1")]), bySeverity);
     assert.deepEqual(Object.fromEntries(upstreamNotes([report(notes, "n1")])), status.apis);
   });
 }
 
-test("of several nodes each note says where", () => {
+test("with several nodes each note names its node", () => {
   const about = { kind: "api", name: "orders" };
   const note = { severity: "warn", party: "upstream", about, title: "the upstream of API orders has no address", reason: "its name does not resolve", cure: "mend it" };
   const nodes = [report([note], "n1"), report([note], "n2"), report(null, "old")];
@@ -35,7 +35,7 @@ test("of several nodes each note says where", () => {
   assert.deepEqual([pending.title, pending.cure, others], ["API orders is pending", "Nodes try again by themselves. Mend it.", []]);
 });
 
-test("a name keeps its small letter", () => {
+test("a name at the beginning of a sentence keeps its lower case", () => {
   for (const text of ["broken.pem: no such file", "add-headers:v1.0.0 failed", "/run/a.sock fails", "127.0.0.1 fails"]) assert.equal(capital(text), text);
   assert.equal(capital("it ended, and so on"), "It ended, and so on");
 });

@@ -29,7 +29,7 @@ function well() {
 }
 
 /** @param {ReturnType<typeof well>} report @param {any[]} [apis] */
-function found({ gateway, stats, metrics, problem }, apis = []) {
+function troublesOf({ gateway, stats, metrics, problem }, apis = []) {
   return troubles(apis, [{ node: { id: "n1", gateway }, stats, metrics: parse(metrics), notes: [], problem }]);
 }
 
@@ -72,27 +72,27 @@ for (const [title, kind, change, meaning = /./, to = "#/nodes/n1"] of TROUBLES) 
   test(title, () => {
     const report = well();
     change(report);
-    const all = found(report);
-    assert.deepEqual(all.map((one) => [one.title, one.kind, one.to]), [[title, kind, to]]);
+    const all = troublesOf(report);
+    assert.deepEqual(all.map((trouble) => [trouble.title, trouble.kind, trouble.to]), [[title, kind, to]]);
     assert.match(all[0].meaning, meaning);
     for (const { meaning, cure } of all) assert.ok(meaning.endsWith(".") && cure.endsWith("."), `expected sentences, got ${meaning} ${cure}`);
   });
 }
 
 test("a node without problems has no trouble", () => {
-  assert.deepEqual(found(well()), []);
+  assert.deepEqual(troublesOf(well()), []);
 });
 
 test("an executor that leaves may be silent", () => {
   const report = well();
   report.stats.executors.push({ ...EXECUTOR, role: "leaving", silentMs: 9000, threadFailed: true });
-  assert.deepEqual(found(report), []);
+  assert.deepEqual(troublesOf(report), []);
 });
 
 test("an executor that is stalled does not serve its group", () => {
   const report = well();
   executor({ stalled: true })(report);
-  assert.deepEqual(found(report).map(({ title }) => title), [
+  assert.deepEqual(troublesOf(report).map(({ title }) => title), [
     "No executor of group default serves on n1", "Executor default (pid 4711) on n1 is stalled",
   ]);
 });
@@ -101,7 +101,7 @@ test("the worst stands first, and APIs before nodes", () => {
   const report = well();
   for (const [, , change] of TROUBLES.filter(([title]) => /Gateway is rejected|state directory|restarted/.test(title))) change(report);
   const apis = ["pending", "rejected", "deployed"].map((state) => ({ metadata: { name: state }, status: { state, reason: "" } }));
-  assert.deepEqual(found(report, apis).map(({ title, kind, to }) => [title, kind, to]), [
+  assert.deepEqual(troublesOf(report, apis).map(({ title, kind, to }) => [title, kind, to]), [
     ["API rejected is rejected", "bad", "#/apis/rejected"],
     ["The Gateway is rejected on n1", "bad", "#/nodes/n1"],
     ["API pending is pending", "warn", "#/apis/pending"],
@@ -110,6 +110,6 @@ test("the worst stands first, and APIs before nodes", () => {
   ]);
 });
 
-test("a controller without nodes says so", () => {
+test("a controller without nodes shows that none is connected", () => {
   assert.deepEqual(troubles([], []).map(({ title, kind }) => [title, kind]), [["No node is connected", "bad"]]);
 });
