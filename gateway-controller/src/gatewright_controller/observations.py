@@ -190,7 +190,7 @@ class Observations:
         if now - self._unobserved_since.get(name, now) < self.opening_seconds:
             return ObservedNode(name, "connecting")
         version = self._deployment.nodes[name].engine_version
-        reason = f"its engine {version} does not tell of exchanges; start the node with this controller's version"
+        reason = f"its engine {version} cannot report exchanges; update the node to the controller's version"
         return ObservedNode(name, "unobserved", " ".join(reason.split()))
 
     # ------------------------------------------------------------ from the nodes

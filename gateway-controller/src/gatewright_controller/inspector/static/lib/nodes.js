@@ -59,7 +59,7 @@ async function askNode(node, signal, wanted) {
 
 /** @param {any} node */
 function unaskable(node) {
-  return `its engine ${node.engineVersion} offers no metrics and stats to the controller; update the node to the controller's version`;
+  return `its engine ${node.engineVersion} is too old to report metrics and stats; update the node to the controller's version`;
 }
 
 /** @param {string} id */
