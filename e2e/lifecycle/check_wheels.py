@@ -125,7 +125,7 @@ def test_the_quickstart_does_what_it_says(wheels: Path, runtime_dir: str, tmp_pa
     assert '["x-greeting", "good day world"]' in done.stdout.replace('","', '", "')
     assert '["x-greeting", "hello Ada"]' in done.stdout.replace('","', '", "')
     assert "hello changed, deployed\n" in done.stdout
-    assert "GET /hello/there: answered 400 by greet:v1.0.0 in its request phase; " in done.stdout
+    assert "GET /hello/there: greet:v1.0.0 answered 400 in the request phase; " in done.stdout
     counted = r'^gatewright_executions_total\{api="hello",.*outcome="ok",phase="request",policy="greet:v1.0.0"\} [1-9]'
     assert re.search(counted, done.stdout, re.MULTILINE)
     assert "4 passed" in done.stdout

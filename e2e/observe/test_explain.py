@@ -37,7 +37,7 @@ def test_explain_names_the_third_of_five_that_changes_a_header(gateway: Gateway,
     assert "  200  " in line
     assert "  GET /explained/x?a=1  explained GET /*  " in line
     said = explained(gateway, id_of(line))
-    assert said.startswith("GET /explained/x?a=1: answered 200 by the upstream; ")
+    assert said.startswith("GET /explained/x?a=1: the upstream answered 200; ")
     changes = said[said.index("add-headers:v1.0.0, request: changed") :]
     assert changes.startswith("add-headers:v1.0.0, request: changed\n  header x-tier\n    - none\n    + gold\n")
     assert said.count("header x-tier") == 1, "expected one policy to be named for it"
@@ -83,7 +83,7 @@ def test_explain_of_an_exception_has_file_and_line(gateway: Gateway, upstream: U
         line = tail.line()
     assert "misbehave:v1.0.0 failed: exception" in line
     said = explained(gateway, id_of(line))
-    assert "answered 500 by the gateway because misbehave:v1.0.0 failed in its request phase: exception" in said
+    assert "the gateway answered 500 because misbehave:v1.0.0 failed in the request phase: exception" in said
     assert re.search(r"policies/misbehave/policy.py:\d+\n", said)
     assert re.search(r'^  > +\d+ +raise RuntimeError\("secret detail of the policy"\)$', said, re.MULTILINE)
 
@@ -95,7 +95,7 @@ def test_explain_of_what_was_late(gateway: Gateway, upstream: Upstream) -> None:
         line = tail.line()
     assert "sleep:v1.0.0 failed: timeout" in line
     said = explained(gateway, id_of(line))
-    assert "failed in its request phase: timeout: " in said
+    assert "failed in the request phase: timeout: " in said
     assert re.search(r"; it was at \S*policies/sleep/policy.py:\d+;", said), "expected where it hung"
     assert re.search(r"^  > +\d+ +time.sleep", said, re.MULTILINE)
 
@@ -127,7 +127,7 @@ def test_explain_of_what_was_shed(gateway: Gateway, upstream: Upstream) -> None:
         line = tail.line()
         first.join()
     assert "sleep:v1.0.0 failed: overloaded" in line
-    assert "answered 503 by the gateway because sleep:v1.0.0 failed" in explained(gateway, id_of(line))
+    assert "the gateway answered 503 because sleep:v1.0.0 failed" in explained(gateway, id_of(line))
 
 
 def test_a_policys_answer_is_explained(gateway: Gateway, upstream: Upstream) -> None:
@@ -137,7 +137,7 @@ def test_a_policys_answer_is_explained(gateway: Gateway, upstream: Upstream) -> 
         line = tail.line()
     assert "python-deny:v1.0.0 answered" in line
     said = explained(gateway, id_of(line))
-    assert f"answered {status} by python-deny:v1.0.0 in its request phase" in said
+    assert f"python-deny:v1.0.0 answered {status} in the request phase" in said
     assert f"  answer {status}\n" in said
 
 
@@ -218,7 +218,7 @@ def test_recorded_for_a_while_and_explained_afterwards(gateway: Gateway, upstrea
             lambda: client.get(f"/v1/exchanges/{refused['requestId']}").status_code == 200,
         )
         assert client.delete(f"/v1/recordings/{begun.split()[1]}").status_code == 204
-    assert "misbehave:v1.0.0 failed in its request phase" in explained(gateway, refused["requestId"])
+    assert "misbehave:v1.0.0 failed in the request phase" in explained(gateway, refused["requestId"])
     eventually("the node records nothing more", lambda: followers(gateway) == 0, 30)
 
 
@@ -239,7 +239,7 @@ def test_a_node_that_restarts_and_a_policy_that_ends_its_process(own_gateway: Ga
         line = tail.line()
         assert "faulty:v1.0.0 failed: crashed" in line
         said = explained(gateway, id_of(line))
-        assert "failed in its request phase: crashed: the executor process ended while it ran" in said.splitlines()[0]
+        assert "failed in the request phase: crashed: the executor process ended while it ran" in said.splitlines()[0]
         assert "rpc error" not in said
         lost = "the executor process ended; connecting until there is one"
         eventually("the engine says so", lambda: gateway.logged(component="policy-engine", message=lost))

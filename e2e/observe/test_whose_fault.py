@@ -97,7 +97,7 @@ def test_a_fault_of_the_upstream_is_told(gateway: Gateway, chain: str, fault: st
     assert cause["reason"].startswith(found.reason)
     assert cause["cure"]
     said = explained(gateway, exchange["id"])
-    assert f"answered {found.status} by the gateway because {found.reason}" in " ".join(said.split())
+    assert f"the gateway answered {found.status} because {found.reason}" in " ".join(said.split())
     assert "by the upstream" not in said
     assert f"the upstream's: {found.code}" in said
     seen = {"api": name, "reason": found.code, "party": "upstream"}

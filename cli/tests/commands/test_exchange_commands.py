@@ -365,7 +365,7 @@ def test_explain_prints_one_exchange_in_full(controller: Controller, node: Node)
     status, out, err = explain.end()
     assert (status, err) == (0, "")
     assert out.startswith(
-        "GET /orders/v1.0/7?x=1: answered 504 by the gateway because slow:v1.0.0 failed in its request phase: timeout: "
+        "GET /orders/v1.0/7?x=1: the gateway answered 504 because slow:v1.0.0 failed in the request phase: timeout: "
         "late after 1s; 12.3 ms\n\n"
     )
     explain = Command(controller, "explain", ID, "--json")
@@ -407,7 +407,7 @@ def test_record_saves_each_in_a_file_of_its_own_and_overwrites_none(
     assert expected[1].read_text() == f"{json.dumps(document(number=1))}\n"
     shown = Command(controller, "explain", str(expected[0])).end()
     assert shown[0] == 0
-    assert shown[1].startswith("GET /orders/v1.0/7?x=1: answered 200 by the upstream; 12.3 ms\n")
+    assert shown[1].startswith("GET /orders/v1.0/7?x=1: the upstream answered 200; 12.3 ms\n")
     named = expected[0].rename(tmp_path / "login.json")
     assert Command(controller, "explain", str(named)).end() == shown, "expected any name to do"
 

@@ -160,7 +160,7 @@ def test_a_failure_has_its_file_and_the_lines_around(tmp_path: Path) -> None:
     found = exchange(execution(0, "quota", "failed", failure=raised), status=500, answeredBy="failure")
     lines = report(found, Paint())
     assert lines[0] == (
-        "GET /orders/v1.0/7?x=1: answered 500 by the gateway because quota:v1.0.0 failed in its request phase: "
+        "GET /orders/v1.0/7?x=1: the gateway answered 500 because quota:v1.0.0 failed in the request phase: "
         "exception: KeyError: 'tenant'; 12.3 ms"
     )
     assert lines[-7:] == [

@@ -186,7 +186,7 @@ async def test_a_node_that_does_not_tell_is_named(
             node = await served.node("n1")
             await node.asked()
             told = await stream.next()
-            reason = "its engine 0.1.0 does not tell of exchanges; start the node with this controller's version"
+            reason = "its engine 0.1.0 cannot report exchanges; update the node to the controller's version"
             assert told == ("nodes", [{"id": "n1", **TELLS}, {"id": "old", "state": "unobserved", "reason": reason}])
 
 

@@ -204,16 +204,16 @@ async def test_a_node_that_refuses_goes_or_tells_too_much(nodes: Nodes, client_w
     node, client = await nodes.telling(), client_with(ApiLimits(DocumentLimits(most_bytes=10)))
     getting = asyncio.create_task(detail(client, "/v1/nodes/n1/stats", 502))
     await node.answers(b"half", refused="the disk is on fire")
-    assert await getting == "node n1 does not tell its stats: the disk is on fire"
+    assert await getting == "node n1 does not report its stats: the disk is on fire"
     getting = asyncio.create_task(detail(client, "/v1/nodes/n1/stats", 502))
     await node.answers(b"12345", b"678901", b"2")
     assert await getting == (
-        "node n1 does not tell its stats: expected at most 10 bytes, got more; ask the node itself"
+        "node n1 does not report its stats: expected at most 10 bytes, got more; ask the node itself"
     )
     getting = asyncio.create_task(detail(client, "/v1/nodes/n1/stats", 503))
     await node.asked()
     await node.close()
-    assert await getting == "node n1 does not tell its stats: the node went away"
+    assert await getting == "node n1 does not report its stats: the node went away"
 
 
 async def test_an_engine_that_cannot_be_asked_is_asked_nothing(
@@ -223,8 +223,7 @@ async def test_an_engine_that_cannot_be_asked_is_asked_nothing(
     older = await nodes.telling("older", ())
     some = await nodes.telling("some", (node_pb2.DOCUMENT_STATS,))
     assert await detail(client, "/v1/nodes/older/stats", 501) == (
-        "node older does not tell its stats: its engine 0.1.0 does not know how; "
-        "start the node with this controller's version"
+        "node older cannot report its stats: its engine 0.1.0 is too old; update the node to the controller's version"
     )
     assert "its metrics: its engine" in await detail(client, "/v1/nodes/some/metrics", 501)
     getting = asyncio.create_task(client.get("/v1/nodes/some/stats"))
@@ -233,8 +232,7 @@ async def test_an_engine_that_cannot_be_asked_is_asked_nothing(
     observations.opening_seconds = 0.01
     await nodes.connected("oldest", "")
     assert await detail(client, "/v1/nodes/oldest/stats", 501) == (
-        "node oldest does not tell its stats: its engine does not know how; "
-        "start the node with this controller's version"
+        "node oldest cannot report its stats: its engine is too old; update the node to the controller's version"
     )
     nobody = asyncio.create_task(older.asked())
     assert (await asyncio.wait([nobody], timeout=0.05))[0] == set()

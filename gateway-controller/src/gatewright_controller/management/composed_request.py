@@ -1,4 +1,4 @@
-"""A request that somebody has composed, as JSON: what it may say, and what is sent of it."""
+"""A request that a user composed, as JSON: its fields, and the request that is sent."""
 
 from __future__ import annotations
 

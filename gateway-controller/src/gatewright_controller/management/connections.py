@@ -36,8 +36,8 @@ Waiting = dict["BoundedProtocol", None]
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's own, within limits. `waiting` is shared by all connections of a server."""
 
-    def __init__(self, limits: Limits, waiting: Waiting, **given: Any) -> None:
-        super().__init__(**given)
+    def __init__(self, limits: Limits, waiting: Waiting, **options: Any) -> None:
+        super().__init__(**options)
         self._limits, self._waiting = limits, waiting
         self._due: asyncio.TimerHandle | None = None
         self._in_head = self._in_message = False

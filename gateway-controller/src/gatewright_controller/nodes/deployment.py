@@ -34,7 +34,7 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class ApiStatus:
-    """`deployed`: every connected node has it. `rejected`: one of them, or all, cannot run it until somebody changes
+    """`deployed`: every connected node has it. `rejected`: one of them, or all, cannot run it until an operator changes
     something. `pending`: one of them has yet to answer, or cannot run it now and tries again by itself."""
 
     state: State

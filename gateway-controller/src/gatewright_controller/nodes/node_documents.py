@@ -113,7 +113,7 @@ class NodeDocuments:
             self._observations.forget(question)
         if document.refused:
             why: Why = "gone" if self._observations.observed(node_id) is not node else "refused"
-            raise UntoldError(why, f"node {node_id} does not tell its {name}: {document.refused}")
+            raise UntoldError(why, f"node {node_id} does not report its {name}: {document.refused}")
         return b"".join(document.pieces)
 
     async def _telling(self, node_id: str, name: str) -> ObservingNode:
@@ -130,5 +130,5 @@ class NodeDocuments:
             return node
         known_node = self._deployment.nodes.get(node_id)
         engine = " ".join(f"its engine {known_node.engine_version if known_node else ''}".split())
-        cure = "start the node with this controller's version"
-        raise UntoldError("untold", f"node {node_id} does not tell its {name}: {engine} does not know how; {cure}")
+        cure = "update the node to the controller's version"
+        raise UntoldError("untold", f"node {node_id} cannot report its {name}: {engine} is too old; {cure}")

@@ -59,7 +59,7 @@ class Reader(Protocol):
 class Observation:
     """What nodes are asked: exchanges that fit the filter. kept: those that they have, else those that end from now on.
 
-    until: the event loop's time until which nodes keep them and tell none; None: they tell them while somebody listens.
+    until: the time of the event loop until which nodes only keep exchanges; None: they send them to a watching client.
     """
 
     id: int
@@ -190,7 +190,7 @@ class Observations:
         if now - self._unobserved_since.get(name, now) < self.opening_seconds:
             return ObservedNode(name, "connecting")
         version = self._deployment.nodes[name].engine_version
-        reason = f"its engine {version} does not tell of exchanges; start the node with this controller's version"
+        reason = f"its engine {version} cannot report exchanges; update the node to the controller's version"
         return ObservedNode(name, "unobserved", " ".join(reason.split()))
 
     # ------------------------------------------------------------ from the nodes

@@ -120,7 +120,7 @@ def _address(host: str) -> Address | None:
 
 
 def _is_here(name: str, address: Address | None, listens_on: str) -> bool:
-    """Whether a connection to the host `name` arrives where somebody on this machine listens on `listens_on`."""
+    """Whether a connection to the host `name` arrives at a process of this machine that listens on `listens_on`."""
     own = _address(listens_on)
     if address is None:
         host = name.rstrip(".").lower()

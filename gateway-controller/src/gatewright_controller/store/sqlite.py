@@ -279,7 +279,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
 def _ask_by_major_version(connection: sqlite3.Connection) -> None:
     """From version 1, in which an attachment had only the exact version that `v1` once meant: it asks for `v1` again.
 
-    Whether somebody had asked for the exact one is not known; as long as the build has it, that makes no difference.
+    It is not known whether the API asked for the exact version; as long as the build has it, that makes no difference.
     """
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("ALTER TABLE apis ADD COLUMN versions TEXT NOT NULL DEFAULT '[]'")
