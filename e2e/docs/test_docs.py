@@ -103,7 +103,7 @@ def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 def publish(gateway: Gateway, definition: str) -> None:
     """By the very command of docs/how-to/apis.md."""
-    (command,) = (one for one in commands(page("docs/how-to/apis.md"), "curl") if "-X POST" in one)
+    (command,) = (command for command in commands(page("docs/how-to/apis.md"), "curl") if "-X POST" in command)
     words = shlex.split(command)
     assert words[:3] == ["curl", "-X", "POST"]
     assert words[4] == "-H"
@@ -180,20 +180,20 @@ def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: P
     folder = quota(tmp_path / "quota", policy)
     (folder / "test_quota.py").write_text(test)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
-    assert "1 passed" in done.stdout, done.stdout
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert "1 passed" in result.stdout, result.stdout
 
 
 def test_all_that_a_context_has_is_listed() -> None:
     text = of_policies()
-    listed = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
+    names = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
     for context in (RequestContext, ResponseContext):
-        assert {name for name in vars(context) if not name.startswith("_")} <= listed
+        assert {name for name in vars(context) if not name.startswith("_")} <= names
     streamed = set(inline(section(text, "Stream a body")))
     for stream in (RequestStreamContext, ResponseStreamContext):
         assert {f"ctx.{name}" for name in vars(stream) if not name.startswith("_")} <= streamed
-    for held in (TraceContext, PolicyMetadata):
-        assert set(held.__annotations__) <= listed | {"api_name", "api_version"}
+    for kind in (TraceContext, PolicyMetadata):
+        assert set(kind.__annotations__) <= names | {"api_name", "api_version"}
     assert set(Peer.__annotations__) <= set(inline(section(text, "Who the client is")))
     assert set(Identity.__annotations__) <= set(inline(section(text, "Who the client is")))
 
@@ -281,7 +281,10 @@ def test_the_policy_whose_attachments_share_a_client(tmp_path: Path, upstream: U
                 return await policy.on_request(testing.request(prepared=plan, shared=client), params)
 
     assert asyncio.run(ask()) == UpstreamRequestModifications(set_headers={"x-plan": "gold"})
-    assert [(one.method, one.target) for one in upstream.received] == [("GET", "/plans/blue"), ("HEAD", "/open")]
+    assert [(request.method, request.target) for request in upstream.received] == [
+        ("GET", "/plans/blue"),
+        ("HEAD", "/open"),
+    ]
 
 
 def test_the_span_that_is_shown_is_a_child_of_its_execution_and_the_parent_of_its_call(
@@ -349,10 +352,12 @@ def test_the_figures_of_the_readme_are_those_of_the_bench() -> None:
     rows = [line.strip("| ").split(" | ") for line in measured.splitlines() if line.startswith("| ")]
     serves, costs = rows[0].index("req/s"), rows[0].index("CPU all")
     figures = {row[0].removesuffix(" \\*"): (row[serves].split()[0], row[costs].split()[0]) for row in rows}
-    shown = section(page("README.md"), "What it costs").splitlines()
-    said = {name: (serves, costs) for name, serves, costs in (line.strip("| ").split(" | ") for line in shown[5:-2])}
-    assert len(said) >= 6
-    assert said == {name: figures[name] for name in said}
+    table = section(page("README.md"), "What it costs").splitlines()
+    readme_figures = {
+        name: (serves, costs) for name, serves, costs in (line.strip("| ").split(" | ") for line in table[5:-2])
+    }
+    assert len(readme_figures) >= 6
+    assert readme_figures == {name: figures[name] for name in readme_figures}
 
 
 # ---------------------------------------------------------------- names
@@ -363,8 +368,8 @@ PARTS = ("cli", "gateway-builder", "gateway-controller", "gateway-runtime")  # w
 
 @pages
 def test_links_lead_somewhere(path: Path) -> None:
-    made = {f"policy-{each.name}.md" for each in (ROOT / "policies").iterdir()}  # of the policies that ship
-    targets = [target for target in links(path.read_text()) if Path(target).name not in made]
+    generated_pages = {f"policy-{folder.name}.md" for folder in (ROOT / "policies").iterdir()}
+    targets = [target for target in links(path.read_text()) if Path(target).name not in generated_pages]
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
@@ -379,8 +384,8 @@ def test_folders_and_files_that_are_named_are_there(path: Path) -> None:
     writes.
     """
     folders = root_folders()
-    named = [token for token in inline(path.read_text()) if re.fullmatch(r"[\w./-]+/[\w./-]*", token)]
-    inside = [token for token in named if token.split("/")[0] in folders]
+    names = [token for token in inline(path.read_text()) if re.fullmatch(r"[\w./-]+/[\w./-]*", token)]
+    inside = [token for token in names if token.split("/")[0] in folders]
     assert [token for token in inside if not any((root / token).exists() for root in (ROOT, STARTER))] == []
 
 
@@ -411,8 +416,8 @@ def test_every_line_of_these_tables_names_a_test(name: str) -> None:
 @pages
 def test_make_targets_that_are_named_are_there(path: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):.*##", page("Makefile"), re.MULTILINE))
-    said = [command.split() for command in commands(path.read_text(), "make")]
-    assert {words[1] for words in said if len(words) > 1} <= targets
+    make_commands = [command.split() for command in commands(path.read_text(), "make")]
+    assert {words[1] for words in make_commands if len(words) > 1} <= targets
 
 
 @pages
@@ -420,8 +425,8 @@ def test_commands_that_are_named_take_their_options(path: Path) -> None:
     for command in commands(path.read_text(), "gatewright [a-z-]+"):
         words = command.split()[1:]
         known = options("gatewright", *subcommand(words), "--help")
-        asked = {word.partition("=")[0] for word in words if word.startswith("--")}
-        assert asked <= known, command
+        options_named = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert options_named <= known, command
 
 
 def subcommand(words: list[str]) -> list[str]:
@@ -431,9 +436,9 @@ def subcommand(words: list[str]) -> list[str]:
 
 @functools.cache
 def options(*command: str) -> set[str]:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
-    return {"--" + name for name in re.findall(r"(?:^|\s)--?([a-z][\w-]*)", done.stdout + done.stderr)}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, f"{shlex.join(command)}: {result.stderr}"
+    return {"--" + name for name in re.findall(r"(?:^|\s)--?([a-z][\w-]*)", result.stdout + result.stderr)}
 
 
 def test_the_processes_of_the_architecture_take_their_options(build: Path) -> None:
@@ -450,10 +455,10 @@ def test_the_processes_of_the_architecture_take_their_options(build: Path) -> No
 
 
 def test_bench_takes_its_options() -> None:
-    said = re.findall(r'make bench ARGS=("[^"]+"|\S+)', page("bench/README.md"))
-    assert len(said) >= 3
-    asked = {word for words in said for word in shlex.split(words.strip('"')) if word.startswith("--")}
-    assert asked <= options(sys.executable, "-m", "bench", "--help")
+    arguments = re.findall(r'make bench ARGS=("[^"]+"|\S+)', page("bench/README.md"))
+    assert len(arguments) >= 3
+    options_named = {word for words in arguments for word in shlex.split(words.strip('"')) if word.startswith("--")}
+    assert options_named <= options(sys.executable, "-m", "bench", "--help")
 
 
 @pages

@@ -44,7 +44,7 @@ def test_the_files_are_rotated(build: Path, upstream: Upstream, tmp_path: Path) 
         configuration = configuration.replace("/var/log/gatewright", str(logs))
         configuration = configuration.replace("/run/gatewright", str(gateway.run_dir))
         gateway.deploy(api("rotated", upstream.url))
-        pids = {each["name"]: each["pid"] for each in gateway.status()["processes"]}
+        pids = {process["name"]: process["pid"] for process in gateway.status()["processes"]}
         for number in range(3):
             path = f"/rotated/{number}"
             assert httpx.get(gateway.url + path).status_code == 200
@@ -59,5 +59,5 @@ def test_the_files_are_rotated(build: Path, upstream: Upstream, tmp_path: Path) 
             if name != "envoy":
                 os.kill(pid, signal.SIGUSR1)
         assert httpx.get(f"{gateway.url}/rotated/after").status_code == 200
-        assert {each["name"]: each["pid"] for each in gateway.status()["processes"]} == pids
+        assert {process["name"]: process["pid"] for process in gateway.status()["processes"]} == pids
         assert [record["accessLogs"] for record in gateway.logged(message="log files reopened")] == [True] * 3

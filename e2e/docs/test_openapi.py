@@ -44,13 +44,13 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_page_shows_what_comes(folder: Path) -> None:
     (shown,) = whole("gatewright import")
-    done = follow(shown, folder)
+    result = follow(shown, folder)
     (notes,) = blocks(PAGE, "text")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", notes)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", notes)
     assert (folder / "shop.yaml").read_text() == API
     again = follow(shown, folder)
-    said = "error: shop.yaml is already there: choose another file, or replace it with --force\n"
-    assert (again.returncode, again.stderr) == (1, said)
+    refusal = "error: shop.yaml is already there: choose another file, or replace it with --force\n"
+    assert (again.returncode, again.stderr) == (1, refusal)
     assert follow(shown, folder, "--force", "--name", "other").returncode == 0
     assert "name: other" in (folder / "shop.yaml").read_text()
 
@@ -62,7 +62,7 @@ def test_an_api_is_exported_from_its_file_and_from_a_gateway(
     apply(gateway, folder / "shop.yaml")
     try:
         assert httpx.get(f"{gateway.url}/v2/invoices/7.pdf").status_code == 200
-        assert [(one.method, one.target) for one in upstream.received] == [("GET", "/v2/invoices/7.pdf")]
+        assert [(request.method, request.target) for request in upstream.received] == [("GET", "/v2/invoices/7.pdf")]
         of_file, of_gateway = whole("gatewright export")
         in_run = ["--run-dir", str(gateway.run_dir), "--server", "https://api.example.com"]
         from_file, from_gateway = follow(of_file, folder), follow(of_gateway, folder, *in_run)
@@ -88,27 +88,27 @@ def test_json_goes_in_and_comes_out(folder: Path) -> None:
 
 def test_mistakes_are_told_with_file_and_line(folder: Path) -> None:
     (folder / "bad.yaml").write_text(DOCUMENT.replace("/status:", "/sta%2Ftus:").replace("version: v2.0", "x: y"))
-    done = follow("gatewright import bad.yaml", folder)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
+    result = follow("gatewright import bad.yaml", folder)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
         "error: bad.yaml:18: paths[\"/sta%2Ftus\"]: expected no escaped slash, got 'sta%2Ftus' in '/sta%2Ftus'; "
         "change the path\n"
     )
     (folder / "no.yaml").write_text("kind: Api\nmetadata: {name: no}\nspec:\n  operations: []\n")
-    done = follow("gatewright export no.yaml", folder)
-    assert done.returncode == 1
-    assert "error: no.yaml:4: spec.operations: expected" in done.stderr
+    result = follow("gatewright export no.yaml", folder)
+    assert result.returncode == 1
+    assert "error: no.yaml:4: spec.operations: expected" in result.stderr
 
 
 def test_documents_are_imported_served_and_answered(gateway: Gateway, upstream: Upstream, folder: Path) -> None:
     apis = folder / "apis"
     apis.mkdir()
     documents = [folder / "shop-openapi.yaml", OWN / "bookshop.yaml", OWN / "devices.json"]
-    made = import_all(documents, upstream.url, apis)
+    imports = import_all(documents, upstream.url, apis)
     apply(gateway, apis)
     try:
-        assert [served(gateway, upstream, api) for api in made.values()] == [5, 10, 5]
+        assert [served(gateway, upstream, api) for api in imports.values()] == [5, 10, 5]
     finally:
         with gateway.controller() as client:
-            for name in made:
+            for name in imports:
                 client.delete(f"/v1/apis/{name}", params={"wait": "10"})

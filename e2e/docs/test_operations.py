@@ -171,9 +171,9 @@ def test_what_is_backed_up_comes_back(gateway_folder: Path, places: Path, upstre
     with serving("gatewright run", gateway_folder, places) as before:
         for name in names:
             publish(before.controller, before.credentials, name, upstream)
-        done = subprocess.run(backup, shell=True, cwd=gateway_folder, check=True, capture_output=True, text=True)  # noqa: S602
+        result = subprocess.run(backup, shell=True, cwd=gateway_folder, check=True, capture_output=True, text=True)  # noqa: S602
         count = len(httpx.get(f"{before.controller}/v1/apis", headers=before.credentials).json()["apis"])
-        assert done.stdout == f"{count} APIs in apis.db\n"
+        assert result.stdout == f"{count} APIs in apis.db\n"
     assert stat.S_IMODE((gateway_folder / "apis.db").stat().st_mode) == 0o600
     subprocess.run("\n".join(restore), shell=True, cwd=gateway_folder, check=True)  # noqa: S602
     with serving(run, gateway_folder, places) as after:
@@ -190,6 +190,6 @@ def test_the_log_levels_are_options(gateway_folder: Path, places: Path) -> None:
     with serving("gatewright run", gateway_folder, places, *levels, *parts.split()) as run:
         httpx.get(f"{run.url}/nothing")
     records = [json.loads(line) for line in run.log]
-    assert [one for one in records if one["component"] == "envoy" and one["level"] == "debug"]
-    quiet = {one["level"] for one in records if one["component"] in {"python-executor", "policy-engine"}}
+    assert [record for record in records if record["component"] == "envoy" and record["level"] == "debug"]
+    quiet = {record["level"] for record in records if record["component"] in {"python-executor", "policy-engine"}}
     assert quiet <= {"error"}

@@ -45,33 +45,33 @@ def shell(gateway: Gateway, script: str, **environment: str) -> str:
     script = re.sub(r"(^|\$\()gatewright [a-z]+", rf"\g<0> --run-dir {gateway.run_dir}", script, flags=re.MULTILINE)
     env = {**os.environ, **environment}
     command = ["bash", "-euo", "pipefail", "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env)
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=env)
+    assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
 
 
 def executions(metrics: str) -> int:
     """Of greet, on the way to the upstream, that let the request pass."""
     line = r'^gatewright_executions_total\{api="hello",.*,outcome="ok",phase="request",policy="greet:v1.0.0"\} (\d+)$'
-    found = re.search(line, metrics, re.MULTILINE)
-    return int(found[1]) if found else 0
+    match = re.search(line, metrics, re.MULTILINE)
+    return int(match[1]) if match else 0
 
 
 def test_a_request_is_recorded_explained_and_counted(started: Gateway) -> None:
     text = section(page("docs/tutorial/quickstart.md"), "See what became of a request")
     record, inspect, count = blocks(text, "sh")
     before = executions(httpx.get(f"http://{address(started)}/metrics").text)
-    said = shell(started, record)
+    output = shell(started, record)
     (beginning,) = re.findall(r"begins with `(.*)`, and goes on", text)
-    assert f"GET /hello/there: {beginning}; " in said
-    (line,) = re.findall(rf"^.*  400 .*  greet:v1.0.0 answered  ({ID})$", said, re.MULTILINE)
-    assert f"request id  {line}" in said
+    assert f"GET /hello/there: {beginning}; " in output
+    (line,) = re.findall(rf"^.*  400 .*  greet:v1.0.0 answered  ({ID})$", output, re.MULTILINE)
+    assert f"request id  {line}" in output
     assert executions(shell(started, count)) == before + 1
     assert "#token=" in shell(started, inspect)
     inspector, watch, explain, scrape = README[:4]
     assert inspector.startswith("gatewright inspector --open ")  # executed below
     assert shell(started, watch.replace("--errors", "--errors --kept")) == ""
-    assert shell(started, explain.replace("REQUEST_ID", line)) in said
+    assert shell(started, explain.replace("REQUEST_ID", line)) in output
     assert "gatewright_executions_total{" in shell(started, scrape)
 
 
@@ -92,7 +92,7 @@ def test_its_address_is_printed(started: Gateway) -> None:
 
 
 def test_a_request_is_sent_and_explained(started: Gateway) -> None:
-    (short,) = (one for one in commands(REFERENCE, "curl") if "-X POST" in one)
+    (short,) = (command for command in commands(REFERENCE, "curl") if "-X POST" in command)
     for command in (SEND, f"{short} -sS"):
         answer = json.loads(shell(started, command))
         assert (answer["status"], answer["recorded"]) == (200, True), answer

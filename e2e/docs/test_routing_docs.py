@@ -19,8 +19,8 @@ NAMES = ("orders", "canary", "shadow", "stock-a", "stock-b", "shop", "events")
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[dict[str, Target]]:
-    with targets(*NAMES) as made:
-        yield {target.name: target for target in made}
+    with targets(*NAMES) as members:
+        yield {target.name: target for target in members}
 
 
 @pytest.fixture
@@ -75,14 +75,14 @@ def test_once_more(deployed: str, hosts: dict[str, Target]) -> None:
 @one(2)
 def test_in_another_form(deployed: str, hosts: dict[str, Target]) -> None:
     shop = hosts["shop"]
-    for asked, sent in {
+    for path, sent in {
         "/items/7": "/api/v2/goods/7",
         "/files/a/b": "/api/static/a/b",
         "/carts/7": "/api/v3/carts/7",
         "/old/7": "/api/v2/goods/7",
     }.items():
         shop.clear()
-        assert httpx.get(f"{deployed}{asked}", follow_redirects=True).status_code == 200
+        assert httpx.get(f"{deployed}{path}", follow_redirects=True).status_code == 200
         assert shop.heads[0][1] == sent
     assert httpx.get(f"{deployed}/carts/7").status_code == 200
     assert shop.heads[-1][2]["host"] == "carts.internal"
@@ -94,10 +94,10 @@ def test_in_another_form(deployed: str, hosts: dict[str, Target]) -> None:
 
 @one(3)
 def test_times_and_websockets(deployed: str, hosts: dict[str, Target]) -> None:
-    asked = {"connection": "upgrade", "upgrade": "websocket"}
-    assert httpx.get(f"{deployed}/report", headers=asked).status_code == 403
+    headers = {"connection": "upgrade", "upgrade": "websocket"}
+    assert httpx.get(f"{deployed}/report", headers=headers).status_code == 403
     assert hosts["events"].count == 0
-    assert httpx.get(f"{deployed}/live", headers=asked).status_code == 200  # by a target that does not switch
+    assert httpx.get(f"{deployed}/live", headers=headers).status_code == 200  # by a target that does not switch
     assert httpx.get(f"{deployed}/report").text == "events"
 
 

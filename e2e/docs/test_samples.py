@@ -126,7 +126,7 @@ def test_members_of_a_tenant_pass_where_its_plan_is_one_of_the_operations(
     gold, silver = (attach("tenant-plan", {"requestsPerDay": {plan: 2}}) for plan in ("gold", "silver"))
     reports = {"method": "GET", "path": "/{tenant}/reports", "policies": [gold]}
     lists = {"method": "GET", "path": "/{tenant}/lists", "policies": [silver]}
-    asked = len(plan_service.received)
+    count = len(plan_service.received)
     samples.deploy(api(name, upstream.url, [members(signing_key)], [reports, lists]))
     blue, green = (member_of(tenant, signing_key) for tenant in ("blue", "green"))
     answers = [
@@ -135,7 +135,7 @@ def test_members_of_a_tenant_pass_where_its_plan_is_one_of_the_operations(
     ]
     assert answers == [200, 403, 403, 401]
     assert upstream.to("/blue/reports")[-1].value("x-plan") == "gold"
-    assert len(plan_service.received) == asked + 1
+    assert len(plan_service.received) == count + 1
     more = [httpx.get(f"{samples.url}/{name}/blue/reports", headers=blue) for _ in range(5)]
     assert {answer.status_code for answer in more} == {200, 429}  # whether or not midnight is in between
     refused = next(answer for answer in more if answer.status_code == 429)
@@ -191,16 +191,16 @@ def test_what_a_model_says_is_masked_and_counted_while_it_says_it(samples: Gatew
     events = model_events.completion(["Ask ", "ada@", "example", ".org", " now"])
     with ModelUpstream() as model, model.saying(events, permits=1):
         samples.deploy(api("said", model.url, policies))
-        asked = {"messages": [{"role": "user", "content": "Whom?"}]}
-        with httpx.stream("POST", f"{samples.url}/said/chat", json=asked, timeout=20) as answer:
+        question = {"messages": [{"role": "user", "content": "Whom?"}]}
+        with httpx.stream("POST", f"{samples.url}/said/chat", json=question, timeout=20) as answer:
             body = b""
             for part in answer.iter_bytes():
                 body += part
                 model.permit()
-    said = [event.data or "" for event in SseParser().feed(body)]
-    assert said[-1] == "[DONE]"
-    chunks = [json.loads(data) for data in said[:-1]]
-    assert "".join(one["choices"][0]["delta"].get("content", "") for one in chunks[:-1]) == "Ask *** now"
+    chunk_texts = [event.data or "" for event in SseParser().feed(body)]
+    assert chunk_texts[-1] == "[DONE]"
+    chunks = [json.loads(data) for data in chunk_texts[:-1]]
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks[:-1]) == "Ask *** now"
     assert chunks[-1]["choices"] == []
     assert chunks[-1]["usage"] == {"prompt_tokens": 2, "completion_tokens": 6, "total_tokens": 8}
 
@@ -219,10 +219,10 @@ def test_fields_are_redacted_in_documents_and_in_lines(samples: Gateway, upstrea
         return Reply(200, [("content-type", kind)], body)
 
     upstream.reply = reply
-    wanted = {"name": "Ada", "papers": [{"ssn": "***", "of": "GB"}]}
+    expected = {"name": "Ada", "papers": [{"ssn": "***", "of": "GB"}]}
     url = f"{samples.url}/people"
-    assert httpx.get(f"{url}/one").json() == wanted
-    assert [json.loads(line) for line in httpx.get(f"{url}/all").text.splitlines()] == [wanted] * 1000
+    assert httpx.get(f"{url}/one").json() == expected
+    assert [json.loads(line) for line in httpx.get(f"{url}/all").text.splitlines()] == [expected] * 1000
 
 
 # ---------------------------------------------------------------- validate-upload

@@ -66,9 +66,9 @@ def test_the_unit_starts_reloads_and_stops(unit: dict[str, str], build: Path, tm
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     copied = tmp_path / UNIT.name
     copied.write_text(UNIT.read_text().replace(PROGRAM, sys.executable))
-    done = subprocess.run(["systemd-analyze", "verify", str(copied)], capture_output=True, text=True, check=False)
-    said = [line for line in done.stderr.splitlines() if UNIT.name in line]
-    assert said == [], done.stderr
+    result = subprocess.run(["systemd-analyze", "verify", str(copied)], capture_output=True, text=True, check=False)
+    warnings = [line for line in result.stderr.splitlines() if UNIT.name in line]
+    assert warnings == [], result.stderr
 
 
 def test_a_rollback_as_it_is_shown_takes_the_backup(tmp_path: Path) -> None:

@@ -41,9 +41,9 @@ class Followed:
         """What a command of the page prints, on the ports that are free here."""
         command = command.replace("127.0.0.1:9901", self.admin).replace("http://127.0.0.1:9095", self.prometheus.url)
         command = re.sub(r"^promtool ", f"{shlex.quote(program('promtool'))} ", command)
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=30)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
+        result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=30)
+        assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+        return result.stdout
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def commands(heading: str) -> list[str]:
 
 def listed(answer: str) -> list[tuple[Json, float]]:
     """Labels and value of each line of promtool's, in its order."""
-    found = re.findall(r"^(?:[\w:]+)?\{(.*)\} => (\S+) @", answer, re.MULTILINE)
-    return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in found]
+    matches = re.findall(r"^(?:[\w:]+)?\{(.*)\} => (\S+) @", answer, re.MULTILINE)
+    return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in matches]
 
 
 def test_the_node_says_how_long_each_policy_worked(followed: Followed) -> None:

@@ -34,24 +34,24 @@ def script(text: str) -> str:
 
     The output of each block of commands is behind a line `## HEADING NUMBER`.
     """
-    made, numbers = ["set -eu"], dict[str, int]()
-    for found in BLOCK.finditer(text):
-        before = text[: found.start()].rstrip()
+    lines, numbers = ["set -eu"], dict[str, int]()
+    for match in BLOCK.finditer(text):
+        before = text[: match.start()].rstrip()
         heading = before.rpartition("\n## ")[2].splitlines()[0]
-        language, content = found.groups()
+        language, content = match.groups()
         if language == "sh":
             numbers[heading] = numbers.get(heading, 0) + 1
-            made.append(f"echo '## {heading} {numbers[heading]}'\n{content}")
+            lines.append(f"echo '## {heading} {numbers[heading]}'\n{content}")
         else:
             name = re.findall(r"`([\w/.]+\.\w+)`", before.splitlines()[-1])[0]
-            made.append(f"cat > {name} <<'EOF'\n{content}EOF\n")
-    return "\n".join(made)
+            lines.append(f"cat > {name} <<'EOF'\n{content}EOF\n")
+    return "\n".join(lines)
 
 
 def on_this_machine(text: str, folder: Path) -> str:
     """With ports that are free, and a folder of the test's own in place of /etc/gateway."""
     assert text.count("\ngatewright run\n") == 1
-    ports = {wanted: str(free_port()) for wanted in ("80", "443", "9001", "9002")}
+    ports = {port: str(free_port()) for port in ("80", "443", "9001", "9002")}
     text = text.replace("\ngatewright run\n", f"\n{READY}\n").replace("/etc/gateway", str(folder))
     text = text.replace("redirect: {}", f"redirect: {{port: {ports['443']}}}")
     text = text.replace("http://127.0.0.1:9090", STATUS % "controller").replace(
@@ -61,7 +61,7 @@ def on_this_machine(text: str, folder: Path) -> str:
     text = re.sub(r"(http://shop\.example\.com)", rf"\1:{ports['80']}", text)
     return re.sub(
         r"(port: |example\.com:|connect 127\.0\.0\.1:|http://127\.0\.0\.1:|http\.server )(80|443|9001|9002)\b",
-        lambda found: found[1] + ports[found[2]],
+        lambda match: match[1] + ports[match[2]],
         text,
     )
 
@@ -77,7 +77,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         file.write_text(on_this_machine(script(page(PAGE)), place / "etc"))
         environment = {**os.environ, "XDG_RUNTIME_DIR": runtime}
         try:
-            done = subprocess.run(
+            result = subprocess.run(
                 ["bash", str(file)],
                 cwd=place,
                 env=environment,
@@ -89,8 +89,8 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         finally:
             stop(place / "gateway")
         log = place / "gateway" / "run.log"
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log.read_text() if log.exists() else ''}"
-        parts = re.split(r"^## (.*)\n", done.stdout, flags=re.MULTILINE)
+        assert result.returncode == 0, f"{result.stdout}\n{result.stderr}\n{log.read_text() if log.exists() else ''}"
+        parts = re.split(r"^## (.*)\n", result.stdout, flags=re.MULTILINE)
         yield dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -101,11 +101,11 @@ def test_strict_clients_take_its_certificates(tmp_path: Path) -> None:
     section = page(PAGE).partition("\n## A certificate\n")[2].partition("\n## ")[0]
     commands = script(f"\n## A certificate\n{section}").replace("/etc/gateway", "etc")
     verify = "openssl verify -x509_strict -purpose sslserver -CAfile ca/ca.pem etc/tls/shop.example.com.pem"
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", f"{commands}\n{verify}"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("etc/tls/shop.example.com.pem: OK\n")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.endswith("etc/tls/shop.example.com.pem: OK\n")
 
 
 def stop(folder: Path) -> None:

@@ -38,8 +38,8 @@ def test_the_pools_that_are_shown_run_as_they_stand(gateway: Gateway, trusted: A
     shown = SHOWN[number]
     a, b = Target("a"), Target("b")
     if "https:" in shown:
-        for one in (a, b):
-            one.tls = tls_of(trusted, one.name, "orders.internal")
+        for target in (a, b):
+            target.tls = tls_of(trusted, target.name, "orders.internal")
     with a, b:
         places = {"10.0.0.1:8080": a, "10.0.0.1:8443": a, "orders.internal:8080": a, "10.0.0.2:8080": b}
         for place, target in {**places, "10.0.0.2:8443": b}.items():
@@ -49,8 +49,8 @@ def test_the_pools_that_are_shown_run_as_they_stand(gateway: Gateway, trusted: A
         document["spec"]["upstream"] = yaml.safe_load(shown)["upstream"]
         gateway.deploy(document)
         answers = [httpx.get(f"{gateway.url}/shown-{number}/x") for _ in range(30)]
-        assert {one.status_code for one in answers} == {200}
+        assert {answer.status_code for answer in answers} == {200}
         base = "" if "https:" in shown else "/api"
-        assert {path for one in (a, b) for path in one.seen} == {f"{base}/x"}
+        assert {path for target in (a, b) for path in target.seen} == {f"{base}/x"}
         if "targets" in shown and "ringHash" not in shown:
-            assert {one.text for one in answers} == {"a", "b"}
+            assert {answer.text for answer in answers} == {"a", "b"}

@@ -59,8 +59,8 @@ def failed_once(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[s
     subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     text = CONTROL.sub("", report.read_text(errors="replace"))
     cases = list(Xml.fromstring(text).iter("testcase"))  # noqa: S314 - our own program's
-    bad = [one for one in cases if one.find("failure") is not None or one.find("error") is not None]
-    return {f"{one.get('package')}: {one.get('classname')}" for one in bad}, len(cases)
+    bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    return {f"{case.get('package')}: {case.get('classname')}" for case in bad}, len(cases)
 
 
 @contextmanager

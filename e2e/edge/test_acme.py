@@ -57,7 +57,7 @@ class Site:
 
 def sample() -> Json:
     """The Gateway that the page about certificates shows."""
-    (text,) = [one for one in re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.M | re.S) if "acme:" in one]
+    (text,) = [block for block in re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.M | re.S) if "acme:" in block]
     document: Json = yaml.safe_load(text)
     return document
 
@@ -104,20 +104,20 @@ def served(site: Site, host: str, trust: ssl.SSLContext) -> str:
 
 def another(site: Site, trust: ssl.SSLContext, than: str = "") -> str:
     """What is served once it is not that one. The bound is far: how long an authority takes is the machine's."""
-    found = [""]
+    serial_numbers = [""]
 
     def is_there() -> bool:
-        found[0] = served(site, HOSTS[0], trust)
-        return found[0] not in ("", than)
+        serial_numbers[0] = served(site, HOSTS[0], trust)
+        return serial_numbers[0] not in ("", than)
 
     eventually("another certificate is served", is_there, 60)
-    return found[0]
+    return serial_numbers[0]
 
 
 def certificate(gateway: Gateway) -> Json:
     with gateway.controller() as client:
-        found: Json = client.get("/v1/gateway").json()["status"]["certificates"]["web"]
-        return found
+        status: Json = client.get("/v1/gateway").json()["status"]["certificates"]["web"]
+        return status
 
 
 def test_it_is_obtained_for_all_hosts_and_served(site: Site, obtaining: Gateway) -> None:
@@ -128,12 +128,12 @@ def test_it_is_obtained_for_all_hosts_and_served(site: Site, obtaining: Gateway)
     assert answer.tls
     assert set(answer.tls.names) == set(HOSTS)
     eventually("it is told", lambda: certificate(obtaining)["obtained"])
-    told = certificate(obtaining)
-    assert (told["error"], told["failures"], told["hosts"]) == ("", 0, list(HOSTS))
-    assert told["next"] < told["notAfter"]
-    kept = [file for file in (site.state / "acme").rglob("*") if file.is_file()]
-    assert {file.suffix for file in kept} == {".pem", ".json"}
-    assert {file.stat().st_mode & 0o777 for file in kept} == {0o600}
+    status = certificate(obtaining)
+    assert (status["error"], status["failures"], status["hosts"]) == ("", 0, list(HOSTS))
+    assert status["next"] < status["notAfter"]
+    files = [file for file in (site.state / "acme").rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} == {".pem", ".json"}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
 @pytest.mark.usefixtures("obtaining")
@@ -172,8 +172,8 @@ def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
             time.sleep(0.005)
 
     def more_answers() -> None:
-        wanted = outcomes[200] + 50
-        eventually("50 are answered", lambda: outcomes[200] >= wanted, 60)
+        expected = outcomes[200] + 50
+        eventually("50 are answered", lambda: outcomes[200] >= expected, 60)
 
     threads = [threading.Thread(target=client, args=(host,)) for host in HOSTS]
     first_ends, first = ends(obtaining), another(site, trust)
@@ -197,17 +197,19 @@ def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining:
     site.pebble.stop()
     try:
         eventually("the failure is told", lambda: certificate(obtaining)["failures"], 60)
-        told = certificate(obtaining)
-        assert "cannot be reached" in told["error"]
-        assert told["obtained"]
-        shown = subprocess.run(
+        status = certificate(obtaining)
+        assert "cannot be reached" in status["error"]
+        assert status["obtained"]
+        process = subprocess.run(
             ["gatewright", "status", "--run-dir", str(obtaining.run_dir), "--json"], capture_output=True, check=False
         )
-        found = json.loads(shown.stdout)
-        assert shown.returncode == 3
-        said = [text for text in found["shortcomings"] if not text.startswith("certificate web ")]
-        assert said == ["1 certificate not obtained or renewed"], "its end may be near by now, on a slow machine"
-        assert found["acme"][0]["error"] == told["error"]
+        status = json.loads(process.stdout)
+        assert process.returncode == 3
+        shortcomings = [text for text in status["shortcomings"] if not text.startswith("certificate web ")]
+        assert shortcomings == ["1 certificate not obtained or renewed"], (
+            "its end may be near by now, on a slow machine"
+        )
+        assert status["acme"][0]["error"] == status["error"]
         (logged,) = obtaining.logged(component="controller", level="error")[:1]
         assert logged["message"] == "certificate cannot be obtained; what is served stays"
     finally:

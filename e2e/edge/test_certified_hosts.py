@@ -35,28 +35,30 @@ class Door:
     clients: Authority
 
     def ask(
-        self, version: int, path: str, server_name: str, host: str = "", shown: ClientCertificate | None = None
+        self, version: int, path: str, server_name: str, host: str = "", certificate: ClientCertificate | None = None
     ) -> int:
         """The status. host: of the request, where that is another one than the connection's."""
         if version == 3:
-            return asyncio.run(self._ask_over_http3(path, server_name, host or server_name, shown))
-        context = client_tls(self.signer, shown)
+            return asyncio.run(self._ask_over_http3(path, server_name, host or server_name, certificate))
+        context = client_tls(self.signer, certificate)
         with httpx.Client(verify=context, http1=version == 1, http2=version == 2) as client:
             sni = {"sni_hostname": server_name}
             return client.get(
                 f"https://127.0.0.1:{self.port}{path}", headers={"host": host or server_name}, extensions=sni
             ).status_code
 
-    async def _ask_over_http3(self, path: str, server_name: str, host: str, shown: ClientCertificate | None) -> int:
-        files = (shown.file, shown.key_file) if shown else None
+    async def _ask_over_http3(
+        self, path: str, server_name: str, host: str, certificate: ClientCertificate | None
+    ) -> int:
+        files = (certificate.file, certificate.key_file) if certificate else None
         async with http3.connected(
             self.port, self.signer.file, server_name=server_name, certificate=files
         ) as connection:
             return (await connection.get(path, host=host)).status
 
-    def connects(self, server_name: str, shown: ClientCertificate | None) -> bool:
+    def connects(self, server_name: str, certificate: ClientCertificate | None) -> bool:
         try:
-            self.ask(1, "/", server_name, shown=shown)
+            self.ask(1, "/", server_name, certificate=certificate)
         except httpx.TransportError:
             return False
         return True
@@ -94,9 +96,9 @@ def test_a_policy_sees_the_certificate_where_the_host_asks_for_it(door: Door, up
     params = {"headers": [{"name": "x-client", "value": "identity"}]}
     door.gateway.deploy(api(name, upstream.url, [attach("mtls-auth", params)]))
     partner = client_certificate(door.clients, "partner")
-    assert door.ask(version, f"/{name}/x", PARTNERS, shown=partner) == 200
+    assert door.ask(version, f"/{name}/x", PARTNERS, certificate=partner) == 200
     assert upstream.received.pop().value("x-client") == "CN=partner"
-    assert door.ask(version, f"/{name}/x", WWW, shown=partner) == 403
+    assert door.ask(version, f"/{name}/x", WWW, certificate=partner) == 403
     assert door.ask(version, f"/{name}/x", WWW) == 403
     assert upstream.received == []
 
@@ -106,11 +108,11 @@ def test_an_api_on_the_host_that_asks_is_reached_with_a_certificate_alone(
     door: Door, upstream: Upstream, version: int
 ) -> None:
     name = fresh("partners")
-    made = api(name, upstream.url)
-    made["spec"]["hosts"] = [PARTNERS]
-    door.gateway.deploy(made)
+    document = api(name, upstream.url)
+    document["spec"]["hosts"] = [PARTNERS]
+    door.gateway.deploy(document)
     path = f"/{name}/x"
-    assert door.ask(version, path, PARTNERS, shown=client_certificate(door.clients, "partner")) == 200
+    assert door.ask(version, path, PARTNERS, certificate=client_certificate(door.clients, "partner")) == 200
     upstream.received.clear()
     with pytest.raises((httpx.TransportError, http3.RefusedError)):
         door.ask(version, path, PARTNERS)
@@ -127,9 +129,9 @@ def test_whose_fault_it_is_is_told(door: Door, upstream: Upstream) -> None:
         (exchange,) = recorded(door.gateway, path=f"/{name}/")
     cause = exchange["cause"]
     assert (exchange["answeredBy"], cause["party"], cause["code"]) == ("proxy", "client", "other_server_name")
-    said = " ".join(explained(door.gateway, exchange["id"]).split())
-    assert f"the host {PARTNERS} asks for other client certificates than the server name (SNI)" in said
-    assert "have the client open a connection whose server name is the request's host" in said
+    explanation = " ".join(explained(door.gateway, exchange["id"]).split())
+    assert f"the host {PARTNERS} asks for other client certificates than the server name (SNI)" in explanation
+    assert "have the client open a connection whose server name is the request's host" in explanation
 
 
 def test_a_file_that_cannot_be_used_closes_its_own_host_alone(door: Door, upstream: Upstream) -> None:

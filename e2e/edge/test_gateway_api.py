@@ -19,8 +19,8 @@ def written(*listeners: Json, **spec: object) -> Json:
 def state(gateway: Gateway) -> str:
     with gateway.controller() as controller:
         (node,) = controller.get("/v1/nodes").json()["nodes"]
-    found: str = node["gateway"]["state"]
-    return found
+    gateway_state: str = node["gateway"]["state"]
+    return gateway_state
 
 
 def answers(port: int, path: str = "/told/x") -> int:
@@ -39,12 +39,12 @@ def test_what_is_put_is_listened_on_until_it_is_deleted(build: Path, tmp_path: P
         with gateway.controller() as controller:
             before = controller.get("/v1/gateway").json()
             assert (before["status"]["state"], before["status"]["origin"]) == ("deployed", "run")
-            wanted = written(http, {"name": "second", "port": second})
-            tried = controller.put("/v1/gateway?dry_run=true", json=wanted).json()
+            document = written(http, {"name": "second", "port": second})
+            tried = controller.put("/v1/gateway?dry_run=true", json=document).json()
             assert tried["status"]["change"]["added"] == ["second"]
             assert answers(second) == 0
-            done = controller.put("/v1/gateway?wait=10", json=wanted).json()
-            assert (done["status"]["state"], state(gateway)) == ("deployed", "deployed")
+            answer = controller.put("/v1/gateway?wait=10", json=document).json()
+            assert (answer["status"]["state"], state(gateway)) == ("deployed", "deployed")
             assert (answers(gateway.port), answers(second)) == (200, 200)
             more = controller.put("/v1/gateway", json=written(http, limits={"connections": 7}))
             assert more.json()["errors"][0]["field"] == "spec.limits.connections"
@@ -57,9 +57,9 @@ def test_what_envoy_refuses_is_rejected_with_its_reason(build: Path, tmp_path: P
     with running(build, tmp_path / "state") as gateway, socket.create_server(("127.0.0.1", 0)) as taken:
         gateway.deploy(api("told", upstream.url))
         http: Json = {"name": "http", "port": gateway.port}
-        wanted = written(http, {"name": "second", "port": taken.getsockname()[1]})
+        document = written(http, {"name": "second", "port": taken.getsockname()[1]})
         with gateway.controller() as controller:
-            status = controller.put("/v1/gateway?wait=10", json=wanted).json()["status"]
+            status = controller.put("/v1/gateway?wait=10", json=document).json()["status"]
             assert status["state"] == "rejected"
             assert "second" in status["reason"]
             assert answers(gateway.port) == 200

@@ -46,12 +46,12 @@ class Node:
     port: int
     partners: int
 
-    def run(self, asked: Any, port: int | None = None, **how: Any) -> Any:
+    def run(self, coroutine: Any, port: int | None = None, **how: Any) -> Any:
         """What `asked` makes of one connection."""
 
         async def one() -> Any:
             async with connected(port or self.port, self.ca.file, **how) as connection:
-                return await asked(connection)
+                return await coroutine(connection)
 
         return asyncio.run(one())
 
@@ -62,13 +62,13 @@ class Node:
     def write(self, *, public: Json | None = None, partners: Json | None = None, **spec: object) -> None:
         """The Gateway, with these fields of its listeners changed; None where there is one leaves it as it is."""
         tls: Json = {"certificates": ["web"]}
-        asked = {"clientCertificates": {"mode": "require", "authority": "partners"}}
+        settings = {"clientCertificates": {"mode": "require", "authority": "partners"}}
         shared = {"protocol": "https", "http3": True}
         web, signer = self.ca.folder / "web", self.ca
         listeners = [
             {"name": "clear", "port": self.clear},
             {"name": "public", "port": self.port, **shared, "tls": tls, **(public or {})},
-            {"name": "partners", "port": self.partners, **shared, "tls": {**tls, **asked}, **(partners or {})},
+            {"name": "partners", "port": self.partners, **shared, "tls": {**tls, **settings}, **(partners or {})},
         ]
         write(
             self.file,
@@ -79,21 +79,21 @@ class Node:
         )
 
     def reload(self) -> None:
-        done = self.gateway.reload()
-        assert done.returncode == 0, done.stderr
-        assert "listeners: as the Gateway says now" in done.stdout
+        result = self.gateway.reload()
+        assert result.returncode == 0, result.stderr
+        assert "listeners: as the Gateway says now" in result.stdout
 
 
 def revoke(ca: Authority, *files: Path) -> None:
     """Writes the authority's list of what it has revoked."""
     now = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
-    made = made.last_update(now - DAY).next_update(now + DAY)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
+    builder = builder.last_update(now - DAY).next_update(now + DAY)
     for file in files:
         serial = x509.load_pem_x509_certificate(file.read_bytes()).serial_number
         one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY).build()
-        made = made.add_revoked_certificate(one)
-    signed = made.sign(ca.key, hashes.SHA256())
+        builder = builder.add_revoked_certificate(one)
+    signed = builder.sign(ca.key, hashes.SHA256())
     (ca.folder / "crl.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
 
@@ -105,24 +105,24 @@ def noded(build: Path, folder: Path) -> Iterator[Node]:
     revoke(ca)
     clear, port, partners = free_port(), free_port(), free_port()
     file = folder / "gateway.yaml"
-    made = Node(None, file, ca, clear, port, partners)  # type: ignore[arg-type] # it needs the file first
-    made.write()
+    http3_node = Node(None, file, ca, clear, port, partners)  # type: ignore[arg-type] # it needs the file first
+    http3_node.write()
     with running(build, folder / "state", "--gateway", str(file), "--port", str(clear)) as gateway:
-        made.gateway = gateway
-        yield made
+        http3_node.gateway = gateway
+        yield http3_node
 
 
 @pytest.fixture(scope="module")
 def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """Its listeners stay as they are."""
-    with noded(build, tmp_path_factory.mktemp("http3")) as made:
-        yield made
+    with noded(build, tmp_path_factory.mktemp("http3")) as http3_node:
+        yield http3_node
 
 
 @pytest.fixture
 def own(build: Path, tmp_path: Path) -> Iterator[Node]:
-    with noded(build, tmp_path / "node") as made:
-        yield made
+    with noded(build, tmp_path / "node") as http3_node:
+        yield http3_node
 
 
 # ---------------------------------------------------------------- through policies
@@ -131,8 +131,8 @@ def own(build: Path, tmp_path: Path) -> Iterator[Node]:
 def test_what_is_ready_is_said(node: Node) -> None:
     line = f"HTTP/3 on https://127.0.0.1:{node.port} (listener public)"
     eventually("it is printed behind the first line", lambda: line in node.gateway.printed)
-    found = {one["name"]: one["http3"] for one in node.gateway.status()["listeners"]}
-    assert found == {"clear": False, "public": True, "partners": True}
+    http3_by_listener = {listener["name"]: listener["http3"] for listener in node.gateway.status()["listeners"]}
+    assert http3_by_listener == {"clear": False, "public": True, "partners": True}
 
 
 def test_get_and_post_through_a_policy_in_python(node: Node, upstream: Upstream) -> None:
@@ -140,10 +140,16 @@ def test_get_and_post_through_a_policy_in_python(node: Node, upstream: Upstream)
     assert node.get("/both/x").status == 200
     answer = node.run(lambda connection: connection.post("/both/x", b"a" * 1000))
     assert answer.status == 200
-    assert [(one.method, one.value("x-body-length")) for one in upstream.received] == [("GET", "0"), ("POST", "1000")]
+    assert [(request.method, request.value("x-body-length")) for request in upstream.received] == [
+        ("GET", "0"),
+        ("POST", "1000"),
+    ]
     assert upstream.received[1].body == b"a" * 1000
     eventually("both have a line", lambda: len(node.gateway.access("both")) == 2)
-    assert [(one["method"], one["status"]) for one in node.gateway.access("both")] == [("GET", 200), ("POST", 200)]
+    assert [(record["method"], record["status"]) for record in node.gateway.access("both")] == [
+        ("GET", 200),
+        ("POST", 200),
+    ]
 
 
 def test_large_bodies_go_both_ways(node: Node, upstream: Upstream) -> None:
@@ -188,8 +194,10 @@ def test_a_stream_comes_event_by_event(node: Node, model: ModelUpstream) -> None
 @pytest.mark.parametrize("how", ["the request is cancelled", "the connection is closed"])
 def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(node: Node, model: ModelUpstream, how: str) -> None:
     def closed() -> int:
-        said = [str(one.get("message")) for one in node.gateway.logged(policy="pass-stream:v1.0.0")]
-        return len([one for one in said if re.match("response ended by (GeneratorExit|CancelledError)", one)])
+        messages = [str(record.get("message")) for record in node.gateway.logged(policy="pass-stream:v1.0.0")]
+        return len(
+            [message for message in messages if re.match("response ended by (GeneratorExit|CancelledError)", message)]
+        )
 
     before = closed()
 
@@ -271,8 +279,8 @@ def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own: Nod
 
     assert own.run(ask, tickets=tickets) is False
     eventually("a worker knows its session again", lambda: own.run(ask, ticket=tickets[0]))
-    asked = {"certificates": ["web"], "clientCertificates": {"mode": "require", "authority": "partners"}}
-    own.write(public={"tls": asked})
+    settings = {"certificates": ["web"], "clientCertificates": {"mode": "require", "authority": "partners"}}
+    own.write(public={"tls": settings})
     own.reload()
     eventually("the new listener has taken over", lambda: _is_refused(own, seconds=5))
     assert all(_is_refused(own, ticket=tickets[0]) for _ in range(10)), "expected it of each worker"
@@ -340,13 +348,13 @@ class Asking:
 
 @contextmanager
 def asking(node: Node, path: str) -> Iterator[Counter[str]]:
-    asked = Asking(node, path)
-    thread = threading.Thread(target=asked.run)
+    flows = Asking(node, path)
+    thread = threading.Thread(target=flows.run)
     thread.start()
     try:
-        yield asked.found
+        yield flows.found
     finally:
-        asked.ended.set()
+        flows.ended.set()
         thread.join()
 
 
@@ -356,16 +364,16 @@ def test_listeners_change_without_a_failed_request(own: Node, upstream: Upstream
     )
     with asking(own, "/changing/x") as flow:
         for idle in ("40s", "41s", "42s"):
-            told = flow["told to end"]
+            goaways = flow["told to end"]
             own.write(timeouts={"connectionIdle": idle})
             own.reload()
             eventually("it goes on", partial(_has_more, flow, "200", flow["200"] + 50))
-            eventually("connections of before are told to end", partial(_has_more, flow, "told to end", told), 30)
+            eventually("connections of before are told to end", partial(_has_more, flow, "told to end", goaways), 30)
     assert set(flow) == {"200", "told to end"}, flow
 
 
-def _has_more(flow: Counter[str], what: str, than: int) -> bool:
-    return flow[what] > than
+def _has_more(flow: Counter[str], outcome: str, than: int) -> bool:
+    return flow[outcome] > than
 
 
 def test_http3_comes_and_goes(own: Node, upstream: Upstream) -> None:
@@ -393,9 +401,9 @@ def test_a_port_of_udp_that_is_taken_is_said(own: Node, upstream: Upstream) -> N
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         own.write(partners={"port": port})
-        done = own.gateway.reload()
-        assert done.returncode == 1
-        assert f"UDP port {port} on 127.0.0.1 is taken (by " in done.stderr
+        result = own.gateway.reload()
+        assert result.returncode == 1
+        assert f"UDP port {port} on 127.0.0.1 is taken (by " in result.stderr
     assert own.get("/going/x").status == 200
 
 

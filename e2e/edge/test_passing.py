@@ -20,8 +20,8 @@ from e2e.kit.gateway import running
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    made = project(tmp_path_factory.mktemp("project"))
-    with running(None, tmp_path_factory.mktemp("state"), *made.arguments) as gateway, Stage(gateway) as stage:
+    policies = project(tmp_path_factory.mktemp("project"))
+    with running(None, tmp_path_factory.mktemp("state"), *policies.arguments) as gateway, Stage(gateway) as stage:
         yield stage
 
 
@@ -37,8 +37,10 @@ def test_http(stage: Stage, row: Row, column: str) -> None:
 
 async def results(stage: Stage, row: Row, column: str) -> dict[tuple[Version, Version], str]:
     """Of every pair of versions, at once."""
-    came = await asyncio.gather(*(row.run(Way(stage, column, *versions, row.times_out)) for versions in row.versions))
-    return dict(zip(row.versions, came, strict=True))
+    outcomes = await asyncio.gather(
+        *(row.run(Way(stage, column, *versions, row.times_out)) for versions in row.versions)
+    )
+    return dict(zip(row.versions, outcomes, strict=True))
 
 
 @pytest.mark.parametrize("column", COLUMNS)

@@ -44,13 +44,13 @@ class Door:
     gateway: Gateway
     signer: Authority
 
-    def ask(self, path: str, shown: ClientCertificate | None, *, http2: bool = False) -> httpx.Response:
-        with httpx.Client(verify=client_tls(self.signer, shown), http2=http2, http1=not http2) as client:
+    def ask(self, path: str, certificate: ClientCertificate | None, *, http2: bool = False) -> httpx.Response:
+        with httpx.Client(verify=client_tls(self.signer, certificate), http2=http2, http1=not http2) as client:
             return client.get(f"https://localhost:{self.gateway.port}{path}", headers=FORGED)
 
-    def ask_over_http3(self, path: str, shown: ClientCertificate | None) -> http3.Answer:
+    def ask_over_http3(self, path: str, certificate: ClientCertificate | None) -> http3.Answer:
         async def asked() -> http3.Answer:
-            files = (shown.file, shown.key_file) if shown else None
+            files = (certificate.file, certificate.key_file) if certificate else None
             port, trusted = self.gateway.port, self.signer.file
             async with http3.connected(port, trusted, server_name="localhost", certificate=files) as connection:
                 return await connection.get(path, *FORGED.items(), host="localhost")
@@ -64,7 +64,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     manifest = write_twins(place)
     signer = authority(place)
     chain, key = signer.signed("localhost", "localhost")
-    asked = {"mode": "request", "authority": "clients"}
+    settings = {"mode": "request", "authority": "clients"}
     document = {
         "apiVersion": "gatewright.dev/v1",
         "kind": "Gateway",
@@ -75,7 +75,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
                     "address": "127.0.0.1",
                     "protocol": "https",
                     "http3": True,
-                    "tls": {"certificates": ["own"], "clientCertificates": asked},
+                    "tls": {"certificates": ["own"], "clientCertificates": settings},
                 },
             ],
             "certificates": {"own": {"certificateFile": str(chain), "keyFile": str(key)}},
@@ -154,7 +154,7 @@ def test_a_certificate_of_another_authority_is_no_connection(door: Door, tmp_pat
 def test_a_listener_without_client_certificates_has_nothing_of_it(door: Door, gateway: Gateway) -> None:
     """It pays for no filter and no attribute."""
     asks, asks_not = (
-        each.admin("envoy", "/config_dump?resource=dynamic_listeners") for each in (door.gateway, gateway)
+        node.admin("envoy", "/config_dump?resource=dynamic_listeners") for node in (door.gateway, gateway)
     )
     assert "%DOWNSTREAM_PEER_CERT%" in asks
     assert "filter_state['gatewright.peer']" in asks

@@ -32,10 +32,10 @@ OFFERED_BY_NOBODY = [0x0A0A, 0x1A1A]
 
 
 def needed(program: str) -> str:
-    found = shutil.which(program)
-    if not found:
+    path = shutil.which(program)
+    if not path:
         pytest.skip(f"NOT TESTED: {program} is not on this machine")
-    return found
+    return path
 
 
 @dataclass
@@ -47,17 +47,19 @@ class Door:
     signer: Authority
     partners: Authority
 
-    def ask(self, name: str, shown: ClientCertificate | None = None, host: str = WWW, asked: str = WWW) -> Answer:
+    def ask(
+        self, name: str, certificate: ClientCertificate | None = None, host: str = WWW, server_name: str = WWW
+    ) -> Answer:
         """host: what the request says. asked: the server name, "" for none."""
-        context = client_tls(self.signer, shown)
-        context.check_hostname = bool(asked)
-        return request(self.ports[name], host, tls=context, server_name=asked or None, path="/tls/x")
+        context = client_tls(self.signer, certificate)
+        context.check_hostname = bool(server_name)
+        return request(self.ports[name], host, tls=context, server_name=server_name or None, path="/tls/x")
 
-    def names(self, name: str, asked: str) -> tuple[str, ...]:
+    def names(self, name: str, server_name: str) -> tuple[str, ...]:
         """Those of the certificate that is shown."""
         context = client_tls(self.signer)
         context.check_hostname = False
-        answer = request(self.ports[name], WWW, tls=context, server_name=asked or None, path="/tls/x")
+        answer = request(self.ports[name], WWW, tls=context, server_name=server_name or None, path="/tls/x")
         assert answer.tls
         assert answer.status == 200
         return answer.tls.names
@@ -67,7 +69,7 @@ class Door:
 def door(build: Path, recording_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     folder = tmp_path_factory.mktemp("door")
     signer, partners = authority(folder), authority(folder, "partners")
-    named = {
+    certificates = {
         "www": signer.signed("www", WWW, "127.0.0.1"),
         "rsa": signer.signed("rsa", RSA, kind="rsa"),
         "shops": signer.signed("shops", "*.shops.example.com"),
@@ -81,7 +83,12 @@ def door(build: Path, recording_upstream: Upstream, tmp_path_factory: pytest.Tem
         "guests": {"clientCertificates": {"mode": "request", "authority": "partners"}},
     }
     listeners = [
-        {"name": name, "port": ports[name], "protocol": "https", "tls": {"certificates": list(named), **tls[name]}}
+        {
+            "name": name,
+            "port": ports[name],
+            "protocol": "https",
+            "tls": {"certificates": list(certificates), **tls[name]},
+        }
         for name in ROOM
     ]
     listeners[1]["hosts"] = [WWW, "*.shops.example.com"]
@@ -89,7 +96,9 @@ def door(build: Path, recording_upstream: Upstream, tmp_path_factory: pytest.Tem
         folder / "gateway.yaml",
         {"name": "http", "port": ports["http"], "redirect": {"port": ports["any"]}},
         *listeners,
-        certificates={name: {"certificateFile": str(pair[0]), "keyFile": str(pair[1])} for name, pair in named.items()},
+        certificates={
+            name: {"certificateFile": str(pair[0]), "keyFile": str(pair[1])} for name, pair in certificates.items()
+        },
         authorities={"partners": {"file": str(partners.file), "revocationFile": str(partners.revoke())}},
     )
     arguments = ["--gateway", str(file), "--port", str(ports["http"])]
@@ -104,16 +113,18 @@ def door(build: Path, recording_upstream: Upstream, tmp_path_factory: pytest.Tem
 @pytest.mark.parametrize("version", [client_hello.SSL_3, client_hello.TLS_1_0, client_hello.TLS_1_1])
 @pytest.mark.parametrize("name", ["any", "modern"])
 def test_what_is_older_than_1_2_is_refused(door: Door, name: str, version: int) -> None:
-    said = offer(door.ports[name], WWW, [*EC_CIPHERS, *WEAK["CBC"]], version)
-    assert said.alert == client_hello.PROTOCOL_VERSION
+    answer = offer(door.ports[name], WWW, [*EC_CIPHERS, *WEAK["CBC"]], version)
+    assert answer.alert == client_hello.PROTOCOL_VERSION
 
 
 @pytest.mark.parametrize("cipher", MODERN, ids=MODERN.values())
 def test_each_cipher_of_today_is_spoken(door: Door, cipher: int) -> None:
     """Alone, in TLS 1.2: with a key that is agreed on for this connection alone, and by X25519."""
-    said = offer(door.ports["any"], RSA if "RSA" in MODERN[cipher] and "ECDSA" not in MODERN[cipher] else WWW, [cipher])
-    assert (said.alert, said.version, said.cipher) == (None, client_hello.TLS_1_2, cipher)
-    assert said.group == 0x001D
+    answer = offer(
+        door.ports["any"], RSA if "RSA" in MODERN[cipher] and "ECDSA" not in MODERN[cipher] else WWW, [cipher]
+    )
+    assert (answer.alert, answer.version, answer.cipher) == (None, client_hello.TLS_1_2, cipher)
+    assert answer.group == 0x001D
 
 
 @pytest.mark.parametrize("server_name", [WWW, RSA])
@@ -134,20 +145,20 @@ def test_no_cipher_at_all_but_those_of_today(door: Door) -> None:
 
 
 def test_numbers_that_stand_for_nothing_are_ignored(door: Door) -> None:
-    said = offer(door.ports["any"], WWW, [*OFFERED_BY_NOBODY, *EC_CIPHERS], extensions={0x2A2A: b""})
-    assert said.cipher in EC_CIPHERS
+    answer = offer(door.ports["any"], WWW, [*OFFERED_BY_NOBODY, *EC_CIPHERS], extensions={0x2A2A: b""})
+    assert answer.cipher in EC_CIPHERS
 
 
 def test_the_gateway_prefers_and_not_the_client(door: Door) -> None:
     """But for ciphers of one strength, of which a client's processor knows best: AES or ChaCha20."""
-    said = {offer(door.ports["any"], WWW, order).cipher for order in (EC_CIPHERS, EC_CIPHERS[::-1])}
-    assert said == {EC_CIPHERS[0]}
+    ciphers = {offer(door.ports["any"], WWW, order).cipher for order in (EC_CIPHERS, EC_CIPHERS[::-1])}
+    assert ciphers == {EC_CIPHERS[0]}
 
 
 def test_a_handshake_that_was_made_older_by_somebody_is_refused(door: Door) -> None:
     """RFC 7507: a client that falls back says so, and a gateway that speaks 1.3 knows that it need not have."""
-    said = offer(door.ports["any"], WWW, [*EC_CIPHERS, client_hello.FALLBACK])
-    assert said.alert == client_hello.INAPPROPRIATE_FALLBACK
+    answer = offer(door.ports["any"], WWW, [*EC_CIPHERS, client_hello.FALLBACK])
+    assert answer.alert == client_hello.INAPPROPRIATE_FALLBACK
 
 
 def test_extensions_of_a_handshake(door: Door) -> None:
@@ -157,11 +168,11 @@ def test_extensions_of_a_handshake(door: Door) -> None:
         client_hello.HEARTBEAT: b"\1",
         client_hello.STATUS_REQUEST: b"\1\0\0\0\0",
     }
-    said = offer(door.ports["any"], WWW, EC_CIPHERS, extensions=offered, compressions=b"\1\0")
-    assert said.compression == 0, "CRIME"
-    assert client_hello.HEARTBEAT not in said.extensions, "Heartbleed"
-    assert client_hello.STATUS_REQUEST not in said.extensions, "OCSP stapling is left out"
-    assert {client_hello.EXTENDED_MASTER_SECRET, client_hello.RENEGOTIATION_INFO} <= said.extensions
+    answer = offer(door.ports["any"], WWW, EC_CIPHERS, extensions=offered, compressions=b"\1\0")
+    assert answer.compression == 0, "CRIME"
+    assert client_hello.HEARTBEAT not in answer.extensions, "Heartbleed"
+    assert client_hello.STATUS_REQUEST not in answer.extensions, "OCSP stapling is left out"
+    assert {client_hello.EXTENDED_MASTER_SECRET, client_hello.RENEGOTIATION_INFO} <= answer.extensions
 
 
 def test_tls_1_3_alone(door: Door) -> None:
@@ -212,40 +223,40 @@ def test_alpn(door: Door, offered: list[str]) -> None:
 # ---------------------------------------------------------------- programs that people use
 
 
-def s_client(door: Door, name: str, *options: str, said: str = "") -> str:
+def s_client(door: Door, name: str, *options: str, typed: str = "") -> str:
     command = [needed("openssl"), "s_client", "-connect", f"127.0.0.1:{door.ports[name]}", "-CAfile"]
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, str(door.signer.file), "-servername", WWW, *options],
-        input=said, capture_output=True, text=True, check=False, timeout=30,
+        input=typed, capture_output=True, text=True, check=False, timeout=30,
     )  # fmt: skip
-    return done.stdout + done.stderr
+    return result.stdout + result.stderr
 
 
-def test_openssl_is_told_all_there_is(door: Door) -> None:
-    said = s_client(door, "any")
+def test_openssl_reports_secure_parameters(door: Door) -> None:
+    output = s_client(door, "any")
     for expected in ("Verification: OK", "New, TLSv1.3", "Compression: NONE", "Server Temp Key: X25519"):
-        assert expected in said
-    assert "Max Early Data: 0" in s_client(door, "any", "-ign_eof", said=f"GET /tls/x HTTP/1.0\r\nhost: {WWW}\r\n\r\n")
-    said = s_client(door, "any", "-tls1_2")
-    assert "Secure Renegotiation IS supported" in said
-    assert "Extended master secret: yes" in said
+        assert expected in output
+    assert "Max Early Data: 0" in s_client(door, "any", "-ign_eof", typed=f"GET /tls/x HTTP/1.0\r\nhost: {WWW}\r\n\r\n")
+    output = s_client(door, "any", "-tls1_2")
+    assert "Secure Renegotiation IS supported" in output
+    assert "Extended master secret: yes" in output
 
 
 @pytest.mark.parametrize("option", ["-tls1", "-tls1_1"])
 def test_openssl_speaks_nothing_older(door: Door, option: str) -> None:
-    said = s_client(door, "any", option, "-cipher", "ALL:@SECLEVEL=0")
-    assert "alert protocol version" in said
-    assert "Cipher is (NONE)" in said
+    output = s_client(door, "any", option, "-cipher", "ALL:@SECLEVEL=0")
+    assert "alert protocol version" in output
+    assert "Cipher is (NONE)" in output
 
 
 def test_a_client_cannot_begin_another_handshake(door: Door) -> None:
-    """`R` has openssl ask for one. A connection on which nobody asks goes on."""
-    asked = "GET /tls/x HTTP/1.1\r\nhost: www.example.com\r\nconnection: close\r\n\r\n"
-    assert "HTTP/1.1 200 OK" in s_client(door, "any", "-tls1_2", "-ign_eof", said=asked)
-    said = s_client(door, "any", "-tls1_2", said="R\n" + asked)
-    assert "RENEGOTIATING" in said
-    assert "no renegotiation" in said or "unexpected message" in said, said
-    assert "HTTP/1.1 " not in said
+    """`R` has openssl ask for one. A connection on which the client does not ask goes on."""
+    http_request = "GET /tls/x HTTP/1.1\r\nhost: www.example.com\r\nconnection: close\r\n\r\n"
+    assert "HTTP/1.1 200 OK" in s_client(door, "any", "-tls1_2", "-ign_eof", typed=http_request)
+    output = s_client(door, "any", "-tls1_2", typed="R\n" + http_request)
+    assert "RENEGOTIATING" in output
+    assert "no renegotiation" in output or "unexpected message" in output, output
+    assert "HTTP/1.1 " not in output
 
 
 @pytest.mark.parametrize(("options", "status", "version"), [
@@ -259,8 +270,8 @@ def test_curl(door: Door, options: list[str], status: str, version: str) -> None
     command = [needed("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", *options]
     there = ["--cacert", str(door.signer.file), "--resolve", f"{WWW}:{door.ports['any']}:127.0.0.1"]
     url = f"https://{WWW}:{door.ports['any']}/tls/x"
-    done = subprocess.run([*command, *there, url], capture_output=True, text=True, check=False, timeout=30)
-    assert (done.stdout, done.returncode == 0) == (f"{status} {version}", status == "200"), done.stderr
+    result = subprocess.run([*command, *there, url], capture_output=True, text=True, check=False, timeout=30)
+    assert (result.stdout, result.returncode == 0) == (f"{status} {version}", status == "200"), result.stderr
 
 
 def test_curl_follows_from_http_to_https(door: Door) -> None:
@@ -268,8 +279,8 @@ def test_curl_follows_from_http_to_https(door: Door) -> None:
     names = [f"{WWW}:{door.ports[name]}:127.0.0.1" for name in ("http", "any")]
     there = ["--cacert", str(door.signer.file), "--resolve", names[0], "--resolve", names[1]]
     url = f"http://{WWW}:{door.ports['http']}/tls/x?y=%2F"
-    done = subprocess.run([*command, *there, url], capture_output=True, text=True, check=False, timeout=30)
-    assert done.stdout == f"200 https://{WWW}:{door.ports['any']}/tls/x?y=%2F 1", done.stderr
+    result = subprocess.run([*command, *there, url], capture_output=True, text=True, check=False, timeout=30)
+    assert result.stdout == f"200 https://{WWW}:{door.ports['any']}/tls/x?y=%2F 1", result.stderr
 
 
 def test_http_in_clear_on_a_port_with_tls_is_no_request(door: Door, upstream: Upstream) -> None:
@@ -281,7 +292,7 @@ def test_http_in_clear_on_a_port_with_tls_is_no_request(door: Door, upstream: Up
 # ---------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize(("asked", "shown"), [
+@pytest.mark.parametrize(("server_name", "names"), [
     (WWW, (WWW, "127.0.0.1")),
     ("WWW.Example.COM", (WWW, "127.0.0.1")),
     (RSA, (RSA,)),
@@ -291,20 +302,20 @@ def test_http_in_clear_on_a_port_with_tls_is_no_request(door: Door, upstream: Up
     ("unknown.example", (WWW, "127.0.0.1")),
     ("", (WWW, "127.0.0.1")),
 ])  # fmt: skip
-def test_the_certificate_is_that_of_the_server_name(door: Door, asked: str, shown: tuple[str, ...]) -> None:
-    """A wildcard is one label; who asks for what is not there sees the first, and does not trust it."""
-    assert door.names("any", asked) == shown
+def test_the_certificate_is_that_of_the_server_name(door: Door, server_name: str, names: tuple[str, ...]) -> None:
+    """A wildcard is one label. A client that asks for an unknown name is shown the first certificate."""
+    assert door.names("any", server_name) == names
 
 
 def test_a_server_name_that_is_not_there_is_not_trusted(door: Door) -> None:
     with pytest.raises(RefusedError, match="mismatch"):
-        door.ask("any", asked="unknown.example")
+        door.ask("any", server_name="unknown.example")
 
 
-@pytest.mark.parametrize("asked", ["unknown.example", RSA, "shops.example.com", ""])
-def test_where_there_are_hosts_others_are_not_connected(door: Door, asked: str) -> None:
+@pytest.mark.parametrize("server_name", ["unknown.example", RSA, "shops.example.com", ""])
+def test_where_there_are_hosts_others_are_not_connected(door: Door, server_name: str) -> None:
     with pytest.raises(RefusedError, match=r"closed|EOF|reset"):
-        door.ask("hosts", asked=asked)
+        door.ask("hosts", server_name=server_name)
 
 
 @pytest.mark.parametrize(("name", "host", "status"), [
@@ -344,14 +355,14 @@ def test_a_client_whose_certificate_is_not_good_is_no_client(
     door: Door, upstream: Upstream, tmp_path: Path, name: str, who: str
 ) -> None:
     """Where none is required, too. server: one that the gateway's own authority has signed."""
-    shown = {
+    certificates = {
         "expired": client_certificate(door.partners, "expired", lasts=-HOUR),
         "stranger": client_certificate(authority(tmp_path, "strangers"), "alice"),
         "impostor": client_certificate(authority(tmp_path, "partners"), "alice"),
         "server": client_certificate(door.signer, "alice"),
     }[who]
     with pytest.raises(RefusedError):
-        door.ask(name, shown)
+        door.ask(name, certificates)
     assert upstream.received == []
 
 
@@ -371,9 +382,9 @@ def test_a_certificate_is_revoked_while_the_gateway_runs(door: Door, upstream: U
     eventually("it is let in again", lambda: admitted(door, lost))
 
 
-def admitted(door: Door, shown: ClientCertificate) -> bool:
+def admitted(door: Door, certificate: ClientCertificate) -> bool:
     try:
-        return door.ask("partners", shown).status == 200
+        return door.ask("partners", certificate).status == 200
     except RefusedError:
         return False
 
@@ -383,9 +394,9 @@ def test_a_session_of_one_listener_opens_no_other(door: Door, version: ssl.TLSVe
     """Whoever has a session where no certificate is asked for has none where one is required."""
     context = client_tls(door.signer)
     context.minimum_version = context.maximum_version = version
-    had = session(door, "any", context)
+    first_session = session(door, "any", context)
     with pytest.raises(OSError, match=r"handshake|certificate|reset|EOF"):
-        first_byte(door, "partners", context, had)
+        first_byte(door, "partners", context, first_session)
 
 
 @VERSIONS
@@ -398,15 +409,15 @@ def test_no_session_goes_on_where_clients_have_certificates(door: Door, name: st
         assert isinstance(first, ssl.SSLSocket)
         first.sendall(f"GET /tls/x HTTP/1.1\r\nhost: {WWW}\r\n\r\n".encode())
         assert first.recv(15) == b"HTTP/1.1 200 OK"
-        had = first.session
-    with connected(door.ports[name], context, WWW, session=had) as again:
+        first_session = first.session
+    with connected(door.ports[name], context, WWW, session=first_session) as again:
         assert isinstance(again, ssl.SSLSocket)
         assert not again.session_reused
 
 
-def first_byte(door: Door, name: str, context: ssl.SSLContext, had: ssl.SSLSession) -> None:
+def first_byte(door: Door, name: str, context: ssl.SSLContext, earlier_session: ssl.SSLSession) -> None:
     """Of an answer: in TLS 1.3, a client whose certificate is missing is told behind its handshake."""
-    with connected(door.ports[name], context, WWW, session=had) as connection:
+    with connected(door.ports[name], context, WWW, session=earlier_session) as connection:
         connection.sendall(f"GET /tls/x HTTP/1.1\r\nhost: {WWW}\r\n\r\n".encode())
         assert connection.recv(1) == b"", "expected no answer"
         raise OSError("EOF")

@@ -50,9 +50,9 @@ async def unary(request: bytes, context: Any) -> bytes:
 async def stream(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
     """Each word comes back before the next one is sent."""
     count = 0
-    async for one in requests:
+    async for request in requests:
         count += 1
-        yield one.upper()
+        yield request.upper()
     context.set_trailing_metadata((("x-count", str(count)),))
 
 
@@ -130,10 +130,10 @@ def test_a_websocket_over_tls(tls: Secured, bare: Raw) -> None:
         assert b"x-order: m()" in head
         for frame in (b"\x81\x85\x00\x00\x00\x00hello", b"\x82\xfe\x10\x00\x00\x00\x00\x00" + bytes(4096)):
             connection.sendall(frame)
-            came = b""
-            while len(came) < len(frame):
-                came += connection.recv(65536)
-            assert came == frame
+            data = b""
+            while len(data) < len(frame):
+                data += connection.recv(65536)
+            assert data == frame
     assert b"x-order: m()" in bare.heads[-1]
 
 
@@ -155,12 +155,12 @@ def test_websockets_over_http2_are_not_offered(tls: Secured) -> None:
         http2 = h2.connection.H2Connection()
         http2.initiate_connection()
         connection.sendall(http2.data_to_send())
-        told: dict[Any, Any] = {}
-        while not told:
+        settings: dict[Any, Any] = {}
+        while not settings:
             for event in http2.receive_data(connection.recv(65536)):
                 if isinstance(event, h2.events.RemoteSettingsChanged):
-                    told = event.changed_settings
-    offered = told.get(h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL)
+                    settings = event.changed_settings
+    offered = settings.get(h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL)
     assert offered is None or offered.new_value == 0
 
 
@@ -170,21 +170,21 @@ def test_websockets_over_http2_are_not_offered(tls: Secured) -> None:
 @pytest.mark.parametrize("http2", [False, True])
 def test_events_come_one_by_one(tls: Secured, http2: bool) -> None:
     """Through a policy that looks at each; the next one is sent when the client has the one before."""
-    said = [f"{word} " for word in ("Write", "to", "ada@example.org", "today", "please")]
+    words = [f"{word} " for word in ("Write", "to", "ada@example.org", "today", "please")]
     with ModelUpstream() as model:
         tls.gateway.deploy(api("events-tls", model.url, [attach("mask-pii-stream", timeout="10s")]))
         trust: ssl.SSLContext = tls.trust
-        events, text = model_events.completion(said), ""
+        events, text = model_events.completion(words), ""
         with (
             httpx.Client(verify=trust, http1=not http2, http2=http2, timeout=SECONDS) as client,
             model.saying(events, permits=1),
             client.stream("POST", f"https://localhost:{tls.port}/events-tls/v1", json={}) as answer,
         ):
             assert answer.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
-            for got, data in enumerate(line[6:] for line in answer.iter_lines() if line.startswith("data: ")):
+            for count, data in enumerate(line[6:] for line in answer.iter_lines() if line.startswith("data: ")):
                 if data != "[DONE]":
                     text += json.loads(data)["choices"][0]["delta"].get("content") or ""
-                assert model.sent <= got + 2
+                assert model.sent <= count + 2
                 model.permit()
     assert text.startswith("Write to ")
     assert "ada@" not in text

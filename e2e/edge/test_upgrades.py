@@ -80,9 +80,9 @@ def test_nothing_passes_a_policy_by_that_wants_the_body(
     guarded: Gateway, upstream: Upstream, name: str, lines: list[bytes], method: str
 ) -> None:
     """A request that is none for another protocol is one like any other: its body is waited for, and it is denied."""
-    asked = asking(f"/{name}/x", [*lines, b"" if b"content-length: 3" in lines else b"x-more: 1"], method)
+    request = asking(f"/{name}/x", [*lines, b"" if b"content-length: 3" in lines else b"x-more: 1"], method)
     end = b"abc" if b"content-length: 3" in lines else b"0\r\n\r\n" if b"transfer-encoding: chunked" in lines else b""
-    answer = raw(guarded.port, asked.replace(CRLF * 3, CRLF * 2) + end + SMUGGLED)
+    answer = raw(guarded.port, request.replace(CRLF * 3, CRLF * 2) + end + SMUGGLED)
     assert answer.status == 403 or (answer.status == 404 and b"CONNECT-UDP" in answer.body)
     assert upstream.received == []
 
@@ -111,8 +111,8 @@ def test_the_log_says_why_and_the_client_is_not_told(guarded: Gateway) -> None:
 
 def test_connect_is_refused(guarded: Gateway, upstream: Upstream, bare: Raw) -> None:
     for target in ("u-none:80", "127.0.0.1:80"):
-        asked = f"CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n".encode()
-        assert raw(guarded.port, asked + SMUGGLED).status == 404
+        request = f"CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n".encode()
+        assert raw(guarded.port, request + SMUGGLED).status == 404
     for path in ("/u-none/x", "/u-body/x"):
         assert raw(guarded.port, asking(path, [], "CONNECT")).status in {400, 404}
     assert (upstream.received, bare.heads) == ([], [])
@@ -130,14 +130,14 @@ def test_connect_is_refused_over_http2(
     connection.send_headers(1, [(":method", "CONNECT"), (":authority", "test.local"), *extended])
     connection.send_data(1, SMUGGLED)
     with Socket(guarded, connection.data_to_send()) as client:
-        seen: list[str] = []
-        while not {"StreamReset", "ConnectionTerminated", "ResponseReceived"}.intersection(seen):
+        events_seen: list[str] = []
+        while not {"StreamReset", "ConnectionTerminated", "ResponseReceived"}.intersection(events_seen):
             data = client.read(9) or b""
             if not data:
                 break
             size = int.from_bytes(data[:3], "big")
             events = connection.receive_data(data + client.read(size))
-            seen += [type(event).__name__ for event in events]
+            events_seen += [type(event).__name__ for event in events]
             heads = [event.headers for event in events if isinstance(event, h2.events.ResponseReceived)]
             assert all(int(dict(head)[b":status"]) >= 400 for head in heads)
     assert (upstream.received, bare.heads) == ([], [])

@@ -39,8 +39,10 @@ class LoneListeners:
 
     def wait_ready(self) -> LoneListeners:
         eventually("Envoy is ready", self._answers, 20)
-        found = self.admin("/listeners?format=json").json()["listener_statuses"]
-        self.ports = {one["name"]: one["local_address"]["socket_address"]["port_value"] for one in found}
+        statuses = self.admin("/listeners?format=json").json()["listener_statuses"]
+        self.ports = {
+            listener["name"]: listener["local_address"]["socket_address"]["port_value"] for listener in statuses
+        }
         return self
 
     def _answers(self) -> bool:
@@ -98,9 +100,9 @@ def _print(gateway: Json, directory: Path) -> Json:
     file = directory / "gateway.json"
     file.write_text(json.dumps(gateway))
     command = [sys.executable, "-m", "gatewright_controller", "--print-listeners", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    printed: Json = json.loads(done.stdout)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    printed: Json = json.loads(result.stdout)
     return printed
 
 

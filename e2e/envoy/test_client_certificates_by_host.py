@@ -80,15 +80,15 @@ class Door:
         context.check_hostname = False  # the tests say any server name
         context.load_verify_locations(self.signer.file)
         context.set_alpn_protocols(list(alpn))
-        if shown := self.certificates.get(who):
-            context.load_cert_chain(shown.file, shown.key_file)
+        if certificate := self.certificates.get(who):
+            context.load_cert_chain(certificate.file, certificate.key_file)
         return context
 
     async def _over_http3(
         self, server_name: str | None, requests: list[Pairs], who: str, listener: str
     ) -> list[tuple[int, bytes]]:
-        shown, answers = self.certificates.get(who), []
-        files = (shown.file, shown.key_file) if shown else None
+        certificate, answers = self.certificates.get(who), []
+        files = (certificate.file, certificate.key_file) if certificate else None
         port = self.listeners.ports[f"{listener}/http3"]
         try:
             async with http3.connected(port, self.signer.file, server_name=server_name, certificate=files) as client:
@@ -237,7 +237,7 @@ def test_no_host_beside_the_authority_gets_past_a_rule(door: Door, upstream: Ups
             version, WWW, [[(":authority", WWW), ("host", PARTNERS)], [("host", PARTNERS)]], who
         )
         assert (both[0], alone[0]) in {(200, 421), (200, 400), (400, 421), (400, 400)}
-    assert [one.value("host") for one in upstream.received] in ([], [WWW])
+    assert [request.value("host") for request in upstream.received] in ([], [WWW])
 
 
 def test_no_form_of_a_request_gets_past_a_rule(door: Door, upstream: Upstream) -> None:

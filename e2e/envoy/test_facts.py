@@ -264,8 +264,8 @@ def test_an_answer_to_the_headers_may_ask_for_the_response_and_no_other_message(
         assert ext_proc_filter(config)["allow_mode_override"], "expected the listener that ships to allow it"
 
     engine = Engine(headers=asks_for_the_response, body=asks_beside_a_body, before=asks_before)
-    made = routes(headers=HEADERS, body=BODY, before=HEADERS)
-    with lone_envoy(upstream, engine, made, change) as envoy:
+    routes_of_test = routes(headers=HEADERS, body=BODY, before=HEADERS)
+    with lone_envoy(upstream, engine, routes_of_test, change) as envoy:
         assert http1(envoy.port, "/headers/x", GET).status == 200
         assert engine.kinds == ["request_headers", "response_headers"]
         engine.kinds.clear()
@@ -322,8 +322,8 @@ def test_14_a_control_character_in_a_header_is_an_error_of_the_exchange(upstream
     refused = json.loads(ACTION_VALUES.read_text())["headerValue"]["allBut"]
     with lone_envoy(upstream, Engine(a=sets), routes(a=HEADERS)) as envoy:
         for number in range(256):
-            wanted = 503 if number in refused else 200
-            assert http1(envoy.port, f"/a/{number}", GET).status == wanted, hex(number)
+            expected = 503 if number in refused else 200
+            assert http1(envoy.port, f"/a/{number}", GET).status == expected, hex(number)
     assert len(upstream.received) == 256 - len(refused)
 
 
@@ -375,8 +375,8 @@ def test_the_first_message_says_the_modes_of_the_route_and_its_name(upstream: Up
         http1(envoy.port, "/a/x", GET)
         http1(envoy.port, "/b/x", GET)
     modes = processing_mode_pb2.ProcessingMode
-    said = [message.protocol_config.request_body_mode for message in engine.messages]
-    assert said == [modes.FULL_DUPLEX_STREAMED, modes.NONE]
+    announced_modes = [message.protocol_config.request_body_mode for message in engine.messages]
+    assert announced_modes == [modes.FULL_DUPLEX_STREAMED, modes.NONE]
     (attributes,) = (message.attributes for message in engine.messages[:1])
     assert attributes["envoy.filters.http.ext_proc"]["xds.route_name"] == "a"
     assert attributes["envoy.filters.http.ext_proc"]["source.address"].startswith("127.0.0.1:")
@@ -413,10 +413,10 @@ def test_19_envoys_own_answers_are_problems_and_those_of_policies_stay(upstream:
 def own_answer(envoy: LoneEnvoy, path: str) -> tuple[int, str, str]:
     answer = httpx.get(f"http://127.0.0.1:{envoy.port}{path}")
     assert answer.headers["content-type"] == "application/problem+json"
-    said = answer.json()
-    assert (said["type"], said["status"]) == ("about:blank", answer.status_code)
-    assert said["requestId"]
-    return answer.status_code, said["title"], said["detail"]
+    problem = answer.json()
+    assert (problem["type"], problem["status"]) == ("about:blank", answer.status_code)
+    assert problem["requestId"]
+    return answer.status_code, problem["title"], problem["detail"]
 
 
 # ---------------------------------------------------------------- 25: xDS

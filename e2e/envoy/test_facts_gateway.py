@@ -35,8 +35,8 @@ def apis(shared_gateway: Gateway, recording_upstream: Upstream) -> None:
 
 
 def stats(gateway: Gateway) -> Json:
-    said: Json = json.loads(gateway.admin("engine", "/stats"))
-    return said
+    statistics: Json = json.loads(gateway.admin("engine", "/stats"))
+    return statistics
 
 
 def exchanges(gateway: Gateway) -> Json:
@@ -47,9 +47,9 @@ def exchanges(gateway: Gateway) -> Json:
 def problem(answer: Answer) -> tuple[int, str]:
     """Status and title of an answer that must be application/problem+json."""
     assert answer.value("content-type") == "application/problem+json", answer
-    said = json.loads(answer.body)
-    assert said["status"] == answer.status
-    return answer.status, said["title"]
+    document = json.loads(answer.body)
+    assert document["status"] == answer.status
+    return answer.status, document["title"]
 
 
 def connect(gateway: Gateway) -> socket.socket:
@@ -337,7 +337,9 @@ def test_nothing_more_runs_for_a_client_that_has_gone(gateway: Gateway, upstream
             connection.sendall(f"GET /{name}/x HTTP/1.1\r\nhost: a\r\n\r\n".encode())
         eventually("the policy runs", lambda: gateway.logged(message=asleep))
     eventually("it is cancelled", lambda: exchanges(gateway)["cancelled"] == before["cancelled"] + 1)
-    eventually("the policy has ended", lambda: all(each["underWay"] == 0 for each in stats(gateway)["executors"]))
+    eventually(
+        "the policy has ended", lambda: all(executor["underWay"] == 0 for executor in stats(gateway)["executors"])
+    )
     assert executions(gateway, name) == {"sleep:v1.0.0": 1, "mark:v1.0.0": 0}
     assert exchanges(gateway)["failed"] == before["failed"]
     assert upstream.received == []
@@ -345,11 +347,13 @@ def test_nothing_more_runs_for_a_client_that_has_gone(gateway: Gateway, upstream
 
 def executions(gateway: Gateway, name: str) -> dict[str, int]:
     """How often each policy ran in all operations of the API."""
-    found: dict[str, int] = {}
-    for one in stats(gateway)["policies"]:
-        if one["api"] == name:
-            found[one["policy"]] = found.get(one["policy"], 0) + one["executions"]
-    return found
+    executions_of_policies: dict[str, int] = {}
+    for policy in stats(gateway)["policies"]:
+        if policy["api"] == name:
+            executions_of_policies[policy["policy"]] = (
+                executions_of_policies.get(policy["policy"], 0) + policy["executions"]
+            )
+    return executions_of_policies
 
 
 @contextmanager
@@ -372,9 +376,9 @@ def _answer_hastily(server: socket.socket) -> None:
         except OSError:
             return
         with connection:
-            seen = b""
-            while b"\r\n\r\n" not in seen:
-                seen += connection.recv(1 << 16)
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += connection.recv(1 << 16)
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly")
             while connection.recv(1 << 16):
                 pass
@@ -398,11 +402,11 @@ def test_an_answer_may_come_before_the_request_has_ended(gateway: Gateway, polic
             connection.sendall(
                 b"POST /f-hasty/x HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n" + b"x" * 100_000
             )
-            said = b""
-            while not said.endswith(b"early"):
-                said += connection.recv(1 << 16)
-        assert said.startswith(b"HTTP/1.1 200 ")
-        assert (b"x-response-length: 5" in said) == any(each["name"] == "response-length" for each in policies)
+            data = b""
+            while not data.endswith(b"early"):
+                data += connection.recv(1 << 16)
+        assert data.startswith(b"HTTP/1.1 200 ")
+        assert (b"x-response-length: 5" in data) == any(policy["name"] == "response-length" for policy in policies)
         eventually("the exchange is over", lambda: exchanges(gateway)["active"] == 0)
     assert exchanges(gateway)["failed"] == before
 

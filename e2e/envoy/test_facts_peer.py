@@ -64,14 +64,14 @@ class Door:
         return {name: value.string_value for name, value in group.fields.items()}
 
     def headers(self) -> dict[str, bytes]:
-        return {one.key: one.raw_value for one in self.engine.messages[-1].request_headers.headers.headers}
+        return {header.key: header.raw_value for header in self.engine.messages[-1].request_headers.headers.headers}
 
     def listen(self, config: Json, required: bool, accepts_untrusted: bool) -> None:
         """What decision 45 says that such a listener has."""
         text = {"omit_empty_values": True, "text_format_source": {"inline_string": "%DOWNSTREAM_PEER_CERT%"}}
-        kept = {"object_key": "gatewright.peer", "factory_key": "envoy.string", "skip_if_empty": True}
+        filter_state = {"object_key": "gatewright.peer", "factory_key": "envoy.string", "skip_if_empty": True}
         kind = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
-        state = {"@type": kind, "on_request_headers": [{**kept, "format_string": text}]}
+        state = {"@type": kind, "on_request_headers": [{**filter_state, "format_string": text}]}
         connection_manager(config)["http_filters"].insert(0, {"name": "gatewright.peer", "typed_config": state})
         ext_proc_filter(config)["request_attributes"] = ["xds.route_name", "source.address", PEER]
         chain, key = self.server
@@ -93,8 +93,8 @@ class Door:
             },
         }
 
-    def ask(self, envoy: LoneEnvoy, shown: ClientCertificate | None, *, http2: bool = False) -> httpx.Response:
-        with httpx.Client(verify=client_tls(self.signer, shown), http2=http2, http1=not http2) as client:
+    def ask(self, envoy: LoneEnvoy, certificate: ClientCertificate | None, *, http2: bool = False) -> httpx.Response:
+        with httpx.Client(verify=client_tls(self.signer, certificate), http2=http2, http1=not http2) as client:
             return client.get(f"https://localhost:{envoy.port}/p/", headers=FORGED)
 
 
@@ -208,8 +208,8 @@ def test_behind_a_trusted_proxy_it_is_the_one_that_this_has_seen(
     def networks(config: Json) -> None:
         trusted = {"cidrs": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]}
         kind = "type.googleapis.com/envoy.extensions.http.original_ip_detection.xff.v3.XffConfig"
-        found = {"@type": kind, "xff_trusted_cidrs": trusted, "skip_xff_append": False}
-        detection = [{"name": "envoy.http.original_ip_detection.xff", "typed_config": found}]
+        address_config = {"@type": kind, "xff_trusted_cidrs": trusted, "skip_xff_append": False}
+        detection = [{"name": "envoy.http.original_ip_detection.xff", "typed_config": address_config}]
         connection_manager(config).update(use_remote_address=False, original_ip_detection_extensions=detection)
 
     for change in (hops, networks):

@@ -25,8 +25,8 @@ T = TypeVar("T")
 GET = [(":method", "GET"), (":scheme", "https"), (":authority", "127.0.0.1"), (":path", "/odd")]
 
 
-def run(asked: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(asked)
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(coroutine)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,14 @@ def https(
 
 @pytest.fixture(scope="module")
 def secured(trusted: Authority, recording_upstream: Upstream) -> Iterator[LoneListeners]:
-    asked = {"authority": "partners"}
+    settings = {"authority": "partners"}
     fields = ("path", "client", "protocol", "serverName", "tlsVersion", "listener", "peerSubject", "peerFingerprint")
     spec = {
         "listeners": [
             https("open", 8443),
             https("hosts", 8444, certificates=("main", "wildcard"), hosts=["api.example.com", "*.example.com"]),
-            https("partners", 8445, tls={"clientCertificates": asked}),
-            https("mixed", 8446, tls={"clientCertificates": {"mode": "request", **asked}}),
+            https("partners", 8445, tls={"clientCertificates": settings}),
+            https("mixed", 8446, tls={"clientCertificates": {"mode": "request", **settings}}),
             https("few", 8447, limits={"connections": 1}),
             https("anew", 8448, tls={"sessionResumption": False}),
         ],
@@ -84,14 +84,14 @@ class Asker:
 
 def line(listeners: LoneListeners, path: str) -> Json:
     """Of the access log, about a path."""
-    found: list[Json] = []
+    records: list[Json] = []
 
     def look() -> bool:
-        found.extend(one for one in map(json.loads, listeners.lines()) if one["path"] == path)
-        return bool(found)
+        records.extend(record for record in map(json.loads, listeners.lines()) if record["path"] == path)
+        return bool(records)
 
     eventually("there is a line", look)
-    return found[0]
+    return records[0]
 
 
 # ---------------------------------------------------------------- what TCP says
@@ -103,8 +103,8 @@ def test_answers_over_tcp_tell_of_http3(secured: LoneListeners, trusted: Authori
         answer = raw_http.request(secured.ports["hosts"], host, tls=client(trusted), server_name="api.example.com")
         assert answer.status == status
         assert answer.headers["alt-svc"] == 'h3=":8444"; ma=86400'
-    asked = Asker(secured, trusted, "hosts").get("/x", server_name="api.example.com", host="api.example.com")
-    assert "alt-svc" not in run(asked).headers
+    coroutine = Asker(secured, trusted, "hosts").get("/x", server_name="api.example.com", host="api.example.com")
+    assert "alt-svc" not in run(coroutine).headers
 
 
 def test_what_upstreams_say_of_alternatives_is_replaced(
@@ -121,10 +121,10 @@ def test_what_upstreams_say_of_alternatives_is_replaced(
 @pytest.mark.parametrize("name", ["api.example.com", "b.example.com"])
 def test_the_server_name_decides_on_the_certificate(secured: LoneListeners, trusted: Authority, name: str) -> None:
     """aioquic checks that the certificate has the name."""
-    asked = Asker(secured, trusted, "hosts").get(f"/{name}", server_name=name, host=name)
-    assert run(asked).status == 200
-    said = line(secured, f"/{name}")
-    assert {key: said[key] for key in ("protocol", "serverName", "tlsVersion", "listener")} == {
+    coroutine = Asker(secured, trusted, "hosts").get(f"/{name}", server_name=name, host=name)
+    assert run(coroutine).status == 200
+    record = line(secured, f"/{name}")
+    assert {key: record[key] for key in ("protocol", "serverName", "tlsVersion", "listener")} == {
         "protocol": "HTTP/3", "serverName": name, "tlsVersion": "TLSv1.3", "listener": "hosts",
     }  # fmt: skip
 
@@ -153,14 +153,18 @@ def test_another_host_is_421(
 def test_client_certificates(
     secured: LoneListeners, trusted: Authority, stranger: Authority, name: str, who: str, admitted: bool
 ) -> None:
-    shown = {"nobody": None, "partner": trusted.signed("partner", "p"), "stranger": stranger.signed("stranger", "p")}
+    certificates = {
+        "nobody": None,
+        "partner": trusted.signed("partner", "p"),
+        "stranger": stranger.signed("stranger", "p"),
+    }
     path = f"/{name}/{who}"
-    asked = Asker(secured, trusted, name).get(path, certificate=shown[who])
+    coroutine = Asker(secured, trusted, name).get(path, certificate=certificates[who])
     if not admitted:
         with pytest.raises(RefusedError):
-            run(asked)
+            run(coroutine)
         return
-    assert run(asked).status == 200
+    assert run(coroutine).status == 200
     assert line(secured, path).get("peerSubject") == (None if who == "nobody" else "CN=partner")
 
 
@@ -169,18 +173,18 @@ def test_sessions_go_on_only_where_no_certificate_was_looked_at(
     secured: LoneListeners, trusted: Authority, name: str, resumed: bool
 ) -> None:
     """And nothing is taken before a handshake has ended: no ticket allows early data."""
-    port, shown = secured.ports[f"{name}/http3"], trusted.signed("again", "p")
+    port, certificate = secured.ports[f"{name}/http3"], trusted.signed("again", "p")
 
     async def twice() -> tuple[list[SessionTicket], bool]:
         tickets: list[SessionTicket] = []
-        async with connected(port, trusted.file, certificate=shown, tickets=tickets) as first:
+        async with connected(port, trusted.file, certificate=certificate, tickets=tickets) as first:
             for _ in range(2):  # a ticket comes with the first answer, or not at all
                 await first.get("/x")
             if resumed:
                 await until(lambda: tickets)
         if not tickets:
             return tickets, False
-        async with connected(port, trusted.file, certificate=shown, ticket=tickets[0]) as second:
+        async with connected(port, trusted.file, certificate=certificate, ticket=tickets[0]) as second:
             await second.get("/x")
             return tickets, second.resumed
 
@@ -207,8 +211,10 @@ def test_the_client_is_who_connects(
 def test_no_hop_is_believed(trusted: Authority, upstream: Upstream) -> None:
     spec = {"listeners": [https("open", 8443)], "trustedProxies": {"hops": 1}}
     with lone_listeners(spec, upstream.port, {"main": trusted.signed("main", "127.0.0.1")}) as listeners:
-        asked = Asker(listeners, trusted, "open").get("/hop", ("x-forwarded-for", "9.9.9.9"), ("x-real-ip", "9.9.9.9"))
-        assert run(asked).status == 200
+        coroutine = Asker(listeners, trusted, "open").get(
+            "/hop", ("x-forwarded-for", "9.9.9.9"), ("x-real-ip", "9.9.9.9")
+        )
+        assert run(coroutine).status == 200
         assert upstream.received[-1].value("x-real-ip") is None
         assert line(listeners, "/hop")["client"].rsplit(":", 1)[0] == "127.0.0.1"
 
@@ -251,9 +257,9 @@ def test_requests_in_a_second_are_limited(trusted: Authority, upstream: Upstream
 
     spec = {"listeners": [https("open", 8443)], "limits": {"requestsPerSecond": 2}}
     with lone_listeners(spec, upstream.port, {"main": trusted.signed("main", "127.0.0.1")}) as listeners:
-        found = run(many(listeners.ports["open/http3"]))
-    assert set(found[:2]) == {200}
-    assert 429 in found
+        answers = run(many(listeners.ports["open/http3"]))
+    assert set(answers[:2]) == {200}
+    assert 429 in answers
 
 
 def test_clients_are_told_how_many_streams(secured: LoneListeners, trusted: Authority) -> None:

@@ -71,24 +71,24 @@ def test_http2_clients_are_told_how_many_streams(limited: LoneListeners) -> None
         http2.initiate_connection()
         connection.sendall(http2.data_to_send())
         while not (
-            told := [
+            settings := [
                 e for e in http2.receive_data(connection.recv(65536)) if isinstance(e, h2.events.RemoteSettingsChanged)
             ]
         ):
             pass
-        assert told
+        assert settings
         assert http2.remote_settings.max_concurrent_streams == 7
 
 
 def test_connections_of_a_listener_are_limited(limited: LoneListeners) -> None:
-    held = [connected(limited.ports["few"]) for _ in range(2)]
-    for connection in held:
+    connections = [connected(limited.ports["few"]) for _ in range(2)]
+    for connection in connections:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         assert received(connection).status == 200
     with pytest.raises(RefusedError):
         request(limited.ports["few"])
     assert request(limited.ports["http"]).status == 200
-    for connection in held:
+    for connection in connections:
         connection.close()
     eventually("there is room again", lambda: admitted(limited.ports["few"]))
 
@@ -112,16 +112,16 @@ def test_new_connections_are_limited(limited: LoneListeners) -> None:
 
 def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> None:
     def statuses(connection: socket.socket, count: int) -> list[int]:
-        found = []
+        received_statuses = []
         for _ in range(count):
             connection.sendall(b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n")
             answer = received(connection)
-            found.append(answer.status)
+            received_statuses.append(answer.status)
             if answer.status == 429:
                 assert answer.headers["retry-after"] == "1"
                 assert answer.headers["content-type"] == "application/problem+json"
                 assert "x-envoy-ratelimited" not in answer.headers
-        return found
+        return received_statuses
 
     with (
         lone_listeners({"limits": {"requestsPerSecond": 2}}, upstream.port) as listeners,
@@ -129,11 +129,11 @@ def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> 
         connected(listeners.ports["http"]) as other,
     ):
         begun = time.monotonic()
-        found = statuses(connection, 20)
+        received_statuses = statuses(connection, 20)
         most = 2 + 2 * int(time.monotonic() - begun + 1)
-        assert found[:2] == [200] * 2
-        assert 429 in found
-        assert found.count(200) == len(upstream.received) <= most
+        assert received_statuses[:2] == [200] * 2
+        assert 429 in received_statuses
+        assert received_statuses.count(200) == len(upstream.received) <= most
         assert statuses(other, 2) == [200] * 2
         eventually("it may go on", lambda: statuses(connection, 1) == [200])
 
@@ -176,7 +176,7 @@ class Collector:
         for resource in request.resource_logs:
             for scope in resource.scope_logs:
                 for record in scope.log_records:
-                    attributes = {one.key: one.value.string_value for one in record.attributes}
+                    attributes = {attribute.key: attribute.value.string_value for attribute in record.attributes}
                     self.records.append({"body": record.body.string_value, **attributes})
         return otlp.ExportLogsServiceResponse()
 

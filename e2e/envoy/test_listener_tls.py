@@ -43,7 +43,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def secured(trusted: Authority, recording_upstream: Upstream) -> Iterator[LoneListeners]:
     hosts = ["api.example.com", "*.example.com"]
-    asked = {"authority": "partners"}
+    settings = {"authority": "partners"}
     spec = {
         "listeners": [
             {"name": "open", "redirect": {}},
@@ -51,8 +51,8 @@ def secured(trusted: Authority, recording_upstream: Upstream) -> Iterator[LoneLi
             {"name": "hosts", "port": 8082, "hosts": hosts},
             https("public", 8443, hosts=hosts, certificates=["main", "wildcard"]),
             https("new", 8444, minVersion="1.3"),
-            https("partners", 8445, clientCertificates=asked),
-            https("mixed", 8446, clientCertificates={"mode": "request", **asked}),
+            https("partners", 8445, clientCertificates=settings),
+            https("mixed", 8446, clientCertificates={"mode": "request", **settings}),
             https("few", 8447, ciphers=["ECDHE-ECDSA-AES256-GCM-SHA384"], sessionResumption=False),
         ]
     }
@@ -199,8 +199,12 @@ def test_http2_is_negotiated(secured: LoneListeners, trusted: Authority) -> None
 def test_client_certificates(
     secured: LoneListeners, trusted: Authority, stranger: Authority, name: str, who: str, admitted: bool
 ) -> None:
-    shown = {"nobody": None, "partner": trusted.signed("partner", "p"), "stranger": stranger.signed("stranger", "p")}
-    context = client(trusted, shown[who])
+    certificates = {
+        "nobody": None,
+        "partner": trusted.signed("partner", "p"),
+        "stranger": stranger.signed("stranger", "p"),
+    }
+    context = client(trusted, certificates[who])
     if admitted:
         answer = request(secured.ports[name], "api.example.com", tls=context, server_name="api.example.com")
         assert answer.status == 200
@@ -226,24 +230,24 @@ def test_a_client_whose_certificate_ends_is_gone_when_its_connection_is_old(
 ) -> None:
     """Envoy looks at a certificate in the handshake alone: the age of connections bounds how long it counts."""
     spec = {"listeners": [https("partners", 8443, clientCertificates={"authority": "partners"}), https("open", 8444)]}
-    seen: dict[str, str | None] = {}
+    certificates_seen: dict[str, str | None] = {}
 
     def age_by_seconds(listener: Json) -> None:
         options = listener["filter_chains"][0]["filters"][-1]["typed_config"]["common_http_protocol_options"]
-        seen[listener["name"]] = options.get("max_connection_duration")
+        certificates_seen[listener["name"]] = options.get("max_connection_duration")
         if listener["name"] == "partners":
             options["max_connection_duration"] = "2s"
 
     own = {"main": trusted.signed("main", "api.example.com")}
     with lone_listeners(spec, upstream.port, own, age_by_seconds, partners=trusted.file) as listeners:
-        assert seen == {"partners": "900s", "open": None}
-        shown = client_certificate(trusted, "brief", lasts=datetime.timedelta(seconds=6))
-        context = client(trusted, (shown.file, shown.key_file))
+        assert certificates_seen == {"partners": "900s", "open": None}
+        certificate = client_certificate(trusted, "brief", lasts=datetime.timedelta(seconds=6))
+        context = client(trusted, (certificate.file, certificate.key_file))
         connections = 0
         while asked_until_closed(listeners.ports["partners"], context):
             connections += 1
         assert connections > 0, "expected a connection while the certificate was good"
-        late = datetime.datetime.now(datetime.UTC) - shown.certificate.not_valid_after_utc
+        late = datetime.datetime.now(datetime.UTC) - certificate.certificate.not_valid_after_utc
         assert datetime.timedelta(0) <= late < datetime.timedelta(seconds=20)
 
 
@@ -277,14 +281,14 @@ def behind(recording_upstream: Upstream) -> Iterator[LoneListeners]:
 
 def client_of(listeners: LoneListeners, path: str) -> str:
     """Who the line about a path says that it was."""
-    found: list[str] = []
+    clients: list[str] = []
 
     def look() -> bool:
-        found.extend(one["client"] for one in map(json.loads, listeners.lines()) if one["path"] == path)
-        return bool(found)
+        clients.extend(record["client"] for record in map(json.loads, listeners.lines()) if record["path"] == path)
+        return bool(clients)
 
     eventually("there is a line", look)
-    return found[0].rsplit(":", 1)[0]
+    return clients[0].rsplit(":", 1)[0]
 
 
 @pytest.mark.parametrize(("source", "forwarded", "found"), [
@@ -309,7 +313,10 @@ def test_the_client_behind_proxies_that_are_named(
 def test_only_proxies_say_what_the_client_spoke(behind: LoneListeners, upstream: Upstream) -> None:
     for source in ("127.0.0.1", "127.0.0.2"):
         request(behind.ports["http"], source=source, headers={"x-forwarded-proto": "https"})
-    assert [one.value("x-forwarded-proto") for one in upstream.received] == ["http", "https"]
+    assert [forwarded_request.value("x-forwarded-proto") for forwarded_request in upstream.received] == [
+        "http",
+        "https",
+    ]
 
 
 @pytest.mark.parametrize(("source", "first", "found"), [

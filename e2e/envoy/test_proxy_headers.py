@@ -62,8 +62,8 @@ def test_a_header_in_several_lines_and_any_case_is_removed_whole(behind: LoneLis
 
 def test_the_client_is_added_behind_what_x_forwarded_for_says(behind: LoneListeners, upstream: Upstream) -> None:
     assert request(behind.ports["http"], headers={"x-forwarded-for": "9.9.9.9"}).status == 200
-    said, connected = (upstream.received[0].value("x-forwarded-for") or "").split(",")
-    assert (said, bool(ipaddress.ip_address(connected))) == ("9.9.9.9", True)
+    forwarded, connected = (upstream.received[0].value("x-forwarded-for") or "").split(",")
+    assert (forwarded, bool(ipaddress.ip_address(connected))) == ("9.9.9.9", True)
 
 
 def test_where_hops_count_every_client_is_a_trusted_proxy(upstream: Upstream) -> None:
@@ -96,6 +96,6 @@ def test_no_client_chooses_the_id_of_its_request(upstream: Upstream, proxies: Js
     chosen = "chosen-by-the-client"
     with lone_listeners({"trustedProxies": proxies}, upstream.port) as listeners:
         assert request(listeners.ports["http"], source=source, headers={"x-request-id": chosen}).status == 200
-        found = upstream.received[0].value("x-request-id") or ""
-        assert (found == chosen) is kept
-        assert kept or uuid.UUID(found)
+        request_id = upstream.received[0].value("x-request-id") or ""
+        assert (request_id == chosen) is kept
+        assert kept or uuid.UUID(request_id)

@@ -43,7 +43,7 @@ def blocking(environment: Environment) -> list[Figure]:
         failures += beside.failures
         awake = Flow("awake", "/awake/x", beside.count / beside.seconds)
         rounds["awake"].append(environment.under([*mix(RATE), awake], WARMUP_SECONDS + ROUND_SECONDS))
-    wrong = [a for kind in rounds.values() for one in kind for a in one if a.outcome != "200"]
+    wrong = [a for kind in rounds.values() for answers in kind for a in answers if a.outcome != "200"]
     return [
         Figure("ms for each right answer", 1000 * alone.seconds / alone.count, 1000 / WANTED_PER_SECOND),
         Figure("p99, s", alone.p99 / 1e6),
@@ -66,7 +66,7 @@ def ratio(rounds: dict[str, list[list[Answer]]], flow: str) -> float:
 
 
 def quiet(rounds: Sequence[Sequence[Answer]], flow: str) -> float:
-    return lower_quartile([p99(latencies(one, flow=flow)) for one in rounds])
+    return lower_quartile([p99(latencies(answers, flow=flow)) for answers in rounds])
 
 
 BLOCKING = Measurement(f"a policy that sleeps 50 ms, {CONNECTIONS} connections", blocking, SETTING)

@@ -37,12 +37,12 @@ def refuse(environment: LoadedEnvironment, name: str) -> None:
 
 def fill(environment: LoadedEnvironment) -> Fault:
     """A change under a full disk, and one when there is room again."""
-    began = now()
+    start = now()
     with full_disk(environment.state / "engine"):
         refuse(environment, "unsaved")
         pause(1.0)
     environment.gateway.deploy(api("saved", f"{environment.upstream}/python", [PYTHON_POLICY]))
-    return Fault(began, now())
+    return Fault(start, now())
 
 
 def made_up_for(environment: LoadedEnvironment) -> list[str]:

@@ -97,9 +97,9 @@ class LoadedEnvironment(Environment):
 
     def ask(self, flow: Flow) -> Fault:
         """Sends a counted flow and waits for its answers; the time that this took."""
-        began = now()
+        start_time = now()
         self.others += ask(self.tool, self.address, flow)
-        return Fault(began, now())
+        return Fault(start_time, now())
 
     def answers(self) -> list[Answer]:
         """All of them, at the end of the row."""

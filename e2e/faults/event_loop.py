@@ -28,7 +28,9 @@ def alternate(environment: Environment) -> list[Figure]:
     for number in range(ROUNDS):
         for name in [*KINDS][:: -1 if number % 2 else 1]:
             rounds[name].append(environment.under(KINDS[name], ROUND_SECONDS))
-    answers = [answer for kind in rounds.values() for one in kind for answer in one if answer.flow == BESIDE.name]
+    answers = [
+        answer for kind in rounds.values() for answers in kind for answer in answers if answer.flow == BESIDE.name
+    ]
     names_it, names_others = (
         logged(environment, f"policy linger:v1.0.0 of API {name} blocks") for name in ("blocking", "async")
     )

@@ -26,17 +26,17 @@ NOTICED_SECONDS = 20.0
 
 def kill(environment: LoadedEnvironment, name: str) -> Fault:
     """kill -9; returns when another process runs in its place."""
-    began = now()
+    start = now()
     environment.restarted(name, environment.gateway.kill(name))
-    return Fault(began, began)
+    return Fault(start, start)
 
 
 def stop_executor(environment: LoadedEnvironment) -> Fault:
     """The fault ends when it has been noticed."""
-    began = now()
+    start = now()
     with stopped(environment, EXECUTOR):
         pause(STOPPED_SECONDS)
-    return Fault(began, environment.logged_at("executor is replaced"))
+    return Fault(start, environment.logged_at("executor is replaced"))
 
 
 @contextmanager
@@ -52,10 +52,10 @@ def stopped(environment: LoadedEnvironment, name: str) -> Iterator[int]:
 
 def stop_for_good(environment: LoadedEnvironment, name: str) -> Fault:
     """Nobody wakes it up: it has to be noticed, killed and started again."""
-    began = now()
+    start = now()
     with stopped(environment, name) as pid:
         environment.restarted(name, pid, NOTICED_SECONDS)
-    return Fault(began, environment.logged_at("process is killed"))
+    return Fault(start, environment.logged_at("process is killed"))
 
 
 def engine_without_controller(environment: LoadedEnvironment) -> Fault:

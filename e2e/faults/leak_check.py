@@ -24,30 +24,33 @@ def grown(samples: Sequence[Sample]) -> list[str]:
     if len(samples) < 6:
         return [f"expected at least 6 samples after the warm-up, got {len(samples)}"]
     return [
-        f"✗ {process}: {what} grew from {before:.0f} to {after:.0f}"
-        for process, what, before, after in _medians(samples)
-        if after > max(before * (1 + RELATIVE), before + SLACK[what])
+        f"✗ {process}: {resource} grew from {before:.0f} to {after:.0f}"
+        for process, resource, before, after in _medians(samples)
+        if after > max(before * (1 + RELATIVE), before + SLACK[resource])
     ]
 
 
 def report(samples: Sequence[Sample]) -> str:
     """Markdown: what each process held in the first and in the last third."""
     rows = [
-        f"| {process} | {what} | {before:.0f} | {after:.0f} |" for process, what, before, after in _medians(samples)
+        f"| {process} | {resource} | {before:.0f} | {after:.0f} |"
+        for process, resource, before, after in _medians(samples)
     ]
     return "\n".join(["| process | holds | at first | at last |", "| --- | --- | --- | --- |", *rows])
 
 
 def _medians(samples: Sequence[Sample]) -> list[tuple[str, str, float, float]]:
     third = max(len(samples) // 3, 1)
-    names = sorted({(process, what) for one in samples for process, values in one.held.items() for what in values})
-    found = []
-    for process, what in names:
-        first, last = (_values(part, process, what) for part in (samples[:third], samples[-third:]))
+    names = sorted(
+        {(process, resource) for sample in samples for process, values in sample.held.items() for resource in values}
+    )
+    medians = []
+    for process, resource in names:
+        first, last = (_values(part, process, resource) for part in (samples[:third], samples[-third:]))
         if first and last:
-            found.append((process, what, median(first), median(last)))
-    return found
+            medians.append((process, resource, median(first), median(last)))
+    return medians
 
 
-def _values(samples: Sequence[Sample], process: str, what: str) -> list[int]:
-    return [one.held[process][what] for one in samples if what in one.held.get(process, {})]
+def _values(samples: Sequence[Sample], process: str, resource: str) -> list[int]:
+    return [sample.held[process][resource] for sample in samples if resource in sample.held.get(process, {})]

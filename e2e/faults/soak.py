@@ -49,7 +49,7 @@ def main() -> int:
             chance = random.Random(arguments.seed)  # noqa: S311 — which API changes is no secret
             samples, violations = soak(environment, seconds, chance)
             verdict = judge(environment.answers(), Fault(now(), now()), Contract(recovery=0.0), violations)
-    measured = [one for one in samples if one.at >= min(WARMUP_SECONDS, WARMUP_SHARE * seconds)]
+    measured = [reading for reading in samples if reading.at >= min(WARMUP_SECONDS, WARMUP_SHARE * seconds)]
     growth = grown(measured)
     print(table([Line(f"soak, {arguments.minutes:g} min", verdict)]), report(measured), *growth, sep="\n\n")
     return 0 if verdict.kept and not growth else 1
@@ -59,8 +59,8 @@ def soak(environment: LoadedEnvironment, seconds: float, chance: random.Random) 
     """What the processes held, and what went wrong beside the load."""
     samples: list[Sample] = []
     violations: list[str] = []
-    began, deployed, reloads = time.monotonic(), set[str](), Reloads(environment)
-    for at in ticks(began, seconds):
+    start, deployed, reloads = time.monotonic(), set[str](), Reloads(environment)
+    for at in ticks(start, seconds):
         violations += change(environment, deployed, chance)
         if at >= reloads.due:
             violations += reloads.again(at)
@@ -119,15 +119,15 @@ class Reloads:
     def finished(self) -> list[str]:
         if self._running is None:
             return []
-        _, said = self._running.communicate(timeout=120)
-        return [] if self._running.returncode == 0 else [f"reload {self.count} was refused: {said}"]
+        _, output = self._running.communicate(timeout=120)
+        return [] if self._running.returncode == 0 else [f"reload {self.count} was refused: {output}"]
 
 
 def sample(environment: LoadedEnvironment, at: float) -> Sample:
     """What each process holds; executors by their number, whichever process has it now."""
     everyone = folders(environment.gateway) | {"supervisor": Path(f"/proc/{environment.gateway.process.pid}")}
-    found = {name: held(folder) for name, folder in everyone.items()}
-    held_by = {name.partition(".")[0]: values for name, values in found.items() if values}
+    held_by_process = {name: held(folder) for name, folder in everyone.items()}
+    held_by = {name.partition(".")[0]: values for name, values in held_by_process.items() if values}
     held_by["engine"] |= {"goroutines": json.loads(environment.gateway.admin("engine", "/stats"))["goroutines"]}
     return Sample(at, held_by)
 

@@ -138,9 +138,9 @@ class StalledClients:
         self._thread.join()
 
     def _run(self) -> None:
-        began, opened = time.monotonic(), 0
+        start, opened = time.monotonic(), 0
         while not self._ended.is_set():
-            due = min(len(self._clients), int((time.monotonic() - began) * self._per_second) + 1)
+            due = min(len(self._clients), int((time.monotonic() - start) * self._per_second) + 1)
             for client in self._clients[opened:due]:
                 self._open(client())
             opened = due
@@ -189,8 +189,8 @@ class StalledClients:
 
 @contextlib.contextmanager
 def stalled_clients(port: int, clients: Sequence[Callable[[], Client]], per_second: float) -> Iterator[StalledClients]:
-    made = StalledClients(port, clients, per_second)
+    clients_of_run = StalledClients(port, clients, per_second)
     try:
-        yield made
+        yield clients_of_run
     finally:
-        made.close()
+        clients_of_run.close()

@@ -77,28 +77,28 @@ def were_cut(environment: LoadedEnvironment) -> list[str]:
 
 
 def reload(environment: LoadedEnvironment) -> Fault:
-    began = now()
+    start = now()
     write(environment, MARK.format(word="second"))
-    done = environment.gateway.reload()
-    assert done.returncode == 0, done.stderr
-    return Fault(began, now())
+    result = environment.gateway.reload()
+    assert result.returncode == 0, result.stderr
+    return Fault(start, now())
 
 
 def reset_everywhere(environment: LoadedEnvironment) -> Fault:
     """Each client gets a little further before it resets its connection."""
-    began, request = now(), request_to("stream")
+    start, request = now(), request_to("stream")
     for sent in range(1, len(request), 3):
         reset_after(environment.gateway.port, request[:sent], 0)
     leave(environment, "stream")
-    return Fault(began, now())
+    return Fault(start, now())
 
 
 def leave(environment: LoadedEnvironment, api: str) -> Fault:
     """Clients that have sent all, and reset while the answer comes, after each of its events."""
-    began = now()
+    start = now()
     for events in range(10):
         reset_after(environment.gateway.port, request_to(api), events)
-    return Fault(began, now())
+    return Fault(start, now())
 
 
 def request_to(api: str) -> bytes:
@@ -107,19 +107,19 @@ def request_to(api: str) -> bytes:
 
 def recycled(environment: LoadedEnvironment) -> Fault:
     """Another process takes its place."""
-    began, before = now(), environment.gateway.pid(EXECUTOR)
+    start, before = now(), environment.gateway.pid(EXECUTOR)
     eventually("the executor is replaced", lambda: environment.gateway.logged(message="executor replaced"), 20)
     assert environment.gateway.executors()[0]["pid"] != before
-    return Fault(began, now())
+    return Fault(start, now())
 
 
 def reset_after(port: int, sent: bytes, events: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.sendall(sent)
-        got = b""
-        while got.count(b"data: ") < events:
-            got += client.recv(1 << 16)
+        data = b""
+        while data.count(b"data: ") < events:
+            data += client.recv(1 << 16)
 
 
 def nothing_left(environment: LoadedEnvironment) -> list[str]:
@@ -134,7 +134,7 @@ def nothing_left(environment: LoadedEnvironment) -> list[str]:
 
 def under_way(environment: LoadedEnvironment) -> int:
     policies = json.loads(environment.gateway.admin("engine", "/stats"))["policies"]
-    return sum(each["active"] for each in policies if each["policy"].partition(":")[0].endswith("-stream"))
+    return sum(policy["active"] for policy in policies if policy["policy"].partition(":")[0].endswith("-stream"))
 
 
 ROWS = [

@@ -44,7 +44,7 @@ def test_a_fault_costs_what_it_may(row: Row, tool: Path, build: Path) -> None:
 @pytest.mark.skipif(bool(level.skip_reason()), reason=str(level.skip_reason()))
 @pytest.mark.slow("a gateway, and all that a hostile policy tries")
 def test_a_hostile_policy_reaches_by_default_what_the_page_says(tool: Path, build: Path) -> None:
-    row = Hostile(level.DEFAULT, [each for each in TRIES if each.name in TRIED])
+    row = Hostile(level.DEFAULT, [attempt for attempt in TRIES if attempt.name in TRIED])
     assert len(row.tries) == len(TRIED)
     line = Line(row.name, row.run(tool, build))
     assert line.kept, "\n".join([" | ".join(cells(line)), *reasons(line)])

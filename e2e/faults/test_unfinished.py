@@ -98,7 +98,7 @@ def answering(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
     """An upstream that answers when a request begins, with a piece for each one that comes, or when it has ended. Its
     URL, and what comes.
     """
-    came: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def serve(listener: socket.socket) -> None:
         connection, _ = listener.accept()
@@ -108,7 +108,7 @@ def answering(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
             if at_once:
                 connection.sendall(head)
             while data and not data.endswith(b"0\r\n\r\n"):
-                came.put(data)
+                received.put(data)
                 if at_once:
                     connection.sendall(b"2\r\nok\r\n")
                 data = connection.recv(65536)
@@ -116,7 +116,7 @@ def answering(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", came
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", received
 
 
 def time_is_over(gateway: Gateway) -> None:
@@ -128,13 +128,13 @@ def time_is_over(gateway: Gateway) -> None:
     "policies", [[], [attach("mark", {"name": "slow"})], [attach("pass-on")]], ids=["no policy", "headers", "a stream"]
 )
 def test_an_upload_that_is_not_held_has_any_time(gateway: Gateway, policies: list[Json]) -> None:
-    with answering(at_once=False) as (url, came):
+    with answering(at_once=False) as (url, received):
         gateway.deploy(api("uploads", url, policies))
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
             connection.sendall(b"POST /uploads/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
             for number in range(3):
                 connection.sendall(b"1\r\n%d\r\n" % number)
-                while b"1\r\n%d\r\n" % number not in came.get(timeout=SOON_SECONDS):
+                while b"1\r\n%d\r\n" % number not in received.get(timeout=SOON_SECONDS):
                     pass  # the headers
                 if number < 2:
                     time_is_over(gateway)
@@ -144,7 +144,7 @@ def test_an_upload_that_is_not_held_has_any_time(gateway: Gateway, policies: lis
 
 def test_a_stream_whose_answer_has_begun_lives_on(gateway: Gateway) -> None:
     """As calls of gRPC with streams both ways do."""
-    with answering(at_once=True) as (url, came):
+    with answering(at_once=True) as (url, received):
         gateway.deploy(api("both-ways", url, [attach("mark", {"name": "both"})]))
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
             connection.sendall(b"POST /both-ways/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -156,7 +156,7 @@ def test_a_stream_whose_answer_has_begun_lives_on(gateway: Gateway) -> None:
             while not answer.endswith(b"0\r\n\r\n"):
                 answer += connection.recv(65536)
         assert answer.startswith(b"HTTP/1.1 200 ")
-        assert came.qsize() >= 3
+        assert received.qsize() >= 3
 
 
 def piece_for_piece(connection: socket.socket) -> bytes:
@@ -226,8 +226,8 @@ async def uploaded(gateway: Gateway, policies: list[Json], messages: AsyncIterat
 
 
 def bodies(gateway: Gateway) -> dict[str, int]:
-    found: dict[str, int] = json.loads(gateway.admin("engine", "/stats"))["bodies"]
-    return found
+    statistics: dict[str, int] = json.loads(gateway.admin("engine", "/stats"))["bodies"]
+    return statistics
 
 
 @pytest.mark.usefixtures("apis")
@@ -252,8 +252,8 @@ def test_a_body_for_which_there_is_no_room_passes_where_the_publisher_says_so(
     upstream.received.clear()
     body = bytes(range(256)) * (2 * BUDGET // 256)
     assert httpx.post(f"{gateway.url}/reads-if/x", content=iter([body])).status_code == 200
-    (seen,) = upstream.received
-    assert (seen.body, seen.value("x-body-length")) == (body, None)
+    (request_seen,) = upstream.received
+    assert (request_seen.body, request_seen.value("x-body-length")) == (body, None)
 
 
 def test_who_holds_all_the_room_stops_no_route_without_bodies(build: Path, tmp_path: Path, upstream: Upstream) -> None:

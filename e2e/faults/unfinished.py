@@ -72,8 +72,8 @@ def measure(stalling: Stalling, environment: Environment) -> list[Figure]:
         Figure("engine above idle, MiB", (most["engine"] - idle["engine"]) / MIB, stalling.growth / MIB),
         Figure("back after, s", back, stalling.back_seconds),
         Figure("Envoy above idle, MiB", (most["envoy"] - idle["envoy"]) / MIB, stalling.heap and stalling.heap / MIB),
-        *p99s("while they come", [one for one in answers if one.due < begun], usual, stalling.slower),
-        *p99s("while they stay", [one for one in answers if one.due >= begun], usual, SLOWER),
+        *p99s("while they come", [answer for answer in answers if answer.due < begun], usual, stalling.slower),
+        *p99s("while they stay", [answer for answer in answers if answer.due >= begun], usual, SLOWER),
         Figure("answers of others other than 200", len(wrong), 0),
     ]
 
@@ -92,21 +92,21 @@ def slower(flow: str, answers: Sequence[Answer], usual: Sequence[Answer]) -> flo
 def held(environment: Environment, begun: Callable[[], bool], seconds: float) -> tuple[dict[str, int], float]:
     """The most that each process held until so many seconds after all had begun; and when that was, since the epoch."""
     most: dict[str, int] = {}
-    began = None
-    while began is None or time.time() < began + seconds:
-        if began is None and begun():
-            began = time.time()
+    start = None
+    while start is None or time.time() < start + seconds:
+        if start is None and begun():
+            start = time.time()
         for name, memory in resident(environment.gateway).items():
             most[name] = max(most.get(name, 0), memory)
         pause(0.2)
-    return most, began
+    return most, start
 
 
 def seconds_until(reached: Callable[[], bool], most: float) -> float:
-    began = time.monotonic()
-    while not reached() and time.monotonic() < began + most:
+    start = time.monotonic()
+    while not reached() and time.monotonic() < start + most:
         pause(0.5)
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 def stalling(kind: Callable[[], Client], count: int, per_second: float, seconds: float = 30.0) -> Stalling:

@@ -45,13 +45,13 @@ class NodeFolders:
     def fill(self) -> None:
         """Puts there what an operator may have: keys, files of another program, and the build."""
         folder = self.folder
-        for each in (self.home / ".ssh", self.state, self.run):
-            each.mkdir(mode=0o700, parents=True)
+        for folder in (self.home / ".ssh", self.state, self.run):
+            folder.mkdir(mode=0o700, parents=True)
         self.home.chmod(0o700)
         self._python.mkdir()
-        for each in (self.home / ".ssh" / "id_ed25519", self.home / ".profile", self.other / "note"):
-            each.write_text(CANARY)
-            each.chmod(0o600)
+        for file in (self.home / ".ssh" / "id_ed25519", self.home / ".profile", self.other / "note"):
+            file.write_text(CANARY)
+            file.chmod(0o600)
         shutil.copytree(OUTPUT, self.build, symlinks=True, ignore=shutil.ignore_patterns("generations"))
         subprocess.run(["chown", "-R", f"{self.owner}:{self.owner}", folder, self.other], check=True)
         folder.chmod(0o755)
@@ -84,12 +84,12 @@ def build() -> None:
 def node_folders(level: Level) -> Iterator[NodeFolders]:
     """Where the node of a level has its files, until the block ends."""
     owner = 0 if level.as_root or os.geteuid() != 0 else USER
-    found = NodeFolders(Path(tempfile.mkdtemp(prefix="hostile-")), owner if os.geteuid() == 0 else os.geteuid())
+    folders = NodeFolders(Path(tempfile.mkdtemp(prefix="hostile-")), owner if os.geteuid() == 0 else os.geteuid())
     try:
-        found.fill()
-        yield found
+        folders.fill()
+        yield folders
     finally:
-        found.remove()
+        folders.remove()
 
 
 @contextmanager

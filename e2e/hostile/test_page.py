@@ -11,7 +11,7 @@ from e2e.hostile.level import LANDLOCK, NONE
 from e2e.hostile.page import BEGIN, END, Page, cells
 from e2e.hostile.tries import TRIES
 
-MEMORY = next(each for each in TRIES if each.name == "memory")
+MEMORY = next(attempt for attempt in TRIES if attempt.name == "memory")
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_what_is_written_is_what_is_read_and_the_rest_of_the_page_stays(page: Pa
     assert table.compare(NONE, {MEMORY: "reached: Envoy"}) == []
     assert table.compare(LANDLOCK, {MEMORY: "refused"}) == []
     text = page.read_text()
-    told = cells(text)
-    assert (told[MEMORY.says, "none"], told[MEMORY.says, "landlock"]) == ("reached: Envoy", "refused")
+    cells_of_page = cells(text)
+    assert (cells_of_page[MEMORY.says, "none"], cells_of_page[MEMORY.says, "landlock"]) == ("reached: Envoy", "refused")
     assert text.startswith("before\n\n")
     assert text.endswith("\n\nbehind\n")
 

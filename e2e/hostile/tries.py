@@ -66,16 +66,16 @@ class Try:
 
 def passes(subject: Subject, this: Try) -> Found:
     """What it put in another policy's place counts where a request passes that was denied before, with its token."""
-    found, headers = Found(), {"authorization": f"Bearer {BEARER}"}
+    result, headers = Found(), {"authorization": f"Bearer {BEARER}"}
     replaced = subject.ask(this.name)
     for policy, target in GROUPS.items():
         status = httpx.get(f"{subject.gateway.url}/{policy}/x", headers=headers).status_code
         loot = subject.ask("loot").reached.get(target, "")
         if status == 200 and BEARER in loot:
-            found.reached[target] = "the request passed, and its token was read"
+            result.reached[target] = "the request passed, and its token was read"
         else:
-            found.refused[target] = f"{status}; {replaced.refused.get(target, '')}"
-    return found
+            result.refused[target] = f"{status}; {replaced.refused.get(target, '')}"
+    return result
 
 
 def steals(subject: Subject, this: Try) -> Found:
@@ -90,8 +90,8 @@ def steals(subject: Subject, this: Try) -> Found:
     with ThreadPoolExecutor(CLIENTS + 1) as pool:
         answer = pool.submit(subject.ask, this.name)
         stolen = sum(answer == "stolen" for answer in pool.map(client, range(REQUESTS)))
-        found = answer.result()
-    return found if stolen or not found.reached else found.but("", "no client had its answer")
+        result = answer.result()
+    return result if stolen or not result.reached else result.but("", "no client had its answer")
 
 
 def forges(subject: Subject, this: Try) -> Found:
@@ -103,34 +103,38 @@ def forges(subject: Subject, this: Try) -> Found:
         return [record for record in gateway.records() if FORGED in str(record)]
 
     eventually("the log has the lines", lambda: len(lines()) >= FORGED_LINES)
-    forged = [one for one in lines() if one["component"] != "python-executor" or str(one["time"]).startswith("2001")]
+    forged = [
+        record
+        for record in lines()
+        if record["component"] != "python-executor" or str(record["time"]).startswith("2001")
+    ]
     return Found({"": str(forged[0])}) if forged else Found(refused={"": "all are messages of python-executor"})
 
 
 def stays(subject: Subject, this: Try) -> Found:
     """Its executor is killed; then, of another child, the gateway ends. The last try: no gateway is left."""
-    found, gateway = Found(), subject.gateway
+    result, gateway = Found(), subject.gateway
     first = int(subject.ask(this.name).reached[""])
     killed = executor(gateway, OWN_GROUP)
     os.kill(killed, signal.SIGKILL)
     eventually("the executor has ended", lambda: not Path(f"/proc/{killed}").exists())
-    _expect_ended(found, "its executor", first)
+    _expect_ended(result, "its executor", first)
     eventually("the policy answers again", lambda: _answers(subject), 30)
     second = int(subject.ask(this.name).reached[""])
     gateway.stop()
-    _expect_ended(found, "the gateway", second)
-    return found
+    _expect_ended(result, "the gateway", second)
+    return result
 
 
-def _expect_ended(found: Found, target: str, pid: int) -> None:
+def _expect_ended(result: Found, target: str, pid: int) -> None:
     """Whether a child still runs, after it had the time to be ended. What does is ended here."""
     with suppress(AssertionError):
         eventually("the child has ended", lambda: not _is_child(pid), OUTLIVED_SECONDS)
     if _is_child(pid):
-        found.reached[target] = f"process {pid} lives on"
+        result.reached[target] = f"process {pid} lives on"
         os.kill(pid, signal.SIGKILL)
     else:
-        found.refused[target] = f"process {pid} has ended"
+        result.refused[target] = f"process {pid} has ended"
 
 
 def _is_child(pid: int) -> bool:
@@ -202,4 +206,4 @@ SECTIONS: dict[str, tuple[Try, ...]] = {
     ),
 }
 """The last one ends the gateway."""
-TRIES = tuple(each for section in SECTIONS.values() for each in section)
+TRIES = tuple(attempt for section in SECTIONS.values() for attempt in section)

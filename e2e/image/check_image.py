@@ -69,12 +69,12 @@ def test_the_health_check_passes_and_fails(image: str, shared_container: Contain
 def test_no_compiler_and_no_installer_is_in_it(image: str) -> None:
     names = " -o ".join(f"-name '{name}'" for name in ("tini", *COMPILERS))
     script = f"find / -xdev -perm /111 ! -type d \\( {names} \\) -print 2>/dev/null"
-    found = podman("run", "--rm", *HARDENED, "--entrypoint", "sh", image, "-c", f"{script} || true")
-    assert found.split() == ["/usr/bin/tini"]
+    programs = podman("run", "--rm", *HARDENED, "--entrypoint", "sh", image, "-c", f"{script} || true")
+    assert programs.split() == ["/usr/bin/tini"]
 
 
 def test_no_key_or_credential_beside_the_sources_reaches_a_build_stage(tmp_path: Path) -> None:
-    kept = ["policies/limit/policy.py", "policies/limit/authority.crt", "environment.py", "my-build.yaml"]
+    files_kept = ["policies/limit/policy.py", "policies/limit/authority.crt", "environment.py", "my-build.yaml"]
     secret = [
         ".env", ".env.production", "prod.env", "policies/limit/.env", "tls/server.pem", "tls/server.key", "a/b.p12",
         "a/b.pfx", "a/b.jks", "id_rsa", ".ssh/id_ed25519", ".git/config", "vendor/x/.git/config", ".netrc", "a/.npmrc",
@@ -82,7 +82,7 @@ def test_no_key_or_credential_beside_the_sources_reaches_a_build_stage(tmp_path:
         "terraform.tfstate", ".git-credentials", ".gnupg/secring.gpg",
     ]  # fmt: skip
     context = tmp_path / "context"
-    for path in (*kept, *secret):
+    for path in (*files_kept, *secret):
         file = context / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"x")
@@ -92,8 +92,8 @@ def test_no_key_or_credential_beside_the_sources_reaches_a_build_stage(tmp_path:
     called(*BUILDAH, "build", *ignored, "--file", str(tmp_path / "Dockerfile"), "--tag", tag, str(context))
     archive = tmp_path / "image.tar"
     podman("save", "--output", str(archive), tag)
-    found = {name for layer in layers(archive) for name in layer}
-    assert found == {f"context/{path}" for path in kept}
+    names_in_layers = {name for layer in layers(archive) for name in layer}
+    assert names_in_layers == {f"context/{path}" for path in files_kept}
 
 
 def layers(archive: Path) -> Iterator[list[str]]:
@@ -106,8 +106,8 @@ def layers(archive: Path) -> Iterator[list[str]]:
 
 
 def test_only_what_running_needs_is_in_it(shared_container: Container) -> None:
-    kept = set(shared_container.shell("ls -A /app/build").split())
-    assert kept == {
+    entries = set(shared_container.shell("ls -A /app/build").split())
+    assert entries == {
         "bin", "manifest.json", "policy-definitions", "python-executor", "python-env", "requirements", "sbom.cdx.json",
     }  # fmt: skip
     packages = shared_container.shell("ls /app/venv/lib/python3*/site-packages")
@@ -228,7 +228,7 @@ def test_without_python_policies_no_executor_and_nothing_for_one(go_only_image: 
         with started(go_only_image, options=options) as container:
             container.deploy(api("go-only", upstream.url, [attach("log-message"), GO_HEADERS]))
             assert httpx.get(f"{container.url}/go-only/x").headers["X-Go-Policy"] == "go"
-            assert not [each for each in container.status()["processes"] if "executor" in each["name"]]
+            assert not [process for process in container.status()["processes"] if "executor" in process["name"]]
             assert container.shell("ls -A /app/build /app/build/python-executor").split() == [
                 "/app/build:", "bin", "manifest.json", "policy-definitions", "python-executor", "sbom.cdx.json",
                 "/app/build/python-executor:", ".keep",

@@ -32,8 +32,8 @@ class Container:
 
     def logs(self) -> str:
         """What it printed, on either output; without what podman says itself."""
-        said = podman("logs", self.id, merged=True).splitlines()
-        return "\n".join(line for line in said if not line.startswith("time="))
+        lines = podman("logs", self.id, merged=True).splitlines()
+        return "\n".join(line for line in lines if not line.startswith("time="))
 
     def wait_ready(self) -> Container:
         eventually("the container is ready", self._ready, 60)
@@ -56,9 +56,9 @@ class Container:
         return status
 
     def process(self, name: str) -> Json:
-        found: list[Json] = [each for each in self.status()["processes"] if each["name"] == name]
-        assert found, f"no process {name}"
-        return found[0]
+        processes: list[Json] = [process for process in self.status()["processes"] if process["name"] == name]
+        assert processes, f"no process {name}"
+        return processes[0]
 
     def kill(self, name: str) -> int:
         """SIGKILL to a process, by the pid that it has in the container."""

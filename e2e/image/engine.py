@@ -31,12 +31,12 @@ def called(*command: str, seconds: float = 60, check: bool = True, merged: bool 
     A command that hangs, a download mostly, is tried twice.
     """
     try:
-        done = _run(command, seconds, merged)
+        result = _run(command, seconds, merged)
     except subprocess.TimeoutExpired:
-        done = _run(command, seconds, merged)
-    said = "\n".join((done.stderr or done.stdout).splitlines()[-30:])
-    assert done.returncode == 0 or not check, f"{' '.join(command)}: exit code {done.returncode}\n{said}"
-    return done.stdout
+        result = _run(command, seconds, merged)
+    output = "\n".join((result.stderr or result.stdout).splitlines()[-30:])
+    assert result.returncode == 0 or not check, f"{' '.join(command)}: exit code {result.returncode}\n{output}"
+    return result.stdout
 
 
 def _run(command: tuple[str, ...], seconds: float, merged: bool) -> subprocess.CompletedProcess[str]:
@@ -97,5 +97,5 @@ def build_image(tag: str, manifest: str = "build.yaml") -> str:
 
 def inspect(name: str) -> dict[str, Any]:
     """An image's or a container's description."""
-    found: list[dict[str, Any]] = json.loads(podman("inspect", name))
-    return found[0]
+    documents: list[dict[str, Any]] = json.loads(podman("inspect", name))
+    return documents[0]

@@ -43,9 +43,13 @@ def check_looks(page: Page, screenshot: Callable[[], None]) -> list[str]:
 def axe(page: Page) -> None:
     """Fails with what axe-core finds of impact serious or critical, and all that breaks WCAG's levels A and AA."""
     options = {"resultTypes": ["violations"], **OPTIONS[looks.get(page, WIDE)]}
-    found: list[dict[str, Any]] = Axe().run(page, options=options).response["violations"]
-    wrong = [each for each in found if each["impact"] in IMPACTS or any(tag[:4] == "wcag" for tag in each["tags"])]
-    assert not wrong, f"axe-core, at {page.url}:\n" + "\n".join(_told(each) for each in wrong)
+    violations: list[dict[str, Any]] = Axe().run(page, options=options).response["violations"]
+    wrong = [
+        violation
+        for violation in violations
+        if violation["impact"] in IMPACTS or any(tag[:4] == "wcag" for tag in violation["tags"])
+    ]
+    assert not wrong, f"axe-core, at {page.url}:\n" + "\n".join(_told(violation) for violation in wrong)
 
 
 def _told(violation: dict[str, Any]) -> str:
@@ -77,7 +81,7 @@ def keyboard(page: Page) -> list[str]:
         if stop is None:
             break
         stops.append(stop["name"])
-        wrong += [f"{stop['name']}: {each}" for each in stop["wrong"]]
+        wrong += [f"{stop['name']}: {mistake}" for mistake in stop["wrong"]]
     else:
         wrong.append(f"after {MOST_STOPS} stops there are still others")
     wrong += [f"{name}: Tab does not reach it" for name in page.evaluate("() => globalThis.keyboardTest.missed()")]
@@ -93,12 +97,12 @@ WIDER = (HERE / "reflow.js").read_text()
 def reflow(page: Page) -> None:
     """Fails where the page has to be scrolled sideways: at a width of 320 px (400 % zoom), at 200 % zoom, and with
     letters of twice the size. The page has its size again when this returns."""
-    for what, width, height, text in (
+    for condition, width, height, text in (
         ("320 px wide", 320, 640, "100%"), ("at 200 % zoom", 640, 400, "100%"), ("with large text", 1280, 800, "200%"),
     ):  # fmt: skip
         with _resized(page, width, height, text):
             wider = page.evaluate(WIDER)
-            assert not wider, f"{what}, at {page.url}:\n  " + "\n  ".join(wider)
+            assert not wider, f"{condition}, at {page.url}:\n  " + "\n  ".join(wider)
 
 
 @contextmanager

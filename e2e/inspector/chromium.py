@@ -51,10 +51,10 @@ WIDE, NARROW, DARK = Look("wide"), Look("narrow", 360, 740), Look("dark", dark=T
 def program() -> str:
     """The browser's program. Skips the test where there is none, or fails it where there has to be one."""
     command = [sys.executable, str(ROOT / "tools" / "browser.py"), "--find"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if not done.stdout:
-        (pytest.fail if done.returncode else pytest.skip)(done.stderr.strip())
-    return done.stdout.strip()
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not result.stdout:
+        (pytest.fail if result.returncode else pytest.skip)(result.stderr.strip())
+    return result.stdout.strip()
 
 
 @contextmanager
@@ -199,5 +199,5 @@ class Faults:
 
     def check(self) -> None:
         """Fails with all that was found and not allowed."""
-        wrong = [each for each in self.found if not any(pattern.search(each) for pattern in self._allowed)]
+        wrong = [message for message in self.found if not any(pattern.search(message) for pattern in self._allowed)]
         assert not wrong, "expected no fault of the page, got:\n  " + "\n  ".join(wrong)

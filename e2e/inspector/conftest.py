@@ -156,8 +156,8 @@ def pretended(
 def with_samples(controller: LoneController, documents: Documents, rejects: Mapping[str, str]) -> PretendedNode:
     """Starts the controller, with the sample APIs; the node that it is to have."""
     with controller.start(PRETENDED_TOKEN).client() as client:
-        for each in sample_apis("http://127.0.0.1:1"):
-            assert client.post("/v1/apis", json=each).status_code == 201
+        for api in sample_apis("http://127.0.0.1:1"):
+            assert client.post("/v1/apis", json=api).status_code == 201
     return PretendedNode(controller, "pretended", documents, rejects)
 
 

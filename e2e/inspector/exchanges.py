@@ -62,12 +62,12 @@ def explain(page: Page, request_id: str) -> Page:
     return page
 
 
-def told(gateway: Gateway, what: str) -> str:
+def told(gateway: Gateway, exchange: str) -> str:
     """What `gatewright explain` prints first, of a request id or a file, without the request and the duration."""
-    words = ["gatewright", "explain", what, "--run-dir", str(gateway.run_dir)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.partition("\n")[0].partition(": ")[2].rpartition("; ")[0]
+    words = ["gatewright", "explain", exchange, "--run-dir", str(gateway.run_dir)]
+    result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.partition("\n")[0].partition(": ")[2].rpartition("; ")[0]
 
 
 def verdict(page: Page) -> str:

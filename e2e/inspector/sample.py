@@ -38,8 +38,8 @@ def sample_apis(upstream: str) -> list[Json]:
 
 
 def deploy(gateway: Gateway, apis: Sequence[Json]) -> None:
-    for each in apis:
-        gateway.deploy(each)
+    for document in apis:
+        gateway.deploy(document)
 
 
 def ask_each(gateway: Gateway) -> dict[str, int]:

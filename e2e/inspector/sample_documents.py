@@ -37,8 +37,8 @@ LABELS = 'api="orders",operation="GET /items",policy="log-message:v1.0.0",phase=
 
 def histogram(name: str, labels: str, count: int) -> list[str]:
     """As if all of it were in the third bucket."""
-    told = [f'{name}_bucket{{{labels},le="{bound}"}} {0 if bound < 0.005 else count}' for bound in BOUNDS]
-    return [*told, f'{name}_bucket{{{labels},le="+Inf"}} {count}', f"{name}_count{{{labels}}} {count}"]
+    lines = [f'{name}_bucket{{{labels},le="{bound}"}} {0 if bound < 0.005 else count}' for bound in BOUNDS]
+    return [*lines, f'{name}_bucket{{{labels},le="+Inf"}} {count}', f"{name}_count{{{labels}}} {count}"]
 
 
 def metrics(*, up: int = 1, restarts: int = 0, executions: int = 40, overloaded: int = 0) -> str:

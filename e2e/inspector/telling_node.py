@@ -42,26 +42,26 @@ class TellingNode:
         async with aio.insecure_channel(self.address) as channel:
             call = node_pb2_grpc.NodeServiceStub(channel).Observe()
             await call.write(node_pb2.Observed(node_id="telling"))
-            asked = asyncio.create_task(self._listen(call))
+            listener = asyncio.create_task(self._listen(call))
             await self._is_watched.wait()
-            began = time.monotonic()
+            start = time.monotonic()
             while self.told < self.total:
-                await self._tell(call, min(self.total, int((time.monotonic() - began) * self.rate)))
+                await self._tell(call, min(self.total, int((time.monotonic() - start) * self.rate)))
                 await asyncio.sleep(TICK_SECONDS)
-            took = time.monotonic() - began
+            took = time.monotonic() - start
             print(json.dumps({"told": self.told, "seconds": took}), flush=True)
-            await asked  # the page may still have much to read
+            await listener  # the page may still have much to read
             return took
 
     async def _listen(self, call: Any) -> None:
-        while isinstance(asked := await call.read(), node_pb2.Observation):
-            if asked.stop:
-                self._watched.discard(asked.id)
-            elif asked.kept:
-                await call.write(node_pb2.Observed(observation=asked.id, ended=True))
-            elif not asked.untold:
-                await call.write(node_pb2.Observed(observation=asked.id))  # it has begun
-                self._watched.add(asked.id)
+        while isinstance(observation := await call.read(), node_pb2.Observation):
+            if observation.stop:
+                self._watched.discard(observation.id)
+            elif observation.kept:
+                await call.write(node_pb2.Observed(observation=observation.id, ended=True))
+            elif not observation.untold:
+                await call.write(node_pb2.Observed(observation=observation.id))  # it has begun
+                self._watched.add(observation.id)
                 self._is_watched.set()
 
     async def _tell(self, call: Any, until: int) -> None:
@@ -84,9 +84,9 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--rate", type=int, required=True)
     parser.add_argument("--total", type=int, required=True)
-    given = parser.parse_args()
-    templates = [json.loads(line) for line in given.file.read_text().splitlines()]
-    asyncio.run(TellingNode(given.address, templates, given.rate, given.total).run())
+    options = parser.parse_args()
+    templates = [json.loads(line) for line in options.file.read_text().splitlines()]
+    asyncio.run(TellingNode(options.address, templates, options.rate, options.total).run())
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, Json, api, attach
 from e2e.kit.upstream import Upstream
 
-SAMPLES = sorted(each["metadata"]["name"] for each in sample_apis(""))
+SAMPLES = sorted(document["metadata"]["name"] for document in sample_apis(""))
 RARE = """
 name: rare
 version: v1.0.0
@@ -171,13 +171,13 @@ def test_an_api_whose_upstream_is_away_says_so_on_each_page(page: Page, gateway:
     with closed_port() as port:
         gateway.deploy(api("dead", f"http://127.0.0.1:{port}"))
         assert httpx.get(f"{gateway.url}/dead/x", timeout=30).status_code == 503
-        said = re.compile(r"connections to its upstream 127\.0\.0\.1:\d+ failed, none is open")
+        sentence = re.compile(r"connections to its upstream 127\.0\.0\.1:\d+ failed, none is open")
         show(page, "#/apis")
         line = page.get_by_role("row").filter(has=page.get_by_role("link", name="dead", exact=True))
-        expect(line).to_contain_text(said, timeout=30_000)
+        expect(line).to_contain_text(sentence, timeout=30_000)
         expect(line.locator(".badge.warn")).to_have_text("deployed")
         show(page, "#/apis/dead")
-        expect(page.locator("main")).to_contain_text(said)
+        expect(page.locator("main")).to_contain_text(sentence)
         show(page, "#/")
         expect(page.locator(".troubles")).to_contain_text("The upstream of API dead cannot be reached")
     gateway.remove("dead")

@@ -87,12 +87,12 @@ def test_an_operation_is_chosen_sent_and_explained(compose: Page, gateway: Gatew
     expect(body(compose)).to_have_text('{"id":12345678901234567890,"a":[]}', use_inner_text=True)
     answer(compose).get_by_role("tab", name=re.compile("^Headers")).click()
     expect(answer(compose).get_by_role("row", name="content-type application/json")).to_be_visible()
-    (came,) = upstream.received
-    assert (came.method, came.target) == ("GET", "/items/7")
-    assert (came.value("x-user"), came.value("x-tier"), came.value("x-python")) == ("ann", "gold", "yes")
+    (received,) = upstream.received
+    assert (received.method, received.target) == ("GET", "/items/7")
+    assert (received.value("x-user"), received.value("x-tier"), received.value("x-python")) == ("ann", "gold", "yes")
 
     link = answer(compose).get_by_role("link", name="What each policy did")
-    request_id = came.value("x-request-id") or ""
+    request_id = received.value("x-request-id") or ""
     assert link.get_attribute("href") == f"#/exchanges/{request_id}"
     with gateway.controller() as client:
         exchange = client.get(f"/v1/exchanges/{request_id}").json()
@@ -106,9 +106,9 @@ def test_a_body_goes_with_its_type_by_the_keyboard_alone(compose: Page, upstream
     fill(compose, "Body", '{"grüße": 1}')
     compose.keyboard.press("Control+Enter")
     expect(answer(compose).get_by_role("heading")).to_have_text("Answer 200")
-    (came,) = upstream.received
-    assert (came.method, came.target, came.body.decode()) == ("POST", "/items?q=1", '{"grüße": 1}')
-    assert came.value("content-type") == "application/json"
+    (received,) = upstream.received
+    assert (received.method, received.target, received.body.decode()) == ("POST", "/items?q=1", '{"grüße": 1}')
+    assert received.value("content-type") == "application/json"
 
 
 def test_what_is_wrong_is_said_where_it_is(compose: Page, faults: Faults) -> None:
@@ -132,11 +132,11 @@ ANSWERS = {
 
 @pytest.mark.usefixtures("upstream")
 def test_answers_of_all_kinds(compose: Page) -> None:
-    for path, (status, said) in ANSWERS.items():
+    for path, (status, text) in ANSWERS.items():
         fill(compose, "Path", path)
         send(compose)
         expect(answer(compose).get_by_role("heading")).to_have_text(f"Answer {status}")
-        expect(answer(compose)).to_contain_text(said)
+        expect(answer(compose)).to_contain_text(text)
 
 
 def test_what_an_upstream_writes_is_text(compose: Page, upstream: Upstream) -> None:
@@ -250,9 +250,9 @@ def test_a_command_that_is_copied_sends_the_same(compose: Page, gateway: Gateway
     by_curl, by_controller = upstream.received
     assert by_curl.body == by_controller.body == 'it\'s\n$(id) "x" ü'.encode()
     assert by_curl.target == by_controller.target
-    for one in (by_curl, by_controller):
-        assert (one.method, one.value("x-a"), one.value("x-empty")) == ("POST", "1 'two' $HOME", "")
-        assert one.value("content-type") is None
+    for request in (by_curl, by_controller):
+        assert (request.method, request.value("x-a"), request.value("x-empty")) == ("POST", "1 'two' $HOME", "")
+        assert request.value("content-type") is None
 
 
 def test_a_command_is_pasted_into_the_path_or_its_own_field(compose: Page) -> None:

@@ -88,9 +88,9 @@ def test_a_mistake_is_shown_at_its_line(
     change(page, "headerValue: before", "headerColour: red")
     change(page, "context: /edited", "context: edited")
     lines = [line_of(page, "context: edited"), line_of(page, "headerColour")]
-    listed = page.locator(".mistakes li")
+    mistakes = page.locator(".mistakes li")
     expect(said(page)).to_have_text(re.compile(rf"^2 mistakes\. Line {min(lines)}: spec\."))
-    expect(listed).to_have_count(2)
+    expect(mistakes).to_have_count(2)
     expect(page.get_by_role("button", name=f"Line {lines[0]}")).to_be_visible()
     numbers = page.locator(".code-numbers").inner_text().split("\n")
     assert [number for number in numbers if "✗" in number] == [f"✗ {line}" for line in sorted(lines)]
@@ -263,22 +263,22 @@ def test_a_text_is_kept_by_who_goes_away_and_comes_back(
     assert "headerValue: kept" in text_of(page).input_value()
     expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
 
-    asked: list[str] = []
+    requests: list[str] = []
 
     def stay(dialog: Dialog) -> None:
-        asked.append(dialog.type)
+        requests.append(dialog.type)
         dialog.accept()
 
     page.on("dialog", stay)
     page.reload()
     expect(page.get_by_text("This is what you had written here and not applied.")).to_be_visible()
-    assert asked == ["beforeunload"]
+    assert requests == ["beforeunload"]
     assert "headerValue: kept" in text_of(page).input_value()
     page.get_by_role("button", name="Discard it").click()
     expect(said(page)).to_have_text("Valid. Nothing would change.")
     page.reload()
     expect(said(page)).to_have_text("Valid. Nothing would change.")
-    assert asked == ["beforeunload"], "nothing is asked where nothing is lost"
+    assert requests == ["beforeunload"], "nothing is asked where nothing is lost"
     assert "headerValue: before" in text_of(page).input_value()
 
     change(page, "headerValue: before", "headerValue: stale")

@@ -108,11 +108,11 @@ def test_the_timeline_has_each_execution_and_the_upstream(page: Page, gateway: G
     (exchange,) = recorded(gateway, id=request_id)
     explain(page, request_id)
     assert verdict(page) == "answered 200 by the upstream"
-    shown = page.locator(".timeline tbody tr:not(.details)")
-    names = [text.split("\n")[0] for text in shown.locator("th").all_inner_texts()]
+    timeline_rows = page.locator(".timeline tbody tr:not(.details)")
+    names = [text.split("\n")[0] for text in timeline_rows.locator("th").all_inner_texts()]
     ran = [execution["policy"] for execution in exchange["executions"]]
     assert names == [*ran[:5], "(upstream)", *ran[5:]]
-    took = shown.locator("td.took").all_inner_texts()
+    took = timeline_rows.locator("td.took").all_inner_texts()
     upstream_ms = exchange["upstreamResponse"]["atMs"] - exchange["forwarded"]["atMs"]
     assert float(took[5]) == pytest.approx(upstream_ms, rel=0.005, abs=0.001), "expected three digits that count"
     bars = [(bar["x"], bar["width"]) for bar in map(bounds, page.locator("td.time .bar").all())]
@@ -255,8 +255,8 @@ def test_a_command_asks_the_same_again(page: Page, gateway: Gateway, upstream: U
     command = page.evaluate("() => navigator.clipboard.readText()")
     assert "secret-of-ann" not in command
     before = len(upstream.received)
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=30)
-    assert done.stdout.startswith("HTTP/1.1 200")
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=30)
+    assert result.stdout.startswith("HTTP/1.1 200")
     again = upstream.received[before]
     assert (again.method, again.target, again.body) == (first.method, first.target, first.body)
     assert again.value("x-quoted") == "a'b\"c"

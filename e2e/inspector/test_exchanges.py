@@ -131,10 +131,10 @@ def test_one_request_and_a_share(page: Page, gateway: Gateway) -> None:
     with keeping(gateway, "orders") as client:
         client.get("/orders/items/1")
         client.get("/orders/items/2")
-        wanted = last_id(gateway, "orders", 2)
-    watch(page, f"?id={wanted}")
+        exchange_id = last_id(gateway, "orders", 2)
+    watch(page, f"?id={exchange_id}")
     expect(rows(page)).to_have_count(1)
-    expect(page.get_by_label("Request id")).to_have_value(wanted)
+    expect(page.get_by_label("Request id")).to_have_value(exchange_id)
     page.get_by_label("Request id").fill("")
     page.get_by_label("Share").fill("0")
     page.keyboard.press("Enter")
@@ -244,9 +244,9 @@ def test_a_recording_is_begun_listed_and_ended(page: Page, gateway: Gateway) -> 
     page.get_by_text("Recordings", exact=True).click()
     page.get_by_label("Minutes").fill("2")
     page.get_by_role("button", name="Record what the filter says").click()
-    listed = page.locator(".recordings li")
-    expect(listed).to_contain_text("api broken, status 5xx until")
-    expect(listed).to_contain_text("node-1 observed")
+    recordings = page.locator(".recordings li")
+    expect(recordings).to_contain_text("api broken, status 5xx until")
+    expect(recordings).to_contain_text("node-1 observed")
     axe(page)
     with gateway.controller() as client:
         (under_way,) = client.get("/v1/recordings").json()["recordings"]

@@ -99,16 +99,16 @@ def test_the_list_goes_on_when_the_controller_is_back(
 
 def test_a_node_that_does_not_tell_says_why(page: Page, gateway: Gateway) -> None:
     with admin(gateway) as client:
-        made = [client.post("/recordings", json={"filter": {}, "seconds": 60}) for _ in range(70)]
+        answers = [client.post("/recordings", json={"filter": {}, "seconds": 60}) for _ in range(70)]
         try:
-            assert made[-1].status_code == 409
+            assert answers[-1].status_code == 409
             watch(page)
             expect(page.locator(".nodes")).to_contain_text("refused")
             expect(page.locator(".nodes")).to_contain_text("64")
         finally:
-            for each in made:
-                if each.status_code == 201:
-                    client.delete(f"/recordings/{each.json()['id']}")
+            for answer in answers:
+                if answer.status_code == 201:
+                    client.delete(f"/recordings/{answer.json()['id']}")
 
 
 def leaking(upstream: Upstream) -> list[Json]:
@@ -125,31 +125,31 @@ def leaking(upstream: Upstream) -> list[Json]:
 
 
 def test_planted_secrets_stand_on_no_page(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    for each in leaking(upstream):
-        gateway.deploy(each)
+    for document in leaking(upstream):
+        gateway.deploy(document)
     headers = {"authorization": f"Bearer {PLANTED['bearer']}", "cookie": f"session={PLANTED['cookie']}"}
     watch(page, "?path=/")
     with recording(gateway), httpx.Client(base_url=gateway.url, headers=headers) as client:
         for name in ("leaks", "leaks-out", "answers"):
             client.post(f"/{name}/x?token={PLANTED['query']}&page=2", json={"password": PLANTED["body"], "name": "ann"})
     passed(page, 3)
-    shown = [page.content(), page.inner_text("body")]
+    texts = [page.content(), page.inner_text("body")]
     for exchange in recorded(gateway, 3, path="/")[-3:]:
         explain(page, exchange["id"])
         page.get_by_role("button", name="Expand all").click()
-        shown.append(page.content())
+        texts.append(page.content())
         for name in page.get_by_role("tab").all_inner_texts():
             panel = tab(page, name)
             for button in panel.locator(".expander").all():
                 button.click()
-            shown.append(page.content())
+            texts.append(page.content())
         page.get_by_role("button", name="Copy as curl").click()
         expect(page.locator(".curl")).to_be_visible()
-        shown += [page.content(), page.inner_text("body")]
+        texts += [page.content(), page.inner_text("body")]
     for name, secret in PLANTED.items():
-        assert [text[max(0, text.find(secret) - 200) :][:300] for text in shown if secret in text] == [], name
-    assert "[redacted]" in shown[-1]
-    assert "page=2" in shown[-1]
+        assert [text[max(0, text.find(secret) - 200) :][:300] for text in texts if secret in text] == [], name
+    assert "[redacted]" in texts[-1]
+    assert "page=2" in texts[-1]
     assert rows(page).count() == 0
 
 
@@ -185,13 +185,13 @@ def test_a_client_that_goes_away(page: Page, gateway: Gateway, upstream: Upstrea
 def test_a_policy_that_hangs_is_named_everywhere(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("hangs", upstream.url, [attach("sleep", {"seconds": 45}, timeout="100ms")]))
     assert httpx.get(f"{gateway.url}/hangs/x").status_code == 504
-    said = re.compile(r"^sleep:v1\.0\.0 hangs in executor default \(pid \d+\) on wounded$")
+    sentence = re.compile(r"^sleep:v1\.0\.0 hangs in executor default \(pid \d+\) on wounded$")
     for fragment in ("#/", "#/nodes", "#/nodes/wounded"):
         show(page, fragment)
-        expect(page.locator(".troubles").get_by_role("heading", name=said)).to_be_visible(timeout=30_000)
+        expect(page.locator(".troubles").get_by_role("heading", name=sentence)).to_be_visible(timeout=30_000)
     row = table(page, "Hung executions").get_by_role("row").nth(1)
     expect(row).to_contain_text(re.compile(r"sleep:v1\.0\.0.*hangs.*1"))
-    page.locator(".troubles").get_by_role("link", name=said).click()
+    page.locator(".troubles").get_by_role("link", name=sentence).click()
     expect(page).to_have_url(re.compile("#/policies/sleep/v1.0.0$"))
     expect(page.get_by_role("alert")).to_contain_text("for API hangs on wounded: 1 execution runs on")
 
@@ -212,18 +212,18 @@ def test_a_crash_is_a_restart_and_several_are_a_quarantine(page: Page, gateway: 
     def quarantined() -> bool:
         httpx.get(f"{gateway.url}/{name}/x")
         page.wait_for_timeout(100)
-        told = json.loads(gateway.admin("engine", "/stats"))["quarantined"]
-        return [each["deaths"] for each in told if each["api"] == name] == [2]
+        quarantines = json.loads(gateway.admin("engine", "/stats"))["quarantined"]
+        return [instance["deaths"] for instance in quarantines if instance["api"] == name] == [2]
 
     eventually("it is quarantined", quarantined, 60)
-    said = f"Policy faulty:v1.0.0 of API {name} is quarantined on wounded"
-    expect(page.locator(".troubles").get_by_role("heading", name=said)).to_be_visible(timeout=30_000)
+    sentence = f"Policy faulty:v1.0.0 of API {name} is quarantined on wounded"
+    expect(page.locator(".troubles").get_by_role("heading", name=sentence)).to_be_visible(timeout=30_000)
     row = table(page, "Quarantined policy instances").get_by_role("row").filter(has_text=name)
     expect(row).to_contain_text(re.compile(rf"faulty:v1\.0\.0.*{name}.*default.*2.*in .* at \d\d:\d\d:\d\d"))
     show(page, "#/")
     expect(figure(page, "Quarantined")).to_contain_text(re.compile(r"^[1-9]"))
-    assert said in trouble_titles(page)
-    page.get_by_role("link", name=said).click()
+    assert sentence in trouble_titles(page)
+    page.get_by_role("link", name=sentence).click()
     expect(page.get_by_role("alert").first).to_contain_text("2 executor processes crashed while it ran")
     classes = table(page, "Failures by class")
     expect(classes.get_by_role("row").filter(has_text="crashed")).to_contain_text("quarantined")

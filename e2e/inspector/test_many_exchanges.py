@@ -34,19 +34,19 @@ def recorded(gateway: Gateway, file: Path) -> Path:
     """One exchange of each sample API as an engine has recorded it, a line each."""
     headers = {"authorization": f"Bearer {management_token(gateway)}", "accept": "application/x-ndjson"}
     with httpx.Client(base_url=inspector_of(gateway), headers=headers, timeout=30) as client:
-        made = client.post("/v1/recordings", json={"seconds": 60})
-        assert made.status_code == 201, made.text
+        answer = client.post("/v1/recordings", json={"seconds": 60})
+        assert answer.status_code == 201, answer.text
         assert ask_each(gateway) == ANSWERED
 
         def kept() -> list[str]:
             lines = client.get("/v1/exchanges", params={"kept": "true"}).text.splitlines()
             events = [json.loads(line) for line in lines if line]
-            found = [json.dumps(event["exchange"]) for event in events if "exchange" in event]
-            return found if len(found) >= len(ANSWERED) - 1 else []  # `plain` passes no engine
+            exchanges = [json.dumps(event["exchange"]) for event in events if "exchange" in event]
+            return exchanges if len(exchanges) >= len(ANSWERED) - 1 else []  # `plain` passes no engine
 
         eventually("the exchanges are recorded", kept, 30)
         file.write_text("\n".join(kept()))
-        client.delete(f"/v1/recordings/{made.json()['id']}")
+        client.delete(f"/v1/recordings/{answer.json()['id']}")
     return file
 
 
@@ -107,9 +107,9 @@ def test_the_live_page_stays_quick_and_small(
         wait_for(page, SECONDS)
         busy = end_frames(page)
         assert node.stdout
-        told = json.loads(node.stdout.readline())
+        summary = json.loads(node.stdout.readline())
     counts = page.locator(".counts")
-    figures = f"idle: {idle}; busy: {busy}; early: {early}; late: {late}; told: {told}; {counts.inner_text()}"
+    figures = f"idle: {idle}; busy: {busy}; early: {early}; late: {late}; told: {summary}; {counts.inner_text()}"
     print(figures)
     assert int(counts.get_attribute("data-passed") or 0) >= RATE * SECONDS // 2, figures
     assert probe.workers == 1, "expected the page's worker to be measured"

@@ -53,8 +53,8 @@ def test_a_node_is_shown_as_it_is(page: Page, gateway: Gateway) -> None:
     expect(group.get_by_role("row").nth(1)).to_contain_text(f"pid {gateway.executors()[0]['pid']}")
     expect(figure(page, "APIs served")).to_contain_text(re.compile(rf"^{served} of \d+"))
     expect(page.get_by_text(f"http://{stats['listener']}/metrics")).to_be_visible()
-    for one in node["apis"]:
-        expect(table(page, "APIs").get_by_role("row").filter(has_text=one["name"]).first).to_contain_text("deployed")
+    for api in node["apis"]:
+        expect(table(page, "APIs").get_by_role("row").filter(has_text=api["name"]).first).to_contain_text("deployed")
     processes = table(page, "Processes")
     for component in ("supervisor", "controller", "python-executor", "policy-engine", "envoy"):
         expect(processes.get_by_role("row").filter(has_text=component)).to_contain_text(re.compile("ready.*MiB"))
@@ -94,10 +94,10 @@ MINUTE = 60_000
 
 
 def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page: Page, gateway: Gateway) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
 
     def note(request: Request) -> None:
-        asked.append(request.url)
+        requests.append(request.url)
 
     page.on("request", note)
     page.clock.install()
@@ -105,7 +105,7 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
 
     def asks() -> bool:
         page.wait_for_timeout(50)
-        return sum(url.endswith("/metrics") for url in asked) >= 2
+        return sum(url.endswith("/metrics") for url in requests) >= 2
 
     eventually("it looks", asks, 30)
     hide = """(hidden) => {
@@ -114,19 +114,19 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
     }"""
     page.evaluate(hide, True)
     page.wait_for_load_state("networkidle")
-    asked.clear()
+    requests.clear()
     page.clock.run_for(MINUTE)
     page.wait_for_load_state("networkidle")
-    assert [url for url in asked if "/v1/" in url] == []
+    assert [url for url in requests if "/v1/" in url] == []
     page.evaluate(hide, False)
     eventually("it looks again", asks, 30)
     page.goto(f"{page.url.split('#')[0]}#/no-such-page")
     expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
     page.wait_for_load_state("networkidle")
-    asked.clear()
+    requests.clear()
     page.clock.run_for(MINUTE)
     page.wait_for_load_state("networkidle")
-    assert [url for url in asked if "/nodes" in url] == []
+    assert [url for url in requests if "/nodes" in url] == []
     with gateway.controller() as client:
         assert client.get("/healthz").status_code == 200
 

@@ -52,13 +52,13 @@ AXE = {
 def test_axe_finds(blank: Page, look: Look) -> None:
     """In each look what may be another there: narrow all but the colours, dark the colours alone."""
     put_on(blank, look)
-    for found, (part, instead) in AXE.items():
+    for rule, (part, instead) in AXE.items():
         assert part in GOOD
         shows(blank, GOOD.replace(part, instead))
-        if look == WIDE or (look == DARK) == found.startswith("color-contrast"):
+        if look == WIDE or (look == DARK) == rule.startswith("color-contrast"):
             with pytest.raises(AssertionError) as caught:
                 axe(blank)
-            assert f"  {found}: " in str(caught.value)
+            assert f"  {rule}: " in str(caught.value)
         else:
             axe(blank)
 
@@ -75,10 +75,10 @@ def test_what_is_wrong_in_one_look_alone_is_found(blank: Page, condition: str, s
     rule = f"<style>@media ({condition}) {{ p a {{ {style} }} }}</style>"
     links = '<p><a href="#y">One</a> <a href="#z" style="margin-left: 20px">Other</a></p>'
     shows(blank, GOOD.replace(SAVE, f"{rule}{SAVE}{links}"))
-    taken: list[Look] = []
+    looks_taken: list[Look] = []
     with pytest.raises(AssertionError, match=found):
-        check_looks(blank, lambda: taken.append(looks[blank]))
-    assert WIDE in taken
+        check_looks(blank, lambda: looks_taken.append(looks[blank]))
+    assert WIDE in looks_taken
 
 
 KEYBOARD = {
@@ -93,10 +93,10 @@ KEYBOARD = {
 
 
 def test_the_keyboard_finds(blank: Page) -> None:
-    for found, instead in KEYBOARD.items():
+    for mistake, instead in KEYBOARD.items():
         with pytest.raises(AssertionError) as caught:
             keyboard(shows(blank, GOOD.replace(SAVE, instead)))
-        assert found in str(caught.value)
+        assert mistake in str(caught.value)
 
 
 def test_the_focus_may_be_shown_around_what_has_it(blank: Page) -> None:
@@ -127,8 +127,8 @@ def test_faults_are_found(blank: Page, faults: Faults) -> None:
         blank.evaluate("() => { fetch('http://127.0.0.1:9/').catch(() => {}); }")
     with pytest.raises(AssertionError) as caught:
         faults.check()
-    for each in ("an error of the page", "nobody caught this", "a request that leaves http://127.0.0.1:1: GET"):
-        assert each in str(caught.value)
+    for words in ("an error of the page", "nobody caught this", "a request that leaves http://127.0.0.1:1: GET"):
+        assert words in str(caught.value)
     faults.allow("")
 
 
@@ -160,5 +160,5 @@ def test_screenshots_stay_small_and_are_of_pages_that_are_tested() -> None:
     assert sum(file.stat().st_size for file in files) < MOST_BYTES
     tests = "".join(file.read_text() for file in screenshots.FOLDER.parent.glob("test_*.py"))
     names = {file.stem.rpartition("-")[0] for file in files}
-    taken = {name for name in names if f'"{name}"' in tests or f'"{name.rpartition("-")[0]}"' in tests}
-    assert names - taken == set(), "expected none that no test takes any more"
+    names_taken = {name for name in names if f'"{name}"' in tests or f'"{name.rpartition("-")[0]}"' in tests}
+    assert names - names_taken == set(), "expected none that no test takes any more"

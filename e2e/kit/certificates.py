@@ -62,26 +62,26 @@ class Authority:
         """The file of a new list that has these, and no others."""
         now = datetime.datetime.now(datetime.UTC)
         built = x509.CertificateRevocationListBuilder(self.certificate.subject, now - DAY, now + DAY)
-        for each in certificates:
-            revoked = x509.RevokedCertificateBuilder(each.serial_number, now - DAY).build()
+        for certificate in certificates:
+            revoked = x509.RevokedCertificateBuilder(certificate.serial_number, now - DAY).build()
             built = built.add_revoked_certificate(revoked)
-        file, made = self.folder / f"{self.name}.crl", self.folder / f"{self.name}.crl.new"
-        made.write_bytes(built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        return made.rename(file)
+        file, new_file = self.folder / f"{self.name}.crl", self.folder / f"{self.name}.crl.new"
+        new_file.write_bytes(built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return new_file.rename(file)
 
 
 def authority(folder: Path, name: str = "authority") -> Authority:
     """A new one, which strict clients take, such as those of Python 3.13."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    built = _builder(name, subject, key.public_key())
-    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    built = built.add_extension(SIGNS, critical=True)
-    built = built.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    certificate = built.sign(key, hashes.SHA256())
-    made = Authority(folder, name, key, certificate)
-    made.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return made
+    builder = _builder(name, subject, key.public_key())
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    builder = builder.add_extension(SIGNS, critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    certificate = builder.sign(key, hashes.SHA256())
+    new_authority = Authority(folder, name, key, certificate)
+    new_authority.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return new_authority
 
 
 def _builder(name: str, issuer: x509.Name, key: PublicKey, lived: datetime.timedelta = DAY) -> x509.CertificateBuilder:

@@ -79,19 +79,19 @@ def client_certificate(
     builder = builder.add_extension(authority.key_identifier, critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    made = builder.sign(authority.key, hashes.SHA256())
+    certificate = builder.sign(authority.key, hashes.SHA256())
     file, key_file = authority.folder / f"client-{name}.pem", authority.folder / f"client-{name}.key"
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
-    return ClientCertificate(file, key_file, made.public_bytes(serialization.Encoding.DER))
+    return ClientCertificate(file, key_file, certificate.public_bytes(serialization.Encoding.DER))
 
 
-def client_tls(server: Authority, shown: ClientCertificate | None = None) -> ssl.SSLContext:
+def client_tls(server: Authority, certificate: ClientCertificate | None = None) -> ssl.SSLContext:
     """Of a client that trusts what the authority has signed, and shows the certificate, if any."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 has it by default
     context.load_verify_locations(server.file)
-    if shown is not None:
-        context.load_cert_chain(shown.file, shown.key_file)
+    if certificate is not None:
+        context.load_cert_chain(certificate.file, certificate.key_file)
     return context

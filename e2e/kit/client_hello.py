@@ -76,14 +76,16 @@ def _record(message: bytes) -> bytes:
 def _hello(
     server_name: str, ciphers: Sequence[int], version: int, more: Mapping[int, bytes], compressions: bytes
 ) -> bytes:
-    suites = b"".join(struct.pack(">H", one) for one in ciphers)
+    suites = b"".join(struct.pack(">H", cipher) for cipher in ciphers)
     body = struct.pack(">H", version) + os.urandom(32) + b"\0" + _sized(suites, 2) + _sized(compressions, 1)
     if version > SSL_3:
         name = _sized(b"\0" + _sized(server_name.encode(), 2), 2)
         groups, points = _sized(struct.pack(">HH", 0x001D, 0x0017), 2), b"\1\0"
         signatures = _sized(struct.pack(">8H", 0x0403, 0x0503, 0x0804, 0x0805, 0x0401, 0x0501, 0x0203, 0x0201), 2)
         all_of_them = {0: name, 10: groups, 11: points, 13: signatures, **more}
-        body += _sized(b"".join(struct.pack(">H", kind) + _sized(one, 2) for kind, one in all_of_them.items()), 2)
+        body += _sized(
+            b"".join(struct.pack(">H", kind) + _sized(extension, 2) for kind, extension in all_of_them.items()), 2
+        )
     return b"\1" + _sized(body, 3)
 
 
@@ -112,16 +114,16 @@ class _Messages:
         return message[0], message[4:]
 
     def _exactly(self, size: int) -> bytes:
-        came = b""
-        while len(came) < size:
+        data = b""
+        while len(data) < size:
             try:
-                piece = self._connection.recv(size - len(came))
+                piece = self._connection.recv(size - len(data))
             except ConnectionError:
                 return b""
             if not piece:
                 return b""
-            came += piece
-        return came
+            data += piece
+        return data
 
 
 def _said(messages: _Messages) -> Said:

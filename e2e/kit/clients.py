@@ -38,7 +38,7 @@ class Clients:
         while refusals < REFUSALS:
             if connection.sock is None or not self.keep_alive:
                 connection.close()
-                began = time.monotonic()
+                start = time.monotonic()
                 try:
                     connection.connect()
                 except ConnectionRefusedError:
@@ -47,9 +47,9 @@ class Clients:
                     continue
                 except OSError as error:
                     connection.close()  # of a handshake that has failed, http.client keeps the socket
-                    self._lose(f"connect: {error!r}", began)
+                    self._lose(f"connect: {error!r}", start)
                     continue
-            self._ask(connection, began)
+            self._ask(connection, start)
         connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -80,10 +80,10 @@ class Clients:
         with self._lock:
             self.first_refusal = min(self.first_refusal, time.monotonic())
 
-    def _lose(self, what: str, connected: float) -> None:
+    def _lose(self, event: str, connected: float) -> None:
         with self._lock:
             ago = time.monotonic() - connected
-            self.lost.append(f"{what}, connected {ago:.3f} s ago, after {self.answered} answers")
+            self.lost.append(f"{event}, connected {ago:.3f} s ago, after {self.answered} answers")
 
 
 @contextmanager

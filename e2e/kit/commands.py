@@ -55,8 +55,8 @@ class Tail:
             self.process.send_signal(number)
         status = self.process.wait(LIMIT_SECONDS)
         assert self.process.stderr
-        with self.process.stderr as said:
-            return status, said.read()
+        with self.process.stderr as stderr:
+            return status, stderr.read()
 
 
 @contextmanager
@@ -78,11 +78,11 @@ def followers(gateway: Gateway) -> int:
 
 
 def explained(gateway: Gateway, request_id: str) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         command(gateway, "explain", request_id), capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def id_of(line: str) -> str:

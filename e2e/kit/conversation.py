@@ -27,11 +27,11 @@ Version = Literal["HTTP/1.1", "HTTP/2"]
 Kind = Literal["request", "informational", "response", "data", "end", "reset"]
 
 
-async def came(what: Awaitable[object], seconds: float = SECONDS) -> bool:
+async def came(awaitable: Awaitable[object], seconds: float = SECONDS) -> bool:
     """Whether it comes, or is held back for so long."""
     try:
         async with asyncio.timeout(seconds):
-            await what
+            await awaitable
     except TimeoutError:
         return False
     return True
@@ -74,9 +74,9 @@ class Exchange:
         self._sender = sender
         self._heard: asyncio.Queue[Heard] = asyncio.Queue()
 
-    def hear(self, heard: Heard) -> None:
+    def hear(self, event: Heard) -> None:
         """Called by the connection."""
-        self._heard.put_nowait(heard)
+        self._heard.put_nowait(event)
 
     async def next(self) -> Heard:
         """What comes next; fails where nothing does."""
@@ -85,24 +85,24 @@ class Exchange:
 
     async def expect(self, kind: Kind) -> Heard:
         """What comes next, which must be of this kind."""
-        heard = await self.next()
-        assert heard.kind == kind, f"expected {kind}, got {heard}"
-        return heard
+        event = await self.next()
+        assert event.kind == kind, f"expected {kind}, got {event}"
+        return event
 
     async def read(self, size: int) -> bytes:
         """So many bytes of the body, which come together again where they were cut."""
-        got = b""
-        while len(got) < size:
-            got += (await self.expect("data")).data
-        return got
+        data = b""
+        while len(data) < size:
+            data += (await self.expect("data")).data
+        return data
 
     async def rest(self) -> tuple[bytes, list[tuple[str, str]]]:
         """The body until its end, and the trailers."""
         body = b""
-        while (heard := await self.next()).kind == "data":
-            body += heard.data
-        assert heard.kind == "end", f"expected the end of a body, got {heard} behind {len(body)} bytes"
-        return body, list(heard.headers)
+        while (event := await self.next()).kind == "data":
+            body += event.data
+        assert event.kind == "end", f"expected the end of a body, got {event} behind {len(body)} bytes"
+        return body, list(event.headers)
 
     async def answer(self, status: int, headers: Headers = (), *, last: bool = False) -> None:
         """As the upstream: the head of the answer."""
@@ -319,9 +319,9 @@ class _Http2:
         if isinstance(event, h2.events.RequestReceived):
             exchange = self._exchanges[event.stream_id] = Exchange(_Stream(self, event.stream_id))
             self._begun(_split(event.headers)[0][":path"], exchange)
-        heard = self._heard(event)
-        if heard:
-            self._exchanges[event.stream_id].hear(heard)  # type: ignore[attr-defined]
+        message = self._heard(event)
+        if message:
+            self._exchanges[event.stream_id].hear(message)  # type: ignore[attr-defined]
 
     def _heard(self, event: object) -> Heard | None:
         if isinstance(event, h2.events.RequestReceived):
@@ -410,12 +410,12 @@ class Client:
 @contextlib.asynccontextmanager
 async def upstream(version: Version, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
     """An upstream that speaks this version, on a free port of loopback."""
-    made = Upstream(version, tls)
-    await made.start()
+    recording_upstream = Upstream(version, tls)
+    await recording_upstream.start()
     try:
-        yield made
+        yield recording_upstream
     finally:
-        await made.stop()
+        await recording_upstream.stop()
 
 
 @contextlib.asynccontextmanager

@@ -99,14 +99,18 @@ class Gateway:
         return status
 
     def process_status(self, name: str) -> Json:
-        found: list[Json] = [each for each in self.status()["processes"] if each["name"] == name]
-        assert found, f"no process {name}: {[each['name'] for each in self.status()['processes']]}"
-        return found[0]
+        processes: list[Json] = [process for process in self.status()["processes"] if process["name"] == name]
+        assert processes, f"no process {name}: {[process['name'] for process in self.status()['processes']]}"
+        return processes[0]
 
     def executors(self) -> list[Json]:
         """The processes that serve Python policies now; those that only finish what they have are left out."""
         processes: list[Json] = self.status()["processes"]
-        return [each for each in processes if "generation" in each and not each["leaving"] and each["state"] == "ready"]
+        return [
+            process
+            for process in processes
+            if "generation" in process and not process["leaving"] and process["state"] == "ready"
+        ]
 
     def reload(self) -> subprocess.CompletedProcess[str]:
         command = ["gatewright", "reload", "--run-dir", str(self.run_dir)]
@@ -169,8 +173,8 @@ class Gateway:
         with self._parsing:  # tests ask again and again, until a line is there
             for lines, parsed in zip((self.log, self.printed), self._parsed, strict=True):
                 parsed += [json.loads(line) if line.startswith("{") else None for line in lines[len(parsed) :]]
-            found = [record for parsed in self._parsed for record in parsed if record is not None]
-        yield from found
+            records = [record for parsed in self._parsed for record in parsed if record is not None]
+        yield from records
 
     def is_busy(self, api: str) -> bool:
         """Whether an execution of the API's policies is under way."""

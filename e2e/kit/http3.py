@@ -96,11 +96,11 @@ class Exchange:
         if isinstance(event, Exception):
             raise event
         if isinstance(event, HeadersReceived):
-            said = {name.decode(): value.decode() for name, value in event.headers}
-            if self.answer.headers and ":status" not in said:
-                self.answer.trailers = said
+            headers = {name.decode(): value.decode() for name, value in event.headers}
+            if self.answer.headers and ":status" not in headers:
+                self.answer.trailers = headers
             else:
-                self.answer.headers = said
+                self.answer.headers = headers
         elif isinstance(event, DataReceived):
             self.answer.body += event.data
         if isinstance(event, HeadersReceived | DataReceived):
@@ -130,16 +130,16 @@ class Client(QuicConnectionProtocol):
             self.closed = event
             for number, exchange in self.exchanges.items():
                 unserved = self.unserved_from is not None and number >= self.unserved_from
-                refused = UnservedError if unserved else RefusedError
-                exchange.take(refused(f"{event.error_code:#x} {event.reason_phrase}"))
+                error = UnservedError if unserved else RefusedError
+                exchange.take(error(f"{event.error_code:#x} {event.reason_phrase}"))
         if isinstance(event, StreamDataReceived) and event.stream_id == CONTROL and event.data[:1] == GOAWAY:
             self.unserved_from = int(Buffer(data=event.data[2:]).pull_uint_var())  # aioquic passes it over
         if isinstance(event, StreamReset) and event.stream_id in self.exchanges:
             self.exchanges[event.stream_id].take(ResetError(f"{event.error_code:#x}"))
-        for made in self.http.handle_event(event):
-            stream = getattr(made, "stream_id", None)
+        for http_event in self.http.handle_event(event):
+            stream = getattr(http_event, "stream_id", None)
             if stream in self.exchanges:
-                self.exchanges[stream].take(made)
+                self.exchanges[stream].take(http_event)
 
     def vanish(self) -> None:
         """Leaves without a word: nothing is sent any more."""
@@ -149,9 +149,9 @@ class Client(QuicConnectionProtocol):
     @property
     def certificate(self) -> str:
         """The server's, its serial number in hex."""
-        shown = self._quic.tls._peer_certificate
-        assert shown
-        return f"{shown.serial_number:X}"
+        certificate = self._quic.tls._peer_certificate
+        assert certificate
+        return f"{certificate.serial_number:X}"
 
     @property
     def resumed(self) -> bool:

@@ -41,29 +41,29 @@ class Installation:
 
     def run(self, *command: str, cwd: Path, seconds: float = INSTALL_SECONDS) -> str:
         """Stdout; fails with what it said."""
-        done = subprocess.run(
+        result = subprocess.run(
             command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
         )
-        assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
-        return done.stdout
+        assert result.returncode == 0, f"{command}: {result.stdout}\n{result.stderr}"
+        return result.stdout
 
     @contextmanager
     def gateway(self, folder: Path, *arguments: str) -> Iterator[tuple[str, float]]:
         """`gatewright run` in a folder: its address, and the seconds until it was ready."""
-        began = time.monotonic()
+        start = time.monotonic()
         process = subprocess.Popen(
             ["gatewright", "run", *arguments], cwd=folder,
             env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        said: list[str] = []
+        lines: list[str] = []
         assert process.stdout
         assert process.stderr
-        reader = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
+        reader = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)
         reader.start()
         try:
             line = process.stdout.readline()
-            assert line.startswith("ready "), "".join(said)
-            yield line.split()[1], time.monotonic() - began
+            assert line.startswith("ready "), "".join(lines)
+            yield line.split()[1], time.monotonic() - start
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)

@@ -53,8 +53,8 @@ class Load:
 
     def flowing(self) -> None:
         """Returns once every flow has had an answer."""
-        wanted = {flow.name for flow in self.flows}
-        eventually("every flow has answers", lambda: wanted <= {answer.flow for answer in self.answers()}, 30)
+        expected = {flow.name for flow in self.flows}
+        eventually("every flow has answers", lambda: expected <= {answer.flow for answer in self.answers()}, 30)
 
     def stop(self) -> list[Answer]:
         """Sends no more; all answers, once the last one is there."""

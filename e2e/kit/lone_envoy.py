@@ -104,12 +104,17 @@ def route(name: str, modes: str | None, cluster: str = "upstream", **overrides: 
     """The route of /NAME/ with these ext_proc modes (`HEADERS`), None for none; it says its name to the client."""
     action = {"cluster": cluster, "timeout": overrides.pop("timeout", "5s")}
     mark = {"header": {"key": "x-route", "value": name}}
-    made: Json = {"name": name, "match": {"prefix": f"/{name}/"}, "route": action, "response_headers_to_add": [mark]}
+    document: Json = {
+        "name": name,
+        "match": {"prefix": f"/{name}/"},
+        "route": action,
+        "response_headers_to_add": [mark],
+    }
     if modes is not None:
         mode = dict(zip(MODES, modes.split(), strict=True))
         per_route = {"@type": PER_ROUTE, "overrides": {"processing_mode": mode, **overrides}}
-        made["typed_per_filter_config"] = {"envoy.filters.http.ext_proc": per_route}
-    return made
+        document["typed_per_filter_config"] = {"envoy.filters.http.ext_proc": per_route}
+    return document
 
 
 def bootstrap(directory: Path) -> Json:
@@ -118,22 +123,24 @@ def bootstrap(directory: Path) -> Json:
     """
     fields = {"node_id": "lone", "max_connections": "1000", "envoy_heap_bytes": str(1 << 30)}
     sockets = {f"{name}_socket": str(directory / name) for name in ("admin", "ext_proc", "xds", "challenges")}
-    made: Json = yaml.safe_load(Template(BOOTSTRAP.read_text()).substitute(fields | sockets))
+    document: Json = yaml.safe_load(Template(BOOTSTRAP.read_text()).substitute(fields | sockets))
     listener = json.loads(LISTENER.read_text().replace("/dev/stdout", "/dev/null"))
     listener["address"]["socket_address"]["port_value"] = 0
-    made["static_resources"]["listeners"] = [listener]
-    return made
+    document["static_resources"]["listeners"] = [listener]
+    return document
 
 
 def connection_manager(config: Json) -> Json:
-    made: Json = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][-1]["typed_config"]
-    return made
+    document: Json = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][-1]["typed_config"]
+    return document
 
 
 def ext_proc_filter(config: Json) -> Json:
     filters = connection_manager(config)["http_filters"]
-    made: Json = next(each for each in filters if each["name"] == "envoy.filters.http.ext_proc")["typed_config"]
-    return made
+    document: Json = next(
+        http_filter for http_filter in filters if http_filter["name"] == "envoy.filters.http.ext_proc"
+    )["typed_config"]
+    return document
 
 
 def with_routes(config: Json, routes: list[Json], upstream: Upstream) -> Json:

@@ -19,8 +19,8 @@ GO_TESTS = ROOT / "gateway-runtime" / "policy-engine"
 @functools.cache
 def repository_files() -> tuple[Path, ...]:
     """The files that git has, relative to the root: what a run, a build or a tool leaves beside them is no part."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
-    return tuple(Path(name) for name in listed.stdout.split("\0") if name)
+    result = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return tuple(Path(name) for name in result.stdout.split("\0") if name)
 
 
 def page(name: str) -> str:
@@ -34,14 +34,14 @@ def blocks(text: str, language: str) -> list[str]:
 
 def section(text: str, heading: str) -> str:
     """What stands below a heading of the second level, up to the next one."""
-    (found,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return str(found)
+    (body,) = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return str(body)
 
 
 def commands(text: str, program: str) -> Iterator[str]:
     """What stands in a line of code, or between backticks, and begins with the program; without a comment behind it."""
-    for found in re.finditer(rf"(?:^    |`)({program}(?: [^`\n]*)?)", text, re.MULTILINE):
-        yield re.split(r"   +| #", found[1])[0].strip()
+    for match in re.finditer(rf"(?:^    |`)({program}(?: [^`\n]*)?)", text, re.MULTILINE):
+        yield re.split(r"   +| #", match[1])[0].strip()
 
 
 def inline(text: str) -> list[str]:

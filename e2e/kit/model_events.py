@@ -24,7 +24,7 @@ def completion(tokens: Sequence[str]) -> list[bytes]:
         }
         for delta, reason in deltas
     ]
-    return [SseEvent(json.dumps(one)).encode() for one in documents] + [SseEvent("[DONE]").encode()]
+    return [SseEvent(json.dumps(document)).encode() for document in documents] + [SseEvent("[DONE]").encode()]
 
 
 def message(tokens: Sequence[str]) -> list[bytes]:
@@ -55,4 +55,4 @@ def message(tokens: Sequence[str]) -> list[bytes]:
         },
         {"type": "message_stop"},
     ]
-    return [SseEvent(json.dumps(one), event=one["type"]).encode() for one in documents]
+    return [SseEvent(json.dumps(document), event=document["type"]).encode() for document in documents]

@@ -46,9 +46,9 @@ class PolicyProject:
         """
         folder = self.folder / f"{name}-{version}"
         folder.mkdir(exist_ok=True)
-        said = {line.partition(":")[0] for line in textwrap.dedent(more).splitlines() if line[:1].strip()}
+        keys = {line.partition(":")[0] for line in textwrap.dedent(more).splitlines() if line[:1].strip()}
         lines = DEFINITION.format(name=name, version=version).splitlines(keepends=True)
-        definition = "".join(line for line in lines if line.partition(":")[0] not in said) + textwrap.dedent(more)
+        definition = "".join(line for line in lines if line.partition(":")[0] not in keys) + textwrap.dedent(more)
         for file, text in {"policy-definition.yaml": definition, "policy.py": source, **_named(files)}.items():
             write_whole(folder / file, textwrap.dedent(text))
         self._entries[f"{name}:{version}"] = folder.name + (f", group: {group}" if group else "")

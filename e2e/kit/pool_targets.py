@@ -93,10 +93,10 @@ class Target:
     async def _end(self) -> None:
         """A connection that came as the last others went ends too: what is left open fails whichever test is next."""
         await self._close()
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -150,9 +150,9 @@ class Target:
 def tls_of(signer: Authority, name: str, *hosts: str) -> ssl.SSLContext:
     """For a target with a certificate of these hosts."""
     chain, key = signer.signed(f"target-{name}", *hosts)
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(chain, key)
-    return made
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    return context
 
 
 @contextmanager
@@ -162,9 +162,9 @@ def targets(*names: str) -> Iterator[list[Target]]:
         yield [stack.enter_context(Target(name)) for name in names]
 
 
-def counted(made: Sequence[Target]) -> Counter[str]:
+def counted(members: Sequence[Target]) -> Counter[str]:
     """Requests by target, since this was asked last."""
-    found = Counter({one.name: len(one.seen) for one in made})
-    for one in made:
-        one.seen.clear()
-    return found
+    counts = Counter({target.name: len(target.seen) for target in members})
+    for target in members:
+        target.seen.clear()
+    return counts

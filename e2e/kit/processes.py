@@ -10,8 +10,8 @@ from e2e.kit.gateway import Gateway
 
 def resident(gateway: Gateway) -> dict[str, int]:
     """Bytes of memory by process name; of those that run now."""
-    found = {name: int((folder / "statm").read_text().split()[1]) for name, folder in folders(gateway).items()}
-    return {name: pages * os.sysconf("SC_PAGE_SIZE") for name, pages in found.items()}
+    page_counts = {name: int((folder / "statm").read_text().split()[1]) for name, folder in folders(gateway).items()}
+    return {name: pages * os.sysconf("SC_PAGE_SIZE") for name, pages in page_counts.items()}
 
 
 def resident_of(pid: int) -> int:
@@ -30,4 +30,6 @@ def held(folder: Path) -> dict[str, int]:
 
 
 def folders(gateway: Gateway) -> dict[str, Path]:
-    return {each["name"]: Path(f"/proc/{each['pid']}") for each in gateway.status()["processes"] if each["pid"]}
+    return {
+        process["name"]: Path(f"/proc/{process['pid']}") for process in gateway.status()["processes"] if process["pid"]
+    }

@@ -24,8 +24,8 @@ class Publisher(Upstream):
 
     def _serve_file(self, request: Recorded) -> Reply:
         basic = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-        wanted = basic if request.target.startswith("/simple") else f"Bearer {TOKEN}"
-        if request.value("authorization") != wanted:
+        credential = basic if request.target.startswith("/simple") else f"Bearer {TOKEN}"
+        if request.value("authorization") != credential:
             return Reply(401, [("www-authenticate", "Basic")])
         if request.target not in self.files:
             return Reply(404)
@@ -50,7 +50,7 @@ class Publisher(Upstream):
         about = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         content = {f"{module}/{path.name}": path.read_bytes() for path in folder.iterdir()}
         content |= {f"{info}/METADATA": metadata.encode(), f"{info}/WHEEL": about.encode()}
-        content[f"{info}/RECORD"] = "".join(f"{one},,\n" for one in content).encode()
+        content[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in content).encode()
         self.files[f"/simple/{name}/{wheel}"] = _zipped(content)
         self.files[f"/simple/{name}/"] = f'<a href="{wheel}">{wheel}</a>'.encode()
 

@@ -28,12 +28,12 @@ def recording(gateway: Gateway, **filter_members: object) -> Iterator[None]:
     """Records what fits meanwhile; what was kept before, by an earlier run of the same test too, is forgotten."""
     forget(gateway)
     with admin(gateway) as client:
-        made = client.post("/recordings", json={"filter": filter_members, "seconds": 600})
-        assert made.status_code == 201, made.text
+        answer = client.post("/recordings", json={"filter": filter_members, "seconds": 600})
+        assert answer.status_code == 201, answer.text
         try:
             yield
         finally:
-            client.delete(f"/recordings/{made.json()['id']}")
+            client.delete(f"/recordings/{answer.json()['id']}")
 
 
 def kept(gateway: Gateway, **filter_members: object) -> list[Json]:
@@ -57,5 +57,9 @@ def executions(exchange: Json, *members: str) -> list[tuple[object, ...]]:
 
 def failure(exchange: Json) -> Json:
     """Of the one execution that failed: its policy's name, outcome and what the failure is."""
-    (found,) = [execution for execution in exchange["executions"] if "failure" in execution]
-    return {"policy": found["policy"].partition(":")[0], "outcome": found["outcome"], **found["failure"]}
+    (failed_execution,) = [execution for execution in exchange["executions"] if "failure" in execution]
+    return {
+        "policy": failed_execution["policy"].partition(":")[0],
+        "outcome": failed_execution["outcome"],
+        **failed_execution["failure"],
+    }

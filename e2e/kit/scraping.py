@@ -22,8 +22,8 @@ SECONDS = 30.0
 def status(run_dir: Path) -> Json:
     """What `gatewright status` says."""
     command = ["gatewright", "status", "--json", "--run-dir", str(run_dir)]
-    found: Json = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
-    return found
+    document: Json = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    return document
 
 
 def address(gateway: Gateway) -> str:
@@ -44,7 +44,7 @@ class Scrape:
 
     def samples(self, name: str) -> Iterator[Sample]:
         for family in self.families.values():
-            yield from (Sample(one.labels, one.value) for one in family.samples if one.name == name)
+            yield from (Sample(sample.labels, sample.value) for sample in family.samples if sample.name == name)
 
     def quantile(self, name: str, quantile: float, bounds: list[float], **labels: str) -> int:
         """The place among `bounds` of the bucket of a histogram in which the quantile lies."""

@@ -60,7 +60,7 @@ class OpenStreams:
             data = self._socket.recv(1 << 16)
             assert data, "the connection was closed"
             events = self._h2.receive_data(data)
-            seen = [is_last(event) for event in events]
-            if any(seen):
+            ends = [is_last(event) for event in events]
+            if any(ends):
                 self._flush()
                 return

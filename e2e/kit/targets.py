@@ -90,8 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
 def targets(*names: str) -> Iterator[list[Target]]:
     """One of each name, serving."""
     with ExitStack() as stack:
-        made = [stack.enter_context(_serving(name)) for name in names]
-        yield made
+        running_targets = [stack.enter_context(_serving(name)) for name in names]
+        yield running_targets
 
 
 @contextmanager

@@ -54,11 +54,11 @@ class Load:
 
     def _count(self, get: Callable[[], int]) -> None:
         try:
-            said = str(get())
+            outcome = str(get())
         except (httpx.HTTPError, OSError) as error:
-            said = repr(error)
+            outcome = repr(error)
         with self._lock:
-            self.found[said] += 1
+            self.found[outcome] += 1
         time.sleep(self.pause)
 
 
@@ -129,14 +129,14 @@ class Http2Client:
         return head + self._exactly(connection, int.from_bytes(head[:3], "big"))
 
     def _exactly(self, connection: ssl.SSLSocket, size: int) -> bytes:
-        came = b""
-        while len(came) < size:
-            piece = connection.recv(size - len(came))
+        data = b""
+        while len(data) < size:
+            piece = connection.recv(size - len(data))
             if not piece:
                 self._close()
                 raise ConnectionError("closed")
-            came += piece
-        return came
+            data += piece
+        return data
 
     def _close(self) -> None:
         if self._socket:

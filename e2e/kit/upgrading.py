@@ -32,12 +32,12 @@ class Raw:
 
     def _talk(self, connection: socket.socket) -> None:
         with connection:
-            came = b""
-            while CRLF * 2 not in came:
+            received = b""
+            while CRLF * 2 not in received:
                 if not (data := connection.recv(65536)):
                     return
-                came += data
-            head, _, behind = came.partition(CRLF * 2)
+                received += data
+            head, _, behind = received.partition(CRLF * 2)
             self.heads.append(head)
             self.behind += behind
             connection.sendall(self.answer)
@@ -69,23 +69,23 @@ class Socket:
 
     def head(self) -> bytes:
         """Of the answer."""
-        came = b""
-        while not came.endswith(CRLF * 2):
+        received = b""
+        while not received.endswith(CRLF * 2):
             data = self._connection.recv(1)
-            assert data, f"expected an answer, got the end behind {came!r}"
-            came += data
-        return came
+            assert data, f"expected an answer, got the end behind {received!r}"
+            received += data
+        return received
 
     def read(self, size: int) -> bytes:
-        came = b""
-        while len(came) < size and (data := self._connection.recv(size - len(came))):
-            came += data
-        return came
+        received = b""
+        while len(received) < size and (data := self._connection.recv(size - len(received))):
+            received += data
+        return received
 
     def rest(self) -> bytes:
         """Until the gateway ends the connection."""
-        came = b""
+        received = b""
         with contextlib.suppress(ConnectionError):
             while data := self._connection.recv(65536):
-                came += data
-        return came
+                received += data
+        return received

@@ -72,8 +72,8 @@ def test_the_first_answer_comes_within_fifteen_seconds(installed: Installation, 
 
 def test_the_same_sources_give_the_same_wheels(wheels: Path, tmp_path: Path) -> None:
     digests = [
-        {wheel.name: hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in made.values()}
-        for made in (make_wheels(tmp_path), {wheel.name: wheel for wheel in wheels.glob("*.whl")})
+        {wheel.name: hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels_made.values()}
+        for wheels_made in (make_wheels(tmp_path), {wheel.name: wheel for wheel in wheels.glob("*.whl")})
     ]
     assert digests[0] == digests[1]
 
@@ -113,25 +113,25 @@ def test_the_quickstart_does_what_it_says(wheels: Path, runtime_dir: str, tmp_pa
         "GATEWRIGHT_CACHE_DIR": str(tmp_path / "cache"),
     }
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             ["bash", str(script)], cwd=checkout, env=environment, capture_output=True, text=True, check=False,
             timeout=INSTALL_SECONDS,
         )  # fmt: skip
     finally:
         _stop(tmp_path / "my-gateway" / "run.pid")
     log = tmp_path / "my-gateway" / "run.log"
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log.read_text() if log.exists() else ''}"
-    assert re.findall(r"^x-greeted: (\w+)", done.stdout, re.MULTILINE) == ["yes", "gladly", "gladly"]
-    assert '["x-greeting", "good day world"]' in done.stdout.replace('","', '", "')
-    assert '["x-greeting", "hello Ada"]' in done.stdout.replace('","', '", "')
-    assert "hello changed, deployed\n" in done.stdout
-    assert "GET /hello/there: answered 400 by greet:v1.0.0 in its request phase; " in done.stdout
-    counted = r'^gatewright_executions_total\{api="hello",.*outcome="ok",phase="request",policy="greet:v1.0.0"\} [1-9]'
-    assert re.search(counted, done.stdout, re.MULTILINE)
-    assert "4 passed" in done.stdout
-    assert done.stdout.count("2 passed") == 2
-    assert "expected one header x-tenant, got 0; ask the shop for yours\n" in done.stdout
-    assert "Success: no issues found in 2 source files" in done.stdout
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}\n{log.read_text() if log.exists() else ''}"
+    assert re.findall(r"^x-greeted: (\w+)", result.stdout, re.MULTILINE) == ["yes", "gladly", "gladly"]
+    assert '["x-greeting", "good day world"]' in result.stdout.replace('","', '", "')
+    assert '["x-greeting", "hello Ada"]' in result.stdout.replace('","', '", "')
+    assert "hello changed, deployed\n" in result.stdout
+    assert "GET /hello/there: answered 400 by greet:v1.0.0 in its request phase; " in result.stdout
+    pattern = r'^gatewright_executions_total\{api="hello",.*outcome="ok",phase="request",policy="greet:v1.0.0"\} [1-9]'
+    assert re.search(pattern, result.stdout, re.MULTILINE)
+    assert "4 passed" in result.stdout
+    assert result.stdout.count("2 passed") == 2
+    assert "expected one header x-tenant, got 0; ask the shop for yours\n" in result.stdout
+    assert "Success: no issues found in 2 source files" in result.stdout
 
 
 def _stop(pid_file: Path) -> None:

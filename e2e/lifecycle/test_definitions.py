@@ -41,9 +41,9 @@ def old(project: PolicyProject, version: str = "v1.0.0", word: str = "old") -> N
 
 @pytest.fixture
 def project(tmp_path: Path) -> PolicyProject:
-    made = PolicyProject(tmp_path, "e2e-definitions", ("log-message",))
-    old(made)
-    return made
+    policies = PolicyProject(tmp_path, "e2e-definitions", ("log-message",))
+    old(policies)
+    return policies
 
 
 @pytest.fixture
@@ -74,8 +74,8 @@ def test_a_changed_definition_is_taken_over_with_its_apis_and_fails_no_request(
         project.write_policy(
             "says", SAYS.format(field='["text"]'), more=NEW
         )  # the new code cannot take the old parameters
-        done = changing.reload()
-        assert done.returncode == 0, done.stderr
+        result = changing.reload()
+        assert result.returncode == 0, result.stderr
         eventually("the new default", lambda: word(changing) == "new")
         counted = len(flow.answers)
         eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
@@ -91,9 +91,9 @@ def test_a_changed_definition_that_an_api_does_not_fit_is_refused_with_the_cure(
 ) -> None:
     with load(f"{changing.url}/says/x") as flow:
         project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
-        done = changing.reload()
-    assert done.returncode == 1
-    assert f"API says: spec.policies[0].params.text: expected a string, got nothing; {ONE_STEP}" in done.stderr
+        result = changing.reload()
+    assert result.returncode == 1
+    assert f"API says: spec.policies[0].params.text: expected a string, got nothing; {ONE_STEP}" in result.stderr
     assert flow.failures() == []
     assert {answer[2] for answer in flow.answers} == {"old"}
     assert len(changing.executors()) == 2
@@ -142,10 +142,10 @@ def test_a_required_parameter_and_the_api_that_sets_it_change_in_one_step(
         assert "apis.yaml:" in with_a_mistake.stderr
         assert "spec.policies[0].params.text: expected a string, got 7" in with_a_mistake.stderr
         assert (status(changing), word(changing)) == (before, "old sees word=old")
-        done = apply(changing, "--reload", "-f", api_file(tmp_path, new))
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("reloaded generation=")
-        assert done.stdout.endswith("says changed, deployed\n")
+        result = apply(changing, "--reload", "-f", api_file(tmp_path, new))
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.startswith("reloaded generation=")
+        assert result.stdout.endswith("says changed, deployed\n")
         assert word(changing) == "new sees text=hello"
         counted = len(flow.answers)
         eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
@@ -162,10 +162,10 @@ def test_a_policy_without_the_system_parameters_that_it_needs_is_refused(
 ) -> None:
     more = "systemParameters: {type: object, required: [issuer], properties: {issuer: {type: string}}}\n"
     project.write_policy("needs", SAYS.format(field='["word"]'), more=OLD + more)
-    done = changing.reload()
-    assert done.returncode == 1
-    said = "systemParameters.needs.issuer: expected a string, got nothing"
-    assert f"{said}; set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS" in done.stderr
+    result = changing.reload()
+    assert result.returncode == 1
+    message = "systemParameters.needs.issuer: expected a string, got nothing"
+    assert f"{message}; set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS" in result.stderr
 
 
 def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(changing: Gateway, project: PolicyProject) -> None:
@@ -174,12 +174,12 @@ def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(changing: Gatewa
     assert word(changing) == "old"  # it keeps what it has
     with load(f"{changing.url}/says/x") as flow:
         project.remove_policy("says")
-        done = changing.reload()
-        assert done.returncode == 0, done.stderr
-        assert "API says has says v1.1.0, for the build no longer has v1.0.0" in done.stdout + done.stderr
+        result = changing.reload()
+        assert result.returncode == 0, result.stderr
+        assert "API says has says v1.1.0, for the build no longer has v1.0.0" in result.stdout + result.stderr
         eventually("it has moved", lambda: word(changing) == "newer")
     assert flow.failures() == []
-    assert [one["version"] for one in status(changing)["policies"]] == ["v1.1.0"]
+    assert [policy["version"] for policy in status(changing)["policies"]] == ["v1.1.0"]
 
 
 def test_versions_move_over_a_restart_and_what_cannot_says_why(
@@ -194,7 +194,7 @@ def test_versions_move_over_a_restart_and_what_cannot_says_why(
     with running(None, tmp_path / "state", *project.arguments) as second:
         eventually("it serves", lambda: httpx.get(f"{second.url}/says/x").status_code == 200)
         assert word(second) == "patched"
-        assert [one["version"] for one in status(second)["policies"]] == ["v1.0.1"]
+        assert [policy["version"] for policy in status(second)["policies"]] == ["v1.0.1"]
         assert second.logged(message="an API of the last good state waits for the controller", api="says")
         assert not second.logged(level="error", api="says"), "it was served a moment later"
         answer = httpx.get(f"{second.url}/exact/x")
@@ -214,9 +214,11 @@ def test_a_saved_definition_goes_live_with_its_apis(project: PolicyProject, tmp_
         old(project, word="saved")
         eventually("the new default", lambda: word(gateway) == "saved", 30)
         project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
-        eventually("the refusal", lambda: [one for one in gateway.records() if "got nothing" in one["message"]], 30)
+        eventually(
+            "the refusal", lambda: [record for record in gateway.records() if "got nothing" in record["message"]], 30
+        )
         assert word(gateway) == "saved"
         assert [record for record in gateway.records() if ONE_STEP in record["message"]]
         new = api("says", upstream.url, [attach("says", {"text": "both"})])
-        done = apply(gateway, "--reload", "-f", api_file(tmp_path, new))
-        assert (done.returncode, word(gateway)) == (0, "both"), done.stderr
+        result = apply(gateway, "--reload", "-f", api_file(tmp_path, new))
+        assert (result.returncode, word(gateway)) == (0, "both"), result.stderr

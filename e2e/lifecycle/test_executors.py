@@ -63,11 +63,11 @@ def on_response(ctx, params):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-executors")
-    made.write_policy("moody", MOODY)
-    made.write_policy("forgetful", FORGETFUL)
-    made.write_policy("holds", HOLDS)
-    return made
+    policies = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-executors")
+    policies.write_policy("moody", MOODY)
+    policies.write_policy("forgetful", FORGETFUL)
+    policies.write_policy("holds", HOLDS)
+    return policies
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def start(project: PolicyProject, tmp_path: Path) -> Iterator[Start]:
 
 
 def pids(gateway: Gateway) -> set[int]:
-    return {each["pid"] for each in gateway.executors()}
+    return {executor["pid"] for executor in gateway.executors()}
 
 
 def replacements(gateway: Gateway) -> list[Json]:
@@ -136,20 +136,24 @@ def test_a_policy_that_holds_the_interpreter_is_named_and_costs_one_restart(star
     (quarantine,) = [line for line in gateway.logged() if line["message"].startswith("policy under quarantine")]
     ends = [*gateway.logged(message="executor is replaced"), *gateway.logged(message="executor is killed")]
     # It is killed where its successor takes long to begin.
-    held = [record for record in ends if record["process"] == "executor-default-0"]
-    assert held
+    records = [record for record in ends if record["process"] == "executor-default-0"]
+    assert records
     assert len({record["process"] for record in ends}) <= 2, "a busy machine may know of it when a second has begun"
-    for record in quarantine, *held:
+    for record in quarantine, *records:
         assert record["policy"] == "holds:v1.0.0"
         assert record["at"].endswith("holds-v1.0.0/policy.py:5"), record
-    for record in held:
+    for record in records:
         assert "holds:v1.0.0 holds the interpreter at" in record["reason"]
         assert "in on_request" in record["stack"]
-    said = f"it held the interpreter of an executor process at {quarantine['at']}"
+    reason = f"it held the interpreter of an executor process at {quarantine['at']}"
     refused = gateway.logged(message="policy failed", policy="holds:v1.0.0", **{"class": "crashed"})
-    assert all(said in line["reason"] for line in refused)
-    (told,) = json.loads(gateway.admin("engine", "/executors"))["quarantined"]
-    assert (told["policy"], told["deaths"], told["heldAt"]) == ("holds:v1.0.0", 1, quarantine["at"])
+    assert all(reason in line["reason"] for line in refused)
+    (quarantined,) = json.loads(gateway.admin("engine", "/executors"))["quarantined"]
+    assert (quarantined["policy"], quarantined["deaths"], quarantined["heldAt"]) == (
+        "holds:v1.0.0",
+        1,
+        quarantine["at"],
+    )
 
 
 @pytest.mark.parametrize("how", ["allocate", "recurse"])
@@ -210,11 +214,11 @@ def assert_logged(gateway: Gateway) -> None:
     assert hung[0]["instance"]
     assert hung[0]["oldest"].endswith("s")
     reason = gateway.logged(message="executor is replaced")[0]["reason"]
-    found = re.match(
+    match = re.match(
         r"(\d+) of its 32 workers hang: moody:v1.0.0 of API hung, instance \w+ \(\d+, the oldest for", reason
     )
-    assert found, reason
-    assert 8 <= int(found[1]) <= 16  # the limit, and all that one attachment may have under way
+    assert match, reason
+    assert 8 <= int(match[1]) <= 16  # the limit, and all that one attachment may have under way
 
 
 def test_a_stopped_process_is_replaced(start: Start, upstream: Upstream) -> None:

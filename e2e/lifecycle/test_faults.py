@@ -73,7 +73,7 @@ def test_a_killed_controller_is_not_missed(own_gateway: Gateway, upstream: Upstr
 def _lists(gateway: Gateway, names: set[str]) -> bool:
     try:
         with gateway.controller() as client:
-            return names <= {each["metadata"]["name"] for each in client.get("/v1/apis").json()["apis"]}
+            return names <= {document["metadata"]["name"] for document in client.get("/v1/apis").json()["apis"]}
     except httpx.HTTPError:
         return False
 

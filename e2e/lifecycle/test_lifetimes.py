@@ -47,9 +47,9 @@ PUTS = 20
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-lifetimes")
-    made.write_policy("polls", POLLS, more=f"files: {{write: [{made.folder}]}}\n")
-    return made
+    policies = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-lifetimes")
+    policies.write_policy("polls", POLLS, more=f"files: {{write: [{policies.folder}]}}\n")
+    return policies
 
 
 @pytest.fixture

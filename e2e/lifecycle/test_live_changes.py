@@ -59,13 +59,13 @@ class Site:
         return client_tls(self.signer)
 
     def write(self, *listeners: Json, **spec: object) -> None:
-        named = {"web": {"certificateFile": str(self.chain), "keyFile": str(self.key)}}
-        write(self.file, *(listeners or (self.http, self.https)), certificates=named, **spec)
+        certificates = {"web": {"certificateFile": str(self.chain), "keyFile": str(self.key)}}
+        write(self.file, *(listeners or (self.http, self.https)), certificates=certificates, **spec)
 
     def reload(self, *listeners: Json, **spec: object) -> None:
         self.write(*listeners, **spec)
-        done = self.gateway.reload()
-        assert done.returncode == 0, done.stderr
+        result = self.gateway.reload()
+        assert result.returncode == 0, result.stderr
 
     def signed(self) -> tuple[bytes, bytes]:
         """Another certificate and its key."""
@@ -134,12 +134,12 @@ def in_place(site: Site, chain: bytes, key: bytes) -> None:
 
 def by_link(site: Site, chain: bytes, key: bytes) -> None:
     """A link leads to another folder: what Kubernetes does with a mounted Secret, and certbot with its `live`."""
-    made = site.folder / f"{time.monotonic_ns()}"
-    made.mkdir()
-    (made / "web.pem").write_bytes(chain)
-    (made / "web.key").write_bytes(key)
+    folder = site.folder / f"{time.monotonic_ns()}"
+    folder.mkdir()
+    (folder / "web.pem").write_bytes(chain)
+    (folder / "web.key").write_bytes(key)
     new = site.folder / "live.new"
-    new.symlink_to(made.name)
+    new.symlink_to(folder.name)
     new.rename(site.folder / "live")
 
 
@@ -152,9 +152,9 @@ def test_certificates_change_without_a_failed_request(site: Site, upstream: Upst
             chain, key = site.signed()
             replace(site, chain, key)
             eventually(f"the new one is shown, {replace.__name__}", partial(site.shows, chain))
-            said = site.refusals()
+            refusals = site.refusals()
             replace(site, chain, site.signed()[1])  # of another certificate
-            eventually("it is said that they do not fit", partial(site.has_refused_since, said))
+            eventually("it is said that they do not fit", partial(site.has_refused_since, refusals))
             assert site.shows(chain), "expected the one before to stay"
         before = load.found.total()
         replace(site, b"-----BEGIN CERTIFICATE-----\n", b"")
@@ -175,7 +175,7 @@ def test_limits_of_a_listener_change_without_a_failed_request(site: Site, upstre
         for number in (20, 30):
             site.reload(limits={"headerCount": number})
             for lines, status in ((number - 15, 200), (number + 5, 431)):
-                headers = {f"x-{each}": "1" for each in range(lines)}
+                headers = {f"x-{index}": "1" for index in range(lines)}
                 answer = httpx.get(f"{site.url}/limited/x", headers=headers, verify=site.trust())
                 assert answer.status_code == status
             site.reload(site.http, site.https, other, limits={"headerCount": number})

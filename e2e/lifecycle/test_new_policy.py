@@ -38,9 +38,9 @@ def watched(project: Path) -> Iterator[Gateway]:
 
 
 def new(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["gatewright", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    result = subprocess.run(["gatewright", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def live(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
@@ -80,8 +80,8 @@ def test_one_that_asks_a_service(watched: Gateway, project: Path, upstream: Upst
     refused = httpx.get(url, headers={"x-tenant": "green"})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
-    asked, again, passed = upstream.received
-    assert [asked.target, again.target] == ["/plans?tenant=green", "/plans?tenant=blue"]
+    first, again, passed = upstream.received
+    assert [first.target, again.target] == ["/plans?tenant=green", "/plans?tenant=blue"]
     assert passed.value("x-plan") == "gold"
 
 
@@ -97,13 +97,13 @@ def test_the_quickstarts_policy_goes_live(watched: Gateway, project: Path) -> No
     write, attached, edit = blocks(text, "sh")
     assert "2 passed" in shell(watched, project, write)
     answers = shell(watched, project, attached)
-    said = [one for one in inline(text) if one.startswith(("expected one", "x-seen-tenant"))]
-    assert said == ["expected one header x-tenant, got 0", "x-seen-tenant: blue"]
-    assert f"{said[0]}\n" in answers
+    codes = [code for code in inline(text) if code.startswith(("expected one", "x-seen-tenant"))]
+    assert codes == ["expected one header x-tenant, got 0", "x-seen-tenant: blue"]
+    assert f"{codes[0]}\n" in answers
     assert '"x-seen-tenant", "blue"' in answers.replace('","', '", "')
     answers = shell(watched, project, edit)
     assert "2 passed" in answers
-    assert answers.endswith(f"{said[0]}; ask the shop for yours\n")
+    assert answers.endswith(f"{codes[0]}; ask the shop for yours\n")
     for option in re.findall(r"`(--[a-z]+)`", text):
         assert option in new(project, "new", "policy", "--help")
 
@@ -112,8 +112,8 @@ def shell(gateway: Gateway, folder: Path, script: str) -> str:
     """What the commands print, with this gateway's port and directory."""
     script = script.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}")
     script = re.sub(r"gatewright (reload|apply)", rf"\g<0> --run-dir {gateway.run_dir}", script)
-    done = subprocess.run(
+    result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=100
     )
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
+    return result.stdout

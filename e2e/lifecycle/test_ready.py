@@ -57,8 +57,8 @@ DEPLOY_LIMIT_SECONDS = 10.0
 def write_apis(folder: Path, *apis: Json) -> tuple[str, str]:
     """A file for each; the option that names the folder."""
     folder.mkdir(exist_ok=True)
-    for each in apis:
-        (folder / f"{each['metadata']['name']}.yaml").write_text(yaml.safe_dump(each))
+    for document in apis:
+        (folder / f"{document['metadata']['name']}.yaml").write_text(yaml.safe_dump(document))
     return "--apis", str(folder)
 
 
@@ -68,7 +68,7 @@ def status(gateway: Gateway, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def states(gateway: Gateway) -> dict[str, Json]:
-    return {each["name"]: each for each in json.loads(status(gateway, "--json").stdout)["apis"]}
+    return {entry["name"]: entry for entry in json.loads(status(gateway, "--json").stdout)["apis"]}
 
 
 def ready_record(gateway: Gateway) -> Json:
@@ -130,8 +130,8 @@ def test_listeners_of_a_file_one_of_them_with_tls(build: Path, tmp_path: Path, u
         assert httpx.get(f"https://127.0.0.1:{https}/secret/x", verify=trusted).status_code == 200
         assert httpx.get(f"{gateway.url}/secret/x").status_code == 200, "expected --port to be the first listener's"
         eventually("both are printed", lambda: f"also https://127.0.0.1:{https} (listener https)" in gateway.printed)
-        named = json.loads(status(gateway, "--json").stdout)["listeners"]
-        assert [each["url"] for each in named] == [gateway.url, f"https://127.0.0.1:{https}"]
+        listeners = json.loads(status(gateway, "--json").stdout)["listeners"]
+        assert [listener["url"] for listener in listeners] == [gateway.url, f"https://127.0.0.1:{https}"]
 
 
 @pytest.fixture
@@ -157,10 +157,10 @@ def test_a_wrong_file_keeps_no_other_from_serving_until_it_is_mended(
             eventually(f"{line!r} is printed", lambda line=line: line in "\n".join(gateway.printed))  # type: ignore[misc]
         refused = "API file refused; it is tried again when it is saved"
         eventually("the log has both", lambda: len(gateway.logged(message=refused)) == 2)
-        said = status(gateway)
-        assert said.returncode == 3
-        assert said.stdout.startswith("degraded: 2 API files refused\n")
-        assert f"{one_of_each}/wrong.yaml:3: expected a YAML document: " in said.stdout
+        result = status(gateway)
+        assert result.returncode == 3
+        assert result.stdout.startswith("degraded: 2 API files refused\n")
+        assert f"{one_of_each}/wrong.yaml:3: expected a YAML document: " in result.stdout
         assert status(gateway, "--healthcheck").returncode == 0
         write_apis(one_of_each, api("wrong", upstream.url), api("unknown", upstream.url))
         eventually("what was mended serves", lambda: status(gateway).returncode == 0, 20)
@@ -195,11 +195,11 @@ def test_sighup_reloads_and_one_that_fails_changes_nothing(tmp_path: Path, upstr
 
 
 def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: Path, upstream: Upstream) -> None:
-    held, let_go = threading.Event(), threading.Event()
+    loading, let_go = threading.Event(), threading.Event()
     answers: list[int] = []
 
     def wait(_: object) -> Reply:
-        held.set()
+        loading.set()
         let_go.wait(30)
         return Reply(200)
 
@@ -210,13 +210,13 @@ def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: 
         url = f"{gateway.url}/slow/x"
         client = threading.Thread(target=lambda: answers.append(httpx.get(url, timeout=30).status_code))
         client.start()
-        assert held.wait(10)
+        assert loading.wait(10)
         gateway.process.send_signal(signal.SIGTERM)
         eventually("the stop has begun", lambda: gateway.logged(message="stopping (once more to force it)"))
-        said = [status(gateway, "--healthcheck").returncode, status(gateway).returncode]
+        exit_codes = [status(gateway, "--healthcheck").returncode, status(gateway).returncode]
         let_go.set()
         client.join()
-        assert said == [1, 1]
+        assert exit_codes == [1, 1]
     assert answers == [200]
 
 
@@ -255,7 +255,7 @@ def identity_provider(port: int) -> Iterator[None]:
 
 
 def is_deployed(gateway: Gateway, name: str) -> bool:
-    return name in (found := states(gateway)) and found[name]["state"] == "deployed"
+    return name in (apis_by_name := states(gateway)) and apis_by_name[name]["state"] == "deployed"
 
 
 @pytest.fixture
@@ -305,16 +305,16 @@ def _each_says_why(gateway: Gateway, answers: dict[str, httpx.Response]) -> None
         assert answers[name].json()["requestId"], name
     for name in ("keys", "fading"):
         assert int(answers[name].headers["retry-after"]) > 0, name
-    found, said = states(gateway), status(gateway)
-    assert said.returncode == 3
-    assert found["dead"]["state"] == "deployed"
-    assert "connections to its upstream 127.0.0.1" in found["dead"]["note"]
-    assert "resolve" in found["unresolved"]["reason"] + found["unresolved"].get("note", "")
-    assert found["keys"]["state"] == "pending"
-    assert "refused" in found["keys"]["reason"].lower()
-    assert found["fading"]["state"] == "rejected"
-    assert "fading" in found["fading"]["reason"]
-    assert "wrong.yaml:2: expected a YAML document" in said.stdout
+    apis_by_name, result = states(gateway), status(gateway)
+    assert result.returncode == 3
+    assert apis_by_name["dead"]["state"] == "deployed"
+    assert "connections to its upstream 127.0.0.1" in apis_by_name["dead"]["note"]
+    assert "resolve" in apis_by_name["unresolved"]["reason"] + apis_by_name["unresolved"].get("note", "")
+    assert apis_by_name["keys"]["state"] == "pending"
+    assert "refused" in apis_by_name["keys"]["reason"].lower()
+    assert apis_by_name["fading"]["state"] == "rejected"
+    assert "fading" in apis_by_name["fading"]["reason"]
+    assert "wrong.yaml:2: expected a YAML document" in result.stdout
     not_deployed = {r["api"] for r in gateway.logged(message="API is not deployed", component="supervisor")}
     assert {"keys", "fading"} <= not_deployed <= {"keys", "fading", "unresolved"}
 
@@ -338,7 +338,7 @@ def _each_heals(
         eventually("the log says who", lambda: {"keys", "fading"} <= _said_to_be_deployed(gateway))
         dead.shutdown()
         serving.join()
-    assert {each.value("x-keys") for each in upstream.received} >= {"key"}
+    assert {request.value("x-keys") for request in upstream.received} >= {"key"}
 
 
 def _said_to_be_deployed(gateway: Gateway) -> set[str]:

@@ -60,8 +60,8 @@ class Load:
                 client.close()
                 self.answers.append((repr(error), "", ""))
                 continue
-            said = answer.headers
-            self.answers.append((answer.status, said.get("x-seen", ""), said.get("x-response-word", "")))
+            headers = answer.headers
+            self.answers.append((answer.status, headers.get("x-seen", ""), headers.get("x-response-word", "")))
         client.close()
 
     def failures(self) -> list[tuple[int | str, str, str]]:
@@ -92,9 +92,9 @@ def show_word(request: Recorded) -> Reply:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-reload")
-    made.write_policy("stamp", STAMP, words_py=words("first"))
-    return made
+    policies = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-reload")
+    policies.write_policy("stamp", STAMP, words_py=words("first"))
+    return policies
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +126,9 @@ def test_reloads_under_load_fail_nothing_and_no_exchange_crosses(
             counted = len(flow.answers)
             eventually("some traffic before", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
             project.write_policy("stamp", STAMP, words_py=words(f"word-{number}"))
-            done = changing.reload()
-            assert done.returncode == 0, done.stderr
-            assert "reloaded generation=" in done.stdout
+            result = changing.reload()
+            assert result.returncode == 0, result.stderr
+            assert "reloaded generation=" in result.stdout
             assert word(stamped) == f"word-{number}"
         eventually("enough requests", lambda: len(flow.answers) > 250 * RELOADS, 60)
     assert flow.failures() == []
@@ -149,21 +149,21 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_change_is_refused_with_its_place(
-    changing: Gateway, project: PolicyProject, stamped: str, what: str
+    changing: Gateway, project: PolicyProject, stamped: str, fault: str
 ) -> None:
-    source, place = BROKEN[what]
+    source, place = BROKEN[fault]
     before = word(stamped)
     with load(stamped, clients=2) as flow:
         project.write_policy("stamp", source, words_py=words("broken"))
-        done = changing.reload()
+        result = changing.reload()
         counted = len(flow.answers)
         eventually("traffic goes on", lambda: len(flow.answers) > counted + 20)
     project.write_policy("stamp", STAMP, words_py=words(before))
-    assert done.returncode == 1
-    assert f"stamp-v1.0.0/{place}" in done.stderr, done.stderr
-    assert done.stderr.count("error: ") == 1, done.stderr
+    assert result.returncode == 1
+    assert f"stamp-v1.0.0/{place}" in result.stderr, result.stderr
+    assert result.stderr.count("error: ") == 1, result.stderr
     assert flow.failures() == []
     assert {answer[1:] for answer in flow.answers} == {(before, before)}
     assert changing.logged(level="error", component="supervisor")[-1]["message"].startswith("reload refused: ")
@@ -175,8 +175,8 @@ def test_a_new_policy_and_a_new_version_can_be_attached_after_a_reload(
     project.write_policy("stamp", STAMP, "v1.1.0", words_py=words("newer version"))
     project.write_policy("fresh", STAMP, words_py=words("fresh"))
     before = word(stamped)
-    done = changing.reload()
-    assert done.returncode == 0, done.stderr
+    result = changing.reload()
+    assert result.returncode == 0, result.stderr
     assert word(stamped) == before  # it stays with the version that it was deployed with
     changing.deploy(api("newer", upstream.url, [attach("stamp")]))
     changing.deploy(api("exact", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
@@ -235,25 +235,25 @@ def test_a_group_that_has_not_changed_keeps_its_processes_and_their_state(tmp_pa
     project.write_policy("counts", COUNTS, group="steady")
     with running(None, tmp_path / "state", *project.arguments) as gateway:
         gateway.deploy(api("both", upstream.url, [attach("stamp"), attach("counts")]))
-        url, began = f"{gateway.url}/both/x", httpx.get(f"{gateway.url}/both/x").headers
+        url, start = f"{gateway.url}/both/x", httpx.get(f"{gateway.url}/both/x").headers
         with load(url) as flow:
             for number in range(3):
                 counted = len(flow.answers)
                 eventually("some traffic", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
                 project.write_policy("stamp", STAMP, words_py=words(f"word-{number}"))
-                done = gateway.reload()
-                assert done.returncode == 0, done.stderr
-                assert "executors restarted: default; as they were: steady" in done.stdout, done.stdout
+                result = gateway.reload()
+                assert result.returncode == 0, result.stderr
+                assert "executors restarted: default; as they were: steady" in result.stdout, result.stdout
                 assert word(url) == f"word-{number}"
-            seen = len(flow.answers)
+            answer_count = len(flow.answers)
         assert flow.failures() == []
         assert flow.crossed() == []
         after = httpx.get(url).headers
-        assert after["x-pid"] == began["x-pid"]
-        assert int(after["x-count"]) > seen
+        assert after["x-pid"] == start["x-pid"]
+        assert int(after["x-count"]) > answer_count
         eventually("one generation between goes", lambda: generations(project) == {"1", "4"})
         gateway.kill("executor-steady-0")
-        eventually("it is back", lambda: httpx.get(url).headers.get("x-pid", began["x-pid"]) != began["x-pid"], 20)
+        eventually("it is back", lambda: httpx.get(url).headers.get("x-pid", start["x-pid"]) != start["x-pid"], 20)
         project.write_policy("counts", COUNTS + "# changed\n", group="steady")
         changed = gateway.reload()
         assert "executors restarted: steady; as they were: default" in changed.stdout, changed.stdout
@@ -295,7 +295,7 @@ def test_a_newer_save_takes_the_place_of_an_import_that_does_not_end(tmp_path: P
         project.write_policy("stamp", STAMP, words_py=words("mended"))
         eventually("the mended one", lambda: word(url) == "mended", 20)
         assert is_gone(first)
-        assert not [one for one in gateway.logged(level="error") if "reload" in one["message"]]
+        assert not [record for record in gateway.logged(level="error") if "reload" in record["message"]]
         project.write_policy("stamp", LOOPS, words_py=words("loop again"))
         eventually("another import has begun", importing, 30)
         (second,) = importing()
@@ -323,12 +323,12 @@ def test_an_import_check_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
 
 def importing() -> list[int]:
     """The processes in which the looping policy is imported."""
-    found = []
+    imports = []
     for name in Path("/proc").glob("[0-9]*/comm"):
         with contextlib.suppress(OSError):  # it has ended
             if name.read_text().strip() == LOOPING:
-                found.append(int(name.parent.name))
-    return [pid for pid in found if not is_gone(pid)]
+                imports.append(int(name.parent.name))
+    return [pid for pid in imports if not is_gone(pid)]
 
 
 def is_gone(pid: int) -> bool:

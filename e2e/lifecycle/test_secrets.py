@@ -36,13 +36,13 @@ def secretive(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def test_no_process_of_a_run_has_its_secrets_in_its_environment(secretive: Gateway) -> None:
-    found = list(processes(secretive.process.pid))
-    assert len(found) >= 5, "supervisor, controller, executor, engine, Envoy"
-    environments = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in found}
+    pids = list(processes(secretive.process.pid))
+    assert len(pids) >= 5, "supervisor, controller, executor, engine, Envoy"
+    environments = {pid: Path(f"/proc/{pid}/environ").read_bytes() for pid in pids}
     assert all(b"PATH=" in environment for environment in environments.values())
     for secret in (TOKEN, SYSTEM):
         assert [pid for pid, environment in environments.items() if secret.encode() in environment] == []
-    assert [pid for pid in found if SYSTEM.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()] == []
+    assert [pid for pid in pids if SYSTEM.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()] == []
 
 
 def test_the_operators_token_is_the_runs_and_no_other_is_taken(secretive: Gateway) -> None:

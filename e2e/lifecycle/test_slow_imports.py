@@ -32,11 +32,11 @@ REQUEST_ONLY = "processingMode: {requestHeaderMode: PROCESS}"
 def project(tmp_path: Path) -> PolicyProject:
     folder = tmp_path / "project"
     folder.mkdir()
-    made = PolicyProject(folder, "e2e-slow-imports")
-    made.write_policy("greet", ANSWERS.format(text="one"), more=REQUEST_ONLY)
+    policies = PolicyProject(folder, "e2e-slow-imports")
+    policies.write_policy("greet", ANSWERS.format(text="one"), more=REQUEST_ONLY)
     slow = SLOW.format(text="heavy", again=AGAIN_SECONDS, imported=str(folder / "imported"))
-    made.write_policy("heavy", slow, more=REQUEST_ONLY)
-    return made
+    policies.write_policy("heavy", slow, more=REQUEST_ONLY)
+    return policies
 
 
 @pytest.fixture

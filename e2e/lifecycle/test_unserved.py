@@ -68,9 +68,9 @@ def keys() -> Iterator[KeyServer]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-unserved")
-    made.write_policy("asks", ASKS)
-    return made
+    policies = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-unserved")
+    policies.write_policy("asks", ASKS)
+    return policies
 
 
 @pytest.fixture(scope="module")

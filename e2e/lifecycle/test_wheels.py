@@ -71,13 +71,13 @@ def assert_greeted(url: str, greeting: str = "hello") -> None:
 
 def assert_observed(installed: Installation, folder: Path) -> None:
     """Every process tells its metrics; the Inspector's page is there with its modules."""
-    found = json.loads(installed.run("gatewright", "status", "--json", cwd=folder))
-    told = scrape_at(found["metrics"])
-    up = {sample.labels["source"]: sample.value for sample in told.samples("gatewright_metrics_source_up")}
+    document = json.loads(installed.run("gatewright", "status", "--json", cwd=folder))
+    metrics = scrape_at(document["metrics"])
+    up = {sample.labels["source"]: sample.value for sample in metrics.samples("gatewright_metrics_source_up")}
     assert up == {"envoy": 1, "supervisor": 1, "controller": 1}
-    ready = {sample.labels["component"]: sample.value for sample in told.samples("gatewright_process_up")}
+    ready = {sample.labels["component"]: sample.value for sample in metrics.samples("gatewright_process_up")}
     assert ready == dict.fromkeys(("supervisor", "controller", "echo", "python-executor", "policy-engine", "envoy"), 1)
-    versions = {sample.labels["version"] for sample in told.samples("gatewright_build_info")}
+    versions = {sample.labels["version"] for sample in metrics.samples("gatewright_build_info")}
     assert versions == {"0.1.0"}, "one for all"
     after = json.loads(installed.run("gatewright", "status", "--json", cwd=folder))
     assert (after["health"], after["metricsFailing"]) == ("healthy", {})

@@ -59,8 +59,8 @@ def test_it_moves_with_the_gateway_and_status_names_it(node: Node) -> None:
     assert httpx.post(f"http://{first}/executors").status_code == 404
     assert status(node.gateway.run_dir)["metrics"] == f"http://{first}/metrics"
     command = ["gatewright", "status", "--run-dir", str(node.gateway.run_dir)]
-    shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert f"metrics http://{first}/metrics\n" in shown
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert f"metrics http://{first}/metrics\n" in output
 
     second = node.listen(port=free_port())
     assert answers(second)
@@ -79,8 +79,8 @@ def test_a_port_that_is_taken_is_said_and_it_stays_where_it_was(node: Node) -> N
         write(node.file, HTTP, admin={"port": taken.getsockname()[1]})
         assert node.gateway.reload().returncode == 0
         eventually("it is said", lambda: node.gateway.logged(component="policy-engine", level="error"))
-    (said,) = node.gateway.logged(component="policy-engine", level="error")
-    assert "choose another spec.admin.port" in said["message"]
+    (record,) = node.gateway.logged(component="policy-engine", level="error")
+    assert "choose another spec.admin.port" in record["message"]
     assert address(node.gateway) == before
     assert answers(before)
 

@@ -36,13 +36,13 @@ def test_explain_names_the_third_of_five_that_changes_a_header(gateway: Gateway,
         line = tail.line()
     assert "  200  " in line
     assert "  GET /explained/x?a=1  explained GET /*  " in line
-    said = explained(gateway, id_of(line))
-    assert said.startswith("GET /explained/x?a=1: answered 200 by the upstream; ")
-    changes = said[said.index("add-headers:v1.0.0, request: changed") :]
+    explanation = explained(gateway, id_of(line))
+    assert explanation.startswith("GET /explained/x?a=1: answered 200 by the upstream; ")
+    changes = explanation[explanation.index("add-headers:v1.0.0, request: changed") :]
     assert changes.startswith("add-headers:v1.0.0, request: changed\n  header x-tier\n    - none\n    + gold\n")
-    assert said.count("header x-tier") == 1, "expected one policy to be named for it"
+    assert explanation.count("header x-tier") == 1, "expected one policy to be named for it"
     for policy in ("log-message", "pass-on", "add-headers"):
-        assert re.search(rf"^\d  {policy}:v1.0.0 +request ", said, re.MULTILINE)
+        assert re.search(rf"^\d  {policy}:v1.0.0 +request ", explanation, re.MULTILINE)
 
 
 def test_the_page_shows_what_is_printed(gateway: Gateway, upstream: Upstream) -> None:
@@ -63,8 +63,10 @@ def test_the_page_shows_what_is_printed(gateway: Gateway, upstream: Upstream) ->
     assert normal(printed) == normal(line)
     assert explain[:2] == ["gatewright", "explain"]
     assert explain[2] == id_of(line)
-    said = explained(gateway, answer.json()["requestId"]).replace("../../", "../")  # this build lies a folder deeper
-    assert normal(without_bars(said)) == normal(without_bars(report))
+    explanation = explained(gateway, answer.json()["requestId"]).replace(
+        "../../", "../"
+    )  # this build lies a folder deeper
+    assert normal(without_bars(explanation)) == normal(without_bars(report))
 
 
 def without_bars(text: str) -> str:
@@ -82,10 +84,10 @@ def test_explain_of_an_exception_has_file_and_line(gateway: Gateway, upstream: U
         assert httpx.get(f"{gateway.url}/explain-raise/x").status_code == 500
         line = tail.line()
     assert "misbehave:v1.0.0 failed: exception" in line
-    said = explained(gateway, id_of(line))
-    assert "answered 500 by the gateway because misbehave:v1.0.0 failed in its request phase: exception" in said
-    assert re.search(r"policies/misbehave/policy.py:\d+\n", said)
-    assert re.search(r'^  > +\d+ +raise RuntimeError\("secret detail of the policy"\)$', said, re.MULTILINE)
+    explanation = explained(gateway, id_of(line))
+    assert "answered 500 by the gateway because misbehave:v1.0.0 failed in its request phase: exception" in explanation
+    assert re.search(r"policies/misbehave/policy.py:\d+\n", explanation)
+    assert re.search(r'^  > +\d+ +raise RuntimeError\("secret detail of the policy"\)$', explanation, re.MULTILINE)
 
 
 def test_explain_of_what_was_late(gateway: Gateway, upstream: Upstream) -> None:
@@ -94,10 +96,10 @@ def test_explain_of_what_was_late(gateway: Gateway, upstream: Upstream) -> None:
         assert httpx.get(f"{gateway.url}/explain-late/x").status_code == 504
         line = tail.line()
     assert "sleep:v1.0.0 failed: timeout" in line
-    said = explained(gateway, id_of(line))
-    assert "failed in its request phase: timeout: " in said
-    assert re.search(r"; it was at \S*policies/sleep/policy.py:\d+;", said), "expected where it hung"
-    assert re.search(r"^  > +\d+ +time.sleep", said, re.MULTILINE)
+    explanation = explained(gateway, id_of(line))
+    assert "failed in its request phase: timeout: " in explanation
+    assert re.search(r"; it was at \S*policies/sleep/policy.py:\d+;", explanation), "expected where it hung"
+    assert re.search(r"^  > +\d+ +time.sleep", explanation, re.MULTILINE)
 
 
 def test_a_streams_wait_for_chunks_is_no_wait_for_its_turn(gateway: Gateway) -> None:
@@ -136,9 +138,9 @@ def test_a_policys_answer_is_explained(gateway: Gateway, upstream: Upstream) -> 
         status = httpx.get(f"{gateway.url}/explain-denied/x").status_code
         line = tail.line()
     assert "python-deny:v1.0.0 answered" in line
-    said = explained(gateway, id_of(line))
-    assert f"answered {status} by python-deny:v1.0.0 in its request phase" in said
-    assert f"  answer {status}\n" in said
+    explanation = explained(gateway, id_of(line))
+    assert f"answered {status} by python-deny:v1.0.0 in its request phase" in explanation
+    assert f"  answer {status}\n" in explanation
 
 
 def test_the_filter_of_errors_shows_nothing_else(gateway: Gateway, upstream: Upstream) -> None:
@@ -198,11 +200,11 @@ def test_exchanges_are_saved_and_kept(gateway: Gateway, upstream: Upstream, tmp_
     assert [json.loads(file.read_bytes())["request"]["path"] for file in files] == [
         f"/{name}/0", f"/{name}/1",
     ]  # fmt: skip
-    kept = subprocess.run(
+    result = subprocess.run(
         command(gateway, "tail", "--kept", "--json", "--api", name),
         capture_output=True, check=True, timeout=LIMIT_SECONDS,
     )  # fmt: skip
-    assert kept.stdout == b"".join(file.read_bytes() for file in files)
+    assert result.stdout == b"".join(file.read_bytes() for file in files)
     assert explained(gateway, str(files[0])) == explained(gateway, json.loads(files[0].read_bytes())["id"])
 
 
@@ -238,9 +240,12 @@ def test_a_node_that_restarts_and_a_policy_that_ends_its_process(own_gateway: Ga
         assert httpx.get(f"{gateway.url}/dies/x", timeout=30).status_code == 503
         line = tail.line()
         assert "faulty:v1.0.0 failed: crashed" in line
-        said = explained(gateway, id_of(line))
-        assert "failed in its request phase: crashed: the executor process ended while it ran" in said.splitlines()[0]
-        assert "rpc error" not in said
+        explanation = explained(gateway, id_of(line))
+        assert (
+            "failed in its request phase: crashed: the executor process ended while it ran"
+            in explanation.splitlines()[0]
+        )
+        assert "rpc error" not in explanation
         lost = "the executor process ended; connecting until there is one"
         eventually("the engine says so", lambda: gateway.logged(component="policy-engine", message=lost))
         one = {"message": "policy failed", "requestId": id_of(line)}

@@ -100,25 +100,25 @@ class Node:
     def note_status(self, faults: Sequence[str]) -> None:
         """What `gatewright status` says of these; nothing else is wrong with the node."""
         command = ["gatewright", "status", "--json", "--run-dir", str(self.gateway.run_dir)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 3, done.stdout
-        found = json.loads(done.stdout)
-        left = {said for said in found["shortcomings"] if not IN_PASSING.search(said)}
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode == 3, result.stdout
+        document = json.loads(result.stdout)
+        unclaimed = {shortcoming for shortcoming in document["shortcomings"] if not IN_PASSING.search(shortcoming)}
         for name in faults:
-            claimed, notes = status_of(FAULTS[name], found)
-            left -= set(claimed)
+            claimed, notes = status_of(FAULTS[name], document)
+            unclaimed -= set(claimed)
             health = "degraded (3)" if claimed else "healthy (0)"
             self.told[name]["status"] = settled(f"{health}: {'; '.join([*claimed, *notes])}") if claimed + notes else ""
-        assert left == set(), "expected each shortcoming to be of one of the faults"
+        assert unclaimed == set(), "expected each shortcoming to be of one of the faults"
 
     def note_inspector(self, faults: Sequence[str]) -> None:
-        said = inspector(self.gateway, list(self.ids.values()))
-        assert said["problem"] == ""
-        exchanges = dict(zip(self.ids, said["exchanges"], strict=True))
+        pages = inspector(self.gateway, list(self.ids.values()))
+        assert pages["problem"] == ""
+        exchanges = dict(zip(self.ids, pages["exchanges"], strict=True))
         for name in faults:
             words = [
                 f"{trouble['title']}: {trouble['meaning']} {trouble['cure']}{responsible(trouble)}"
-                for trouble in said["troubles"]
+                for trouble in pages["troubles"]
                 if names_any(FAULTS[name], trouble["title"])
             ]
             if exchange := exchanges.get(name):
@@ -162,20 +162,24 @@ class Node:
         self.told[DATABASE]["inspector"] = settled(inspector(self.gateway, [])["problem"])
 
 
-def status_of(fault: Fault, found: Json) -> tuple[list[str], list[str]]:
+def status_of(fault: Fault, document: Json) -> tuple[list[str], list[str]]:
     """The shortcomings that are the fault's, and what the tables have of it besides."""
-    wanted = [said for said in found["shortcomings"] if names_any(fault, said)]
+    shortcomings = [shortcoming for shortcoming in document["shortcomings"] if names_any(fault, shortcoming)]
     if fault.shortcoming:
-        wanted += [said for said in found["shortcomings"] if re.search(fault.shortcoming, said) and said not in wanted]
-    apis = [api for api in found["apis"] if api["name"] in fault.names and (api["reason"] or api.get("note"))]
+        shortcomings += [
+            shortcoming
+            for shortcoming in document["shortcomings"]
+            if re.search(fault.shortcoming, shortcoming) and shortcoming not in shortcomings
+        ]
+    apis = [api for api in document["apis"] if api["name"] in fault.names and (api["reason"] or api.get("note"))]
     rows = [f"{api['name']}: {api.get('note') or api['reason']}" for api in apis]
-    notes = [note for note in found["notes"] if note["about"]["kind"] != "api" and names_any(fault, note["title"])]
-    return wanted, rows + [words_of_note(note, wanted) for note in notes]
+    notes = [note for note in document["notes"] if note["about"]["kind"] != "api" and names_any(fault, note["title"])]
+    return shortcomings, rows + [words_of_note(note, shortcomings) for note in notes]
 
 
 def words_of_note(note: Json, shortcomings: Sequence[str]) -> str:
     """The reason stands in a shortcoming, or in the note alone."""
-    reason = "" if any(note["reason"] in said for said in shortcomings) else f"{note['reason']}; "
+    reason = "" if any(note["reason"] in shortcoming for shortcoming in shortcomings) else f"{note['reason']}; "
     return f"{note['title']}: {reason}{note['party']}; {note['cure']}"
 
 
@@ -189,14 +193,14 @@ def names_any(fault: Fault, text: str) -> bool:
 
 def is_of(fault: Fault, about: set[str], labels: dict[str, str]) -> bool:
     """Whether an alert is the fault's. One that names no API, cluster or certificate is of the node."""
-    named = {labels[key] for key in ("api", "name", "envoy_cluster_name") if key in labels}
-    return labels["alertname"] == fault.alert and (not named or bool(named & about))
+    names = {labels[key] for key in ("api", "name", "envoy_cluster_name") if key in labels}
+    return labels["alertname"] == fault.alert and (not names or bool(names & about))
 
 
 def words_of(alert: Json) -> str:
     labels, notes = alert["labels"], alert["annotations"]
-    said = f"{labels['alertname']} ({labels['severity']}): {notes['summary']}. {notes['description']} {notes['action']}"
-    return settled(said)
+    text = f"{labels['alertname']} ({labels['severity']}): {notes['summary']}. {notes['description']} {notes['action']}"
+    return settled(text)
 
 
 def inspector(gateway: Gateway, ids: list[str]) -> Json:
@@ -204,11 +208,11 @@ def inspector(gateway: Gateway, ids: list[str]) -> Json:
     token = credentials(gateway.run_dir)["authorization"].removeprefix("Bearer ")
     origin = f"http://{gateway.process_status('controller')['listen']}"
     command = [sys.executable, str(ROOT / "tools" / "javascript.py"), "--run", str(DRIVER)]
-    asked = json.dumps({"origin": origin, "token": token, "ids": ids})
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    found: Json = json.loads(done.stdout)
-    return found
+    arguments = json.dumps({"origin": origin, "token": token, "ids": ids})
+    result = subprocess.run(command, input=arguments, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    pages: Json = json.loads(result.stdout)
+    return pages
 
 
 # ------------------------------------------------------------------ the node
@@ -236,9 +240,9 @@ def publish(gateway: Gateway, upstream: Upstream, stack: ExitStack) -> None:
     """An API for each fault."""
 
     def silent(answer: bytes | None, *, hangs_up: bool) -> str:
-        made = Silent(answer, hangs_up=hangs_up)
-        stack.callback(made.close)
-        return made.address
+        server = Silent(answer, hangs_up=hangs_up)
+        stack.callback(server.close)
+        return server.address
 
     not_tls = silent(b"HTTP/1.1 200 OK\r\n\r\n", hangs_up=True)
     closed, other = (f"http://127.0.0.1:{stack.enter_context(closed_port())}" for _ in range(2))
@@ -286,10 +290,10 @@ def told(
         node.explain_all()
         node.note_inspector(before)
         node.note_status(before)
-        kept = {name: node.told[name]["status"] for name in before}
+        texts = {name: node.told[name]["status"] for name in before}
         node.damage_database()
         for name in before:
-            node.told[name]["status"] = kept[name]
+            node.told[name]["status"] = texts[name]
         return {name: dict(node.told[name]) for name in FAULTS}
 
 
@@ -308,11 +312,11 @@ def test_who_can_tell_a_fault_names_its_party_or_cure_and_one_both(told: dict[st
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_nobody_says_that_an_upstream_has_answered(told: dict[str, dict[str, str]], name: str) -> None:
-    assert not [said for said in told[name].values() if "by the upstream" in said]
+    assert not [text for text in told[name].values() if "by the upstream" in text]
 
 
 def test_the_page_says_what_is_told(told: dict[str, dict[str, str]], request: pytest.FixtureRequest) -> None:
-    made = with_tables(PAGE.read_text(), told)
+    page = with_tables(PAGE.read_text(), told)
     if request.config.getoption("--update"):
-        PAGE.write_text(made)
-    assert PAGE.read_text() == made, "pytest --update writes it anew"
+        PAGE.write_text(page)
+    assert PAGE.read_text() == page, "pytest --update writes it anew"

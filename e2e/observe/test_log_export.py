@@ -19,8 +19,8 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture
 def received(tmp_path: Path) -> Iterator[Collector]:
-    with collector(tmp_path) as made:
-        yield made
+    with collector(tmp_path) as running_collector:
+        yield running_collector
 
 
 def gateway_file(folder: Path, **logs: object) -> Path:
@@ -34,22 +34,24 @@ def records(received: Collector) -> list[Json]:
     """What came: `service` and the fields of a line, besides the record's own."""
     lines = [json.loads(line) for line in received.text().splitlines() if line.endswith("}")]
     return [
-        {"service": values(group["resource"])["service.name"], **values(one), "record": one}
+        {"service": values(group["resource"])["service.name"], **values(record), "record": record}
         for line in lines
         for group in line.get("resourceLogs", [])
         for scope in group["scopeLogs"]
-        for one in scope["logRecords"]
+        for record in scope["logRecords"]
     ]
 
 
 def values(holder: Json) -> Json:
-    return {one["key"]: next(iter(one["value"].values()), None) for one in holder.get("attributes", [])}
+    return {
+        attribute["key"]: next(iter(attribute["value"].values()), None) for attribute in holder.get("attributes", [])
+    }
 
 
 def said(received: Collector, service: str, message: str) -> list[Json]:
     return [
-        one for one in records(received)
-        if one["service"] == service and message in one["record"]["body"].get("stringValue", "")
+        record for record in records(received)
+        if record["service"] == service and message in record["record"]["body"].get("stringValue", "")
     ]  # fmt: skip
 
 
@@ -79,8 +81,8 @@ def test_all_components_are_services_of_the_collector(
 
 
 def stats(node: Gateway) -> Json:
-    found: Json = json.loads(node.admin("engine", "/logs"))
-    return found
+    statistics: Json = json.loads(node.admin("engine", "/logs"))
+    return statistics
 
 
 def test_a_collector_that_is_away_costs_nobody_anything_and_comes_back(

@@ -31,9 +31,9 @@ def log_level(node: Gateway, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def levels(node: Gateway, *words: str) -> dict[str, Json]:
-    done = log_level(node, "--json", *words)
-    assert done.returncode == 0, done.stderr
-    return {one["component"]: one for one in json.loads(done.stdout)["levels"]}
+    result = log_level(node, "--json", *words)
+    assert result.returncode == 0, result.stderr
+    return {level["component"]: level for level in json.loads(result.stdout)["levels"]}
 
 
 def debug_lines(node: Gateway, component: str) -> int:
@@ -41,7 +41,7 @@ def debug_lines(node: Gateway, component: str) -> int:
 
 
 def test_each_component_says_more_and_less_while_it_runs(node: Gateway, upstream: Upstream) -> None:
-    assert {name: one["level"] for name, one in levels(node).items()} == {
+    assert {name: level["level"] for name, level in levels(node).items()} == {
         "supervisor": "info", "controller": "info", "python-executor": "info", "policy-engine": "info",
         "envoy": "warning",
     }  # fmt: skip
@@ -75,8 +75,8 @@ def test_processes_that_are_started_anew_have_the_level_too(node: Gateway) -> No
             pid = node.kill(name)
             eventually(f"{name} is back", lambda name=name, pid=pid: back(node, name, pid), 60)  # type: ignore[misc]
             command = Path(f"/proc/{node.pid(name)}/cmdline").read_bytes().split(b"\0")
-            wanted = b"info" if name == "envoy" else b"debug"
-            assert command[command.index(b"--log-level") + 1] == wanted, command
+            expected = b"info" if name == "envoy" else b"debug"
+            assert command[command.index(b"--log-level") + 1] == expected, command
     finally:
         levels(node, "policy-engine=default", "python-executor=default", "envoy=default")
 
@@ -87,8 +87,8 @@ def back(node: Gateway, name: str, before: int) -> bool:
 
 
 def test_it_goes_back_by_itself(node: Gateway) -> None:
-    shown = levels(node, "policy-engine=debug", "--for", "1s")["policy-engine"]
-    assert (shown["level"], shown["then"]) == ("debug", "info")
+    level = levels(node, "policy-engine=debug", "--for", "1s")["policy-engine"]
+    assert (level["level"], level["then"]) == ("debug", "info")
     eventually("it is back", lambda: levels(node)["policy-engine"] == {"component": "policy-engine", "level": "info"})
     eventually(
         "the engine says so", lambda: node.logged(component="policy-engine", message="log level changed", to="info")
@@ -105,17 +105,17 @@ def test_it_goes_back_by_itself(node: Gateway) -> None:
     ],
 )
 def test_a_mistake_is_told(node: Gateway, change: str, sentence: str) -> None:
-    done = log_level(node, change)
-    assert done.returncode != 0
-    assert sentence in done.stderr
+    result = log_level(node, change)
+    assert result.returncode != 0
+    assert sentence in result.stderr
 
 
 def test_the_documentations_commands_work(node: Gateway) -> None:
-    (block,) = (one for one in blocks(page("docs/how-to/logs.md"), "sh") if "log-level" in one)
+    (block,) = (block for block in blocks(page("docs/how-to/logs.md"), "sh") if "log-level" in block)
     for command in block.splitlines():
-        done = log_level(node, *shlex.split(command)[2:])
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-    assert {one["level"] for one in levels(node).values()} == {"info", "warning"}
+        result = log_level(node, *shlex.split(command)[2:])
+        assert result.returncode == 0, f"{command}: {result.stderr}"
+    assert {level["level"] for level in levels(node).values()} == {"info", "warning"}
 
 
 def test_people_are_shown_a_table(node: Gateway) -> None:

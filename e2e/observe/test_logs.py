@@ -61,8 +61,8 @@ def test_a_request_has_one_short_line_on_stdout(gateway: Gateway, upstream: Upst
     assert TIME.fullmatch(line["time"])
     assert None not in line.values()
     assert len(json.dumps(line)) < 500
-    assert any('"path":"/short/x' in said for said in gateway.printed)
-    assert not any('"path":"/short/x' in said for said in gateway.log)
+    assert any('"path":"/short/x' in line for line in gateway.printed)
+    assert not any('"path":"/short/x' in line for line in gateway.log)
 
 
 CHOSEN = {"path": "/asked/elsewhere", "query": "n=2", "authority": "elsewhere.test"}
@@ -183,9 +183,9 @@ def troubled(build: Path, tmp_path_factory: pytest.TempPathFactory, recording_up
         pytest.MonkeyPatch.context() as patch,
         running_in("UTC-9", patch, build, tmp_path_factory.mktemp("state"), "--envoy.log-level", "info") as gateway,
     ):
-        for what in ("forged", "garbage", "long", "traceback"):
-            gateway.deploy(api(what, recording_upstream.url, [attach("say", {"what": what})]))
-            assert httpx.get(f"{gateway.url}/{what}/x").status_code == 200
+        for trouble in ("forged", "garbage", "long", "traceback"):
+            gateway.deploy(api(trouble, recording_upstream.url, [attach("say", {"what": trouble})]))
+            assert httpx.get(f"{gateway.url}/{trouble}/x").status_code == 200
         gateway.deploy(api("raises", recording_upstream.url, [attach("misbehave", {"how": "raise"})]))
         assert httpx.get(f"{gateway.url}/raises/x").status_code == 500
         with gateway.controller() as client:
@@ -203,11 +203,11 @@ def running_in(zone: str, patch: pytest.MonkeyPatch, *arguments: Any) -> Abstrac
 
 
 def _pids(gateway: Gateway) -> list[int]:
-    return [each["pid"] for each in gateway.status()["processes"]]
+    return [process["pid"] for process in gateway.status()["processes"]]
 
 
 def _all_ready(gateway: Gateway) -> bool:
-    return all(each["state"] == "ready" for each in gateway.status()["processes"])
+    return all(process["state"] == "ready" for process in gateway.status()["processes"])
 
 
 def test_every_line_of_every_component_has_the_same_form(troubled: Gateway) -> None:
@@ -223,9 +223,9 @@ def test_every_line_of_every_component_has_the_same_form(troubled: Gateway) -> N
 
 def test_nobody_speaks_for_another_process(troubled: Gateway) -> None:
     forged = [record for record in troubled.records() if "forged" in record["message"]]
-    said = [record for record in forged if record["message"].startswith("{")]
-    assert len(said) == 3
-    assert {(record["component"], record["level"]) for record in said} == {("python-executor", "info")}
+    records = [record for record in forged if record["message"].startswith("{")]
+    assert len(records) == 3
+    assert {(record["component"], record["level"]) for record in records} == {("python-executor", "info")}
     assert all(record["time"] > "2020" for record in forged)
 
 
@@ -250,7 +250,7 @@ def test_as_text_a_traceback_has_lines(build: Path, tmp_path: Path, upstream: Up
         assert httpx.get(f"{gateway.url}/told/x").status_code == 500
         eventually("its last line", lambda: any("RuntimeError: secret" in line for line in gateway.log))
         eventually(
-            "the access line", lambda: any("access             │ GET /told/x 500" in one for one in gateway.printed)
+            "the access line", lambda: any("access             │ GET /told/x 500" in line for line in gateway.printed)
         )
     at = next(number for number, line in enumerate(gateway.log) if "Traceback (most recent call last)" in line)
     assert "│ ERROR on_request failed" in gateway.log[at - 1]

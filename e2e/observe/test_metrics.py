@@ -40,8 +40,8 @@ def own(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatew
         yield gateway
 
 
-def executed(found: Scrape, name: str, outcome: str = "ok", **labels: str) -> float:
-    return found.value("gatewright_executions_total", api=name, outcome=outcome, **labels)
+def executed(scrape_result: Scrape, name: str, outcome: str = "ok", **labels: str) -> float:
+    return scrape_result.value("gatewright_executions_total", api=name, outcome=outcome, **labels)
 
 
 def ended(gateway: Gateway, name: str, count: int) -> Scrape:
@@ -62,24 +62,24 @@ def test_counts_are_those_of_the_clients(own: Gateway, upstream: Upstream) -> No
     before = scrape(own)
     paths = ["/slow" if number % 10 == 0 else "/fast" for number in range(300)]
     durations(own, [f"/{name}{path}" for path in paths])
-    found = ended(own, name, len(paths))
+    metrics = ended(own, name, len(paths))
     for path, count in (("/fast", 270), ("/slow", 30)):
         labels = {"api": name, "operation": f"GET {path}"}
-        assert found.value("gatewright_exchanges_total", result="completed", **labels) == count
-        assert found.value("gatewright_exchange_duration_seconds_count", **labels) == count
+        assert metrics.value("gatewright_exchanges_total", result="completed", **labels) == count
+        assert metrics.value("gatewright_exchange_duration_seconds_count", **labels) == count
         for policy in (GO_NAME, PYTHON_NAME):
             for phase in ("request", "response"):
-                who = {**labels, "policy": policy, "phase": phase}
-                assert found.value("gatewright_executions_total", outcome="ok", **who) == count
+                executed_labels = {**labels, "policy": policy, "phase": phase}
+                assert metrics.value("gatewright_executions_total", outcome="ok", **executed_labels) == count
                 if policy == GO_NAME:
-                    assert found.value("gatewright_execution_work_seconds_count", **who) == count
+                    assert metrics.value("gatewright_execution_work_seconds_count", **executed_labels) == count
                 else:
-                    assert found.value("gatewright_execution_waiting_seconds_count", **who) == count
-    assert executed(found, name) == 300 * 4 + 30
-    assert found.value("gatewright_executions_total", api=name) == 300 * 4 + 30
+                    assert metrics.value("gatewright_execution_waiting_seconds_count", **executed_labels) == count
+    assert executed(metrics, name) == 300 * 4 + 30
+    assert metrics.value("gatewright_executions_total", api=name) == 300 * 4 + 30
     through = "envoy_http_downstream_rq_total"
     envoy = {"envoy_http_conn_manager_prefix": ENVOY_OWN}
-    assert found.value(through, **envoy) - before.value(through, **envoy) == len(paths)
+    assert metrics.value(through, **envoy) - before.value(through, **envoy) == len(paths)
 
 
 SECONDS_OF_POLICY = {"fast": 0.06, "slow": 0.3}
@@ -106,38 +106,38 @@ def test_quantiles_are_those_of_the_clients(own: Gateway, upstream: Upstream) ->
     name = fresh("quantiles")
     own.deploy(api(name, upstream.url, [GO, PYTHON], operations))
     took = durations(own, [f"/{name}/{'slow' if number % 10 == 0 else 'fast'}" for number in range(200)])
-    found = ended(own, name, len(took))
+    metrics = ended(own, name, len(took))
     histogram = "gatewright_exchange_duration_seconds"
-    bounds = found.bounds(histogram)
+    bounds = metrics.bounds(histogram)
     assert len(bounds) == 15
     for quantile in (0.5, 0.99):
-        seen = bisect.bisect_left(bounds, sorted(took)[int(quantile * len(took))])
-        assert 0 <= seen - found.quantile(histogram, quantile, bounds, api=name) <= 1
+        index = bisect.bisect_left(bounds, sorted(took)[int(quantile * len(took))])
+        assert 0 <= index - metrics.quantile(histogram, quantile, bounds, api=name) <= 1
 
 
 def test_bodies_are_counted(own: Gateway, upstream: Upstream) -> None:
     own.deploy(api("bodied", upstream.url, [attach("body-length")]))
     for size in (1, 1000, 200_000):
         assert httpx.post(f"{own.url}/bodied/x", content=b"x" * size).status_code == 200
-    found = ended(own, "bodied", 3)
-    assert found.value("gatewright_body_bytes_total", api="bodied", direction="request") == 201_001
+    metrics = ended(own, "bodied", 3)
+    assert metrics.value("gatewright_body_bytes_total", api="bodied", direction="request") == 201_001
 
 
 def test_both_formats_say_the_same(own: Gateway, upstream: Upstream) -> None:
     own.deploy(api("formats", upstream.url, [GO, PYTHON]))
     assert httpx.get(f"{own.url}/formats/x").status_code == 200
-    text, found = ended(own, "formats", 1), scrape_open_metrics(own)
-    names = {sample.name for family in found.families.values() for sample in family.samples}
+    text, metrics = ended(own, "formats", 1), scrape_open_metrics(own)
+    names = {sample.name for family in metrics.families.values() for sample in family.samples}
     assert {"gatewright_executions_total", "envoy_http_downstream_rq_xx", "gatewright_generation"} <= names
     assert names == {sample.name for family in text.families.values() for sample in family.samples}
-    assert executed(found, "formats") == executed(text, "formats") == 4
+    assert executed(metrics, "formats") == executed(text, "formats") == 4
 
 
 def test_envoy_tells_what_it_is_asked_for(own: Gateway, upstream: Upstream) -> None:
     """Of each kind of what is chosen; of what is not, as of every cluster's bytes, nothing comes here."""
     own.deploy(api("through", upstream.url))
     assert httpx.get(f"{own.url}/through/x").status_code == 200
-    wanted = {
+    expected = {
         "envoy_http_downstream_rq_total", "envoy_http_downstream_rq_xx", "envoy_http_downstream_rq_time_bucket",
         "envoy_cluster_upstream_rq_total", "envoy_cluster_upstream_rq_xx", "envoy_cluster_upstream_rq_time_bucket",
         "envoy_cluster_membership_healthy", "envoy_listener_downstream_cx_total", "envoy_server_memory_allocated",
@@ -145,9 +145,9 @@ def test_envoy_tells_what_it_is_asked_for(own: Gateway, upstream: Upstream) -> N
     }  # fmt: skip
 
     def told() -> set[str]:
-        return {one.name for family in scrape(own).families.values() for one in family.samples}
+        return {sample.name for family in scrape(own).families.values() for sample in family.samples}
 
-    eventually("all of it is told", lambda: wanted <= told())  # histograms are told some seconds later
+    eventually("all of it is told", lambda: expected <= told())  # histograms are told some seconds later
     assert not {"envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_manager_cds_version"} & told()
 
 
@@ -172,35 +172,35 @@ def test_failures_are_counted_by_their_class(own: Gateway, upstream: Upstream, f
     name = f"fails-{failure.lower()}"
     own.deploy(api(name, upstream.url, [attached]))
     assert httpx.post(f"{own.url}/{name}/x", timeout=30, **request).status_code == status
-    found = ended(own, name, 1)
-    assert executed(found, name, failure, phase="request") == 1
-    assert found.value("gatewright_executions_total", api=name) == 1
-    assert found.value("gatewright_exchanges_total", api=name, result="completed") == 1
+    metrics = ended(own, name, 1)
+    assert executed(metrics, name, failure, phase="request") == 1
+    assert metrics.value("gatewright_executions_total", api=name) == 1
+    assert metrics.value("gatewright_exchanges_total", api=name, result="completed") == 1
 
 
 def test_what_goes_on_in_spite_of_a_failure_is_counted_too(own: Gateway, upstream: Upstream) -> None:
     raises = attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")
     own.deploy(api("goes-on", upstream.url, [raises]))
     assert httpx.get(f"{own.url}/goes-on/x").status_code == 200
-    found = ended(own, "goes-on", 1)
-    assert executed(found, "goes-on", "exception", phase="request") == 1
-    assert executed(found, "goes-on", phase="response") == 1
-    assert found.value("gatewright_executions_continued_total", api="goes-on") == 1
+    metrics = ended(own, "goes-on", 1)
+    assert executed(metrics, "goes-on", "exception", phase="request") == 1
+    assert executed(metrics, "goes-on", phase="response") == 1
+    assert metrics.value("gatewright_executions_continued_total", api="goes-on") == 1
 
 
 def test_what_is_shed_is_counted(own: Gateway, upstream: Upstream) -> None:
     """One of them holds the only place; the queue behind it has room for none."""
-    held = attach("sleep", {"seconds": 3}, timeout="20s", maxConcurrency=1)
-    own.deploy(api("shed", upstream.url, [held]))
+    sleeping = attach("sleep", {"seconds": 3}, timeout="20s", maxConcurrency=1)
+    own.deploy(api("shed", upstream.url, [sleeping]))
 
     def ask(_: int) -> int:
         return httpx.get(f"{own.url}/shed/x", timeout=60).status_code
 
     with ThreadPoolExecutor(16) as clients:
         answers = list(clients.map(ask, range(16)))
-    found = ended(own, "shed", 16)
-    assert executed(found, "shed", "overloaded") == answers.count(503) > 0
-    assert executed(found, "shed") == answers.count(200) > 0
+    metrics = ended(own, "shed", 16)
+    assert executed(metrics, "shed", "overloaded") == answers.count(503) > 0
+    assert executed(metrics, "shed") == answers.count(200) > 0
 
 
 def test_a_client_that_goes_away_is_counted(own: Gateway, upstream: Upstream) -> None:
@@ -208,9 +208,9 @@ def test_a_client_that_goes_away_is_counted(own: Gateway, upstream: Upstream) ->
     with socket.create_connection(("127.0.0.1", own.port)) as client:
         client.sendall(b"GET /leaves/x HTTP/1.1\r\nhost: a\r\n\r\n")
         eventually("the policy runs", lambda: own.is_busy("leaves"))
-    found = ended(own, "leaves", 1)
-    assert found.value("gatewright_exchanges_total", api="leaves", result="cancelled") == 1
-    assert executed(found, "leaves", "cancelled") == 1
+    metrics = ended(own, "leaves", 1)
+    assert metrics.value("gatewright_exchanges_total", api="leaves", result="cancelled") == 1
+    assert executed(metrics, "leaves", "cancelled") == 1
 
 
 def unavailable(gateway: Gateway) -> bool:
@@ -232,9 +232,9 @@ def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
         try:
             gateway.kill(gateway.executors()[0]["name"])
             eventually("the engine knows that nobody runs Python", lambda: unavailable(gateway), 30)
-            found = scrape(gateway)
-            assert executed(found, "outlives") == 10
-            assert found.value("gatewright_metrics_source_up", source="envoy") == 0
+            metrics = scrape(gateway)
+            assert executed(metrics, "outlives") == 10
+            assert metrics.value("gatewright_metrics_source_up", source="envoy") == 0
             failing = json.loads(gateway.admin("engine", "/stats"))["metricsFailing"]
             assert failing == dict.fromkeys(("envoy", "supervisor"), "no answer within 1s")
         finally:
@@ -255,7 +255,7 @@ def test_an_api_takes_its_series_along(own: Gateway, upstream: Upstream) -> None
 
     def left() -> list[str]:
         families = scrape(own).families.values()
-        return [one.name for family in families for one in family.samples if one.labels.get("api") == "goes"]
+        return [sample.name for family in families for sample in family.samples if sample.labels.get("api") == "goes"]
 
     eventually("nothing is told of it", lambda: not left(), 90)
 
@@ -264,9 +264,9 @@ def test_more_operations_than_series_stay_within_the_bound(build: Path, tmp_path
     most, operations = 200, 800
     file = write(tmp_path / "gateway.yaml", {"name": "http"}, metrics={"maxSeries": most})
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
-        listed = [{"method": "GET", "path": f"/{number}"} for number in range(operations // 2)]
+        attached_operations = [{"method": "GET", "path": f"/{number}"} for number in range(operations // 2)]
         for name in ("first", "second"):
-            gateway.deploy(api(name, upstream.url, [GO], listed))
+            gateway.deploy(api(name, upstream.url, [GO], attached_operations))
         with httpx.Client(base_url=gateway.url, timeout=30) as client, ThreadPoolExecutor(4) as pool:
 
             def ask(number: int) -> int:
@@ -274,17 +274,17 @@ def test_more_operations_than_series_stay_within_the_bound(build: Path, tmp_path
 
             assert set(pool.map(ask, range(operations))) == {200}
         eventually("all are counted", lambda: scrape(gateway).value("gatewright_exchanges_total") >= operations, 30)
-        found = scrape(gateway)
+        metrics = scrape(gateway)
         for name, count in {
             "gatewright_exchanges_total": operations,
             "gatewright_exchange_duration_seconds_count": operations,
             "gatewright_executions_total": 2 * operations,
             "gatewright_execution_work_seconds_count": 2 * operations,
         }.items():
-            samples = list(found.samples(name))
+            samples = list(metrics.samples(name))
             assert len(samples) <= most, name
             assert sum(sample.value for sample in samples) == count, name
-            assert found.value(name, api="other", operation="other") > 0, name
+            assert metrics.value(name, api="other", operation="other") > 0, name
 
 
 ROW = re.compile(r"^\| `(gatewright_\w+)` \|([^|]*)\| (counter|gauge|histogram)\b", re.MULTILINE)
@@ -300,10 +300,10 @@ ELSEWHERE = {"gatewright_executor_recycled_total", "gatewright_metric_observatio
 """What has no series in the gateway of that test: test_policy_metrics.py, and internal/policymetrics."""
 
 
-def told(found: Scrape) -> dict[str, tuple[str, set[str]]]:
+def told(scrape_result: Scrape) -> dict[str, tuple[str, set[str]]]:
     """The same of what a gateway tells."""
     names: dict[str, tuple[str, set[str]]] = {}
-    for family in found.families.values():
+    for family in scrape_result.families.values():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         if name.startswith("gatewright_"):
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}

@@ -43,15 +43,15 @@ def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Cli
         assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
         return Scrape({family.name: family for family in plain_text(answer.text)})
 
-    counted = ("gatewright_exchanges_total", "gatewright_executions_total")
+    names = ("gatewright_exchanges_total", "gatewright_executions_total")
     eventually("all are counted", lambda: told().value("gatewright_exchanges_total", api=name) == 7)
     own = scrape(gateway)
-    found = told()
-    assert found.families.keys() == own.families.keys()
-    assert [found.value(metric, api=name) for metric in counted] == [7, 14]
-    assert [own.value(metric, api=name) for metric in counted] == [7, 14]
+    totals = told()
+    assert totals.families.keys() == own.families.keys()
+    assert [totals.value(metric, api=name) for metric in names] == [7, 14]
+    assert [own.value(metric, api=name) for metric in names] == [7, 14]
     for source in ("envoy", "supervisor", "controller"):
-        assert found.value("gatewright_metrics_source_up", source=source) == 1
+        assert totals.value("gatewright_metrics_source_up", source=source) == 1
 
     def executed() -> list[tuple[str, int]]:
         """What is told may be a second old: a test before has asked for it, too."""

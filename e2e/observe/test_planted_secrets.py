@@ -43,8 +43,8 @@ FIELDS = {
 
 @pytest.fixture
 def received(tmp_path: Path) -> Iterator[Collector]:
-    with collector(tmp_path) as made:
-        yield made
+    with collector(tmp_path) as running_collector:
+        yield running_collector
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_planted_secrets_stand_nowhere(node: Gateway, received: Collector, upstr
     with node.controller() as management:
         answer = management.post("/v1/apis", json=refused)
         assert answer.status_code == 422
-        shown = [answer.text, management.get("/v1/apis").text, management.get("/v1/gateway").text]
+        texts = [answer.text, management.get("/v1/apis").text, management.get("/v1/gateway").text]
     for name, status in (("leaks", 200), ("raises", 500), ("plain", 200), ("nowhere", 404)):
         for path in ASKED:
             assert httpx.get(f"{node.url}/{name}{path}", headers=HEADERS).status_code == status
@@ -83,19 +83,19 @@ def test_planted_secrets_stand_nowhere(node: Gateway, received: Collector, upstr
     eventually("they are exported", lambda: received.text().count("/raises/z?") >= 2, 30)
     eventually("they are in the file", lambda: "/nowhere/z" in (tmp_path / "access.log").read_text())
 
-    shown += [node.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
+    texts += [node.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
     with node.controller() as management:
-        told = management.get("/v1/nodes")
-        address = f"/v1/nodes/{told.json()['nodes'][0]['id']}"
+        nodes = management.get("/v1/nodes")
+        address = f"/v1/nodes/{nodes.json()['nodes'][0]['id']}"
         documents = [management.get(f"{address}/{page}") for page in ("metrics", "stats", "chains", "clusters")]
     assert [(page.status_code, "leaks" in page.text) for page in documents] == [(200, True)] * 4
-    shown += [page.text for page in (told, *documents)]
-    shown += [asked_by_people(node, command) for command in ("status", "log-level")]
-    shown += [path.read_text(errors="replace") for path in node.run_dir.iterdir() if is_public(path)]
-    shown += ["\n".join(node.log), "\n".join(node.printed), (tmp_path / "access.log").read_text(), received.text()]
+    texts += [page.text for page in (nodes, *documents)]
+    texts += [asked_by_people(node, command) for command in ("status", "log-level")]
+    texts += [path.read_text(errors="replace") for path in node.run_dir.iterdir() if is_public(path)]
+    texts += ["\n".join(node.log), "\n".join(node.printed), (tmp_path / "access.log").read_text(), received.text()]
     for name, secret in [*PLANTED.items(), ("jwt", JWT)]:
-        found = [text[max(0, text.find(secret) - 300) :][:400] for text in shown if secret in text]
-        assert found == [], name
+        found_secrets = [text[max(0, text.find(secret) - 300) :][:400] for text in texts if secret in text]
+        assert found_secrets == [], name
     assert len(node.logged(component="envoy", level="debug")) > 10, "expected Envoy to have told of headers"
 
 

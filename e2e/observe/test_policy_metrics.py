@@ -69,15 +69,15 @@ class Client:
         return scrape(self.gateway).value("gatewright_process_restarts_total", component="python-executor")
 
     def pids(self) -> set[int]:
-        return {each["pid"] for each in self.gateway.executors()}
+        return {executor["pid"] for executor in self.gateway.executors()}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-policy-metrics")
-    made.write_policy("counts", COUNTS, more=MODE)
-    made.write_policy("key-counts", POLICY, more=MODE, test_policy_py=TEST)
-    return made
+    policies = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-policy-metrics")
+    policies.write_policy("counts", COUNTS, more=MODE)
+    policies.write_policy("key-counts", POLICY, more=MODE, test_policy_py=TEST)
+    return policies
 
 
 PAGE = page("docs/how-to/policy-metrics.md")
@@ -130,8 +130,8 @@ def test_a_reload_loses_nothing(client: Client, project: PolicyProject) -> None:
     before = client.pids()
     client.ask()
     project.write_policy("counts", COUNTS + "\n# changed\n", more=MODE)
-    done = client.gateway.reload()
-    assert done.returncode == 0, done.stderr
+    result = client.gateway.reload()
+    assert result.returncode == 0, result.stderr
     client.ask()
     eventually("the old processes are gone", lambda: not before & client.pids(), 30)
     client.all_are_counted()
@@ -140,11 +140,11 @@ def test_a_reload_loses_nothing(client: Client, project: PolicyProject) -> None:
 
 def test_a_metric_that_cannot_be_is_refused(client: Client, project: PolicyProject) -> None:
     project.write_policy("counts", COUNTS.replace('"seen_total"', '"seen"'), more=MODE)
-    done = client.gateway.reload()
+    result = client.gateway.reload()
     project.write_policy("counts", COUNTS, more=MODE)
-    assert done.returncode == 1
-    assert "error: counts-v1.0.0/policy.py" in done.stderr
-    assert "expected the name of a counter to end with _total; call it seen_total" in done.stderr
+    assert result.returncode == 1
+    assert "error: counts-v1.0.0/policy.py" in result.stderr
+    assert "expected the name of a counter to end with _total; call it seen_total" in result.stderr
     client.ask()
     client.all_are_counted()
     assert scrape(client.gateway).value("gatewright_reloads_total", result="refused") == 1
@@ -171,31 +171,31 @@ def test_the_pages_policy_counts_as_the_page_says(client: Client) -> None:
     for headers in ({"x-api-key": "k-2"}, {}, {}):
         assert httpx.get(f"{client.gateway.url}/keys/x", headers=headers).status_code == 401
     (lines,) = [block.splitlines() for block in blocks(PAGE, "text")]
-    told: set[str] = set()
+    kinds: set[str] = set()
 
     def all_are_told() -> bool:
-        told.update(httpx.get(f"http://{address(client.gateway)}/metrics").text.splitlines())
-        return set(lines) <= told
+        kinds.update(httpx.get(f"http://{address(client.gateway)}/metrics").text.splitlines())
+        return set(lines) <= kinds
 
     eventually("what the page says is told", all_are_told, 30)
 
 
 def test_the_pages_test_passes(project: PolicyProject) -> None:
     folder = project.folder / "key-counts-v1.0.0"
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", folder], capture_output=True, text=True, cwd=folder)
-    assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
+    result = subprocess.run([sys.executable, "-m", "pytest", "-q", folder], capture_output=True, text=True, cwd=folder)
+    assert result.returncode == 0, result.stdout
+    assert "1 passed" in result.stdout
 
 
 def test_the_whole_node_tells(client: Client) -> None:
-    told = scrape(client.gateway)
-    sources = {sample.labels["source"]: sample.value for sample in told.samples("gatewright_metrics_source_up")}
+    metrics = scrape(client.gateway)
+    sources = {sample.labels["source"]: sample.value for sample in metrics.samples("gatewright_metrics_source_up")}
     assert sources == {"envoy": 1, "supervisor": 1, "controller": 1}
-    assert told.value("gatewright_process_up", component="python-executor") == 2
-    assert told.value("gatewright_process_up", component="envoy") == 1
-    assert told.value("gatewright_process_memory_bytes", component="policy-engine") > 1 << 20
-    assert told.value("gatewright_controller_apis", state="deployed") == 3
-    assert told.value("gatewright_controller_nodes") == 1
-    assert told.value("gatewright_controller_requests_total", route="/v1/apis", method="POST", status="201") == 3
-    components = {sample.labels["component"] for sample in told.samples("gatewright_build_info")}
+    assert metrics.value("gatewright_process_up", component="python-executor") == 2
+    assert metrics.value("gatewright_process_up", component="envoy") == 1
+    assert metrics.value("gatewright_process_memory_bytes", component="policy-engine") > 1 << 20
+    assert metrics.value("gatewright_controller_apis", state="deployed") == 3
+    assert metrics.value("gatewright_controller_nodes") == 1
+    assert metrics.value("gatewright_controller_requests_total", route="/v1/apis", method="POST", status="201") == 3
+    components = {sample.labels["component"] for sample in metrics.samples("gatewright_build_info")}
     assert components >= {"supervisor", "controller"}

@@ -55,29 +55,29 @@ def seen(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch
     with Upstream() as upstream, watched.gateway_with_tls(folder, project) as (gateway, admin):
         config = deployed.configuration(folder, admin, native=NATIVE_ONLY, text=TEXT)
         with prometheus(folder, config) as server:
-            found = Watched(gateway, server, [], [], time.time())
+            watched_gateway = Watched(gateway, server, [], [], time.time())
             watched.deploy(gateway, upstream)
-            found.counted = watched.count(gateway, tool)
-            found.paced = watched.pace(gateway)
-            wait_until_scraped(found)
-            found.calm = time.time()
+            watched_gateway.counted = watched.count(gateway, tool)
+            watched_gateway.paced = watched.pace(gateway)
+            wait_until_scraped(watched_gateway)
+            watched_gateway.calm = time.time()
             Faults(gateway, server, upstream, project, tool).run()
             (folder / "log").write_text("\n".join(gateway.log))
             gateway.stop()
             eventually("the node's end is noticed", lambda: "GatewrightNodeDown" in watched.firing(server), 60)
-            found.ended = time.time()
-            yield found
+            watched_gateway.ended = time.time()
+            yield watched_gateway
 
 
-def wait_until_scraped(found: Watched) -> None:
+def wait_until_scraped(watched_gateway: Watched) -> None:
     """Until Prometheus has the last of the counted requests, in each job, and what a policy has counted of them: the
     engine asks executors for that once a second."""
-    sent = len(found.counted) + len(found.paced)
+    sent = len(watched_gateway.counted) + len(watched_gateway.paced)
     exchanges = f"sum by (job) (gatewright_exchanges_total) >= {sent}"
     executed = 'sum by (job) (gatewright_executions_total{policy="paced:v1.0.0", phase="request", outcome="ok"})'
-    counted = f"sum by (job) (gatewright_policy_seen_total) == {executed}"
-    wait_for(found.prometheus, exchanges, len(JOBS))
-    wait_for(found.prometheus, counted, len(JOBS))
+    condition = f"sum by (job) (gatewright_policy_seen_total) == {executed}"
+    wait_for(watched_gateway.prometheus, exchanges, len(JOBS))
+    wait_for(watched_gateway.prometheus, condition, len(JOBS))
 
 
 # ------------------------------------------------------------------ what deploy/ asks
@@ -85,12 +85,12 @@ def wait_until_scraped(found: Watched) -> None:
 
 def without_data(seen: Watched, **choices: str) -> list[str]:
     """The queries of the dashboard that have had no answer in all the time."""
-    found = [
+    empty_queries = [
         query
         for query in deployed.queries(OWN | {"__rate_interval": WINDOW} | choices)
         if not seen.prometheus.query_range(query.expression, seen.started, seen.ended, 1.0)
     ]
-    return [f"{query.panel}, {query.legend}: {query.expression}" for query in found]
+    return [f"{query.panel}, {query.legend}: {query.expression}" for query in empty_queries]
 
 
 def test_every_query_of_the_dashboard_returns_data(seen: Watched) -> None:
@@ -130,7 +130,7 @@ def test_alerts_name_what_they_are_about(seen: Watched) -> None:
         (series.labels["alertname"], *(series.labels.get(key, "") for key in ("api", "policy", "component", "name")))
         for series in seen.prometheus.query(query)
     }
-    for wanted in (
+    for alert in (
         ("GatewrightPolicyFails", "failing", "fails:v1.0.0", "", ""),
         ("GatewrightPolicyQuarantined", "crashing", "crashes:v1.0.0", "", ""),
         ("GatewrightOverloaded", "slow", "slow:v1.0.0", "", ""),
@@ -140,7 +140,7 @@ def test_alerts_name_what_they_are_about(seen: Watched) -> None:
         ("GatewrightProcessDown", "", "", "controller", ""),
         ("GatewrightCertificateEndsToday", "", "", "", watched.CERTIFICATE),
     ):
-        assert wanted in about
+        assert alert in about
     innocent = {"go", "paced", "measured", "passing"}
     of_the_machine = {"GatewrightPolicyWaits", "GatewrightPolicySlow"}  # a busy machine delays every policy
     allowed = {"GatewrightPolicyFails", *of_the_machine}
@@ -156,10 +156,10 @@ def at(seen: Watched, query: str) -> float:
 
 
 def test_exchanges_are_those_that_the_load_generator_counted(seen: Watched) -> None:
-    counted = Counter(answer.flow for answer in seen.counted) + Counter({"measured": len(seen.paced)})
-    assert counted == {"go": 400, "paced": 200, "failing": 200, "measured": len(watched.PAUSES)}
+    requests = Counter(answer.flow for answer in seen.counted) + Counter({"measured": len(seen.paced)})
+    assert requests == {"go": 400, "paced": 200, "failing": 200, "measured": len(watched.PAUSES)}
     for job in JOBS:
-        for api, number in counted.items():
+        for api, number in requests.items():
             labels = f'job="{job}", api="{api}", result="completed"'
             assert at(seen, f"sum(gatewright_exchanges_total{{{labels}}})") == number
 
@@ -173,30 +173,38 @@ def test_executions_are_those_of_the_answers(seen: Watched, api: str) -> None:
     answers = Counter(OUTCOMES[answer.status] for answer in seen.counted if answer.flow == api)
     assert answers["exception" if api == "failing" else "ok"] > 100
     query = f'sum by (phase, outcome) (gatewright_executions_total{{job="gatewright", api="{api}"}})'
-    found = {(one.labels["phase"], one.labels["outcome"]): one.value for one in seen.prometheus.query(query, seen.calm)}
+    executions = {
+        (series.labels["phase"], series.labels["outcome"]): series.value
+        for series in seen.prometheus.query(query, seen.calm)
+    }
     last = "request" if api == "failing" else "response"
     for outcome in ("exception", "overloaded"):
-        assert found.get(("request", outcome), 0) + found.get(("response", outcome), 0) == answers[outcome]
-    assert found.get((last, "ok"), 0) == answers["ok"]
-    assert sum(value for (phase, _), value in found.items() if phase == "request") == answers.total()
+        assert executions.get(("request", outcome), 0) + executions.get(("response", outcome), 0) == answers[outcome]
+    assert executions.get((last, "ok"), 0) == answers["ok"]
+    assert sum(value for (phase, _), value in executions.items() if phase == "request") == answers.total()
 
 
 def test_statuses_are_those_of_the_answers(seen: Watched) -> None:
     answers = Counter(f"{answer.status // 100}" for answer in seen.counted) + Counter({"2": len(seen.paced)})
     query = 'sum by (envoy_response_code_class) (envoy_http_downstream_rq_xx{job="gatewright"})'
-    found = {one.labels["envoy_response_code_class"]: one.value for one in seen.prometheus.query(query, seen.calm)}
-    assert found == answers
+    exchanges = {
+        series.labels["envoy_response_code_class"]: series.value for series in seen.prometheus.query(query, seen.calm)
+    }
+    assert exchanges == answers
 
 
 def test_a_policys_own_counter_is_what_it_was_asked(seen: Watched) -> None:
-    counted = 'sum by (policy, kind) (gatewright_policy_seen_total{job="gatewright"})'
-    found = {(one.labels["policy"], one.labels["kind"]): one.value for one in seen.prometheus.query(counted, seen.calm)}
+    query = 'sum by (policy, kind) (gatewright_policy_seen_total{job="gatewright"})'
+    counts = {
+        (series.labels["policy"], series.labels["kind"]): series.value
+        for series in seen.prometheus.query(query, seen.calm)
+    }
     executed = 'gatewright_executions_total{job="gatewright", api="paced", phase="request", outcome="ok"}'
     quick = at(seen, f"sum({executed})")
-    assert found == {("paced:v1.0.0", "quick"): quick, ("paced:v1.0.0", "slow"): len(seen.paced)}
+    assert counts == {("paced:v1.0.0", "quick"): quick, ("paced:v1.0.0", "slow"): len(seen.paced)}
     assert at(seen, 'sum(gatewright_policy_pause_seconds_count{job="gatewright"})') == quick + len(seen.paced)
-    asked = sum(watched.PAUSES)
-    assert at(seen, 'sum(gatewright_policy_pause_seconds_sum{job="gatewright"})') == pytest.approx(asked)
+    pauses = sum(watched.PAUSES)
+    assert at(seen, 'sum(gatewright_policy_pause_seconds_sum{job="gatewright"})') == pytest.approx(pauses)
 
 
 SHARES = (0.5, 0.85, 0.97)
@@ -206,13 +214,13 @@ def test_quantiles_of_work_lie_in_the_bucket_that_the_policy_itself_measured(see
     bounds = bucket_bounds(seen, "gatewright_execution_work_seconds_bucket")
     labels = 'api="measured", phase="request"'
     for share in SHARES:
-        exact = quantile([one.worked for one in seen.paced], share)
+        exact = quantile([request.worked for request in seen.paced], share)
         classic = f'sum by (le) (gatewright_execution_work_seconds_bucket{{job="gatewright", {labels}}})'
         low, high = bucket_of(exact, bounds)
         assert low <= at(seen, f"histogram_quantile({share}, {classic})") <= high, (share, exact)
         native = f'sum(gatewright_execution_work_seconds{{job="gatewright-native", {labels}}})'
-        found = at(seen, f"histogram_quantile({share}, {native})")
-        assert exact / NATIVE_FACTOR <= found <= exact * NATIVE_FACTOR + MEASURING_SECONDS, (share, exact)
+        estimate = at(seen, f"histogram_quantile({share}, {native})")
+        assert exact / NATIVE_FACTOR <= estimate <= exact * NATIVE_FACTOR + MEASURING_SECONDS, (share, exact)
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -221,8 +229,8 @@ def quantile(values: list[float], share: float) -> float:
 
 
 def bucket_bounds(seen: Watched, metric: str) -> list[float]:
-    found = seen.prometheus.query(f"group by (le) ({metric})", seen.calm)
-    return sorted(float(one.labels["le"]) for one in found)
+    buckets = seen.prometheus.query(f"group by (le) ({metric})", seen.calm)
+    return sorted(float(bucket.labels["le"]) for bucket in buckets)
 
 
 def bucket_of(value: float, bounds: list[float]) -> tuple[float, float]:
@@ -235,7 +243,7 @@ def test_quantiles_of_exchanges_are_those_of_clients_within_a_bucket(seen: Watch
     """A client's clock has the way to Envoy and back in it, so that the engine's quantile is never above its bucket."""
     bounds = bucket_bounds(seen, "gatewright_exchange_duration_seconds_bucket")
     metric = f'gatewright_exchange_duration_seconds_bucket{{job="gatewright", api="{api}"}}'
-    took = [one.took for one in seen.paced] if api == "measured" else []
+    took = [request.took for request in seen.paced] if api == "measured" else []
     took += [answer.took for answer in seen.counted if answer.flow == api]
     for share in SHARES:
         exact = quantile(took, share)
@@ -264,7 +272,7 @@ def test_every_alert_has_its_section() -> None:
 def test_every_query_of_the_page_returns_data(seen: Watched) -> None:
     queries = blocks(PAGE, "promql")
     assert len(queries) > 10
-    empty = [one for one in queries if not seen.prometheus.query_range(one, seen.started, seen.ended, 1.0)]
+    empty = [query for query in queries if not seen.prometheus.query_range(query, seen.started, seen.ended, 1.0)]
     assert empty == []
 
 
@@ -287,9 +295,9 @@ def run(command: str) -> str:
     """What a command of promtool's prints, in the repository."""
     words = shlex.split(command)
     assert words[0] == "promtool"
-    done = subprocess.run([program("promtool"), *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    result = subprocess.run([program("promtool"), *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
 
 
 # ------------------------------------------------------------------ files
@@ -300,9 +308,11 @@ def test_promtool_takes_the_configuration_and_the_rules() -> None:
 
 
 def test_configurations_that_pages_show_are_prometheus(tmp_path: Path) -> None:
-    shown = [block for path in PAGES for block in blocks(path.read_text(), "yaml") if "scrape_configs:" in block]
-    assert shown
-    for index, block in enumerate(shown):
+    configurations = [
+        block for path in PAGES for block in blocks(path.read_text(), "yaml") if "scrape_configs:" in block
+    ]
+    assert configurations
+    for index, block in enumerate(configurations):
         (tmp_path / f"{index}.yaml").write_text(block)
         assert "SUCCESS" in run(f"promtool check config {tmp_path / f'{index}.yaml'}")
 

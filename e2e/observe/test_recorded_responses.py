@@ -36,9 +36,9 @@ SHOWN = ("completed", "upstream")
 @pytest.fixture(params=CHAINS)
 def name(request: pytest.FixtureRequest, gateway: Gateway, upstream: Upstream) -> str:
     """An API of such a chain."""
-    made = f"shown-{request.param}"
-    gateway.deploy(api(made, upstream.url, CHAINS[request.param]))
-    return made
+    api_name = f"shown-{request.param}"
+    gateway.deploy(api(api_name, upstream.url, CHAINS[request.param]))
+    return api_name
 
 
 def path_of(name: str) -> str:
@@ -197,12 +197,12 @@ def test_a_response_that_comes_before_the_request_has_gone_is_not_held(gateway: 
         with contextlib.suppress(OSError):
             connection, _ = listener.accept()
             with connection:
-                came = b""
-                while b"first" not in came:
-                    came += connection.recv(65536)
+                data = b""
+                while b"first" not in data:
+                    data += connection.recv(65536)
                 connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhead\r\n")
-                while b"second" not in came:
-                    came += connection.recv(65536)
+                while b"second" not in data:
+                    data += connection.recv(65536)
                 connection.sendall(b"4\r\nrest\r\n0\r\n\r\n")
 
     with listener:
@@ -213,27 +213,27 @@ def test_a_response_that_comes_before_the_request_has_gone_is_not_held(gateway: 
         with recording(gateway, path=path), Socket(gateway, head) as client:
             assert client.head().startswith(b"HTTP/1.1 200 ")
             client.send(b"6\r\nsecond\r\n0\r\n\r\n")
-            came = b""
-            while b"rest" not in came:
+            data = b""
+            while b"rest" not in data:
                 more = client.read(1)
-                assert more, f"expected the rest, got the end behind {came!r}"
-                came += more
+                assert more, f"expected the rest, got the end behind {data!r}"
+                data += more
             (exchange,) = recorded(gateway, path=path)
     assert (who(exchange), exchange["response"]["status"]) == (SHOWN, 200)
 
 
 def test_where_nobody_looks_the_engine_is_not_asked(gateway: Gateway, upstream: Upstream, name: str) -> None:
     """The exchange ends with its request, long before the answer is there."""
-    held = threading.Event()
+    released = threading.Event()
 
     def late(_: object) -> Reply:
         eventually("the exchange has ended", lambda: _active(gateway, name) == 0)
-        held.set()
+        released.set()
         return Reply(200)
 
     upstream.reply = late
     assert httpx.post(f"{gateway.url}/{name}/x", content=b"body", timeout=30).status_code == 200
-    assert held.is_set()
+    assert released.is_set()
 
 
 def _active(gateway: Gateway, name: str) -> int:

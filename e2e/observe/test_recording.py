@@ -63,11 +63,11 @@ def test_a_policy_that_raises_is_named_with_file_and_line(gateway: Gateway, upst
         answer = httpx.get(f"{gateway.url}/raises/x")
         (exchange,) = recorded(gateway, api="raises")
     assert answer.status_code == 500
-    found = failure(exchange)
-    assert (found["policy"], found["class"], found["outcome"]) == ("misbehave", "exception", "failed")
+    failed = failure(exchange)
+    assert (failed["policy"], failed["class"], failed["outcome"]) == ("misbehave", "exception", "failed")
     source = ROOT / "e2e" / "kit" / "policies" / "misbehave" / "policy.py"
-    assert found["file"].endswith("policies/misbehave/policy.py")
-    assert "secret detail" in source.read_text().splitlines()[found["line"] - 1]
+    assert failed["file"].endswith("policies/misbehave/policy.py")
+    assert "secret detail" in source.read_text().splitlines()[failed["line"] - 1]
     assert (exchange["answeredBy"], exchange["details"]) == ("failure", "policy_exception")
     assert "forwarded" not in exchange
     assert executions(exchange, "index", "phase") == [(0, "request"), (1, "request"), (0, "response")]
@@ -79,9 +79,9 @@ def test_a_policy_that_is_late_is_named(gateway: Gateway, upstream: Upstream) ->
     with recording(gateway, api="late"):
         assert httpx.get(f"{gateway.url}/late/x").status_code == 504
         (exchange,) = recorded(gateway, api="late")
-    found = failure(exchange)
-    assert (found["policy"], found["class"], found["outcome"]) == ("sleep", "timeout", "failed")
-    assert "its timeout is 50ms" in found["message"]
+    failed = failure(exchange)
+    assert (failed["policy"], failed["class"], failed["outcome"]) == ("sleep", "timeout", "failed")
+    assert "its timeout is 50ms" in failed["message"]
     assert exchange["details"] == "policy_timeout"
 
 
@@ -95,9 +95,9 @@ def test_a_policy_that_is_shed_is_named(gateway: Gateway, upstream: Upstream) ->
         assert httpx.get(f"{gateway.url}/busy/x").status_code == 503
         first.join()
         (exchange,) = recorded(gateway, api="busy")
-    found = failure(exchange)
-    assert (found["policy"], found["class"], found["outcome"]) == ("sleep", "overloaded", "failed")
-    assert "maxConcurrency" in found["message"]
+    failed = failure(exchange)
+    assert (failed["policy"], failed["class"], failed["outcome"]) == ("sleep", "overloaded", "failed")
+    assert "maxConcurrency" in failed["message"]
 
 
 def _runs(gateway: Gateway, name: str) -> bool:
@@ -184,9 +184,9 @@ def test_a_policy_that_ends_its_process_is_named_and_so_is_its_quarantine(
     with recording(own_gateway, api="dies"):
         eventually("the policy is under quarantine", quarantined, 60)
         exchanges = kept(own_gateway, api="dies")
-    crashed = [found for found in map(failure, exchanges) if found["class"] == "crashed"]
-    assert {found["policy"] for found in crashed} == {"faulty"}
-    assert {"quarantine" in found["message"] for found in crashed} == {True, False}
+    crashed = [failed for failed in map(failure, exchanges) if failed["class"] == "crashed"]
+    assert {failed["policy"] for failed in crashed} == {"faulty"}
+    assert {"quarantine" in failed["message"] for failed in crashed} == {True, False}
     with admin(own_gateway) as client:
         stats = client.get("/recordings").json()
     assert stats["keptBytes"] <= stats["maxBytes"] / 2 == 8 * 1024**2

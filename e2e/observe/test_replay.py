@@ -127,12 +127,12 @@ def test_the_same_code_differs_in_nothing(exchanges: dict[str, list[Json]]) -> N
             for index, attachment in enumerate(policies):
                 if attachment["name"] in ("add-headers", "log-message"):
                     continue
-                own = [one for one in exchange["executions"] if one["index"] == index]
+                own = [execution for execution in exchange["executions"] if execution["index"] == index]
                 if not own:  # another policy has answered before
                     continue
                 result = replayed(exchange, attachment, index)
                 assert not result.differences, f"{name}: {result.differences!r}"
-                assert [one.phase for one in result.executions] == [one["phase"] for one in own]
+                assert [execution.phase for execution in result.executions] == [execution["phase"] for execution in own]
                 run += len(own)
     assert run > 300
 
@@ -194,45 +194,56 @@ MARK_DEFINITION = "parameters: {type: object, properties: {name: {type: string},
 def saved(exchanges: dict[str, list[Json]], tmp_path_factory: pytest.TempPathFactory) -> Saved:
     """As `gatewright record` saves them, of the chains with `mark`, each of which is run in both phases or one."""
     folder, project = tmp_path_factory.mktemp("saved"), tmp_path_factory.mktemp("project")
-    kept = [one for name in ("bodies", "raised", "answered") for one in exchanges[name]]
-    for number, exchange in enumerate(kept):
+    all_exchanges = [exchange for name in ("bodies", "raised", "answered") for exchange in exchanges[name]]
+    for number, exchange in enumerate(all_exchanges):
         (folder / f"{number:02}.exchange.json").write_text(json.dumps(exchange))
-    return Saved(folder, kept, PolicyProject(project, "unused"), tmp_path_factory.mktemp("cache"))
+    return Saved(folder, all_exchanges, PolicyProject(project, "unused"), tmp_path_factory.mktemp("cache"))
 
 
-def told(done: subprocess.CompletedProcess[str]) -> list[Json]:
-    assert done.returncode in (0, 1), done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def told(result: subprocess.CompletedProcess[str]) -> list[Json]:
+    assert result.returncode in (0, 1), result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_the_command_finds_no_difference_in_the_same_code(saved: Saved) -> None:
-    done = saved.replay(MARKING)
-    assert done.returncode == 0, done.stdout + done.stderr
-    ran = [one for one in saved.exchanges if any(each["policy"] == "mark:v1.0.0" for each in one["executions"])]
+    result = saved.replay(MARKING)
+    assert result.returncode == 0, result.stdout + result.stderr
+    ran = [
+        exchange
+        for exchange in saved.exchanges
+        if any(execution["policy"] == "mark:v1.0.0" for execution in exchange["executions"])
+    ]
     assert 0 < len(ran) < len(saved.exchanges)
-    assert f"mark:v1.0.0: {len(ran)} exchanges replayed: none differ" in done.stdout
-    assert f"{len(saved.exchanges) - len(ran)} exchanges left aside" in done.stderr
+    assert f"mark:v1.0.0: {len(ran)} exchanges replayed: none differ" in result.stdout
+    assert f"{len(saved.exchanges) - len(ran)} exchanges left aside" in result.stderr
 
 
 def test_the_command_finds_exactly_what_differs(saved: Saved) -> None:
     """A policy that marks requests with a body otherwise, and responses as ever."""
     changed = MARKING.replace('name in ctx.headers)})"', 'name in ctx.headers)}){chr(33) * is_post(ctx)}"')
     changed += "\n\ndef is_post(ctx):\n    return getattr(ctx, 'method', '') == 'POST'\n"
-    done = saved.replay(changed, "--json")
-    assert done.returncode == 1
-    found = {one["id"]: [change for each in one["executions"] for change in each["differences"]] for one in told(done)}
+    result = saved.replay(changed, "--json")
+    assert result.returncode == 1
+    differences = {
+        replay["id"]: [change for execution in replay["executions"] for change in execution["differences"]]
+        for replay in told(result)
+    }
     for exchange in saved.exchanges:
-        turns = [one for one in exchange["executions"] if one["policy"] == "mark:v1.0.0" and one["phase"] == "request"]
+        turns = [
+            execution
+            for execution in exchange["executions"]
+            if execution["policy"] == "mark:v1.0.0" and execution["phase"] == "request"
+        ]
         if exchange["request"]["method"] == "POST" and turns:
             (was,) = [change["after"] for change in turns[0]["changes"] if change["name"] == "x-order"]
-            wanted = [{"what": "header", "name": "x-order", "before": was, "after": [f"{was[0]}!"]}]
-            assert found[exchange["id"]] == wanted
+            expected = [{"what": "header", "name": "x-order", "before": was, "after": [f"{was[0]}!"]}]
+            assert differences[exchange["id"]] == expected
         else:
-            assert found.get(exchange["id"], []) == []
-    shown = saved.replay(changed)
-    assert shown.returncode == 1
-    assert "      - one(x-go-policy authorization)\n      + one(x-go-policy authorization)!\n" in shown.stdout
-    assert re.search(r"^EXCHANGE +REQUEST +RECORDED +REPLAYED +DIFFERENCES$", shown.stdout, re.MULTILINE)
+            assert differences.get(exchange["id"], []) == []
+    output = saved.replay(changed)
+    assert output.returncode == 1
+    assert "      - one(x-go-policy authorization)\n      + one(x-go-policy authorization)!\n" in output.stdout
+    assert re.search(r"^EXCHANGE +REQUEST +RECORDED +REPLAYED +DIFFERENCES$", output.stdout, re.MULTILINE)
 
 
 def test_a_policy_that_raises_answers_or_is_async(saved: Saved) -> None:
@@ -253,34 +264,34 @@ def test_a_policy_that_raises_answers_or_is_async(saved: Saved) -> None:
 
 @pytest.mark.parametrize("hang", ["threading.Event().wait()", "await asyncio.Event().wait()"])
 def test_a_policy_that_hangs_is_ended_and_the_others_go_on(saved: Saved, hang: str) -> None:
-    hangs = [one["id"] for one in saved.exchanges if one["request"]["method"] == "POST"][:2]
+    hangs = [exchange["id"] for exchange in saved.exchanges if exchange["request"]["method"] == "POST"][:2]
     lines = "    import asyncio, threading", f"    if ctx.request_id in {hangs}:", f"        {hang}"
     source = MARKING.replace("    return UpstreamRequest", "\n".join([*lines, "    return UpstreamRequest"]))
     source = source.replace("def on_request", "async def on_request") if "await" in hang else source
-    done = saved.replay(source, "--timeout", "5s", "--json")
-    assert done.returncode == 1
-    assert {one["id"] for one in told(done) if one["error"]} == {*hangs}
-    for one in told(done):
-        if one["id"] in hangs:
-            assert re.fullmatch(r"timeout: no end after 5 s; it is at .*mark-v1.0.0/policy.py:8", one["error"])
+    result = saved.replay(source, "--timeout", "5s", "--json")
+    assert result.returncode == 1
+    assert {replay["id"] for replay in told(result) if replay["error"]} == {*hangs}
+    for replay in told(result):
+        if replay["id"] in hangs:
+            assert re.fullmatch(r"timeout: no end after 5 s; it is at .*mark-v1.0.0/policy.py:8", replay["error"])
         else:
-            assert one["differences"] == 0
+            assert replay["differences"] == 0
 
 
 def test_a_policy_that_ends_its_process_is_named(saved: Saved) -> None:
     source = MARKING.replace("    return UpstreamResponse", "    import os; os._exit(3)\n    return UpstreamResponse")
     lines = told(saved.replay(source, "--json"))
-    ended = [one["error"] for one in lines if one["error"]]
+    ended = [line["error"] for line in lines if line["error"]]
     assert ended
     assert set(ended) == {"crashed: the policy ended its process, exit code 3"}
-    assert len(ended) < len(lines) or all(one["executions"] == [] for one in lines)
+    assert len(ended) < len(lines) or all(line["executions"] == [] for line in lines)
 
 
 def test_a_policy_with_requirements_has_its_environment(saved: Saved) -> None:
     policy = saved.write("import packaging.version\n" + MARKING, "v1.0.1")
     (policy / "requirements.txt").write_text("packaging>=24\n")
-    done = saved.run(str(saved.folder), "--policy", str(policy), "--params", PARAMS)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = saved.run(str(saved.folder), "--policy", str(policy), "--params", PARAMS)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_parameters_come_from_the_api(saved: Saved, tmp_path: Path) -> None:
@@ -288,20 +299,20 @@ def test_parameters_come_from_the_api(saved: Saved, tmp_path: Path) -> None:
     file = tmp_path / "api.json"
     file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
     files = [str(path) for path in saved.folder.iterdir() if json.loads(path.read_text())["api"] == "replay-bodies"]
-    done = saved.run(*files, "--policy", str(policy), "--api", str(file))
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = saved.run(*files, "--policy", str(policy), "--api", str(file))
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_all_policies_of_a_build_are_replayed(saved: Saved, build: Path, tmp_path: Path) -> None:
     lines = tmp_path / "kept.jsonl"
-    exchanges = [one for one in saved.exchanges if one["api"] == "replay-bodies"]
-    lines.write_text("".join(json.dumps(one) + "\n" for one in exchanges))
+    exchanges = [exchange for exchange in saved.exchanges if exchange["api"] == "replay-bodies"]
+    lines.write_text("".join(json.dumps(exchange) + "\n" for exchange in exchanges))
     file = tmp_path / "api.json"
     file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
-    done = saved.run(str(lines), "--build", str(build), "--api", str(file))
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = saved.run(str(lines), "--build", str(build), "--api", str(file))
+    assert result.returncode == 0, result.stdout + result.stderr
     for name in ("rewrite-json", "mark", "share", "add-python-header"):
-        assert f"{name}:v1.0.0: {REQUESTS} exchanges replayed: none differ" in done.stdout
+        assert f"{name}:v1.0.0: {REQUESTS} exchanges replayed: none differ" in result.stdout
 
 
 def test_what_is_refused(saved: Saved, tmp_path: Path) -> None:
@@ -336,6 +347,6 @@ def test_a_body_that_was_cut_is_named(saved: Saved, tmp_path: Path) -> None:
             file.write_text(json.dumps(exchange))
     options = "--params", json.dumps(REWRITE["params"]), "--json"
     lines = told(saved.run(str(tmp_path / "cut"), "--policy", str(policy_folder("rewrite-json")), *options))
-    cut = [one for one in lines if one["error"]]
+    cut = [line for line in lines if line["error"]]
     assert cut
-    assert all("body: expected all of it, got the first 1 of" in one["error"] for one in cut)
+    assert all("body: expected all of it, got the first 1 of" in line["error"] for line in cut)

@@ -55,8 +55,8 @@ def silent(
 ) -> Iterator[Fault]:
     upstream = Silent(answer, hangs_up=hangs_up)
     try:
-        said = reason.format(upstream=f"the upstream {upstream.address}")
-        yield Fault(f"{scheme}://{upstream.address}", status, code, said)
+        reason_text = reason.format(upstream=f"the upstream {upstream.address}")
+        yield Fault(f"{scheme}://{upstream.address}", status, code, reason_text)
     finally:
         upstream.close()
 
@@ -80,28 +80,32 @@ FAULTS: dict[str, Callable[[], AbstractContextManager[Fault]]] = {
 @pytest.mark.parametrize("chain", CHAINS)
 def test_a_fault_of_the_upstream_is_told(gateway: Gateway, chain: str, fault: str) -> None:
     name = fresh("whose")
-    with FAULTS[fault]() as found:
-        document = api(name, found.url, CHAINS[chain], [{"method": "POST", "path": "/*", "requestTimeout": "300ms"}])
+    with FAULTS[fault]() as fault_in_place:
+        document = api(
+            name, fault_in_place.url, CHAINS[chain], [{"method": "POST", "path": "/*", "requestTimeout": "300ms"}]
+        )
         gateway.deploy(document)
         with recording(gateway, path=f"/{name}/", errors=True):
             answer = httpx.post(f"{gateway.url}/{name}/x?a=1", content=b"body")
             (exchange,) = recorded(gateway, path=f"/{name}/")
-    assert (answer.status_code, answer.json()["requestId"]) == (found.status, exchange["id"])
+    assert (answer.status_code, answer.json()["requestId"]) == (fault_in_place.status, exchange["id"])
     assert WORD not in answer.headers
     assert WORD not in str(exchange)
     assert (exchange["api"], exchange["operation"]) == (name, "POST /*")
     assert exchange["answeredBy"] == "proxy"
-    assert exchange["response"]["status"] == found.status
+    assert exchange["response"]["status"] == fault_in_place.status
     cause = exchange["cause"]
-    assert (cause["party"], cause["code"]) == ("upstream", found.code), exchange
-    assert cause["reason"].startswith(found.reason)
+    assert (cause["party"], cause["code"]) == ("upstream", fault_in_place.code), exchange
+    assert cause["reason"].startswith(fault_in_place.reason)
     assert cause["cure"]
-    said = explained(gateway, exchange["id"])
-    assert f"answered {found.status} by the gateway because {found.reason}" in " ".join(said.split())
-    assert "by the upstream" not in said
-    assert f"the upstream's: {found.code}" in said
-    seen = {"api": name, "reason": found.code, "party": "upstream"}
-    eventually("it is counted", lambda: scrape(gateway).value("gatewright_proxy_answers_total", **seen) == 1)
+    explanation = explained(gateway, exchange["id"])
+    assert f"answered {fault_in_place.status} by the gateway because {fault_in_place.reason}" in " ".join(
+        explanation.split()
+    )
+    assert "by the upstream" not in explanation
+    assert f"the upstream's: {fault_in_place.code}" in explanation
+    labels = {"api": name, "reason": fault_in_place.code, "party": "upstream"}
+    eventually("it is counted", lambda: scrape(gateway).value("gatewright_proxy_answers_total", **labels) == 1)
 
 
 @pytest.mark.parametrize("watched", [True, False])
@@ -178,10 +182,10 @@ def test_a_request_without_a_route_is_told(gateway: Gateway, upstream: Upstream,
     assert f"  {status}  " in line
     assert f"  {method} {path}  " in line
     assert id_of(line) == answer.json().get("requestId", id_of(line))
-    said = " ".join(explained(gateway, id_of(line)).split())
-    assert fault.replace("client", "the client's") in said
+    explanation = " ".join(explained(gateway, id_of(line)).split())
+    assert fault.replace("client", "the client's") in explanation
     for part in parts:
-        assert part.format(**names) in said
+        assert part.format(**names) in explanation
 
 
 def test_what_is_no_request_is_told(gateway: Gateway) -> None:
@@ -239,6 +243,6 @@ def test_a_stream_that_rejects_too_late_is_told(gateway: Gateway, upstream: Upst
             httpx.get(f"{gateway.url}/{name}/x")
         (exchange,) = recorded(gateway, path=f"/{name}/")
     assert exchange["outcome"] == "failed"
-    said = r"faulty-stream:v1.0.0 rejected the message with 418 \(\S*policies/faulty-stream/policy.py:\d+\) after"
-    assert re.match(said, exchange["error"])
-    assert re.search(said, " ".join(explained(gateway, exchange["id"]).split()))
+    sentence = r"faulty-stream:v1.0.0 rejected the message with 418 \(\S*policies/faulty-stream/policy.py:\d+\) after"
+    assert re.match(sentence, exchange["error"])
+    assert re.search(sentence, " ".join(explained(gateway, exchange["id"]).split()))

@@ -113,23 +113,23 @@ def settled(text: str) -> str:
 
 def mark(fault: Fault, text: str) -> str:
     """Which of party and cure the words have; "–": there are none."""
-    found = [name for name, words in (("party", fault.party), ("cure", fault.cure)) if re.search(words, text)]
-    return ", ".join(found) if text else "–"
+    named_by = [name for name, words in (("party", fault.party), ("cure", fault.cure)) if re.search(words, text)]
+    return ", ".join(named_by) if text else "–"
 
 
-def with_tables(page: str, told: Mapping[str, Mapping[str, str]]) -> str:
+def with_tables(page: str, texts: Mapping[str, Mapping[str, str]]) -> str:
     """The page with what is said, by fault and tool."""
-    head, found, _ = page.partition("the reason stands below.\n")
-    assert found, "expected the line before the table"
+    head, line, _ = page.partition("the reason stands below.\n")
+    assert line, "expected the line before the table"
     rows = [["fault", "whose", *TOOLS.values()], ["---"] * (len(TOOLS) + 2)]
-    rows += [[name, one.whose, *(mark(one, told[name][tool]) for tool in TOOLS)] for name, one in FAULTS.items()]
-    sections = [_section(name, fault, told[name]) for name, fault in FAULTS.items()]
-    return "\n".join([head + found, _table(rows), "## In their words", "", *sections]).rstrip("\n") + "\n"
+    rows += [[name, fault.whose, *(mark(fault, texts[name][tool]) for tool in TOOLS)] for name, fault in FAULTS.items()]
+    sections = [_section(name, fault, texts[name]) for name, fault in FAULTS.items()]
+    return "\n".join([head + line, _table(rows), "## In their words", "", *sections]).rstrip("\n") + "\n"
 
 
-def _section(name: str, fault: Fault, told: Mapping[str, str]) -> str:
-    said = [[word, _escaped(told[tool]) or f"– ({fault.silent.get(tool, '')})"] for tool, word in TOOLS.items()]
-    return "\n".join([f"### {name[0].upper()}{name[1:]}", "", _table([["who", "says"], ["---", "---"], *said])])
+def _section(name: str, fault: Fault, texts: Mapping[str, str]) -> str:
+    rows = [[word, _escaped(texts[tool]) or f"– ({fault.silent.get(tool, '')})"] for tool, word in TOOLS.items()]
+    return "\n".join([f"### {name[0].upper()}{name[1:]}", "", _table([["who", "says"], ["---", "---"], *rows])])
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

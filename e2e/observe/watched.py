@@ -127,21 +127,21 @@ def count(gateway: Gateway, tool: Path) -> list[Answer]:
 
 def pace(gateway: Gateway) -> list[Paced]:
     """One request after the other, so that none waits for another one."""
-    found = []
+    answers = []
     with httpx.Client(base_url=gateway.url, timeout=30) as client:
         for pause in PAUSES:
-            began = time.perf_counter()
+            start = time.perf_counter()
             answer = client.get("/measured/x", headers={"x-seconds": f"{pause}"})
-            took = time.perf_counter() - began
+            took = time.perf_counter() - start
             assert answer.status_code == 200, answer.text
-            found.append(Paced(float(answer.headers["x-worked"]), took))
-    return found
+            answers.append(Paced(float(answer.headers["x-worked"]), took))
+    return answers
 
 
 def firing(prometheus: Prometheus) -> set[str]:
     """Names of alerts: those of the job as deploy/ has it, and those of no job."""
     labels = [alert["labels"] for alert in prometheus.firing()]
-    return {found["alertname"] for found in labels if found.get("job", JOB) == JOB}
+    return {alert["alertname"] for alert in labels if alert.get("job", JOB) == JOB}
 
 
 class Faults:
@@ -174,10 +174,10 @@ class Faults:
 
     def fires(self, *names: str) -> None:
         """Waits until these are firing."""
-        wanted = set(names)
+        expected = set(names)
 
         def missing() -> set[str]:
-            return wanted - firing(self.prometheus)
+            return expected - firing(self.prometheus)
 
         try:
             eventually("they fire", lambda: not missing(), FIRES_SECONDS)
@@ -190,8 +190,8 @@ class Faults:
     def reload(self) -> None:
         """One that is served, and one that is refused."""
         watched_policies.change(self.project)
-        done = self.gateway.reload()
-        assert done.returncode == 0, done.stdout + done.stderr
+        result = self.gateway.reload()
+        assert result.returncode == 0, result.stdout + result.stderr
         assert httpx.get(f"{self.gateway.url}/paced/x").headers["x-version"] == "2"
         watched_policies.damage(self.project)
         assert self.gateway.reload().returncode == 1
@@ -298,31 +298,31 @@ class Faults:
         """Those of the only certificate of a listener: at first what they held is served, and then nothing is."""
         files = gateway_document(self.gateway)["spec"]["certificates"][CERTIFICATE]
         chain = Path(files["certificateFile"])
-        kept = chain.read_text()
+        content = chain.read_text()
         chain.write_text("hello")
         self.fires("GatewrightCertificateFilesFail")
         self.gateway.kill("engine")
         self.fires("GatewrightListenerClosed")
-        chain.write_text(kept)
+        chain.write_text(content)
         eventually("it is open", lambda: not self.prometheus.query("gatewright_listener_closed == 1"), 60)
 
     def controller_away(self) -> None:
         """It ends, and does not get ready without its token."""
         token = self.gateway.run_dir / "management-token"
-        kept = token.rename(token.with_suffix(".kept"))
+        kept_token = token.rename(token.with_suffix(".kept"))
         self.gateway.kill("controller")
         self.fires("GatewrightProcessDown", "GatewrightControllerAway")
         again = 'ALERTS{alertname="GatewrightProcessRestarts", alertstate="firing", component="controller"}'
         eventually("it is started again and again", lambda: self.prometheus.query(again), FIRES_SECONDS)
-        kept.rename(token)
+        kept_token.rename(token)
         eventually("it is back", lambda: self.prometheus.query("min(gatewright_process_up) == 1"), 60)
 
     def no_database(self) -> None:
         """The controller starts again, and something else is in the place of its database."""
         state = Path(self.gateway.status()["stateDir"])
-        kept = state / "kept"
-        kept.mkdir()
-        files = [file.rename(kept / file.name) for file in state.glob("controller.db*")]
+        kept_database = state / "kept"
+        kept_database.mkdir()
+        files = [file.rename(kept_database / file.name) for file in state.glob("controller.db*")]
         (state / "controller.db").write_text("no database" * 100)
         self.gateway.kill("controller")
         self.fires("GatewrightControllerDatabase")

@@ -97,9 +97,9 @@ def with_tables(page: str, outcomes: Mapping[str, Mapping[str, Mapping[str, str]
     """The page with what came of each shape: by direction, policy and shape."""
     for direction, by_policy in outcomes.items():
         section = re.compile(rf"(^## {direction.capitalize()}s\n[^|]*)(\|[^\n]*\n)+", re.MULTILINE)
-        made = table(by_policy)
-        page, found = section.subn(lambda match, made=made: match[1] + made, page)  # type: ignore[misc]
-        assert found == 1, f"expected one section of {direction}s with a table, got {found}"
+        new_table = table(by_policy)
+        page, replacements = section.subn(lambda match, made=new_table: match[1] + made, page)  # type: ignore[misc]
+        assert replacements == 1, f"expected one section of {direction}s with a table, got {replacements}"
     return page
 
 

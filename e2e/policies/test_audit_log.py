@@ -54,12 +54,12 @@ def test_each_exchange_has_its_line_whoever_answers(audited: Gateway, folder: Pa
     with httpx.Client(base_url=f"{audited.url}/orders", headers={"user-agent": "test"}) as client:
         assert client.get("/7?token=s3cret", headers={"authorization": "Bearer s3cret"}).status_code == 200
         assert client.delete("/7").status_code == 403
-    asked = upstream.received[0].value("x-request-id")
+    request_id = upstream.received[0].value("x-request-id")
     eventually("the lines", lambda: len(lines(folder / "orders.jsonl")) == 4)
     begun, ended, _, refused = lines(folder / "orders.jsonl")
-    assert (begun["event"], begun["requestId"], "status" in begun) == ("request", asked, False)
+    assert (begun["event"], begun["requestId"], "status" in begun) == ("request", request_id, False)
     assert {name: ended[name] for name in ("event", "requestId", "api", "operation", "client", "method", "path")} == {
-        "event": "response", "requestId": asked, "api": "orders", "operation": "GET /{id}", "client": "127.0.0.1",
+        "event": "response", "requestId": request_id, "api": "orders", "operation": "GET /{id}", "client": "127.0.0.1",
         "method": "GET", "path": "/orders/7",
     }  # fmt: skip
     assert (ended["status"], ended["outcome"]) == (200, "ok")
@@ -76,25 +76,25 @@ def test_each_exchange_has_its_line_whoever_answers(audited: Gateway, folder: Pa
 def verified(path: Path) -> str:
     """What the program of docs/how-to/audit-log.md says."""
     (program,) = blocks(page("docs/how-to/audit-log.md"), "python")
-    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
+    result = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+    return result.stdout + result.stderr
 
 
 def test_a_line_has_the_members_that_the_page_lists(audited: Gateway, folder: Path, upstream: Upstream) -> None:
     text = page("docs/how-to/audit-log.md")
-    operator, shown = (yaml.safe_load(block) for block in blocks(text, "yaml"))
+    operator, example = (yaml.safe_load(block) for block in blocks(text, "yaml"))
     assert operator.keys() == {"audit-log"}
     assert operator["audit-log"].keys() == {"folder"}
-    log = shown["policies"][0]
+    log = example["policies"][0]
     log["params"] = {**log["params"], "file": "members.jsonl", "responseHeaders": ["content-type"], "hashChain": True}
     audited.deploy(api("members", upstream.url, [log]))
     assert httpx.get(f"{audited.url}/members/x").status_code == 200
     eventually("its line", lambda: len(lines(folder / "members.jsonl")) == 1)
     rows = text.partition("| member | is |")[2].partition("\n\n")[0].splitlines()
-    listed = {name for row in rows[2:] for name in inline(row.split("|")[1])}
+    members = {name for row in rows[2:] for name in inline(row.split("|")[1])}
     unset = {"subject", "issuer", "peer", "peerSubject", "responseHeaders"}
-    assert set(lines(folder / "members.jsonl")[0]) >= listed - unset
-    assert set(lines(folder / "members.jsonl")[0]) <= listed
+    assert set(lines(folder / "members.jsonl")[0]) >= members - unset
+    assert set(lines(folder / "members.jsonl")[0]) <= members
 
 
 def test_a_request_without_a_line_reaches_no_upstream(audited: Gateway, folder: Path, upstream: Upstream) -> None:

@@ -108,8 +108,8 @@ def test_parameters_and_metadata_are_plain_python_values(gateway: Gateway, upstr
     answer = httpx.get(f"{gateway.url}/plain/x")
     request = upstream.received[0].value("x-params")
     assert request is not None
-    got, is_dict, inner = json.loads(request)
-    assert got == value
+    parameters, is_dict, inner = json.loads(request)
+    assert parameters == value
     assert is_dict == isinstance(value, dict)
     if isinstance(value, dict):
         assert inner == {"list": "list", "none": "NoneType", "yes": "bool", "n": "int", "f": "float", "s": "str"}

@@ -34,8 +34,8 @@ def marked(answer: httpx.Response, request: Recorded) -> tuple[bool, bool]:
 def counted(gateway: Gateway, name: str) -> dict[str, int]:
     """The engine's own counters of `mark` in an API, all operations together."""
     stats = json.loads(gateway.admin("engine", "/stats"))["policies"]
-    mine = [one for one in stats if one["api"] == name and one["policy"] == "mark:v1.0.0"]
-    return {member: sum(one[member] for one in mine) for member in ("executions", "skipped")}
+    mine = [counter for counter in stats if counter["api"] == name and counter["policy"] == "mark:v1.0.0"]
+    return {member: sum(counter[member] for counter in mine) for member in ("executions", "skipped")}
 
 
 def test_a_policy_runs_where_its_condition_is_true(gateway: Gateway, upstream: Upstream) -> None:
@@ -58,10 +58,10 @@ def test_a_policy_runs_where_its_condition_is_true(gateway: Gateway, upstream: U
             assert marked(answer, request) == (applies, applies), (method, headers)
         # Two phases of two exchanges, and no execution of the others.
         eventually("counts", lambda: counted(gateway, name) == {"executions": 4, "skipped": 3})
-        told = scrape(gateway)
-        assert told.value("gatewright_executions_total", api=name, policy="mark:v1.0.0") == 4
-        assert told.value("gatewright_executions_skipped_total", api=name, policy="mark:v1.0.0") == 3
-        assert told.value("gatewright_execution_waiting_seconds_count", api=name) == 4
+        metrics = scrape(gateway)
+        assert metrics.value("gatewright_executions_total", api=name, policy="mark:v1.0.0") == 4
+        assert metrics.value("gatewright_executions_skipped_total", api=name, policy="mark:v1.0.0") == 3
+        assert metrics.value("gatewright_execution_waiting_seconds_count", api=name) == 4
     finally:
         gateway.remove(name)
 
@@ -132,14 +132,14 @@ def test_a_condition_without_an_answer_fails_closed(gateway: Gateway, upstream: 
         eventually(
             "the log says why",
             lambda: [
-                one
-                for one in gateway.logged(component="policy-engine", api=name)
-                if "type conversion error" in json.dumps(one)
+                record
+                for record in gateway.logged(component="policy-engine", api=name)
+                if "type conversion error" in json.dumps(record)
             ],
         )
         eventually(
             "the access log has it",
-            lambda: [one for one in gateway.access(name) if one.get("details") == "policy_condition"],
+            lambda: [record for record in gateway.access(name) if record.get("details") == "policy_condition"],
         )
     finally:
         gateway.remove(name)
@@ -158,7 +158,9 @@ def test_a_body_passes_by_a_policy_that_does_not_apply(gateway: Gateway, upstrea
             (exchange,) = recorded(gateway, api="when-body")
         assert answer.status_code == 200
         assert answer.json()["length"] == len(body)
-        assert [each[1:] for each in executions(exchange, "index", "phase", "outcome")] == [("request", "skipped")] * 2
+        assert [execution[1:] for execution in executions(exchange, "index", "phase", "outcome")] == [
+            ("request", "skipped")
+        ] * 2
         assert httpx.post(url, content=body, headers={"x-measure": "1"}, timeout=30).status_code == 413
     finally:
         gateway.remove("when-body")
@@ -170,9 +172,9 @@ def test_what_did_not_apply_is_explained(gateway: Gateway, upstream: Upstream) -
         with recording(gateway, api="when-explained"):
             httpx.get(f"{gateway.url}/when-explained/x")
             (exchange,) = recorded(gateway, api="when-explained")
-            said = explained(gateway, exchange["id"])
-        assert "mark:v1.0.0, request: skipped" in said
-        assert f"did not apply: when {BETA}" in said
+            explanation = explained(gateway, exchange["id"])
+        assert "mark:v1.0.0, request: skipped" in explanation
+        assert f"did not apply: when {BETA}" in explanation
     finally:
         gateway.remove("when-explained")
 
@@ -215,18 +217,20 @@ def _says_order(request: Recorded) -> Reply:
 
 def test_what_is_no_condition_is_refused_with_its_place(gateway: Gateway, upstream: Upstream) -> None:
     """All of conformance/conditions.json at once, one on each operation: the controller says what the engine says."""
-    refusals = [one for one in TABLE["refused"] if one["when"]]
+    refusals = [case for case in TABLE["refused"] if case["when"]]
     operations: list[Json] = [
-        {"method": "GET", "path": f"/{number}", "policies": [attach("mark", {"name": "x"}, when=one["when"])]}
-        for number, one in enumerate(refusals)
+        {"method": "GET", "path": f"/{number}", "policies": [attach("mark", {"name": "x"}, when=case["when"])]}
+        for number, case in enumerate(refusals)
     ]
     errors = refused(gateway, api("when-bad", upstream.url, [], operations))
     assert len(errors) == len(refusals)
-    for number, one in enumerate(refusals):
-        said = errors[f"spec.operations[{number}].policies[0].when"]
-        assert one["says"] in said, said
-        place = f"(at character {one.get('column')}" + (f" of its line {one['line']}" if one.get("line", 0) > 1 else "")
-        assert (place in said) == ("column" in one), said
+    for number, case in enumerate(refusals):
+        message = errors[f"spec.operations[{number}].policies[0].when"]
+        assert case["says"] in message, message
+        place = f"(at character {case.get('column')}" + (
+            f" of its line {case['line']}" if case.get("line", 0) > 1 else ""
+        )
+        assert (place in message) == ("column" in case), message
 
 
 @pytest.mark.parametrize("text", ["", "x" * 2049, 7])
@@ -242,8 +246,8 @@ def test_the_page_does_what_it_says(gateway: Gateway, upstream: Upstream, tmp_pa
     (commands,) = blocks(page(PAGE), "sh")
     apply, *requests = commands.replace("localhost:8080", gateway.url.removeprefix("http://")).splitlines()
     words = [*shlex.split(apply), "--run-dir", str(gateway.run_dir)]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
     try:
         answers = [sent(line) for line in requests]
         assert [answer.split()[1] for answer in answers] == ["401", "200", "200"]
@@ -266,9 +270,9 @@ def test_a_clients_address_has_one_form(build: Path, tmp_path: Path, upstream: U
     inside = 'cidr("198.51.100.0/24").containsIP(request.client_ip) && request.client_ip == "198.51.100.7"'
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
         gateway.deploy(api("addresses", upstream.url, [attach("mark", {"name": "inside"}, when=inside)]))
-        for said, applies in (("198.51.100.7", True), ("::ffff:198.51.100.7", True), ("::ffff:192.0.2.1", False)):
+        for address, applies in (("198.51.100.7", True), ("::ffff:198.51.100.7", True), ("::ffff:192.0.2.1", False)):
             upstream.reset()
-            answer = httpx.get(f"{gateway.url}/addresses/x", headers={"x-forwarded-for": said})
+            answer = httpx.get(f"{gateway.url}/addresses/x", headers={"x-forwarded-for": address})
             assert answer.status_code == 200, answer.text
             (request,) = upstream.received
-            assert marked(answer, request) == (applies, applies), said
+            assert marked(answer, request) == (applies, applies), address

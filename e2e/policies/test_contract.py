@@ -135,25 +135,27 @@ def definition(name: str, modes: Json, more: str = "") -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
-    made = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-contract", go=())
+    policies_project = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-contract", go=())
     for modes in COMBINATIONS:
         name = combination_name(modes)
-        made.write_policy(name, SAMPLE, **definition(name, modes))
+        policies_project.write_policy(name, SAMPLE, **definition(name, modes))
     bodies = {"requestBodyMode": "BUFFER", "responseBodyMode": "BUFFER"}
     free = "parameters: {type: object, additionalProperties: true}"
     both = {"requestBodyMode": "BUFFER", "responseHeaderMode": "PROCESS", "requestBodyInResponse": "true"}
-    made.write_policy("recalls", RECALLS, **definition("recalls", both, free))
-    made.write_policy("forgets", RECALLS, **definition("forgets", {**both, "requestBodyInResponse": "false"}, free))
-    made.write_policy("masks", MASKS, **definition("masks", bodies))
+    policies_project.write_policy("recalls", RECALLS, **definition("recalls", both, free))
+    policies_project.write_policy(
+        "forgets", RECALLS, **definition("forgets", {**both, "requestBodyInResponse": "false"}, free)
+    )
+    policies_project.write_policy("masks", MASKS, **definition("masks", bodies))
     streams = {"requestBodyMode": "STREAM", "responseBodyMode": "STREAM"}
-    made.write_policy("masks-streams", MASKS_STREAMS, **definition("masks-streams", streams))
-    made.write_policy("refuses", MASKS, **definition("refuses", {**bodies, "encodedBodies": "REFUSE"}))
-    made.write_policy(
+    policies_project.write_policy("masks-streams", MASKS_STREAMS, **definition("masks-streams", streams))
+    policies_project.write_policy("refuses", MASKS, **definition("refuses", {**bodies, "encodedBodies": "REFUSE"}))
+    policies_project.write_policy(
         "decodes", DECODES, **definition("decodes", {"responseBodyMode": "BUFFER", "encodedBodies": "PASS"})
     )
     phases = {"requestHeaderMode": "PROCESS", "responseHeaderMode": "PROCESS"}
-    made.write_policy("sets-many", SETS_MANY, **definition("sets-many", phases, free))
-    return made
+    policies_project.write_policy("sets-many", SETS_MANY, **definition("sets-many", phases, free))
+    return policies_project
 
 
 @pytest.fixture(scope="module")
@@ -196,14 +198,16 @@ def test_the_customers_sample_runs_under_all_modes(gateway: Gateway, upstream: U
     upstream.reply = lambda request: Reply(200, [("x-answered", "yes")], request.body + b" answered")
     url = deployed(gateway, api(name, upstream.url, [attach(name)]))
     answers = [httpx.get(f"{url}/x"), httpx.post(f"{url}/x", content=b"asked"), httpx.head(f"{url}/x")]
-    assert [(one.status_code, one.content, one.headers["x-answered"]) for one in answers] == [
+    assert [(answer.status_code, answer.content, answer.headers["x-answered"]) for answer in answers] == [
         (200, b" answered", "yes"), (200, b"asked answered", "yes"), (200, b"", "yes"),
     ]  # fmt: skip
     asks = modes["requestHeaderMode"] != "SKIP" or modes["requestBodyMode"] != "SKIP"
     answers_ = modes["responseHeaderMode"] != "SKIP" or modes["responseBodyMode"] != "SKIP"
-    assert [one.value("x-custom") for one in upstream.to("/x")] == 3 * ["value" if asks else None]
+    assert [request.value("x-custom") for request in upstream.to("/x")] == 3 * ["value" if asks else None]
     counters = json.loads(gateway.admin("engine", "/stats"))["policies"]
-    executions = {each["operation"]: each["executions"] for each in counters if each["policy"] == f"{name}:v1.0.0"}
+    executions = {
+        counter["operation"]: counter["executions"] for counter in counters if counter["policy"] == f"{name}:v1.0.0"
+    }
     each_time = asks + answers_
     expected = {"GET /*": 2 * each_time, "POST /*": each_time, "OPTIONS /*": 0}
     assert executions == expected, "an unused hook is never called"
@@ -215,10 +219,10 @@ def test_the_customers_sample_runs_under_all_modes(gateway: Gateway, upstream: U
 
 def test_an_unused_hook_is_told_at_a_reload_too(gateway: Gateway, project: PolicyProject) -> None:
     project.write_policy("late", SAMPLE, **definition("late", {"requestHeaderMode": "PROCESS"}))
-    done = gateway.reload()
-    assert done.returncode == 0, done.stderr
-    assert "on_response of late:v1.0.0 is never called" in done.stdout + done.stderr
-    assert "write responseHeaderMode: PROCESS" in done.stdout + done.stderr
+    result = gateway.reload()
+    assert result.returncode == 0, result.stderr
+    assert "on_response of late:v1.0.0 is never called" in result.stdout + result.stderr
+    assert "write responseHeaderMode: PROCESS" in result.stdout + result.stderr
 
 
 # ------------------------------------------------------------------ the request's body in the response phase
@@ -226,13 +230,13 @@ def test_an_unused_hook_is_told_at_a_reload_too(gateway: Gateway, project: Polic
 
 def test_the_response_phase_has_the_requests_body_where_it_is_asked_for(gateway: Gateway, upstream: Upstream) -> None:
     grows = attach("recalls", {"adds": "+more"})
-    for name, policies, seen in [
+    for name, policies, expected in [
         ("recalls", [attach("recalls")], "what was asked"),
         ("recalls-grown", [attach("recalls"), grows], "what was asked+more"),
         ("forgets", [attach("forgets")], "none"),
     ]:
         url = deployed(gateway, api(name, upstream.url, policies))
-        assert httpx.post(f"{url}/x", content=b"what was asked").headers["x-request-body"] == seen
+        assert httpx.post(f"{url}/x", content=b"what was asked").headers["x-request-body"] == expected
         assert httpx.get(f"{url}/x").headers["x-request-body"] == ("none" if len(policies) == 1 else "+more")
 
 
@@ -253,7 +257,7 @@ def test_the_requests_body_crosses_processes_and_generations(
     upstream.reply = reply
     answer = httpx.post(f"{url}/x", content=b"from before", timeout=120)
     assert (answer.status_code, answer.headers["x-request-body"]) == (200, "from before")
-    assert before["pid"] not in [each["pid"] for each in gateway.executors()]
+    assert before["pid"] not in [executor["pid"] for executor in gateway.executors()]
 
 
 # ------------------------------------------------------------------ encoded bodies
@@ -311,8 +315,8 @@ def test_a_response_is_encoded_as_it_came_for_clients_that_accept_it(gateway: Ga
     answer = httpx.get(f"{url}/x", headers={"accept-encoding": "br"})
     assert (answer.content, "content-encoding" in answer.headers) == (MASKED, False)
     answer = httpx.get(f"{url}/x", headers={"accept-encoding": "gzip", "range": "bytes=0-9"})
-    asked = upstream.to("/x")[-1]
-    assert (asked.value("accept-encoding"), asked.value("range"), answer.status_code) == ("gzip", None, 200)
+    request = upstream.to("/x")[-1]
+    assert (request.value("accept-encoding"), request.value("range"), answer.status_code) == ("gzip", None, 200)
 
 
 def test_a_body_policy_never_sees_encoded_bytes(gateway: Gateway, upstream: Upstream) -> None:
@@ -423,8 +427,8 @@ def test_a_policy_may_set_many_headers(gateway: Gateway, upstream: Upstream, whe
     url = deployed(gateway, api(name, upstream.url, [attach("sets-many", many(when, count, size))]))
     answer = httpx.get(f"{url}/x")
     assert answer.status_code == 200
-    seen = dict(upstream.to("/x")[0].headers) if when == "request" else answer.headers
-    assert len([name for name in seen if b"x-many-" in bytes(str(name), "ascii")]) == count
+    headers_seen = dict(upstream.to("/x")[0].headers) if when == "request" else answer.headers
+    assert len([name for name in headers_seen if b"x-many-" in bytes(str(name), "ascii")]) == count
 
 
 def test_too_many_headers_of_an_upstream_are_a_502(gateway: Gateway) -> None:
@@ -509,5 +513,8 @@ def test_an_upstream_is_told_the_host_that_the_client_named(gateway: Gateway, up
         for host in ("api.example.com", "api.example.com:8443"):
             upstream.received.clear()
             httpx.get(f"{url}/x", headers={"host": host, "x-forwarded-host": "evil.example"})
-            (seen,) = upstream.received
-            assert (seen.value("x-forwarded-host"), seen.value("host")) == (host, upstream.url.removeprefix("http://"))
+            (request,) = upstream.received
+            assert (request.value("x-forwarded-host"), request.value("host")) == (
+                host,
+                upstream.url.removeprefix("http://"),
+            )

@@ -31,8 +31,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with the policies of tokens alone."""
     folder, output = tmp_path_factory.mktemp("tokens"), ROOT / "build" / "tokens"
     manifest = folder / "build.yaml"
-    listed = [{"name": name, "filePath": str(ROOT / "policies" / name)} for name in POLICIES]
-    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
+    entries = [{"name": name, "filePath": str(ROOT / "policies" / name)} for name in POLICIES]
+    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": entries}))
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
     with running(output, folder / "state") as gateway:
         yield gateway
@@ -40,8 +40,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module")
 def issuing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
-    with provider(tmp_path_factory.mktemp("provider")) as made:
-        yield made
+    with provider(tmp_path_factory.mktemp("provider")) as identity_provider:
+        yield identity_provider
 
 
 class Client:
@@ -107,21 +107,21 @@ def of_unknown_key(issuer: str) -> str:
 
 
 def test_keys_change_under_requests(serving: Serving, issuing: Provider) -> None:
-    client, old, began = serving(verified(issuing.issuer)), issuing.token(), time.monotonic()
+    client, old, start = serving(verified(issuing.issuer)), issuing.token(), time.monotonic()
     eventually("the keys are there", lambda: client.status(old) == 200, 60)
     before = issuing.asked(KEYS)
     with client.asking(old) as answers:
         issuing.rotate("ES256")
-        new, seen = issuing.token(), []
+        new, statuses = issuing.token(), []
 
         def passes() -> bool:
-            seen.append(client.status(new))
-            return seen[-1] == 200
+            statuses.append(client.status(new))
+            return statuses[-1] == 200
 
         eventually("the new key is known", passes, 30)
-        assert set(seen) <= {503, 200}, "a good token is never called a bad one"
+        assert set(statuses) <= {503, 200}, "a good token is never called a bad one"
         unknown = [client.status(of_unknown_key(issuing.issuer)) for _ in range(50)]
-        minutes = int((time.monotonic() - began) / 60)
+        minutes = int((time.monotonic() - start) / 60)
         assert set(unknown) == {401} or minutes
         assert issuing.asked(KEYS) - before <= 1 + minutes
         count = len(answers)
@@ -211,7 +211,7 @@ def test_a_user_logs_in_and_out(node: Gateway, upstream: Upstream, tmp_path: Pat
             assert (reached.value("x-user"), reached.value("cookie")) == ("id1", None)
             assert browser.get(f"{at}/data", headers=script).status_code == 200
             out = browser.get(f"{at}/logout")
-            passed = [each.url.path for each in out.history]
+            passed = [answer.url.path for answer in out.history]
             assert passed[:3] == [f"/{name}/logout", "/end_session", f"/{name}{LOGGED_OUT}"]
             assert browser.get(f"{at}/data", headers=script).status_code == 401
             upstream.reset()

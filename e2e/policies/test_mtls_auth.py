@@ -33,9 +33,14 @@ class Door:
         self.gateway, self.signer = gateway, signer
 
     def ask(
-        self, path: str, shown: ClientCertificate | None, headers: Mapping[str, str] = FORGED, *, http2: bool = False
+        self,
+        path: str,
+        certificate: ClientCertificate | None,
+        headers: Mapping[str, str] = FORGED,
+        *,
+        http2: bool = False,
     ) -> httpx.Response:
-        with httpx.Client(verify=client_tls(self.signer, shown), http2=http2, http1=not http2) as client:
+        with httpx.Client(verify=client_tls(self.signer, certificate), http2=http2, http1=not http2) as client:
             return client.get(f"https://localhost:{self.gateway.port}{path}", headers=headers)
 
 
@@ -94,5 +99,5 @@ def test_a_certificate_is_denied_by_its_fingerprint(door: Door, upstream: Upstre
     stolen, kept = (client_certificate(door.signer, name) for name in ("stolen", "kept"))
     params = {"deny": [{"fingerprints": [stolen.fingerprint]}], "statusCode": 404, "withoutCertificate": 401}
     door.gateway.deploy(api("keys", upstream.url, [attach("mtls-auth", params)]))
-    statuses = [door.ask("/keys/x", shown).status_code for shown in (kept, stolen, None)]
+    statuses = [door.ask("/keys/x", certificate).status_code for certificate in (kept, stolen, None)]
     assert statuses == [200, 404, 401]

@@ -79,8 +79,8 @@ class Node:
 
     def status(self, name: str) -> Json:
         with self.gateway.controller() as client:
-            found: Json = client.get(f"/v1/apis/{name}/status").json()
-        return found
+            status: Json = client.get(f"/v1/apis/{name}/status").json()
+        return status
 
     def metrics(self) -> str:
         with self.gateway.controller() as client:
@@ -123,37 +123,37 @@ def test_a_secret_changes_while_requests_pass(node: Node, signed: Upstream) -> N
     before, after = fresh("planted-before"), fresh("planted-after")
     node.put(secret, before)
     assert node.publish(name, signed, naming(secret))["state"] == "deployed"
-    seen: list[str] = []
+    keys_seen: list[str] = []
     ended = threading.Event()
 
     def ask() -> None:
         with httpx.Client() as client:
             while not ended.wait(0.005):
                 answer = client.get(f"{node.gateway.url}/{name}/x")
-                seen.append(answer.headers.get("x-api-key", "") if answer.status_code == 200 else answer.text)
+                keys_seen.append(answer.headers.get("x-api-key", "") if answer.status_code == 200 else answer.text)
 
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        eventually("requests pass", lambda: len(seen) > 20)
+        eventually("requests pass", lambda: len(keys_seen) > 20)
         node.put(secret, after)
-        eventually("the new one is used", lambda: after in seen, 30)
-        count = len(seen)
-        eventually("requests pass", lambda: len(seen) > count + 20)
+        eventually("the new one is used", lambda: after in keys_seen, 30)
+        count = len(keys_seen)
+        eventually("requests pass", lambda: len(keys_seen) > count + 20)
     finally:
         ended.set()
         asking.join()
-    changes = [one for one, previous in zip(seen, ["", *seen], strict=False) if one != previous]
+    changes = [value for value, previous in zip(keys_seen, ["", *keys_seen], strict=False) if value != previous]
     assert changes == [before, after], "expected no error, and no way back"
 
 
 def test_an_api_waits_for_its_secret_and_its_own_goes_first(node: Node, signed: Upstream) -> None:
     one, other, secret = fresh("waits"), fresh("waits"), fresh("key")
     of_all, own = fresh("planted-of-all"), fresh("planted-own")
-    told = node.publish(one, signed, naming(secret))
-    assert told["state"] == "pending", told
+    status = node.publish(one, signed, naming(secret))
+    assert status["state"] == "pending", status
     for expected in (f"secret {secret}: expected a file", str(node.folder / one / secret), str(node.folder / secret)):
-        assert expected in str(told), told
+        assert expected in str(status), status
     assert httpx.get(f"{node.gateway.url}/{one}/x").status_code == 503
     node.put(secret, of_all)
     eventually("it is served", lambda: node.status(one)["state"] == "deployed", 60)
@@ -180,8 +180,8 @@ def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node:
     assert node.key(name) == value
     word = fresh("word")
     node.project.write_policy("sign", SIGN, more=DEFINITION, words_py=f"WORD = {word!r}\n")
-    done = node.gateway.reload()
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = node.gateway.reload()
+    assert result.returncode == 0, result.stdout + result.stderr
     answer = httpx.get(f"{node.gateway.url}/{name}/x")
     assert (answer.headers["x-api-key"], answer.headers["x-word"]) == (value, word)
     assert len(said()) == 1
@@ -193,8 +193,8 @@ def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, signed: Up
     name, secret = fresh("keys"), fresh("list")
     first, second = fresh("planted-first-key-of-128-bits"), fresh("planted-second-key-of-128-bits")
     node.put(secret, f'{{"key": "{first}", "owner": "partner"}}')
-    listed = [attach("api-key-auth", {"keyLists": [{"secretRef": secret}]})]
-    assert node.publish(name, signed, listed)["state"] == "deployed"
+    attachments = [attach("api-key-auth", {"keyLists": [{"secretRef": secret}]})]
+    assert node.publish(name, signed, attachments)["state"] == "deployed"
 
     def asked(key: str) -> int:
         return httpx.get(f"{node.gateway.url}/{name}/x", headers={"x-api-key": key}).status_code
@@ -215,7 +215,7 @@ def test_the_page(node: Node, signed: Upstream) -> None:
         assert subprocess.run(["bash", "-ec", commands], cwd=node.project.folder, check=False).returncode == 0
         if key == "first-key-of-all":
             assert node.publish(name, signed, policies)["state"] == "deployed"
-        eventually(key, partial(lambda wanted: node.key(name) == wanted, key), 30)
+        eventually(key, partial(lambda expected: node.key(name) == expected, key), 30)
     node.planted += ["first-key-of-all", "second-key-of-all"]
 
 
@@ -224,13 +224,13 @@ def test_no_secret_stands_anywhere(node: Node, signed: Upstream) -> None:
     name, secret, value = fresh("planted"), fresh("key"), fresh("planted-value")
     text = fresh("planted-text")
     node.put(secret, value)
-    shown: list[str] = []
+    texts: list[str] = []
     with recording(node.gateway), node.gateway.controller() as client:
         for number, key in enumerate(({"secretRef": secret}, text)):
             policies = [attach("sign", {"key": key})]
             answer = client.post("/v1/apis", json=api(f"{name}{number}", signed.url, policies), params={"wait": "15"})
             assert answer.status_code == 201, answer.text
-            shown.append(answer.text)
+            texts.append(answer.text)
             for headers in ({}, {"x-raise": "1"}):
                 httpx.get(f"{node.gateway.url}/{name}{number}/x", headers=headers)
         refused = api(f"{name}2", signed.url, [attach("sign", {"key": {"secretRef": secret, "value": value}})])
@@ -238,15 +238,15 @@ def test_no_secret_stands_anywhere(node: Node, signed: Upstream) -> None:
         assert answer.status_code == 422
         stored = client.get(f"/v1/apis/{name}0").json()
         assert stored["spec"]["policies"][0]["params"] == {"key": {"secretRef": secret}}
-        shown += [answer.text, client.get("/v1/apis").text]
-        shown += [str(recorded(node.gateway, 2, api=f"{name}{number}")) for number in range(2)]
-    shown += [node.metrics()]
-    shown += [node.gateway.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
+        texts += [answer.text, client.get("/v1/apis").text]
+        texts += [str(recorded(node.gateway, 2, api=f"{name}{number}")) for number in range(2)]
+    texts += [node.metrics()]
+    texts += [node.gateway.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
     eventually("what the policy says is there", lambda: sum("not signed" in line for line in node.gateway.log) >= 2)
-    shown += [*node.gateway.log, *node.gateway.printed]
-    shown += [path.read_text(errors="replace") for path in node.gateway.run_dir.iterdir() if path.is_file()]
+    texts += [*node.gateway.log, *node.gateway.printed]
+    texts += [path.read_text(errors="replace") for path in node.gateway.run_dir.iterdir() if path.is_file()]
     for secret_text in [*node.planted, text]:
-        assert [one for one in shown if secret_text in one] == []
+        assert [text for text in texts if secret_text in text] == []
     state = [path.read_bytes() for path in (node.project.folder / "state").rglob("*") if path.is_file()]
     assert any(secret.encode() in content for content in state), "expected the reference in the state"
     for secret_text in node.planted:

@@ -74,7 +74,11 @@ def shadows(gateway: Gateway, name: str) -> Counter[tuple[str, str]]:
     """How many executions have come out how, by phase."""
     samples = scrape(gateway).samples("gatewright_shadow_executions_total")
     return Counter(
-        {(one.labels["phase"], one.labels["outcome"]): int(one.value) for one in samples if one.labels["api"] == name}
+        {
+            (sample.labels["phase"], sample.labels["outcome"]): int(sample.value)
+            for sample in samples
+            if sample.labels["api"] == name
+        }
     )
 
 
@@ -97,18 +101,32 @@ def test_the_differences_of_a_changed_policy_are_found_and_nothing_is_applied(
                 lambda: shadows(gateway, shadowed).total() == REQUESTS * PHASES,
                 60,
             )
-            found = {int(one["request"]["path"].rpartition("/")[2]): one for one in kept(gateway, api=shadowed)}
+            exchanges_by_number = {
+                int(exchange["request"]["path"].rpartition("/")[2]): exchange
+                for exchange in kept(gateway, api=shadowed)
+            }
         assert shadows(gateway, shadowed) == {
             ("request", "different"): DIFFERENT,
             ("request", "same"): REQUESTS - DIFFERENT,
             ("response", "different"): DIFFERENT,
             ("response", "same"): REQUESTS - DIFFERENT,
         }
-        assert sorted(found) == [number for number in range(REQUESTS) if DASHED.encode() in body(number)]
-        for exchange in found.values():
-            (seen,) = [one for one in exchange["executions"] if one.get("shadow") and one["phase"] == "request"]
-            assert (seen["policy"], seen["comparison"], seen["comparedWith"]) == ("mask-card:v1.1.0", "different", 0)
-            assert "****" in next(one for one in seen["changes"] if one["what"] == "body")["after"]["text"]
+        assert sorted(exchanges_by_number) == [number for number in range(REQUESTS) if DASHED.encode() in body(number)]
+        for exchange in exchanges_by_number.values():
+            (shadow_execution,) = [
+                execution
+                for execution in exchange["executions"]
+                if execution.get("shadow") and execution["phase"] == "request"
+            ]
+            assert (shadow_execution["policy"], shadow_execution["comparison"], shadow_execution["comparedWith"]) == (
+                "mask-card:v1.1.0",
+                "different",
+                0,
+            )
+            assert (
+                "****"
+                in next(change for change in shadow_execution["changes"] if change["what"] == "body")["after"]["text"]
+            )
             assert exchange["outcome"] == "completed"
         assert with_shadow == without
         assert reached(upstream, shadowed) == reached(upstream, unshadowed)
@@ -140,18 +158,22 @@ REQUESTS_OF_ALL_KINDS: list[tuple[str, bytes | list[bytes], dict[str, str]]] = [
 
 def exchanges(gateway: Gateway, upstream: Upstream, name: str) -> list[tuple[object, ...]]:
     """What the client and the upstream got, of each kind of request."""
-    seen: list[tuple[object, ...]] = []
+    results: list[tuple[object, ...]] = []
     with httpx.Client(base_url=gateway.url, timeout=60) as client:
         for method, content, headers in REQUESTS_OF_ALL_KINDS:
             upstream.received.clear()
             parts = iter(content) if isinstance(content, list) else content
             answer = client.request(method, f"/{name}/x?a=1", content=parts, headers=headers)
-            came = [
-                (one.method, known([(key.decode(), value.decode()) for key, value in one.headers]), one.body)
-                for one in upstream.to(f"/{name}/")
+            received = [
+                (
+                    request.method,
+                    known([(key.decode(), value.decode()) for key, value in request.headers]),
+                    request.body,
+                )
+                for request in upstream.to(f"/{name}/")
             ]
-            seen.append((answer.status_code, known(answer.headers.multi_items()), answer.content, came))
-    return seen
+            results.append((answer.status_code, known(answer.headers.multi_items()), answer.content, received))
+    return results
 
 
 @pytest.mark.parametrize("applied", [[], ["add-headers", "mark"]], ids=["alone", "among others"])
@@ -164,7 +186,7 @@ def test_client_and_upstream_get_what_they_get_without(
     params: dict[str, Json] = {
         "add-headers": {"requestHeaders": [{"name": "x-tier", "value": "gold"}]}, "mark": {"name": "one"},
     }  # fmt: skip
-    policies = [attach(one, params[one]) for one in applied]
+    policies = [attach(name, params[name]) for name in applied]
     base = fresh(f"besides-{len(applied)}")
     operations = [{"method": method, "path": "/*"} for method in ("GET", "POST")]
     gateway.deploy(api(base, upstream.url, policies, operations))
@@ -188,10 +210,15 @@ def test_a_shadow_that_ends_its_executor_fails_no_exchange(build: Path, upstream
         with recording(gateway, api="crashing", shadow="failed"):
             answers = [httpx.get(f"{gateway.url}/crashing/{number}") for number in range(5)]
             eventually("the shadows have ended", lambda: shadows(gateway, "crashing").total() >= len(answers), 60)
-            found = kept(gateway, api="crashing")
+            exchanges_kept = kept(gateway, api="crashing")
         assert [answer.status_code for answer in answers] == [200] * len(answers)
         assert all(request.value("x-tier") == "gold" for request in upstream.to("/crashing/"))
-        classes = {one["failure"]["class"] for exchange in found for one in exchange["executions"] if one.get("shadow")}
+        classes = {
+            execution["failure"]["class"]
+            for exchange in exchanges_kept
+            for execution in exchange["executions"]
+            if execution.get("shadow")
+        }
         assert "crashed" in classes
         assert not kept(gateway, api="crashing", errors=True)
 
@@ -213,8 +240,8 @@ def test_the_page(gateway: Gateway, upstream: Upstream) -> None:
             printed = tail.line()
         assert normal(printed) == normal(line)
         assert explain == ["gatewright", "explain", id_of(line)]
-        said = explained(gateway, id_of(printed))
-        assert "shadow, changed, different" in said
-        assert report in said, said
+        explanation = explained(gateway, id_of(printed))
+        assert "shadow, changed, different" in explanation
+        assert report in explanation, explanation
     finally:
         gateway.remove("payments")

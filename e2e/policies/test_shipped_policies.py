@@ -41,8 +41,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with all policies that ship."""
     folder = tmp_path_factory.mktemp("shipped")
     manifest = folder / "build.yaml"
-    listed = [{"name": each.name, "filePath": str(each)} for each in FOLDERS]
-    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
+    entries = [{"name": folder.name, "filePath": str(folder)} for folder in FOLDERS]
+    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": entries}))
     output = ROOT / "build" / "shipped"
     subprocess.run(["gatewright", "build", "--manifest", str(manifest), "--output", str(output)], check=True)
     (audits := folder / "audits").mkdir()
@@ -87,36 +87,36 @@ def test_an_example(
             check_upstream(upstream.received, request.get("upstream", {}))
 
 
-def check_answer(answer: httpx.Response, wanted: dict[str, Any]) -> None:
-    assert answer.status_code == wanted["status"], answer.text
-    for header, value in wanted.get("headers", {}).items():
+def check_answer(answer: httpx.Response, expected: dict[str, Any]) -> None:
+    assert answer.status_code == expected["status"], answer.text
+    for header, value in expected.get("headers", {}).items():
         assert answer.headers.get(header) == value
-    if "body" in wanted:
-        assert answer.text == wanted["body"]
+    if "body" in expected:
+        assert answer.text == expected["body"]
 
 
-def check_upstream(received: list[Recorded], wanted: dict[str, Any] | bool) -> None:
-    if wanted is False:
+def check_upstream(received: list[Recorded], expected: dict[str, Any] | bool) -> None:
+    if expected is False:
         assert received == []
         return
-    assert isinstance(wanted, dict)
+    assert isinstance(expected, dict)
     (request,) = received
-    for header, value in wanted.get("headers", {}).items():
+    for header, value in expected.get("headers", {}).items():
         assert request.value(header) == value
-    if "target" in wanted:
-        assert request.target == wanted["target"]
-    if "body" in wanted:
-        assert request.body.decode() == wanted["body"]
+    if "target" in expected:
+        assert request.target == expected["target"]
+    if "body" in expected:
+        assert request.body.decode() == expected["body"]
 
 
 def test_a_rule_in_cel_that_is_no_condition_is_refused_with_its_place(shipped: Gateway, upstream: Upstream) -> None:
     """As `when` is, by the same words: conformance/conditions.json has them."""
     table = json.loads((ROOT / "conformance" / "conditions.json").read_text())
-    refusals = [one for one in table["refused"] if one["when"]]
-    rules = [{"when": one["when"]} for one in refusals]
+    refusals = [case for case in table["refused"] if case["when"]]
+    rules = [{"when": case["when"]} for case in refusals]
     errors = refused(shipped, api("no-rules", upstream.url, [attach("cel-authz", {"deny": rules[:1], "allow": rules})]))
-    said = [errors.get(f"spec.policies[0].params.allow[{number}].when", "") for number in range(len(rules))]
-    assert [one["when"] for one, words in zip(refusals, said, strict=True) if one["says"] not in words] == []
+    messages = [errors.get(f"spec.policies[0].params.allow[{number}].when", "") for number in range(len(rules))]
+    assert [case["when"] for case, words in zip(refusals, messages, strict=True) if case["says"] not in words] == []
     assert refusals[0]["says"] in errors["spec.policies[0].params.deny[0].when"]
     assert len(errors) == len(rules) + 1
 
@@ -139,7 +139,7 @@ def test_hmac_auth_takes_an_encoded_body_as_it_was_sent(shipped: Gateway, upstre
         for signed in (sent, plain)
     ]
     assert statuses == [200, 401]
-    assert [(each.body, each.value("content-encoding")) for each in upstream.received] == [(sent, "gzip")]
+    assert [(request.body, request.value("content-encoding")) for request in upstream.received] == [(sent, "gzip")]
 
 
 def test_hmac_auth_takes_a_signature_once(shipped: Gateway, upstream: Upstream) -> None:
@@ -151,7 +151,7 @@ def test_hmac_auth_takes_a_signature_once(shipped: Gateway, upstream: Upstream) 
     headers = {"stripe-signature": f"t={at},v1={signature}"}
     statuses = [httpx.post(f"{shipped.url}/once/x", content=body, headers=headers).status_code for _ in range(4)]
     assert statuses == [200, 401, 401, 401]
-    assert [each.body.decode() for each in upstream.received] == [body]
+    assert [request.body.decode() for request in upstream.received] == [body]
 
 
 def test_response_cache_gives_a_stale_answer_for_an_upstream_that_has_gone(shipped: Gateway) -> None:
@@ -171,7 +171,7 @@ def test_response_cache_gives_a_stale_answer_for_an_upstream_that_has_gone(shipp
 
 def test_response_cache_keeps_nothing_of_a_get_with_a_body(shipped: Gateway, upstream: Upstream) -> None:
     """Over HTTP/2 no header tells of the body, and an upstream that reads it answers by it."""
-    upstream.reply = lambda asked: Reply(200, [("cache-control", "max-age=60")], asked.body or b"plain")
+    upstream.reply = lambda request: Reply(200, [("cache-control", "max-age=60")], request.body or b"plain")
     shipped.deploy(api("fat", upstream.url, [attach("response-cache", {"where": "store"})]))
     url = f"{shipped.url}/fat/{uuid.uuid4()}"
     with httpx.Client(http1=False, http2=True) as client:
@@ -198,18 +198,18 @@ def test_each_policy_is_whole(folder: Path) -> None:
 def test_tokens_of_a_model_are_masked_one_by_one(shipped: Gateway) -> None:
     """Each is sent when the client has the one before: a gateway that holds one back waits for ever."""
     events = model_events.completion(["Ask ", "ada@exam", "ple.org ", "today!"])
-    parser, got = SseParser(), list[SseEvent]()
+    parser, received = SseParser(), list[SseEvent]()
     with ModelUpstream() as model, model.saying(events, permits=1):
         shipped.deploy(api("masked-tokens", model.url, [attach("pii-mask", timeout="10s")]))
         with httpx.stream("GET", f"{shipped.url}/masked-tokens/", timeout=30) as answer:
             for chunk in answer.iter_bytes():
                 for event in parser.feed(chunk):
-                    got.append(event)
+                    received.append(event)
                     model.permit()
-    documents = [json.loads(event.data) for event in got if event.data not in (None, "[DONE]")]
-    said = [document["choices"][0]["delta"].get("content", "") for document in documents]
-    assert "".join(said) == "Ask [masked] today!"
-    assert len(got) == len(events)
+    documents = [json.loads(event.data) for event in received if event.data not in (None, "[DONE]")]
+    deltas = [document["choices"][0]["delta"].get("content", "") for document in documents]
+    assert "".join(deltas) == "Ask [masked] today!"
+    assert len(received) == len(events)
 
 
 def test_a_request_is_held_against_the_operation_that_it_meets(shipped: Gateway, upstream: Upstream) -> None:

@@ -61,8 +61,8 @@ class Nodes:
     valkey: Server
 
     def deploy(self, name: str, upstream: Upstream, attachment: Json) -> None:
-        for each in (self.one, self.other):
-            each.deploy(api(name, upstream.url, [attachment]))
+        for node in (self.one, self.other):
+            node.deploy(api(name, upstream.url, [attachment]))
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +87,19 @@ def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, up
     one, other, valkey, counts, opens = nodes.one, nodes.other, nodes.valkey, fresh("counts"), fresh("opens")
     nodes.deploy(counts, upstream, attach("tally"))
     nodes.deploy(opens, upstream, attach("tally", onError={"unavailable": "continue"}))
-    told = [tally(node, upstream, f"{counts}/x") for _ in range(5) for node in (one, other)]
-    assert told == list(range(1, 11))
+    counts_seen = [tally(node, upstream, f"{counts}/x") for _ in range(5) for node in (one, other)]
+    assert counts_seen == list(range(1, 11))
     with valkey.away():
         eventually("the node says so", lambda: scrape(one).value("gatewright_store_connected") == 0, 30)
-        began = time.monotonic()
+        start = time.monotonic()
         assert {httpx.get(f"{one.url}/{counts}/x").status_code for _ in range(10)} == {503}
         assert {httpx.get(f"{one.url}/{opens}/x").status_code for _ in range(10)} == {200}
-        assert time.monotonic() - began < 20, "each call may take 5 s, and takes none of it"
+        assert time.monotonic() - start < 20, "each call may take 5 s, and takes none of it"
         assert status(one.run_dir)["shortcomings"][0].startswith(f"the store at {valkey.tls_address} does not answer (")
-    began = time.monotonic()
+    start = time.monotonic()
     urls = [f"{node.url}/{counts}/x" for node in (one, other)]
     eventually("it is back for both", lambda: all(httpx.get(url).status_code == 200 for url in urls), 10)
-    print(f"the store is used again {time.monotonic() - began:.2f} s after it answers")
+    print(f"the store is used again {time.monotonic() - start:.2f} s after it answers")
     before = tally(one, upstream, f"{counts}/x")
     assert tally(other, upstream, f"{counts}/x") > before
 
@@ -124,16 +124,16 @@ class Shop:
 
     def ask(self, node: Gateway, path: str, **headers: str) -> tuple[int, str, str]:
         """The status, what is said of the cache, and the body."""
-        asked = {"host": "shop.example", **headers}
-        answer = httpx.get(f"{node.url}/{self._name}/{path}", headers=asked, timeout=30)
+        request_headers = {"host": "shop.example", **headers}
+        answer = httpx.get(f"{node.url}/{self._name}/{path}", headers=request_headers, timeout=30)
         return answer.status_code, answer.headers.get("cache-status", "").partition("; ttl=")[0], answer.text
 
     def round(self) -> list[tuple[int, str, str]]:
         """One node is asked, then the other, which then drops what is kept of the path; then both once more."""
         one, other, path = self._nodes.one, self._nodes.other, fresh("price")
-        got = [self.ask(one, path), self.ask(other, path)]
-        got.append((self.ask(other, path, **{"x-cache-purge": PURGE})[0], "", ""))
-        return [*got, self.ask(one, path), self.ask(other, path)]
+        answers = [self.ask(one, path), self.ask(other, path)]
+        answers.append((self.ask(other, path, **{"x-cache-purge": PURGE})[0], "", ""))
+        return [*answers, self.ask(one, path), self.ask(other, path)]
 
 
 SHARED = [(200, STORED, "1"), (200, HIT, "1"), (204, "", ""), (200, STORED, "2"), (200, HIT, "2")]
@@ -178,8 +178,8 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     policy, test = blocks(page("docs/how-to/store.md"), "python")
     (tmp_path / "policy.py").write_text(policy)
     (tmp_path / "test_policy.py").write_text(test)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert "1 passed" in done.stdout, done.stdout
+    assert "1 passed" in result.stdout, result.stdout

@@ -75,15 +75,15 @@ def masked(shared_gateway: Gateway, model: ModelUpstream) -> Gateway:
     return shared_gateway
 
 
-def wanted(text: str) -> str:
+def mask_text(text: str) -> str:
     """As the policy masks it when it has it whole."""
     spec = importlib.util.spec_from_file_location("masking", ROOT / "sample-policies/mask-pii-stream/policy.py")
     assert spec is not None
     assert spec.loader is not None
     policy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(policy)
-    made: str = policy.prepare({"kinds": ["email", "card", "phone"], "mask": MASKED}).masked(text)
-    return made
+    masked_text: str = policy.prepare({"kinds": ["email", "card", "phone"], "mask": MASKED}).masked(text)
+    return masked_text
 
 
 def words(text: str) -> list[str]:
@@ -95,20 +95,20 @@ def test_tokens_come_one_by_one(ask: Ask, make: Make, masked: Gateway, model: Mo
     """Each is sent when the client has the one before: a gateway that holds one back waits for ever. Of a ping, the
     client says nothing."""
     events = [event for event in make(words(SAID)) if b"ping" not in event]
-    got = []
+    texts = []
     with model.saying(events, permits=1):
         for text, _ in ask(masked):
-            got.append(text)
-            assert model.sent <= len(got) + 1
+            texts.append(text)
+            assert model.sent <= len(texts) + 1
             model.permit()
-    assert "".join(got) == wanted(SAID + " ")
+    assert "".join(texts) == mask_text(SAID + " ")
 
 
 @CLIENTS
 def test_wherever_it_is_cut_the_text_is_the_masked_one(
     ask: Ask, make: Make, masked: Gateway, model: ModelUpstream
 ) -> None:
-    chance, whole = random.Random(17), wanted(SAID)  # noqa: S311 — no secret
+    chance, whole = random.Random(17), mask_text(SAID)  # noqa: S311 — no secret
     for _ in range(CUTS):
         tokens = cut(SAID, chance.randint(0, 25), chance)
         body = b"".join(make(tokens))
@@ -138,8 +138,8 @@ def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(
 
 def closed(gateway: Gateway) -> list[str]:
     """What pass-stream has said, in its `finally`, of responses that have not come to their end."""
-    said = [str(record.get("message")) for record in gateway.logged(policy="pass-stream:v1.0.0")]
-    return [message for message in said if re.match("response ended by (GeneratorExit|CancelledError)", message)]
+    messages = [str(record.get("message")) for record in gateway.logged(policy="pass-stream:v1.0.0")]
+    return [message for message in messages if re.match("response ended by (GeneratorExit|CancelledError)", message)]
 
 
 def test_an_answer_in_one_piece_is_masked_too(masked: Gateway, model: ModelUpstream) -> None:

@@ -137,10 +137,10 @@ def test_a_request_that_was_cut_is_never_whole_upstream(how: str, broken: Gatewa
 def test_who_yields_without_end_waits_for_its_reader(broken: Gateway, model: ModelUpstream) -> None:
     broken.deploy(api("faulty", model.url, [faulty("endless")]))
     with model.saying(PIECES), httpx.stream("POST", f"{broken.url}/faulty/x", timeout=20) as answer:
-        got = 0
+        received = 0
         for part in answer.iter_raw():
-            got += len(part)
-            if got > 8 << 20:
+            received += len(part)
+            if received > 8 << 20:
                 break
     eventually("nothing is left", lambda: open_streams(broken) == 0)
 
@@ -180,15 +180,15 @@ def reset_after(gateway: Gateway, sent: bytes, pieces: int) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.sendall(sent)
-        got = b""
-        while got.count(b"piece") < pieces:
-            got += client.recv(1 << 16)
+        data = b""
+        while data.count(b"piece") < pieces:
+            data += client.recv(1 << 16)
 
 
 def open_streams(gateway: Gateway) -> int:
     """Exchanges and executions that are under way."""
     stats = json.loads(gateway.admin("engine", "/stats"))
-    return int(stats["extProc"]["active"] + sum(each["underWay"] for each in stats["executors"]))
+    return int(stats["extProc"]["active"] + sum(executor["underWay"] for executor in stats["executors"]))
 
 
 # ---------------------------------------------------------------- what becomes of executors
@@ -232,14 +232,14 @@ def test_a_stream_ends_where_it_began_while_code_changes(model: ModelUpstream, t
         gateway.deploy(api("word", model.url, [attach("word")]))
         with model.saying(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
             parts = answer.iter_raw()
-            got = next(parts)
+            received = next(parts)
             project.write_policy("word", PASSING.format(word="later"), more=STREAMING)
-            done = gateway.reload()
-            assert done.returncode == 0, done.stderr
+            result = gateway.reload()
+            assert result.returncode == 0, result.stderr
             model.permit(len(PIECES) * 100)  # this one's, and those that follow
             eventually("new streams see the new code", lambda: b"later 0" in outcome(gateway, "word")[1])
-            got += b"".join(parts)
-        assert got == WHOLE.replace(b"piece", b"first")
+            received += b"".join(parts)
+        assert received == WHOLE.replace(b"piece", b"first")
 
 
 def test_beyond_the_drain_it_is_cut(model: ModelUpstream, tmp_path: Path) -> None:

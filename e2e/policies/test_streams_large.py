@@ -76,8 +76,8 @@ def test_a_client_that_reads_nothing_stops_upstream_and_then_has_all(own_gateway
     with asking(own_gateway, f"GET /large/x?bytes={WHOLE}") as client:
         client.sendall(b"\r\n")
         eventually("the answer has begun", lambda: counted.sent > 0)
-        held = stands_still(lambda: counted.sent)
-        assert held < ON_THE_WAY
+        sent = stands_still(lambda: counted.sent)
+        assert sent < ON_THE_WAY
         client.settimeout(20)
         took = 0
         while took < WHOLE:
@@ -90,11 +90,11 @@ def test_a_client_that_reads_slowly_lets_upstream_send_no_more_than_that(own_gat
     with asking(own_gateway, f"GET /large/x?bytes={WHOLE}") as client:
         client.sendall(b"\r\n")
         eventually("the answer has begun", lambda: counted.sent > 0)
-        held = stands_still(lambda: counted.sent)
+        sent = stands_still(lambda: counted.sent)
         for _ in range(20):  # 10 KB/s, for two seconds
             client.recv(1000)
             time.sleep(0.1)
-        assert counted.sent < held + MIB
+        assert counted.sent < sent + MIB
 
 
 def test_a_policy_that_sleeps_stops_upstream(own_gateway: Gateway, counted: Counts) -> None:

@@ -32,8 +32,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstre
     """A gateway with an API for each of these policies."""
     folder = tmp_path_factory.mktemp("bodies")
     manifest, output = folder / "build.yaml", ROOT / "build" / "bodies"
-    listed = [{"name": name, "filePath": str(folder_of(name))} for name in POLICIES]
-    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
+    entries = [{"name": name, "filePath": str(folder_of(name))} for name in POLICIES]
+    manifest.write_text(yaml.safe_dump({"version": "v1", "policies": entries}))
     command = ["gatewright", "build", "--manifest", str(manifest), "--output", str(output)]
     subprocess.run(command, check=True, timeout=BUILD_SECONDS)
     with running(output, folder / "state") as started:
@@ -86,11 +86,11 @@ class Trials:
         with self._client(policy) as client:
             for name, shape in SHAPES.items():
                 self._upstream.reply = answer_of(shape)
-                status, got, is_whole = response_of(client)
-                if status not in {200, 206, 502} or got == b"" or leaks(policy, "response", shape, got):
-                    self.wrong["response", policy, name] = status, got
-                came = outcome_of(shape, got) if is_whole else "cut off"
-                outcomes[name] = came if status < 300 else str(status)
+                status, body, is_whole = response_of(client)
+                if status not in {200, 206, 502} or body == b"" or leaks(policy, "response", shape, body):
+                    self.wrong["response", policy, name] = status, body
+                outcome = outcome_of(shape, body) if is_whole else "cut off"
+                outcomes[name] = outcome if status < 300 else str(status)
         return outcomes
 
 
@@ -107,14 +107,14 @@ def trials(gateway: Gateway, recording_upstream: Upstream) -> Trials:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_request_is_read_passed_or_refused(trials: Trials, policy: str) -> None:
     assert trials.requests(policy)
-    assert {key: what for key, what in trials.wrong.items() if key[:2] == ("request", policy)} == {}
+    assert {key: outcome for key, outcome in trials.wrong.items() if key[:2] == ("request", policy)} == {}
 
 
 @pytest.mark.usefixtures("upstream")
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_response_is_read_passed_or_refused(trials: Trials, policy: str) -> None:
     assert trials.responses(policy)
-    assert {key: what for key, what in trials.wrong.items() if key[:2] == ("response", policy)} == {}
+    assert {key: outcome for key, outcome in trials.wrong.items() if key[:2] == ("response", policy)} == {}
 
 
 @pytest.mark.usefixtures("upstream")
@@ -123,10 +123,10 @@ def test_the_page_says_what_comes_of_each(trials: Trials, request: pytest.Fixtur
         "request": {policy: trials.requests(policy) for policy in POLICIES},
         "response": {policy: trials.responses(policy) for policy in POLICIES},
     }
-    made = with_tables(PAGE.read_text(), outcomes)
+    page = with_tables(PAGE.read_text(), outcomes)
     if request.config.getoption("--update"):
-        PAGE.write_text(made)
-    assert PAGE.read_text() == made, "pytest --update writes it anew"
+        PAGE.write_text(page)
+    assert PAGE.read_text() == page, "pytest --update writes it anew"
 
 
 def reads_responses(policy: str) -> bool:
@@ -180,23 +180,23 @@ def response_of(client: httpx.Client) -> tuple[int, bytes, bool]:
 
     What is refused once a part of it has passed is cut off.
     """
-    got = b""
+    data = b""
     with client.stream("POST", "/x", json={}) as answer:
         try:
             for chunk in answer.iter_raw():
-                got += chunk
+                data += chunk
         except httpx.RemoteProtocolError:
-            return answer.status_code, got, False
-    return answer.status_code, got, True
+            return answer.status_code, data, False
+    return answer.status_code, data, True
 
 
 def headers_of(shape: Shape) -> list[tuple[bytes, bytes]]:
-    named = [
+    headers = [
         (b"content-type", shape.content_type),
         (b"content-encoding", shape.encoding.encode()),
         (b"content-range", shape.content_range.encode()),
     ]
-    return [(name, value) for name, value in named if value]
+    return [(name, value) for name, value in headers if value]
 
 
 def answer_of(shape: Shape) -> Callable[[Recorded], Reply]:

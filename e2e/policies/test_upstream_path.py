@@ -68,9 +68,9 @@ def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def deployed(gateway: Gateway, upstream: Upstream, name: str, *policies: Json) -> str:
-    made = api(name, upstream.url, list(policies), OPERATIONS)
-    made["spec"]["upstream"] = {"main": {"url": f"{upstream.url}/api"}, "other": {"url": f"{upstream.url}/next"}}
-    gateway.deploy(made)
+    document = api(name, upstream.url, list(policies), OPERATIONS)
+    document["spec"]["upstream"] = {"main": {"url": f"{upstream.url}/api"}, "other": {"url": f"{upstream.url}/next"}}
+    gateway.deploy(document)
     return f"{gateway.url}/{name}"
 
 
@@ -85,9 +85,9 @@ def check_signature(upstream: Upstream, answer: httpx.Response, path: str) -> No
 
 def test_the_upstream_verifies_what_was_signed(signing: Gateway, upstream: Upstream) -> None:
     url = deployed(signing, upstream, "signed", attach("sign"))
-    for asked, path in WENT.items():
+    for target, path in WENT.items():
         upstream.reset()
-        answer = httpx.get(f"{url}{asked}")
+        answer = httpx.get(f"{url}{target}")
         if path is None:
             assert (answer.status_code, upstream.received) == (400, []), "paths that are read in two ways are refused"
         else:
@@ -104,7 +104,7 @@ def test_a_policy_before_changes_what_is_signed(signing: Gateway, upstream: Upst
 def test_what_is_not_decided_yet_or_goes_nowhere_is_not_said(signing: Gateway, upstream: Upstream) -> None:
     url = deployed(signing, upstream, "undecided", attach("sign"))
     upstream.reset()
-    for asked in ("/split/7", "/redirect/7"):
-        answer = httpx.get(f"{url}{asked}")
+    for path in ("/split/7", "/redirect/7"):
+        answer = httpx.get(f"{url}{path}")
         assert (answer.status_code, answer.text) == (503, "not known yet")
     assert upstream.received == []

@@ -138,9 +138,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("usual")
     for name in PYTHON:
         shutil.copytree(POLICIES / name, folder / name)
-    listed = [{"name": name, "filePath": str(POLICIES / name)} for name in GO]
-    listed += [{"name": name, "filePath": name} for name in PYTHON]
-    (manifest := folder / "build.yaml").write_text(yaml.safe_dump({"version": "v1", "policies": listed}))
+    entries = [{"name": name, "filePath": str(POLICIES / name)} for name in GO]
+    entries += [{"name": name, "filePath": name} for name in PYTHON]
+    (manifest := folder / "build.yaml").write_text(yaml.safe_dump({"version": "v1", "policies": entries}))
     output = ROOT / "build" / "usual"
     with provider(tmp_path_factory.mktemp("provider")) as issuing, server(folder) as valkey:
         file = write(folder / "gateway.yaml", {"name": "http"}, store={"valkey": {"address": valkey.address}})
@@ -189,8 +189,8 @@ async def reloaded(site: Site, _: Load) -> None:
     for name in PYTHON:
         with (site.folder / name / "policy.py").open("a") as source:
             source.write(f"# changed at {time.monotonic()}\n")
-    done = await asyncio.to_thread(site.gateway.reload)
-    assert done.returncode == 0, done.stderr
+    result = await asyncio.to_thread(site.gateway.reload)
+    assert result.returncode == 0, result.stderr
     await asyncio.to_thread(eventually, "others serve", lambda: site.gateway.executors() != before, 60)
 
 

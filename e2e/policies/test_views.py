@@ -73,10 +73,10 @@ def apis(upstream: str, opa_url: str) -> Iterator[Json]:
         attach("set-headers", {"request": {"set": [{"name": f"x-when-{name}", "value": "true"}]}}, when=condition)
         for name, condition in CONDITIONS.items()
     ]
-    asked = {"url": opa_url, "path": "orders/view", "headers": ["x-many"], "upstreamHeaders": ["x-opa"]}
+    settings = {"url": opa_url, "path": "orders/view", "headers": ["x-many"], "upstreamHeaders": ["x-opa"]}
     readers = [
         attach("audit-log", {"file": "views.jsonl", "requestHeaders": ["x-many"]}),
-        attach("opa-authz", asked),
+        attach("opa-authz", settings),
         attach("set-headers", {"request": {"set": placeholders}}),
         *marks,
         attach("sees"),

@@ -133,10 +133,10 @@ def with_table(page: str) -> str:
     head = ["", *READERS]
     lines = [head, ["---"] * len(head), *([title, *cells] for title, cells in TABLE.items())]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    page, found = re.subn(
+    page, replacements = re.subn(
         rf"(^## {TITLE}\n[^|]*)(\|[^\n]*\n)+", lambda match: match[1] + table, page, flags=re.MULTILINE
     )
-    assert found == 1, f"expected one section {TITLE} with a table, got {found}"
+    assert replacements == 1, f"expected one section {TITLE} with a table, got {replacements}"
     return page
 
 

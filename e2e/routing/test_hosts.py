@@ -20,9 +20,9 @@ BOTH = pytest.mark.parametrize("ask", [http1, http2])
 
 def on(upstream: Upstream, name: str, context: str, *hosts: str) -> Json:
     """An API whose requests go upstream with its name in x-order."""
-    made = api(name, upstream.url, [attach("mark", {"name": name})])
-    made["spec"] |= {"context": context, "hosts": list(hosts)}
-    return made
+    document = api(name, upstream.url, [attach("mark", {"name": name})])
+    document["spec"] |= {"context": context, "hosts": list(hosts)}
+    return document
 
 
 def asked(ask: Ask, gateway: Gateway, host: str, path: str) -> tuple[int, str]:

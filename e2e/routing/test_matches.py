@@ -148,7 +148,7 @@ def test_what_fits_no_operation_goes_on_to_the_next_path_and_is_else_404(
 def test_any_method_that_is_a_token(gateway: Gateway, upstream: Upstream, ask: Ask) -> None:
     gateway.deploy(
         api("tokens", upstream.url, [], [
-            *(operation(each, each, "/x") for each in TOKENS),
+            *(operation(token, token, "/x") for token in TOKENS),
             operation("named", "GET", "/any"),
             operation("any", "*", "/any"),
             operation("open", "*", "/open/*"),
@@ -188,13 +188,13 @@ def test_chains_counters_and_the_access_log_tell_operations_apart(gateway: Gatew
         for _ in range(times):
             assert http1(gateway.port, f"/apart{target}", Shape("apart", "GET", headers)).status == 200
     counters = json.loads(gateway.admin("engine", "/stats"))["policies"]
-    found = {one["operation"]: one for one in counters if one["api"] == "apart"}
-    assert set(names) <= set(found), set(found)
-    executions = [json.dumps(found[name], sort_keys=True) for name in names]
+    counters_by_operation = {counter["operation"]: counter for counter in counters if counter["api"] == "apart"}
+    assert set(names) <= set(counters_by_operation), set(counters_by_operation)
+    executions = [json.dumps(counters_by_operation[name], sort_keys=True) for name in names]
     assert len(set(executions)) == 3, executions
     chains = json.loads(gateway.admin("engine", "/chains"))
     chains = chains["chains"] if isinstance(chains, dict) else chains
-    operations = [one["operation"] for one in chains if one["api"] == "apart"]
+    operations = [chain["operation"] for chain in chains if chain["api"] == "apart"]
     assert sorted(operations) == sorted([*names, "OPTIONS /x"])
 
 

@@ -45,14 +45,14 @@ class Door:
     def status(self, listener: str, path: str, host: str = "localhost") -> int:
         if listener != "partners":
             return request(self.ports[listener], host, path=path).status
-        shown = client_tls(self.signer, client_certificate(self.signer, "partner"))
-        return request(self.ports[listener], host, tls=shown, server_name="localhost", path=path).status
+        tls = client_tls(self.signer, client_certificate(self.signer, "partner"))
+        return request(self.ports[listener], host, tls=tls, server_name="localhost", path=path).status
 
     def serving(self, path: str, host: str = "localhost") -> set[str]:
         """The listeners that do."""
-        found = {listener: self.status(listener, path, host) for listener in LISTENERS}
-        assert set(found.values()) <= {200, 404}, found
-        return {listener for listener, status in found.items() if status == 200}
+        status_by_listener = {listener: self.status(listener, path, host) for listener in LISTENERS}
+        assert set(status_by_listener.values()) <= {200, 404}, status_by_listener
+        return {listener for listener, status in status_by_listener.items() if status == 200}
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +61,18 @@ def door(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door
     signer = authority(place)
     signer.signed("localhost", "localhost")
     ports = {name: free_port() for name in LISTENERS}
-    made = Door(None, place / "gateway.yaml", ports, signer)  # type: ignore[arg-type]
-    made.write()
-    arguments = ["--gateway", str(made.file), "--port", str(ports["public"])]
+    new_door = Door(None, place / "gateway.yaml", ports, signer)  # type: ignore[arg-type]
+    new_door.write()
+    arguments = ["--gateway", str(new_door.file), "--port", str(ports["public"])]
     with running(build, place / "state", *arguments) as gateway:
-        made.gateway = gateway
-        yield made
+        new_door.gateway = gateway
+        yield new_door
 
 
 def named(name: str, upstream: Upstream, *listeners: str, **spec: object) -> Json:
-    made = api(name, upstream.url)
-    made["spec"] |= {**({"listeners": list(listeners)} if listeners else {}), **spec}
-    return made
+    document = api(name, upstream.url)
+    document["spec"] |= {**({"listeners": list(listeners)} if listeners else {}), **spec}
+    return document
 
 
 def test_an_api_is_served_by_the_listeners_that_it_names_and_no_other(door: Door, upstream: Upstream) -> None:
@@ -119,9 +119,9 @@ def test_what_lies_near_a_path_is_what_the_listener_serves(door: Door, upstream:
             assert door.status(listener, path) == 404
             (exchange,) = recorded(door.gateway, path=path)
         assert exchange["cause"]["code"] == "no_route"
-        told = exchange["cause"]["reason"] + exchange["cause"]["cure"]
-        assert f"({near}" in told
-        assert ("/near/inner" in told.replace(path, "")) == (listener == "inside")
+        text = exchange["cause"]["reason"] + exchange["cause"]["cure"]
+        assert f"({near}" in text
+        assert ("/near/inner" in text.replace(path, "")) == (listener == "inside")
         assert exchange.get("api", "") == ""
 
 
@@ -158,10 +158,10 @@ def test_what_an_api_names_changes_while_it_runs(door: Door, upstream: Upstream)
 
 def test_a_listener_that_is_not_there_is_refused(door: Door, upstream: Upstream) -> None:
     errors = refused(door.gateway, named("lost", upstream, "inside", "outside"))
-    said = errors["spec.listeners[1]"]
-    assert "a listener of the Gateway that serves APIs" in said
-    assert "inside, partners or public" in said
-    assert "'outside'" in said
+    message = errors["spec.listeners[1]"]
+    assert "a listener of the Gateway that serves APIs" in message
+    assert "inside, partners or public" in message
+    assert "'outside'" in message
 
 
 def test_a_listener_that_an_api_names_is_not_taken_away(door: Door, upstream: Upstream) -> None:

@@ -42,20 +42,20 @@ def denied(name: str, upstream: Upstream, literals: tuple[str, ...], **spec: obj
     deny = [attach("deny-headers")]
     paths = [f"/{defined(literal)}{rest}" for literal in literals for rest in ("", "/x", "/{id}/y")]
     own = [{"method": "GET", "path": path, "policies": deny} for path in paths]
-    made = api(name, upstream.url, [], [*own, {"method": "GET", "path": "/*"}, {"method": "GET", "path": "/{id}"}])
-    made["spec"] |= spec
-    return made
+    document = api(name, upstream.url, [], [*own, {"method": "GET", "path": "/*"}, {"method": "GET", "path": "/{id}"}])
+    document["spec"] |= spec
+    return document
 
 
 def spellings(literal: str, chosen: random.Random) -> Iterator[str]:
     """Ways to write it that are decoded alike: each character in each of its own, and all of them mixed."""
     ways = [list(spellings_of(character)) for character in literal]
-    plain = [one[0] for one in ways]
-    for place, one in enumerate(ways):
-        for way in one:
-            yield "".join([*plain[:place], way, *plain[place + 1 :]])
+    plain = [spellings_of_character[0] for spellings_of_character in ways]
+    for place, choices in enumerate(ways):
+        for spelling in choices:
+            yield "".join([*plain[:place], spelling, *plain[place + 1 :]])
     for _ in range(10):
-        yield "".join(chosen.choice(one) for one in ways)
+        yield "".join(chosen.choice(choices) for choices in ways)
 
 
 def spellings_of(character: str) -> Iterator[str]:
@@ -70,15 +70,15 @@ def spellings_of(character: str) -> Iterator[str]:
 def test_no_spelling_of_a_denied_path_passes(gateway: Gateway, upstream: Upstream, strict: bool) -> None:
     literals = LITERALS if strict else LITERALS + LOOSE_LITERALS
     gateway.deploy(denied("spelled", upstream, literals, strictPaths=strict))
-    chosen, asked = random.Random(7), 0  # noqa: S311 - no secret
+    chosen, count = random.Random(7), 0  # noqa: S311 - no secret
     for literal in literals:
         for text in {*spellings(literal, chosen)}:
             assert unquote(text) == literal
             for rest in ("", "/x", "/%78", "/7/y"):
-                asked += 1
+                count += 1
                 answer = http1(gateway.port, f"/spelled/{text}{rest}", GET)
                 assert answer.status == 403, (text, rest, answer)
-    assert asked > 500
+    assert count > 500
     assert upstream.received == []
 
 
@@ -103,7 +103,7 @@ DOUBTFUL = [
 
 def mixed(name: str, upstream: Upstream, **spec: object) -> Json:
     deny = [attach("deny-headers")]
-    made = api(name, upstream.url, [], [
+    document = api(name, upstream.url, [], [
         {"method": "GET", "path": "/mix/secret", "policies": deny},
         {"method": "GET", "path": "/mix/{id}/lines", "policies": deny},
         {"method": "GET", "path": "/mix/both", "policies": deny},
@@ -112,8 +112,8 @@ def mixed(name: str, upstream: Upstream, **spec: object) -> Json:
         {"method": "GET", "path": "/*"},
         {"method": "POST", "path": "/{anything}/secret/"},
     ])  # fmt: skip
-    made["spec"] |= spec
-    return made
+    document["spec"] |= spec
+    return document
 
 
 @pytest.mark.parametrize("path", DOUBTFUL)
@@ -132,8 +132,17 @@ def test_a_strict_api_leaves_queries_and_other_encodings_alone(gateway: Gateway,
     gateway.deploy(mixed("strict", upstream))
     for path in ("/x?a=;%2F%252e%", "/a%20b", "/a%3Ab", "/100%25", "/caf%C3%A9", "/a%25-b", "/x/", "/%2ehidden"):
         assert http1(gateway.port, f"/strict{path}", GET).status == 200, path
-    seen = [request.target for request in upstream.received]
-    assert seen == ["/x?a=;%2F%252e%", "/a%20b", "/a%3Ab", "/100%25", "/caf%C3%A9", "/a%25-b", "/x/", "/.hidden"]
+    targets_seen = [request.target for request in upstream.received]
+    assert targets_seen == [
+        "/x?a=;%2F%252e%",
+        "/a%20b",
+        "/a%3Ab",
+        "/100%25",
+        "/caf%C3%A9",
+        "/a%25-b",
+        "/x/",
+        "/.hidden",
+    ]
 
 
 def test_in_a_strict_api_a_slash_at_the_end_makes_no_other_path(gateway: Gateway, upstream: Upstream) -> None:
@@ -175,7 +184,7 @@ def test_policies_have_the_parameters_of_a_path(gateway: Gateway, upstream: Upst
     paths = ("/{tenant}/items/{item-id}", "/files/{name}/*", "/plain")
     operations = [{"method": "GET", "path": path} for path in paths]
     gateway.deploy(api("params", upstream.url, [elsewhere, attach("identify"), only], operations))
-    for path, told, blue in (
+    for path, parameters, blue in (
         ("/params/blue%3A1/items/7", "tenant=blue%3A1;item-id=7", "1"),
         ("/params/bl%C3%BCe/items/%ff%20", "tenant=bl%C3%BCe;item-id=%FF%20", ""),
         ("/params/a/../green/items/x,y?q=/z", "tenant=green;item-id=x%2Cy", ""),
@@ -187,7 +196,7 @@ def test_policies_have_the_parameters_of_a_path(gateway: Gateway, upstream: Upst
         assert http1(gateway.port, path, GET).status == 200, path
         (request,) = upstream.received
         assert request.target.partition("?")[0] == "/elsewhere/1/2"
-        assert (request.value("x-path-params"), request.value("x-blue") or "") == (told, blue), path
+        assert (request.value("x-path-params"), request.value("x-blue") or "") == (parameters, blue), path
 
 
 def test_a_refused_path_has_its_line_in_the_access_log_as_the_api_says(gateway: Gateway, upstream: Upstream) -> None:
@@ -227,6 +236,6 @@ def test_a_path_of_any_length_is_served(gateway: Gateway, upstream: Upstream, se
     definition = api("long-paths", upstream.url, operations=[{"method": "GET", "path": path}])
     definition["spec"]["context"] = "/" + "long-paths-" * 93
     gateway.deploy(definition)
-    asked = path.replace("{", "").replace("}", "")
-    assert http1(gateway.port, definition["spec"]["context"] + asked, GET).status == 200
-    assert [request.target for request in upstream.received] == [asked]
+    target = path.replace("{", "").replace("}", "")
+    assert http1(gateway.port, definition["spec"]["context"] + target, GET).status == 200
+    assert [request.target for request in upstream.received] == [target]

@@ -18,8 +18,8 @@ MANY = 2000
 
 @pytest.fixture(scope="module")
 def pools() -> Iterator[list[Target]]:
-    with targets("main", "canary", "shadow") as made:
-        yield made
+    with targets("main", "canary", "shadow") as members:
+        yield members
 
 
 @pytest.fixture
@@ -166,8 +166,8 @@ def test_a_client_is_redirected(
 ) -> None:
     gateway.deploy(routed("redirected", three, [get("/old/{id}", redirect=redirect), get("/new/{id}")]))
     answer = httpx.get(f"{gateway.url}/redirected{asked}")
-    wanted = location.replace("{gateway}", gateway.url[7:])
-    assert (answer.status_code, answer.headers["location"]) == (status, wanted)
+    expected = location.replace("{gateway}", gateway.url[7:])
+    assert (answer.status_code, answer.headers["location"]) == (status, expected)
     assert three[0].count == 0
     if location.startswith("http://{gateway}"):
         followed = httpx.get(f"{gateway.url}/redirected{asked}", follow_redirects=True)
@@ -176,9 +176,9 @@ def test_a_client_is_redirected(
 
 def test_a_redirect_takes_what_the_wildcard_stands_for(gateway: Gateway, three: list[Target]) -> None:
     gateway.deploy(routed("moved", three, [get("/old/*", redirect={"path": "/moved/new/*"}), get("/new/*")]))
-    for asked, sent in (("/old/a/b?c=d", "/new/a/b?c=d"), ("/old", "/new")):
+    for path, sent in (("/old/a/b?c=d", "/new/a/b?c=d"), ("/old", "/new")):
         three[0].clear()
-        assert httpx.get(f"{gateway.url}/moved{asked}", follow_redirects=True).status_code == 200
+        assert httpx.get(f"{gateway.url}/moved{path}", follow_redirects=True).status_code == 200
         assert three[0].heads[0][1] == sent
 
 

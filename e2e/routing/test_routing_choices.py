@@ -41,7 +41,7 @@ def test_a_policy_chooses_a_pool_with_its_authority_and_its_base_path(
     for method in ("GET", "POST"):
         assert httpx.request(method, f"{gateway.url}/choice/items/7?a=b").status_code == 200
     assert upstream.received == []
-    assert [(one.method, one.target) for one in canary.received] == [
+    assert [(request.method, request.target) for request in canary.received] == [
         ("GET", "/other/base/items/7?a=b"),
         ("POST", "/other/base/items/7?a=b"),
     ]
@@ -118,8 +118,8 @@ def test_a_split_with_policies_that_choose_nothing_has_its_shares(
         for _ in range(800):
             assert client.get(f"{gateway.url}/split-chain/items/7").status_code == 200
     assert abs(len(canary.received) - 200) < 5 * (0.25 * 0.75 * 800) ** 0.5
-    assert {one.target for one in canary.received} == {"/other/base/items/7"}
-    assert {one.target for one in upstream.received} == {"/main/items/7"}
+    assert {request.target for request in canary.received} == {"/other/base/items/7"}
+    assert {request.target for request in upstream.received} == {"/main/items/7"}
 
 
 @pytest.mark.parametrize("policy", ["body-length", "pass-stream"])
@@ -153,7 +153,7 @@ def test_a_pool_that_is_chosen_is_not_sent_a_copy_as_well(
     document["spec"]["mirror"] = [{"upstream": "canary"}]
     gateway.deploy(document)
     assert httpx.get(f"{gateway.url}/choice-copy/items/7").status_code == 200
-    assert [one.target for one in canary.received] == ["/main/items/7"]
+    assert [request.target for request in canary.received] == ["/main/items/7"]
 
 
 def test_a_choice_on_a_route_that_goes_nowhere_is_without_effect(
@@ -183,11 +183,11 @@ def test_a_websocket_goes_to_the_pool_that_a_policy_chose_and_has_its_own_idle_t
         assert connection.recv(65536).startswith(b"HTTP/1.1 101 ")
         for _ in range(3):
             time.sleep(0.5)  # longer than requestTimeout
-            began = time.monotonic()
+            start = time.monotonic()
             connection.sendall(b"ping")
             assert connection.recv(65536) == b"ping"
         assert connection.recv(65536) == b"", "expected its end, before the 30 s of the operation"
-        assert time.monotonic() - began >= 3
+        assert time.monotonic() - start >= 3
     assert there.heads[0].startswith(b"GET /base/a HTTP/1.1\r\n")
     assert upstream.received == []
 

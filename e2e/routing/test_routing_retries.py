@@ -23,8 +23,8 @@ RATE, SECONDS = 60, 3
 
 @pytest.fixture(scope="module")
 def both() -> Iterator[list[Target]]:
-    with targets("good", "bad") as made:
-        yield made
+    with targets("good", "bad") as members:
+        yield members
 
 
 @pytest.fixture
@@ -145,8 +145,8 @@ def test_conditions(gateway: Gateway, pair: list[Target], on: list[object], stat
 def test_each_try_has_its_time(gateway: Gateway, pair: list[Target]) -> None:
     target = pair[1]
     target.seconds = 3
-    said = {"attempts": 3, "perTryTimeout": "200ms", "backOff": {"base": "1ms"}}
-    gateway.deploy(alone("tries", target, retries=said))
+    retries = {"attempts": 3, "perTryTimeout": "200ms", "backOff": {"base": "1ms"}}
+    gateway.deploy(alone("tries", target, retries=retries))
     assert httpx.get(f"{gateway.url}/tries/a").status_code == 504
     assert target.count == 3, "expected each try to end before the target answers"
 
@@ -156,10 +156,10 @@ def test_back_off_is_waited(gateway: Gateway, pair: list[Target]) -> None:
     target = pair[1]
     target.status = 503
     gateway.deploy(alone("waits", target, retries={"backOff": {"base": "400ms", "max": "400ms"}}))
-    began = time.monotonic()
+    start = time.monotonic()
     for _ in range(10):
         httpx.get(f"{gateway.url}/waits/a")
-    assert time.monotonic() - began > 0.4
+    assert time.monotonic() - start > 0.4
 
 
 def test_policies_run_once_and_see_the_last_answer(gateway: Gateway, pair: list[Target]) -> None:
@@ -190,7 +190,7 @@ def test_a_body_is_sent_again_if_it_is_small(
     statuses = Counter(httpx.put(f"{gateway.url}/bodies/{number}", content=body).status_code for number in range(10))
     assert bad.count >= 4
     for target in pair:
-        assert {len(one) for one in target.bodies} == {size}
+        assert {len(body) for body in target.bodies} == {size}
     if size < 32_768:
         assert statuses == {200: 10}
     else:

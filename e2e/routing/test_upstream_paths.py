@@ -100,13 +100,13 @@ def answer_with(reply: Reply, _: Recorded) -> Reply:
 def test_no_path_becomes_a_host(gateway: Gateway, upstream: Upstream) -> None:
     """What is behind the upstream's path may begin with two slashes."""
     deployed(gateway, upstream, "/store", context="/", hosts=["mapped.example"])
-    found = {}
+    hosts = {}
     for text in AT_THE_ROOT_OF_THE_GATEWAY:
         reply = Reply(200, [("location", text)])
         upstream.reply = partial(answer_with, reply)
         answer = httpx.get(f"{gateway.url}/x", headers={"host": "mapped.example"})
-        found[text] = answer.headers["location"]
-    assert found == AT_THE_ROOT_OF_THE_GATEWAY
+        hosts[text] = answer.headers["location"]
+    assert hosts == AT_THE_ROOT_OF_THE_GATEWAY
 
 
 def test_cookies_are_sent_to_the_api(gateway: Gateway, upstream: Upstream) -> None:
@@ -130,8 +130,8 @@ def test_a_client_that_follows_redirects_arrives(gateway: Gateway, upstream: Ups
 
 
 def test_what_the_gateway_answers_is_the_apis_own(gateway: Gateway, upstream: Upstream) -> None:
-    said = {"status": 302, "headers": {"location": "/elsewhere"}}
-    deployed(gateway, upstream, operations=[{"method": "GET", "path": "/x", "answer": said}])
+    answer = {"status": 302, "headers": {"location": "/elsewhere"}}
+    deployed(gateway, upstream, operations=[{"method": "GET", "path": "/x", "answer": answer}])
     assert httpx.get(f"{gateway.url}/mapped/x").headers["location"] == "/elsewhere"
     assert upstream.received == []
 

@@ -39,11 +39,11 @@ class Certificate:
 
     def context(self, *protocols: str) -> ssl.SSLContext:
         """For a server that knows these in ALPN."""
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        made.load_cert_chain(self.chain, self.key)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(self.chain, self.key)
         if protocols:
-            made.set_alpn_protocols(list(protocols))
-        return made
+            tls.set_alpn_protocols(list(protocols))
+        return tls
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     signed = built.add_extension(x509.SubjectAlternativeName([address]), critical=False).sign(key, hashes.SHA256())
     folder = tmp_path_factory.mktemp("certificate")
-    made = Certificate(folder / "key.pem", folder / "chain.pem")
+    files = Certificate(folder / "key.pem", folder / "chain.pem")
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    made.key.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    made.chain.write_bytes(signed.public_bytes(pem))
-    return made
+    files.key.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    files.chain.write_bytes(signed.public_bytes(pem))
+    return files
 
 
 @pytest.fixture(scope="module")
@@ -159,9 +159,9 @@ def test_a_grpc_service_by_its_own_paths(trusting: Gateway, certificate: Certifi
         listening = server.add_secure_port if secure else server.add_insecure_port
         port = listening("127.0.0.1:0", *([credentials] if secure else []))
         await server.start()
-        (shown,) = (one for one in blocks(page("docs/how-to/apis.md"), "yaml") if "grpc://health" in one)
+        (example,) = (block for block in blocks(page("docs/how-to/apis.md"), "yaml") if "grpc://health" in block)
         url = f"{'grpcs' if secure else 'grpc'}://127.0.0.1:{port}"
-        document = yaml.safe_load(shown.replace("grpc://health.internal:9000", url))
+        document = yaml.safe_load(example.replace("grpc://health.internal:9000", url))
         await asyncio.to_thread(trusting.deploy, document)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{trusting.port}") as channel:
             answer = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]

@@ -31,10 +31,10 @@ def pooled(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ga
         yield gateway
 
 
-def pool(name: str, made: Sequence[Target], policies: list[Json] | None = None, **fields: object) -> Json:
+def pool(name: str, members: Sequence[Target], policies: list[Json] | None = None, **fields: object) -> Json:
     """An API whose main pool has these targets."""
     document = api(name, "", policies)
-    document["spec"]["upstream"]["main"] = {"targets": [{"url": one.url} for one in made], **fields}
+    document["spec"]["upstream"]["main"] = {"targets": [{"url": target.url} for target in members], **fields}
     return document
 
 
@@ -48,7 +48,7 @@ def asked(gateway: Gateway, name: str, count: int, **headers: str) -> list[str]:
     """The bodies of as many answers: the targets' names, or statuses."""
     with httpx.Client(headers={key.replace("_", "-"): value for key, value in headers.items()}) as client:
         answers = [client.get(f"{gateway.url}/{name}/x") for _ in range(count)]
-    return [one.text if one.status_code == 200 else str(one.status_code) for one in answers]
+    return [answer.text if answer.status_code == 200 else str(answer.status_code) for answer in answers]
 
 
 @pytest.mark.parametrize(
@@ -57,28 +57,28 @@ def asked(gateway: Gateway, name: str, count: int, **headers: str) -> list[str]:
     ids=str,
 )
 def test_targets_have_their_shares(pooled: Gateway, algorithm: str, weights: tuple[int, int]) -> None:
-    with targets("a", "b") as made:
-        document = pool("shares", made, loadBalancing={"algorithm": algorithm})
+    with targets("a", "b") as members:
+        document = pool("shares", members, loadBalancing={"algorithm": algorithm})
         for target, weight in zip(document["spec"]["upstream"]["main"]["targets"], weights, strict=True):
             target["weight"] = weight
         pooled.deploy(document)
-        found = asked(pooled, "shares", REQUESTS)
+        counts = asked(pooled, "shares", REQUESTS)
         share = weights[0] / sum(weights)
         bound = DEVIATIONS * math.sqrt(REQUESTS * share * (1 - share))
-        assert abs(found.count("a") - REQUESTS * share) < bound
-        assert found.count("a") + found.count("b") == REQUESTS
+        assert abs(counts.count("a") - REQUESTS * share) < bound
+        assert counts.count("a") + counts.count("b") == REQUESTS
 
 
 def test_zones_have_the_shares_of_their_targets(pooled: Gateway) -> None:
-    with targets("a", "b", "c") as made:
-        document = pool("zones", made)
+    with targets("a", "b", "c") as members:
+        document = pool("zones", members)
         for target, zone in zip(document["spec"]["upstream"]["main"]["targets"], ("one", "one", "two"), strict=True):
             target["zone"] = zone
         pooled.deploy(document)
-        found = asked(pooled, "zones", REQUESTS)
+        counts = asked(pooled, "zones", REQUESTS)
         for name in "abc":
             bound = DEVIATIONS * math.sqrt(REQUESTS * (1 / 3) * (2 / 3))
-            assert abs(found.count(name) - REQUESTS / 3) < bound
+            assert abs(counts.count(name) - REQUESTS / 3) < bound
 
 
 def test_a_ring_hash_sticks_and_moves_little(pooled: Gateway) -> None:
@@ -88,13 +88,13 @@ def test_a_ring_hash_sticks_and_moves_little(pooled: Gateway) -> None:
         with httpx.Client() as client:
             return {user: client.get(f"{pooled.url}/ring/x", headers={"x-user": user}).text for user in users}
 
-    with targets("a", "b", "c", "d") as made:
+    with targets("a", "b", "c", "d") as members:
         ring = {"algorithm": "ringHash", "hashOn": {"header": "x-user"}}
-        pooled.deploy(pool("ring", made[:3], loadBalancing=ring))
+        pooled.deploy(pool("ring", members[:3], loadBalancing=ring))
         before = homes()
         assert homes() == before
         assert len(set(before.values())) == 3
-        pooled.deploy(pool("ring", made, loadBalancing=ring))
+        pooled.deploy(pool("ring", members, loadBalancing=ring))
         after = homes()
         moved = [user for user in users if before[user] != after[user]]
         # A quarter moves to the new one; Envoy's ring, which keeps its size, moves some more.
@@ -103,25 +103,25 @@ def test_a_ring_hash_sticks_and_moves_little(pooled: Gateway) -> None:
 
 
 def test_a_cookie_is_given_and_sticks(pooled: Gateway) -> None:
-    with targets("a", "b", "c") as made:
+    with targets("a", "b", "c") as members:
         hash_on = {"cookie": "home", "cookieTtl": "60s"}
-        pooled.deploy(pool("cookie", made, loadBalancing={"algorithm": "ringHash", "hashOn": hash_on}))
+        pooled.deploy(pool("cookie", members, loadBalancing={"algorithm": "ringHash", "hashOn": hash_on}))
         homes = set()
         for _ in range(20):
             with httpx.Client() as client:
                 first = client.get(f"{pooled.url}/cookie/x")
                 assert "Max-Age=60" in first.headers["set-cookie"]
                 again = [client.get(f"{pooled.url}/cookie/x") for _ in range(5)]
-                assert {one.text for one in again} == {first.text}
-                assert not any("set-cookie" in one.headers for one in again)
+                assert {answer.text for answer in again} == {first.text}
+                assert not any("set-cookie" in answer.headers for answer in again)
                 homes.add(first.text)
         assert len(homes) > 1
 
 
 def test_a_clients_address_sticks(pooled: Gateway) -> None:
-    with targets("a", "b", "c") as made:
+    with targets("a", "b", "c") as members:
         ring = {"algorithm": "ringHash", "hashOn": {"clientAddress": True}}
-        pooled.deploy(pool("address", made, loadBalancing=ring))
+        pooled.deploy(pool("address", members, loadBalancing=ring))
         assert len(set(asked(pooled, "address", 30))) == 1
 
 
@@ -134,19 +134,19 @@ FAILING: list[tuple[Mode, Json, set[int | str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("mode", "ejection", "statuses"), FAILING, ids=[one[0] for one in FAILING])
+@pytest.mark.parametrize(("mode", "ejection", "statuses"), FAILING, ids=[case[0] for case in FAILING])
 def test_a_target_that_fails_is_ejected_and_comes_back(
     pooled: Gateway, mode: Mode, ejection: Json, statuses: set[int | str]
 ) -> None:
     """Clients see no more failures than it takes to eject it; it is tried again after its time, and stays when fine."""
-    with targets("a", "b") as made:
-        document = pool("ejected", made, ejection={"baseTime": "6s", **ejection})
+    with targets("a", "b") as members:
+        document = pool("ejected", members, ejection={"baseTime": "6s", **ejection})
         if mode == "silent":
             document["spec"]["requestTimeout"] = "1s"
         pooled.deploy(document)
-        bad = made[1]
+        bad = members[1]
         with traffic(f"{pooled.url}/ejected/x", clients=CLIENTS, pause=PAUSE) as (flow,):
-            eventually("both are asked", lambda: all(one.seen for one in made))
+            eventually("both are asked", lambda: all(target.seen for target in members))
             bad.become(mode)
             eventually("a client has seen it", lambda: flow.counts().keys() - {200})
             ejected = stat(pooled, "ejected", "outlier_detection.ejections_active")
@@ -154,10 +154,10 @@ def test_a_target_that_fails_is_ejected_and_comes_back(
             eventually("workers know", lambda: left_alone(bad, flow))
             flow.wait_for_each()
             failures = flow.failures()
-            counted(made)
+            counted(members)
             flow.wait_for(ENOUGH)
             assert flow.failures() == failures
-            assert counted(made)["b"] == 0
+            assert counted(members)["b"] == 0
             bad.become("fine")
             eventually("it is asked again", lambda: len(bad.seen) > 20)
         assert set(flow.counts()) - {200} <= statuses
@@ -176,23 +176,23 @@ def left_alone(target: Target, flow: Traffic) -> bool:
 def test_a_slow_target_gets_fewer_requests_unless_they_take_turns(
     pooled: Gateway, algorithm: str, least: float, most: float
 ) -> None:
-    with targets("a", "b") as made:
-        pooled.deploy(pool("slow", made, loadBalancing={"algorithm": algorithm}))
-        made[1].become("slow")
+    with targets("a", "b") as members:
+        pooled.deploy(pool("slow", members, loadBalancing={"algorithm": algorithm}))
+        members[1].become("slow")
         with traffic(f"{pooled.url}/slow/x", clients=8, pause=0.005) as (flow,):
             eventually("enough are asked", lambda: len(flow.answers) > 400, 30)
-        shares = counted(made)
+        shares = counted(members)
         share = shares["b"] / shares.total()
         assert least < share < most
         assert set(flow.counts()) == {200}
 
 
 def test_statuses_of_an_application_eject_nobody_unless_said(pooled: Gateway) -> None:
-    with targets("a", "b") as made:
-        pooled.deploy(pool("provoked", made))
-        made[1].become("500")
-        found = asked(pooled, "provoked", 200)
-        assert found.count("500") > 50
+    with targets("a", "b") as members:
+        pooled.deploy(pool("provoked", members))
+        members[1].become("500")
+        counts = asked(pooled, "provoked", 200)
+        assert counts.count("500") > 50
 
 
 def test_a_single_target_is_never_ejected(pooled: Gateway) -> None:
@@ -207,35 +207,35 @@ def test_a_single_target_is_never_ejected(pooled: Gateway) -> None:
 @pytest.mark.parametrize("mode", ["gone", "503", "silent"])
 def test_a_health_check_takes_a_target_out_and_back(pooled: Gateway, mode: Mode) -> None:
     """Of idle targets too: nobody's request has to fail first. Requests that were under way may."""
-    with targets("a", "b") as made:
+    with targets("a", "b") as pool_members:
         check = {"http": {"path": HEALTH}, "interval": "200ms", "timeout": "200ms", "unhealthyThreshold": 2}
-        document = pool("checked", made, healthCheck=check, ejection={"consecutiveGatewayErrors": 0})
+        document = pool("checked", pool_members, healthCheck=check, ejection={"consecutiveGatewayErrors": 0})
         pooled.deploy(document)
-        made[1].become(mode)
+        pool_members[1].become(mode)
         members = stat(pooled, "checked", "membership_healthy")
         eventually("it is out", lambda: pooled.envoy_stat(members) == 1)
         eventually("workers know", lambda: set(asked(pooled, "checked", 50)) == {"a"})
-        assert made[0].checks > 1
-        made[1].become("fine")
+        assert pool_members[0].checks > 1
+        pool_members[1].become("fine")
         eventually("it is back", lambda: pooled.envoy_stat(members) == 2)
         eventually("workers know", lambda: set(asked(pooled, "checked", 50)) == {"a", "b"})
 
 
 def test_a_health_check_under_load_costs_few_requests(pooled: Gateway) -> None:
-    with targets("a", "b") as made:
+    with targets("a", "b") as pool_members:
         check = {"http": {"path": HEALTH}, "interval": "200ms", "timeout": "200ms", "unhealthyThreshold": 2}
-        pooled.deploy(pool("loaded", made, healthCheck=check, ejection={"consecutiveGatewayErrors": 0}))
+        pooled.deploy(pool("loaded", pool_members, healthCheck=check, ejection={"consecutiveGatewayErrors": 0}))
         with traffic(f"{pooled.url}/loaded/x", clients=CLIENTS, pause=PAUSE) as (flow,):
-            eventually("both are asked", lambda: all(one.seen for one in made))
-            made[1].become("gone")
+            eventually("both are asked", lambda: all(target.seen for target in pool_members))
+            pool_members[1].become("gone")
             eventually("a client has seen it", lambda: flow.counts()[503])
             members = stat(pooled, "loaded", "membership_healthy")
             eventually("it is out", lambda: pooled.envoy_stat(members) == 1)
             eventually("workers know", flow.is_steady)
             failures = flow.failures()
             flow.wait_for(ENOUGH)
-            made[1].become("fine")
-            eventually("it is asked again", lambda: len(made[1].seen) > 20)
+            pool_members[1].become("fine")
+            eventually("it is asked again", lambda: len(pool_members[1].seen) > 20)
             flow.wait_for(ENOUGH)
         assert flow.failures() == failures
         assert set(flow.counts()) == {200, 503}
@@ -243,15 +243,15 @@ def test_a_health_check_under_load_costs_few_requests(pooled: Gateway) -> None:
 
 def test_where_all_targets_are_down_clients_are_told_at_once(pooled: Gateway) -> None:
     """Envoy's own default would give requests to targets that it knows to be down."""
-    with targets("a", "b") as made:
-        for one in made:
-            one.become("503")
+    with targets("a", "b") as members:
+        for target in members:
+            target.become("503")
         check = {"http": {"path": HEALTH}, "interval": "200ms"}
-        pooled.deploy(pool("down", made, healthCheck=check))
+        pooled.deploy(pool("down", members, healthCheck=check))
         answer = httpx.get(f"{pooled.url}/down/x")
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert answer.json()["detail"] == "The upstream is not available."
-        assert counted(made).total() == 0
+        assert counted(members).total() == 0
 
 
 @pytest.mark.parametrize("policies", [[], [attach("pass-on")]], ids=["no policies", "policies"])
@@ -259,47 +259,49 @@ def test_a_circuit_breaker_answers_503_and_when_to_try_again(pooled: Gateway, po
     with targets("a") as (target,), ThreadPoolExecutor(2) as waiting:
         pooled.deploy(pool("breaker", [target], policies, circuitBreaker={"maxRequests": 2}))
         target.become("silent")
-        held = [waiting.submit(httpx.get, f"{pooled.url}/breaker/{number}", timeout=20) for number in range(2)]
+        waiting_requests = [
+            waiting.submit(httpx.get, f"{pooled.url}/breaker/{number}", timeout=20) for number in range(2)
+        ]
         eventually("two are under way", lambda: target.under_way == 2)
         answer = httpx.get(f"{pooled.url}/breaker/third")
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert (answer.headers["retry-after"], answer.json()["title"]) == ("1", "Service Unavailable")
         assert answer.json()["detail"] == "The upstream has as many requests as it is given at once."
         target.become("fine")
-        assert [one.result().status_code for one in held] == [200, 200]
+        assert [future.result().status_code for future in waiting_requests] == [200, 200]
         assert httpx.get(f"{pooled.url}/breaker/fourth").status_code == 200
         assert "/third" not in target.seen
 
 
 def test_a_pool_changes_under_load_without_a_failed_request(pooled: Gateway) -> None:
-    with targets("a", "b", "c") as made:
+    with targets("a", "b", "c") as members:
         changes: list[Json] = [
-            pool("changing", made[:1]),
-            pool("changing", made[:2], loadBalancing={"algorithm": "roundRobin"}),
-            pool("changing", made, healthCheck={"http": {"path": HEALTH}}),
-            pool("changing", made[1:], connectTimeout="1s", idleTimeout="5s"),
-            pool("changing", made[2:]),
+            pool("changing", members[:1]),
+            pool("changing", members[:2], loadBalancing={"algorithm": "roundRobin"}),
+            pool("changing", members, healthCheck={"http": {"path": HEALTH}}),
+            pool("changing", members[1:], connectTimeout="1s", idleTimeout="5s"),
+            pool("changing", members[2:]),
         ]
         pooled.deploy(changes[0])
         with traffic(f"{pooled.url}/changing/x", clients=CLIENTS, pause=PAUSE) as (flow,):
             for document in changes * 2:
                 pooled.deploy(document)
-                counted(made)
-                wanted = {one["url"] for one in document["spec"]["upstream"]["main"]["targets"]}
-                eventually("all are asked", lambda: all(one.seen for one in made if one.url in wanted))  # noqa: B023
+                counted(members)
+                urls = {target["url"] for target in document["spec"]["upstream"]["main"]["targets"]}
+                eventually("all are asked", lambda: all(target.seen for target in members if target.url in urls))  # noqa: B023
         assert set(flow.counts()) == {200}, flow.problems[:3]
 
 
 def test_a_host_of_the_pool_is_what_targets_are_told(pooled: Gateway) -> None:
-    with targets("a", "b") as made:
-        pooled.deploy(pool("hosted", made, host="orders.example:8080"))
+    with targets("a", "b") as members:
+        pooled.deploy(pool("hosted", members, host="orders.example:8080"))
         asked(pooled, "hosted", 20)
-        assert {host for one in made for host in one.hosts} == {"orders.example:8080"}
-        pooled.deploy(pool("hosted", made))
-        for one in made:
-            one.hosts.clear()
+        assert {host for target in members for host in target.hosts} == {"orders.example:8080"}
+        pooled.deploy(pool("hosted", members))
+        for target in members:
+            target.hosts.clear()
         asked(pooled, "hosted", 20)
-        assert {host for one in made for host in one.hosts} == {f"127.0.0.1:{made[0].port}"}
+        assert {host for target in members for host in target.hosts} == {f"127.0.0.1:{members[0].port}"}
 
 
 def test_connections_end_when_they_are_said_to(pooled: Gateway) -> None:
@@ -326,8 +328,8 @@ def test_apis_with_one_upstream_share_a_cluster_until_the_last_has_gone(pooled: 
         names = [f"sharing-{number}" for number in range(30)]
         for name in names:
             pooled.deploy(api(name, target.url))
-        found = json.loads(pooled.admin("engine", "/clusters"))
-        shared = {cluster for name in names for cluster in found[name]}
+        clusters = json.loads(pooled.admin("engine", "/clusters"))
+        shared = {cluster for name in names for cluster in clusters[name]}
         assert len(shared) == 1
         with pooled.controller() as client:
             for name in names[:-1]:
@@ -335,4 +337,4 @@ def test_apis_with_one_upstream_share_a_cluster_until_the_last_has_gone(pooled: 
         assert asked(pooled, names[-1], 5) == ["a"] * 5
         assert set(json.loads(pooled.admin("engine", "/clusters"))) & set(names) == {names[-1]}
         status = pooled.admin("envoy", "/clusters?format=json")
-        assert sum(one["name"] in shared for one in json.loads(status)["cluster_statuses"]) == 1
+        assert sum(cluster["name"] in shared for cluster in json.loads(status)["cluster_statuses"]) == 1

@@ -101,19 +101,19 @@ def test_the_proxy_protocol_names_the_clients_connection(reaching: Gateway, vers
 
 def secure(name: str, signer: Authority, *hosts: str) -> tuple[Target, list[str | None]]:
     """A target with TLS, and the server names that it is asked for."""
-    made = Target(name)
-    made.tls = tls_of(signer, name, *hosts)
-    asked: list[str | None] = []
-    made.tls.sni_callback = lambda _socket, server_name, _context: asked.append(server_name)
-    return made, asked
+    target = Target(name)
+    target.tls = tls_of(signer, name, *hosts)
+    server_names: list[str | None] = []
+    target.tls.sni_callback = lambda _socket, server_name, _context: server_names.append(server_name)
+    return target, server_names
 
 
 def test_a_server_name_is_asked_for_and_verified(reaching: Gateway, trusted: Authority) -> None:
-    target, asked = secure("named", trusted, "orders.example")
+    target, server_names = secure("named", trusted, "orders.example")
     with target:
         reaching.deploy(toward("named", {"url": target.url, "tls": {"serverName": "orders.example"}}))
         assert httpx.get(f"{reaching.url}/named/x").text == "named"
-        assert set(asked) == {"orders.example"}
+        assert set(server_names) == {"orders.example"}
         for wrong in ({}, {"serverName": "other.example"}):
             reaching.deploy(toward("named", {"url": target.url, "tls": wrong}))
             assert httpx.get(f"{reaching.url}/named/x").status_code == 503
@@ -137,11 +137,11 @@ def test_the_lowest_version_of_tls(reaching: Gateway, trusted: Authority, lowest
     assert new.tls
     new.tls.minimum_version = ssl.TLSVersion.TLSv1_3
     with old, new:
-        found = {}
+        outcomes = {}
         for target in (old, new):
             reaching.deploy(toward("lowest", {"url": target.url, "tls": {"minVersion": lowest}}))
-            found[target.name] = httpx.get(f"{reaching.url}/lowest/x").status_code
-        assert found == {"old": 200 if lowest == "1.2" else 503, "new": 200}
+            outcomes[target.name] = httpx.get(f"{reaching.url}/lowest/x").status_code
+        assert outcomes == {"old": 200 if lowest == "1.2" else 503, "new": 200}
 
 
 def test_targets_of_one_pool_are_verified_by_their_own_names(build: Path, trusted: Authority, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_targets_of_one_pool_are_verified_by_their_own_names(build: Path, truste
     with pytest.MonkeyPatch.context() as patch, a, b:
         patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted.file))
         with running(build, tmp_path / "state", within=names.within) as gateway:
-            urls = [{"url": f"https://{one.name}.test:{one.port}"} for one in (a, b)]
+            urls = [{"url": f"https://{target.name}.test:{target.port}"} for target in (a, b)]
             gateway.deploy(toward("both", {"targets": urls, "host": "orders.example"}))
             answers = {httpx.get(f"{gateway.url}/both/x").text for _ in range(40)}
             assert answers == {"a", "b"}
@@ -175,17 +175,17 @@ def test_a_grpc_health_check(reaching: Gateway) -> None:
         document = toward("rpc", {"url": f"grpc://127.0.0.1:{port}/grpc.health.v1.Health", "healthCheck": check})
         document["spec"]["context"] = "/grpc.health.v1.Health"
         await asyncio.to_thread(reaching.deploy, document)
-        found = []
+        received_statuses = []
         async with grpc.aio.insecure_channel(f"127.0.0.1:{reaching.port}") as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
-            for status, wanted in ((serving, "OK"), (not_serving, "UNAVAILABLE"), (serving, "OK")):
+            for status, expected in ((serving, "OK"), (not_serving, "UNAVAILABLE"), (serving, "OK")):
                 await servicer.set("orders.Orders", status)
-                found.append(await until(stub, wanted))
+                received_statuses.append(await until(stub, expected))
         await server.stop(0)
-        return found
+        return received_statuses
 
-    async def until(stub: health_pb2_grpc.HealthStub, wanted: str) -> grpc.StatusCode:
+    async def until(stub: health_pb2_grpc.HealthStub, expected: str) -> grpc.StatusCode:
         end = time.monotonic() + 10
         while True:
             try:
@@ -195,7 +195,7 @@ def test_a_grpc_health_check(reaching: Gateway) -> None:
                 code = grpc.StatusCode.OK
             except grpc.aio.AioRpcError as error:
                 code = error.code()
-            if code.name == wanted or time.monotonic() > end:
+            if code.name == expected or time.monotonic() > end:
                 return code
             await asyncio.sleep(0.05)
 

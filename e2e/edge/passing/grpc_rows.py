@@ -64,8 +64,8 @@ def health(calls: Calls) -> Any:
 @row("Health `Check`, and the error of an unknown service")
 async def check(calls: Calls) -> str:
     stub = health(calls)
-    asked = health_pb2.HealthCheckRequest(service="up")
-    assert (await stub.Check(asked, timeout=SECONDS)).status == health_pb2.HealthCheckResponse.SERVING
+    request = health_pb2.HealthCheckRequest(service="up")
+    assert (await stub.Check(request, timeout=SECONDS)).status == health_pb2.HealthCheckResponse.SERVING
     error = await failure(stub.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=SECONDS))
     assert error.code() is grpc.StatusCode.NOT_FOUND
     return PASSES
@@ -87,10 +87,10 @@ async def watch(calls: Calls) -> str:
 
 async def failure(call: Any) -> grpc.aio.AioRpcError:
     try:
-        got = await call
+        answer = await call
     except grpc.aio.AioRpcError as error:
         return error
-    raise AssertionError(f"expected an error, got {got}")
+    raise AssertionError(f"expected an error, got {answer}")
 
 
 @row("An error without a message: its status in the headers (trailers-only)")
@@ -113,11 +113,11 @@ async def error_trailers(calls: Calls) -> str:
 @row("A server's stream, message by message", {BUFFERS: WHOLE})
 async def server_stream(calls: Calls) -> str:
     calls.upstream.one_by_one = True
-    got = []
+    answers = []
     async for message in calls.unary_stream("/passing.Calls/Count")(b"2", timeout=SECONDS):
-        got.append(message)
+        answers.append(message)
         calls.upstream.taken.put_nowait(None)
-    assert got == [b"0", b"1"]
+    assert answers == [b"0", b"1"]
     while not calls.upstream.taken.empty():
         calls.upstream.taken.get_nowait()
     return PASSES if calls.upstream.one_by_one else WHOLE

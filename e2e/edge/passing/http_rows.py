@@ -22,14 +22,14 @@ async def bodies(way: Way) -> str:
             both.create_task(whole(asking, BODY))
             asked, head = await coming.arrived()
             assert (await asked.rest())[0] == BODY
-        kept = [head.value("content-length")]
+        lengths = [head.value("content-length")]
         await asked.answer(200, [("content-length", str(len(BODY))), ("x-answered", "yes")])
         async with asyncio.TaskGroup() as both:
             both.create_task(whole(asked, BODY))
             answer = await asking.expect("response")
             assert (answer.status, answer.value("x-answered"), (await asking.rest())[0]) == (200, "yes", BODY)
-    kept.append(answer.value("content-length"))
-    return PASSES if kept == [str(len(BODY))] * 2 else "without its length"
+    lengths.append(answer.value("content-length"))
+    return PASSES if lengths == [str(len(BODY))] * 2 else "without its length"
 
 
 async def whole(exchange: Exchange, body: bytes) -> None:
@@ -180,11 +180,11 @@ async def early_hints(way: Way) -> str:
         asked, _ = await coming.arrived()
         await asked.inform(103, [("link", "</a.css>; rel=preload")])
         await asked.answer(200, [("content-length", "0")], last=True)
-        heard = await asking.next()
-        if heard.kind == "response":
-            assert (heard.status, await asking.rest()) == (200, (b"", []))
+        event = await asking.next()
+        if event.kind == "response":
+            assert (event.status, await asking.rest()) == (200, (b"", []))
             return "dropped"
-        assert (heard.status, (await asking.expect("response")).status) == (103, 200)
+        assert (event.status, (await asking.expect("response")).status) == (103, 200)
     return PASSES
 
 
@@ -334,9 +334,9 @@ async def client_gone(way: Way) -> str:
         await asked.answer(200, chunked(way.upstream))
         await asked.send(b"x")
         asking.reset()
-        while (heard := await asked.next()).kind == "end":
+        while (event := await asked.next()).kind == "end":
             pass
-        assert heard.kind == "reset"
+        assert event.kind == "reset"
     return PASSES
 
 

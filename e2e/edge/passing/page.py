@@ -20,8 +20,10 @@ SECTIONS = {"HTTP": http_rows.ROWS, "gRPC": grpc_rows.ROWS, "WebSocket and CONNE
 def with_tables(page: str) -> str:
     """The page, with the table of each section as the rows have it."""
     for title, rows in SECTIONS.items():
-        page, found = re.subn(rf"(^## {title}\n[^|]*)(\|[^\n]*\n)+", rf"\1{table(rows)}", page, flags=re.MULTILINE)
-        assert found == 1, f"expected one section {title} with a table, got {found}"
+        page, replacements = re.subn(
+            rf"(^## {title}\n[^|]*)(\|[^\n]*\n)+", rf"\1{table(rows)}", page, flags=re.MULTILINE
+        )
+        assert replacements == 1, f"expected one section {title} with a table, got {replacements}"
     return page
 
 

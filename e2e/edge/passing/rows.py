@@ -10,7 +10,9 @@ from e2e.kit.conversation import Version
 
 HTTP1: Version = "HTTP/1.1"
 HTTP2: Version = "HTTP/2"
-EVERY_WAY: list[tuple[Version, Version]] = [(one, other) for one in (HTTP1, HTTP2) for other in (HTTP1, HTTP2)]
+EVERY_WAY: list[tuple[Version, Version]] = [
+    (client, upstream) for client in (HTTP1, HTTP2) for upstream in (HTTP1, HTTP2)
+]
 """Versions of client and upstream."""
 
 Run = Callable[[Any], Coroutine[Any, Any, str]]

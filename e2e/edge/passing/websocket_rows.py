@@ -58,15 +58,15 @@ async def websocket(socket: Socket) -> str:
             await connection.send("close")
             await connection.wait_closed()
     except InvalidStatus as error:
-        refused = error.response
+        response = error.response
     else:
         assert (connection.close_code, connection.close_reason) == (4001, "as asked")
         passed = connection.response and connection.response.headers.get("x-passed")
         assert passed == (None if socket.column == "none" else "response")
         return PASSES
     assert socket.stage.websocket.opened == opened
-    assert refused.headers["content-type"] == "application/problem+json"
-    return str(refused.status_code)
+    assert response.headers["content-type"] == "application/problem+json"
+    return str(response.status_code)
 
 
 @row("A WebSocket that is silent for longer than `requestTimeout`", BODIES, times_out=True)
@@ -96,12 +96,12 @@ async def other_upgrade(socket: Socket) -> str:
 @row("A WebSocket over HTTP/2 (RFC 8441), or anything else by extended CONNECT", dict.fromkeys(ALL_COLUMNS, RESET))
 async def extended_connect(socket: Socket) -> str:
     """It is not offered (SETTINGS_ENABLE_CONNECT_PROTOCOL): clients then open an HTTP/1.1 connection."""
-    heard = set()
+    events = set()
     for protocol in ("websocket", "foo"):
         async with client(HTTP2, socket.port) as connection:
             asking = await connection.ask("CONNECT", socket.path, [(":protocol", protocol)])
-            heard.add((await asking.next()).kind)
-    return RESET if heard == {"reset"} else str(heard)
+            events.add((await asking.next()).kind)
+    return RESET if events == {"reset"} else str(events)
 
 
 @row("A WebSocket to an upstream that speaks HTTP/2, and takes it (RFC 8441)", BODIES)

@@ -47,7 +47,7 @@ def _filled(value: Any, values: dict[str, str]) -> Any:
     if isinstance(value, str):
         return Template(value).substitute(values)
     if isinstance(value, dict):
-        return {key: _filled(each, values) for key, each in value.items()}
+        return {key: _filled(member, values) for key, member in value.items()}
     if isinstance(value, list):
-        return [_filled(each, values) for each in value]
+        return [_filled(item, values) for item in value]
     return value

@@ -80,30 +80,30 @@ class Provider:
 
 @contextmanager
 def provider(folder: Path) -> Iterator[Provider]:
-    made = Provider(folder)
+    running_provider = Provider(folder)
     try:
-        yield made.start()
+        yield running_provider.start()
     finally:
-        made.close()
+        running_provider.close()
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[dict[str, str]]:
-    with provider(folder) as made:
+    with provider(folder) as running_provider:
         yield {
-            "ISSUER": made.issuer,
-            "INTROSPECTION": f"{made.issuer}/oauth/introspect",
+            "ISSUER": running_provider.issuer,
+            "INTROSPECTION": f"{running_provider.issuer}/oauth/introspect",
             "CLIENT": GATEWAY,
             "SECRET": SECRET,
-            "TOKEN": made.token(),
-            "READER": made.token("read"),
-            "OPAQUE": made.token(client="opaque"),
-            "OPAQUE_READER": made.token("read", client="opaque"),
+            "TOKEN": running_provider.token(),
+            "READER": running_provider.token("read"),
+            "OPAQUE": running_provider.token(client="opaque"),
+            "OPAQUE_READER": running_provider.token("read", client="opaque"),
         }
 
 
 def program() -> str:
     """Its path; built once, from the Go module proxy."""
     command = [sys.executable, str(ROOT / "tools" / "go_tool.py"), "oidc_provider"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ.copy())
-    return done.stdout.strip()
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ.copy())
+    return result.stdout.strip()

@@ -65,9 +65,9 @@ class Server:
 @contextmanager
 def server() -> Iterator[Server]:
     """In a folder that its user gets to, which a test's own is not."""
-    done = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=True)
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    started = Server(Path(done.stdout.strip()), folder)
+    started = Server(Path(result.stdout.strip()), folder)
     try:
         yield started
     finally:

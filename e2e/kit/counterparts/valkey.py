@@ -76,12 +76,12 @@ class Server:
 @contextmanager
 def server(folder: Path) -> Iterator[Server]:
     """Skips the test where there is none, unless VALKEY_REQUIRED says that there must be."""
-    done = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=False)
-    program = done.stdout.strip()
+    result = subprocess.run([sys.executable, str(TOOL)], capture_output=True, text=True, check=False)
+    program = result.stdout.strip()
     if not program:
         if os.environ.get("VALKEY_REQUIRED", "") not in {"", "0"}:
-            pytest.fail(done.stderr)
-        pytest.skip(done.stderr)
+            pytest.fail(result.stderr)
+        pytest.skip(result.stderr)
     started = Server(program, folder)
     try:
         yield started

@@ -72,7 +72,9 @@ def configuration(folder: Path, target: str, **more: Json) -> Json:
 def queries(choices: Mapping[str, str]) -> Iterator[Query]:
     """Of every panel of the dashboard. choices: of its variables, by name; one without a choice is "All"."""
     document = json.loads(DASHBOARD.read_text())
-    values = {one["name"]: one.get("allValue", "") for one in document["templating"]["list"]} | dict(choices)
+    values = {variable["name"]: variable.get("allValue", "") for variable in document["templating"]["list"]} | dict(
+        choices
+    )
     for panel in document["panels"]:
         for target in panel.get("targets", []):
             yield Query(panel["title"], target["legendFormat"], filled(target["expr"], values))
@@ -80,4 +82,4 @@ def queries(choices: Mapping[str, str]) -> Iterator[Query]:
 
 def filled(expression: str, values: Mapping[str, str]) -> str:
     """$name and ${name}, as Grafana fills them in."""
-    return re.sub(r"\$(\w+)|\$\{(\w+)\}", lambda found: values[found[1] or found[2]], expression)
+    return re.sub(r"\$(\w+)|\$\{(\w+)\}", lambda match: values[match[1] or match[2]], expression)

@@ -83,9 +83,9 @@ def shared_memory(where: dict[str, Any]) -> Evidence:
         at = LIBC.shmat(where["shared-memory"], None, SHM_RDONLY)
         if at in {None, ctypes.c_void_p(-1).value}:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        found = ctypes.string_at(at, 8)
+        content = ctypes.string_at(at, 8)
         LIBC.shmdt(ctypes.c_void_p(at))
-        return found.hex()
+        return content.hex()
 
     def message() -> str:
         room = ctypes.create_string_buffer(64)
