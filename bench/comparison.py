@@ -38,5 +38,5 @@ def _cells(samples: Sequence[Sample], row: Row, connections: int) -> Iterator[st
     return (_with_range(summary.ratios(now, before, figure)) for figure in FIGURES.values())
 
 
-def _with_range(found: Spread) -> str:
-    return "–" if math.isnan(found.median) else f"{found.median:.2f} ({found.low:.2f}–{found.high:.2f})"
+def _with_range(spread: Spread) -> str:
+    return "–" if math.isnan(spread.median) else f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})"

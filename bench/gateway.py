@@ -54,15 +54,15 @@ def command(settings: Settings, apis: Path, home: Path, run_dir: Path, tree: Pat
 
 def pids(status: dict[str, object]) -> Pids:
     """The processes that status.json lists, by column. Raises BenchError when one of them is not running."""
-    found: dict[str, list[int]] = {column: [] for column in COLUMNS}
-    found[REST].append(int(str(status["pid"])))
-    listed = status["processes"]
-    for process in listed if isinstance(listed, list) else []:
+    pids_by_column: dict[str, list[int]] = {column: [] for column in COLUMNS}
+    pids_by_column[REST].append(int(str(status["pid"])))
+    processes = status["processes"]
+    for process in processes if isinstance(processes, list) else []:
         name, pid = process["name"], process["pid"]
         if not isinstance(pid, int):
             raise BenchError(f"expected the gateway's process {name} to run, got state {process['state']}")
-        found[column_of(name)].append(pid)
-    return {column: tuple(numbers) for column, numbers in found.items()}
+        pids_by_column[column_of(name)].append(pid)
+    return {column: tuple(numbers) for column, numbers in pids_by_column.items()}
 
 
 def column_of(name: str) -> str:
@@ -81,7 +81,7 @@ def _await_ready(process: subprocess.Popen[str], log: Path) -> None:
 
 
 def _read(status: Path) -> dict[str, object]:
-    found = json.loads(status.read_text())
-    if not isinstance(found, dict):
-        raise BenchError(f"expected an object in {status}, got {found!r}")
-    return found
+    document = json.loads(status.read_text())
+    if not isinstance(document, dict):
+        raise BenchError(f"expected an object in {status}, got {document!r}")
+    return document

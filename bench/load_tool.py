@@ -113,9 +113,9 @@ def generate_command(binary: Path, load: Load) -> list[str]:
 def parse_result(line: str) -> Result:
     """The generator's last line."""
     try:
-        found = json.loads(line)
-        first = found.get("firstFailure", "")
-        rest = {name: found[name] for name in ("seconds", "count", "failures", "unsent", "p50", "p90", "p99", "max")}
+        document = json.loads(line)
+        first = document.get("firstFailure", "")
+        rest = {name: document[name] for name in ("seconds", "count", "failures", "unsent", "p50", "p90", "p99", "max")}
     except (ValueError, KeyError, AttributeError) as error:
         raise BenchError(f"the load generator: expected its result as JSON, got {line!r}") from error
     return Result(first_failure=first, **rest)

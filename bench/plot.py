@@ -35,9 +35,9 @@ def write(samples: Sequence[Sample], rows: Sequence[Row], file: Path = FILE) -> 
     """Draws the rows that were measured at CONNECTIONS, in the order of the table, as SVG."""
     command = [str(environment.python(REQUIREMENTS)), str(PROGRAM), str(file)]
     text = json.dumps({"connections": CONNECTIONS, "bars": [*bars(samples, rows)]})
-    done = subprocess.run(command, input=text, capture_output=True, text=True, env=_variables(), check=False)
-    if done.returncode != 0:
-        raise BenchError(f"expected {PROGRAM.name} to draw {file}, got\n{done.stderr}")
+    result = subprocess.run(command, input=text, capture_output=True, text=True, env=_variables(), check=False)
+    if result.returncode != 0:
+        raise BenchError(f"expected {PROGRAM.name} to draw {file}, got\n{result.stderr}")
 
 
 def bars(samples: Sequence[Sample], rows: Sequence[Row]) -> Iterator[dict[str, object]]:

@@ -63,8 +63,8 @@ def recording(target: Target, mode: str) -> Iterator[None]:
         if mode == FOLLOWED:
             stack.enter_context(_followed(target))
         else:
-            made = engine.ask("POST", "/recordings", {"filter": {}, "seconds": 3600})
-            stack.callback(engine.ask, "DELETE", f"/recordings/{made['id']}")
+            answer = engine.ask("POST", "/recordings", {"filter": {}, "seconds": 3600})
+            stack.callback(engine.ask, "DELETE", f"/recordings/{answer['id']}")
         yield
         after = engine.ask("GET", "/recordings")
         if after["recorded"] <= before["recorded"] or after["keptBytes"] > after["maxBytes"] / 2 or after["refused"]:
@@ -117,8 +117,8 @@ class _Admin(http.client.HTTPConnection):
         text = answer.read()
         if answer.status >= http.client.BAD_REQUEST:
             raise BenchError(f"{method} {path}: {answer.status} {text.decode()}")
-        found: dict[str, float] = json.loads(text) if text else {}
-        return found
+        document: dict[str, float] = json.loads(text) if text else {}
+        return document
 
 
 def _table(samples: Sequence[Named]) -> Iterator[str]:

@@ -64,8 +64,8 @@ def take(bench: Bench, row: Row, number: int, target: Target, settings: Settings
 
 def of(samples: Sequence[Named], row: Row, variant: str) -> list[Sample]:
     """Those of a row in a variant, by round."""
-    found = [sample for name, sample in samples if (name, sample.row) == (variant, row.key)]
-    return sorted(found, key=lambda sample: sample.round)
+    matching = [sample for name, sample in samples if (name, sample.row) == (variant, row.key)]
+    return sorted(matching, key=lambda sample: sample.round)
 
 
 def ratio(values: Sequence[float], base: Sequence[float], digits: int = 3) -> str:

@@ -92,15 +92,15 @@ def python_chain(key: str, length: int) -> Row:
 
 def body_row(key: str, title: str, policy: str, size: int = BODY_BYTES, connections: tuple[int, ...] = (1, 64)) -> Row:
     """The policy tells how much it has seen, the upstream how much has come."""
-    told = {"X-Body-Length": "told", "X-Received-Bytes": str(size)}
+    headers = {"X-Body-Length": "told", "X-Received-Bytes": str(size)}
     attached: Attachment = {"name": policy, "version": "v1"}
-    return Row(key, title, (attached,), {"X-Body-Length": str(size)}, told, size, connections)
+    return Row(key, title, (attached,), {"X-Body-Length": str(size)}, headers, size, connections)
 
 
-def events_row(key: str, what: str, *policies: str) -> Row:
+def events_row(key: str, subject: str, *policies: str) -> Row:
     """The policy turns the mark of each event into another."""
     attached = tuple({"name": policy, "version": "v1"} for policy in policies)
-    title = f"gateway, {what}, {EVENTS} events"
+    title = f"gateway, {subject}, {EVENTS} events"
     return Row(key, title, attached, connections=(64,), events=EVENTS, mark="#" if policies else "~")
 
 

@@ -38,9 +38,10 @@ BASES = {
 API_KEY, BASIC = "partner-key-of-128-bits-and-more", "Basic YW5uOmNvcnJlY3QgaG9yc2U="
 HASHED = "$argon2id$v=19$m=19456,t=2,p=1$7QorTkf/0h6BjUlkGQ2T2g$DAvDIO4Z0bO9d/OvoN82zPtpLF8iYzOFOkP/Qp5N8Mc"
 KEYS = [
-    {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{one}'.encode()).hexdigest()}", "owner": "o"} for one in range(1000)
+    {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{index}'.encode()).hexdigest()}", "owner": "o"}
+    for index in range(1000)
 ]
-NETWORKS = [f"10.{one}.0.0/16" for one in range(100)]
+NETWORKS = [f"10.{index}.0.0/16" for index in range(100)]
 RULES = {
     "deny": [{"when": 'request.path.contains("/internal/")'}],
     "allow": [
@@ -92,10 +93,12 @@ def main(arguments: Sequence[str]) -> None:
 
 def measured(stack: contextlib.ExitStack) -> tuple[Row, ...]:
     """The rows of all that ships; what they need ends with the stack."""
-    plain = [Row(f"shipped-{name}", name, (one,), sent=SENT.get(name, {})) for name, one in SHIPPED.items()]
+    plain = [
+        Row(f"shipped-{name}", name, (attachment,), sent=SENT.get(name, {})) for name, attachment in SHIPPED.items()
+    ]
     authorized = [authorization.signed(), stack.enter_context(authorization.asked())]
-    asked_who = [tokens.signed(), stack.enter_context(tokens.introspected()), tokens.in_session()]
-    return tuple(sorted([*plain, *authorized, *asked_who, *bodies.rows()], key=lambda row: row.title))
+    identified = [tokens.signed(), stack.enter_context(tokens.introspected()), tokens.in_session()]
+    return tuple(sorted([*plain, *authorized, *identified, *bodies.rows()], key=lambda row: row.title))
 
 
 def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
@@ -107,8 +110,8 @@ def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitSt
         yield "", take(bench, ENVOY_ALONE, number, plain, settings)
         for row in rows:
             pair = [(row.key, BASES[language(row.title)]), ("", row)]
-            for name, each in pair if number % 2 else pair[::-1]:
-                yield name, take(bench, each, number, ours, settings)
+            for name, measured_row in pair if number % 2 else pair[::-1]:
+                yield name, take(bench, measured_row, number, ours, settings)
 
 
 def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:

@@ -185,9 +185,12 @@ def _described(
     late = "lateness p50 ms | p99 ms | max ms"
     yield f"\n| row | first event, p50 µs | {late} | KiB a stream: Envoy | engine | executor |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for key, one in many.items():
-        times = [f"{each / 1000:.1f}" for each in (one.lateness.p50, one.lateness.p99, one.lateness.max)]
-        memory = [f"{one.each[column] / KIB:.1f}" for column in MEASURED]
+    for key, streams in many.items():
+        times = [
+            f"{microseconds / 1000:.1f}"
+            for microseconds in (streams.lateness.p50, streams.lateness.p99, streams.lateness.max)
+        ]
+        memory = [f"{streams.each[column] / KIB:.1f}" for column in MEASURED]
         yield f"| {titles[key]} | {firsts[key]} | {' | '.join([*times, *memory])} |"
     yield f"\n| row, {mebibytes} MiB | MiB/s | MiB of RSS more: Envoy | engine | executor |"
     yield "| --- | ---: | ---: | ---: | ---: |"

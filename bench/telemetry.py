@@ -44,9 +44,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def _samples(settings: Settings, stack: contextlib.ExitStack, home: Path) -> Iterator[Named]:
     bench, _ = started(MEASURED, home, stack)
-    found = {name: stack.enter_context(gateway_with(spec, settings, home, name)) for name, spec in VARIANTS.items()}
+    gateways = {name: stack.enter_context(gateway_with(spec, settings, home, name)) for name, spec in VARIANTS.items()}
     for number, row, name in turns(MEASURED, list(VARIANTS), settings.rounds):
-        yield name, take(bench, row, number, found[name], settings)
+        yield name, take(bench, row, number, gateways[name], settings)
 
 
 def table(samples: Sequence[Named]) -> Iterator[str]:

@@ -59,11 +59,11 @@ def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> I
 @contextlib.contextmanager
 def _collector(folder: Path) -> Iterator[str]:
     """One that throws away what it gets: where it listens."""
-    made = subprocess.run(
+    build = subprocess.run(
         [sys.executable, "tools/go_tool.py", "collector"], capture_output=True, text=True, check=False
     )
-    if made.returncode:
-        raise BenchError(made.stderr)
+    if build.returncode:
+        raise BenchError(build.stderr)
     receiver, config, log = f"{HOST}:{free_port()}", folder / "collector.yaml", folder / "collector.log"
     pipeline = {"receivers": ["otlp"], "exporters": ["file"]}
     content = {
@@ -72,7 +72,7 @@ def _collector(folder: Path) -> Iterator[str]:
         "service": {"pipelines": {"traces": pipeline}, "telemetry": {"metrics": {"level": "none"}}},
     }
     config.write_text(json.dumps(content))
-    with running([made.stdout.strip(), f"--config=file:{config}"], log):
+    with running([build.stdout.strip(), f"--config=file:{config}"], log):
         yield receiver
 
 

@@ -99,16 +99,16 @@ class Campaign:
 
     @contextlib.contextmanager
     def _start(self, server: Server) -> Iterator[Running]:
-        found = Running()
+        executors = Running()
         with contextlib.ExitStack() as stack:
             for number in range(server.processes):
                 path = self._folder / f"{server.key}-{number}.sock"
                 log = self._folder / f"{server.key}-{number}.log"
                 process = stack.enter_context(running(server.command(f"unix:{path}"), log))
                 start.await_socket(path, process, log)
-                found.sockets.append(f"unix:{path}")
-                found.pids.append(process.pid)
-            yield found
+                executors.sockets.append(f"unix:{path}")
+                executors.pids.append(process.pid)
+            yield executors
 
     def resident(self) -> float:
         """MB of an executor that nothing was sent to yet."""
@@ -121,7 +121,7 @@ class Campaign:
             marks.append(Mark.now())
 
         result = load_tool.drive(self._command(case, server, rate), WARMUP + self._duration, self._folder, mark, mark)
-        before, after = (one.snapshot for one in marks)
+        before, after = (mark.snapshot for mark in marks)
         seconds = marks[1].at - marks[0].at
         used = sum(cpu.own(before, after, pid) for pid in server.pids)
         answers = result.count / result.seconds * seconds
@@ -149,10 +149,10 @@ class Campaign:
 
 
 def _streams(folder: Path) -> Iterator[Sample]:
-    found = streams.measure(folder)
-    yield Sample(STREAM_RATE, OURS, 0, found.megabytes)
-    yield Sample(STREAM_EVENT, OURS, 0, found.event)
-    yield Sample(STREAM_IDLE, OURS, 0, found.idle)
+    measured = streams.measure(folder)
+    yield Sample(STREAM_RATE, OURS, 0, measured.megabytes)
+    yield Sample(STREAM_EVENT, OURS, 0, measured.event)
+    yield Sample(STREAM_IDLE, OURS, 0, measured.idle)
 
 
 def _inproc(kind: str, folder: Path) -> float:
@@ -162,8 +162,8 @@ def _inproc(kind: str, folder: Path) -> float:
         "--parameters", json.dumps(messages.PARAMS), "--execution", str(execution),
     ]  # fmt: skip
     policies = {"PYTHONPATH": "."}  # the registry names them as modules of this repository
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment() | policies)
-    return float(json.loads(done.stdout)["us"])
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment() | policies)
+    return float(json.loads(result.stdout)["us"])
 
 
 def run(rounds: int, duration: float, cases: Sequence[Case] = CASES) -> Iterator[Sample]:
@@ -183,7 +183,7 @@ Figures = Mapping[tuple[str, str], Sequence[Sample]]
 
 def by_case(samples: Sequence[Sample]) -> Figures:
     """(case, server) → its samples."""
-    found: dict[tuple[str, str], list[Sample]] = {}
+    cases: dict[tuple[str, str], list[Sample]] = {}
     for sample in samples:
-        found.setdefault((sample.case, sample.server), []).append(sample)
-    return found
+        cases.setdefault((sample.case, sample.server), []).append(sample)
+    return cases

@@ -62,8 +62,12 @@ def _progress(sample: Sample) -> str:
 
 
 def chosen(words: str) -> Sequence[Case]:
-    wanted = [word for word in words.split(",") if word]
-    cases = [case for case in CASES if not wanted or any(f"{case.key}/{case.server.key}".startswith(w) for w in wanted)]
+    prefixes = [word for word in words.split(",") if word]
+    cases = [
+        case
+        for case in CASES
+        if not prefixes or any(f"{case.key}/{case.server.key}".startswith(prefix) for prefix in prefixes)
+    ]
     if not cases:
         known = ", ".join(f"{case.key}/{case.server.key}" for case in CASES)
         raise BenchError(f"expected some of {known}, got {words}")

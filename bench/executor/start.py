@@ -32,17 +32,17 @@ def _listens(path: Path) -> bool:
 def executor_seconds(folder: Path) -> float:
     """From the start of an executor process to its socket."""
     path, log = folder / "start.sock", folder / "start.log"
-    began = time.monotonic()
+    start = time.monotonic()
     with running(EXECUTOR.command(f"unix:{path}"), log, _compiled(folder)) as process:
         await_socket(path, process, log)
-        return time.monotonic() - began
+        return time.monotonic() - start
 
 
 def import_seconds(folder: Path) -> float:
     """`import grpc` in a fresh interpreter."""
-    began = time.monotonic()
+    start = time.monotonic()
     subprocess.run([sys.executable, "-c", "import grpc"], check=True, env=environment() | _compiled(folder))
-    return time.monotonic() - began
+    return time.monotonic() - start
 
 
 def _compiled(folder: Path) -> dict[str, str]:

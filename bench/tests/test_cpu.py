@@ -18,9 +18,9 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=
 def test_a_process_is_parsed_whatever_its_name(name: str, pid: int, ticks: tuple[int, int, int, int]) -> None:
     user, system, reaped_user, reaped_system = ticks
     middle = "7 7 0 -1 4194560 1 2 3 4"
-    found = cpu.parse_process(f"{pid} ({name}) S 42 {middle} {user} {system} {reaped_user} {reaped_system} 20 0 1\n")
+    process = cpu.parse_process(f"{pid} ({name}) S 42 {middle} {user} {system} {reaped_user} {reaped_system} 20 0 1\n")
     expected = ProcessTime(pid, 42, (user + system) / TICKS, (reaped_user + reaped_system) / TICKS)
-    assert found == expected
+    assert process == expected
 
 
 def test_the_machine_is_parsed_without_idle_time_and_interrupts() -> None:
@@ -46,7 +46,7 @@ def test_a_snapshot_of_this_machine_shows_this_process() -> None:
 
 
 def snapshot(*processes: ProcessTime, machine: float = 0.0, stolen: float = 0.0) -> Snapshot:
-    return Snapshot({each.pid: each for each in processes}, machine, stolen)
+    return Snapshot({process.pid: process for process in processes}, machine, stolen)
 
 
 def test_descendants_are_children_at_any_depth() -> None:

@@ -23,7 +23,9 @@ def measured(row: str) -> Sample:
 
 def found(title: str) -> Goal:
     """The goal by how it begins."""
-    return next(each for each in goals([measured(row.key) for row in ROWS]) if each.title.startswith(title))
+    return next(
+        candidate for candidate in goals([measured(row.key) for row in ROWS]) if candidate.title.startswith(title)
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,5 +45,7 @@ def test_a_goal_is_a_ratio_and_says_what_it_meets(title: str, value: float, verd
 
 
 def test_what_was_not_measured_meets_nothing() -> None:
-    assert all(math.isnan(each.value) and each.verdict() == "–" for each in goals([sample(connections=64)]))
+    assert all(
+        math.isnan(unmeasured.value) and unmeasured.verdict() == "–" for unmeasured in goals([sample(connections=64)])
+    )
     assert "| – | ≥ 0.55 | ≥ 0.72 | – |" in goal.markdown(goals([]))

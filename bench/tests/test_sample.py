@@ -53,18 +53,18 @@ def result(seconds: float, count: int) -> Result:
 
 def test_cpu_per_answer_sums_the_processes_of_a_column() -> None:
     before, after = mark(10.0, p5=1.0, p6=0.0, p7=3.0), mark(14.0, p5=1.5, p6=0.25, p7=3.0)
-    found = sampling.per_answer(before, after, {"Python": (5, 6), "Envoy": (7,), "rest": ()}, result(4.0, 1000))
-    assert found == pytest.approx({"Python": 750.0, "Envoy": 0.0, "rest": 0.0})
+    per_answer = sampling.per_answer(before, after, {"Python": (5, 6), "Envoy": (7,), "rest": ()}, result(4.0, 1000))
+    assert per_answer == pytest.approx({"Python": 750.0, "Envoy": 0.0, "rest": 0.0})
 
 
 def test_marks_that_are_further_apart_than_the_span_do_not_make_answers_dearer() -> None:
-    found = sampling.per_answer(mark(0.0, p5=0.0), mark(5.0, p5=5.0), {"Envoy": (5,)}, result(4.0, 4000))
-    assert found == pytest.approx({"Envoy": 1000.0})
+    per_answer = sampling.per_answer(mark(0.0, p5=0.0), mark(5.0, p5=5.0), {"Envoy": (5,)}, result(4.0, 4000))
+    assert per_answer == pytest.approx({"Envoy": 1000.0})
 
 
 def test_without_answers_there_is_no_cpu_per_answer() -> None:
-    found = sampling.per_answer(mark(0.0, p5=0.0), mark(4.0, p5=1.0), {"Envoy": (5,)}, result(4.0, 0))
-    assert math.isnan(found["Envoy"])
+    per_answer = sampling.per_answer(mark(0.0, p5=0.0), mark(4.0, p5=1.0), {"Envoy": (5,)}, result(4.0, 0))
+    assert math.isnan(per_answer["Envoy"])
 
 
 def test_every_other_round_runs_backwards() -> None:

@@ -26,16 +26,16 @@ def test_figures_stand_under_their_headings() -> None:
         sample("plain", 1, 1200, Envoy=40, upstream=9, load=8),
         sample("go", 1, 600, p50=150, Envoy=60, Go=20, upstream=9.5, load=8),
     ]
-    found = dict(zip(table.HEADINGS[1:4], cells(table.markdown(samples, settings))["gateway, Go → Go"], strict=False))
-    assert found == {"req/s": "425 (250–600)", "× plain": "0.38", "× Go": "1.00"}
+    figures = dict(zip(table.HEADINGS[1:4], cells(table.markdown(samples, settings))["gateway, Go → Go"], strict=False))
+    assert figures == {"req/s": "425 (250–600)", "× plain": "0.38", "× Go": "1.00"}
     assert cells(table.markdown(samples, settings))["gateway, Go → Go"][3:] == [
         "150", "1.50", "450", "60.0", "20.0", "0", "0", "80.0", "2.00", "9.5", "8.0",
     ]  # fmt: skip
 
 
 def test_a_row_that_is_not_measured_against_plain_has_dashes() -> None:
-    found = cells(table.markdown([sample("go")], Settings(connections=(16,), rows=ROWS[2:3])))
-    assert [found["gateway, Go → Go"][i] for i in (1, 2, 4, 11)] == ["–", "1.00", "–", "–"]
+    rows = cells(table.markdown([sample("go")], Settings(connections=(16,), rows=ROWS[2:3])))
+    assert [rows["gateway, Go → Go"][i] for i in (1, 2, 4, 11)] == ["–", "1.00", "–", "–"]
 
 
 def test_each_number_of_connections_has_a_table() -> None:
