@@ -54,11 +54,11 @@ def laid_out() -> Iterator[Json]:
     for row in ROWS:
         yield row_header(row, number, top)
         number, top, left = number + 1, top + 1, 0
-        for one in row.panels:
-            if left + one.width > COLUMNS:
+        for chart in row.panels:
+            if left + chart.width > COLUMNS:
                 top, left = top + row.height, 0
-            yield panel(one, number, {"x": left, "y": top, "w": one.width, "h": row.height})
-            number, left = number + 1, left + one.width
+            yield panel(chart, number, {"x": left, "y": top, "w": chart.width, "h": row.height})
+            number, left = number + 1, left + chart.width
         top += row.height
 
 
@@ -84,10 +84,10 @@ def panel(one: Panel, number: int, place: Json) -> Json:
 
 def target(one: Panel, index: int) -> Json:
     legend, query = list(one.queries.items())[index]
-    found = {"refId": chr(ord("A") + index), "datasource": SOURCE, "expr": query, "legendFormat": legend}
+    query_target = {"refId": chr(ord("A") + index), "datasource": SOURCE, "expr": query, "legendFormat": legend}
     if one.type == "timeseries":
-        return found | {"range": True, "instant": False}
-    return found | {"range": False, "instant": True, "format": "table" if one.type == "table" else "time_series"}
+        return query_target | {"range": True, "instant": False}
+    return query_target | {"range": False, "instant": True, "format": "table" if one.type == "table" else "time_series"}
 
 
 def custom(one: Panel) -> Json:

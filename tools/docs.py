@@ -72,12 +72,12 @@ def copy(source: str, target: str) -> None:
         shutil.copyfile(ROOT / source, PAGES / target)
 
 
-def link(folder: Path, found: re.Match[str]) -> str:
+def link(folder: Path, match: re.Match[str]) -> str:
     """A link to a file or folder that the site does not have, but the repository has, becomes its name."""
-    target = (folder / found[2]).resolve()
+    target = (folder / match[2]).resolve()
     if not target.exists() or not target.is_relative_to(ROOT) or target.suffix in SUFFIXES or target.name in FROM_ROOT:
-        return found[0]
-    return f"{found[1]} (`{target.relative_to(ROOT)}`)"
+        return match[0]
+    return f"{match[1]} (`{target.relative_to(ROOT)}`)"
 
 
 def check_menu() -> None:

@@ -75,14 +75,14 @@ class Run:
 def main() -> int:
     arguments = _arguments()
     targets = find()
-    wanted = [target for target in targets if any(word in target.name for word in arguments.targets or [""])]
-    if not wanted:
+    chosen = [target for target in targets if any(word in target.name for word in arguments.targets or [""])]
+    if not chosen:
         known = "\n  ".join(target.name for target in targets)
         print(f"expected a part of a target's name, got {arguments.targets}; there are\n  {known}", file=sys.stderr)
         return 2
     seconds = arguments.seconds or arguments.minutes * 60
-    broken = [target.name for target in wanted if not _try(target, seconds * target.share)]
-    print(f"fuzz: {len(wanted)} targets, broken: {', '.join(broken) or 'none'}")
+    broken = [target.name for target in chosen if not _try(target, seconds * target.share)]
+    print(f"fuzz: {len(chosen)} targets, broken: {', '.join(broken) or 'none'}")
     return 1 if broken else 0
 
 
@@ -105,8 +105,8 @@ def find() -> list[Target]:
 def functions_in(file: Path, text: str) -> list[str]:
     """Those of a file's tests that are targets."""
     if file.suffix == ".go":
-        found = GO_FUNCTION.findall(text)
-        return [name for name, body in found if not name.startswith("Test") or "property.Check(" in body]
+        names = GO_FUNCTION.findall(text)
+        return [name for name, body in names if not name.startswith("Test") or "property.Check(" in body]
     if "hypothesis" not in text or file.relative_to(ROOT).parts[0] == BY_THEMSELVES:
         return []
     functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
@@ -125,9 +125,9 @@ def _try(target: Target, seconds: float) -> bool:
     print(f"{target.name}: {run.inputs:,} inputs in {time.monotonic() - begun:.0f} s", flush=True)
     if run.failure:
         FAILURES.mkdir(parents=True, exist_ok=True)
-        kept = FAILURES / f"{target.name.replace('/', '-')}.txt"
-        kept.write_text(run.failure)
-        print(f"{run.failure}\n{target.name}: broken; this is {kept.relative_to(ROOT)}", flush=True)
+        failure_file = FAILURES / f"{target.name.replace('/', '-')}.txt"
+        failure_file.write_text(run.failure)
+        print(f"{run.failure}\n{target.name}: broken; this is {failure_file.relative_to(ROOT)}", flush=True)
         print(f"{target.name}: {TO_DO[target.file.suffix]}", flush=True)
     return not run.failure
 
@@ -138,20 +138,20 @@ def _try(target: Target, seconds: float) -> bool:
 def _guided(target: Target, seconds: float) -> Run:
     """Inputs that reach new code stay in Go's build cache. They are hardly made shorter, which takes minutes each."""
     fuzz = ["-run", "^$", "-fuzz", f"^{target.function}$", "-fuzztime", f"{seconds}s", "-fuzzminimizetime", "20x"]
-    done = subprocess.run(
+    result = subprocess.run(
         ["go", "test", ".", *fuzz], cwd=target.file.parent, check=False, capture_output=True, text=True
     )
-    counts = re.findall(r"execs: (\d+)", done.stdout)
-    said = done.stdout + done.stderr
-    return Run(int(counts[-1]) if counts else 0, said if done.returncode and not ended_by_time(said) else "")
+    counts = re.findall(r"execs: (\d+)", result.stdout)
+    output = result.stdout + result.stderr
+    return Run(int(counts[-1]) if counts else 0, output if result.returncode and not ended_by_time(output) else "")
 
 
-def ended_by_time(said: str) -> bool:
+def ended_by_time(output: str) -> bool:
     """Whether all that has failed is that the time was over while an input was tried: Go calls that a failure at times.
 
     An input that breaks the target is written to a file, and Go says to which.
     """
-    return TIME_IS_OVER.search(said) is not None and "Failing input" not in said and "panic" not in said
+    return TIME_IS_OVER.search(output) is not None and "Failing input" not in output and "panic" not in output
 
 
 # ------------------------------------------------------------------ drawn by rapid or hypothesis
@@ -164,10 +164,10 @@ def _drawn(target: Target, seconds: float) -> Run:
     play, passing = (_rapid, RAPID_PASSED) if target.file.suffix == ".go" else (_hypothesis, HYPOTHESIS_PASSED)
     while (left := until - time.monotonic()) > 0:
         begun, seed = time.monotonic(), random.getrandbits(32) + 1  # rapid takes 0 for none
-        done = play(target, draws, seed)
-        inputs += sum(map(int, passing.findall(done.stdout)))
-        if done.returncode:
-            return Run(inputs, f"seed {seed}\n{done.stdout}{done.stderr}")
+        result = play(target, draws, seed)
+        inputs += sum(map(int, passing.findall(result.stdout)))
+        if result.returncode:
+            return Run(inputs, f"seed {seed}\n{result.stdout}{result.stderr}")
         a_second = draws / (time.monotonic() - begun)
         draws = max(FIRST_ROUND, int(min(left, ROUND_SECONDS) * a_second))
     return Run(inputs)

@@ -67,7 +67,7 @@ def protoc(*arguments: str) -> None:
 def generated(root: Path) -> dict[Path, Path]:
     folders = [
         *(root / source / package for source, (package, _) in PYTHON.items()),
-        *(root / each / "gen" for each in GO),
+        *(root / module / "gen" for module in GO),
     ]
     files = (
         file for folder in folders for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts

@@ -70,9 +70,9 @@ def build(module: Path, home: Path) -> None:
     """Into a folder aside first: who is interrupted leaves no half of a program."""
     with tempfile.TemporaryDirectory(dir=home) as aside:
         command = [*BUILD, "-o", f"{aside}/", "tool"]
-        done = subprocess.run(command, cwd=module, env=os.environ | OURS, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise SystemExit(f"{module.name}: failed in {module}: {' '.join(command)}\n{done.stderr}")
+        result = subprocess.run(command, cwd=module, env=os.environ | OURS, check=False, capture_output=True, text=True)
+        if result.returncode != 0:
+            raise SystemExit(f"{module.name}: failed in {module}: {' '.join(command)}\n{result.stderr}")
         for program in Path(aside).iterdir():
             program.replace(home / program.name)
 

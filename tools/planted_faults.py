@@ -78,8 +78,8 @@ def main() -> int:
         prepare_copy()
         begun = time.monotonic()
         missed = [fault.name for fault in faults if not try_fault(fault)]
-    found = len(faults) - len(missed)
-    print(f"planted faults: {found} of {len(faults)} found in {time.monotonic() - begun:.0f} s", end="")
+    found_count = len(faults) - len(missed)
+    print(f"planted faults: {found_count} of {len(faults)} found in {time.monotonic() - begun:.0f} s", end="")
     print(f"; not found: {', '.join(missed)}" if missed else "")
     return 1 if missed else 0
 
@@ -145,13 +145,13 @@ def command_of(tests: tuple[str, ...], root: Path) -> list[str]:
 
 def locate(test: str, root: Path) -> str:
     """An argument of pytest or node. An end-to-end test is named by its file alone, which is found below e2e."""
-    if named := END_TO_END.fullmatch(test):
-        files = sorted((root / "e2e").rglob(f"{named[1]}.py"))
+    if match := END_TO_END.fullmatch(test):
+        files = sorted((root / "e2e").rglob(f"{match[1]}.py"))
         if len(files) != 1:
             raise FaultListError(
-                f"expected one file {named[1]}.py below e2e, got {len(files)}: name where the test is now"
+                f"expected one file {match[1]}.py below e2e, got {len(files)}: name where the test is now"
             )
-        return f"{files[0].relative_to(root)}{named[2]}"
+        return f"{files[0].relative_to(root)}{match[2]}"
     if "/" in test and not (root / test.partition("::")[0]).exists():
         raise FaultListError(f"expected a file or folder of tests, got {test}: name where they are now")
     return test
@@ -188,11 +188,11 @@ def prepare_copy() -> None:
 def environment() -> dict[str, str]:
     """The caller's, with the copy's programs in the place of ours."""
     ours = ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTEST_ADDOPTS")
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    variables = {name: value for name, value in os.environ.items() if name not in ours}
     folders = [str(COPY / ".venv" / "bin"), str(COPY / ".tools" / "go"), os.environ["PATH"]]
     # Tests that would be skipped for want of a browser or a store find nothing: they fail instead.
     required = {"BROWSER_REQUIRED": "1", "VALKEY_REQUIRED": "1"}
-    return {**kept, **required, "GOTOOLCHAIN": "local", "PATH": os.pathsep.join(folders)}
+    return {**variables, **required, "GOTOOLCHAIN": "local", "PATH": os.pathsep.join(folders)}
 
 
 @contextmanager
@@ -224,8 +224,8 @@ def try_fault(fault: Fault) -> bool:
     except FaultListError as error:
         result = Result(problem=str(error))
     seconds = time.monotonic() - begun
-    found = result.found_by or (f"NOT TRIED: {result.problem}" if result.problem else "NOT FOUND")
-    print(f"{fault.name:38} {fault.component:20} {seconds:4.0f} s  {found}", flush=True)
+    outcome = result.found_by or (f"NOT TRIED: {result.problem}" if result.problem else "NOT FOUND")
+    print(f"{fault.name:38} {fault.component:20} {seconds:4.0f} s  {outcome}", flush=True)
     return bool(result.found_by)
 
 

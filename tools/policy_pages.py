@@ -37,13 +37,14 @@ Json = dict[str, Any]
 
 def pages(costs: Path = COSTS) -> dict[str, str]:
     """File name to Markdown: one for each policy, and one that lists them, with what they cost where that is known."""
-    named = {folder.name: read(folder) for folder in folders()}
+    policies = {folder.name: read(folder) for folder in folders()}
     rows = [
-        f"| [`{name}`](policy-{name}.md) | {one_line(found['description'])} |" for name, (found, _) in named.items()
+        f"| [`{name}`](policy-{name}.md) | {one_line(definition['description'])} |"
+        for name, (definition, _) in policies.items()
     ]
-    listed = "\n".join(["# Policies that ship", "", "| policy | |", "| --- | --- |", *rows])
-    return {"policies-that-ship.md": "\n\n".join([listed, *measured(costs)]) + "\n"} | {
-        f"policy-{name}.md": page(name, definition, examples) for name, (definition, examples) in named.items()
+    index = "\n".join(["# Policies that ship", "", "| policy | |", "| --- | --- |", *rows])
+    return {"policies-that-ship.md": "\n\n".join([index, *measured(costs)]) + "\n"} | {
+        f"policy-{name}.md": page(name, definition, examples) for name, (definition, examples) in policies.items()
     }
 
 
@@ -97,16 +98,16 @@ def operators(name: str, schema: Json) -> Iterator[str]:
 
 
 def parameters(schema: Json) -> str:
-    found = list(map(row, definition_words.parameters(schema, code)))
-    if not found:
+    rows = list(map(row, definition_words.parameters(schema, code)))
+    if not rows:
         return "It has none."
     rule = [f"Together: {rule}.", ""] if (rule := together(schema, code)) else []
-    return "\n".join([*rule, "| parameter | | default | |", "| --- | --- | --- | --- |", *found])
+    return "\n".join([*rule, "| parameter | | default | |", "| --- | --- | --- | --- |", *rows])
 
 
-def row(found: definition_words.Parameter) -> str:
-    default = "required" if found.required else found.default and code(found.default)
-    cells = (code(found.path), found.kind, default, found.description)
+def row(parameter: definition_words.Parameter) -> str:
+    default = "required" if parameter.required else parameter.default and code(parameter.default)
+    cells = (code(parameter.path), parameter.kind, default, parameter.description)
     return f"| {' | '.join(cell.replace('|', PIPE) for cell in cells)} |".replace("  ", " ")
 
 
@@ -125,8 +126,8 @@ def shown(example: Json) -> Iterator[str]:
     if paths := example.get("paths"):
         yield f"With operations at {', '.join(f'`{path}`' for path in paths)}:"
     if secrets := example.get("secrets"):
-        named = ", ".join(f"`{name}` (`{value}`)" for name, value in secrets.items())
-        yield f"With these [secrets](../how-to/secrets.md) of the operator's: {named}."
+        listing = ", ".join(f"`{name}` (`{value}`)" for name, value in secrets.items())
+        yield f"With these [secrets](../how-to/secrets.md) of the operator's: {listing}."
     if names := dict.fromkeys(STAND_IN.findall(json.dumps(example))):
         yield f"Put your own in the place of {', '.join(f'`${name}`' for name in names)}."
     attachments = yaml.safe_dump({"policies": example["attachments"]}, sort_keys=False, width=110)

@@ -41,10 +41,10 @@ class Place:
         return re.compile(f'^({re.escape(self.before)}")(.+)(")$', re.MULTILINE)
 
     def read(self, root: Path) -> str:
-        found = self.pattern.findall((root / self.file).read_text())
-        if len(found) != 1:
-            raise SystemExit(f'version: {self.file}: expected one line {self.before}"VERSION", got {len(found)}')
-        return str(found[0][1])
+        versions = self.pattern.findall((root / self.file).read_text())
+        if len(versions) != 1:
+            raise SystemExit(f'version: {self.file}: expected one line {self.before}"VERSION", got {len(versions)}')
+        return str(versions[0][1])
 
     def write(self, root: Path, version: str) -> None:
         path = root / self.file

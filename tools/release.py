@@ -34,10 +34,10 @@ class Checkout:
     root: Path
 
     def git(self, *arguments: str) -> str:
-        done = subprocess.run(("git", "-C", str(self.root), *arguments), capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise SystemExit(f"release: git {' '.join(arguments)} failed: {done.stderr.strip()}")
-        return done.stdout.strip()
+        result = subprocess.run(("git", "-C", str(self.root), *arguments), capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise SystemExit(f"release: git {' '.join(arguments)} failed: {result.stderr.strip()}")
+        return result.stdout.strip()
 
     def obstacles(self) -> Iterator[str]:
         """Why HEAD is not to be released as it is, with the cure."""
@@ -68,8 +68,8 @@ class Checkout:
 
 def newest_section(changelog: str) -> str:
     """The version of the first section; "" where there is none."""
-    found = SECTION.search(changelog)
-    return found["version"] if found else ""
+    match = SECTION.search(changelog)
+    return match["version"] if match else ""
 
 
 def notes_of(changelog: str, version: str) -> str:
@@ -119,11 +119,11 @@ def report(checkout: Checkout, version: str, folder: Path) -> str:
     place = folder.relative_to(checkout.root)
     files = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
     width = max(len(path.name) for path in files)
-    made = [f"  {path.name:{width}}  {path.stat().st_size:>12,} bytes" for path in files]
+    lines = [f"  {path.name:{width}}  {path.stat().st_size:>12,} bytes" for path in files]
     return "\n".join(
         [
             f"release {version} of {checkout.git('rev-parse', '--short', 'HEAD')}, in {place}:",
-            *made,
+            *lines,
             f"  {CHECKSUMS}",
             "",
             "Nothing is published. What would be:",

@@ -129,29 +129,33 @@ def pyproject() -> str:
 
 
 def project(part: str) -> Project:
-    found: Project = tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"]
-    return found
+    metadata: Project = tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"]
+    return metadata
 
 
 def package(part: str) -> str:
-    (found,) = (ROOT / part / "src").glob("gatewright_*")
-    return found.name
+    (folder,) = (ROOT / part / "src").glob("gatewright_*")
+    return folder.name
 
 
 def dependencies(projects: Iterable[Project], sdk: Project) -> list[str]:
     """What any of the parts asks for, one line each; the SDK of this very version in place of our own parts."""
     projects = list(projects)
-    own = {each["name"] for each in (*projects, sdk)}
-    asked = {line for each in projects for line in each["dependencies"] if NAME.match(line)[0] not in own}  # type: ignore[index]
-    return sorted([*asked, f"{sdk['name']}=={sdk['version']}"])
+    own = {metadata["name"] for metadata in (*projects, sdk)}
+    requirements = {
+        line for metadata in projects for line in metadata["dependencies"] if NAME.match(line)[0] not in own
+    }  # type: ignore[index]
+    return sorted([*requirements, f"{sdk['name']}=={sdk['version']}"])
 
 
 def extras() -> dict[str, list[str]]:
     """What the parts ask for by choice, under the names that they have for it."""
-    found: dict[str, list[str]] = {}
+    dependencies_by_extra: dict[str, list[str]] = {}
     for part in PARTS:
-        found |= tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"].get("optional-dependencies", {})
-    return found
+        dependencies_by_extra |= tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"].get(
+            "optional-dependencies", {}
+        )
+    return dependencies_by_extra
 
 
 def for_this_platform(pure: Path, target: Path) -> None:

@@ -24,9 +24,9 @@ def compile_once(tests: Sequence[str], workers: int) -> None:
     """
     if workers < 2 or not tests or not ENVIRONMENT.exists():
         return
-    wanted = ENVIRONMENT.read_text()
-    if STAMP.exists() and STAMP.read_text() == wanted:
+    environment = ENVIRONMENT.read_text()
+    if STAMP.exists() and STAMP.read_text() == environment:
         return
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", *tests]
     subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    STAMP.write_text(wanted)
+    STAMP.write_text(environment)

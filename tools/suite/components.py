@@ -78,9 +78,9 @@ def find_word(word: str, places: Iterable[str]) -> Iterator[str]:
     takes longer than the few.
     """
     places = tuple(places)
-    found = re.compile(rf"\b{word}\b", re.IGNORECASE)
+    pattern = re.compile(rf"\b{word}\b", re.IGNORECASE)
     for name in repository_files():
-        if Path(name).match("test_*.py") and lies_in(name, places) and found.search((ROOT / name).read_text()):
+        if Path(name).match("test_*.py") and lies_in(name, places) and pattern.search((ROOT / name).read_text()):
             yield name
 
 

@@ -66,8 +66,8 @@ def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
     failed_in: set[str] = set()
     reasons: dict[tuple[str, str], str] = {}
     for event in _lines(events):
-        if said := SLOW_IN_GO.search(event.get("Output", "")):
-            reasons[event["Package"], event["Test"].partition("/")[0]] = said["reason"]
+        if match := SLOW_IN_GO.search(event.get("Output", "")):
+            reasons[event["Package"], event["Test"].partition("/")[0]] = match["reason"]
         outcome = GO_OUTCOMES.get(event["Action"])
         if outcome is None or "Package" not in event:
             continue

@@ -38,8 +38,8 @@ class Reads:
 
     def take(self, test_file: str) -> list[str]:
         """What the file has read since this was asked last."""
-        found = sorted(self._found.pop(test_file, ()))
-        return [name.encode("utf-8", "replace").decode() for name in found]  # xdist carries no other text
+        files = sorted(self._found.pop(test_file, ()))
+        return [name.encode("utf-8", "replace").decode() for name in files]  # xdist carries no other text
 
     def _note(self, event: str, arguments: tuple[object, ...]) -> None:
         if self._current is None:

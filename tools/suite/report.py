@@ -67,10 +67,10 @@ def _render_commands(finished: Sequence[Finished]) -> str:
 
 def _render_slowest(outcomes: list[Outcome]) -> str:
     slowest = sorted(outcomes, key=lambda outcome: -outcome.call)
-    listed = slowest[:SLOWEST] + [test for test in slowest[SLOWEST:] if test.call > BOUND_SECONDS and not test.slow]
-    if not listed:
+    tests = slowest[:SLOWEST] + [test for test in slowest[SLOWEST:] if test.call > BOUND_SECONDS and not test.slow]
+    if not tests:
         return ""
-    rows = [[f"{test.call:.1f} s", test.test, test.slow or _missing_reason(test)] for test in listed]
+    rows = [[f"{test.call:.1f} s", test.test, test.slow or _missing_reason(test)] for test in tests]
     return "\n".join(["the slowest tests, without their fixtures:", *_aligned(rows)])
 
 

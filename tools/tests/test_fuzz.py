@@ -83,8 +83,8 @@ def drawn(folder: Path, *options: str, draws: str = "", imported: str = "") -> s
     storage = folder.parent / ".hypothesis"  # where hypothesis keeps what it has computed of Unicode, too
     ours = {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "HYPOTHESIS_STORAGE_DIRECTORY": str(storage)}
     environment = {**os.environ, **ours, **({DRAWS: draws} if draws else {})}
-    done = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
     return (folder / "drawn").read_text()
 
 

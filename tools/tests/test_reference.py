@@ -24,9 +24,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def options(*command: str) -> set[str]:
-    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60)
-    listed = re.split(r"^options:$", done.stdout, flags=re.MULTILINE | re.IGNORECASE)[1]
-    return set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", listed, re.MULTILINE)) - {"--help"}
+    result = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60)
+    options_text = re.split(r"^options:$", result.stdout, flags=re.MULTILINE | re.IGNORECASE)[1]
+    return set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", options_text, re.MULTILINE)) - {"--help"}
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_every_option_of_a_command_is_there(pages: dict[str, str], command: str)
 
 
 def test_every_option_of_the_controller_and_of_the_executor_is_there(pages: dict[str, str]) -> None:
-    named = options(sys.executable, "-m", "gatewright_controller")
-    assert len(named) >= 8
-    named |= {"--workers", "--max-workers", "--hung-seconds", "--memory-limit"}
-    assert {option for option in named if f"`{option}`" not in pages["processes.md"]} == set()
+    options_named = options(sys.executable, "-m", "gatewright_controller")
+    assert len(options_named) >= 8
+    options_named |= {"--workers", "--max-workers", "--hung-seconds", "--memory-limit"}
+    assert {option for option in options_named if f"`{option}`" not in pages["processes.md"]} == set()
 
 
 def test_every_flag_of_the_engine_is_there(pages: dict[str, str]) -> None:

@@ -30,12 +30,12 @@ def test_every_place_has_the_same() -> None:
 
 
 def test_every_distribution_is_a_place() -> None:
-    found = {
+    distributions = {
         path.parent.relative_to(ROOT).as_posix()
         for path in (*ROOT.glob("*/pyproject.toml"), *ROOT.glob("*/python*/pyproject.toml"))
         if tomllib.loads(path.read_text()).get("project", {}).get("name", "").startswith("gatewright-")
     }
-    assert found == set(DISTRIBUTIONS)
+    assert distributions == set(DISTRIBUTIONS)
 
 
 def test_another_one_is_written_to_every_place(copied: Path) -> None:
