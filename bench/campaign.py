@@ -67,8 +67,8 @@ def targets(settings: Settings, upstream: str) -> Iterator[dict[str, Target]]:
         with_api = [row for row in settings.rows if row.key not in PEERS]
         for commit in dict.fromkeys(row.revision for row in with_api):
             served = tuple(row for row in with_api if row.revision == commit)
-            one = stack.enter_context(of_commit(commit, settings, served, upstream))
-            by_row |= {row.key: one for row in served}
+            served_gateway = stack.enter_context(of_commit(commit, settings, served, upstream))
+            by_row |= {row.key: served_gateway for row in served}
         yield by_row
 
 

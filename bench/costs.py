@@ -131,12 +131,13 @@ def table(used: Mapping[str, float], memory_by_process: Mapping[str, Held]) -> s
 def described(logs: LogFigures, rate: float) -> str:
     """What log lines cost under load, in a sentence."""
     late = sorted(logs.late)
-    delay = (
-        f"{late[len(late) // 2]:.2f} s after their request (median), {late[-1]:.2f} s at most" if late else "as text"
-    )
+    delays = "as text"
+    if late:
+        delays = f"{late[len(late) // 2]:.2f} s after their request (median), {late[-1]:.2f} s at most"
     return (
         f"At {rate:g} requests a second: supervisor {100 * logs.supervisor:.1f} % of a core, {logs.lines:.2f} lines "
-        f"and {logs.size:.0f} bytes a request; access lines come {delay}, {logs.disordered} after one of a later second."
+        f"and {logs.size:.0f} bytes a request; access lines come {delays}, "
+        f"{logs.disordered} after one of a later second."
     )
 
 

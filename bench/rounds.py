@@ -48,9 +48,9 @@ def gateway_with(
 
 def turns(measured: Sequence[Row], variants: Sequence[str], rounds: int) -> Iterator[tuple[int, Row, str]]:
     """Round, row and variant of each sample, in order."""
-    each = [(row, name) for row in measured for name in variants]
+    combinations = [(row, name) for row in measured for name in variants]
     for number in range(rounds):
-        yield from ((number, row, name) for row, name in (each if number % 2 else each[::-1]))
+        yield from ((number, row, name) for row, name in (combinations if number % 2 else combinations[::-1]))
 
 
 def take(bench: Bench, row: Row, number: int, target: Target, settings: Settings) -> Sample:

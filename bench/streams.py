@@ -104,8 +104,8 @@ class _Bench:
         result = load_tool.drive(
             command, opened + SETTLE_SECONDS + seconds, self.home, lambda _: shots.append(self.resident()), _nothing
         )
-        each = {column: (shots[0][column] - before[column]) / count for column in MEASURED}
-        return Streams(count, _right(result), each)
+        per_stream = {column: (shots[0][column] - before[column]) / count for column in MEASURED}
+        return Streams(count, _right(result), per_stream)
 
     def transfer(self, row: Row, way: str, size: int) -> Transfer:
         """One body, after a small one."""

@@ -67,57 +67,66 @@ def row_header(row: Row, number: int, top: int) -> Json:
     return {"id": number, "type": "row", "title": row.title, "collapsed": False, "gridPos": place, "panels": []}
 
 
-def panel(one: Panel, number: int, place: Json) -> Json:
+def panel(chart: Panel, number: int, place: Json) -> Json:
     return {
         "id": number,
-        "type": one.type,
-        "title": one.title,
-        "description": one.description,
+        "type": chart.type,
+        "title": chart.title,
+        "description": chart.description,
         "datasource": SOURCE,
         "gridPos": place,
-        "fieldConfig": {"defaults": {"unit": one.unit, "min": 0, **custom(one)}, "overrides": overrides(one)},
-        "options": options(one),
-        "targets": [target(one, index) for index in range(len(one.queries))],
-        **({"transformations": [{"id": "merge", "options": {}}]} if one.type == "table" else {}),
+        "fieldConfig": {"defaults": {"unit": chart.unit, "min": 0, **custom(chart)}, "overrides": overrides(chart)},
+        "options": options(chart),
+        "targets": [target(chart, index) for index in range(len(chart.queries))],
+        **({"transformations": [{"id": "merge", "options": {}}]} if chart.type == "table" else {}),
     }
 
 
-def target(one: Panel, index: int) -> Json:
-    legend, query = list(one.queries.items())[index]
+def target(chart: Panel, index: int) -> Json:
+    legend, query = list(chart.queries.items())[index]
     query_target = {"refId": chr(ord("A") + index), "datasource": SOURCE, "expr": query, "legendFormat": legend}
-    if one.type == "timeseries":
+    if chart.type == "timeseries":
         return query_target | {"range": True, "instant": False}
-    return query_target | {"range": False, "instant": True, "format": "table" if one.type == "table" else "time_series"}
-
-
-def custom(one: Panel) -> Json:
-    if one.type != "timeseries":
-        return {}
-    stacking = {"mode": "normal" if one.stacked else "none", "group": "A"}
-    return {
-        "custom": {"fillOpacity": 20 if one.stacked else 0, "lineWidth": 1, "showPoints": "never", "stacking": stacking}
+    return query_target | {
+        "range": False,
+        "instant": True,
+        "format": "table" if chart.type == "table" else "time_series",
     }
 
 
-def options(one: Panel) -> Json:
-    if one.type == "timeseries":
+def custom(chart: Panel) -> Json:
+    if chart.type != "timeseries":
+        return {}
+    stacking = {"mode": "normal" if chart.stacked else "none", "group": "A"}
+    return {
+        "custom": {
+            "fillOpacity": 20 if chart.stacked else 0,
+            "lineWidth": 1,
+            "showPoints": "never",
+            "stacking": stacking,
+        }
+    }
+
+
+def options(chart: Panel) -> Json:
+    if chart.type == "timeseries":
         legend = {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]}
         return {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
-    if one.type == "table":
-        return {"showHeader": True, "sortBy": [{"displayName": next(iter(one.queries)), "desc": True}]}
+    if chart.type == "table":
+        return {"showHeader": True, "sortBy": [{"displayName": next(iter(chart.queries)), "desc": True}]}
     return {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "none", "textMode": "value_and_name"}
 
 
-def overrides(one: Panel) -> list[Json]:
+def overrides(chart: Panel) -> list[Json]:
     """Of a table: each query's column is named as the query, and has the unit of its own."""
-    if one.type != "table":
+    if chart.type != "table":
         return []
     columns = [
         by_name(
             f"Value #{chr(ord('A') + index)}",
-            {"displayName": title, "unit": one.units.get(title, one.unit), "decimals": 3},
+            {"displayName": title, "unit": chart.units.get(title, chart.unit), "decimals": 3},
         )
-        for index, title in enumerate(one.queries)
+        for index, title in enumerate(chart.queries)
     ]
     return [*columns, by_name("Time", {"custom.hidden": True})]
 
@@ -133,20 +142,20 @@ def source_variable() -> Json:
     return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
 
 
-def variable(one: Variable) -> Json:
-    query = {"query": one.query, "refId": one.name}
+def variable(definition: Variable) -> Json:
+    query = {"query": definition.query, "refId": definition.name}
     whole = {"includeAll": True, "multi": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"}}
     return {
-        "name": one.name,
-        "label": one.label,
+        "name": definition.name,
+        "label": definition.label,
         "type": "query",
         "datasource": SOURCE,
-        "definition": one.query,
+        "definition": definition.query,
         "query": query,
-        "regex": one.regex,
+        "regex": definition.regex,
         "refresh": 2,
         "sort": 1,
-        **(whole if one.several else {"includeAll": False, "multi": False}),
+        **(whole if definition.several else {"includeAll": False, "multi": False}),
     }
 
 

@@ -82,8 +82,8 @@ def check(out: Path) -> None:
         raise SystemExit("generate: not what proto/ generates, run `make generate`:\n  " + "\n  ".join(stale))
 
 
-def same(one: Path | None, other: Path | None) -> bool:
-    return one is not None and other is not None and filecmp.cmp(one, other, shallow=False)
+def same(left: Path | None, right: Path | None) -> bool:
+    return left is not None and right is not None and filecmp.cmp(left, right, shallow=False)
 
 
 def write(out: Path) -> None:

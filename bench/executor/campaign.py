@@ -126,8 +126,8 @@ class Campaign:
         used = sum(cpu.own(before, after, pid) for pid in server.pids)
         answers = result.count / result.seconds * seconds
         foreign = cpu.foreign(before, after, os.getpid()) / seconds
-        each = used / answers * 1e6 if answers else 0.0
-        return Sample(case.key, case.server.key, number, result=result, cpu=each, foreign=foreign)
+        microseconds = used / answers * 1e6 if answers else 0.0
+        return Sample(case.key, case.server.key, number, result=result, cpu=microseconds, foreign=foreign)
 
     def _command(self, case: Case, server: Running, rate: float) -> list[str]:
         spans = ["-warmup", f"{WARMUP}s", "-duration", f"{self._duration}s"]

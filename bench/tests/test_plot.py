@@ -20,7 +20,7 @@ RECORDED = [
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plot_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plot of RECORDED."""
     file = tmp_path_factory.mktemp("recorded") / "bench.svg"
     plot.write(RECORDED, ROWS, file)
@@ -32,8 +32,8 @@ def texts_of(file: Path) -> list[str]:
     return ["".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
-def test_each_row_is_drawn_with_its_figures(recorded: Path) -> None:
-    texts = texts_of(recorded)
+def test_each_row_is_drawn_with_its_figures(plot_file: Path) -> None:
+    texts = texts_of(plot_file)
     expected = [(number, row.title) for number, row in enumerate(ROWS, 1) if not row.events]
     assert [text for text in texts if text in {row.title for row in ROWS}] == [title for _, title in expected]
     medians = chain.from_iterable((f"{1000 * number + 1:,}", f"{61 + number}") for number, _ in expected)
@@ -47,10 +47,10 @@ def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
     assert [text for text in texts if text in {row.title for row in ROWS}] == ["plain Envoy"]
 
 
-def test_the_same_figures_are_the_same_bytes_on_any_background(recorded: Path, tmp_path: Path) -> None:
+def test_the_same_figures_are_the_same_bytes_on_any_background(plot_file: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.svg"
     plot.write(RECORDED, ROWS, again)
-    assert again.read_bytes() == recorded.read_bytes()
+    assert again.read_bytes() == plot_file.read_bytes()
     assert "#ffffff" not in again.read_text()
 
 

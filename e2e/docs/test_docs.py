@@ -85,7 +85,7 @@ def of_policies() -> str:
 
 
 @pytest.fixture(scope="module")
-def documented(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def docs_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway built from docs/how-to/policies.md's build.yaml, README's policy in it, and what its APIs attach."""
     place = tmp_path_factory.mktemp("documented")
     quota(place / "policies" / "quota", blocks(page("README.md"), "python")[0])
@@ -121,16 +121,16 @@ def publish(gateway: Gateway, definition: str) -> None:
 
 @pytest.mark.parametrize(("name", "number"), [("docs/how-to/policies.md", 2), ("docs/how-to/apis.md", 0)])
 def test_the_apis_that_are_shown_run_as_they_stand(
-    documented: Gateway, upstream: Upstream, name: str, number: int
+    docs_gateway: Gateway, upstream: Upstream, name: str, number: int
 ) -> None:
     definition = blocks(page(name), "yaml")[number]
     assert UPSTREAM in definition
-    publish(documented, definition.replace(UPSTREAM, upstream.url))
+    publish(docs_gateway, definition.replace(UPSTREAM, upstream.url))
     try:
-        assert httpx.get(f"{documented.url}/orders/v1.0/7").status_code == 200
-        assert httpx.get(f"{documented.url}/orders/v1.0/7/8").status_code == 404
+        assert httpx.get(f"{docs_gateway.url}/orders/v1.0/7").status_code == 200
+        assert httpx.get(f"{docs_gateway.url}/orders/v1.0/7/8").status_code == 404
     finally:
-        with documented.controller() as client:
+        with docs_gateway.controller() as client:
             name = yaml.safe_load(definition)["metadata"]["name"]
             assert client.delete(f"/v1/apis/{name}", params={"wait": "10"}).is_success
     (request,) = upstream.received
@@ -138,21 +138,21 @@ def test_the_apis_that_are_shown_run_as_they_stand(
     assert request.value("x-python-policy")
 
 
-def test_the_policy_that_is_shown_runs_as_it_stands(documented: Gateway, upstream: Upstream) -> None:
-    documented.deploy(api("quotas", upstream.url, [attach("tenant-quota", {"quotas": {"blue": 7}})]))
-    refused = httpx.get(f"{documented.url}/quotas/x")
+def test_the_policy_that_is_shown_runs_as_it_stands(docs_gateway: Gateway, upstream: Upstream) -> None:
+    docs_gateway.deploy(api("quotas", upstream.url, [attach("tenant-quota", {"quotas": {"blue": 7}})]))
+    refused = httpx.get(f"{docs_gateway.url}/quotas/x")
     assert (refused.status_code, refused.text) == (401, "which tenant?")
     for tenant in ("blue", "green"):
-        assert httpx.get(f"{documented.url}/quotas/x", headers={"x-tenant": tenant}).status_code == 200
+        assert httpx.get(f"{docs_gateway.url}/quotas/x", headers={"x-tenant": tenant}).status_code == 200
     assert [request.value("x-quota") for request in upstream.received] == ["7", "0"]
 
 
-def test_the_stream_that_is_shown_runs_as_it_stands(documented: Gateway, upstream: Upstream) -> None:
-    documented.deploy(api("cards", upstream.url, [attach("mask-cards")]))
+def test_the_stream_that_is_shown_runs_as_it_stands(docs_gateway: Gateway, upstream: Upstream) -> None:
+    docs_gateway.deploy(api("cards", upstream.url, [attach("mask-cards")]))
     upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"paid by 4111 1111 1111 1111.")
-    paid = httpx.post(f"{documented.url}/cards/x", content=b"\x89PNG and more")
+    paid = httpx.post(f"{docs_gateway.url}/cards/x", content=b"\x89PNG and more")
     assert (paid.status_code, paid.text) == (200, "paid by ****.")
-    refused = httpx.post(f"{documented.url}/cards/x", content=b"GIF89a")
+    refused = httpx.post(f"{docs_gateway.url}/cards/x", content=b"GIF89a")
     assert (refused.status_code, refused.text) == (415, "expected a PNG")
     assert [request.body for request in upstream.received] == [b"\x89PNG and more"]
 
@@ -314,7 +314,7 @@ def test_the_span_that_is_shown_is_a_child_of_its_execution_and_the_parent_of_it
     assert call.value("traceparent") == f"00-4bf92f3577b34da6a3ce929d0e0e4736-{own.span_id:016x}-01"
 
 
-def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream: Upstream) -> None:
+def test_the_settings_and_requests_of_the_api_page(docs_gateway: Gateway, upstream: Upstream) -> None:
     rows = page("docs/how-to/apis.md").partition("| setting of an attachment |")[2].partition("\n\n")[0]
     table = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", rows, re.MULTILINE))
     assert table.keys() == {
@@ -334,7 +334,7 @@ def test_the_settings_and_requests_of_the_api_page(documented: Gateway, upstream
         "maxBodyBytes": int(table["maxBodyBytes"]),
     }
     definition = api("settings", upstream.url, [attach("tenant-quota", {}, maxConcurrency=3, **defaults)])
-    with documented.controller() as client:
+    with docs_gateway.controller() as client:
         assert client.post("/v1/apis", json=definition).status_code == 201
         assert client.post("/v1/apis", json=definition).status_code == 409
         (bad := api("wrong", upstream.url, [attach("tenant-quota", {}, patience="1s")]))["spec"]["context"] = "wrong"

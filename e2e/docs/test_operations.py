@@ -122,16 +122,18 @@ def test_a_second_node_takes_its_apis_from_the_controller_of_the_first(
 ) -> None:
     first, second = documented("A second node on one machine", 0)
     with contextlib.ExitStack() as stack:
-        one = stack.enter_context(serving(first, gateway_folder, places))
+        first_node = stack.enter_context(serving(first, gateway_folder, places))
         two = stack.enter_context(serving(second, gateway_folder, places))
-        nodes = httpx.get(f"{one.controller}/v1/nodes", headers=one.credentials).json()["nodes"]
+        nodes = httpx.get(f"{first_node.controller}/v1/nodes", headers=first_node.credentials).json()["nodes"]
         assert [node["id"] for node in nodes] == ["one", "two"]
-        assert {node["node"] for node in publish(one.controller, one.credentials, "both", upstream)["nodes"]} == {
+        assert {
+            node["node"] for node in publish(first_node.controller, first_node.credentials, "both", upstream)["nodes"]
+        } == {
             "one",
             "two",
         }
-        assert (one.answer("/both/x"), two.answer("/both/x")) == (200, 200)
-        stop(one.process)
+        assert (first_node.answer("/both/x"), two.answer("/both/x")) == (200, 200)
+        stop(first_node.process)
         assert two.answer("/both/x") == 200
 
 

@@ -26,7 +26,7 @@ ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def quickstart_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("quickstart")
     subprocess.run(["gatewright", "init", str(folder)], check=True, capture_output=True)
     echo = ["--with-echo", "--echo-port", "0"]  # its own: that of another run may end
@@ -57,45 +57,50 @@ def executions(metrics: str) -> int:
     return int(match[1]) if match else 0
 
 
-def test_a_request_is_recorded_explained_and_counted(started: Gateway) -> None:
+def test_a_request_is_recorded_explained_and_counted(quickstart_gateway: Gateway) -> None:
     text = section(page("docs/tutorial/quickstart.md"), "See what became of a request")
     record, inspect, count = blocks(text, "sh")
-    before = executions(httpx.get(f"http://{address(started)}/metrics").text)
-    output = shell(started, record)
+    before = executions(httpx.get(f"http://{address(quickstart_gateway)}/metrics").text)
+    output = shell(quickstart_gateway, record)
     (beginning,) = re.findall(r"begins with `(.*)`, and goes on", text)
     assert f"GET /hello/there: {beginning}; " in output
     (line,) = re.findall(rf"^.*  400 .*  greet:v1.0.0 answered  ({ID})$", output, re.MULTILINE)
     assert f"request id  {line}" in output
-    assert executions(shell(started, count)) == before + 1
-    assert "#token=" in shell(started, inspect)
+    assert executions(shell(quickstart_gateway, count)) == before + 1
+    assert "#token=" in shell(quickstart_gateway, inspect)
     inspector, watch, explain, scrape = README[:4]
     assert inspector.startswith("gatewright inspector --open ")  # executed below
-    assert shell(started, watch.replace("--errors", "--errors --kept")) == ""
-    assert shell(started, explain.replace("REQUEST_ID", line)) in output
-    assert "gatewright_executions_total{" in shell(started, scrape)
+    assert shell(quickstart_gateway, watch.replace("--errors", "--errors --kept")) == ""
+    assert shell(quickstart_gateway, explain.replace("REQUEST_ID", line)) in output
+    assert "gatewright_executions_total{" in shell(quickstart_gateway, scrape)
 
 
 @pytest.mark.parametrize("command", [OPEN, README[0]])
-def test_it_is_opened(started: Gateway, tmp_path: Path, command: str) -> None:
+def test_it_is_opened(quickstart_gateway: Gateway, tmp_path: Path, command: str) -> None:
     (tmp_path / "browser").write_text(f'#!/bin/sh\necho "$1" > {tmp_path / "opened"}\n')
     (tmp_path / "browser").chmod(0o700)
-    shell(started, command, BROWSER=f"{tmp_path / 'browser'} %s")
-    assert (tmp_path / "opened").read_text().strip() == (started.run_dir / "inspector.html").as_uri()
+    shell(quickstart_gateway, command, BROWSER=f"{tmp_path / 'browser'} %s")
+    assert (tmp_path / "opened").read_text().strip() == (quickstart_gateway.run_dir / "inspector.html").as_uri()
 
 
-def test_its_address_is_printed(started: Gateway) -> None:
-    printed = shell(started, PRINT)
-    assert printed.startswith(f"{started.status()['controller']}/#token=")
+def test_its_address_is_printed(quickstart_gateway: Gateway) -> None:
+    printed = shell(quickstart_gateway, PRINT)
+    assert printed.startswith(f"{quickstart_gateway.status()['controller']}/#token=")
     elsewhere = re.search(r"^    (GATEWRIGHT_CONTROLLER_TOKEN_FILE=.*)$", HOW_TO, re.MULTILINE)
     assert elsewhere
-    assert shell(started, f"cd {started.run_dir}; cp management-token token; {elsewhere[1]}; rm token") == printed
+    assert (
+        shell(
+            quickstart_gateway, f"cd {quickstart_gateway.run_dir}; cp management-token token; {elsewhere[1]}; rm token"
+        )
+        == printed
+    )
 
 
-def test_a_request_is_sent_and_explained(started: Gateway) -> None:
+def test_a_request_is_sent_and_explained(quickstart_gateway: Gateway) -> None:
     (short,) = (command for command in commands(REFERENCE, "curl") if "-X POST" in command)
     for command in (SEND, f"{short} -sS"):
-        answer = json.loads(shell(started, command))
+        answer = json.loads(shell(quickstart_gateway, command))
         assert (answer["status"], answer["recorded"]) == (200, True), answer
         assert "hello Ada" in answer["body"]["text"]
-        explained = shell(started, f"gatewright explain {answer['requestId']}")
+        explained = shell(quickstart_gateway, f"gatewright explain {answer['requestId']}")
         assert "greet:v1.0.0" in explained

@@ -47,7 +47,7 @@ class Followed:
 
 
 @pytest.fixture(scope="module")
-def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
+def walkthrough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
     folder = tmp_path_factory.mktemp("slow")
     project = PolicyProject(folder, "e2e-slow-policy")
     project.write_policy("directory", POLICY + LOOK_UP + NEITHER)
@@ -86,16 +86,16 @@ def listed(answer: str) -> list[tuple[Json, float]]:
     return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in matches]
 
 
-def test_the_node_says_how_long_each_policy_worked(followed: Followed) -> None:
+def test_the_node_says_how_long_each_policy_worked(walkthrough: Followed) -> None:
     (command,) = blocks(PAGE.split("\n## ")[0], "sh")
-    lines = followed.answer(command.strip()).splitlines()
+    lines = walkthrough.answer(command.strip()).splitlines()
     seconds = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
     assert len(seconds) >= 3
     assert SLOW in max(seconds, key=lambda line: seconds[line])
 
 
-def test_the_upstream_is_not_what_is_slow(followed: Followed) -> None:
-    exchanges, upstream = (followed.answer(command) for command in commands("Is it a policy at all?"))
+def test_the_upstream_is_not_what_is_slow(walkthrough: Followed) -> None:
+    exchanges, upstream = (walkthrough.answer(command) for command in commands("Is it a policy at all?"))
     slow = {labels["api"]: value for labels, value in listed(exchanges)}
     assert slow["shop"] > SECONDS
     assert slow["shop"] > slow["other"]
@@ -104,8 +104,8 @@ def test_the_upstream_is_not_what_is_slow(followed: Followed) -> None:
     assert 0 < milliseconds < slow["shop"] * 1000
 
 
-def test_the_slow_policy_is_the_first_of_each_list(followed: Followed) -> None:
-    answers = [listed(followed.answer(command)) for command in commands("Which one?")]
+def test_the_slow_policy_is_the_first_of_each_list(walkthrough: Followed) -> None:
+    answers = [listed(walkthrough.answer(command)) for command in commands("Which one?")]
     assert len(answers) == 3
     for answer in answers:
         assert len(answer) >= 2
@@ -114,15 +114,15 @@ def test_the_slow_policy_is_the_first_of_each_list(followed: Followed) -> None:
     assert (answers[2][0][0]["phase"], answers[2][0][0]["operation"]) == ("request", "GET /*")
 
 
-def test_work_and_waiting_are_told_apart(followed: Followed) -> None:
-    waiting, p50 = (listed(followed.answer(command)) for command in commands("Does it work, or does it wait?"))
+def test_work_and_waiting_are_told_apart(walkthrough: Followed) -> None:
+    waiting, p50 = (listed(walkthrough.answer(command)) for command in commands("Does it work, or does it wait?"))
     assert {labels["policy"] for labels, _ in waiting} == {SLOW, "quick:v1.0.0"}
     (half,) = [value for labels, value in p50 if (labels["policy"], labels["phase"]) == (SLOW, "request")]
     assert half > 0.1
 
 
-def test_its_own_metric_says_which_step_it_is(followed: Followed) -> None:
+def test_its_own_metric_says_which_step_it_is(walkthrough: Followed) -> None:
     (command,) = commands("What in it is slow?")
-    ((labels, value),) = listed(followed.answer(command))
+    ((labels, value),) = listed(walkthrough.answer(command))
     assert labels["policy"] == SLOW
     assert value > 0.1

@@ -67,7 +67,7 @@ def on_this_machine(text: str, folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What each block of commands has printed."""
     if missing := [program for program in ("curl", "openssl") if not shutil.which(program)]:
         pytest.skip(f"NOT TESTED: {' and '.join(missing)} is not on this machine")
@@ -116,32 +116,32 @@ def stop(folder: Path) -> None:
         eventually(f"{file.name} has ended", lambda pid=pid: not Path(f"/proc/{pid}/exe").exists(), 30)  # type: ignore[misc]
 
 
-def test_https_is_served_and_http_is_sent_there(said: dict[str, str]) -> None:
-    served, redirected = said["Start 2"].rstrip().splitlines()
+def test_https_is_served_and_http_is_sent_there(outputs: dict[str, str]) -> None:
+    served, redirected = outputs["Start 2"].rstrip().splitlines()
     assert served in {"from one", "from two"}
     assert re.fullmatch(r"308 https://shop\.example\.com(:\d+)?/api/cart", redirected)
-    assert said["Start 3"] == "refused\n"
+    assert outputs["Start 3"] == "refused\n"
 
 
-def test_a_certificate_is_renewed(said: dict[str, str]) -> None:
-    before, after = said["A certificate is renewed 1"].splitlines()
+def test_a_certificate_is_renewed(outputs: dict[str, str]) -> None:
+    before, after = outputs["A certificate is renewed 1"].splitlines()
     assert before.startswith("serial=")
     assert before != after
 
 
-def test_a_target_fails_and_no_request_does(said: dict[str, str]) -> None:
-    assert said["A target fails 1"] == "from two\n" * 6
+def test_a_target_fails_and_no_request_does(outputs: dict[str, str]) -> None:
+    assert outputs["A target fails 1"] == "from two\n" * 6
 
 
-def test_a_client_with_a_certificate_is_answered(said: dict[str, str]) -> None:
-    assert re.fullmatch(r"(.*\n)*from (one|two)\nrefused\n", said["Clients with certificates 1"]), said[
+def test_a_client_with_a_certificate_is_answered(outputs: dict[str, str]) -> None:
+    assert re.fullmatch(r"(.*\n)*from (one|two)\nrefused\n", outputs["Clients with certificates 1"]), outputs[
         "Clients with certificates 1"
     ]
 
 
-def test_what_to_look_at(said: dict[str, str]) -> None:
-    assert "shop" in said["What to look at 1"]
-    assert '"deployed"' in said["What to look at 1"]
+def test_what_to_look_at(outputs: dict[str, str]) -> None:
+    assert "shop" in outputs["What to look at 1"]
+    assert '"deployed"' in outputs["What to look at 1"]
 
 
 def test_the_page_is_found() -> None:

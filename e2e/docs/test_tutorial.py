@@ -39,7 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def followed(model: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Path]]:
+def tutorial(model: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Path]]:
     """A gateway in the folder of the quickstart, after all that the page says to write and to run there."""
     folder = tmp_path_factory.mktemp("tutorial")
     subprocess.run(["gatewright", "init", str(folder)], check=True, capture_output=True)
@@ -67,14 +67,14 @@ def followed(model: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         yield gateway, folder
 
 
-def test_its_test_passes(followed: tuple[Gateway, Path]) -> None:
+def test_its_test_passes(tutorial: tuple[Gateway, Path]) -> None:
     command = [sys.executable, "-m", *shlex.split(PYTEST), "-q", "-p", "no:cacheprovider"]
-    result = subprocess.run(command, cwd=followed[1], capture_output=True, text=True, check=False)
+    result = subprocess.run(command, cwd=tutorial[1], capture_output=True, text=True, check=False)
     assert "4 passed" in result.stdout, result.stdout + result.stderr
 
 
-def test_curl_is_given_what_it_says(followed: tuple[Gateway, Path]) -> None:
-    gateway, folder = followed
+def test_curl_is_given_what_it_says(tutorial: tuple[Gateway, Path]) -> None:
+    gateway, folder = tutorial
     command = shlex.split(CURL.replace("8080", str(gateway.port)))
     result = subprocess.run([*command, "-sS"], cwd=folder, capture_output=True, text=True, check=True)
     data = re.findall(r"^data: (.*)$", result.stdout, re.MULTILINE)
@@ -85,8 +85,8 @@ def test_curl_is_given_what_it_says(followed: tuple[Gateway, Path]) -> None:
     assert deltas.count("") >= 3
 
 
-def test_the_client_prints_what_it_says(followed: tuple[Gateway, Path]) -> None:
-    gateway, folder = followed
+def test_the_client_prints_what_it_says(tutorial: tuple[Gateway, Path]) -> None:
+    gateway, folder = tutorial
     script = CLIENT.replace("8080", str(gateway.port))
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, env=dict(os.environ), capture_output=True, text=True, check=True

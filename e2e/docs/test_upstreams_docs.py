@@ -19,27 +19,29 @@ SHOWN = blocks(page("docs/how-to/upstreams.md"), "yaml")
 
 
 @pytest.fixture(scope="module")
-def trusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def trusted_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return authority(tmp_path_factory.mktemp("trusted"))
 
 
 @pytest.fixture(scope="module")
-def gateway(build: Path, trusted: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway(build: Path, trusted_authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     names = Names(tmp_path_factory.mktemp("names"))
     names.know("orders.internal")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted.file))
+        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted_authority.file))
         with running(build, tmp_path_factory.mktemp("state"), within=names.within) as gateway:
             yield gateway
 
 
 @pytest.mark.parametrize("number", range(len(SHOWN)))
-def test_the_pools_that_are_shown_run_as_they_stand(gateway: Gateway, trusted: Authority, number: int) -> None:
+def test_the_pools_that_are_shown_run_as_they_stand(
+    gateway: Gateway, trusted_authority: Authority, number: int
+) -> None:
     shown = SHOWN[number]
     a, b = Target("a"), Target("b")
     if "https:" in shown:
         for target in (a, b):
-            target.tls = tls_of(trusted, target.name, "orders.internal")
+            target.tls = tls_of(trusted_authority, target.name, "orders.internal")
     with a, b:
         places = {"10.0.0.1:8080": a, "10.0.0.1:8443": a, "orders.internal:8080": a, "10.0.0.2:8080": b}
         for place, target in {**places, "10.0.0.2:8443": b}.items():

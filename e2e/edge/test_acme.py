@@ -86,7 +86,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="module")
-def obtaining(site: Site, build: Path, recording_upstream: Upstream) -> Iterator[Gateway]:
+def acme_gateway(site: Site, build: Path, recording_upstream: Upstream) -> Iterator[Gateway]:
     with site.running(build) as gateway:
         gateway.deploy(api("acme", recording_upstream.url))
         yield gateway
@@ -120,15 +120,15 @@ def certificate(gateway: Gateway) -> Json:
         return status
 
 
-def test_it_is_obtained_for_all_hosts_and_served(site: Site, obtaining: Gateway) -> None:
+def test_it_is_obtained_for_all_hosts_and_served(site: Site, acme_gateway: Gateway) -> None:
     trust = site.pebble.trust()
     another(site, trust)
     answer = request(site.https, HOSTS[1], tls=trust, server_name=HOSTS[1], path="/acme/x")
     assert answer.status == 200
     assert answer.tls
     assert set(answer.tls.names) == set(HOSTS)
-    eventually("it is told", lambda: certificate(obtaining)["obtained"])
-    status = certificate(obtaining)
+    eventually("it is told", lambda: certificate(acme_gateway)["obtained"])
+    status = certificate(acme_gateway)
     assert (status["error"], status["failures"], status["hosts"]) == ("", 0, list(HOSTS))
     assert status["next"] < status["notAfter"]
     files = [file for file in (site.state / "acme").rglob("*") if file.is_file()]
@@ -136,7 +136,7 @@ def test_it_is_obtained_for_all_hosts_and_served(site: Site, obtaining: Gateway)
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
-@pytest.mark.usefixtures("obtaining")
+@pytest.mark.usefixtures("acme_gateway")
 def test_challenges_are_answered_before_redirects_and_apis(site: Site) -> None:
     token = site.state / "acme" / "challenges" / "a-token_1"
     token.write_text("a-token_1.of-the-account")
@@ -159,7 +159,7 @@ IN_TIME = LIFETIME - 3
 """Seconds behind the certificate before: what is issued by then is served before that one ends."""
 
 
-def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
+def test_it_is_renewed_under_requests(site: Site, acme_gateway: Gateway) -> None:
     """All are answered; none is refused for a certificate that has ended, unless the authority has taken as long."""
     trust, ended, outcomes = site.pebble.trust(), threading.Event(), Counter[object]()
 
@@ -176,14 +176,14 @@ def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
         eventually("50 are answered", lambda: outcomes[200] >= expected, 60)
 
     threads = [threading.Thread(target=client, args=(host,)) for host in HOSTS]
-    first_ends, first = ends(obtaining), another(site, trust)
+    first_ends, first = ends(acme_gateway), another(site, trust)
     for thread in threads:
         thread.start()
     try:
         more_answers()
         another(site, trust, first)
-        eventually("it is told", lambda: ends(obtaining) > first_ends)
-        later = ends(obtaining) - first_ends
+        eventually("it is told", lambda: ends(acme_gateway) > first_ends)
+        later = ends(acme_gateway) - first_ends
         more_answers()
     finally:
         ended.set()
@@ -192,16 +192,16 @@ def test_it_is_renewed_under_requests(site: Site, obtaining: Gateway) -> None:
     assert outcomes.keys() == {200} or (later > IN_TIME and outcomes.keys() == {200, EXPIRED}), (outcomes, later)
 
 
-def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining: Gateway) -> None:
-    eventually("a certificate is obtained", lambda: certificate(obtaining)["obtained"], 60)
+def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, acme_gateway: Gateway) -> None:
+    eventually("a certificate is obtained", lambda: certificate(acme_gateway)["obtained"], 60)
     site.pebble.stop()
     try:
-        eventually("the failure is told", lambda: certificate(obtaining)["failures"], 60)
-        status = certificate(obtaining)
+        eventually("the failure is told", lambda: certificate(acme_gateway)["failures"], 60)
+        status = certificate(acme_gateway)
         assert "cannot be reached" in status["error"]
         assert status["obtained"]
         process = subprocess.run(
-            ["gatewright", "status", "--run-dir", str(obtaining.run_dir), "--json"], capture_output=True, check=False
+            ["gatewright", "status", "--run-dir", str(acme_gateway.run_dir), "--json"], capture_output=True, check=False
         )
         status = json.loads(process.stdout)
         assert process.returncode == 3
@@ -210,22 +210,22 @@ def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, obtaining:
             "its end may be near by now, on a slow machine"
         )
         assert status["acme"][0]["error"] == status["error"]
-        (logged,) = obtaining.logged(component="controller", level="error")[:1]
+        (logged,) = acme_gateway.logged(component="controller", level="error")[:1]
         assert logged["message"] == "certificate cannot be obtained; what is served stays"
     finally:
         site.pebble.start()  # another authority, to whom the account is unknown
-    eventually("it is obtained", lambda: not certificate(obtaining)["failures"], 20)
+    eventually("it is obtained", lambda: not certificate(acme_gateway)["failures"], 20)
     trust = site.pebble.trust()
     eventually("it is served", lambda: served(site, HOSTS[0], trust))
 
 
-def test_a_restart_obtains_nothing_anew(site: Site, obtaining: Gateway, build: Path) -> None:
+def test_a_restart_obtains_nothing_anew(site: Site, acme_gateway: Gateway, build: Path) -> None:
     site.pebble.stop()
     site.pebble.issue_for(3600)  # longer than a restart takes, on any machine
     site.pebble.start()
     before = another(site, site.pebble.trust())
     trust, issued = site.pebble.trust(), site.pebble.issued
-    obtaining.stop()
+    acme_gateway.stop()
     with site.running(build) as again:
         assert served(site, HOSTS[0], trust) == before
         assert site.pebble.issued == issued

@@ -91,8 +91,8 @@ def revoke(ca: Authority, *files: Path) -> None:
     builder = builder.last_update(now - DAY).next_update(now + DAY)
     for file in files:
         serial = x509.load_pem_x509_certificate(file.read_bytes()).serial_number
-        one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY).build()
-        builder = builder.add_revoked_certificate(one)
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now - DAY).build()
+        builder = builder.add_revoked_certificate(entry)
     signed = builder.sign(ca.key, hashes.SHA256())
     (ca.folder / "crl.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
@@ -120,7 +120,7 @@ def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node
 
 
 @pytest.fixture
-def own(build: Path, tmp_path: Path) -> Iterator[Node]:
+def own_node(build: Path, tmp_path: Path) -> Iterator[Node]:
     with noded(build, tmp_path / "node") as http3_node:
         yield http3_node
 
@@ -247,17 +247,17 @@ def test_what_is_refused_over_http2_is_refused(
 # ---------------------------------------------------------------- certificates
 
 
-def test_a_certificate_that_is_revoked_is_refused(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("mutual", upstream.url))
-    partner = own.ca.signed("partner", "p.example")
+def test_a_certificate_that_is_revoked_is_refused(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(api("mutual", upstream.url))
+    partner = own_node.ca.signed("partner", "p.example")
     tickets: list[SessionTicket] = []
-    how = {"port": own.partners, "certificate": partner, "tickets": tickets}
-    assert own.get("/mutual/x", **how).status == 200
+    how = {"port": own_node.partners, "certificate": partner, "tickets": tickets}
+    assert own_node.get("/mutual/x", **how).status == 200
     assert tickets == []
     with pytest.raises(RefusedError):
-        own.get("/mutual/x", port=own.partners)
-    revoke(own.ca, partner[0])
-    eventually("it is refused", lambda: _is_refused(own, **how))
+        own_node.get("/mutual/x", port=own_node.partners)
+    revoke(own_node.ca, partner[0])
+    eventually("it is refused", lambda: _is_refused(own_node, **how))
 
 
 def _is_refused(node: Node, **how: Any) -> bool:
@@ -268,8 +268,8 @@ def _is_refused(node: Node, **how: Any) -> bool:
     return False
 
 
-def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("mutual", upstream.url))
+def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(api("mutual", upstream.url))
     tickets: list[SessionTicket] = []
 
     async def ask(connection: Client) -> bool:
@@ -277,22 +277,22 @@ def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own: Nod
         await until(lambda: tickets)
         return connection.resumed
 
-    assert own.run(ask, tickets=tickets) is False
-    eventually("a worker knows its session again", lambda: own.run(ask, ticket=tickets[0]))
+    assert own_node.run(ask, tickets=tickets) is False
+    eventually("a worker knows its session again", lambda: own_node.run(ask, ticket=tickets[0]))
     settings = {"certificates": ["web"], "clientCertificates": {"mode": "require", "authority": "partners"}}
-    own.write(public={"tls": settings})
-    own.reload()
-    eventually("the new listener has taken over", lambda: _is_refused(own, seconds=5))
-    assert all(_is_refused(own, ticket=tickets[0]) for _ in range(10)), "expected it of each worker"
+    own_node.write(public={"tls": settings})
+    own_node.reload()
+    eventually("the new listener has taken over", lambda: _is_refused(own_node, seconds=5))
+    assert all(_is_refused(own_node, ticket=tickets[0]) for _ in range(10)), "expected it of each worker"
 
 
-def test_certificates_are_rotated_without_a_failed_request(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("rotated", upstream.url))
-    with asking(own, "/rotated/x") as flow:
+def test_certificates_are_rotated_without_a_failed_request(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(api("rotated", upstream.url))
+    with asking(own_node, "/rotated/x") as flow:
         for _ in range(3):
-            chain, _ = own.ca.signed("web", "127.0.0.1")
+            chain, _ = own_node.ca.signed("web", "127.0.0.1")
             serial = f"{x509.load_pem_x509_certificate(chain.read_bytes()).serial_number:X}"
-            eventually("the new one is shown", partial(_is_shown, own, serial))
+            eventually("the new one is shown", partial(_is_shown, own_node, serial))
         eventually("requests have come", lambda: flow["200"] > 500)
     assert set(flow) == {"200"}, flow
 
@@ -358,15 +358,15 @@ def asking(node: Node, path: str) -> Iterator[Counter[str]]:
         thread.join()
 
 
-def test_listeners_change_without_a_failed_request(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(
+def test_listeners_change_without_a_failed_request(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(
         api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
     )
-    with asking(own, "/changing/x") as flow:
+    with asking(own_node, "/changing/x") as flow:
         for idle in ("40s", "41s", "42s"):
             goaways = flow["told to end"]
-            own.write(timeouts={"connectionIdle": idle})
-            own.reload()
+            own_node.write(timeouts={"connectionIdle": idle})
+            own_node.reload()
             eventually("it goes on", partial(_has_more, flow, "200", flow["200"] + 50))
             eventually("connections of before are told to end", partial(_has_more, flow, "told to end", goaways), 30)
     assert set(flow) == {"200", "told to end"}, flow
@@ -376,16 +376,16 @@ def _has_more(flow: Counter[str], outcome: str, than: int) -> bool:
     return flow[outcome] > than
 
 
-def test_http3_comes_and_goes(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("going", upstream.url))
-    assert own.get("/going/x").status == 200
-    own.write(public={"http3": False})
-    own.reload()
-    eventually("nobody answers", lambda: _is_away(own))
-    own.write()
-    own.reload()
-    eventually("it is back", lambda: not _is_away(own))
-    assert own.get("/going/x").status == 200
+def test_http3_comes_and_goes(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(api("going", upstream.url))
+    assert own_node.get("/going/x").status == 200
+    own_node.write(public={"http3": False})
+    own_node.reload()
+    eventually("nobody answers", lambda: _is_away(own_node))
+    own_node.write()
+    own_node.reload()
+    eventually("it is back", lambda: not _is_away(own_node))
+    assert own_node.get("/going/x").status == 200
 
 
 def _is_away(node: Node) -> bool:
@@ -395,30 +395,30 @@ def _is_away(node: Node) -> bool:
         return True
 
 
-def test_a_port_of_udp_that_is_taken_is_said(own: Node, upstream: Upstream) -> None:
-    own.gateway.deploy(api("going", upstream.url))
+def test_a_port_of_udp_that_is_taken_is_said(own_node: Node, upstream: Upstream) -> None:
+    own_node.gateway.deploy(api("going", upstream.url))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        own.write(partners={"port": port})
-        result = own.gateway.reload()
+        own_node.write(partners={"port": port})
+        result = own_node.gateway.reload()
         assert result.returncode == 1
         assert f"UDP port {port} on 127.0.0.1 is taken (by " in result.stderr
-    assert own.get("/going/x").status == 200
+    assert own_node.get("/going/x").status == 200
 
 
-def test_a_stop_loses_no_request_that_is_under_way(own: Node, upstream: Upstream) -> None:
+def test_a_stop_loses_no_request_that_is_under_way(own_node: Node, upstream: Upstream) -> None:
     """New connections find nobody, and go to TCP; a connection that is there is told to end, and its request ends."""
-    own.gateway.deploy(api("stopping", upstream.url, [attach("sleep", {"seconds": 1.5}, timeout="10s")]))
+    own_node.gateway.deploy(api("stopping", upstream.url, [attach("sleep", {"seconds": 1.5}, timeout="10s")]))
     upstream.reply = lambda _: Reply(200, [], b"done")
 
     async def ask(connection: Client) -> tuple[int, bytes]:
         exchange = connection.request("/stopping/x")
-        await asyncio.to_thread(eventually, "the request is under way", lambda: own.gateway.is_busy("stopping"))
-        stop = asyncio.create_task(asyncio.to_thread(own.gateway.stop))
+        await asyncio.to_thread(eventually, "the request is under way", lambda: own_node.gateway.is_busy("stopping"))
+        stop = asyncio.create_task(asyncio.to_thread(own_node.gateway.stop))
         answer = await exchange.whole()
         assert await stop == 0
         return answer.status, answer.body
 
-    assert own.run(ask) == (200, b"done")
-    assert "could not be drained" not in "".join(own.gateway.log)
+    assert own_node.run(ask) == (200, b"done")
+    assert "could not be drained" not in "".join(own_node.gateway.log)

@@ -60,7 +60,7 @@ class Node:
 
 
 @pytest.fixture(scope="module")
-def started(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+def shared_node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     folder, http = tmp_path_factory.mktemp("node"), {"name": "http", "port": free_port()}
     file = write(folder / "gateway.yaml", http)
     options = ("--gateway", str(file), "--port", str(http["port"]))
@@ -69,10 +69,10 @@ def started(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.fixture
-def node(started: Node) -> Iterator[Node]:
+def node(shared_node: Node) -> Iterator[Node]:
     """With one listener, to begin and to end with."""
-    yield started
-    started.listen(started.http)
+    yield shared_node
+    shared_node.listen(shared_node.http)
 
 
 @pytest.fixture(scope="module")
@@ -239,12 +239,12 @@ def test_a_stop_loses_no_request_on_any_listener(build: Path, tmp_path: Path, up
         urls = [listener["url"] for listener in gateway.status()["listeners"]]
         assert urls[1].endswith(f":{ports[1]}")
         with (
-            clients.asking(f"{urls[0]}/stopping/x", keep_alive=False, clients=2) as one,
+            clients.asking(f"{urls[0]}/stopping/x", keep_alive=False, clients=2) as first_clients,
             clients.asking(f"{urls[1]}/stopping/x", keep_alive=False, clients=2) as two,
         ):
-            eventually("traffic flows", lambda: min(one.answered, two.answered) > 200)
+            eventually("traffic flows", lambda: min(first_clients.answered, two.answered) > 200)
             assert gateway.stop() == 0
-    for client in (one, two):
+    for client in (first_clients, two):
         assert client.lost == []
         assert client.first_refusal > client.last_answered_connect
     assert "could not be drained" not in "".join(gateway.log)

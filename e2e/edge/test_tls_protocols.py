@@ -112,15 +112,15 @@ def test_a_call_that_streams_in_both_directions(tls: Secured) -> None:
 
 
 @pytest.fixture(scope="module")
-def bare(shared_gateway: Gateway) -> Raw:
+def raw_upstream(shared_gateway: Gateway) -> Raw:
     upstream = Raw()
     shared_gateway.deploy(api("wss", upstream.url, [attach("mark", {"name": "m"})]))
     return upstream
 
 
-def test_a_websocket_over_tls(tls: Secured, bare: Raw) -> None:
+def test_a_websocket_over_tls(tls: Secured, raw_upstream: Raw) -> None:
     """wss: over HTTP/1.1. The policy sees the handshake, and bytes pass both ways as they are."""
-    bare.answer = SWITCHED
+    raw_upstream.answer = SWITCHED
     with connected(tls.port, tls.trust, "localhost") as connection:
         connection.sendall(asking("/wss/x", WEBSOCKET))
         head = b""
@@ -134,17 +134,17 @@ def test_a_websocket_over_tls(tls: Secured, bare: Raw) -> None:
             while len(data) < len(frame):
                 data += connection.recv(65536)
             assert data == frame
-    assert b"x-order: m()" in bare.heads[-1]
+    assert b"x-order: m()" in raw_upstream.heads[-1]
 
 
-def test_an_upstream_that_does_not_switch_gets_no_more_over_tls(tls: Secured, bare: Raw) -> None:
-    bare.answer, bare.behind = b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n", b""
+def test_an_upstream_that_does_not_switch_gets_no_more_over_tls(tls: Secured, raw_upstream: Raw) -> None:
+    raw_upstream.answer, raw_upstream.behind = b"HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n", b""
     with connected(tls.port, tls.trust, "localhost") as connection:
         connection.sendall(asking("/wss/x", WEBSOCKET) + SMUGGLED)
         assert connection.recv(12) == b"HTTP/1.1 426"
         while connection.recv(65536):
             pass
-    assert bare.behind == b""
+    assert raw_upstream.behind == b""
 
 
 def test_websockets_over_http2_are_not_offered(tls: Secured) -> None:

@@ -31,7 +31,9 @@ SERVICE = "opentelemetry.proto.collector.logs.v1.LogsService"
 
 
 @pytest.fixture(scope="module")
-def limited(recording_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneListeners]:
+def limited_listeners(
+    recording_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LoneListeners]:
     spec = {
         "listeners": [
             {"name": "http"},
@@ -49,24 +51,24 @@ def limited(recording_upstream: Upstream, tmp_path_factory: pytest.TempPathFacto
         yield listeners
 
 
-def test_headers_are_limited(limited: LoneListeners) -> None:
-    port = limited.ports["http"]
+def test_headers_are_limited(limited_listeners: LoneListeners) -> None:
+    port = limited_listeners.ports["http"]
     assert request(port, headers={f"x-{n}": "1" for n in range(10)}).status == 200
     assert request(port, headers={f"x-{n}": "1" for n in range(30)}).status == 431
     assert request(port, headers={"x": "1" * 7000}).status == 200
     assert request(port, headers={"x": "1" * 9000}).status == 431
 
 
-def test_requests_of_a_connection_are_limited(limited: LoneListeners) -> None:
-    with connected(limited.ports["http"]) as connection:
+def test_requests_of_a_connection_are_limited(limited_listeners: LoneListeners) -> None:
+    with connected(limited_listeners.ports["http"]) as connection:
         for last in (False, True):
             connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             assert (received(connection).headers.get("connection") == "close") is last
         assert connection.recv(1) == b""
 
 
-def test_http2_clients_are_told_how_many_streams(limited: LoneListeners) -> None:
-    with connected(limited.ports["http"]) as connection:
+def test_http2_clients_are_told_how_many_streams(limited_listeners: LoneListeners) -> None:
+    with connected(limited_listeners.ports["http"]) as connection:
         http2 = h2.connection.H2Connection()
         http2.initiate_connection()
         connection.sendall(http2.data_to_send())
@@ -80,17 +82,17 @@ def test_http2_clients_are_told_how_many_streams(limited: LoneListeners) -> None
         assert http2.remote_settings.max_concurrent_streams == 7
 
 
-def test_connections_of_a_listener_are_limited(limited: LoneListeners) -> None:
-    connections = [connected(limited.ports["few"]) for _ in range(2)]
+def test_connections_of_a_listener_are_limited(limited_listeners: LoneListeners) -> None:
+    connections = [connected(limited_listeners.ports["few"]) for _ in range(2)]
     for connection in connections:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
         assert received(connection).status == 200
     with pytest.raises(RefusedError):
-        request(limited.ports["few"])
-    assert request(limited.ports["http"]).status == 200
+        request(limited_listeners.ports["few"])
+    assert request(limited_listeners.ports["http"]).status == 200
     for connection in connections:
         connection.close()
-    eventually("there is room again", lambda: admitted(limited.ports["few"]))
+    eventually("there is room again", lambda: admitted(limited_listeners.ports["few"]))
 
 
 def admitted(port: int) -> bool:
@@ -100,14 +102,14 @@ def admitted(port: int) -> bool:
         return False
 
 
-def test_new_connections_are_limited(limited: LoneListeners) -> None:
+def test_new_connections_are_limited(limited_listeners: LoneListeners) -> None:
     begun = time.monotonic()
     with ThreadPoolExecutor(10) as clients:  # at once, or a slow machine would keep to the limit by itself
-        answers = list(clients.map(admitted, [limited.ports["slow"]] * 10))
+        answers = list(clients.map(admitted, [limited_listeners.ports["slow"]] * 10))
     most = 3 + 3 * int(time.monotonic() - begun + 1)
     assert 3 <= sum(answers) <= most
     assert not all(answers)
-    eventually("one is admitted again", lambda: admitted(limited.ports["slow"]))
+    eventually("one is admitted again", lambda: admitted(limited_listeners.ports["slow"]))
 
 
 def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> None:
@@ -138,13 +140,13 @@ def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> 
         eventually("it may go on", lambda: statuses(connection, 1) == [200])
 
 
-def test_who_is_slow_is_not_waited_for(limited: LoneListeners) -> None:
-    with connected(limited.ports["http"]) as connection:
+def test_who_is_slow_is_not_waited_for(limited_listeners: LoneListeners) -> None:
+    with connected(limited_listeners.ports["http"]) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
         assert received(connection).status == 408
-    with connected(limited.ports["https"]) as connection:
+    with connected(limited_listeners.ports["https"]) as connection:
         assert connection.recv(1) == b"", "expected a handshake that does not begin to end"
-    with connected(limited.ports["http"]) as connection:
+    with connected(limited_listeners.ports["http"]) as connection:
         assert connection.recv(1) == b"", "expected an idle connection to end"
 
 
@@ -248,6 +250,6 @@ def test_responses_are_compressed_where_it_pays(upstream: Upstream) -> None:
                 assert answer.content == b"x" * 5000
 
 
-def test_envoy_has_the_fields_that_our_protos_lack(limited: LoneListeners) -> None:
+def test_envoy_has_the_fields_that_our_protos_lack(limited_listeners: LoneListeners) -> None:
     """xds-protos knows no allow_content_length_header; what we send of it arrives."""
-    assert '"allow_content_length_header": true' in limited.admin("/config_dump").text
+    assert '"allow_content_length_header": true' in limited_listeners.admin("/config_dump").text

@@ -30,7 +30,7 @@ STRANGER, PROXY = "127.0.0.1", "127.0.0.2"
 
 
 @pytest.fixture(scope="module")
-def behind(recording_upstream: Upstream) -> Iterator[LoneListeners]:
+def proxied_listeners(recording_upstream: Upstream) -> Iterator[LoneListeners]:
     spec = {"trustedProxies": {"networks": [PROXY]}}
     with lone_listeners(spec, recording_upstream.port) as listeners:
         yield listeners
@@ -48,20 +48,24 @@ def sent(*names: str) -> dict[str, str]:
     return {name: f"{name} of the client" for name in names}
 
 
-def test_only_trusted_proxies_say_who_the_client_is(behind: LoneListeners, upstream: Upstream) -> None:
+def test_only_trusted_proxies_say_who_the_client_is(proxied_listeners: LoneListeners, upstream: Upstream) -> None:
     headers = sent(*PROXY_HEADERS, *OTHERS)
-    assert passed_on(behind, upstream, headers, STRANGER) == set(OTHERS)
-    assert passed_on(behind, upstream, headers, PROXY) == set(headers)
+    assert passed_on(proxied_listeners, upstream, headers, STRANGER) == set(OTHERS)
+    assert passed_on(proxied_listeners, upstream, headers, PROXY) == set(headers)
 
 
-def test_a_header_in_several_lines_and_any_case_is_removed_whole(behind: LoneListeners, upstream: Upstream) -> None:
+def test_a_header_in_several_lines_and_any_case_is_removed_whole(
+    proxied_listeners: LoneListeners, upstream: Upstream
+) -> None:
     several = {"X-Real-IP": "1.1.1.1", "x-real-ip": "2.2.2.2", "FORWARDED": "for=1.1.1.1", "X-Forwarded-PORT": "1"}
-    assert request(behind.ports["http"], headers=several).status == 200
+    assert request(proxied_listeners.ports["http"], headers=several).status == 200
     assert not {b"x-real-ip", b"forwarded", b"x-forwarded-port"} & {name for name, _ in upstream.received[0].headers}
 
 
-def test_the_client_is_added_behind_what_x_forwarded_for_says(behind: LoneListeners, upstream: Upstream) -> None:
-    assert request(behind.ports["http"], headers={"x-forwarded-for": "9.9.9.9"}).status == 200
+def test_the_client_is_added_behind_what_x_forwarded_for_says(
+    proxied_listeners: LoneListeners, upstream: Upstream
+) -> None:
+    assert request(proxied_listeners.ports["http"], headers={"x-forwarded-for": "9.9.9.9"}).status == 200
     forwarded, connected = (upstream.received[0].value("x-forwarded-for") or "").split(",")
     assert (forwarded, bool(ipaddress.ip_address(connected))) == ("9.9.9.9", True)
 

@@ -24,7 +24,7 @@ def verdict(*answers: Answer, contract: Contract = KILL) -> Verdict:
 
 
 @pytest.mark.parametrize(
-    ("one", "allowed"),
+    ("answered", "allowed"),
     [
         (answer(99.0), False),  # before there was a fault
         (answer(99.99, took=0.02), True),  # under way when it began
@@ -38,8 +38,8 @@ def verdict(*answers: Answer, contract: Contract = KILL) -> Verdict:
         (answer(103.1, status=200), True),
     ],
 )
-def test_an_answer_is_allowed_by_its_flow_outcome_and_time(one: Answer, allowed: bool) -> None:
-    assert (not verdict(one).failed) is allowed
+def test_an_answer_is_allowed_by_its_flow_outcome_and_time(answered: Answer, allowed: bool) -> None:
+    assert (not verdict(answered).failed) is allowed
 
 
 def test_a_503_that_does_not_say_when_to_come_back_fails() -> None:

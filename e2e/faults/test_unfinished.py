@@ -273,10 +273,10 @@ def hold_all_the_room(gateway: Gateway) -> None:
         return httpx.post(f"{gateway.url}/reads/x", content=bytes(BUDGET // 4))
 
     with (
-        socket.create_connection(("127.0.0.1", gateway.port)) as one,
+        socket.create_connection(("127.0.0.1", gateway.port)) as first,
         socket.create_connection(("127.0.0.1", gateway.port)) as another,
     ):
-        one.sendall(part)
+        first.sendall(part)
         another.sendall(part)
         eventually("both have what they sent", lambda: bodies(gateway)["heldBytes"] >= 2 * (LARGE_PART - 1))
         refused = third()

@@ -71,7 +71,7 @@ def inspected_upstream() -> Iterator[Upstream]:
 
 
 @pytest.fixture(scope="package")
-def inspected(
+def sample_gateway(
     chromium: Browser,  # noqa: ARG001 - first, or a gateway would start for tests that are skipped
     inspected_build: Path,
     inspected_upstream: Upstream,
@@ -83,9 +83,9 @@ def inspected(
 
 
 @pytest.fixture
-def gateway(inspected: Gateway) -> Gateway:
+def gateway(sample_gateway: Gateway) -> Gateway:
     """The Inspector's own, with the sample APIs (`sample.py`): what a test adds it removes, and it kills nothing."""
-    return inspected
+    return sample_gateway
 
 
 @pytest.fixture
@@ -138,10 +138,10 @@ def pretended_nodes(lone_controller: LoneController) -> Iterator[contextlib.Exit
 
 
 @pytest.fixture
-def pretended(
+def pretend(
     pretended_nodes: contextlib.ExitStack, open_page: Open, lone_controller: LoneController
 ) -> Pretended:  # pages are closed before their node goes
-    """`pretended(look, documents)` signs in at a controller with the sample APIs and one node. documents: what that
+    """`pretend(look, documents)` signs in at a controller with the sample APIs and one node. documents: what that
     tells of itself; a test may change them. rejects: APIs that it does not run, and why.
     """
 
@@ -174,8 +174,8 @@ def kept_node(inspected_build: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def looking(kept_node: KeptNode, next_page: Open) -> Looking:
-    """`looking(look, documents)` is a page of `pretended`, for tests that only look: they share a controller."""
+def show_node(kept_node: KeptNode, next_page: Open) -> Looking:
+    """`show_node(look, documents)` is a page of `pretend`, for tests that only look: they share a controller."""
     origin, node = kept_node
 
     def made(look: Look, documents: Documents) -> Page:
@@ -186,15 +186,15 @@ def looking(kept_node: KeptNode, next_page: Open) -> Looking:
 
 
 @pytest.fixture
-def page(next_page: Open, inspected: Gateway) -> Page:
+def page(next_page: Open, sample_gateway: Gateway) -> Page:
     """1280×800, light, signed in, at `#/`."""
-    return signed_in(next_page, WIDE, inspected)
+    return signed_in(next_page, WIDE, sample_gateway)
 
 
 @pytest.fixture
-def narrow(next_page: Open, inspected: Gateway) -> Page:
+def narrow(next_page: Open, sample_gateway: Gateway) -> Page:
     """360×740."""
-    return signed_in(next_page, NARROW, inspected)
+    return signed_in(next_page, NARROW, sample_gateway)
 
 
 def signed_in(open_page: Open, look: Look, gateway: Gateway) -> Page:

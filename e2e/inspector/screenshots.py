@@ -141,13 +141,13 @@ def _loosely(actual: Image.Image, expected: Image.Image) -> str:
     if actual.width != expected.width or abs(actual.height / expected.height - 1) > LOOSE_HEIGHT:
         return f"expected about {_size(expected)}, got {_size(actual)}"
     size = (expected.width // 4, expected.height // 4)
-    one, other = (image.resize(size).filter(ImageFilter.GaussianBlur(2)) for image in (actual, expected))
-    return _share(_difference(one, other), LOOSE_LEVEL, LOOSE_SHARE)
+    left, right = (image.resize(size).filter(ImageFilter.GaussianBlur(2)) for image in (actual, expected))
+    return _share(_difference(left, right), LOOSE_LEVEL, LOOSE_SHARE)
 
 
-def _difference(one: Image.Image, other: Image.Image) -> Image.Image:
+def _difference(left: Image.Image, right: Image.Image) -> Image.Image:
     """For each pixel, the greatest of the differences of its colours."""
-    red, green, blue = ImageChops.difference(one, other).split()
+    red, green, blue = ImageChops.difference(left, right).split()
     return ImageChops.lighter(ImageChops.lighter(red, green), blue)
 
 
@@ -170,9 +170,9 @@ def _keep(stem: str, actual: Image.Image, expected: Image.Image) -> None:
     actual.save(OUTPUT / f"{stem}.actual.png")
     expected.save(OUTPUT / f"{stem}.expected.png")
     size = (max(actual.width, expected.width), max(actual.height, expected.height))
-    one, other = (_padded(image, size) for image in (actual, expected))
-    mask = _difference(one, other).point(lambda value: 255 * (value > STRICT_LEVEL))
-    faint = ImageOps.grayscale(one).point(lambda value: 160 + value // 3).convert("RGB")
+    left, right = (_padded(image, size) for image in (actual, expected))
+    mask = _difference(left, right).point(lambda value: 255 * (value > STRICT_LEVEL))
+    faint = ImageOps.grayscale(left).point(lambda value: 160 + value // 3).convert("RGB")
     faint.paste((220, 0, 0), mask=mask)
     faint.save(OUTPUT / f"{stem}.diff.png")
 

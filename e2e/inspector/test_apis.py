@@ -28,7 +28,7 @@ processingMode: {requestHeaderMode: PROCESS}
 
 
 @pytest.fixture
-def added(gateway: Gateway) -> Iterator[list[str]]:
+def added_names(gateway: Gateway) -> Iterator[list[str]]:
     """Names of APIs that a test adds: they are gone at its end."""
     names: list[str] = []
     yield names
@@ -68,11 +68,11 @@ def test_apis_are_found_by_what_they_are_called_and_by_their_state(page: Page) -
 
 
 def test_the_list_follows_what_happens_and_the_focus_stays(
-    page: Page, gateway: Gateway, upstream: Upstream, added: list[str]
+    page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str]
 ) -> None:
     show(page, "#/apis")
     page.get_by_role("link", name="plain", exact=True).focus()
-    added.append("newcomer")
+    added_names.append("newcomer")
     gateway.deploy(api("newcomer", upstream.url))
     expect(page.get_by_role("link", name="newcomer")).to_be_visible()
     expect(page.get_by_role("link", name="plain", exact=True)).to_be_focused()
@@ -99,7 +99,7 @@ def test_one_api(page: Page, screenshot: Screenshots) -> None:
 
 
 def test_an_api_shows_the_chains_of_its_operations_at_their_versions(
-    page: Page, gateway: Gateway, upstream: Upstream, added: list[str]
+    page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str]
 ) -> None:
     operations: list[Json] = [
         {"method": "GET", "path": "/a", "policies": [attach("python-deny", timeout="200ms"), attach("log-message")]},
@@ -109,7 +109,7 @@ def test_an_api_shows_the_chains_of_its_operations_at_their_versions(
     definition = api("chains", upstream.url, [{"name": "log-message", "version": "v1.0.0"}], operations)
     definition["spec"]["upstream"]["second"] = {"url": "http://127.0.0.1:9", "protocol": "http2"}
     operations[1]["upstream"] = "second"
-    added.append("chains")
+    added_names.append("chains")
     gateway.deploy(definition)
     show(page, "#/apis/chains")
     table = page.get_by_role("region", name="Operations of chains").locator("tbody tr")
@@ -134,7 +134,7 @@ def test_an_api_shows_the_chains_of_its_operations_at_their_versions(
     assert nodes.get_by_role("link", name="node-1").get_attribute("href") == "#/nodes/node-1"
 
 
-def test_what_a_node_says_of_an_api_is_shown(page: Page, gateway: Gateway, added: list[str]) -> None:
+def test_what_a_node_says_of_an_api_is_shown(page: Page, gateway: Gateway, added_names: list[str]) -> None:
     """One that it cannot serve now, and one that it refuses: its build has no such policy, the controller's has."""
     folder = definitions_of(gateway)
     more = folder / "rare-v1.0.0.yaml"
@@ -146,7 +146,7 @@ def test_what_a_node_says_of_an_api_is_shown(page: Page, gateway: Gateway, added
                 ("unresolved", "http://nowhere.invalid:8080", []),
                 ("refused", "http://127.0.0.1:9", [attach("rare")]),
             ):
-                added.append(name)
+                added_names.append(name)
                 written = client.post("/v1/apis", params={"wait": "15"}, json=api(name, upstream, policies))
                 assert written.status_code == 201, written.text
         show(page, "#/apis?state=pending")
@@ -162,7 +162,7 @@ def test_what_a_node_says_of_an_api_is_shown(page: Page, gateway: Gateway, added
     finally:
         more.unlink()
         with gateway.controller() as client:
-            for name in added:
+            for name in added_names:
                 client.delete(f"/v1/apis/{name}", params={"wait": "15"})
             assert client.post("/v1/policies/reload").is_success
 
@@ -184,9 +184,9 @@ def test_an_api_whose_upstream_is_away_says_so_on_each_page(page: Page, gateway:
 
 
 def test_an_api_is_deleted_by_who_writes_its_name(
-    page: Page, gateway: Gateway, upstream: Upstream, added: list[str]
+    page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str]
 ) -> None:
-    added.append("doomed")
+    added_names.append("doomed")
     gateway.deploy(api("doomed", upstream.url))
     assert httpx.get(f"{gateway.url}/doomed/x").status_code == 200
     show(page, "#/apis/doomed")
@@ -211,11 +211,11 @@ def test_an_api_is_deleted_by_who_writes_its_name(
 
 
 def test_an_api_that_was_written_meanwhile_is_not_deleted(
-    page: Page, gateway: Gateway, upstream: Upstream, added: list[str], faults: Faults
+    page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str], faults: Faults
 ) -> None:
     """The page learns of the other revision only after the request: it is held until then."""
     faults.allow("status of 412")
-    added.append("contested")
+    added_names.append("contested")
     gateway.deploy(api("contested", upstream.url))
     show(page, "#/apis/contested")
     expect(page.get_by_role("region", name="Nodes")).to_be_visible()

@@ -20,7 +20,7 @@ HEADER = {"headerName": "x-word", "headerValue": "before"}
 
 
 @pytest.fixture
-def edited(gateway: Gateway, upstream: Upstream) -> Iterator[str]:
+def edited_api(gateway: Gateway, upstream: Upstream) -> Iterator[str]:
     """An API whose upstream is sent `x-word: before`; a test may have deleted it."""
     gateway.deploy(api("edited", upstream.url, [attach("add-python-header", HEADER)]))
     yield "edited"
@@ -28,7 +28,7 @@ def edited(gateway: Gateway, upstream: Upstream) -> Iterator[str]:
 
 
 @pytest.fixture
-def still(gateway: Gateway) -> Iterator[str]:
+def still_api(gateway: Gateway) -> Iterator[str]:
     """An API that is the same each time, its port too: for screenshots. Nobody asks it."""
     policies = [attach("add-python-header", HEADER), attach("log-message", timeout="200ms")]
     gateway.deploy(api("still", "http://127.0.0.1:9", policies, [{"method": "GET", "path": "/items/{id}"}]))
@@ -80,11 +80,11 @@ def word(gateway: Gateway, upstream: Upstream) -> str | None:
 
 
 def test_a_mistake_is_shown_at_its_line(
-    page: Page, gateway: Gateway, upstream: Upstream, edited: str, faults: Faults
+    page: Page, gateway: Gateway, upstream: Upstream, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 422")
     faults.allow("status of 400")
-    editor(page, edited)
+    editor(page, edited_api)
     change(page, "headerValue: before", "headerColour: red")
     change(page, "context: /edited", "context: edited")
     lines = [line_of(page, "context: edited"), line_of(page, "headerColour")]
@@ -112,8 +112,8 @@ def test_a_mistake_is_shown_at_its_line(
     expect(page.get_by_text("the body cannot be read:")).to_be_visible()
 
 
-def test_a_change_is_shown_applied_and_live(page: Page, gateway: Gateway, upstream: Upstream, edited: str) -> None:
-    editor(page, edited)
+def test_a_change_is_shown_applied_and_live(page: Page, gateway: Gateway, upstream: Upstream, edited_api: str) -> None:
+    editor(page, edited_api)
     change(page, "headerValue: before", "headerValue: after")
     expect(said(page)).to_have_text("Valid. 1 line would be added, 1 removed.")
     diff = page.get_by_role("list", name="What would change")
@@ -129,10 +129,10 @@ def test_a_change_is_shown_applied_and_live(page: Page, gateway: Gateway, upstre
 
 
 def test_what_a_node_cannot_serve_is_shown_with_its_reason_until_it_can(
-    page: Page, gateway: Gateway, upstream: Upstream, edited: str
+    page: Page, gateway: Gateway, upstream: Upstream, edited_api: str
 ) -> None:
     """What was good goes on meanwhile."""
-    editor(page, edited)
+    editor(page, edited_api)
     change(page, upstream.url, "http://nowhere.invalid:8080")
     page.get_by_role("button", name="Apply").click()
     row = page.get_by_role("region", name="Nodes").locator("tbody tr")
@@ -202,10 +202,10 @@ def test_each_policy_can_be_inserted(page: Page, gateway: Gateway, faults: Fault
 
 
 def test_somebody_else_has_written_meanwhile(
-    page: Page, gateway: Gateway, upstream: Upstream, edited: str, faults: Faults
+    page: Page, gateway: Gateway, upstream: Upstream, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 412")
-    editor(page, edited)
+    editor(page, edited_api)
     change(page, "headerValue: before", "headerValue: mine")
     expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
     theirs = api("edited", upstream.url, [attach("add-python-header", HEADER | {"headerValue": "theirs"})])
@@ -238,11 +238,11 @@ def test_somebody_else_has_written_meanwhile(
 
 
 def test_an_api_that_somebody_has_deleted_can_be_created_anew(
-    page: Page, gateway: Gateway, upstream: Upstream, edited: str, faults: Faults
+    page: Page, gateway: Gateway, upstream: Upstream, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 404")
-    editor(page, edited)
-    gateway.remove(edited)
+    editor(page, edited_api)
+    gateway.remove(edited_api)
     change(page, "headerValue: before", "headerValue: again")
     expect(page.get_by_role("alert")).to_contain_text("Somebody has deleted edited.")
     page.get_by_role("button", name="Create it anew").click()
@@ -253,12 +253,12 @@ def test_an_api_that_somebody_has_deleted_can_be_created_anew(
 
 
 def test_a_text_is_kept_by_who_goes_away_and_comes_back(
-    page: Page, gateway: Gateway, upstream: Upstream, edited: str
+    page: Page, gateway: Gateway, upstream: Upstream, edited_api: str
 ) -> None:
-    editor(page, edited)
+    editor(page, edited_api)
     change(page, "headerValue: before", "headerValue: kept")
     show(page, "#/apis")
-    show(page, f"#/apis/{edited}/edit")
+    show(page, f"#/apis/{edited_api}/edit")
     expect(page.get_by_text("This is what you had written here and not applied.")).to_be_visible()
     assert "headerValue: kept" in text_of(page).input_value()
     expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
@@ -284,17 +284,17 @@ def test_a_text_is_kept_by_who_goes_away_and_comes_back(
     change(page, "headerValue: before", "headerValue: stale")
     show(page, "#/apis")
     gateway.deploy(api("edited", upstream.url, [attach("add-python-header", HEADER | {"headerValue": "theirs"})]))
-    show(page, f"#/apis/{edited}/edit")
+    show(page, f"#/apis/{edited_api}/edit")
     expect(page.get_by_role("alert")).to_contain_text("Somebody else has written edited")
     assert "headerValue: stale" in text_of(page).input_value()
     show(page, "#/apis")
 
 
 def test_a_text_is_kept_where_the_token_is_no_longer_taken(
-    page: Page, gateway: Gateway, edited: str, faults: Faults
+    page: Page, gateway: Gateway, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 401")
-    editor(page, edited)
+    editor(page, edited_api)
     page.evaluate("() => sessionStorage.setItem('gatewright.token', 'of-yesterday')")
     change(page, "headerValue: before", "headerValue: kept")
     dialog = page.get_by_role("dialog", name="Sign in")
@@ -306,8 +306,8 @@ def test_a_text_is_kept_where_the_token_is_no_longer_taken(
     assert "headerValue: kept" in text_of(page).input_value()
 
 
-def test_keys_leave_the_text_and_move_its_lines(page: Page, still: str) -> None:
-    editor(page, still)
+def test_keys_leave_the_text_and_move_its_lines(page: Page, still_api: str) -> None:
+    editor(page, still_api)
     before = text_of(page).input_value()
     area = text_of(page)
     area.focus()
@@ -340,9 +340,9 @@ def test_keys_leave_the_text_and_move_its_lines(page: Page, still: str) -> None:
     assert area.input_value() == before, "all of it can be undone"
 
 
-def test_the_editor_is_for_everybody(page: Page, still: str, screenshot: Screenshots, faults: Faults) -> None:
+def test_the_editor_is_for_everybody(page: Page, still_api: str, screenshot: Screenshots, faults: Faults) -> None:
     faults.allow("status of 422")
-    editor(page, still)
+    editor(page, still_api)
     change(page, "headerValue: before", "headerValue: after")
     expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
     check_looks(page, lambda: screenshot(page, "editor"))

@@ -134,9 +134,9 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
 # ---------------------------------------------------------------- one that is not
 
 
-def test_all_that_can_be_wrong_is_said_the_worst_first(pretended: Pretended, lone_controller: LoneController) -> None:
+def test_all_that_can_be_wrong_is_said_the_worst_first(pretend: Pretended, lone_controller: LoneController) -> None:
     """And that a node does not tell."""
-    page, node = pretended(WIDE, unwell(), {"plain": "Envoy: no such regex"})
+    page, node = pretend(WIDE, unwell(), {"plain": "Envoy: no such regex"})
     show(page, "#/")
     expect(page.locator(".troubles")).to_be_visible()
     assert trouble_titles(page) == ["API plain is rejected", *UNWELL]
@@ -164,8 +164,8 @@ def test_all_that_can_be_wrong_is_said_the_worst_first(pretended: Pretended, lon
 
 
 @pytest.mark.parametrize("how", ["well", "unwell"])
-def test_they_are_for_everybody(looking: Looking, screenshot: Screenshots, how: str) -> None:
-    page = looking(WIDE, well() if how == "well" else unwell())
+def test_they_are_for_everybody(show_node: Looking, screenshot: Screenshots, how: str) -> None:
+    page = show_node(WIDE, well() if how == "well" else unwell())
     for fragment, name in (("#/", "overview"), ("#/nodes", "nodes"), ("#/nodes/pretended", "node")):
         show(page, fragment)
         expect(page.locator("table:visible").first).to_be_visible()

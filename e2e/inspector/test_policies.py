@@ -177,8 +177,8 @@ def drawn(page: Page) -> None:
         expect(slider).not_to_have_attribute("aria-valuetext", "nothing is measured yet")
 
 
-def test_they_are_for_everybody(looking: Looking, screenshot: Screenshots) -> None:
-    page = looking(WIDE, well())
+def test_they_are_for_everybody(show_node: Looking, screenshot: Screenshots) -> None:
+    page = show_node(WIDE, well())
     for fragment, name in (("#/policies", "policies"), ("#/policies/add-headers/v1.0.0", "policy")):
         show(page, fragment)
         expect(page.locator("table:visible").first).to_be_visible()
@@ -188,10 +188,10 @@ def test_they_are_for_everybody(looking: Looking, screenshot: Screenshots) -> No
         assert any("“Work”" in stop for stop in stops) is (name == "policy")
 
 
-def test_a_chart_says_its_values_in_three_ways(looking: Looking, kept_node: KeptNode) -> None:
+def test_a_chart_says_its_values_in_three_ways(show_node: Looking, kept_node: KeptNode) -> None:
     """As lines, to who goes through its times by keyboard, and as a table."""
     _, node = kept_node
-    steady = looking(WIDE, well())
+    steady = show_node(WIDE, well())
     executions = iter(range(100, 100_000, 60))
 
     def more(request: Request) -> None:

@@ -37,35 +37,37 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+def installation(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """An empty environment, and `pip install gatewright` from a folder of wheels."""
     place = tmp_path_factory.mktemp("installed")
-    one = Installation(place / "venv", place / "cache")
-    one.run("python3", "-m", "venv", str(one.folder), cwd=place)
-    one.run("pip", "install", "--quiet", "--find-links", str(wheels), "gatewright", cwd=place)
-    return one
+    installation = Installation(place / "venv", place / "cache")
+    installation.run("python3", "-m", "venv", str(installation.folder), cwd=place)
+    installation.run("pip", "install", "--quiet", "--find-links", str(wheels), "gatewright", cwd=place)
+    return installation
 
 
-def test_pip_finds_nothing_wrong(installed: Installation, tmp_path: Path) -> None:
-    assert "No broken requirements" in installed.run("pip", "check", cwd=tmp_path)
-    assert installed.run("gatewright", "version", cwd=tmp_path).startswith("gatewright 0.1.0\n")
+def test_pip_finds_nothing_wrong(installation: Installation, tmp_path: Path) -> None:
+    assert "No broken requirements" in installation.run("pip", "check", cwd=tmp_path)
+    assert installation.run("gatewright", "version", cwd=tmp_path).startswith("gatewright 0.1.0\n")
 
 
-def test_the_policies_that_ship_are_told_of(installed: Installation, tmp_path: Path) -> None:
-    assert re.search("^cors +v[0-9.]+ +Go +Lets web pages ", installed.run("gatewright", "policy", cwd=tmp_path), re.M)
-    page = installed.run("gatewright", "policy", "jwt-auth", cwd=tmp_path)
+def test_the_policies_that_ship_are_told_of(installation: Installation, tmp_path: Path) -> None:
+    assert re.search(
+        "^cors +v[0-9.]+ +Go +Lets web pages ", installation.run("gatewright", "policy", cwd=tmp_path), re.M
+    )
+    page = installation.run("gatewright", "policy", "jwt-auth", cwd=tmp_path)
     assert "\n  issuers[].audiences\n      list of strings, " in page
     assert "\n  policies:\n    - name: jwt-auth\n      version: v1\n      params:\n" in page, "its example is installed"
 
 
-def test_the_first_answer_comes_within_fifteen_seconds(installed: Installation, tmp_path: Path) -> None:
+def test_the_first_answer_comes_within_fifteen_seconds(installation: Installation, tmp_path: Path) -> None:
     warm, folder = tmp_path / "warm", tmp_path / "gateway"
-    installed.run("gatewright", "init", str(warm), cwd=tmp_path)
-    installed.run("gatewright", "build", cwd=warm)  # what the policies need is in the package cache now
+    installation.run("gatewright", "init", str(warm), cwd=tmp_path)
+    installation.run("gatewright", "build", cwd=warm)  # what the policies need is in the package cache now
     folder.mkdir()
     assert list(folder.iterdir()) == []
-    installed.run("gatewright", "init", cwd=folder)
-    with installed.gateway(folder) as (url, seconds):
+    installation.run("gatewright", "init", cwd=folder)
+    with installation.gateway(folder) as (url, seconds):
         assert_greeted(url)
         assert seconds < FIRST_ANSWER_SECONDS
 
@@ -78,16 +80,16 @@ def test_the_same_sources_give_the_same_wheels(wheels: Path, tmp_path: Path) -> 
     assert digests[0] == digests[1]
 
 
-def test_pytest_mypy_and_pyright_take_three_policies(installed: Installation, tmp_path: Path) -> None:
+def test_pytest_mypy_and_pyright_take_three_policies(installation: Installation, tmp_path: Path) -> None:
     """Of which two were added by hand, as copies."""
-    installed.run("pip", "install", "--quiet", "pytest", "mypy", "pyright[nodejs]", cwd=tmp_path)
-    installed.run("gatewright", "init", cwd=tmp_path)
+    installation.run("pip", "install", "--quiet", "pytest", "mypy", "pyright[nodejs]", cwd=tmp_path)
+    installation.run("gatewright", "init", cwd=tmp_path)
     for name in ("caller", "rate_limit"):
         shutil.copytree(tmp_path / "policies" / "greet", tmp_path / "policies" / name)
-    assert "12 passed" in installed.run("pytest", "policies", cwd=tmp_path)
+    assert "12 passed" in installation.run("pytest", "policies", cwd=tmp_path)
     for command in (("mypy", "policies"), ("mypy", "--strict", "policies")):
-        assert "Success: no issues found in 6 source files" in installed.run(*command, cwd=tmp_path)
-    assert "0 errors, 0 warnings" in installed.run("pyright", cwd=tmp_path)
+        assert "Success: no issues found in 6 source files" in installation.run(*command, cwd=tmp_path)
+    assert "0 errors, 0 warnings" in installation.run("pyright", cwd=tmp_path)
 
 
 @pytest.fixture

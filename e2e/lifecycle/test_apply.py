@@ -21,20 +21,22 @@ def written(folder: Path, *definitions: Json) -> Path:
 
 
 def test_apis_are_created_changed_and_left_as_they_are(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
-    one, two = (api(name, upstream.url, [attach("mark", {"name": "first"})]) for name in ("applied-1", "applied-2"))
-    result = apply(gateway, "-f", str(written(tmp_path, one, two)))
+    first, second = (
+        api(name, upstream.url, [attach("mark", {"name": "first"})]) for name in ("applied-1", "applied-2")
+    )
+    result = apply(gateway, "-f", str(written(tmp_path, first, second)))
     controller = f"http://{gateway.process_status('controller')['listen']}"
     run = f"the run of state directory {gateway.status()['stateDir']} (--run-dir {gateway.run_dir})"
     assert (result.returncode, result.stderr) == (0, f"writing to {controller}, {run}\n")
     assert result.stdout == "applied-1 created, deployed\napplied-2 created, deployed\n"
     assert httpx.get(f"{gateway.url}/applied-1/x").status_code == 200
-    two["spec"]["policies"][0]["params"]["name"] = "second"
-    result = apply(gateway, "-f", str(written(tmp_path, one, two)))
+    second["spec"]["policies"][0]["params"]["name"] = "second"
+    result = apply(gateway, "-f", str(written(tmp_path, first, second)))
     assert (result.returncode, result.stdout) == (0, "applied-1 unchanged, deployed\napplied-2 changed, deployed\n")
     upstream.reset()
     httpx.get(f"{gateway.url}/applied-2/x")
     assert "second" in str(upstream.received[0].headers)
-    result = apply(gateway, "-f", "-", "--no-wait", text=yaml.safe_dump(one))
+    result = apply(gateway, "-f", "-", "--no-wait", text=yaml.safe_dump(first))
     assert (result.returncode, result.stdout) == (0, "applied-1 unchanged\n")
 
 

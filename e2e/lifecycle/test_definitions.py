@@ -47,7 +47,7 @@ def project(tmp_path: Path) -> PolicyProject:
 
 
 @pytest.fixture
-def changing(project: PolicyProject, tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
+def changing_gateway(project: PolicyProject, tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
     upstream.reply = show_word
     with running(None, tmp_path / "state", *project.arguments, "--executors", "2") as gateway:
         gateway.deploy(api("says", upstream.url, [attach("says")]))
@@ -67,36 +67,36 @@ def status(gateway: Gateway, name: str = "says") -> Json:
 
 
 def test_a_changed_definition_is_taken_over_with_its_apis_and_fails_no_request(
-    changing: Gateway, project: PolicyProject
+    changing_gateway: Gateway, project: PolicyProject
 ) -> None:
-    with load(f"{changing.url}/says/x") as flow:
+    with load(f"{changing_gateway.url}/says/x") as flow:
         eventually("some traffic before", lambda: len(flow.answers) > 50)
         project.write_policy(
             "says", SAYS.format(field='["text"]'), more=NEW
         )  # the new code cannot take the old parameters
-        result = changing.reload()
+        result = changing_gateway.reload()
         assert result.returncode == 0, result.stderr
-        eventually("the new default", lambda: word(changing) == "new")
+        eventually("the new default", lambda: word(changing_gateway) == "new")
         counted = len(flow.answers)
         eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
     assert flow.failures() == []
     assert flow.crossed() == []
     assert {answer[2] for answer in flow.answers} == {"old", "new"}
-    assert status(changing)["state"] == "deployed"
-    eventually("the old executors go", lambda: len(changing.executors()) == 2, 60)
+    assert status(changing_gateway)["state"] == "deployed"
+    eventually("the old executors go", lambda: len(changing_gateway.executors()) == 2, 60)
 
 
 def test_a_changed_definition_that_an_api_does_not_fit_is_refused_with_the_cure(
-    changing: Gateway, project: PolicyProject
+    changing_gateway: Gateway, project: PolicyProject
 ) -> None:
-    with load(f"{changing.url}/says/x") as flow:
+    with load(f"{changing_gateway.url}/says/x") as flow:
         project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
-        result = changing.reload()
+        result = changing_gateway.reload()
     assert result.returncode == 1
     assert f"API says: spec.policies[0].params.text: expected a string, got nothing; {ONE_STEP}" in result.stderr
     assert flow.failures() == []
     assert {answer[2] for answer in flow.answers} == {"old"}
-    assert len(changing.executors()) == 2
+    assert len(changing_gateway.executors()) == 2
 
 
 CODE_AND_PARAMS = """\
@@ -120,66 +120,68 @@ def api_file(folder: Path, *definitions: Json) -> str:
 
 
 def test_a_required_parameter_and_the_api_that_sets_it_change_in_one_step(
-    changing: Gateway, project: PolicyProject, upstream: Upstream, tmp_path: Path
+    changing_gateway: Gateway, project: PolicyProject, upstream: Upstream, tmp_path: Path
 ) -> None:
     """No request meets the new policy with the old parameters, nor the reverse; what is refused leaves both."""
     project.write_policy("says", CODE_AND_PARAMS.replace("CODE", "old"), more=OLD)
-    assert changing.reload().returncode == 0
+    assert changing_gateway.reload().returncode == 0
     new = api("says", upstream.url, [attach("says", {"text": "hello"})])
     wrong = api("wrong", upstream.url, [attach("says", {"text": 7})])
-    with load(f"{changing.url}/says/x") as flow:
+    with load(f"{changing_gateway.url}/says/x") as flow:
         eventually("some traffic before", lambda: len(flow.answers) > 50)
-        api_first = apply(changing, "-f", api_file(tmp_path, new))
-        assert (api_first.returncode, word(changing)) == (1, "old sees word=old")
+        api_first = apply(changing_gateway, "-f", api_file(tmp_path, new))
+        assert (api_first.returncode, word(changing_gateway)) == (1, "old sees word=old")
         assert "comes with it: `gatewright apply --reload -f FILE`" in api_first.stderr
         project.write_policy("says", CODE_AND_PARAMS.replace("CODE", "new"), more=STRICT)
-        policy_first = changing.reload()
-        assert (policy_first.returncode, word(changing)) == (1, "old sees word=old")
+        policy_first = changing_gateway.reload()
+        assert (policy_first.returncode, word(changing_gateway)) == (1, "old sees word=old")
         assert ONE_STEP in policy_first.stderr
-        before = status(changing)
-        with_a_mistake = apply(changing, "--reload", "-f", api_file(tmp_path, new, wrong))
+        before = status(changing_gateway)
+        with_a_mistake = apply(changing_gateway, "--reload", "-f", api_file(tmp_path, new, wrong))
         assert (with_a_mistake.returncode, with_a_mistake.stdout) == (1, "")
         assert "apis.yaml:" in with_a_mistake.stderr
         assert "spec.policies[0].params.text: expected a string, got 7" in with_a_mistake.stderr
-        assert (status(changing), word(changing)) == (before, "old sees word=old")
-        result = apply(changing, "--reload", "-f", api_file(tmp_path, new))
+        assert (status(changing_gateway), word(changing_gateway)) == (before, "old sees word=old")
+        result = apply(changing_gateway, "--reload", "-f", api_file(tmp_path, new))
         assert result.returncode == 0, result.stderr
         assert result.stdout.startswith("reloaded generation=")
         assert result.stdout.endswith("says changed, deployed\n")
-        assert word(changing) == "new sees text=hello"
+        assert word(changing_gateway) == "new sees text=hello"
         counted = len(flow.answers)
         eventually("some traffic after", lambda: len(flow.answers) > counted + 50)
     assert flow.failures() == []
     assert flow.crossed() == []
     assert {answer[2] for answer in flow.answers} == {"old sees word=old", "new sees text=hello"}
-    eventually("the old executors go", lambda: len(changing.executors()) == 2, 60)
-    again = apply(changing, "--reload", "-f", api_file(tmp_path, new))
+    eventually("the old executors go", lambda: len(changing_gateway.executors()) == 2, 60)
+    again = apply(changing_gateway, "--reload", "-f", api_file(tmp_path, new))
     assert (again.returncode, again.stdout.splitlines()[-1]) == (0, "says unchanged, deployed")
 
 
 def test_a_policy_without_the_system_parameters_that_it_needs_is_refused(
-    changing: Gateway, project: PolicyProject
+    changing_gateway: Gateway, project: PolicyProject
 ) -> None:
     more = "systemParameters: {type: object, required: [issuer], properties: {issuer: {type: string}}}\n"
     project.write_policy("needs", SAYS.format(field='["word"]'), more=OLD + more)
-    result = changing.reload()
+    result = changing_gateway.reload()
     assert result.returncode == 1
     message = "systemParameters.needs.issuer: expected a string, got nothing"
     assert f"{message}; set it in GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS" in result.stderr
 
 
-def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(changing: Gateway, project: PolicyProject) -> None:
+def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(
+    changing_gateway: Gateway, project: PolicyProject
+) -> None:
     old(project, "v1.1.0", "newer")
-    assert changing.reload().returncode == 0
-    assert word(changing) == "old"  # it keeps what it has
-    with load(f"{changing.url}/says/x") as flow:
+    assert changing_gateway.reload().returncode == 0
+    assert word(changing_gateway) == "old"  # it keeps what it has
+    with load(f"{changing_gateway.url}/says/x") as flow:
         project.remove_policy("says")
-        result = changing.reload()
+        result = changing_gateway.reload()
         assert result.returncode == 0, result.stderr
         assert "API says has says v1.1.0, for the build no longer has v1.0.0" in result.stdout + result.stderr
-        eventually("it has moved", lambda: word(changing) == "newer")
+        eventually("it has moved", lambda: word(changing_gateway) == "newer")
     assert flow.failures() == []
-    assert [policy["version"] for policy in status(changing)["policies"]] == ["v1.1.0"]
+    assert [policy["version"] for policy in status(changing_gateway)["policies"]] == ["v1.1.0"]
 
 
 def test_versions_move_over_a_restart_and_what_cannot_says_why(

@@ -86,23 +86,23 @@ def builds(tmp_path_factory: pytest.TempPathFactory, publisher: Publisher) -> Bu
 
 
 @pytest.fixture(scope="module")
-def first(builds: Builds) -> tuple[Path, list[Json]]:
+def first_build(builds: Builds) -> tuple[Path, list[Json]]:
     return builds.folder / "out" / "first", builds.build("out/first")
 
 
-def test_the_build_says_what_it_fetches(first: tuple[Path, list[Json]]) -> None:
-    _, events = first
+def test_the_build_says_what_it_fetches(first_build: tuple[Path, list[Json]]) -> None:
+    _, events = first_build
     fetched = {event["what"] for event in events if event["event"] == "download" and event["done"]}
     assert fetched == {f"github.com/acme/gateway/policies/greet@v{number}.0.0" for number in (1, 2)}
     assert events[-1]["event"] == "built"
 
 
 def test_six_policies_of_four_kinds_in_two_groups_answer(
-    first: tuple[Path, list[Json]], tmp_path: Path, upstream: Upstream
+    first_build: tuple[Path, list[Json]], tmp_path: Path, upstream: Upstream
 ) -> None:
     both = [{**attach("greet"), "version": version} for version in ("v1.0.0", "v2.0.0")]
     chain = [attach("log-message"), attach("stamp"), *both, attach("old-models"), attach("new-models")]
-    with running(first[0], tmp_path, "--executors", "2") as gateway:
+    with running(first_build[0], tmp_path, "--executors", "2") as gateway:
         names = [process["name"] for process in gateway.status()["processes"] if process["name"].startswith("executor")]
         assert names == [f"executor-{group}-{number}" for group in ("default", "old") for number in (0, 1)]
         gateway.deploy(api("everything", upstream.url, chain))
@@ -128,21 +128,26 @@ def hashes(output: Path) -> dict[str, str]:
 
 
 def test_the_same_lock_gives_the_same_bytes_in_another_folder_without_any_server(
-    first: tuple[Path, list[Json]], builds: Builds
+    first_build: tuple[Path, list[Json]], builds: Builds
 ) -> None:
     lock = (builds.folder / "build.lock").read_bytes()
     offline = {"GATEWRIGHT_GITHUB_URL": "http://127.0.0.1:1", "GOPROXY": "off", "UV_OFFLINE": "1"}
     events = builds.build("out/deeper/second", "--locked", **offline)
     assert not [event for event in events if event["event"] == "download"]
     assert (builds.folder / "build.lock").read_bytes() == lock
-    one, other = hashes(first[0]), hashes(builds.folder / "out" / "deeper" / "second")
-    assert one == other
-    assert {"bin/policy-engine", "sbom.cdx.json", "requirements/old.lock", "python-executor/main.py"} <= one.keys()
-    assert [name for name in one if name.startswith("python-env/old/") and name.endswith(".pyc")]
+    first_hashes, second_hashes = hashes(first_build[0]), hashes(builds.folder / "out" / "deeper" / "second")
+    assert first_hashes == second_hashes
+    assert {
+        "bin/policy-engine",
+        "sbom.cdx.json",
+        "requirements/old.lock",
+        "python-executor/main.py",
+    } <= first_hashes.keys()
+    assert [name for name in first_hashes if name.startswith("python-env/old/") and name.endswith(".pyc")]
 
 
-def test_manifest_and_sbom_name_what_from_where_with_hash_and_licence(first: tuple[Path, list[Json]]) -> None:
-    manifest = json.loads((first[0] / "manifest.json").read_text())
+def test_manifest_and_sbom_name_what_from_where_with_hash_and_licence(first_build: tuple[Path, list[Json]]) -> None:
+    manifest = json.loads((first_build[0] / "manifest.json").read_text())
     assert {(policy["kind"], policy["source"]) for policy in manifest["policies"] if policy["kind"] != "filePath"} == {
         ("gomodule", "example.com/policies/stamp@v1.2.0"),
         ("pythonmodule", "github.com/acme/gateway/policies/greet@v1.0.0"),
@@ -151,7 +156,7 @@ def test_manifest_and_sbom_name_what_from_where_with_hash_and_licence(first: tup
     }
     assert all(len(policy["sourceDigest"]) == 64 for policy in manifest["policies"])
     assert [policy["licence"] for policy in manifest["policies"] if policy["name"] == "old-models"] == ["MIT"]
-    components = json.loads((first[0] / "sbom.cdx.json").read_text())["components"]
+    components = json.loads((first_build[0] / "sbom.cdx.json").read_text())["components"]
     pydantic = [component for component in components if component["name"] == "pydantic"]
     assert sorted(component["version"].split(".")[0] for component in pydantic) == ["1", "2"]
     assert all(component["hashes"] and component["licenses"] for component in pydantic)
@@ -159,12 +164,12 @@ def test_manifest_and_sbom_name_what_from_where_with_hash_and_licence(first: tup
 
 
 def test_no_credential_is_in_anything_that_a_build_leaves_or_says(
-    first: tuple[Path, list[Json]], builds: Builds, publisher: Publisher
+    first_build: tuple[Path, list[Json]], builds: Builds, publisher: Publisher
 ) -> None:
     targets = {request.target for request in publisher.received if request.value("authorization")}
     assert {"/acme/gateway/tar.gz/v1.0.0", "/simple/acme-old-models/"} <= targets, "both secrets were really used"
     files = [path for path in builds.folder.rglob("*") if path.is_file()]
-    assert first[0] / "manifest.json" in files
+    assert first_build[0] / "manifest.json" in files
     for secret in (PASSWORD, TOKEN):
         assert secret not in builds.said
         assert [str(path) for path in files if secret.encode() in path.read_bytes()] == []

@@ -118,9 +118,9 @@ def test_a_user_of_its_own_for_each_group(open_build: Path, secret: Path, tmp_pa
     secret.chmod(0o600)
     with running(open_build, tmp_path / "state", "--isolation", "user", "--executors", "2") as gateway:
         deploy(gateway, upstream, secret)
-        evidence, one = look(gateway), gateway.executors()[0]
-        assert evidence["uid"] == one["isolation"]["uid"] == Path(f"/proc/{one['pid']}").stat().st_uid != 0
-        assert one["isolation"]["level"] == "user"
+        evidence, executor = look(gateway), gateway.executors()[0]
+        assert evidence["uid"] == executor["isolation"]["uid"] == Path(f"/proc/{executor['pid']}").stat().st_uid != 0
+        assert executor["isolation"]["level"] == "user"
         assert evidence[str(secret)] == "Permission denied"
         temporary = Path(evidence["temporary"])
         assert (temporary.stat().st_uid, temporary.stat().st_mode & 0o777) == (evidence["uid"], 0o700)

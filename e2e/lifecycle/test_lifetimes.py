@@ -54,8 +54,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
 
 @pytest.fixture
 def gateway(project: PolicyProject, tmp_path: Path) -> Iterator[Gateway]:
-    with running(None, tmp_path / "state", *project.arguments, "--access-log", "/dev/null") as one:
-        yield one
+    with running(None, tmp_path / "state", *project.arguments, "--access-log", "/dev/null") as own_gateway:
+        yield own_gateway
 
 
 def polls(name: str, upstream: Upstream, log: Path, number: int) -> Json:

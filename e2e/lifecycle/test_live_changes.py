@@ -104,12 +104,12 @@ def running_site(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("site")
     http: Json = {"name": "http", "port": free_port()}
     https: Json = {"name": "https", "port": free_port(), "protocol": "https", "tls": {"certificates": ["web"]}}
-    one = Site(None, folder / "gateway.yaml", http, https, authority(folder), folder)  # type: ignore[arg-type]
-    by_link(one, *one.signed())
-    one.write()
-    arguments = ["--gateway", str(one.file), "--port", str(http["port"])]
-    with running(build, folder / "state", *arguments) as one.gateway:
-        yield one
+    new_site = Site(None, folder / "gateway.yaml", http, https, authority(folder), folder)  # type: ignore[arg-type]
+    by_link(new_site, *new_site.signed())
+    new_site.write()
+    arguments = ["--gateway", str(new_site.file), "--port", str(http["port"])]
+    with running(build, folder / "state", *arguments) as new_site.gateway:
+        yield new_site
 
 
 # ---------------------------------------------------------------- certificates

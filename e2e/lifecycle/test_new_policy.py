@@ -30,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def watched(project: Path) -> Iterator[Gateway]:
+def watching_gateway(project: Path) -> Iterator[Gateway]:
     output = ROOT / "build" / "e2e-new-policy"  # the same each time, so that Go is compiled once
     manifest = ["--manifest", str(project / "build.yaml"), "--output", str(output)]
     with running(None, project / "state", *manifest, "--with-echo", "--echo-port", "0", "--watch") as gateway:
@@ -52,16 +52,16 @@ def live(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
     return f"{gateway.url}/{name}/x"
 
 
-def test_one_in_go(watched: Gateway, upstream: Upstream) -> None:
-    url = live(watched, "in-go", upstream.url, {})
+def test_one_in_go(watching_gateway: Gateway, upstream: Upstream) -> None:
+    url = live(watching_gateway, "in-go", upstream.url, {})
     assert (httpx.get(url).status_code, upstream.received) == (400, [])
     assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
     assert upstream.received[0].value("x-seen-tenant") == "blue"
 
 
-def test_a_plain_one(watched: Gateway, project: Path, upstream: Upstream) -> None:
+def test_a_plain_one(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
     new(project, "new", "policy", "plain-one")
-    url = live(watched, "plain-one", upstream.url, {"header": "x-shop"})
+    url = live(watching_gateway, "plain-one", upstream.url, {"header": "x-shop"})
     refused = httpx.get(url, headers=[("x-shop", "blue"), ("x-shop", "green")])
     assert (refused.status_code, refused.text) == (400, "expected one header x-shop, got 2\n")
     assert httpx.get(url, headers={"x-shop": "blue"}).status_code == 200
@@ -73,10 +73,10 @@ def plans(request: Recorded) -> Reply:
     return Reply(200, [("content-type", "application/json")], plan)
 
 
-def test_one_that_asks_a_service(watched: Gateway, project: Path, upstream: Upstream) -> None:
+def test_one_that_asks_a_service(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
     new(project, "new", "policy", "asks-one", "--async")
     upstream.reply = plans
-    url = live(watched, "asks-one", upstream.url, {"url": f"{upstream.url}/plans"})
+    url = live(watching_gateway, "asks-one", upstream.url, {"url": f"{upstream.url}/plans"})
     refused = httpx.get(url, headers={"x-tenant": "green"})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
@@ -85,23 +85,23 @@ def test_one_that_asks_a_service(watched: Gateway, project: Path, upstream: Upst
     assert passed.value("x-plan") == "gold"
 
 
-def test_one_that_streams(watched: Gateway, project: Path, upstream: Upstream) -> None:
+def test_one_that_streams(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
     new(project, "new", "policy", "streams-one", "--stream")
     upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"a secret, secretly")
-    url = live(watched, "streams-one", upstream.url, {})
+    url = live(watching_gateway, "streams-one", upstream.url, {})
     assert httpx.get(url).text == "a ***, ***ly"
 
 
-def test_the_quickstarts_policy_goes_live(watched: Gateway, project: Path) -> None:
+def test_the_quickstarts_policy_goes_live(watching_gateway: Gateway, project: Path) -> None:
     text = section(page("docs/tutorial/quickstart.md"), "A policy of your own")
     write, attached, edit = blocks(text, "sh")
-    assert "2 passed" in shell(watched, project, write)
-    answers = shell(watched, project, attached)
+    assert "2 passed" in shell(watching_gateway, project, write)
+    answers = shell(watching_gateway, project, attached)
     codes = [code for code in inline(text) if code.startswith(("expected one", "x-seen-tenant"))]
     assert codes == ["expected one header x-tenant, got 0", "x-seen-tenant: blue"]
     assert f"{codes[0]}\n" in answers
     assert '"x-seen-tenant", "blue"' in answers.replace('","', '", "')
-    answers = shell(watched, project, edit)
+    answers = shell(watching_gateway, project, edit)
     assert "2 passed" in answers
     assert answers.endswith(f"{codes[0]}; ask the shop for yours\n")
     for option in re.findall(r"`(--[a-z]+)`", text):

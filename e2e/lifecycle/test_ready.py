@@ -260,8 +260,8 @@ def is_deployed(gateway: Gateway, name: str) -> bool:
 
 @pytest.fixture
 def closed_ports() -> Iterator[tuple[int, int]]:
-    with closed_port() as one, closed_port() as another:
-        yield one, another
+    with closed_port() as first_port, closed_port() as second_port:
+        yield first_port, second_port
 
 
 @pytest.mark.timeout(400)

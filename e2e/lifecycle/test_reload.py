@@ -98,17 +98,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> PolicyProject:
 
 
 @pytest.fixture(scope="module")
-def changing(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def changing_gateway(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with running(None, tmp_path_factory.mktemp("state"), *project.arguments, "--executors", "2") as gateway:
         yield gateway
 
 
 @pytest.fixture
-def stamped(changing: Gateway, upstream: Upstream) -> str:
+def stamped_url(changing_gateway: Gateway, upstream: Upstream) -> str:
     """The URL of an API with the policy stamp:v1.0.0."""
     upstream.reply = show_word
-    changing.deploy(api("stamped", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
-    return f"{changing.url}/stamped/x"
+    changing_gateway.deploy(api("stamped", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
+    return f"{changing_gateway.url}/stamped/x"
 
 
 def word(url: str) -> str:
@@ -119,25 +119,26 @@ def word(url: str) -> str:
 
 @pytest.mark.slow("four reloads under load, each of two processes")
 def test_reloads_under_load_fail_nothing_and_no_exchange_crosses(
-    changing: Gateway, project: PolicyProject, stamped: str
+    changing_gateway: Gateway, project: PolicyProject, stamped_url: str
 ) -> None:
-    with load(stamped) as flow:
+    with load(stamped_url) as flow:
         for number in range(RELOADS):
             counted = len(flow.answers)
             eventually("some traffic before", lambda counted=counted: len(flow.answers) > counted + 100, 30)  # type: ignore[misc]
             project.write_policy("stamp", STAMP, words_py=words(f"word-{number}"))
-            result = changing.reload()
+            result = changing_gateway.reload()
             assert result.returncode == 0, result.stderr
             assert "reloaded generation=" in result.stdout
-            assert word(stamped) == f"word-{number}"
+            assert word(stamped_url) == f"word-{number}"
         eventually("enough requests", lambda: len(flow.answers) > 250 * RELOADS, 60)
     assert flow.failures() == []
     assert flow.crossed() == []
     assert {answer[2] for answer in flow.answers} >= {f"word-{number}" for number in range(RELOADS)}
     eventually(
-        "the old processes are gone", lambda: len(changing.status()["processes"]) == len(changing.executors()) + 3
+        "the old processes are gone",
+        lambda: len(changing_gateway.status()["processes"]) == len(changing_gateway.executors()) + 3,
     )
-    assert len(changing.executors()) == 2
+    assert len(changing_gateway.executors()) == 2
     eventually("the old generations' files are gone", lambda: len([*project.output.glob("generations/*/[0-9]*")]) == 1)
 
 
@@ -151,13 +152,13 @@ BROKEN = {
 
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_change_is_refused_with_its_place(
-    changing: Gateway, project: PolicyProject, stamped: str, fault: str
+    changing_gateway: Gateway, project: PolicyProject, stamped_url: str, fault: str
 ) -> None:
     source, place = BROKEN[fault]
-    before = word(stamped)
-    with load(stamped, clients=2) as flow:
+    before = word(stamped_url)
+    with load(stamped_url, clients=2) as flow:
         project.write_policy("stamp", source, words_py=words("broken"))
-        result = changing.reload()
+        result = changing_gateway.reload()
         counted = len(flow.answers)
         eventually("traffic goes on", lambda: len(flow.answers) > counted + 20)
     project.write_policy("stamp", STAMP, words_py=words(before))
@@ -166,48 +167,48 @@ def test_a_broken_change_is_refused_with_its_place(
     assert result.stderr.count("error: ") == 1, result.stderr
     assert flow.failures() == []
     assert {answer[1:] for answer in flow.answers} == {(before, before)}
-    assert changing.logged(level="error", component="supervisor")[-1]["message"].startswith("reload refused: ")
+    assert changing_gateway.logged(level="error", component="supervisor")[-1]["message"].startswith("reload refused: ")
 
 
 def test_a_new_policy_and_a_new_version_can_be_attached_after_a_reload(
-    changing: Gateway, project: PolicyProject, stamped: str, upstream: Upstream
+    changing_gateway: Gateway, project: PolicyProject, stamped_url: str, upstream: Upstream
 ) -> None:
     project.write_policy("stamp", STAMP, "v1.1.0", words_py=words("newer version"))
     project.write_policy("fresh", STAMP, words_py=words("fresh"))
-    before = word(stamped)
-    result = changing.reload()
+    before = word(stamped_url)
+    result = changing_gateway.reload()
     assert result.returncode == 0, result.stderr
-    assert word(stamped) == before  # it stays with the version that it was deployed with
-    changing.deploy(api("newer", upstream.url, [attach("stamp")]))
-    changing.deploy(api("exact", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
-    changing.deploy(api("fresh", upstream.url, [attach("fresh")]))
-    assert [word(f"{changing.url}/{name}/x") for name in ("newer", "exact", "fresh")] == [
+    assert word(stamped_url) == before  # it stays with the version that it was deployed with
+    changing_gateway.deploy(api("newer", upstream.url, [attach("stamp")]))
+    changing_gateway.deploy(api("exact", upstream.url, [{"name": "stamp", "version": "v1.0.0", "params": {}}]))
+    changing_gateway.deploy(api("fresh", upstream.url, [attach("fresh")]))
+    assert [word(f"{changing_gateway.url}/{name}/x") for name in ("newer", "exact", "fresh")] == [
         "newer version",
         before,
         "fresh",
     ]
     project.remove_policy("fresh")
-    refused = changing.reload()
+    refused = changing_gateway.reload()
     assert refused.returncode == 1
     assert "API fresh: spec.policies[0].name: expected a policy of this build, got 'fresh'" in refused.stderr
-    assert word(f"{changing.url}/fresh/x") == "fresh"
+    assert word(f"{changing_gateway.url}/fresh/x") == "fresh"
     project.write_policy("fresh", STAMP, words_py=words("fresh"))
     for name in ("newer", "exact", "fresh"):
-        changing.remove(name)
+        changing_gateway.remove(name)
 
 
 def test_an_engine_that_is_killed_comes_back_with_the_present_generation(
-    changing: Gateway, project: PolicyProject, stamped: str
+    changing_gateway: Gateway, project: PolicyProject, stamped_url: str
 ) -> None:
     project.write_policy("stamp", STAMP, words_py=words("after the reload"))
-    assert changing.reload().returncode == 0
-    killed = changing.kill("engine")
-    eventually("the engine is back", lambda: changing.pid("engine") not in {None, killed}, 20)
-    eventually("Python policies answer", lambda: httpx.get(stamped).status_code == 200, 20)
-    assert word(stamped) == "after the reload"
+    assert changing_gateway.reload().returncode == 0
+    killed = changing_gateway.kill("engine")
+    eventually("the engine is back", lambda: changing_gateway.pid("engine") not in {None, killed}, 20)
+    eventually("Python policies answer", lambda: httpx.get(stamped_url).status_code == 200, 20)
+    assert word(stamped_url) == "after the reload"
     project.write_policy("stamp", STAMP, words_py=words("and another"))
-    assert changing.reload().returncode == 0
-    assert word(stamped) == "and another"
+    assert changing_gateway.reload().returncode == 0
+    assert word(stamped_url) == "and another"
 
 
 COUNTS = """\

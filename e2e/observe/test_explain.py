@@ -248,9 +248,9 @@ def test_a_node_that_restarts_and_a_policy_that_ends_its_process(own_gateway: Ga
         assert "rpc error" not in explanation
         lost = "the executor process ended; connecting until there is one"
         eventually("the engine says so", lambda: gateway.logged(component="policy-engine", message=lost))
-        one = {"message": "policy failed", "requestId": id_of(line)}
-        eventually("the failure is logged", lambda: gateway.logged(**one))
-        (failed,) = gateway.logged(**one)
+        labels = {"message": "policy failed", "requestId": id_of(line)}
+        eventually("the failure is logged", lambda: gateway.logged(**labels))
+        (failed,) = gateway.logged(**labels)
         assert failed["reason"] == "the executor process ended while it ran"
         assert "rpc error" in failed["cause"]
 

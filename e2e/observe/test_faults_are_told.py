@@ -279,7 +279,7 @@ def planted(build: Path, folder: Path, upstream: Upstream) -> Iterator[Node]:
 
 
 @pytest.fixture(scope="module")
-def told(
+def reports(
     build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
 ) -> dict[str, dict[str, str]]:
     """What is said of each, by tool: all of it once."""
@@ -301,22 +301,24 @@ def told(
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_who_can_tell_a_fault_names_its_party_or_cure_and_one_both(told: dict[str, dict[str, str]], name: str) -> None:
+def test_who_can_tell_a_fault_names_its_party_or_cure_and_one_both(
+    reports: dict[str, dict[str, str]], name: str
+) -> None:
     fault = FAULTS[name]
-    silent = {tool for tool in TOOLS if not told[name][tool]}
-    assert silent == set(fault.silent), told[name]
-    marks = {tool: mark(fault, told[name][tool]) for tool in TOOLS if tool not in silent}
-    assert "" not in marks.values(), (marks, told[name])
-    assert {"party, cure"} <= set(marks.values()), (marks, told[name])
+    silent = {tool for tool in TOOLS if not reports[name][tool]}
+    assert silent == set(fault.silent), reports[name]
+    marks = {tool: mark(fault, reports[name][tool]) for tool in TOOLS if tool not in silent}
+    assert "" not in marks.values(), (marks, reports[name])
+    assert {"party, cure"} <= set(marks.values()), (marks, reports[name])
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_nobody_says_that_an_upstream_has_answered(told: dict[str, dict[str, str]], name: str) -> None:
-    assert not [text for text in told[name].values() if "by the upstream" in text]
+def test_nobody_says_that_an_upstream_has_answered(reports: dict[str, dict[str, str]], name: str) -> None:
+    assert not [text for text in reports[name].values() if "by the upstream" in text]
 
 
-def test_the_page_says_what_is_told(told: dict[str, dict[str, str]], request: pytest.FixtureRequest) -> None:
-    page = with_tables(PAGE.read_text(), told)
+def test_the_page_says_what_is_told(reports: dict[str, dict[str, str]], request: pytest.FixtureRequest) -> None:
+    page = with_tables(PAGE.read_text(), reports)
     if request.config.getoption("--update"):
         PAGE.write_text(page)
     assert PAGE.read_text() == page, "pytest --update writes it anew"

@@ -177,7 +177,9 @@ def test_a_grpc_call_that_fails_is_an_error(gateway: Gateway, upstream: Upstream
 
 
 @pytest.fixture(scope="module")
-def troubled(build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream) -> Iterator[Gateway]:
+def stopped_gateway(
+    build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
+) -> Iterator[Gateway]:
     """A gateway in which much has gone wrong, stopped: what it wrote is all there."""
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -210,9 +212,9 @@ def _all_ready(gateway: Gateway) -> bool:
     return all(process["state"] == "ready" for process in gateway.status()["processes"])
 
 
-def test_every_line_of_every_component_has_the_same_form(troubled: Gateway) -> None:
-    assert [line for line in troubled.log if not FORM.match(line)] == []
-    records = [json.loads(line) for line in troubled.log]
+def test_every_line_of_every_component_has_the_same_form(stopped_gateway: Gateway) -> None:
+    assert [line for line in stopped_gateway.log if not FORM.match(line)] == []
+    records = [json.loads(line) for line in stopped_gateway.log]
     components = {record["component"] for record in records}
     assert components == {"supervisor", "controller", "python-executor", "policy-engine", "envoy"}
     assert {"info", "warning", "error"} <= {record["level"] for record in records}
@@ -221,16 +223,16 @@ def test_every_line_of_every_component_has_the_same_form(troubled: Gateway) -> N
     assert all(timedelta(0) < now - datetime.fromisoformat(record["time"]) < timedelta(hours=1) for record in records)
 
 
-def test_nobody_speaks_for_another_process(troubled: Gateway) -> None:
-    forged = [record for record in troubled.records() if "forged" in record["message"]]
+def test_nobody_speaks_for_another_process(stopped_gateway: Gateway) -> None:
+    forged = [record for record in stopped_gateway.records() if "forged" in record["message"]]
     records = [record for record in forged if record["message"].startswith("{")]
     assert len(records) == 3
     assert {(record["component"], record["level"]) for record in records} == {("python-executor", "info")}
     assert all(record["time"] > "2020" for record in forged)
 
 
-def test_garbage_and_long_lines_lose_nothing_else(troubled: Gateway) -> None:
-    messages = [record["message"] for record in troubled.logged(component="python-executor")]
+def test_garbage_and_long_lines_lose_nothing_else(stopped_gateway: Gateway) -> None:
+    messages = [record["message"] for record in stopped_gateway.logged(component="python-executor")]
     assert "\x00\\xff\x1b[2J" in messages
     assert "no end" in messages
     (long,) = (message for message in messages if message.startswith("long "))
@@ -238,8 +240,8 @@ def test_garbage_and_long_lines_lose_nothing_else(troubled: Gateway) -> None:
     assert len(long) < 70_000
 
 
-def test_a_traceback_is_one_field(troubled: Gateway) -> None:
-    (line,) = troubled.logged(message="it failed")
+def test_a_traceback_is_one_field(stopped_gateway: Gateway) -> None:
+    (line,) = stopped_gateway.logged(message="it failed")
     assert (line["level"], line["policy"]) == ("error", "say:v1.0.0")
     assert line["error"].endswith("ValueError: why")
 

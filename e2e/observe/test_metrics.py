@@ -33,7 +33,7 @@ ENVOY_OWN = "gatewright"
 
 
 @pytest.fixture(scope="module")
-def own(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def own_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that only these tests use."""
     folder = tmp_path_factory.mktemp("metrics")
     with running(build, folder, "--py.hung-seconds", "1") as gateway:
@@ -54,15 +54,15 @@ def ended(gateway: Gateway, name: str, count: int) -> Scrape:
     return scrape(gateway)
 
 
-def test_counts_are_those_of_the_clients(own: Gateway, upstream: Upstream) -> None:
+def test_counts_are_those_of_the_clients(own_gateway: Gateway, upstream: Upstream) -> None:
     operations = [{"method": "GET", "path": "/fast"}, {"method": "GET", "path": "/slow"}]
     operations[1]["policies"] = [attach("sleep", {"seconds": 0.15})]  # type: ignore[assignment]
     name = fresh("counted")
-    own.deploy(api(name, upstream.url, [GO, PYTHON], operations))
-    before = scrape(own)
+    own_gateway.deploy(api(name, upstream.url, [GO, PYTHON], operations))
+    before = scrape(own_gateway)
     paths = ["/slow" if number % 10 == 0 else "/fast" for number in range(300)]
-    durations(own, [f"/{name}{path}" for path in paths])
-    metrics = ended(own, name, len(paths))
+    durations(own_gateway, [f"/{name}{path}" for path in paths])
+    metrics = ended(own_gateway, name, len(paths))
     for path, count in (("/fast", 270), ("/slow", 30)):
         labels = {"api": name, "operation": f"GET {path}"}
         assert metrics.value("gatewright_exchanges_total", result="completed", **labels) == count
@@ -97,16 +97,16 @@ def durations(gateway: Gateway, paths: list[str]) -> list[float]:
         return list(clients.map(ask, paths))
 
 
-def test_quantiles_are_those_of_the_clients(own: Gateway, upstream: Upstream) -> None:
+def test_quantiles_are_those_of_the_clients(own_gateway: Gateway, upstream: Upstream) -> None:
     """In the bucket of the clients' one, or beside it: a client sees its connection, too. A policy takes most of the
     time, so that a busy machine makes no difference."""
     operations: list[Json] = [{"method": "GET", "path": f"/{name}"} for name in SECONDS_OF_POLICY]
     for operation, seconds in zip(operations, SECONDS_OF_POLICY.values(), strict=True):
         operation["policies"] = [attach("sleep", {"seconds": seconds})]
     name = fresh("quantiles")
-    own.deploy(api(name, upstream.url, [GO, PYTHON], operations))
-    took = durations(own, [f"/{name}/{'slow' if number % 10 == 0 else 'fast'}" for number in range(200)])
-    metrics = ended(own, name, len(took))
+    own_gateway.deploy(api(name, upstream.url, [GO, PYTHON], operations))
+    took = durations(own_gateway, [f"/{name}/{'slow' if number % 10 == 0 else 'fast'}" for number in range(200)])
+    metrics = ended(own_gateway, name, len(took))
     histogram = "gatewright_exchange_duration_seconds"
     bounds = metrics.bounds(histogram)
     assert len(bounds) == 15
@@ -115,28 +115,28 @@ def test_quantiles_are_those_of_the_clients(own: Gateway, upstream: Upstream) ->
         assert 0 <= index - metrics.quantile(histogram, quantile, bounds, api=name) <= 1
 
 
-def test_bodies_are_counted(own: Gateway, upstream: Upstream) -> None:
-    own.deploy(api("bodied", upstream.url, [attach("body-length")]))
+def test_bodies_are_counted(own_gateway: Gateway, upstream: Upstream) -> None:
+    own_gateway.deploy(api("bodied", upstream.url, [attach("body-length")]))
     for size in (1, 1000, 200_000):
-        assert httpx.post(f"{own.url}/bodied/x", content=b"x" * size).status_code == 200
-    metrics = ended(own, "bodied", 3)
+        assert httpx.post(f"{own_gateway.url}/bodied/x", content=b"x" * size).status_code == 200
+    metrics = ended(own_gateway, "bodied", 3)
     assert metrics.value("gatewright_body_bytes_total", api="bodied", direction="request") == 201_001
 
 
-def test_both_formats_say_the_same(own: Gateway, upstream: Upstream) -> None:
-    own.deploy(api("formats", upstream.url, [GO, PYTHON]))
-    assert httpx.get(f"{own.url}/formats/x").status_code == 200
-    text, metrics = ended(own, "formats", 1), scrape_open_metrics(own)
+def test_both_formats_say_the_same(own_gateway: Gateway, upstream: Upstream) -> None:
+    own_gateway.deploy(api("formats", upstream.url, [GO, PYTHON]))
+    assert httpx.get(f"{own_gateway.url}/formats/x").status_code == 200
+    text, metrics = ended(own_gateway, "formats", 1), scrape_open_metrics(own_gateway)
     names = {sample.name for family in metrics.families.values() for sample in family.samples}
     assert {"gatewright_executions_total", "envoy_http_downstream_rq_xx", "gatewright_generation"} <= names
     assert names == {sample.name for family in text.families.values() for sample in family.samples}
     assert executed(metrics, "formats") == executed(text, "formats") == 4
 
 
-def test_envoy_tells_what_it_is_asked_for(own: Gateway, upstream: Upstream) -> None:
+def test_envoy_tells_what_it_is_asked_for(own_gateway: Gateway, upstream: Upstream) -> None:
     """Of each kind of what is chosen; of what is not, as of every cluster's bytes, nothing comes here."""
-    own.deploy(api("through", upstream.url))
-    assert httpx.get(f"{own.url}/through/x").status_code == 200
+    own_gateway.deploy(api("through", upstream.url))
+    assert httpx.get(f"{own_gateway.url}/through/x").status_code == 200
     expected = {
         "envoy_http_downstream_rq_total", "envoy_http_downstream_rq_xx", "envoy_http_downstream_rq_time_bucket",
         "envoy_cluster_upstream_rq_total", "envoy_cluster_upstream_rq_xx", "envoy_cluster_upstream_rq_time_bucket",
@@ -145,7 +145,7 @@ def test_envoy_tells_what_it_is_asked_for(own: Gateway, upstream: Upstream) -> N
     }  # fmt: skip
 
     def told() -> set[str]:
-        return {sample.name for family in scrape(own).families.values() for sample in family.samples}
+        return {sample.name for family in scrape(own_gateway).families.values() for sample in family.samples}
 
     eventually("all of it is told", lambda: expected <= told())  # histograms are told some seconds later
     assert not {"envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_manager_cds_version"} & told()
@@ -167,48 +167,48 @@ FAILURES: dict[str, tuple[Json, Json, int]] = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_failures_are_counted_by_their_class(own: Gateway, upstream: Upstream, failure: str) -> None:
+def test_failures_are_counted_by_their_class(own_gateway: Gateway, upstream: Upstream, failure: str) -> None:
     attached, request, status = FAILURES[failure]
     name = f"fails-{failure.lower()}"
-    own.deploy(api(name, upstream.url, [attached]))
-    assert httpx.post(f"{own.url}/{name}/x", timeout=30, **request).status_code == status
-    metrics = ended(own, name, 1)
+    own_gateway.deploy(api(name, upstream.url, [attached]))
+    assert httpx.post(f"{own_gateway.url}/{name}/x", timeout=30, **request).status_code == status
+    metrics = ended(own_gateway, name, 1)
     assert executed(metrics, name, failure, phase="request") == 1
     assert metrics.value("gatewright_executions_total", api=name) == 1
     assert metrics.value("gatewright_exchanges_total", api=name, result="completed") == 1
 
 
-def test_what_goes_on_in_spite_of_a_failure_is_counted_too(own: Gateway, upstream: Upstream) -> None:
+def test_what_goes_on_in_spite_of_a_failure_is_counted_too(own_gateway: Gateway, upstream: Upstream) -> None:
     raises = attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")
-    own.deploy(api("goes-on", upstream.url, [raises]))
-    assert httpx.get(f"{own.url}/goes-on/x").status_code == 200
-    metrics = ended(own, "goes-on", 1)
+    own_gateway.deploy(api("goes-on", upstream.url, [raises]))
+    assert httpx.get(f"{own_gateway.url}/goes-on/x").status_code == 200
+    metrics = ended(own_gateway, "goes-on", 1)
     assert executed(metrics, "goes-on", "exception", phase="request") == 1
     assert executed(metrics, "goes-on", phase="response") == 1
     assert metrics.value("gatewright_executions_continued_total", api="goes-on") == 1
 
 
-def test_what_is_shed_is_counted(own: Gateway, upstream: Upstream) -> None:
+def test_what_is_shed_is_counted(own_gateway: Gateway, upstream: Upstream) -> None:
     """One of them holds the only place; the queue behind it has room for none."""
     sleeping = attach("sleep", {"seconds": 3}, timeout="20s", maxConcurrency=1)
-    own.deploy(api("shed", upstream.url, [sleeping]))
+    own_gateway.deploy(api("shed", upstream.url, [sleeping]))
 
     def ask(_: int) -> int:
-        return httpx.get(f"{own.url}/shed/x", timeout=60).status_code
+        return httpx.get(f"{own_gateway.url}/shed/x", timeout=60).status_code
 
     with ThreadPoolExecutor(16) as clients:
         answers = list(clients.map(ask, range(16)))
-    metrics = ended(own, "shed", 16)
+    metrics = ended(own_gateway, "shed", 16)
     assert executed(metrics, "shed", "overloaded") == answers.count(503) > 0
     assert executed(metrics, "shed") == answers.count(200) > 0
 
 
-def test_a_client_that_goes_away_is_counted(own: Gateway, upstream: Upstream) -> None:
-    own.deploy(api("leaves", upstream.url, [attach("sleep", {"seconds": 2}, timeout="20s")]))
-    with socket.create_connection(("127.0.0.1", own.port)) as client:
+def test_a_client_that_goes_away_is_counted(own_gateway: Gateway, upstream: Upstream) -> None:
+    own_gateway.deploy(api("leaves", upstream.url, [attach("sleep", {"seconds": 2}, timeout="20s")]))
+    with socket.create_connection(("127.0.0.1", own_gateway.port)) as client:
         client.sendall(b"GET /leaves/x HTTP/1.1\r\nhost: a\r\n\r\n")
-        eventually("the policy runs", lambda: own.is_busy("leaves"))
-    metrics = ended(own, "leaves", 1)
+        eventually("the policy runs", lambda: own_gateway.is_busy("leaves"))
+    metrics = ended(own_gateway, "leaves", 1)
     assert metrics.value("gatewright_exchanges_total", api="leaves", result="cancelled") == 1
     assert executed(metrics, "leaves", "cancelled") == 1
 
@@ -246,15 +246,15 @@ def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
 
 
 @pytest.mark.slow("the chains before are kept for half a minute")
-def test_an_api_takes_its_series_along(own: Gateway, upstream: Upstream) -> None:
-    own.deploy(api("goes", upstream.url, [GO]))
-    assert httpx.get(f"{own.url}/goes/x").status_code == 200
-    assert executed(ended(own, "goes", 1), "goes") == 2
-    with own.controller() as client:
+def test_an_api_takes_its_series_along(own_gateway: Gateway, upstream: Upstream) -> None:
+    own_gateway.deploy(api("goes", upstream.url, [GO]))
+    assert httpx.get(f"{own_gateway.url}/goes/x").status_code == 200
+    assert executed(ended(own_gateway, "goes", 1), "goes") == 2
+    with own_gateway.controller() as client:
         assert client.delete("/v1/apis/goes").status_code in (200, 204)
 
     def left() -> list[str]:
-        families = scrape(own).families.values()
+        families = scrape(own_gateway).families.values()
         return [sample.name for family in families for sample in family.samples if sample.labels.get("api") == "goes"]
 
     eventually("nothing is told of it", lambda: not left(), 90)

@@ -85,16 +85,16 @@ POLICY, TEST = blocks(PAGE, "python")
 
 
 @pytest.fixture(scope="module")
-def counting(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def counting_gateway(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with running(None, tmp_path_factory.mktemp("state"), *project.arguments, "--executors", "2") as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="module")
-def client(counting: Gateway) -> Iterator[Client]:
+def client(counting_gateway: Gateway) -> Iterator[Client]:
     with Upstream() as upstream:
-        counting.deploy(api("keys", upstream.url, [attach("key-counts")]))
-        yield Client(counting, upstream)
+        counting_gateway.deploy(api("keys", upstream.url, [attach("key-counts")]))
+        yield Client(counting_gateway, upstream)
 
 
 def test_what_policies_count_is_told(client: Client) -> None:

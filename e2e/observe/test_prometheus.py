@@ -47,7 +47,7 @@ MEASURING_SECONDS = 0.002
 
 
 @pytest.fixture(scope="module")
-def seen(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched_node(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """All that happens, once; the tests read of it."""
     folder = tmp_path_factory.mktemp("watched")
     project = PolicyProject(folder, "e2e-prometheus", go=("log-message", "add-headers"))
@@ -93,42 +93,46 @@ def without_data(seen: Watched, **choices: str) -> list[str]:
     return [f"{query.panel}, {query.legend}: {query.expression}" for query in empty_queries]
 
 
-def test_every_query_of_the_dashboard_returns_data(seen: Watched) -> None:
-    assert without_data(seen) == []
+def test_every_query_of_the_dashboard_returns_data(watched_node: Watched) -> None:
+    assert without_data(watched_node) == []
 
 
 @pytest.mark.parametrize("job", ["gatewright-native", "gatewright-text"])
-def test_the_dashboard_takes_native_histograms_alone_and_classic_ones_alone(seen: Watched, job: str) -> None:
+def test_the_dashboard_takes_native_histograms_alone_and_classic_ones_alone(watched_node: Watched, job: str) -> None:
     histogram = {} if job == "gatewright-text" else {"histogram": OWN["histogram"]}
-    assert without_data(seen, job=job, **histogram) == []
-    classic = seen.prometheus.query_range(
-        f'gatewright_execution_work_seconds_bucket{{job="{job}"}}', seen.started, seen.ended, 1.0
+    assert without_data(watched_node, job=job, **histogram) == []
+    classic = watched_node.prometheus.query_range(
+        f'gatewright_execution_work_seconds_bucket{{job="{job}"}}', watched_node.started, watched_node.ended, 1.0
     )
     assert bool(classic) is (job == "gatewright-text")
 
 
-def test_every_rule_is_evaluated_and_records_something(seen: Watched) -> None:
-    rules = seen.prometheus.rules()
+def test_every_rule_is_evaluated_and_records_something(watched_node: Watched) -> None:
+    rules = watched_node.prometheus.rules()
     assert {rule["name"] for rule in rules} == {
         rule.get("record") or rule["alert"] for rule in [*deployed.recordings(), *deployed.alerts()]
     }
     assert [rule for rule in rules if rule["health"] != "ok" or rule.get("lastError")] == []
     recorded = [rule["record"] for rule in deployed.recordings()]
-    empty = [name for name in recorded if not seen.prometheus.query_range(name, seen.started, seen.ended, 1.0)]
+    empty = [
+        name
+        for name in recorded
+        if not watched_node.prometheus.query_range(name, watched_node.started, watched_node.ended, 1.0)
+    ]
     assert empty == []
 
 
-def test_every_alert_fires_where_its_fault_is(seen: Watched) -> None:
+def test_every_alert_fires_where_its_fault_is(watched_node: Watched) -> None:
     query = 'max by (alertname, severity) (max_over_time(ALERTS{alertstate="firing", job=~"gatewright|"}[1h]))'
-    fired = {series.labels["alertname"]: series.labels["severity"] for series in seen.prometheus.query(query)}
+    fired = {series.labels["alertname"]: series.labels["severity"] for series in watched_node.prometheus.query(query)}
     assert fired == {rule["alert"]: rule["labels"]["severity"] for rule in deployed.alerts()}
 
 
-def test_alerts_name_what_they_are_about(seen: Watched) -> None:
+def test_alerts_name_what_they_are_about(watched_node: Watched) -> None:
     query = 'max by (alertname, api, policy, component, name) (max_over_time(ALERTS{alertstate="firing"}[1h]))'
     about = {
         (series.labels["alertname"], *(series.labels.get(key, "") for key in ("api", "policy", "component", "name")))
-        for series in seen.prometheus.query(query)
+        for series in watched_node.prometheus.query(query)
     }
     for alert in (
         ("GatewrightPolicyFails", "failing", "fails:v1.0.0", "", ""),
@@ -155,13 +159,13 @@ def at(seen: Watched, query: str) -> float:
     return seen.prometheus.value(query, seen.calm)
 
 
-def test_exchanges_are_those_that_the_load_generator_counted(seen: Watched) -> None:
-    requests = Counter(answer.flow for answer in seen.counted) + Counter({"measured": len(seen.paced)})
+def test_exchanges_are_those_that_the_load_generator_counted(watched_node: Watched) -> None:
+    requests = Counter(answer.flow for answer in watched_node.counted) + Counter({"measured": len(watched_node.paced)})
     assert requests == {"go": 400, "paced": 200, "failing": 200, "measured": len(watched.PAUSES)}
     for job in JOBS:
         for api, number in requests.items():
             labels = f'job="{job}", api="{api}", result="completed"'
-            assert at(seen, f"sum(gatewright_exchanges_total{{{labels}}})") == number
+            assert at(watched_node, f"sum(gatewright_exchanges_total{{{labels}}})") == number
 
 
 OUTCOMES = {200: "ok", 500: "exception", 503: "overloaded"}
@@ -169,13 +173,13 @@ OUTCOMES = {200: "ok", 500: "exception", 503: "overloaded"}
 
 
 @pytest.mark.parametrize("api", ["go", "paced", "failing"])
-def test_executions_are_those_of_the_answers(seen: Watched, api: str) -> None:
-    answers = Counter(OUTCOMES[answer.status] for answer in seen.counted if answer.flow == api)
+def test_executions_are_those_of_the_answers(watched_node: Watched, api: str) -> None:
+    answers = Counter(OUTCOMES[answer.status] for answer in watched_node.counted if answer.flow == api)
     assert answers["exception" if api == "failing" else "ok"] > 100
     query = f'sum by (phase, outcome) (gatewright_executions_total{{job="gatewright", api="{api}"}})'
     executions = {
         (series.labels["phase"], series.labels["outcome"]): series.value
-        for series in seen.prometheus.query(query, seen.calm)
+        for series in watched_node.prometheus.query(query, watched_node.calm)
     }
     last = "request" if api == "failing" else "response"
     for outcome in ("exception", "overloaded"):
@@ -184,42 +188,47 @@ def test_executions_are_those_of_the_answers(seen: Watched, api: str) -> None:
     assert sum(value for (phase, _), value in executions.items() if phase == "request") == answers.total()
 
 
-def test_statuses_are_those_of_the_answers(seen: Watched) -> None:
-    answers = Counter(f"{answer.status // 100}" for answer in seen.counted) + Counter({"2": len(seen.paced)})
+def test_statuses_are_those_of_the_answers(watched_node: Watched) -> None:
+    answers = Counter(f"{answer.status // 100}" for answer in watched_node.counted) + Counter(
+        {"2": len(watched_node.paced)}
+    )
     query = 'sum by (envoy_response_code_class) (envoy_http_downstream_rq_xx{job="gatewright"})'
     exchanges = {
-        series.labels["envoy_response_code_class"]: series.value for series in seen.prometheus.query(query, seen.calm)
+        series.labels["envoy_response_code_class"]: series.value
+        for series in watched_node.prometheus.query(query, watched_node.calm)
     }
     assert exchanges == answers
 
 
-def test_a_policys_own_counter_is_what_it_was_asked(seen: Watched) -> None:
+def test_a_policys_own_counter_is_what_it_was_asked(watched_node: Watched) -> None:
     query = 'sum by (policy, kind) (gatewright_policy_seen_total{job="gatewright"})'
     counts = {
         (series.labels["policy"], series.labels["kind"]): series.value
-        for series in seen.prometheus.query(query, seen.calm)
+        for series in watched_node.prometheus.query(query, watched_node.calm)
     }
     executed = 'gatewright_executions_total{job="gatewright", api="paced", phase="request", outcome="ok"}'
-    quick = at(seen, f"sum({executed})")
-    assert counts == {("paced:v1.0.0", "quick"): quick, ("paced:v1.0.0", "slow"): len(seen.paced)}
-    assert at(seen, 'sum(gatewright_policy_pause_seconds_count{job="gatewright"})') == quick + len(seen.paced)
+    quick = at(watched_node, f"sum({executed})")
+    assert counts == {("paced:v1.0.0", "quick"): quick, ("paced:v1.0.0", "slow"): len(watched_node.paced)}
+    assert at(watched_node, 'sum(gatewright_policy_pause_seconds_count{job="gatewright"})') == quick + len(
+        watched_node.paced
+    )
     pauses = sum(watched.PAUSES)
-    assert at(seen, 'sum(gatewright_policy_pause_seconds_sum{job="gatewright"})') == pytest.approx(pauses)
+    assert at(watched_node, 'sum(gatewright_policy_pause_seconds_sum{job="gatewright"})') == pytest.approx(pauses)
 
 
 SHARES = (0.5, 0.85, 0.97)
 
 
-def test_quantiles_of_work_lie_in_the_bucket_that_the_policy_itself_measured(seen: Watched) -> None:
-    bounds = bucket_bounds(seen, "gatewright_execution_work_seconds_bucket")
+def test_quantiles_of_work_lie_in_the_bucket_that_the_policy_itself_measured(watched_node: Watched) -> None:
+    bounds = bucket_bounds(watched_node, "gatewright_execution_work_seconds_bucket")
     labels = 'api="measured", phase="request"'
     for share in SHARES:
-        exact = quantile([request.worked for request in seen.paced], share)
+        exact = quantile([request.worked for request in watched_node.paced], share)
         classic = f'sum by (le) (gatewright_execution_work_seconds_bucket{{job="gatewright", {labels}}})'
         low, high = bucket_of(exact, bounds)
-        assert low <= at(seen, f"histogram_quantile({share}, {classic})") <= high, (share, exact)
+        assert low <= at(watched_node, f"histogram_quantile({share}, {classic})") <= high, (share, exact)
         native = f'sum(gatewright_execution_work_seconds{{job="gatewright-native", {labels}}})'
-        estimate = at(seen, f"histogram_quantile({share}, {native})")
+        estimate = at(watched_node, f"histogram_quantile({share}, {native})")
         assert exact / NATIVE_FACTOR <= estimate <= exact * NATIVE_FACTOR + MEASURING_SECONDS, (share, exact)
 
 
@@ -239,17 +248,17 @@ def bucket_of(value: float, bounds: list[float]) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("api", ["go", "paced", "measured"])
-def test_quantiles_of_exchanges_are_those_of_clients_within_a_bucket(seen: Watched, api: str) -> None:
+def test_quantiles_of_exchanges_are_those_of_clients_within_a_bucket(watched_node: Watched, api: str) -> None:
     """A client's clock has the way to Envoy and back in it, so that the engine's quantile is never above its bucket."""
-    bounds = bucket_bounds(seen, "gatewright_exchange_duration_seconds_bucket")
+    bounds = bucket_bounds(watched_node, "gatewright_exchange_duration_seconds_bucket")
     metric = f'gatewright_exchange_duration_seconds_bucket{{job="gatewright", api="{api}"}}'
-    took = [request.took for request in seen.paced] if api == "measured" else []
-    took += [answer.took for answer in seen.counted if answer.flow == api]
+    took = [request.took for request in watched_node.paced] if api == "measured" else []
+    took += [answer.took for answer in watched_node.counted if answer.flow == api]
     for share in SHARES:
         exact = quantile(took, share)
         low, high = bucket_of(exact, bounds)
         low, _ = bucket_of(low, bounds)
-        assert low <= at(seen, f"histogram_quantile({share}, sum by (le) ({metric}))") <= high, (share, exact)
+        assert low <= at(watched_node, f"histogram_quantile({share}, sum by (le) ({metric}))") <= high, (share, exact)
 
 
 # ------------------------------------------------------------------ docs/how-to/alerts-that-matter.md
@@ -269,14 +278,18 @@ def test_every_alert_has_its_section() -> None:
     assert len(anchors) == len({rule["annotations"]["runbook_url"] for rule in deployed.alerts()})
 
 
-def test_every_query_of_the_page_returns_data(seen: Watched) -> None:
+def test_every_query_of_the_page_returns_data(watched_node: Watched) -> None:
     queries = blocks(PAGE, "promql")
     assert len(queries) > 10
-    empty = [query for query in queries if not seen.prometheus.query_range(query, seen.started, seen.ended, 1.0)]
+    empty = [
+        query
+        for query in queries
+        if not watched_node.prometheus.query_range(query, watched_node.started, watched_node.ended, 1.0)
+    ]
     assert empty == []
 
 
-def test_the_commands_of_the_page_run(seen: Watched, tmp_path: Path) -> None:
+def test_the_commands_of_the_page_run(watched_node: Watched, tmp_path: Path) -> None:
     (setup, firing) = blocks(PAGE, "sh")
     check, start = setup.splitlines()
     assert "SUCCESS" in run(check)
@@ -288,7 +301,7 @@ def test_the_commands_of_the_page_run(seen: Watched, tmp_path: Path) -> None:
         assert server.stderr
         assert any(b"Server is ready" in line for line in server.stderr)
         server.kill()
-    assert "GatewrightNodeDown" in run(firing.strip().replace("http://127.0.0.1:9095", seen.prometheus.url))
+    assert "GatewrightNodeDown" in run(firing.strip().replace("http://127.0.0.1:9095", watched_node.prometheus.url))
 
 
 def run(command: str) -> str:

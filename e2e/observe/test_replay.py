@@ -191,7 +191,7 @@ MARK_DEFINITION = "parameters: {type: object, properties: {name: {type: string},
 
 
 @pytest.fixture(scope="module")
-def saved(exchanges: dict[str, list[Json]], tmp_path_factory: pytest.TempPathFactory) -> Saved:
+def recordings(exchanges: dict[str, list[Json]], tmp_path_factory: pytest.TempPathFactory) -> Saved:
     """As `gatewright record` saves them, of the chains with `mark`, each of which is run in both phases or one."""
     folder, project = tmp_path_factory.mktemp("saved"), tmp_path_factory.mktemp("project")
     all_exchanges = [exchange for name in ("bodies", "raised", "answered") for exchange in exchanges[name]]
@@ -205,30 +205,30 @@ def told(result: subprocess.CompletedProcess[str]) -> list[Json]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_the_command_finds_no_difference_in_the_same_code(saved: Saved) -> None:
-    result = saved.replay(MARKING)
+def test_the_command_finds_no_difference_in_the_same_code(recordings: Saved) -> None:
+    result = recordings.replay(MARKING)
     assert result.returncode == 0, result.stdout + result.stderr
     ran = [
         exchange
-        for exchange in saved.exchanges
+        for exchange in recordings.exchanges
         if any(execution["policy"] == "mark:v1.0.0" for execution in exchange["executions"])
     ]
-    assert 0 < len(ran) < len(saved.exchanges)
+    assert 0 < len(ran) < len(recordings.exchanges)
     assert f"mark:v1.0.0: {len(ran)} exchanges replayed: none differ" in result.stdout
-    assert f"{len(saved.exchanges) - len(ran)} exchanges left aside" in result.stderr
+    assert f"{len(recordings.exchanges) - len(ran)} exchanges left aside" in result.stderr
 
 
-def test_the_command_finds_exactly_what_differs(saved: Saved) -> None:
+def test_the_command_finds_exactly_what_differs(recordings: Saved) -> None:
     """A policy that marks requests with a body otherwise, and responses as ever."""
     changed = MARKING.replace('name in ctx.headers)})"', 'name in ctx.headers)}){chr(33) * is_post(ctx)}"')
     changed += "\n\ndef is_post(ctx):\n    return getattr(ctx, 'method', '') == 'POST'\n"
-    result = saved.replay(changed, "--json")
+    result = recordings.replay(changed, "--json")
     assert result.returncode == 1
     differences = {
         replay["id"]: [change for execution in replay["executions"] for change in execution["differences"]]
         for replay in told(result)
     }
-    for exchange in saved.exchanges:
+    for exchange in recordings.exchanges:
         turns = [
             execution
             for execution in exchange["executions"]
@@ -240,35 +240,37 @@ def test_the_command_finds_exactly_what_differs(saved: Saved) -> None:
             assert differences[exchange["id"]] == expected
         else:
             assert differences.get(exchange["id"], []) == []
-    output = saved.replay(changed)
+    output = recordings.replay(changed)
     assert output.returncode == 1
     assert "      - one(x-go-policy authorization)\n      + one(x-go-policy authorization)!\n" in output.stdout
     assert re.search(r"^EXCHANGE +REQUEST +RECORDED +REPLAYED +DIFFERENCES$", output.stdout, re.MULTILINE)
 
 
-def test_a_policy_that_raises_answers_or_is_async(saved: Saved) -> None:
-    raising = saved.replay(MARKING.replace("    return UpstreamRequest", "    {}['tier']\n    return UpstreamRequest"))
+def test_a_policy_that_raises_answers_or_is_async(recordings: Saved) -> None:
+    raising = recordings.replay(
+        MARKING.replace("    return UpstreamRequest", "    {}['tier']\n    return UpstreamRequest")
+    )
     assert raising.returncode == 1
     assert re.search(r"\+ exception: KeyError: 'tier' \(.*mark-v1.0.0/policy.py:6\)", raising.stdout)
     answer = (
         "    from sdk.policy import ImmediateResponse\n    return ImmediateResponse(429)\n    return UpstreamRequest"
     )
-    answering = saved.replay(MARKING.replace("    return UpstreamRequest", answer))
+    answering = recordings.replay(MARKING.replace("    return UpstreamRequest", answer))
     assert answering.returncode == 1
     assert "answer 429" in answering.stdout
     waiting = MARKING.replace("def on_", "async def on_").replace(
         "    return Upstream", "    import asyncio\n    await asyncio.sleep(0)\n    return Upstream"
     )
-    assert saved.replay(waiting).returncode == 0
+    assert recordings.replay(waiting).returncode == 0
 
 
 @pytest.mark.parametrize("hang", ["threading.Event().wait()", "await asyncio.Event().wait()"])
-def test_a_policy_that_hangs_is_ended_and_the_others_go_on(saved: Saved, hang: str) -> None:
-    hangs = [exchange["id"] for exchange in saved.exchanges if exchange["request"]["method"] == "POST"][:2]
+def test_a_policy_that_hangs_is_ended_and_the_others_go_on(recordings: Saved, hang: str) -> None:
+    hangs = [exchange["id"] for exchange in recordings.exchanges if exchange["request"]["method"] == "POST"][:2]
     lines = "    import asyncio, threading", f"    if ctx.request_id in {hangs}:", f"        {hang}"
     source = MARKING.replace("    return UpstreamRequest", "\n".join([*lines, "    return UpstreamRequest"]))
     source = source.replace("def on_request", "async def on_request") if "await" in hang else source
-    result = saved.replay(source, "--timeout", "5s", "--json")
+    result = recordings.replay(source, "--timeout", "5s", "--json")
     assert result.returncode == 1
     assert {replay["id"] for replay in told(result) if replay["error"]} == {*hangs}
     for replay in told(result):
@@ -278,66 +280,69 @@ def test_a_policy_that_hangs_is_ended_and_the_others_go_on(saved: Saved, hang: s
             assert replay["differences"] == 0
 
 
-def test_a_policy_that_ends_its_process_is_named(saved: Saved) -> None:
+def test_a_policy_that_ends_its_process_is_named(recordings: Saved) -> None:
     source = MARKING.replace("    return UpstreamResponse", "    import os; os._exit(3)\n    return UpstreamResponse")
-    lines = told(saved.replay(source, "--json"))
+    lines = told(recordings.replay(source, "--json"))
     ended = [line["error"] for line in lines if line["error"]]
     assert ended
     assert set(ended) == {"crashed: the policy ended its process, exit code 3"}
     assert len(ended) < len(lines) or all(line["executions"] == [] for line in lines)
 
 
-def test_a_policy_with_requirements_has_its_environment(saved: Saved) -> None:
-    policy = saved.write("import packaging.version\n" + MARKING, "v1.0.1")
+def test_a_policy_with_requirements_has_its_environment(recordings: Saved) -> None:
+    policy = recordings.write("import packaging.version\n" + MARKING, "v1.0.1")
     (policy / "requirements.txt").write_text("packaging>=24\n")
-    result = saved.run(str(saved.folder), "--policy", str(policy), "--params", PARAMS)
+    result = recordings.run(str(recordings.folder), "--policy", str(policy), "--params", PARAMS)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_parameters_come_from_the_api(saved: Saved, tmp_path: Path) -> None:
-    policy = saved.write(MARKING)
+def test_parameters_come_from_the_api(recordings: Saved, tmp_path: Path) -> None:
+    policy = recordings.write(MARKING)
     file = tmp_path / "api.json"
     file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
-    files = [str(path) for path in saved.folder.iterdir() if json.loads(path.read_text())["api"] == "replay-bodies"]
-    result = saved.run(*files, "--policy", str(policy), "--api", str(file))
+    files = [
+        str(path) for path in recordings.folder.iterdir() if json.loads(path.read_text())["api"] == "replay-bodies"
+    ]
+    result = recordings.run(*files, "--policy", str(policy), "--api", str(file))
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_all_policies_of_a_build_are_replayed(saved: Saved, build: Path, tmp_path: Path) -> None:
+def test_all_policies_of_a_build_are_replayed(recordings: Saved, build: Path, tmp_path: Path) -> None:
     lines = tmp_path / "kept.jsonl"
-    exchanges = [exchange for exchange in saved.exchanges if exchange["api"] == "replay-bodies"]
+    exchanges = [exchange for exchange in recordings.exchanges if exchange["api"] == "replay-bodies"]
     lines.write_text("".join(json.dumps(exchange) + "\n" for exchange in exchanges))
     file = tmp_path / "api.json"
     file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
-    result = saved.run(str(lines), "--build", str(build), "--api", str(file))
+    result = recordings.run(str(lines), "--build", str(build), "--api", str(file))
     assert result.returncode == 0, result.stdout + result.stderr
     for name in ("rewrite-json", "mark", "share", "add-python-header"):
         assert f"{name}:v1.0.0: {REQUESTS} exchanges replayed: none differ" in result.stdout
 
 
-def test_what_is_refused(saved: Saved, tmp_path: Path) -> None:
-    go = saved.run(str(saved.folder), "--policy", str(ROOT / "policies" / "add-headers"))
+def test_what_is_refused(recordings: Saved, tmp_path: Path) -> None:
+    go = recordings.run(str(recordings.folder), "--policy", str(ROOT / "policies" / "add-headers"))
     assert go.returncode == 2
     assert "expected a Python policy, got add-headers:v1.0.0, which is written in Go" in go.stderr
     assert "mode: shadow" in go.stderr
-    absent = saved.replay(MARKING, "--params", '{"look": 3}')
+    absent = recordings.replay(MARKING, "--params", '{"look": 3}')
     assert absent.returncode == 2
     assert "look" in absent.stderr
-    broken = saved.replay("import nothing_of_this_name\n" + MARKING)
+    broken = recordings.replay("import nothing_of_this_name\n" + MARKING)
     assert broken.returncode == 2
     assert "policy.py:1" in broken.stderr
     (tmp_path / "bad.json").write_text("{")
     assert (
-        saved.run(str(tmp_path / "bad.json"), "--policy", str(ROOT / "sample-policies" / "python-deny")).returncode == 2
+        recordings.run(str(tmp_path / "bad.json"), "--policy", str(ROOT / "sample-policies" / "python-deny")).returncode
+        == 2
     )
     for options in ((), ("--build", "build", "--params", "{}"), ("--build", "a", "--policy", "b"), ("--header", "x")):
-        assert saved.run(str(saved.folder), *options).returncode == 2
-    (tmp_path / "other.json").write_text(json.dumps({**saved.exchanges[0], "version": 9}))
-    assert "expected a recording of version 1, got 9" in saved.replay(MARKING, str(tmp_path / "other.json")).stderr
+        assert recordings.run(str(recordings.folder), *options).returncode == 2
+    (tmp_path / "other.json").write_text(json.dumps({**recordings.exchanges[0], "version": 9}))
+    assert "expected a recording of version 1, got 9" in recordings.replay(MARKING, str(tmp_path / "other.json")).stderr
 
 
-def test_a_body_that_was_cut_is_named(saved: Saved, tmp_path: Path) -> None:
-    files = saved.copied(tmp_path / "cut")
+def test_a_body_that_was_cut_is_named(recordings: Saved, tmp_path: Path) -> None:
+    files = recordings.copied(tmp_path / "cut")
     for file in files:
         exchange = json.loads(file.read_text())
         if exchange["api"] == "replay-bodies":
@@ -346,7 +351,7 @@ def test_a_body_that_was_cut_is_named(saved: Saved, tmp_path: Path) -> None:
                     exchange[message]["body"] |= {"text": "{", "truncated": True}
             file.write_text(json.dumps(exchange))
     options = "--params", json.dumps(REWRITE["params"]), "--json"
-    lines = told(saved.run(str(tmp_path / "cut"), "--policy", str(policy_folder("rewrite-json")), *options))
+    lines = told(recordings.run(str(tmp_path / "cut"), "--policy", str(policy_folder("rewrite-json")), *options))
     cut = [line for line in lines if line["error"]]
     assert cut
     assert all("body: expected all of it, got the first 1 of" in line["error"] for line in cut)

@@ -153,7 +153,7 @@ def test_a_trace_of_go_python_go(site: Site, upstream: Upstream) -> None:
     exchange = span_by_name["gpg GET /*"]
     assert (exchange.kind, exchange.parent, exchange.error) == ("server", "", None)
     go = [span for span in spans if span.name.startswith("add-headers")]
-    assert [span.name.split()[1] for span in sorted(go, key=lambda one: one.start)] == ["request"] * 2 + [
+    assert [span.name.split()[1] for span in sorted(go, key=lambda span: span.start)] == ["request"] * 2 + [
         "response"
     ] * 2
     request, response = span_by_name["records-spans:v1.0.0 request"], span_by_name["records-spans:v1.0.0 response"]

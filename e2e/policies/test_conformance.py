@@ -56,7 +56,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[int], 
 
 
 @pytest.fixture(scope="module")
-def deployed(
+def deployed_run(
     request: pytest.FixtureRequest, start: Callable[[int], Gateway], recording_upstream: Upstream
 ) -> tuple[Run, Gateway]:
     run: Run = request.param
@@ -73,13 +73,13 @@ def client() -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize(
-    ("deployed", "case"),
+    ("deployed_run", "case"),
     [pytest.param(run, case, id=f"{run.name}-{case.name}") for run in RUNS for case in run.cases()],
-    indirect=["deployed"],
+    indirect=["deployed_run"],
     scope="module",
 )
-def test_case(deployed: tuple[Run, Gateway], client: httpx.Client, upstream: Upstream, case: Case) -> None:
-    run, gateway = deployed
+def test_case(deployed_run: tuple[Run, Gateway], client: httpx.Client, upstream: Upstream, case: Case) -> None:
+    run, gateway = deployed_run
     for _ in range(run.processes):  # each may be another process's
         check(gateway, case, ask(client, gateway, upstream, case))
 

@@ -378,7 +378,7 @@ def headers(count: int, size: int = 1) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def sets(gateway: Gateway, recording_upstream: Upstream) -> str:
+def many_headers_url(gateway: Gateway, recording_upstream: Upstream) -> str:
     return deployed(gateway, api("sets-one", recording_upstream.url, [attach("sets-many", many("request", 90))]))
 
 
@@ -387,13 +387,13 @@ def many(when: str, count: int, size: int = 1, answers: bool = False) -> Json:
 
 
 @pytest.mark.parametrize("client", [{"http1": True}, {"http1": False, "http2": True}], ids=["h1", "h2"])
-def test_a_clients_headers_leave_policies_their_room(upstream: Upstream, sets: str, client: Json) -> None:
+def test_a_clients_headers_leave_policies_their_room(upstream: Upstream, many_headers_url: str, client: Json) -> None:
     with httpx.Client(**client) as talking:
-        assert talking.get(f"{sets}/x", headers=headers(85)).status_code == 200
+        assert talking.get(f"{many_headers_url}/x", headers=headers(85)).status_code == 200
         assert len(upstream.to("/x")[0].headers) > 175
-        problem = is_problem(talking.get(f"{sets}/x", headers=headers(110)), 431)
+        problem = is_problem(talking.get(f"{many_headers_url}/x", headers=headers(110)), 431)
         assert "expected at most 100 header lines" in problem["detail"]
-        problem = is_problem(talking.get(f"{sets}/x", headers=headers(70, 1000)), 431)
+        problem = is_problem(talking.get(f"{many_headers_url}/x", headers=headers(70, 1000)), 431)
         assert "expected at most 65536 bytes of headers" in problem["detail"]
 
 
@@ -446,7 +446,7 @@ def test_too_many_headers_of_an_upstream_are_a_502(gateway: Gateway) -> None:
 
 
 @pytest.fixture(scope="module")
-def streaming(gateway: Gateway) -> Iterator[str]:
+def streaming_url(gateway: Gateway) -> Iterator[str]:
     """An API whose upstream has 2 s to begin, and 4 s between two pieces."""
     late = {"method": "GET", "path": "/late", "requestTimeout": "8s", "idleTimeout": "10s"}
     operations: list[Json] = [{"method": "GET", "path": "/*"}, late]
@@ -457,26 +457,26 @@ def streaming(gateway: Gateway) -> Iterator[str]:
         yield deployed(gateway, document, requestTimeout="2s", idleTimeout="4s")
 
 
-def test_a_stream_lives_as_long_as_it_moves(streaming: str) -> None:
+def test_a_stream_lives_as_long_as_it_moves(streaming_url: str) -> None:
     """The upstream waits before each piece: together for longer than the idle timeout, which begins anew with each."""
     pieces, gap = 7, 0.7
     assert gap < 4 < pieces * gap
-    answer = httpx.get(f"{streaming}/x?pieces={pieces}&gap={gap}", timeout=30)
+    answer = httpx.get(f"{streaming_url}/x?pieces={pieces}&gap={gap}", timeout=30)
     assert (answer.status_code, answer.text.count("data: ")) == (200, pieces)
 
 
-def test_a_silent_stream_ends(streaming: str) -> None:
-    with httpx.stream("GET", f"{streaming}/x?silent&pieces=1", timeout=30) as answer:
+def test_a_silent_stream_ends(streaming_url: str) -> None:
+    with httpx.stream("GET", f"{streaming_url}/x?silent&pieces=1", timeout=30) as answer:
         assert answer.status_code == 200
         with pytest.raises(httpx.RemoteProtocolError):
             answer.read()
 
 
-def test_a_slow_first_byte_is_a_504(streaming: str) -> None:
+def test_a_slow_first_byte_is_a_504(streaming_url: str) -> None:
     """An upstream that begins after 4 s is too slow for one operation, and not for the other."""
-    problem = is_problem(httpx.get(f"{streaming}/x?first=4&pieces=1", timeout=30), 504)
+    problem = is_problem(httpx.get(f"{streaming_url}/x?first=4&pieces=1", timeout=30), 504)
     assert problem["detail"] == "The upstream did not answer in time."
-    assert httpx.get(f"{streaming}/late?first=4&pieces=1", timeout=30).status_code == 200
+    assert httpx.get(f"{streaming_url}/late?first=4&pieces=1", timeout=30).status_code == 200
 
 
 def test_the_time_until_the_answer_begins_counts_from_the_requests_end(gateway: Gateway) -> None:

@@ -39,7 +39,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
-def issuing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+def identity_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
     with provider(tmp_path_factory.mktemp("provider")) as identity_provider:
         yield identity_provider
 
@@ -87,7 +87,7 @@ Serving = Callable[[Json], Client]
 
 
 @pytest.fixture
-def serving(node: Gateway, upstream: Upstream) -> Iterator[Serving]:
+def new_client(node: Gateway, upstream: Upstream) -> Iterator[Serving]:
     """Deploys an API with one attachment."""
     with ExitStack() as clients:
         yield lambda attachment: clients.enter_context(closing(Client(node, upstream, attachment)))
@@ -106,13 +106,13 @@ def of_unknown_key(issuer: str) -> str:
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (*parts, b"signature"))
 
 
-def test_keys_change_under_requests(serving: Serving, issuing: Provider) -> None:
-    client, old, start = serving(verified(issuing.issuer)), issuing.token(), time.monotonic()
+def test_keys_change_under_requests(new_client: Serving, identity_provider: Provider) -> None:
+    client, old, start = new_client(verified(identity_provider.issuer)), identity_provider.token(), time.monotonic()
     eventually("the keys are there", lambda: client.status(old) == 200, 60)
-    before = issuing.asked(KEYS)
+    before = identity_provider.asked(KEYS)
     with client.asking(old) as answers:
-        issuing.rotate("ES256")
-        new, statuses = issuing.token(), []
+        identity_provider.rotate("ES256")
+        new, statuses = identity_provider.token(), []
 
         def passes() -> bool:
             statuses.append(client.status(new))
@@ -120,19 +120,19 @@ def test_keys_change_under_requests(serving: Serving, issuing: Provider) -> None
 
         eventually("the new key is known", passes, 30)
         assert set(statuses) <= {503, 200}, "a good token is never called a bad one"
-        unknown = [client.status(of_unknown_key(issuing.issuer)) for _ in range(50)]
+        unknown = [client.status(of_unknown_key(identity_provider.issuer)) for _ in range(50)]
         minutes = int((time.monotonic() - start) / 60)
         assert set(unknown) == {401} or minutes
-        assert issuing.asked(KEYS) - before <= 1 + minutes
+        assert identity_provider.asked(KEYS) - before <= 1 + minutes
         count = len(answers)
         eventually("the old key goes on", lambda: len(answers) > count)
     assert set(answers) == {200}
 
 
-def test_a_provider_that_is_away_and_comes_back(serving: Serving, tmp_path: Path) -> None:
+def test_a_provider_that_is_away_and_comes_back(new_client: Serving, tmp_path: Path) -> None:
     late = Provider(tmp_path)
     try:
-        client = serving(verified(late.issuer))
+        client = new_client(verified(late.issuer))
         assert client.status(of_unknown_key(late.issuer)) == 503
         assert client.status("a.b.c") == 401, "for that nobody is needed"
         token = late.start().token()
@@ -150,22 +150,22 @@ def introspected(issuer: str, **more: object) -> Json:
     return attach("oauth2-introspection", {**params, "timeoutMilliseconds": 20_000, **more}, timeout="25s")
 
 
-def test_a_token_that_is_revoked(serving: Serving, issuing: Provider) -> None:
-    client = serving(introspected(issuing.issuer, cacheSeconds=3600))
-    uncached = serving(introspected(issuing.issuer, cacheSeconds=0))
-    token, before = issuing.token(client="opaque"), issuing.asked(INTROSPECTION)
+def test_a_token_that_is_revoked(new_client: Serving, identity_provider: Provider) -> None:
+    client = new_client(introspected(identity_provider.issuer, cacheSeconds=3600))
+    uncached = new_client(introspected(identity_provider.issuer, cacheSeconds=0))
+    token, before = identity_provider.token(client="opaque"), identity_provider.asked(INTROSPECTION)
     assert [client.status(token) for _ in range(5)] == [200] * 5
-    assert issuing.asked(INTROSPECTION) == before + 1
+    assert identity_provider.asked(INTROSPECTION) == before + 1
     assert uncached.status(token) == 200
-    issuing.revoke(token)
+    identity_provider.revoke(token)
     assert uncached.status(token) == 401
     assert client.status(token) == 200, "as long as the answer is believed"
 
 
-def test_a_server_that_is_away_and_comes_back(serving: Serving, tmp_path: Path) -> None:
+def test_a_server_that_is_away_and_comes_back(new_client: Serving, tmp_path: Path) -> None:
     late = Provider(tmp_path)
     try:
-        client = serving(introspected(late.issuer))
+        client = new_client(introspected(late.issuer))
         assert client.status("abc") == 503
         token = late.start().token(client="opaque")
         assert client.status(token) == 200

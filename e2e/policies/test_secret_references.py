@@ -97,7 +97,7 @@ def echo_key(request: Recorded) -> Reply:
 
 
 @pytest.fixture(scope="module")
-def signed() -> Iterator[Upstream]:
+def key_upstream() -> Iterator[Upstream]:
     with Upstream() as upstream:
         upstream.reply = echo_key
         yield upstream
@@ -118,11 +118,11 @@ def naming(name: str) -> list[Json]:
     return [attach("sign", {"key": {"secretRef": name}})]
 
 
-def test_a_secret_changes_while_requests_pass(node: Node, signed: Upstream) -> None:
+def test_a_secret_changes_while_requests_pass(node: Node, key_upstream: Upstream) -> None:
     name, secret = fresh("rotates"), fresh("key")
     before, after = fresh("planted-before"), fresh("planted-after")
     node.put(secret, before)
-    assert node.publish(name, signed, naming(secret))["state"] == "deployed"
+    assert node.publish(name, key_upstream, naming(secret))["state"] == "deployed"
     keys_seen: list[str] = []
     ended = threading.Event()
 
@@ -147,28 +147,28 @@ def test_a_secret_changes_while_requests_pass(node: Node, signed: Upstream) -> N
     assert changes == [before, after], "expected no error, and no way back"
 
 
-def test_an_api_waits_for_its_secret_and_its_own_goes_first(node: Node, signed: Upstream) -> None:
-    one, other, secret = fresh("waits"), fresh("waits"), fresh("key")
+def test_an_api_waits_for_its_secret_and_its_own_goes_first(node: Node, key_upstream: Upstream) -> None:
+    first, second, secret = fresh("waits"), fresh("waits"), fresh("key")
     of_all, own = fresh("planted-of-all"), fresh("planted-own")
-    status = node.publish(one, signed, naming(secret))
+    status = node.publish(first, key_upstream, naming(secret))
     assert status["state"] == "pending", status
-    for expected in (f"secret {secret}: expected a file", str(node.folder / one / secret), str(node.folder / secret)):
+    for expected in (f"secret {secret}: expected a file", str(node.folder / first / secret), str(node.folder / secret)):
         assert expected in str(status), status
-    assert httpx.get(f"{node.gateway.url}/{one}/x").status_code == 503
+    assert httpx.get(f"{node.gateway.url}/{first}/x").status_code == 503
     node.put(secret, of_all)
-    eventually("it is served", lambda: node.status(one)["state"] == "deployed", 60)
-    assert node.publish(other, signed, naming(secret))["state"] == "deployed"
-    assert (node.key(one), node.key(other)) == (of_all, of_all)
-    node.put(f"{one}/{secret}", own)
-    eventually("its own goes first", lambda: node.key(one) == own, 30)
-    assert node.key(other) == of_all
+    eventually("it is served", lambda: node.status(first)["state"] == "deployed", 60)
+    assert node.publish(second, key_upstream, naming(secret))["state"] == "deployed"
+    assert (node.key(first), node.key(second)) == (of_all, of_all)
+    node.put(f"{first}/{secret}", own)
+    eventually("its own goes first", lambda: node.key(first) == own, 30)
+    assert node.key(second) == of_all
 
 
 @pytest.mark.slow("what a deployment used is kept for half a minute")
-def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node: Node, signed: Upstream) -> None:
+def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node: Node, key_upstream: Upstream) -> None:
     name, secret, value = fresh("keeps"), fresh("key"), fresh("planted-kept")
     node.put(secret, value)
-    assert node.publish(name, signed, naming(secret))["state"] == "deployed"
+    assert node.publish(name, key_upstream, naming(secret))["state"] == "deployed"
     (node.folder / secret).unlink()
 
     def said() -> list[Json]:
@@ -189,12 +189,12 @@ def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node:
     eventually("it is forgotten", lambda: 'what="file"} 0' in node.metrics(), 60)
 
 
-def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, signed: Upstream) -> None:
+def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, key_upstream: Upstream) -> None:
     name, secret = fresh("keys"), fresh("list")
     first, second = fresh("planted-first-key-of-128-bits"), fresh("planted-second-key-of-128-bits")
     node.put(secret, f'{{"key": "{first}", "owner": "partner"}}')
     attachments = [attach("api-key-auth", {"keyLists": [{"secretRef": secret}]})]
-    assert node.publish(name, signed, attachments)["state"] == "deployed"
+    assert node.publish(name, key_upstream, attachments)["state"] == "deployed"
 
     def asked(key: str) -> int:
         return httpx.get(f"{node.gateway.url}/{name}/x", headers={"x-api-key": key}).status_code
@@ -206,7 +206,7 @@ def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, signed: Up
     node.planted += [first, second]
 
 
-def test_the_page(node: Node, signed: Upstream) -> None:
+def test_the_page(node: Node, key_upstream: Upstream) -> None:
     """docs/how-to/secrets.md, as it stands."""
     put, change = blocks(page(PAGE), "sh")
     policies = yaml.safe_load(blocks(page(PAGE), "yaml")[1])["policies"]
@@ -214,12 +214,12 @@ def test_the_page(node: Node, signed: Upstream) -> None:
     for commands, key in ((put, "first-key-of-all"), (change, "second-key-of-all")):
         assert subprocess.run(["bash", "-ec", commands], cwd=node.project.folder, check=False).returncode == 0
         if key == "first-key-of-all":
-            assert node.publish(name, signed, policies)["state"] == "deployed"
+            assert node.publish(name, key_upstream, policies)["state"] == "deployed"
         eventually(key, partial(lambda expected: node.key(name) == expected, key), 30)
     node.planted += ["first-key-of-all", "second-key-of-all"]
 
 
-def test_no_secret_stands_anywhere(node: Node, signed: Upstream) -> None:
+def test_no_secret_stands_anywhere(node: Node, key_upstream: Upstream) -> None:
     """Last: what the tests above have planted, too."""
     name, secret, value = fresh("planted"), fresh("key"), fresh("planted-value")
     text = fresh("planted-text")
@@ -228,12 +228,14 @@ def test_no_secret_stands_anywhere(node: Node, signed: Upstream) -> None:
     with recording(node.gateway), node.gateway.controller() as client:
         for number, key in enumerate(({"secretRef": secret}, text)):
             policies = [attach("sign", {"key": key})]
-            answer = client.post("/v1/apis", json=api(f"{name}{number}", signed.url, policies), params={"wait": "15"})
+            answer = client.post(
+                "/v1/apis", json=api(f"{name}{number}", key_upstream.url, policies), params={"wait": "15"}
+            )
             assert answer.status_code == 201, answer.text
             texts.append(answer.text)
             for headers in ({}, {"x-raise": "1"}):
                 httpx.get(f"{node.gateway.url}/{name}{number}/x", headers=headers)
-        refused = api(f"{name}2", signed.url, [attach("sign", {"key": {"secretRef": secret, "value": value}})])
+        refused = api(f"{name}2", key_upstream.url, [attach("sign", {"key": {"secretRef": secret, "value": value}})])
         answer = client.post("/v1/apis", json=refused)
         assert answer.status_code == 422
         stored = client.get(f"/v1/apis/{name}0").json()

@@ -71,7 +71,7 @@ def nodes(build: Path, tmp_path_factory: pytest.TempPathFactory, valkey: Server)
     by_tls = {"address": valkey.tls_address, "tls": {"authorityFile": str(valkey.authority)}}
     stores = {"one": {"valkey": by_tls}, "other": shared_by(valkey)}
     with ExitStack() as stack:
-        one, other = (
+        first, second = (
             stack.enter_context(
                 running(
                     build, folder / f"state-{name}",
@@ -80,28 +80,30 @@ def nodes(build: Path, tmp_path_factory: pytest.TempPathFactory, valkey: Server)
             )
             for name, store in stores.items()
         )  # fmt: skip
-        yield Nodes(one, other, valkey)
+        yield Nodes(first, second, valkey)
 
 
 def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, upstream: Upstream) -> None:
-    one, other, valkey, counts, opens = nodes.one, nodes.other, nodes.valkey, fresh("counts"), fresh("opens")
+    first, second, valkey, counts, opens = nodes.one, nodes.other, nodes.valkey, fresh("counts"), fresh("opens")
     nodes.deploy(counts, upstream, attach("tally"))
     nodes.deploy(opens, upstream, attach("tally", onError={"unavailable": "continue"}))
-    counts_seen = [tally(node, upstream, f"{counts}/x") for _ in range(5) for node in (one, other)]
+    counts_seen = [tally(node, upstream, f"{counts}/x") for _ in range(5) for node in (first, second)]
     assert counts_seen == list(range(1, 11))
     with valkey.away():
-        eventually("the node says so", lambda: scrape(one).value("gatewright_store_connected") == 0, 30)
+        eventually("the node says so", lambda: scrape(first).value("gatewright_store_connected") == 0, 30)
         start = time.monotonic()
-        assert {httpx.get(f"{one.url}/{counts}/x").status_code for _ in range(10)} == {503}
-        assert {httpx.get(f"{one.url}/{opens}/x").status_code for _ in range(10)} == {200}
+        assert {httpx.get(f"{first.url}/{counts}/x").status_code for _ in range(10)} == {503}
+        assert {httpx.get(f"{first.url}/{opens}/x").status_code for _ in range(10)} == {200}
         assert time.monotonic() - start < 20, "each call may take 5 s, and takes none of it"
-        assert status(one.run_dir)["shortcomings"][0].startswith(f"the store at {valkey.tls_address} does not answer (")
+        assert status(first.run_dir)["shortcomings"][0].startswith(
+            f"the store at {valkey.tls_address} does not answer ("
+        )
     start = time.monotonic()
-    urls = [f"{node.url}/{counts}/x" for node in (one, other)]
+    urls = [f"{node.url}/{counts}/x" for node in (first, second)]
     eventually("it is back for both", lambda: all(httpx.get(url).status_code == 200 for url in urls), 10)
     print(f"the store is used again {time.monotonic() - start:.2f} s after it answers")
-    before = tally(one, upstream, f"{counts}/x")
-    assert tally(other, upstream, f"{counts}/x") > before
+    before = tally(first, upstream, f"{counts}/x")
+    assert tally(second, upstream, f"{counts}/x") > before
 
 
 PURGE = "known to who publishes the prices"
@@ -130,10 +132,10 @@ class Shop:
 
     def round(self) -> list[tuple[int, str, str]]:
         """One node is asked, then the other, which then drops what is kept of the path; then both once more."""
-        one, other, path = self._nodes.one, self._nodes.other, fresh("price")
-        answers = [self.ask(one, path), self.ask(other, path)]
-        answers.append((self.ask(other, path, **{"x-cache-purge": PURGE})[0], "", ""))
-        return [*answers, self.ask(one, path), self.ask(other, path)]
+        first, second, path = self._nodes.one, self._nodes.other, fresh("price")
+        answers = [self.ask(first, path), self.ask(second, path)]
+        answers.append((self.ask(second, path, **{"x-cache-purge": PURGE})[0], "", ""))
+        return [*answers, self.ask(first, path), self.ask(second, path)]
 
 
 SHARED = [(200, STORED, "1"), (200, HIT, "1"), (204, "", ""), (200, STORED, "2"), (200, HIT, "2")]

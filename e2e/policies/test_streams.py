@@ -68,7 +68,7 @@ def model() -> Iterator[ModelUpstream]:
 
 
 @pytest.fixture(scope="module")
-def masked(shared_gateway: Gateway, model: ModelUpstream) -> Gateway:
+def masking_gateway(shared_gateway: Gateway, model: ModelUpstream) -> Gateway:
     """A gateway with an API whose answers are masked, by a policy that stands before one that says how they ended."""
     reports = attach("pass-stream", {"reports": True}, timeout="10s")
     shared_gateway.deploy(api("model", model.url, [attach("mask-pii-stream", timeout="10s"), reports]))
@@ -91,13 +91,13 @@ def words(text: str) -> list[str]:
 
 
 @CLIENTS
-def test_tokens_come_one_by_one(ask: Ask, make: Make, masked: Gateway, model: ModelUpstream) -> None:
+def test_tokens_come_one_by_one(ask: Ask, make: Make, masking_gateway: Gateway, model: ModelUpstream) -> None:
     """Each is sent when the client has the one before: a gateway that holds one back waits for ever. Of a ping, the
     client says nothing."""
     events = [event for event in make(words(SAID)) if b"ping" not in event]
     texts = []
     with model.saying(events, permits=1):
-        for text, _ in ask(masked):
+        for text, _ in ask(masking_gateway):
             texts.append(text)
             assert model.sent <= len(texts) + 1
             model.permit()
@@ -106,14 +106,14 @@ def test_tokens_come_one_by_one(ask: Ask, make: Make, masked: Gateway, model: Mo
 
 @CLIENTS
 def test_wherever_it_is_cut_the_text_is_the_masked_one(
-    ask: Ask, make: Make, masked: Gateway, model: ModelUpstream
+    ask: Ask, make: Make, masking_gateway: Gateway, model: ModelUpstream
 ) -> None:
     chance, whole = random.Random(17), mask_text(SAID)  # noqa: S311 — no secret
     for _ in range(CUTS):
         tokens = cut(SAID, chance.randint(0, 25), chance)
         body = b"".join(make(tokens))
         with model.saying(cut(body, chance.randint(0, 40), chance)):
-            assert "".join(text for text, _ in ask(masked)) == whole, tokens
+            assert "".join(text for text, _ in ask(masking_gateway)) == whole, tokens
 
 
 def cut(whole: Any, times: int, chance: random.Random) -> list[Any]:
@@ -124,15 +124,15 @@ def cut(whole: Any, times: int, chance: random.Random) -> list[Any]:
 
 @CLIENTS
 def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(
-    ask: Ask, make: Make, masked: Gateway, model: ModelUpstream
+    ask: Ask, make: Make, masking_gateway: Gateway, model: ModelUpstream
 ) -> None:
-    before = len(closed(masked))
+    before = len(closed(masking_gateway))
     with model.saying(make(words(SAID)), permits=8):
-        tokens = ask(masked)
+        tokens = ask(masking_gateway)
         for _ in range(4):
             _, stream = next(tokens)
         stream.close()  # type: ignore[attr-defined]
-        eventually("the policy's finally has run", lambda: len(closed(masked)) > before)
+        eventually("the policy's finally has run", lambda: len(closed(masking_gateway)) > before)
         eventually("upstream is left too", model.gone.is_set)
 
 
@@ -142,11 +142,11 @@ def closed(gateway: Gateway) -> list[str]:
     return [message for message in messages if re.match("response ended by (GeneratorExit|CancelledError)", message)]
 
 
-def test_an_answer_in_one_piece_is_masked_too(masked: Gateway, model: ModelUpstream) -> None:
+def test_an_answer_in_one_piece_is_masked_too(masking_gateway: Gateway, model: ModelUpstream) -> None:
     model.content_type = "application/json"
     try:
         with model.saying([b'{"text": "ask ada@', b'example.org"}']):
-            answer = httpx.post(f"{masked.url}/model/x", json={})
+            answer = httpx.post(f"{masking_gateway.url}/model/x", json={})
     finally:
         model.content_type = "text/event-stream"
     assert answer.json() == {"text": f"ask {MASKED}"}

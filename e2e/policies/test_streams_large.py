@@ -32,7 +32,7 @@ def own_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def counted(own_gateway: Gateway) -> Iterator[Counts]:
+def byte_counts(own_gateway: Gateway) -> Iterator[Counts]:
     """What has passed at the upstream of two APIs: of "large", and of "slow", whose policy waits a second each time."""
     with byte_upstream() as (address, counts):
         own_gateway.deploy(api("large", f"http://{address}", [attach("pass-stream", timeout="30s")]))
@@ -42,7 +42,7 @@ def counted(own_gateway: Gateway) -> Iterator[Counts]:
 
 
 @pytest.mark.parametrize("way", [transfers.upload, transfers.download], ids=["upload", "download"])
-@pytest.mark.usefixtures("counted")
+@pytest.mark.usefixtures("byte_counts")
 def test_a_large_body_takes_no_memory(own_gateway: Gateway, way: Callable[..., float]) -> None:
     way(own_gateway.port, "/large/x", MIB)
     before = resident(own_gateway)
@@ -71,43 +71,45 @@ def stands_still(count: Callable[[], int]) -> int:
     return at
 
 
-def test_a_client_that_reads_nothing_stops_upstream_and_then_has_all(own_gateway: Gateway, counted: Counts) -> None:
-    counted.sent = 0
+def test_a_client_that_reads_nothing_stops_upstream_and_then_has_all(own_gateway: Gateway, byte_counts: Counts) -> None:
+    byte_counts.sent = 0
     with asking(own_gateway, f"GET /large/x?bytes={WHOLE}") as client:
         client.sendall(b"\r\n")
-        eventually("the answer has begun", lambda: counted.sent > 0)
-        sent = stands_still(lambda: counted.sent)
+        eventually("the answer has begun", lambda: byte_counts.sent > 0)
+        sent = stands_still(lambda: byte_counts.sent)
         assert sent < ON_THE_WAY
         client.settimeout(20)
         took = 0
         while took < WHOLE:
             took += len(client.recv(1 << 20))
-        assert counted.sent == WHOLE
+        assert byte_counts.sent == WHOLE
 
 
-def test_a_client_that_reads_slowly_lets_upstream_send_no_more_than_that(own_gateway: Gateway, counted: Counts) -> None:
-    counted.sent = 0
+def test_a_client_that_reads_slowly_lets_upstream_send_no_more_than_that(
+    own_gateway: Gateway, byte_counts: Counts
+) -> None:
+    byte_counts.sent = 0
     with asking(own_gateway, f"GET /large/x?bytes={WHOLE}") as client:
         client.sendall(b"\r\n")
-        eventually("the answer has begun", lambda: counted.sent > 0)
-        sent = stands_still(lambda: counted.sent)
+        eventually("the answer has begun", lambda: byte_counts.sent > 0)
+        sent = stands_still(lambda: byte_counts.sent)
         for _ in range(20):  # 10 KB/s, for two seconds
             client.recv(1000)
             time.sleep(0.1)
-        assert counted.sent < sent + MIB
+        assert byte_counts.sent < sent + MIB
 
 
-def test_a_policy_that_sleeps_stops_upstream(own_gateway: Gateway, counted: Counts) -> None:
-    counted.sent = 0
+def test_a_policy_that_sleeps_stops_upstream(own_gateway: Gateway, byte_counts: Counts) -> None:
+    byte_counts.sent = 0
     with asking(own_gateway, f"GET /slow/x?bytes={WHOLE}") as client:
         client.sendall(b"\r\n")
         eventually("the policy has begun", lambda: client.recv(1 << 16))
-        stands_still(lambda: counted.sent // (2 * MIB))
-        assert counted.sent < ON_THE_WAY
+        stands_still(lambda: byte_counts.sent // (2 * MIB))
+        assert byte_counts.sent < ON_THE_WAY
 
 
-def test_a_policy_that_sleeps_stops_the_client(own_gateway: Gateway, counted: Counts) -> None:
-    counted.taken = 0
+def test_a_policy_that_sleeps_stops_the_client(own_gateway: Gateway, byte_counts: Counts) -> None:
+    byte_counts.taken = 0
     with asking(own_gateway, "POST /slow/x") as client:
         client.sendall(f"content-length: {WHOLE}\r\n\r\n".encode())
         client.settimeout(2.0)
@@ -116,7 +118,7 @@ def test_a_policy_that_sleeps_stops_the_client(own_gateway: Gateway, counted: Co
             while sent < WHOLE:
                 sent += client.send(transfers.BLOCK)
         assert sent < ON_THE_WAY
-        assert counted.taken < ON_THE_WAY
+        assert byte_counts.taken < ON_THE_WAY
 
 
 @pytest.mark.alone

@@ -59,7 +59,7 @@ WENT = {
 
 
 @pytest.fixture(scope="module")
-def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def signing_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     project = PolicyProject(tmp_path_factory.mktemp("project"), "e2e-upstream-path")
     project.write_policy("sign", SIGN)
     project.write_policy("choose", CHOOSE)
@@ -83,8 +83,8 @@ def check_signature(upstream: Upstream, answer: httpx.Response, path: str) -> No
     assert answer.headers["x-went"] == path
 
 
-def test_the_upstream_verifies_what_was_signed(signing: Gateway, upstream: Upstream) -> None:
-    url = deployed(signing, upstream, "signed", attach("sign"))
+def test_the_upstream_verifies_what_was_signed(signing_gateway: Gateway, upstream: Upstream) -> None:
+    url = deployed(signing_gateway, upstream, "signed", attach("sign"))
     for target, path in WENT.items():
         upstream.reset()
         answer = httpx.get(f"{url}{target}")
@@ -94,15 +94,15 @@ def test_the_upstream_verifies_what_was_signed(signing: Gateway, upstream: Upstr
             check_signature(upstream, answer, path)
 
 
-def test_a_policy_before_changes_what_is_signed(signing: Gateway, upstream: Upstream) -> None:
+def test_a_policy_before_changes_what_is_signed(signing_gateway: Gateway, upstream: Upstream) -> None:
     chosen = attach("choose", {"upstream": "other", "path": "/chosen/split/x%2Cy"})
-    url = deployed(signing, upstream, "chosen", chosen, attach("sign"))
+    url = deployed(signing_gateway, upstream, "chosen", chosen, attach("sign"))
     upstream.reset()
     check_signature(upstream, httpx.get(f"{url}/split/7"), "/next/split/x%2Cy")
 
 
-def test_what_is_not_decided_yet_or_goes_nowhere_is_not_said(signing: Gateway, upstream: Upstream) -> None:
-    url = deployed(signing, upstream, "undecided", attach("sign"))
+def test_what_is_not_decided_yet_or_goes_nowhere_is_not_said(signing_gateway: Gateway, upstream: Upstream) -> None:
+    url = deployed(signing_gateway, upstream, "undecided", attach("sign"))
     upstream.reset()
     for path in ("/split/7", "/redirect/7"):
         answer = httpx.get(f"{url}{path}")

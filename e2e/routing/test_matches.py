@@ -21,8 +21,8 @@ def operation(mark: str, method: str, path: str, **more: object) -> Json:
     return {"method": method, "path": path, "policies": [attach("mark", {"name": mark})], **more}
 
 
-def header(name: str, **said: object) -> Json:
-    return {"name": name, **said}
+def header(name: str, **condition: object) -> Json:
+    return {"name": name, **condition}
 
 
 def met(ask: Ask, gateway: Gateway, target: str, *headers: tuple[str, str], method: str = "GET") -> str:
@@ -127,20 +127,20 @@ def test_what_fits_no_operation_goes_on_to_the_next_path_and_is_else_404(
             operation("options", "OPTIONS", "/b", headers=[header("x-v", exact="1")]),
         ])
     )  # fmt: skip
-    one = ("x-v", "1")
-    assert met(ask, gateway, "/falls/a/x", one) == "narrow"
+    matching = ("x-v", "1")
+    assert met(ask, gateway, "/falls/a/x", matching) == "narrow"
     assert met(ask, gateway, "/falls/a/x") == "wide"
     assert met(ask, gateway, "/falls/a/x", method="POST") == "405"
-    assert met(ask, gateway, "/falls/b", one) == "alone"
-    assert met(ask, gateway, "/falls/b", one, method="HEAD") == "alone"
+    assert met(ask, gateway, "/falls/b", matching) == "alone"
+    assert met(ask, gateway, "/falls/b", matching, method="HEAD") == "alone"
     assert met(ask, gateway, "/falls/b", method="POST") == "post"
-    assert met(ask, gateway, "/falls/b", one, method="OPTIONS") == "options"
+    assert met(ask, gateway, "/falls/b", matching, method="OPTIONS") == "options"
     for method in ("GET", "HEAD"):
         answer = ask(gateway.port, "/falls/b", Shape("falls", method))
         assert (answer.status, answer.value("content-type")) == (404, "application/problem+json")
     preflight = ask(gateway.port, "/falls/b", Shape("falls", "OPTIONS"))
     assert (preflight.status, preflight.value("allow")) == (204, "GET, HEAD, OPTIONS, POST")
-    refused = ask(gateway.port, "/falls/b", Shape("falls", "DELETE", [one]))
+    refused = ask(gateway.port, "/falls/b", Shape("falls", "DELETE", [matching]))
     assert (refused.status, refused.value("allow")) == (405, "GET, HEAD, OPTIONS, POST")
 
 

@@ -22,16 +22,16 @@ RATE, SECONDS = 60, 3
 
 
 @pytest.fixture(scope="module")
-def both() -> Iterator[list[Target]]:
+def both_targets() -> Iterator[list[Target]]:
     with targets("good", "bad") as members:
         yield members
 
 
 @pytest.fixture
-def pair(both: list[Target]) -> list[Target]:
-    for target in both:
+def pair(both_targets: list[Target]) -> list[Target]:
+    for target in both_targets:
         target.clear()
-    return both
+    return both_targets
 
 
 def retried(name: str, pair: list[Target], *policies: Json, method: str = "GET", **operation: object) -> Json:

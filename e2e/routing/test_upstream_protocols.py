@@ -65,7 +65,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 @pytest.fixture(scope="module")
-def trusting(build: Path, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def trusting_gateway(
+    build: Path, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
     """A gateway that trusts the certificate."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(certificate.chain))
@@ -115,15 +117,15 @@ async def asked(port: int, name: str, ends: tuple[Version, Version], tls: ssl.SS
     ids=["auto, h2", "auto, http/1.1", "auto, none", "http2", "http1", "http2 where there is none"],
 )
 def test_over_tls(
-    trusting: Gateway, certificate: Certificate, downstream: Version, case: tuple[str, Version, list[str], str]
+    trusting_gateway: Gateway, certificate: Certificate, downstream: Version, case: tuple[str, Version, list[str], str]
 ) -> None:
     protocol, takes, alpn, seen = case
 
     def deploy(port: int) -> None:
-        trusting.deploy(to("tls", f"https://127.0.0.1:{port}", protocol))
+        trusting_gateway.deploy(to("tls", f"https://127.0.0.1:{port}", protocol))
 
     tls = certificate.context(*alpn)
-    assert asyncio.run(asked(trusting.port, "tls", (downstream, takes), tls, deploy)) == seen
+    assert asyncio.run(asked(trusting_gateway.port, "tls", (downstream, takes), tls, deploy)) == seen
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_in_clear(gateway: Gateway, protocol: str | None, downstream: Version, t
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["grpc", "grpcs"])
-def test_a_grpc_service_by_its_own_paths(trusting: Gateway, certificate: Certificate, secure: bool) -> None:
+def test_a_grpc_service_by_its_own_paths(trusting_gateway: Gateway, certificate: Certificate, secure: bool) -> None:
     """The context is the service's name, and so is the base: a client needs to know of no prefix."""
 
     async def call() -> int:
@@ -162,8 +164,8 @@ def test_a_grpc_service_by_its_own_paths(trusting: Gateway, certificate: Certifi
         (example,) = (block for block in blocks(page("docs/how-to/apis.md"), "yaml") if "grpc://health" in block)
         url = f"{'grpcs' if secure else 'grpc'}://127.0.0.1:{port}"
         document = yaml.safe_load(example.replace("grpc://health.internal:9000", url))
-        await asyncio.to_thread(trusting.deploy, document)
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{trusting.port}") as channel:
+        await asyncio.to_thread(trusting_gateway.deploy, document)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{trusting_gateway.port}") as channel:
             answer = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
                 health_pb2.HealthCheckRequest(), timeout=SECONDS
             )

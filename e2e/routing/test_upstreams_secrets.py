@@ -28,7 +28,7 @@ class Secured:
 
 
 @pytest.fixture(scope="module")
-def secured(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+def tls_node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     place = tmp_path_factory.mktemp("secured")
     internal, clients = authority(place, "internal"), authority(place, "clients")
     chain, key = clients.signed("gateway", "gateway.internal")
@@ -59,43 +59,43 @@ def wanting(secured: Secured, name: str) -> Target:
     return target
 
 
-def test_an_authority_of_ones_own(secured: Secured) -> None:
+def test_an_authority_of_ones_own(tls_node: Secured) -> None:
     target = Target("own")
-    target.tls = tls_of(secured.internal, "own", "127.0.0.1")
+    target.tls = tls_of(tls_node.internal, "own", "127.0.0.1")
     with target:
-        secured.gateway.deploy(toward("own", target, authority="internal"))
-        assert httpx.get(f"{secured.gateway.url}/own/x").text == "own"
-        secured.gateway.deploy(toward("own", target))  # by the operator's file, which has it not
-        assert httpx.get(f"{secured.gateway.url}/own/x").status_code == 503
+        tls_node.gateway.deploy(toward("own", target, authority="internal"))
+        assert httpx.get(f"{tls_node.gateway.url}/own/x").text == "own"
+        tls_node.gateway.deploy(toward("own", target))  # by the operator's file, which has it not
+        assert httpx.get(f"{tls_node.gateway.url}/own/x").status_code == 503
 
 
-def test_a_client_certificate_is_shown_where_it_is_named(secured: Secured) -> None:
-    with wanting(secured, "mutual") as target:
-        secured.gateway.deploy(toward("mutual", target, authority="internal", clientCertificate="gateway"))
-        assert httpx.get(f"{secured.gateway.url}/mutual/x").text == "mutual"
-        secured.gateway.deploy(toward("mutual", target, authority="internal"))
-        assert httpx.get(f"{secured.gateway.url}/mutual/x").status_code == 503
+def test_a_client_certificate_is_shown_where_it_is_named(tls_node: Secured) -> None:
+    with wanting(tls_node, "mutual") as target:
+        tls_node.gateway.deploy(toward("mutual", target, authority="internal", clientCertificate="gateway"))
+        assert httpx.get(f"{tls_node.gateway.url}/mutual/x").text == "mutual"
+        tls_node.gateway.deploy(toward("mutual", target, authority="internal"))
+        assert httpx.get(f"{tls_node.gateway.url}/mutual/x").status_code == 503
         assert len(target.seen) == 1
 
 
-def test_a_certificate_that_changes_is_shown_without_a_failed_request(secured: Secured) -> None:
-    with wanting(secured, "rotated") as target:
+def test_a_certificate_that_changes_is_shown_without_a_failed_request(tls_node: Secured) -> None:
+    with wanting(tls_node, "rotated") as target:
         document = toward("rotated", target, authority="internal", clientCertificate="gateway")
         document["spec"]["upstream"]["main"]["maxRequestsPerConnection"] = 10
-        secured.gateway.deploy(document)
-        with traffic(f"{secured.gateway.url}/rotated/x", clients=4, pause=0.018) as (flow,):
+        tls_node.gateway.deploy(document)
+        with traffic(f"{tls_node.gateway.url}/rotated/x", clients=4, pause=0.018) as (flow,):
             for _ in range(3):
                 before = len(target.seen)
-                secured.clients.signed("gateway", "gateway.internal")
+                tls_node.clients.signed("gateway", "gateway.internal")
                 eventually("requests go on", lambda: len(target.seen) > before + 100)  # noqa: B023
         assert set(flow.counts()) == {200}, flow.problems[:3]
 
 
 @pytest.mark.parametrize("proxied", [{}, {"proxyProtocol": "v1"}], ids=["plain", "behind the PROXY protocol"])
-def test_a_name_that_the_gateway_has_not_is_refused(secured: Secured, proxied: Json) -> None:
+def test_a_name_that_the_gateway_has_not_is_refused(tls_node: Secured, proxied: Json) -> None:
     document = api("unknown", "")
     document["spec"]["upstream"]["main"] = {"url": "https://127.0.0.1:9", "tls": {"authority": "other"}, **proxied}
-    with secured.gateway.controller() as client:
+    with tls_node.gateway.controller() as client:
         answer = client.post("/v1/apis", json=document)
     assert answer.status_code == 422
     assert "expected one that the Gateway names (internal), got 'other'" in answer.text

@@ -34,18 +34,18 @@ def sockets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trusted(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def trusted_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return authority(tmp_path_factory.mktemp("trusted"))
 
 
 @pytest.fixture(scope="module")
-def reaching(
-    build: Path, sockets: Path, trusted: Authority, tmp_path_factory: pytest.TempPathFactory
+def socket_gateway(
+    build: Path, sockets: Path, trusted_authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """A gateway whose operator lets publishers name the sockets in a folder, and trusts an authority."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATEWRIGHT_CONTROLLER_ALLOWED_UPSTREAMS", f'["unix:{sockets}/"]')
-        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted.file))
+        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted_authority.file))
         with running(build, tmp_path_factory.mktemp("state")) as gateway:
             yield gateway
 
@@ -56,13 +56,13 @@ def toward(name: str, pool: Json) -> Json:
     return document
 
 
-def test_unix_sockets(reaching: Gateway, sockets: Path) -> None:
+def test_unix_sockets(socket_gateway: Gateway, sockets: Path) -> None:
     with Target("a", socket=sockets / "a.sock") as a, Target("b", socket=sockets / "b.sock") as b:
-        reaching.deploy(toward("sockets", {"targets": [{"url": a.url}, {"url": b.url}]}))
-        answers = {httpx.get(f"{reaching.url}/sockets/x").text for _ in range(40)}
+        socket_gateway.deploy(toward("sockets", {"targets": [{"url": a.url}, {"url": b.url}]}))
+        answers = {httpx.get(f"{socket_gateway.url}/sockets/x").text for _ in range(40)}
         assert answers == {"a", "b"}
         assert set(a.hosts) == {"localhost"}
-    with reaching.controller() as client:
+    with socket_gateway.controller() as client:
         refused = client.post("/v1/apis", json=toward("outside", {"url": "unix:/run/other.sock"}))
     assert refused.status_code == 422
     assert "allowedUpstreams" in refused.text
@@ -82,20 +82,20 @@ def proxied(head: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes]:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_the_proxy_protocol_names_the_clients_connection(reaching: Gateway, version: str) -> None:
+def test_the_proxy_protocol_names_the_clients_connection(socket_gateway: Gateway, version: str) -> None:
     """Each client's connection has one of its own: another client's requests never go behind its header."""
     with targets("a") as (target,):
-        reaching.deploy(toward("proxied", {"url": target.url, "proxyProtocol": version}))
+        socket_gateway.deploy(toward("proxied", {"url": target.url, "proxyProtocol": version}))
         sources = []
         for _ in range(3):
-            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", reaching.port)) as client:
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", socket_gateway.port)) as client:
                 for _ in range(2):
                     client.request("GET", "/proxied/x")
                     assert client.getresponse().read() == b"a"
                 sources.append(client.sock.getsockname())
         begun = [proxied(head) for head in target.first]
         assert [source for source, _, _ in begun] == sources
-        assert {destination for _, destination, _ in begun} == {("127.0.0.1", reaching.port)}
+        assert {destination for _, destination, _ in begun} == {("127.0.0.1", socket_gateway.port)}
         assert all(rest.startswith(b"GET /x HTTP/1.1\r\n") for _, _, rest in begun)
 
 
@@ -108,50 +108,52 @@ def secure(name: str, signer: Authority, *hosts: str) -> tuple[Target, list[str 
     return target, server_names
 
 
-def test_a_server_name_is_asked_for_and_verified(reaching: Gateway, trusted: Authority) -> None:
-    target, server_names = secure("named", trusted, "orders.example")
+def test_a_server_name_is_asked_for_and_verified(socket_gateway: Gateway, trusted_authority: Authority) -> None:
+    target, server_names = secure("named", trusted_authority, "orders.example")
     with target:
-        reaching.deploy(toward("named", {"url": target.url, "tls": {"serverName": "orders.example"}}))
-        assert httpx.get(f"{reaching.url}/named/x").text == "named"
+        socket_gateway.deploy(toward("named", {"url": target.url, "tls": {"serverName": "orders.example"}}))
+        assert httpx.get(f"{socket_gateway.url}/named/x").text == "named"
         assert set(server_names) == {"orders.example"}
         for wrong in ({}, {"serverName": "other.example"}):
-            reaching.deploy(toward("named", {"url": target.url, "tls": wrong}))
-            assert httpx.get(f"{reaching.url}/named/x").status_code == 503
+            socket_gateway.deploy(toward("named", {"url": target.url, "tls": wrong}))
+            assert httpx.get(f"{socket_gateway.url}/named/x").status_code == 503
         assert len(target.seen) == 1
 
 
-def test_an_authority_that_is_not_trusted_is_refused(reaching: Gateway, tmp_path: Path) -> None:
+def test_an_authority_that_is_not_trusted_is_refused(socket_gateway: Gateway, tmp_path: Path) -> None:
     target, _ = secure("stranger", authority(tmp_path, "other"), "127.0.0.1")
     with target:
-        reaching.deploy(toward("stranger", {"url": target.url}))
-        assert httpx.get(f"{reaching.url}/stranger/x").status_code == 503
+        socket_gateway.deploy(toward("stranger", {"url": target.url}))
+        assert httpx.get(f"{socket_gateway.url}/stranger/x").status_code == 503
         assert target.seen == []
 
 
 @pytest.mark.parametrize("lowest", ["1.2", "1.3"])
-def test_the_lowest_version_of_tls(reaching: Gateway, trusted: Authority, lowest: str) -> None:
-    old, _ = secure("old", trusted, "127.0.0.1")
+def test_the_lowest_version_of_tls(socket_gateway: Gateway, trusted_authority: Authority, lowest: str) -> None:
+    old, _ = secure("old", trusted_authority, "127.0.0.1")
     assert old.tls
     old.tls.maximum_version = ssl.TLSVersion.TLSv1_2
-    new, _ = secure("new", trusted, "127.0.0.1")
+    new, _ = secure("new", trusted_authority, "127.0.0.1")
     assert new.tls
     new.tls.minimum_version = ssl.TLSVersion.TLSv1_3
     with old, new:
         outcomes = {}
         for target in (old, new):
-            reaching.deploy(toward("lowest", {"url": target.url, "tls": {"minVersion": lowest}}))
-            outcomes[target.name] = httpx.get(f"{reaching.url}/lowest/x").status_code
+            socket_gateway.deploy(toward("lowest", {"url": target.url, "tls": {"minVersion": lowest}}))
+            outcomes[target.name] = httpx.get(f"{socket_gateway.url}/lowest/x").status_code
         assert outcomes == {"old": 200 if lowest == "1.2" else 503, "new": 200}
 
 
-def test_targets_of_one_pool_are_verified_by_their_own_names(build: Path, trusted: Authority, tmp_path: Path) -> None:
+def test_targets_of_one_pool_are_verified_by_their_own_names(
+    build: Path, trusted_authority: Authority, tmp_path: Path
+) -> None:
     """With one Host for all of them."""
     names = Names(tmp_path)
     names.know("a.test", "b.test")
-    a, asked_a = secure("a", trusted, "a.test")
-    b, asked_b = secure("b", trusted, "b.test")
+    a, asked_a = secure("a", trusted_authority, "a.test")
+    b, asked_b = secure("b", trusted_authority, "b.test")
     with pytest.MonkeyPatch.context() as patch, a, b:
-        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted.file))
+        patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted_authority.file))
         with running(build, tmp_path / "state", within=names.within) as gateway:
             urls = [{"url": f"https://{target.name}.test:{target.port}"} for target in (a, b)]
             gateway.deploy(toward("both", {"targets": urls, "host": "orders.example"}))
@@ -161,7 +163,7 @@ def test_targets_of_one_pool_are_verified_by_their_own_names(build: Path, truste
             assert set(a.hosts) | set(b.hosts) == {"orders.example"}
 
 
-def test_a_grpc_health_check(reaching: Gateway) -> None:
+def test_a_grpc_health_check(socket_gateway: Gateway) -> None:
     """Over HTTP/2: who says NOT_SERVING is asked nothing else."""
 
     async def statuses() -> list[grpc.StatusCode]:
@@ -174,9 +176,9 @@ def test_a_grpc_health_check(reaching: Gateway) -> None:
         check = {"grpc": {"service": "orders.Orders"}, "interval": "200ms", "unhealthyThreshold": 1}
         document = toward("rpc", {"url": f"grpc://127.0.0.1:{port}/grpc.health.v1.Health", "healthCheck": check})
         document["spec"]["context"] = "/grpc.health.v1.Health"
-        await asyncio.to_thread(reaching.deploy, document)
+        await asyncio.to_thread(socket_gateway.deploy, document)
         received_statuses = []
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{reaching.port}") as channel:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{socket_gateway.port}") as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
             for status, expected in ((serving, "OK"), (not_serving, "UNAVAILABLE"), (serving, "OK")):

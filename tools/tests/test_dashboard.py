@@ -44,9 +44,9 @@ def test_no_panel_lies_on_another_one() -> None:
     assert [(a, b) for (a, place), (b, other_place) in combinations(places, 2) if overlap(place, other_place)] == []
 
 
-def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+def overlap(left: dict[str, int], right: dict[str, int]) -> bool:
     return all(
-        one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
+        left[start] < right[start] + right[size] and right[start] < left[start] + left[size]
         for start, size in (("x", "w"), ("y", "h"))
     )
 

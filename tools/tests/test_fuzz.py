@@ -43,9 +43,11 @@ FAIL
 """
 
 
-@pytest.mark.parametrize(("said", "ended"), [(ENDED, True), (BROKEN, False), (ENDED + BROKEN, False), ("FAIL", False)])
-def test_the_end_of_its_time_breaks_no_target(said: str, ended: bool) -> None:
-    assert ended_by_time(said) == ended
+@pytest.mark.parametrize(
+    ("output", "ended"), [(ENDED, True), (BROKEN, False), (ENDED + BROKEN, False), ("FAIL", False)]
+)
+def test_the_end_of_its_time_breaks_no_target(output: str, ended: bool) -> None:
+    assert ended_by_time(output) == ended
 
 
 def test_each_test_whose_input_is_drawn_is_a_target_and_those_of_parsers_get_all_of_the_time() -> None:
@@ -98,10 +100,10 @@ def test_a_test_draws_the_same_input_whatever_else_is_loaded(tmp_path: Path) -> 
 
 def test_fuzzing_draws_by_its_seed(tmp_path: Path) -> None:
     as_fuzz = ("-p", "tools.fuzz")
-    one = drawn(tmp_path / "one", *as_fuzz, "--hypothesis-seed=1", draws="20")
-    assert len(one.splitlines()) == 20
-    assert drawn(tmp_path / "again", *as_fuzz, "--hypothesis-seed=1", draws="20") == one
-    assert drawn(tmp_path / "two", *as_fuzz, "--hypothesis-seed=2", draws="20") != one
+    first_draw = drawn(tmp_path / "one", *as_fuzz, "--hypothesis-seed=1", draws="20")
+    assert len(first_draw.splitlines()) == 20
+    assert drawn(tmp_path / "again", *as_fuzz, "--hypothesis-seed=1", draws="20") == first_draw
+    assert drawn(tmp_path / "two", *as_fuzz, "--hypothesis-seed=2", draws="20") != first_draw
 
 
 def test_what_is_drawn_is_a_target_and_a_plain_test_is_none() -> None:

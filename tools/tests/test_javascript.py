@@ -31,7 +31,7 @@ def test_what_is_wanted_is_what_is_locked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "found"),
+    ("source", "mistake"),
     [
         ("/** @param {number} n */\nexport const twice = (n) => n * 2;\n", ""),
         ("/** @param {number} n */\nexport const twice = (n) => n.length;\n", "TS2339"),
@@ -40,7 +40,7 @@ def test_what_is_wanted_is_what_is_locked() -> None:
     ],
     ids=["good", "no such member", "no type", "eval"],
 )
-def test_mistakes_are_found(tmp_path: Path, source: str, found: str) -> None:
+def test_mistakes_are_found(tmp_path: Path, source: str, mistake: str) -> None:
     """In a project as the controller is one, with its configuration."""
     static = tmp_path / "src" / "gatewright_controller" / "inspector" / "static"
     static.mkdir(parents=True)
@@ -49,8 +49,8 @@ def test_mistakes_are_found(tmp_path: Path, source: str, found: str) -> None:
         (tmp_path / name).write_text((ROOT / "gateway-controller" / name).read_text())
     command = [sys.executable, str(ROOT / "tools" / "javascript.py"), "--project", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert (result.returncode == 0) == (found == ""), result.stdout + result.stderr
-    assert found in result.stdout + result.stderr
+    assert (result.returncode == 0) == (mistake == ""), result.stdout + result.stderr
+    assert mistake in result.stdout + result.stderr
 
 
 def test_what_fails_is_shown_and_all_is_written(tmp_path: Path) -> None:

@@ -89,12 +89,12 @@ def wait_for(server: Prometheus, query: str, count: int) -> None:
     eventually(f"{query} has {count} series", lambda: len(server.query(query)) >= count, 60)
 
 
-def _series(one: Json) -> Series:
-    histograms = one.get("histograms") or ([one["histogram"]] if "histogram" in one else [])
-    values = one.get("values") or ([one["value"]] if "value" in one else [])
+def _series(document: Json) -> Series:
+    histograms = document.get("histograms") or ([document["histogram"]] if "histogram" in document else [])
+    values = document.get("values") or ([document["value"]] if "value" in document else [])
     points = [(when, float(value)) for when, value in values]
     points += [(when, float(value["count"])) for when, value in histograms]
-    return Series(one["metric"], tuple(sorted(points)), bool(histograms))
+    return Series(document["metric"], tuple(sorted(points)), bool(histograms))
 
 
 @contextmanager

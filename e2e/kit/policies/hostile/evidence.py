@@ -12,12 +12,12 @@ class RefusedError(Exception):
 
 def evidence(attempts: Mapping[str, Callable[[], object]]) -> Evidence:
     """Runs each attempt: what it returns is the proof that it reached its target."""
-    found: Evidence = {"reached": {}, "refused": {}}
+    result: Evidence = {"reached": {}, "refused": {}}
     for target, attempt in attempts.items():
         try:
-            found["reached"][target] = str(attempt())
+            result["reached"][target] = str(attempt())
         except OSError as error:
-            found["refused"][target] = f"{errno.errorcode.get(error.errno or 0, type(error).__name__)}: {error}"
+            result["refused"][target] = f"{errno.errorcode.get(error.errno or 0, type(error).__name__)}: {error}"
         except (RefusedError, RuntimeError, MemoryError, ValueError) as error:
-            found["refused"][target] = f"{type(error).__name__}: {error}"
-    return found
+            result["refused"][target] = f"{type(error).__name__}: {error}"
+    return result

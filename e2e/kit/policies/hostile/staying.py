@@ -39,17 +39,17 @@ def inherited(_: dict[str, Any]) -> Evidence:
     """Files and folders that are open here, and that it could not open by their names."""
 
     def attempt() -> str:
-        found = []
+        descriptors = []
         for number in range(HIGHEST):
             try:
                 status = os.fstat(number)
             except OSError:
                 continue
             if (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)) and not _opens(_name(number)):
-                found.append(f"{number}: {_name(number)}")
-        if not found:
+                descriptors.append(f"{number}: {_name(number)}")
+        if not descriptors:
             raise RefusedError("none that it could not open itself")
-        return ", ".join(found)
+        return ", ".join(descriptors)
 
     return evidence({"": attempt})
 
