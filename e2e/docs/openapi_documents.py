@@ -26,7 +26,7 @@ NOWHERE = "/".join(["", *"abcdefghijklmnopqrst"])
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedDocument:
     """What has become of a document: its API, and how many of its operations were answered."""
 
     api: Json
@@ -100,21 +100,21 @@ def served(gateway: Gateway, upstream: Upstream, api: Json) -> int:
     requests: list[tuple[str, str]] = []
     with httpx.Client(base_url=gateway.url, timeout=30) as client:
         for operation in spec["operations"]:
-            path = sampled(operation["path"])
+            path = fill_parameters(operation["path"])
             answer = client.request(operation["method"], f"{spec['context']}{path}")
             assert answer.status_code == 200, f"{operation}: {answer.status_code} {answer.text}"
             requests.append((operation["method"], f"{base}{path}" if path != "/" or not base else base))
         if not any(operation["path"].endswith("/*") for operation in spec["operations"]):
             assert client.get(f"{spec['context']}{NOWHERE}").status_code == 404
-    assert [(request.method, as_asked(request, base)) for request in upstream.received] == requests
+    assert [(request.method, requested_path(request, base)) for request in upstream.received] == requests
     return len(requests)
 
 
-def as_asked(request: Recorded, base: str) -> str:
+def requested_path(request: Recorded, base: str) -> str:
     return request.target if request.target != f"{base}/" or not base else base
 
 
-def sampled(path: str) -> str:
+def fill_parameters(path: str) -> str:
     """A request's path for an operation's."""
     return re.sub(r"\*$", "below/it", PARAMETER.sub("sample-0", path))
 

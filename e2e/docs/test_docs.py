@@ -75,10 +75,10 @@ def streams(folder: Path, definition: str) -> None:
 
 def python_with(word: str) -> str:
     """The first block of the pages about policies that has it."""
-    return next(block for block in blocks(of_policies(), "python") if word in block)
+    return next(block for block in blocks(policy_pages(), "python") if word in block)
 
 
-def of_policies() -> str:
+def policy_pages() -> str:
     """The page about policies, and those behind it."""
     behind = ("contract", "life", "streams", "tests")
     return "\n".join(page(f"docs/how-to/{name}.md") for name in ("policies", *(f"policy-{topic}" for topic in behind)))
@@ -185,7 +185,7 @@ def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: P
 
 
 def test_all_that_a_context_has_is_listed() -> None:
-    text = of_policies()
+    text = policy_pages()
     names = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
     for context in (RequestContext, ResponseContext):
         assert {name for name in vars(context) if not name.startswith("_")} <= names

@@ -30,7 +30,7 @@ def orders(gateway: Gateway, upstream: Upstream) -> Iterator[Json]:
         client.delete(f"/v1/apis/{NAME}", params={"wait": "10"})
 
 
-def shown(gateway: Gateway, method: str, body: bytes = b"", **more: str) -> httpx.Response:
+def run_shown_command(gateway: Gateway, method: str, body: bytes = b"", **more: str) -> httpx.Response:
     """What the page's command for it is answered with."""
     (command,) = (command for command in commands(page(PAGE), "curl") if SHOWN[method] in command)
     words = shlex.split(command)
@@ -44,12 +44,12 @@ def shown(gateway: Gateway, method: str, body: bytes = b"", **more: str) -> http
 
 
 def test_an_edit_is_a_get_a_change_and_a_put(gateway: Gateway, orders: Json, upstream: Upstream) -> None:
-    read = shown(gateway, "GET")
+    read = run_shown_command(gateway, "GET")
     text = read.text
     assert yaml.safe_load(text)["spec"] == orders["spec"]
-    assert shown(gateway, "PUT", text.encode()).json()["status"]["change"]["kind"] == "unchanged"
+    assert run_shown_command(gateway, "PUT", text.encode()).json()["status"]["change"]["kind"] == "unchanged"
     changed = text.replace("first", "second").encode()
-    status = shown(gateway, "PUT", changed).json()["status"]
+    status = run_shown_command(gateway, "PUT", changed).json()["status"]
     assert status.keys() == {"policies", "change"}
     rows = page(PAGE).partition("| in `status` | |")[2].partition("\n\n")[0]
     named = [name.removeprefix("change.") for name in re.findall(r"^\| `([a-z.]+)` \|", rows, re.MULTILINE)]

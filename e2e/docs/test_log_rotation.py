@@ -52,7 +52,7 @@ def test_the_files_are_rotated(build: Path, upstream: Upstream, tmp_path: Path) 
             rotate(configuration, tmp_path)
             eventually(
                 "it is reopened",
-                lambda number=number: len(gateway.logged(message="log files reopened")) == number + 1,  # type: ignore[misc]
+                lambda number=number: len(gateway.find_records(message="log files reopened")) == number + 1,  # type: ignore[misc]
             )
             assert paths_of(logs / "access.log.1") == [path]
         for name, pid in pids.items():  # as `systemctl kill` does, which sends to all of a service
@@ -60,4 +60,4 @@ def test_the_files_are_rotated(build: Path, upstream: Upstream, tmp_path: Path) 
                 os.kill(pid, signal.SIGUSR1)
         assert httpx.get(f"{gateway.url}/rotated/after").status_code == 200
         assert {process["name"]: process["pid"] for process in gateway.status()["processes"]} == pids
-        assert [record["accessLogs"] for record in gateway.logged(message="log files reopened")] == [True] * 3
+        assert [record["accessLogs"] for record in gateway.find_records(message="log files reopened")] == [True] * 3

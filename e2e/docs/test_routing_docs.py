@@ -36,7 +36,7 @@ def sample_url(gateway: Gateway, hosts: dict[str, Target], request: pytest.Fixtu
     gateway.remove(document["metadata"]["name"])
 
 
-def one(name: int) -> pytest.MarkDecorator:
+def with_sample(name: int) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("sample_url", [name], indirect=True)
 
 
@@ -45,7 +45,7 @@ def test_each_sample_is_executed_here() -> None:
     assert len(blocks(page(PAGE), "python")) == 1
 
 
-@one(0)
+@with_sample(0)
 def test_to_a_pool(sample_url: str, hosts: dict[str, Target]) -> None:
     assert httpx.get(f"{sample_url}/7").text == "orders"
     assert httpx.put(f"{sample_url}/7").text == "canary"
@@ -58,7 +58,7 @@ def test_to_a_pool(sample_url: str, hosts: dict[str, Target]) -> None:
     assert hosts["shadow"].requests.keys() == {"POST /api/"}
 
 
-@one(1)
+@with_sample(1)
 def test_once_more(sample_url: str, hosts: dict[str, Target]) -> None:
     hosts["stock-a"].status = 503
     for number in range(4):
@@ -72,7 +72,7 @@ def test_once_more(sample_url: str, hosts: dict[str, Target]) -> None:
     assert hosts["stock-a"].count + hosts["stock-b"].count == 1
 
 
-@one(2)
+@with_sample(2)
 def test_in_another_form(sample_url: str, hosts: dict[str, Target]) -> None:
     shop = hosts["shop"]
     for path, sent in {
@@ -92,7 +92,7 @@ def test_in_another_form(sample_url: str, hosts: dict[str, Target]) -> None:
     assert (health.json(), health.headers["content-type"]) == ({"up": True}, "application/json")
 
 
-@one(3)
+@with_sample(3)
 def test_times_and_websockets(sample_url: str, hosts: dict[str, Target]) -> None:
     headers = {"connection": "upgrade", "upgrade": "websocket"}
     assert httpx.get(f"{sample_url}/report", headers=headers).status_code == 403

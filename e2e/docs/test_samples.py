@@ -22,7 +22,7 @@ from jwt.algorithms import OKPAlgorithm
 
 from e2e.kit import model_events
 from e2e.kit.counterparts import postgresql
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
 from e2e.kit.markdown import blocks, page
 from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.places import ROOT
@@ -122,7 +122,7 @@ def test_members_of_a_tenant_pass_where_its_plan_is_one_of_the_operations(
     """One client asks for the plans with the operator's token, however many attachments there are: setup makes it. What
     a tenant has asked is in the node's store.
     """
-    name, signing_key = fresh("tenants"), Ed25519PrivateKey.generate()
+    name, signing_key = fresh_name("tenants"), Ed25519PrivateKey.generate()
     gold, silver = (attach("tenant-plan", {"requestsPerDay": {plan: 2}}) for plan in ("gold", "silver"))
     reports = {"method": "GET", "path": "/{tenant}/reports", "policies": [gold]}
     lists = {"method": "GET", "path": "/{tenant}/lists", "policies": [silver]}
@@ -189,7 +189,7 @@ def test_what_a_model_says_is_masked_and_counted_while_it_says_it(samples: Gatew
     """Of the two, the one that stands first has the answer last: it counts what the client is given."""
     policies = [attach("count-tokens", timeout="5s"), attach("mask-pii-stream", {"mask": "***"}, timeout="5s")]
     events = model_events.completion(["Ask ", "ada@", "example", ".org", " now"])
-    with ModelUpstream() as model, model.saying(events, permits=1):
+    with ModelUpstream() as model, model.answer_with(events, permits=1):
         samples.deploy(api("said", model.url, policies))
         question = {"messages": [{"role": "user", "content": "Whom?"}]}
         with httpx.stream("POST", f"{samples.url}/said/chat", json=question, timeout=20) as answer:

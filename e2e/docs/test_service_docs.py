@@ -38,7 +38,7 @@ def unit(tmp_path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def started(unit: dict[str, str], build: Path, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+def run_unit(unit: dict[str, str], build: Path, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
     """The service, with the environment that its commands have. It is not to build here, and takes any port."""
     environment = dict(os.environ) | dict([unit["Environment"].split("=", 1)])
     command = [*shlex.split(unit["ExecStart"]), "--build", str(build), "--port", "0", "--controller-port", "0"]
@@ -51,7 +51,7 @@ def started(unit: dict[str, str], build: Path, log: Path) -> Iterator[tuple[subp
 
 def test_the_unit_starts_reloads_and_stops(unit: dict[str, str], build: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with started(unit, build, log) as (service, environment):
+    with run_unit(unit, build, log) as (service, environment):
         begun = shlex.split(unit["ExecStartPost"])
         subprocess.run(begun, env=environment, check=True, timeout=STARTS_SECONDS, capture_output=True)
         assert '"message":"ready"' in log.read_text().replace('": "', '":"')

@@ -31,7 +31,7 @@ SLOW = "directory:v1.0.0"
 
 
 @dataclass(frozen=True)
-class Followed:
+class Walkthrough:
     """A gateway under load, and the Prometheus that scrapes it."""
 
     prometheus: Prometheus
@@ -47,7 +47,7 @@ class Followed:
 
 
 @pytest.fixture(scope="module")
-def walkthrough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
+def walkthrough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walkthrough]:
     folder = tmp_path_factory.mktemp("slow")
     project = PolicyProject(folder, "e2e-slow-policy")
     project.write_policy("directory", POLICY + LOOK_UP + NEITHER)
@@ -63,7 +63,7 @@ def walkthrough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Followed]:
             urls = [f"{gateway.url}/{name}/x" for name in ("shop", "other")]
             with traffic(*urls, clients=1, pause=0.05):
                 wait_for_rules(server)
-                yield Followed(server, f"127.0.0.1:{admin}")
+                yield Walkthrough(server, f"127.0.0.1:{admin}")
 
 
 def wait_for_rules(server: Prometheus) -> None:
@@ -80,13 +80,13 @@ def commands(heading: str) -> list[str]:
     return [block.strip() for block in blocks(section(PAGE, heading), "sh")]
 
 
-def listed(answer: str) -> list[tuple[Json, float]]:
+def parse_samples(answer: str) -> list[tuple[Json, float]]:
     """Labels and value of each line of promtool's, in its order."""
     matches = re.findall(r"^(?:[\w:]+)?\{(.*)\} => (\S+) @", answer, re.MULTILINE)
     return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in matches]
 
 
-def test_the_node_says_how_long_each_policy_worked(walkthrough: Followed) -> None:
+def test_the_node_says_how_long_each_policy_worked(walkthrough: Walkthrough) -> None:
     (command,) = blocks(PAGE.split("\n## ")[0], "sh")
     lines = walkthrough.answer(command.strip()).splitlines()
     seconds = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
@@ -94,18 +94,18 @@ def test_the_node_says_how_long_each_policy_worked(walkthrough: Followed) -> Non
     assert SLOW in max(seconds, key=lambda line: seconds[line])
 
 
-def test_the_upstream_is_not_what_is_slow(walkthrough: Followed) -> None:
+def test_the_upstream_is_not_what_is_slow(walkthrough: Walkthrough) -> None:
     exchanges, upstream = (walkthrough.answer(command) for command in commands("Is it a policy at all?"))
-    slow = {labels["api"]: value for labels, value in listed(exchanges)}
+    slow = {labels["api"]: value for labels, value in parse_samples(exchanges)}
     assert slow["shop"] > SECONDS
     assert slow["shop"] > slow["other"]
-    ((labels, milliseconds),) = listed(upstream)
+    ((labels, milliseconds),) = parse_samples(upstream)
     assert labels["envoy_cluster_name"].startswith("127-0-0-1")
     assert 0 < milliseconds < slow["shop"] * 1000
 
 
-def test_the_slow_policy_is_the_first_of_each_list(walkthrough: Followed) -> None:
-    answers = [listed(walkthrough.answer(command)) for command in commands("Which one?")]
+def test_the_slow_policy_is_the_first_of_each_list(walkthrough: Walkthrough) -> None:
+    answers = [parse_samples(walkthrough.answer(command)) for command in commands("Which one?")]
     assert len(answers) == 3
     for answer in answers:
         assert len(answer) >= 2
@@ -114,15 +114,17 @@ def test_the_slow_policy_is_the_first_of_each_list(walkthrough: Followed) -> Non
     assert (answers[2][0][0]["phase"], answers[2][0][0]["operation"]) == ("request", "GET /*")
 
 
-def test_work_and_waiting_are_told_apart(walkthrough: Followed) -> None:
-    waiting, p50 = (listed(walkthrough.answer(command)) for command in commands("Does it work, or does it wait?"))
+def test_work_and_waiting_are_told_apart(walkthrough: Walkthrough) -> None:
+    waiting, p50 = (
+        parse_samples(walkthrough.answer(command)) for command in commands("Does it work, or does it wait?")
+    )
     assert {labels["policy"] for labels, _ in waiting} == {SLOW, "quick:v1.0.0"}
     (half,) = [value for labels, value in p50 if (labels["policy"], labels["phase"]) == (SLOW, "request")]
     assert half > 0.1
 
 
-def test_its_own_metric_says_which_step_it_is(walkthrough: Followed) -> None:
+def test_its_own_metric_says_which_step_it_is(walkthrough: Walkthrough) -> None:
     (command,) = commands("What in it is slow?")
-    ((labels, value),) = listed(walkthrough.answer(command))
+    ((labels, value),) = parse_samples(walkthrough.answer(command))
     assert labels["policy"] == SLOW
     assert value > 0.1

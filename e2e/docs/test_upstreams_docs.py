@@ -26,7 +26,7 @@ def trusted_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def gateway(build: Path, trusted_authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     names = Names(tmp_path_factory.mktemp("names"))
-    names.know("orders.internal")
+    names.resolve_to_loopback("orders.internal")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted_authority.file))
         with running(build, tmp_path_factory.mktemp("state"), within=names.within) as gateway:

@@ -22,7 +22,7 @@ from e2e.kit.listening import free_port
 from e2e.kit.lone_envoy import cluster
 from e2e.kit.pebble import program
 from e2e.kit.places import ROOT
-from e2e.kit.secured import Secured, secured
+from e2e.kit.secured import TlsListener, add_tls_listener
 from e2e.kit.upstream import Upstream
 
 EXTENSIONS = "type.googleapis.com/envoy.extensions"
@@ -40,19 +40,19 @@ def h2spec() -> Path:
 
 
 @pytest.fixture(scope="module")
-def tls(shared_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    with secured(shared_gateway, tmp_path_factory.mktemp("tls")) as listener:
+def tls(shared_gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsListener]:
+    with add_tls_listener(shared_gateway, tmp_path_factory.mktemp("tls")) as listener:
         yield listener
 
 
-def failed(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
+def failing_cases(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
     """The cases that fail twice, as SECTION: WHAT, and how many there are in all. A case that waits may fail once."""
-    first, count = failed_once(h2spec, port, path, folder)
-    again, _ = failed_once(h2spec, port, path, folder)
+    first, count = run_h2spec(h2spec, port, path, folder)
+    again, _ = run_h2spec(h2spec, port, path, folder)
     return first & again, count
 
 
-def failed_once(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
+def run_h2spec(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
     """The same of one run."""
     report = folder / f"{port}.xml"
     command = [str(h2spec), "-t", "-k", "-S", "-p", str(port), "-P", path, "-o", "2", "-j", str(report)]
@@ -64,7 +64,7 @@ def failed_once(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[s
 
 
 @contextmanager
-def plain_envoy(tls: Secured, upstream: Upstream) -> Iterator[int]:
+def plain_envoy(tls: TlsListener, upstream: Upstream) -> Iterator[int]:
     """An Envoy with nothing but a certificate, a route and a cluster, and its defaults. Its port."""
     port = free_port()
     pair = {
@@ -114,7 +114,7 @@ def plain_envoy(tls: Secured, upstream: Upstream) -> Iterator[int]:
                 process.kill()
 
 
-def answers(tls: Secured, port: int) -> bool:
+def answers(tls: TlsListener, port: int) -> bool:
     try:
         return httpx.get(f"https://127.0.0.1:{port}/x", verify=tls.trust).status_code == 200
     except httpx.TransportError:
@@ -123,13 +123,13 @@ def answers(tls: Secured, port: int) -> bool:
 
 @pytest.mark.parametrize("policies", [0, 1])
 def test_no_case_fails_that_plain_envoy_passes(
-    h2spec: Path, tls: Secured, recording_upstream: Upstream, tmp_path: Path, policies: int
+    h2spec: Path, tls: TlsListener, recording_upstream: Upstream, tmp_path: Path, policies: int
 ) -> None:
     document = api("h2spec", recording_upstream.url, [attach("mark", {"name": "m"})] * policies)
     tls.gateway.deploy(document)
-    ours, count = failed(h2spec, tls.port, "/h2spec/x", tmp_path)
+    ours, count = failing_cases(h2spec, tls.port, "/h2spec/x", tmp_path)
     with plain_envoy(tls, recording_upstream) as port:
-        plain, _ = failed(h2spec, port, "/x", tmp_path)
+        plain, _ = failing_cases(h2spec, port, "/x", tmp_path)
     print(f"\n{count} cases; ours fails {len(ours)}, plain Envoy {len(plain)}")
     assert count >= 140
     assert sorted(ours - plain) == []

@@ -55,7 +55,7 @@ class Site:
             yield gateway
 
 
-def sample() -> Json:
+def documented_gateway() -> Json:
     """The Gateway that the page about certificates shows."""
     (text,) = [block for block in re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.M | re.S) if "acme:" in block]
     document: Json = yaml.safe_load(text)
@@ -66,7 +66,7 @@ def sample() -> Json:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder, ports = tmp_path_factory.mktemp("acme"), (free_port(), free_port(), free_port())
     pebble = Pebble(folder, ports[0], LIFETIME)
-    document = sample()
+    document = documented_gateway()
     spec = document["spec"]
     for listener, port in zip(spec["listeners"], ports, strict=False):
         listener |= {"address": "127.0.0.1", "port": port}
@@ -92,7 +92,7 @@ def acme_gateway(site: Site, build: Path, recording_upstream: Upstream) -> Itera
         yield gateway
 
 
-def served(site: Site, host: str, trust: ssl.SSLContext) -> str:
+def served_serial(site: Site, host: str, trust: ssl.SSLContext) -> str:
     """The serial number of the certificate that a client which trusts the authority is shown; "" where it refuses."""
     try:
         with connected(site.https, trust, host) as connection:
@@ -102,12 +102,12 @@ def served(site: Site, host: str, trust: ssl.SSLContext) -> str:
         return ""
 
 
-def another(site: Site, trust: ssl.SSLContext, than: str = "") -> str:
+def wait_for_serial(site: Site, trust: ssl.SSLContext, than: str = "") -> str:
     """What is served once it is not that one. The bound is far: how long an authority takes is the machine's."""
     serial_numbers = [""]
 
     def is_there() -> bool:
-        serial_numbers[0] = served(site, HOSTS[0], trust)
+        serial_numbers[0] = served_serial(site, HOSTS[0], trust)
         return serial_numbers[0] not in ("", than)
 
     eventually("another certificate is served", is_there, 60)
@@ -122,7 +122,7 @@ def certificate(gateway: Gateway) -> Json:
 
 def test_it_is_obtained_for_all_hosts_and_served(site: Site, acme_gateway: Gateway) -> None:
     trust = site.pebble.trust()
-    another(site, trust)
+    wait_for_serial(site, trust)
     answer = request(site.https, HOSTS[1], tls=trust, server_name=HOSTS[1], path="/acme/x")
     assert answer.status == 200
     assert answer.tls
@@ -150,7 +150,7 @@ def test_challenges_are_answered_before_redirects_and_apis(site: Site) -> None:
     assert request(site.plain, "any.example", path="/acme/x").status == 200
 
 
-def ends(gateway: Gateway) -> float:
+def expiry_of(gateway: Gateway) -> float:
     return datetime.fromisoformat(certificate(gateway)["notAfter"]).timestamp()
 
 
@@ -176,14 +176,14 @@ def test_it_is_renewed_under_requests(site: Site, acme_gateway: Gateway) -> None
         eventually("50 are answered", lambda: outcomes[200] >= expected, 60)
 
     threads = [threading.Thread(target=client, args=(host,)) for host in HOSTS]
-    first_ends, first = ends(acme_gateway), another(site, trust)
+    first_ends, first = expiry_of(acme_gateway), wait_for_serial(site, trust)
     for thread in threads:
         thread.start()
     try:
         more_answers()
-        another(site, trust, first)
-        eventually("it is told", lambda: ends(acme_gateway) > first_ends)
-        later = ends(acme_gateway) - first_ends
+        wait_for_serial(site, trust, first)
+        eventually("it is told", lambda: expiry_of(acme_gateway) > first_ends)
+        later = expiry_of(acme_gateway) - first_ends
         more_answers()
     finally:
         ended.set()
@@ -210,23 +210,23 @@ def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, acme_gatew
             "its end may be near by now, on a slow machine"
         )
         assert status["acme"][0]["error"] == status["error"]
-        (logged,) = acme_gateway.logged(component="controller", level="error")[:1]
+        (logged,) = acme_gateway.find_records(component="controller", level="error")[:1]
         assert logged["message"] == "certificate cannot be obtained; what is served stays"
     finally:
         site.pebble.start()  # another authority, to whom the account is unknown
     eventually("it is obtained", lambda: not certificate(acme_gateway)["failures"], 20)
     trust = site.pebble.trust()
-    eventually("it is served", lambda: served(site, HOSTS[0], trust))
+    eventually("it is served", lambda: served_serial(site, HOSTS[0], trust))
 
 
 def test_a_restart_obtains_nothing_anew(site: Site, acme_gateway: Gateway, build: Path) -> None:
     site.pebble.stop()
-    site.pebble.issue_for(3600)  # longer than a restart takes, on any machine
+    site.pebble.set_validity(3600)  # longer than a restart takes, on any machine
     site.pebble.start()
-    before = another(site, site.pebble.trust())
+    before = wait_for_serial(site, site.pebble.trust())
     trust, issued = site.pebble.trust(), site.pebble.issued
     acme_gateway.stop()
     with site.running(build) as again:
-        assert served(site, HOSTS[0], trust) == before
+        assert served_serial(site, HOSTS[0], trust) == before
         assert site.pebble.issued == issued
         assert certificate(again)["obtained"]

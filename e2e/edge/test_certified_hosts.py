@@ -14,11 +14,11 @@ import yaml
 from e2e.kit import http3
 from e2e.kit.certificates import Authority, authority
 from e2e.kit.client_certificates import ClientCertificate, client_certificate, client_tls
-from e2e.kit.commands import explained
-from e2e.kit.gateway import Gateway, api, attach, eventually, fresh, running
+from e2e.kit.commands import run_explain
+from e2e.kit.gateway import Gateway, api, attach, eventually, fresh_name, running
 from e2e.kit.listening import free_port, write
 from e2e.kit.places import ROOT
-from e2e.kit.recorded import recorded, recording
+from e2e.kit.recorded import record_exchanges, wait_for_exchanges
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(180)
@@ -68,7 +68,7 @@ class Door:
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     place = tmp_path_factory.mktemp("door")
     signer, clients = authority(place), authority(place, "clients")
-    chain, key = signer.signed("main", WWW, PARTNERS)
+    chain, key = signer.issue("main", WWW, PARTNERS)
     clear, port = free_port(), free_port()
     listener = {
         "name": "public", "port": port, "protocol": "https", "http3": True, "hosts": [WWW, PARTNERS],
@@ -92,7 +92,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_policy_sees_the_certificate_where_the_host_asks_for_it(door: Door, upstream: Upstream, version: int) -> None:
     """An API on both hosts: whoever comes by the other one has shown none."""
-    name = fresh("both")
+    name = fresh_name("both")
     params = {"headers": [{"name": "x-client", "value": "identity"}]}
     door.gateway.deploy(api(name, upstream.url, [attach("mtls-auth", params)]))
     partner = client_certificate(door.clients, "partner")
@@ -107,7 +107,7 @@ def test_a_policy_sees_the_certificate_where_the_host_asks_for_it(door: Door, up
 def test_an_api_on_the_host_that_asks_is_reached_with_a_certificate_alone(
     door: Door, upstream: Upstream, version: int
 ) -> None:
-    name = fresh("partners")
+    name = fresh_name("partners")
     document = api(name, upstream.url)
     document["spec"]["hosts"] = [PARTNERS]
     door.gateway.deploy(document)
@@ -122,21 +122,21 @@ def test_an_api_on_the_host_that_asks_is_reached_with_a_certificate_alone(
 
 
 def test_whose_fault_it_is_is_told(door: Door, upstream: Upstream) -> None:
-    name = fresh("misdirected")
+    name = fresh_name("misdirected")
     door.gateway.deploy(api(name, upstream.url))
-    with recording(door.gateway, path=f"/{name}/"):
+    with record_exchanges(door.gateway, path=f"/{name}/"):
         assert door.ask(2, f"/{name}/x", WWW, PARTNERS) == 421
-        (exchange,) = recorded(door.gateway, path=f"/{name}/")
+        (exchange,) = wait_for_exchanges(door.gateway, path=f"/{name}/")
     cause = exchange["cause"]
     assert (exchange["answeredBy"], cause["party"], cause["code"]) == ("proxy", "client", "other_server_name")
-    explanation = " ".join(explained(door.gateway, exchange["id"]).split())
+    explanation = " ".join(run_explain(door.gateway, exchange["id"]).split())
     assert f"the host {PARTNERS} asks for other client certificates than the server name (SNI)" in explanation
     assert "have the client open a connection whose server name is the request's host" in explanation
 
 
 def test_a_file_that_cannot_be_used_closes_its_own_host_alone(door: Door, upstream: Upstream) -> None:
     """At a start of the engine, which has nothing that it held before."""
-    name = fresh("left")
+    name = fresh_name("left")
     door.gateway.deploy(api(name, upstream.url))
     partner = client_certificate(door.clients, "partner")
     written = door.clients.file.read_text()

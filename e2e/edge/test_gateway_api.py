@@ -12,7 +12,7 @@ from e2e.kit.listening import free_port
 from e2e.kit.upstream import Upstream
 
 
-def written(*listeners: Json, **spec: object) -> Json:
+def gateway_document(*listeners: Json, **spec: object) -> Json:
     return {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": list(listeners), **spec}}
 
 
@@ -39,14 +39,14 @@ def test_what_is_put_is_listened_on_until_it_is_deleted(build: Path, tmp_path: P
         with gateway.controller() as controller:
             before = controller.get("/v1/gateway").json()
             assert (before["status"]["state"], before["status"]["origin"]) == ("deployed", "run")
-            document = written(http, {"name": "second", "port": second})
+            document = gateway_document(http, {"name": "second", "port": second})
             tried = controller.put("/v1/gateway?dry_run=true", json=document).json()
             assert tried["status"]["change"]["added"] == ["second"]
             assert answers(second) == 0
             answer = controller.put("/v1/gateway?wait=10", json=document).json()
             assert (answer["status"]["state"], state(gateway)) == ("deployed", "deployed")
             assert (answers(gateway.port), answers(second)) == (200, 200)
-            more = controller.put("/v1/gateway", json=written(http, limits={"connections": 7}))
+            more = controller.put("/v1/gateway", json=gateway_document(http, limits={"connections": 7}))
             assert more.json()["errors"][0]["field"] == "spec.limits.connections"
             assert controller.delete("/v1/gateway?wait=10").status_code == 204
             eventually("the port is closed", lambda: answers(second) == 0)
@@ -57,13 +57,16 @@ def test_what_envoy_refuses_is_rejected_with_its_reason(build: Path, tmp_path: P
     with running(build, tmp_path / "state") as gateway, socket.create_server(("127.0.0.1", 0)) as taken:
         gateway.deploy(api("told", upstream.url))
         http: Json = {"name": "http", "port": gateway.port}
-        document = written(http, {"name": "second", "port": taken.getsockname()[1]})
+        document = gateway_document(http, {"name": "second", "port": taken.getsockname()[1]})
         with gateway.controller() as controller:
             status = controller.put("/v1/gateway?wait=10", json=document).json()["status"]
             assert status["state"] == "rejected"
             assert "second" in status["reason"]
             assert answers(gateway.port) == 200
-            assert controller.put("/v1/gateway?wait=10", json=written(http)).json()["status"]["state"] == "deployed"
+            assert (
+                controller.put("/v1/gateway?wait=10", json=gateway_document(http)).json()["status"]["state"]
+                == "deployed"
+            )
 
 
 def test_an_upstream_that_is_the_node_itself_goes_round_until_the_request_is_late(build: Path, tmp_path: Path) -> None:
@@ -72,7 +75,7 @@ def test_an_upstream_that_is_the_node_itself_goes_round_until_the_request_is_lat
         round_and_round["spec"]["requestTimeout"] = "1s"
         gateway.deploy(round_and_round)
         assert answers(gateway.port, "/round/x") in (503, 504)
-        eventually("each round has a line", lambda: len(gateway.access("round")) > 10)
-        rounds = len(gateway.access("round"))
+        eventually("each round has a line", lambda: len(gateway.access_records("round")) > 10)
+        rounds = len(gateway.access_records("round"))
         assert rounds < 100_000
         assert answers(gateway.port, "/nothing") == 404, "expected the node to be well"

@@ -98,10 +98,10 @@ def revoke(ca: Authority, *files: Path) -> None:
 
 
 @contextmanager
-def noded(build: Path, folder: Path) -> Iterator[Node]:
+def run_node(build: Path, folder: Path) -> Iterator[Node]:
     (folder / "tls").mkdir(parents=True)
     ca = authority(folder / "tls")
-    ca.signed("web", "127.0.0.1")
+    ca.issue("web", "127.0.0.1")
     revoke(ca)
     clear, port, partners = free_port(), free_port(), free_port()
     file = folder / "gateway.yaml"
@@ -115,13 +115,13 @@ def noded(build: Path, folder: Path) -> Iterator[Node]:
 @pytest.fixture(scope="module")
 def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """Its listeners stay as they are."""
-    with noded(build, tmp_path_factory.mktemp("http3")) as http3_node:
+    with run_node(build, tmp_path_factory.mktemp("http3")) as http3_node:
         yield http3_node
 
 
 @pytest.fixture
 def own_node(build: Path, tmp_path: Path) -> Iterator[Node]:
-    with noded(build, tmp_path / "node") as http3_node:
+    with run_node(build, tmp_path / "node") as http3_node:
         yield http3_node
 
 
@@ -145,8 +145,8 @@ def test_get_and_post_through_a_policy_in_python(node: Node, upstream: Upstream)
         ("POST", "1000"),
     ]
     assert upstream.received[1].body == b"a" * 1000
-    eventually("both have a line", lambda: len(node.gateway.access("both")) == 2)
-    assert [(record["method"], record["status"]) for record in node.gateway.access("both")] == [
+    eventually("both have a line", lambda: len(node.gateway.access_records("both")) == 2)
+    assert [(record["method"], record["status"]) for record in node.gateway.access_records("both")] == [
         ("GET", 200),
         ("POST", 200),
     ]
@@ -183,9 +183,9 @@ def test_a_stream_comes_event_by_event(node: Node, model: ModelUpstream) -> None
             model.permit()
         return (await exchange.whole()).body
 
-    with model.saying(events, permits=1):
+    with model.answer_with(events, permits=1):
         assert b"three" in node.run(read)
-    with model.saying(model_events.completion(WORDS)):
+    with model.answer_with(model_events.completion(WORDS)):
         answer = node.get("/model/x")
     assert b"[masked]" in answer.body
     assert b"ada@example.org" not in answer.body
@@ -194,7 +194,7 @@ def test_a_stream_comes_event_by_event(node: Node, model: ModelUpstream) -> None
 @pytest.mark.parametrize("how", ["the request is cancelled", "the connection is closed"])
 def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(node: Node, model: ModelUpstream, how: str) -> None:
     def closed() -> int:
-        messages = [str(record.get("message")) for record in node.gateway.logged(policy="pass-stream:v1.0.0")]
+        messages = [str(record.get("message")) for record in node.gateway.find_records(policy="pass-stream:v1.0.0")]
         return len(
             [message for message in messages if re.match("response ended by (GeneratorExit|CancelledError)", message)]
         )
@@ -208,7 +208,7 @@ def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(node: Node, mode
             exchange.cancel()
             await asyncio.to_thread(eventually, "the policy's finally has run", lambda: closed() > before)
 
-    with model.saying(model_events.completion(["one ", "two ", "three ", "four "]), permits=2):
+    with model.answer_with(model_events.completion(["one ", "two ", "three ", "four "]), permits=2):
         node.run(leave)
         eventually("the policy's finally has run", lambda: closed() > before)
         eventually("upstream is left too", model.gone.is_set)
@@ -249,7 +249,7 @@ def test_what_is_refused_over_http2_is_refused(
 
 def test_a_certificate_that_is_revoked_is_refused(own_node: Node, upstream: Upstream) -> None:
     own_node.gateway.deploy(api("mutual", upstream.url))
-    partner = own_node.ca.signed("partner", "p.example")
+    partner = own_node.ca.issue("partner", "p.example")
     tickets: list[SessionTicket] = []
     how = {"port": own_node.partners, "certificate": partner, "tickets": tickets}
     assert own_node.get("/mutual/x", **how).status == 200
@@ -288,9 +288,9 @@ def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own_node
 
 def test_certificates_are_rotated_without_a_failed_request(own_node: Node, upstream: Upstream) -> None:
     own_node.gateway.deploy(api("rotated", upstream.url))
-    with asking(own_node, "/rotated/x") as flow:
+    with run_clients(own_node, "/rotated/x") as flow:
         for _ in range(3):
-            chain, _ = own_node.ca.signed("web", "127.0.0.1")
+            chain, _ = own_node.ca.issue("web", "127.0.0.1")
             serial = f"{x509.load_pem_x509_certificate(chain.read_bytes()).serial_number:X}"
             eventually("the new one is shown", partial(_is_shown, own_node, serial))
         eventually("requests have come", lambda: flow["200"] > 500)
@@ -308,7 +308,7 @@ async def _certificate(connection: Client) -> str:
 # ---------------------------------------------------------------- changes
 
 
-class Asking:
+class Clients:
     """One client that keeps its connection until it is told that this ends, and one with a new one each time.
 
     found: answers by their status; "told to end": connections, what was not looked at by then is asked again.
@@ -347,8 +347,8 @@ class Asking:
 
 
 @contextmanager
-def asking(node: Node, path: str) -> Iterator[Counter[str]]:
-    flows = Asking(node, path)
+def run_clients(node: Node, path: str) -> Iterator[Counter[str]]:
+    flows = Clients(node, path)
     thread = threading.Thread(target=flows.run)
     thread.start()
     try:
@@ -362,7 +362,7 @@ def test_listeners_change_without_a_failed_request(own_node: Node, upstream: Ups
     own_node.gateway.deploy(
         api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
     )
-    with asking(own_node, "/changing/x") as flow:
+    with run_clients(own_node, "/changing/x") as flow:
         for idle in ("40s", "41s", "42s"):
             goaways = flow["told to end"]
             own_node.write(timeouts={"connectionIdle": idle})

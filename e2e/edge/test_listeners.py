@@ -82,16 +82,16 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture
 def trust(ca: Authority) -> ssl.SSLContext:
-    return _trusting(ca)
+    return _trust_only(ca)
 
 
-def _trusting(ca: Authority) -> ssl.SSLContext:
+def _trust_only(ca: Authority) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(ca.file)
     return context
 
 
-def shown(port: int, trust: ssl.SSLContext) -> bytes:
+def shown_certificate(port: int, trust: ssl.SSLContext) -> bytes:
     """The certificate that a new connection is shown, none where there is no connection."""
     try:
         with (
@@ -108,18 +108,18 @@ def test_a_broken_certificate_leaves_the_one_before_and_keys_stand_nowhere(
 ) -> None:
     """That certificates change without a failed request is in test_live_changes.py."""
     gateway, port = node.gateway, free_port()
-    chain, key = ca.signed("web", "127.0.0.1")
+    chain, key = ca.issue("web", "127.0.0.1")
     node.listen(node.http, https(port), certificates=certificates(chain, key))
-    ca.signed("web", "127.0.0.1")
+    ca.issue("web", "127.0.0.1")
     expected = ssl.PEM_cert_to_DER_cert(chain.read_text())
-    eventually("the new one is shown", lambda: shown(port, trust) == expected)
+    eventually("the new one is shown", lambda: shown_certificate(port, trust) == expected)
     chain.write_text("-----BEGIN CERTIFICATE-----\n")
     broken = "certificate files cannot be used; what they held before goes on being served"
-    eventually("a broken file is said", lambda: gateway.logged(message=broken))
-    assert str(chain) in gateway.logged(message=broken)[0]["reason"]
-    assert shown(port, trust) == expected, "expected the old one to stay"
+    eventually("a broken file is said", lambda: gateway.find_records(message=broken))
+    assert str(chain) in gateway.find_records(message=broken)[0]["reason"]
+    assert shown_certificate(port, trust) == expected, "expected the old one to stay"
     gateway.kill("envoy")
-    eventually("a new Envoy shows it too", lambda: shown(port, trust) == expected, 30)
+    eventually("a new Envoy shows it too", lambda: shown_certificate(port, trust) == expected, 30)
     keys = key.read_text().splitlines()[1]
     assert not [line for line in gateway.log if keys in line]
     state = node.file.parent / "state"
@@ -129,7 +129,7 @@ def test_a_broken_certificate_leaves_the_one_before_and_keys_stand_nowhere(
 def test_listeners_change_without_a_failed_request(
     node: Node, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
 ) -> None:
-    web = certificates(*ca.signed("web", "127.0.0.1"))
+    web = certificates(*ca.issue("web", "127.0.0.1"))
     gateway, http, second = node.gateway, node.http, free_port()
     gateway.deploy(
         api("changing", upstream.url, [attach("add-python-header", {"headerName": "x", "headerValue": "y"})])
@@ -208,7 +208,7 @@ def _status_of(url: str) -> int:
 def test_a_node_listens_and_reloads_without_a_controller(
     build: Path, tmp_path: Path, upstream: Upstream, ca: Authority, trust: ssl.SSLContext
 ) -> None:
-    web = certificates(*ca.signed("web", "127.0.0.1"))
+    web = certificates(*ca.issue("web", "127.0.0.1"))
     port, secure = free_port(), free_port()
     http: Json = {"name": "http", "port": port}
     file = write(tmp_path / "gateway.yaml", http)
@@ -239,8 +239,8 @@ def test_a_stop_loses_no_request_on_any_listener(build: Path, tmp_path: Path, up
         urls = [listener["url"] for listener in gateway.status()["listeners"]]
         assert urls[1].endswith(f":{ports[1]}")
         with (
-            clients.asking(f"{urls[0]}/stopping/x", keep_alive=False, clients=2) as first_clients,
-            clients.asking(f"{urls[1]}/stopping/x", keep_alive=False, clients=2) as two,
+            clients.run_clients(f"{urls[0]}/stopping/x", keep_alive=False, clients=2) as first_clients,
+            clients.run_clients(f"{urls[1]}/stopping/x", keep_alive=False, clients=2) as two,
         ):
             eventually("traffic flows", lambda: min(first_clients.answered, two.answered) > 200)
             assert gateway.stop() == 0
@@ -250,7 +250,7 @@ def test_a_stop_loses_no_request_on_any_listener(build: Path, tmp_path: Path, up
     assert "could not be drained" not in "".join(gateway.log)
 
 
-def statuses(gateway: Gateway) -> tuple[int, list[str]]:
+def shortcomings_of(gateway: Gateway) -> tuple[int, list[str]]:
     """Of `gatewright status`: the exit status, and what falls short."""
     command = ["gatewright", "status", "--json", "--run-dir", str(gateway.run_dir)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -261,7 +261,7 @@ def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
     build: Path, tmp_path: Path, ca: Authority, upstream: Upstream
 ) -> None:
     """At a start, while it runs, and after the engine was started again."""
-    (good, good_key), (bad, bad_key) = ca.signed("good", "127.0.0.1"), ca.signed("bad", "127.0.0.1")
+    (good, good_key), (bad, bad_key) = ca.issue("good", "127.0.0.1"), ca.issue("bad", "127.0.0.1")
     certificates_by_name = {
         "good": {"certificateFile": str(good), "keyFile": str(good_key)},
         "bad": {"certificateFile": str(bad), "keyFile": str(bad_key)},
@@ -291,7 +291,7 @@ def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
         assert "  closed   the listener lone" in gateway.printed
         assert any(reason in line for line in gateway.printed)
         assert answered(both) == 200
-        code, shortcomings = statuses(gateway)
+        code, shortcomings = shortcomings_of(gateway)
         assert (code, shortcomings[0].partition(" (")[0]) == (3, "the listener lone is closed")
         assert reason in shortcomings[1]
         ready = httpx.get(f"http://127.0.0.1:{admin}/ready")
@@ -303,7 +303,7 @@ def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
         assert reloaded.returncode == 0, reloaded.stderr
         assert f"note: certificate bad: {bad}: expected a PEM block CERTIFICATE" in reloaded.stderr
         assert httpx.get(f"http://127.0.0.1:{more['port']}/files/x").status_code == 200
-        code, shortcomings = statuses(gateway)
+        code, shortcomings = shortcomings_of(gateway)
         assert (code, shortcomings[0].partition(" (")[0]) == (3, "the listener lone is closed")
         write(
             file,
@@ -316,19 +316,21 @@ def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
         write(file, *listeners, more, certificates=certificates_by_name, admin={"port": admin})
         bad.write_text(mended)
         eventually("all are open", lambda: is_open(lone) and is_open(both))
-        assert statuses(gateway) == (0, [])
+        assert shortcomings_of(gateway) == (0, [])
         assert httpx.get(f"http://127.0.0.1:{admin}/ready").status_code == 200
         good.write_text("hello")
-        eventually("it is said", lambda: statuses(gateway)[0] == 3)
+        eventually("it is said", lambda: shortcomings_of(gateway)[0] == 3)
         assert is_open(both), "by what the file held before"
         gateway.kill("engine")
-        eventually("the engine is back", lambda: "restarted" in " ".join(statuses(gateway)[1]))
+        eventually("the engine is back", lambda: "restarted" in " ".join(shortcomings_of(gateway)[1]))
         eventually("by the certificate that is left", lambda: is_open(both) and is_open(lone))
-        assert any("the files of the certificate good cannot be used" in status for status in statuses(gateway)[1])
+        assert any(
+            "the files of the certificate good cannot be used" in status for status in shortcomings_of(gateway)[1]
+        )
 
 
 def test_a_gateway_without_a_listener_that_opens_does_not_start(build: Path, tmp_path: Path, ca: Authority) -> None:
-    chain, key = ca.signed("gone", "127.0.0.1")
+    chain, key = ca.issue("gone", "127.0.0.1")
     chain.unlink()
     file = write(tmp_path / "gateway.yaml", https(free_port()), certificates=certificates(chain, key))
     command = ["gatewright", "run", "--gateway", str(file), "--build", str(build), "--controller-port", "0"]
@@ -341,8 +343,8 @@ def test_a_gateway_without_a_listener_that_opens_does_not_start(build: Path, tmp
 
 
 def test_what_cannot_be_used_is_said_before_anything_is_built(tmp_path: Path, ca: Authority) -> None:
-    chain, key = ca.signed("web", "127.0.0.1")
-    _, others = ca.signed("other", "127.0.0.1")
+    chain, key = ca.issue("web", "127.0.0.1")
+    _, others = ca.issue("other", "127.0.0.1")
     port = free_port()
     certificates_by_name = {
         "mismatched": {"certificateFile": str(chain), "keyFile": str(others)},

@@ -10,7 +10,7 @@ import pytest
 from e2e.edge.passing import grpc_rows, http_rows, websocket_rows
 from e2e.edge.passing.columns import COLUMNS, project
 from e2e.edge.passing.grpc_rows import Calls
-from e2e.edge.passing.page import PAGE, with_tables
+from e2e.edge.passing.page import PAGE, replace_tables
 from e2e.edge.passing.rows import Row
 from e2e.edge.passing.stage import Stage, Way
 from e2e.edge.passing.websocket_rows import Socket
@@ -62,4 +62,4 @@ def test_upgrades(stage: Stage, row: Row, column: str) -> None:
 def test_the_page_says_what_was_run() -> None:
     """Each field above is held to a gateway; this holds the page to the fields."""
     page = PAGE.read_text()
-    assert page == with_tables(page), "python -m e2e.edge.passing.page writes it anew"
+    assert page == replace_tables(page), "python -m e2e.edge.passing.page writes it anew"

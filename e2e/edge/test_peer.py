@@ -63,7 +63,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     place = tmp_path_factory.mktemp("door")
     manifest = write_twins(place)
     signer = authority(place)
-    chain, key = signer.signed("localhost", "localhost")
+    chain, key = signer.issue("localhost", "localhost")
     settings = {"mode": "request", "authority": "clients"}
     document = {
         "apiVersion": "gatewright.dev/v1",
@@ -96,12 +96,12 @@ def alice(door: Door) -> ClientCertificate:
     return client_certificate(door.signer, "alice", *ALL_KINDS, subject=HARD_SUBJECT)
 
 
-def seen(runtime: str) -> Json:
+def report_peer(runtime: str) -> Json:
     looks = {"onRequest": {"sees": ["peer"]}}
     return attach(f"twin-{runtime}-headers", looks)
 
 
-def told(upstream: Upstream) -> object:
+def peer_seen(upstream: Upstream) -> object:
     """What the policy has seen, and put into a header."""
     value = upstream.received[-1].value("x-saw")
     assert value is not None
@@ -112,7 +112,7 @@ def told(upstream: Upstream) -> object:
 def test_a_policy_is_told_all_names_and_nothing_that_a_client_says(
     door: Door, alice: ClientCertificate, upstream: Upstream, runtime: str
 ) -> None:
-    door.gateway.deploy(api(f"who-{runtime}", upstream.url, [seen(runtime)]))
+    door.gateway.deploy(api(f"who-{runtime}", upstream.url, [report_peer(runtime)]))
     path = f"/who-{runtime}/x"
     for version in (1, 2, 3):
         status = (
@@ -121,7 +121,7 @@ def test_a_policy_is_told_all_names_and_nothing_that_a_client_says(
             else door.ask(path, alice, http2=version == 2).status_code
         )
         assert status == 200
-        assert told(upstream) == {
+        assert peer_seen(upstream) == {
             "subject": HARD_SUBJECT_TEXT,
             "issuer": "CN=authority",
             "dnsNames": ["a.example", "b,DNS:c.example"],
@@ -135,11 +135,11 @@ def test_a_policy_is_told_all_names_and_nothing_that_a_client_says(
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_without_a_certificate_there_is_no_peer(door: Door, upstream: Upstream, runtime: str) -> None:
-    door.gateway.deploy(api(f"nobody-{runtime}", upstream.url, [seen(runtime)]))
+    door.gateway.deploy(api(f"nobody-{runtime}", upstream.url, [report_peer(runtime)]))
     assert door.ask(f"/nobody-{runtime}/x", None).status_code == 200
-    assert told(upstream) is None
+    assert peer_seen(upstream) is None
     assert door.ask_over_http3(f"/nobody-{runtime}/x", None).status == 200
-    assert told(upstream) is None
+    assert peer_seen(upstream) is None
 
 
 def test_a_certificate_of_another_authority_is_no_connection(door: Door, tmp_path: Path, upstream: Upstream) -> None:

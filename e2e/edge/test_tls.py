@@ -31,7 +31,7 @@ OFFERED_BY_NOBODY = [0x0A0A, 0x1A1A]
 """Of RFC 8701: numbers that stand for nothing."""
 
 
-def needed(program: str) -> str:
+def find_program(program: str) -> str:
     path = shutil.which(program)
     if not path:
         pytest.skip(f"NOT TESTED: {program} is not on this machine")
@@ -70,9 +70,9 @@ def door(build: Path, recording_upstream: Upstream, tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("door")
     signer, partners = authority(folder), authority(folder, "partners")
     certificates = {
-        "www": signer.signed("www", WWW, "127.0.0.1"),
-        "rsa": signer.signed("rsa", RSA, kind="rsa"),
-        "shops": signer.signed("shops", "*.shops.example.com"),
+        "www": signer.issue("www", WWW, "127.0.0.1"),
+        "rsa": signer.issue("rsa", RSA, kind="rsa"),
+        "shops": signer.issue("shops", "*.shops.example.com"),
     }
     ports = {name: free_port() for name in ("http", *ROOM)}
     tls: Json = {
@@ -224,7 +224,7 @@ def test_alpn(door: Door, offered: list[str]) -> None:
 
 
 def s_client(door: Door, name: str, *options: str, typed: str = "") -> str:
-    command = [needed("openssl"), "s_client", "-connect", f"127.0.0.1:{door.ports[name]}", "-CAfile"]
+    command = [find_program("openssl"), "s_client", "-connect", f"127.0.0.1:{door.ports[name]}", "-CAfile"]
     result = subprocess.run(
         [*command, str(door.signer.file), "-servername", WWW, *options],
         input=typed, capture_output=True, text=True, check=False, timeout=30,
@@ -267,7 +267,7 @@ def test_a_client_cannot_begin_another_handshake(door: Door) -> None:
     (["--tls-max", "1.1", "--tlsv1.0", "--ciphers", "DEFAULT:@SECLEVEL=0"], "000", "0"),
 ])  # fmt: skip
 def test_curl(door: Door, options: list[str], status: str, version: str) -> None:
-    command = [needed("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", *options]
+    command = [find_program("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", *options]
     there = ["--cacert", str(door.signer.file), "--resolve", f"{WWW}:{door.ports['any']}:127.0.0.1"]
     url = f"https://{WWW}:{door.ports['any']}/tls/x"
     result = subprocess.run([*command, *there, url], capture_output=True, text=True, check=False, timeout=30)
@@ -275,7 +275,15 @@ def test_curl(door: Door, options: list[str], status: str, version: str) -> None
 
 
 def test_curl_follows_from_http_to_https(door: Door) -> None:
-    command = [needed("curl"), "-sS", "-L", "-o", "/dev/null", "-w", "%{http_code} %{url_effective} %{num_redirects}"]
+    command = [
+        find_program("curl"),
+        "-sS",
+        "-L",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code} %{url_effective} %{num_redirects}",
+    ]
     names = [f"{WWW}:{door.ports[name]}:127.0.0.1" for name in ("http", "any")]
     there = ["--cacert", str(door.signer.file), "--resolve", names[0], "--resolve", names[1]]
     url = f"http://{WWW}:{door.ports['http']}/tls/x?y=%2F"
@@ -371,7 +379,7 @@ def test_a_certificate_is_revoked_while_the_gateway_runs(door: Door, upstream: U
     good, lost = (client_certificate(door.partners, name) for name in ("good", "lost"))
     assert door.ask("partners", lost).status == 200
     door.partners.revoke(lost.certificate)
-    eventually("it is let in no more", lambda: not admitted(door, lost))
+    eventually("it is let in no more", lambda: not is_admitted(door, lost))
     before = len(upstream.received)
     for name in ("partners", "guests"):
         with pytest.raises(RefusedError):
@@ -379,10 +387,10 @@ def test_a_certificate_is_revoked_while_the_gateway_runs(door: Door, upstream: U
         assert door.ask(name, good).status == 200
     assert len(upstream.received) == before + 2
     door.partners.revoke()
-    eventually("it is let in again", lambda: admitted(door, lost))
+    eventually("it is let in again", lambda: is_admitted(door, lost))
 
 
-def admitted(door: Door, certificate: ClientCertificate) -> bool:
+def is_admitted(door: Door, certificate: ClientCertificate) -> bool:
     try:
         return door.ask("partners", certificate).status == 200
     except RefusedError:

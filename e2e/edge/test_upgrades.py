@@ -11,9 +11,9 @@ import h2.events
 import pytest
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually
-from e2e.kit.upgrading import CRLF, SMUGGLED, SWITCHED, WEBSOCKET, Raw, Socket, asking
+from e2e.kit.upgrading import CRLF, SMUGGLED, SWITCHED, WEBSOCKET, RawUpstream, Socket, upgrade_request
 from e2e.kit.upstream import Upstream
-from e2e.kit.wire import raw
+from e2e.kit.wire import send_raw
 
 TRICKS: dict[str, list[bytes]] = {
     "websocket": WEBSOCKET,
@@ -37,8 +37,8 @@ TRICKS: dict[str, list[bytes]] = {
 
 
 @pytest.fixture(scope="module")
-def raw_upstream(shared_gateway: Gateway) -> Raw:
-    upstream = Raw()
+def raw_upstream(shared_gateway: Gateway) -> RawUpstream:
+    upstream = RawUpstream()
     times = {"requestTimeout": "1s", "idleTimeout": "3s"}
     for name, policies in {
         "u-none": [],
@@ -52,7 +52,7 @@ def raw_upstream(shared_gateway: Gateway) -> Raw:
 
 
 @pytest.fixture(autouse=True)
-def _reset(raw_upstream: Raw) -> None:
+def _reset(raw_upstream: RawUpstream) -> None:
     raw_upstream.answer, raw_upstream.behind = SWITCHED, b""
     raw_upstream.heads.clear()
 
@@ -80,9 +80,9 @@ def test_nothing_passes_a_policy_by_that_wants_the_body(
     guarded_gateway: Gateway, upstream: Upstream, name: str, lines: list[bytes], method: str
 ) -> None:
     """A request that is none for another protocol is one like any other: its body is waited for, and it is denied."""
-    request = asking(f"/{name}/x", [*lines, b"" if b"content-length: 3" in lines else b"x-more: 1"], method)
+    request = upgrade_request(f"/{name}/x", [*lines, b"" if b"content-length: 3" in lines else b"x-more: 1"], method)
     end = b"abc" if b"content-length: 3" in lines else b"0\r\n\r\n" if b"transfer-encoding: chunked" in lines else b""
-    answer = raw(guarded_gateway.port, request.replace(CRLF * 3, CRLF * 2) + end + SMUGGLED)
+    answer = send_raw(guarded_gateway.port, request.replace(CRLF * 3, CRLF * 2) + end + SMUGGLED)
     assert answer.status == 403 or (answer.status == 404 and b"CONNECT-UDP" in answer.body)
     assert upstream.received == []
 
@@ -92,18 +92,18 @@ def test_nothing_passes_a_policy_by_that_wants_the_body(
 def test_no_websocket_opens_where_a_body_is_wanted(
     guarded_gateway: Gateway, upstream: Upstream, name: str, trick: str
 ) -> None:
-    answer = raw(guarded_gateway.port, asking(f"/{name}/x", TRICKS[trick]) + SMUGGLED)
+    answer = send_raw(guarded_gateway.port, upgrade_request(f"/{name}/x", TRICKS[trick]) + SMUGGLED)
     assert (answer.status, answer.value("content-type")) == (403, "application/problem+json")
     assert json.loads(answer.body)["detail"] == "No connection is upgraded to this protocol here."
     assert upstream.received == []
 
 
 def test_the_log_says_why_and_the_client_is_not_told(guarded_gateway: Gateway) -> None:
-    answer = raw(guarded_gateway.port, asking("/u-answer/why", WEBSOCKET))
+    answer = send_raw(guarded_gateway.port, upgrade_request("/u-answer/why", WEBSOCKET))
     assert b"response-length" not in answer.body
 
     def lines() -> list[Json]:
-        return guarded_gateway.logged(message="upgrade refused", path="/u-answer/why")
+        return guarded_gateway.find_records(message="upgrade refused", path="/u-answer/why")
 
     eventually("the access log says why", lines)
     (line,) = lines()
@@ -111,19 +111,19 @@ def test_the_log_says_why_and_the_client_is_not_told(guarded_gateway: Gateway) -
     assert line["reason"] == "bodies are wanted by response-length:v1.0.0 (responseBodyMode: BUFFER)"
 
 
-def test_connect_is_refused(guarded_gateway: Gateway, upstream: Upstream, raw_upstream: Raw) -> None:
+def test_connect_is_refused(guarded_gateway: Gateway, upstream: Upstream, raw_upstream: RawUpstream) -> None:
     for target in ("u-none:80", "127.0.0.1:80"):
         request = f"CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n".encode()
-        assert raw(guarded_gateway.port, request + SMUGGLED).status == 404
+        assert send_raw(guarded_gateway.port, request + SMUGGLED).status == 404
     for path in ("/u-none/x", "/u-body/x"):
-        assert raw(guarded_gateway.port, asking(path, [], "CONNECT")).status in {400, 404}
+        assert send_raw(guarded_gateway.port, upgrade_request(path, [], "CONNECT")).status in {400, 404}
     assert (upstream.received, raw_upstream.heads) == ([], [])
 
 
 @pytest.mark.parametrize("protocol", [None, "websocket", "foo", "connect-udp"])
 @pytest.mark.parametrize("path", ["/u-none/x", "/u-body/x"])
 def test_connect_is_refused_over_http2(
-    guarded_gateway: Gateway, upstream: Upstream, raw_upstream: Raw, path: str, protocol: str | None
+    guarded_gateway: Gateway, upstream: Upstream, raw_upstream: RawUpstream, path: str, protocol: str | None
 ) -> None:
     """A tunnel, and what RFC 8441 makes of CONNECT. It is not offered, and the stream or the connection ends."""
     extended = [(":protocol", protocol), (":path", path), (":scheme", "http")] if protocol else []
@@ -149,10 +149,12 @@ def test_connect_is_refused_over_http2(
 
 
 @pytest.mark.parametrize("name", ["u-none", "u-headers"])
-def test_what_is_sent_early_waits_for_the_upstreams_word(gateway: Gateway, raw_upstream: Raw, name: str) -> None:
+def test_what_is_sent_early_waits_for_the_upstreams_word(
+    gateway: Gateway, raw_upstream: RawUpstream, name: str
+) -> None:
     """Else an upstream that goes on in HTTP would take it for a request that has met its policies."""
     raw_upstream.answer = b""
-    with Socket(gateway, asking(f"/{name}/x", WEBSOCKET) + SMUGGLED) as client:
+    with Socket(gateway, upgrade_request(f"/{name}/x", WEBSOCKET) + SMUGGLED) as client:
         client.rest()
     assert (len(raw_upstream.heads), raw_upstream.behind) == (1, b"")
 
@@ -160,10 +162,10 @@ def test_what_is_sent_early_waits_for_the_upstreams_word(gateway: Gateway, raw_u
 @pytest.mark.parametrize("name", ["u-none", "u-headers"])
 @pytest.mark.parametrize("status", ["200 OK", "426 Upgrade Required", "401 Unauthorized"])
 def test_an_upstream_that_does_not_switch_gets_no_more(
-    gateway: Gateway, raw_upstream: Raw, name: str, status: str
+    gateway: Gateway, raw_upstream: RawUpstream, name: str, status: str
 ) -> None:
     raw_upstream.answer = f"HTTP/1.1 {status}\r\nx-said: this\r\ncontent-length: 2\r\n\r\nno".encode()
-    with Socket(gateway, asking(f"/{name}/x", WEBSOCKET) + SMUGGLED) as client:
+    with Socket(gateway, upgrade_request(f"/{name}/x", WEBSOCKET) + SMUGGLED) as client:
         head = client.head()
         assert head.startswith(f"HTTP/1.1 {status}".encode())
         assert b"x-said: this" in head
@@ -172,8 +174,8 @@ def test_an_upstream_that_does_not_switch_gets_no_more(
     assert (len(raw_upstream.heads), raw_upstream.behind) == (1, b"")
 
 
-def test_header_policies_run_on_the_handshake(gateway: Gateway, raw_upstream: Raw) -> None:
-    with Socket(gateway, asking("/u-headers/x", WEBSOCKET) + b"early") as client:
+def test_header_policies_run_on_the_handshake(gateway: Gateway, raw_upstream: RawUpstream) -> None:
+    with Socket(gateway, upgrade_request("/u-headers/x", WEBSOCKET) + b"early") as client:
         head = client.head()
         assert head.startswith(b"HTTP/1.1 101 ")
         assert b"x-order: m()" in head
@@ -184,25 +186,25 @@ def test_header_policies_run_on_the_handshake(gateway: Gateway, raw_upstream: Ra
     assert raw_upstream.behind == b"earlylater"
 
 
-def test_a_header_policy_may_answer_the_handshake(gateway: Gateway, raw_upstream: Raw) -> None:
-    answer = raw(gateway.port, asking("/u-denied/x", WEBSOCKET) + SMUGGLED)
+def test_a_header_policy_may_answer_the_handshake(gateway: Gateway, raw_upstream: RawUpstream) -> None:
+    answer = send_raw(gateway.port, upgrade_request("/u-denied/x", WEBSOCKET) + SMUGGLED)
     assert (answer.status, answer.value("x-denied-by")) == (403, "deny-headers")
     assert raw_upstream.heads == []
 
 
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
-def test_a_websocket_begins_as_a_get(gateway: Gateway, raw_upstream: Raw, method: str) -> None:
-    assert raw(gateway.port, asking("/u-none/x", WEBSOCKET, method)).status == 403
+def test_a_websocket_begins_as_a_get(gateway: Gateway, raw_upstream: RawUpstream, method: str) -> None:
+    assert send_raw(gateway.port, upgrade_request("/u-none/x", WEBSOCKET, method)).status == 403
     assert raw_upstream.heads == []
 
 
 @pytest.mark.parametrize("name", ["u-none", "u-headers"])
 def test_an_upgrade_of_http2_in_clear_is_a_request_like_any_other(
-    gateway: Gateway, raw_upstream: Raw, name: str
+    gateway: Gateway, raw_upstream: RawUpstream, name: str
 ) -> None:
     """RFC 9113, 3.1: it may be ignored. What asks for it does not go upstream, where somebody might not."""
     raw_upstream.answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
-    assert raw(gateway.port, asking(f"/{name}/x", TRICKS["HTTP/2 in clear"])).status == 204
+    assert send_raw(gateway.port, upgrade_request(f"/{name}/x", TRICKS["HTTP/2 in clear"])).status == 204
     assert b"upgrade" not in raw_upstream.heads[0].lower()
     assert b"http2-settings" not in raw_upstream.heads[0].lower()
 
@@ -210,7 +212,7 @@ def test_an_upgrade_of_http2_in_clear_is_a_request_like_any_other(
 @pytest.mark.usefixtures("raw_upstream")
 def test_a_websocket_lives_as_long_as_it_moves_and_ends_when_idle(gateway: Gateway) -> None:
     """requestTimeout is 1 s, idleTimeout 3 s: no timeout of a request counts for a connection that is upgraded."""
-    with Socket(gateway, asking("/u-headers/x", WEBSOCKET)) as client:
+    with Socket(gateway, upgrade_request("/u-headers/x", WEBSOCKET)) as client:
         assert client.head().startswith(b"HTTP/1.1 101 ")
         for _ in range(3):
             time.sleep(1.2)  # longer than requestTimeout, and all of them than idleTimeout
@@ -222,7 +224,7 @@ def test_a_websocket_lives_as_long_as_it_moves_and_ends_when_idle(gateway: Gatew
     )
 
 
-def test_an_upstream_that_says_nothing_to_a_handshake_is_late(gateway: Gateway, raw_upstream: Raw) -> None:
+def test_an_upstream_that_says_nothing_to_a_handshake_is_late(gateway: Gateway, raw_upstream: RawUpstream) -> None:
     """By requestTimeout, as for any request: its end is that of the handshake."""
     raw_upstream.answer = b""
-    assert raw(gateway.port, asking("/u-none/x", WEBSOCKET)).status == 504
+    assert send_raw(gateway.port, upgrade_request("/u-none/x", WEBSOCKET)).status == 504

@@ -87,7 +87,7 @@ def lone_listeners(
         for listener in printed["listeners"]:
             change(listener)
         secrets = {name: _write_secret(name, secret, directory) for name, secret in printed["secrets"].items()}
-        listeners = [_alone(listener, secrets) for listener in printed["listeners"]]
+        listeners = [_detach(listener, secrets) for listener in printed["listeners"]]
         envoy = LoneListeners(directory, _config(directory, listeners, upstream))
         try:
             yield envoy.wait_ready()
@@ -125,7 +125,7 @@ def _write_secret(name: str, content: Json, directory: Path) -> Path:
     return file
 
 
-def _alone(value: Json, secrets: Mapping[str, Path]) -> Json:
+def _detach(value: Json, secrets: Mapping[str, Path]) -> Json:
     """The listener on a free port, with one route, and with files in the place of the engine."""
     value["address"]["socket_address"]["port_value"] = 0
     for chain in value["filter_chains"]:
@@ -134,15 +134,15 @@ def _alone(value: Json, secrets: Mapping[str, Path]) -> Json:
             route = {"name": "all", "match": {"prefix": "/"}, "route": {"cluster": "upstream"}}
             hosts = [{"name": "all", "domains": ["*"], "routes": [route]}]
             manager["route_config"] = {"name": "lone", "virtual_hosts": hosts}
-    _from_files(value, secrets)
+    _read_secrets_from_files(value, secrets)
     return value
 
 
-def _from_files(value: object, secrets: Mapping[str, Path]) -> None:
+def _read_secrets_from_files(value: object, secrets: Mapping[str, Path]) -> None:
     if isinstance(value, dict):
         if "sds_config" in value:
             value["sds_config"] = {"path_config_source": {"path": str(secrets[value["name"]])}}
         value = list(value.values())
     if isinstance(value, list):
         for item in value:
-            _from_files(item, secrets)
+            _read_secrets_from_files(item, secrets)

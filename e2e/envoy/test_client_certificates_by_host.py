@@ -24,8 +24,8 @@ from e2e.envoy.lone_listeners import LoneListeners, lone_listeners
 from e2e.kit import http3
 from e2e.kit.certificates import Authority, authority
 from e2e.kit.client_certificates import ClientCertificate, client_certificate
-from e2e.kit.gateway import Json, eventually, fresh
-from e2e.kit.raw_http import RefusedError, connected, received
+from e2e.kit.gateway import Json, eventually, fresh_name
+from e2e.kit.raw_http import RefusedError, connected, receive_answer
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(120)
@@ -105,7 +105,7 @@ def _over_http1(connection: object, path: str, headers: Pairs) -> tuple[int, byt
     assert isinstance(connection, ssl.SSLSocket)
     lines = "".join(f"{'Host' if name == ':authority' else name}: {value}\r\n" for name, value in headers)
     connection.sendall(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
-    answer = received(connection)
+    answer = receive_answer(connection)
     return answer.status, answer.body
 
 
@@ -152,7 +152,7 @@ def door(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream)
         }
         for at, (name, hosts) in enumerate({"any": [], "named": ["*.example.com", PARTNERS]}.items())
     ]  # fmt: skip
-    certificates = {"main": signer.signed("main", *EVERY, "127.0.0.1")}
+    certificates = {"main": signer.issue("main", *EVERY, "127.0.0.1")}
     who = {"partner": client_certificate(partners, "partner"), "employee": client_certificate(staff, "employee")}
     fields = {name: name for name in ("path", "authority", "serverName", "peerSubject", "status")}
     spec: Json = {"listeners": listeners, "accessLog": {"fields": fields}}
@@ -244,7 +244,7 @@ def test_no_form_of_a_request_gets_past_a_rule(door: Door, upstream: Upstream) -
     """An absolute target is what counts (RFC 9112, 3.2.2). Two hosts are joined, and routes of a node refuse them."""
     with connected(door.listeners.ports["any"], door.context("nobody", "http/1.1"), WWW) as connection:
         connection.sendall(f"GET https://{PARTNERS}/x HTTP/1.1\r\nHost: {WWW}\r\n\r\n".encode())
-        assert received(connection).status == 421
+        assert receive_answer(connection).status == 421
     assert upstream.received == []
 
 
@@ -274,7 +274,7 @@ def test_a_server_name_in_upper_case_is_the_same(door: Door, upstream: Upstream,
 @VERSIONS
 def test_who_showed_a_certificate_is_known_where_it_was_asked_for(door: Door, version: int) -> None:
     expected = {PARTNERS: "CN=partner", GUESTS: "CN=partner", WWW: None}
-    asking = dataclasses.replace(door, path=f"/{fresh('known')}")
+    asking = dataclasses.replace(door, path=f"/{fresh_name('known')}")
     for host in expected:
         assert asking.ask(version, host, host, "partner")[0] == 200
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
 from e2e.kit.streams import OpenStreams
 from e2e.kit.upstream import Reply, Upstream
-from e2e.kit.wire import Answer, Shape, http1, http2, raw
+from e2e.kit.wire import Answer, Shape, http1, http2, send_raw
 
 GET = Shape("GET", "GET")
 MARK = attach("mark", {"name": "m"})
@@ -190,7 +190,7 @@ def test_10_a_websocket_is_refused_where_a_body_is_wanted_and_does_not_hang(
 def test_19_what_is_no_request_is_a_problem(
     gateway: Gateway, upstream: Upstream, request_: bytes, status: int, title: str
 ) -> None:
-    answer = raw(gateway.port, request_)
+    answer = send_raw(gateway.port, request_)
     assert problem(answer) == (status, title)
     detail = "The request was refused before it was read."
     assert json.loads(answer.body) == {"type": "about:blank", "title": title, "status": status, "detail": detail}
@@ -209,7 +209,7 @@ def test_19_what_is_no_request_is_a_problem(
     ids=["no host", "NUL in the path", "broken chunk", "upgrade", "method"],
 )
 def test_19_what_has_no_flag_is_a_problem_too(gateway: Gateway, request_: bytes, title: str) -> None:
-    answer = raw(gateway.port, request_)
+    answer = send_raw(gateway.port, request_)
     assert problem(answer)[1] == title
     known = {"Bad Request": "broken chunk" in str(answer), "Forbidden": True, "Method Not Allowed": True}[title]
     assert "requestId" in json.loads(answer.body) or not known
@@ -243,21 +243,21 @@ def test_90_headers_and_59_kib_pass(gateway: Gateway, upstream: Upstream) -> Non
 def test_two_host_headers_are_refused(gateway: Gateway, upstream: Upstream) -> None:
     """Envoy joins them: without us, upstream and policies would be told of a host "a,b"."""
     for path in (b"/f-headers/x", b"/f-bare/x", b"/nowhere"):
-        answer = raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n")
+        answer = send_raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n")
         assert problem(answer) == (400, "Bad Request")
         assert json.loads(answer.body)["detail"] == "The request has two Host headers."
-        assert raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a, b\r\n\r\n").status == 400
+        assert send_raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a, b\r\n\r\n").status == 400
     handshake = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\r\n"
-    answer = raw(gateway.port, b"GET /f-bare/x HTTP/1.1\r\nhost: a\r\nhost: b\r\n" + handshake)
+    answer = send_raw(gateway.port, b"GET /f-bare/x HTTP/1.1\r\nhost: a\r\nhost: b\r\n" + handshake)
     assert problem(answer) == (400, "Bad Request")
     assert upstream.received == []
 
 
 def test_an_absolute_request_target_meets_the_same_policies(gateway: Gateway, upstream: Upstream) -> None:
-    assert raw(gateway.port, b"GET http://b.test/f-headers/x?q HTTP/1.1\r\nhost: a\r\n\r\n").status == 200
+    assert send_raw(gateway.port, b"GET http://b.test/f-headers/x?q HTTP/1.1\r\nhost: a\r\n\r\n").status == 200
     (request,) = upstream.received
     assert (request.target, request.value("x-order")) == ("/x?q", "m()")
-    assert raw(gateway.port, b"GET http://b.test/f-denied/x HTTP/1.1\r\nhost: a\r\n\r\n").status == 403
+    assert send_raw(gateway.port, b"GET http://b.test/f-denied/x HTTP/1.1\r\nhost: a\r\n\r\n").status == 403
 
 
 # ---------------------------------------------------------------- answers at the edges
@@ -327,7 +327,7 @@ def test_12_more_exchanges_are_open_at_once_than_envoys_default_allows(gateway: 
 @pytest.mark.parametrize("client", ["HTTP/1.1", "HTTP/2"])
 def test_nothing_more_runs_for_a_client_that_has_gone(gateway: Gateway, upstream: Upstream, client: str) -> None:
     slow = attach("sleep", {"seconds": 1.5}, timeout="9s")  # longer than a busy machine needs to tell that it has gone
-    name = fresh(f"f-gone-{client[-1]}")
+    name = fresh_name(f"f-gone-{client[-1]}")
     gateway.deploy(api(name, upstream.url, [slow, attach("mark", {"name": "after"})]))
     before = exchanges(gateway)
     asleep = f"asleep: /{name}/x"
@@ -335,7 +335,7 @@ def test_nothing_more_runs_for_a_client_that_has_gone(gateway: Gateway, upstream
     with leaving as connection:
         if isinstance(connection, socket.socket):
             connection.sendall(f"GET /{name}/x HTTP/1.1\r\nhost: a\r\n\r\n".encode())
-        eventually("the policy runs", lambda: gateway.logged(message=asleep))
+        eventually("the policy runs", lambda: gateway.find_records(message=asleep))
     eventually("it is cancelled", lambda: exchanges(gateway)["cancelled"] == before["cancelled"] + 1)
     eventually(
         "the policy has ended", lambda: all(executor["underWay"] == 0 for executor in stats(gateway)["executors"])

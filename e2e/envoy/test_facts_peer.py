@@ -27,10 +27,10 @@ from e2e.kit.lone_envoy import (
     LoneEnvoy,
     Messages,
     connection_manager,
+    continue_unchanged,
     ext_proc_filter,
     lone_envoy,
     route,
-    unchanged,
 )
 from e2e.kit.upstream import Upstream
 
@@ -45,7 +45,7 @@ FORGED = {
 
 def passes(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
     for message in messages:
-        yield unchanged(message.WhichOneof("request"))
+        yield continue_unchanged(message.WhichOneof("request"))
 
 
 @dataclass
@@ -103,13 +103,13 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Door:
     signer = authority(tmp_path_factory.mktemp("certificates"))
     return Door(
         signer,
-        signer.signed("localhost", "localhost"),
+        signer.issue("localhost", "localhost"),
         client_certificate(signer, "alice", *ALL_KINDS, subject=HARD_SUBJECT),
     )
 
 
 @contextmanager
-def listening(
+def run_listener(
     door: Door, upstream: Upstream, *, required: bool = True, accepts_untrusted: bool = False
 ) -> Iterator[LoneEnvoy]:
     change = partial(door.listen, required=required, accepts_untrusted=accepts_untrusted)
@@ -121,7 +121,7 @@ def listening(
 def test_the_certificate_comes_whole_and_no_header_of_a_client_counts(
     door: Door, upstream: Upstream, required: bool
 ) -> None:
-    with listening(door, upstream, required=required) as envoy:
+    with run_listener(door, upstream, required=required) as envoy:
         for http2 in (False, True):
             assert door.ask(envoy, door.alice, http2=http2).status_code == 200
             assert unquote(door.told()[PEER]) == door.alice.pem
@@ -130,11 +130,11 @@ def test_the_certificate_comes_whole_and_no_header_of_a_client_counts(
 
 
 def test_without_a_certificate_there_is_none_or_no_connection(door: Door, upstream: Upstream) -> None:
-    with listening(door, upstream, required=False) as envoy:
+    with run_listener(door, upstream, required=False) as envoy:
         assert door.ask(envoy, None).status_code == 200
         assert PEER not in door.told()
         assert "x-forwarded-client-cert" not in door.headers()
-    with listening(door, upstream) as envoy:
+    with run_listener(door, upstream) as envoy:
         before = len(door.engine.messages)
         with pytest.raises(httpx.TransportError):
             door.ask(envoy, None)
@@ -143,7 +143,7 @@ def test_without_a_certificate_there_is_none_or_no_connection(door: Door, upstre
 
 def test_a_certificate_of_another_authority_is_no_connection(door: Door, upstream: Upstream, tmp_path: Path) -> None:
     stranger = client_certificate(authority(tmp_path), "alice", *ALL_KINDS)
-    with listening(door, upstream, required=False) as envoy:
+    with run_listener(door, upstream, required=False) as envoy:
         before = len(door.engine.messages)
         with pytest.raises(httpx.TransportError):
             door.ask(envoy, stranger)
@@ -155,7 +155,7 @@ def test_where_untrusted_certificates_are_accepted_they_look_like_others(
 ) -> None:
     """Why no listener says ACCEPT_UNTRUSTED: `%DOWNSTREAM_PEER_CERT%` does not tell whether it was verified."""
     stranger = client_certificate(authority(tmp_path), "alice")
-    with listening(door, upstream, required=False, accepts_untrusted=True) as envoy:
+    with run_listener(door, upstream, required=False, accepts_untrusted=True) as envoy:
         assert door.ask(envoy, stranger).status_code == 200
         assert unquote(door.told()[PEER]) == stranger.pem
 
@@ -166,7 +166,7 @@ def test_a_session_that_is_resumed_has_its_certificate_still(
 ) -> None:
     context = client_tls(door.signer, door.alice)
     context.minimum_version = context.maximum_version = version
-    with listening(door, upstream) as envoy:
+    with run_listener(door, upstream) as envoy:
         session, resumed = None, []
         for _ in range(2):
             plain = socket.create_connection(("127.0.0.1", envoy.port))
@@ -183,7 +183,7 @@ def test_a_session_that_is_resumed_has_its_certificate_still(
 # ---------------------------------------------------------------- the client's address
 
 
-def connected(envoy: LoneEnvoy, before: bytes = b"", headers: str = "") -> bytes:
+def status_line(envoy: LoneEnvoy, before: bytes = b"", headers: str = "") -> bytes:
     """The status line of the answer to a request behind these bytes."""
     with socket.create_connection(("127.0.0.1", envoy.port)) as connection:
         connection.sendall(before + f"GET /p/ HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n".encode())
@@ -192,7 +192,7 @@ def connected(envoy: LoneEnvoy, before: bytes = b"", headers: str = "") -> bytes
 
 def test_the_address_is_the_connections_and_not_what_a_client_says(door: Door, upstream: Upstream) -> None:
     with lone_envoy(upstream, door.engine, [route("p", HEADERS)]) as envoy:
-        connected(envoy, headers="x-forwarded-for: 192.0.2.1\r\nx-real-ip: 192.0.2.1\r\nforwarded: for=192.0.2.1\r\n")
+        status_line(envoy, headers="x-forwarded-for: 192.0.2.1\r\nx-real-ip: 192.0.2.1\r\nforwarded: for=192.0.2.1\r\n")
     assert door.told()["source.address"].startswith("127.0.0.1:")
 
 
@@ -214,7 +214,7 @@ def test_behind_a_trusted_proxy_it_is_the_one_that_this_has_seen(
 
     for change in (hops, networks):
         with lone_envoy(upstream, door.engine, [route("p", HEADERS)], change) as envoy:
-            connected(envoy, headers=f"x-forwarded-for: {forwarded}\r\n")
+            status_line(envoy, headers=f"x-forwarded-for: {forwarded}\r\n")
         assert door.told()["source.address"] == address, change.__name__
 
 
@@ -225,5 +225,5 @@ def test_with_the_proxy_protocol_it_is_the_one_that_this_names(door: Door, upstr
         config["static_resources"]["listeners"][0]["listener_filters"] = filters
 
     with lone_envoy(upstream, door.engine, [route("p", HEADERS)], change) as envoy:
-        connected(envoy, b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n", "x-forwarded-for: 192.0.2.9\r\n")
+        status_line(envoy, b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n", "x-forwarded-for: 192.0.2.9\r\n")
     assert door.told()["source.address"] == "192.0.2.1:4711"

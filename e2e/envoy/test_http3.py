@@ -64,8 +64,8 @@ def tls_listeners(trusted_authority: Authority, recording_upstream: Upstream) ->
         "accessLog": {"fields": {name: name for name in fields}},
     }
     certificates = {
-        "main": trusted_authority.signed("main", "api.example.com", "127.0.0.1"),
-        "wildcard": trusted_authority.signed("wildcard", "*.example.com"),
+        "main": trusted_authority.issue("main", "api.example.com", "127.0.0.1"),
+        "wildcard": trusted_authority.issue("wildcard", "*.example.com"),
     }
     with lone_listeners(spec, recording_upstream.port, certificates, partners=trusted_authority.file) as listeners:
         yield listeners
@@ -172,8 +172,8 @@ def test_client_certificates(
 ) -> None:
     certificates = {
         "nobody": None,
-        "partner": trusted_authority.signed("partner", "p"),
-        "stranger": unknown_authority.signed("stranger", "p"),
+        "partner": trusted_authority.issue("partner", "p"),
+        "stranger": unknown_authority.issue("stranger", "p"),
     }
     path = f"/{name}/{who}"
     coroutine = Asker(tls_listeners, trusted_authority, name).get(path, certificate=certificates[who])
@@ -190,7 +190,7 @@ def test_sessions_go_on_only_where_no_certificate_was_looked_at(
     tls_listeners: LoneListeners, trusted_authority: Authority, name: str, resumed: bool
 ) -> None:
     """And nothing is taken before a handshake has ended: no ticket allows early data."""
-    port, certificate = tls_listeners.ports[f"{name}/http3"], trusted_authority.signed("again", "p")
+    port, certificate = tls_listeners.ports[f"{name}/http3"], trusted_authority.issue("again", "p")
 
     async def twice() -> tuple[list[SessionTicket], bool]:
         tickets: list[SessionTicket] = []
@@ -230,7 +230,7 @@ def test_the_client_is_who_connects(
 
 def test_no_hop_is_believed(trusted_authority: Authority, upstream: Upstream) -> None:
     spec = {"listeners": [https("open", 8443)], "trustedProxies": {"hops": 1}}
-    with lone_listeners(spec, upstream.port, {"main": trusted_authority.signed("main", "127.0.0.1")}) as listeners:
+    with lone_listeners(spec, upstream.port, {"main": trusted_authority.issue("main", "127.0.0.1")}) as listeners:
         coroutine = Asker(listeners, trusted_authority, "open").get(
             "/hop", ("x-forwarded-for", "9.9.9.9"), ("x-real-ip", "9.9.9.9")
         )
@@ -264,7 +264,7 @@ def test_connections_of_a_node_are_those_of_each_listener(trusted_authority: Aut
                 async with connected(port, trusted_authority.file, seconds=1):
                     pass
 
-    with lone_listeners(spec, upstream.port, {"main": trusted_authority.signed("main", "127.0.0.1")}) as listeners:
+    with lone_listeners(spec, upstream.port, {"main": trusted_authority.issue("main", "127.0.0.1")}) as listeners:
         run(two(listeners.ports["open/http3"]))
 
 
@@ -276,7 +276,7 @@ def test_requests_in_a_second_are_limited(trusted_authority: Authority, upstream
             return [(await connection.get("/x")).status for _ in range(20)]
 
     spec = {"listeners": [https("open", 8443)], "limits": {"requestsPerSecond": 2}}
-    with lone_listeners(spec, upstream.port, {"main": trusted_authority.signed("main", "127.0.0.1")}) as listeners:
+    with lone_listeners(spec, upstream.port, {"main": trusted_authority.issue("main", "127.0.0.1")}) as listeners:
         answers = run(many(listeners.ports["open/http3"]))
     assert set(answers[:2]) == {200}
     assert 429 in answers
@@ -324,7 +324,7 @@ def test_an_answer_may_pause_for_longer_than_a_client_may_be_silent(
             connection.vanish()
 
     spec = {"listeners": [https("open", 8443)]}
-    certificates = {"main": trusted_authority.signed("main", "127.0.0.1")}
+    certificates = {"main": trusted_authority.issue("main", "127.0.0.1")}
     with lone_listeners(spec, upstream.port, certificates, hurry_quic) as listeners:
         port = listeners.ports["open/http3"]
         assert run(ask(port)) == b"at last"
@@ -382,7 +382,7 @@ def test_what_steers_envoy_is_not_the_clients_to_say(
     ]  # fmt: skip
     run(
         Asker(tls_listeners, trusted_authority, "mixed").get(
-            "/x", *forged, certificate=trusted_authority.signed("partner", "p")
+            "/x", *forged, certificate=trusted_authority.issue("partner", "p")
         )
     )
     (received,) = upstream.received

@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 from e2e.envoy.lone_listeners import LoneListeners, lone_listeners
 from e2e.kit.certificates import authority
 from e2e.kit.gateway import eventually
-from e2e.kit.raw_http import RefusedError, connected, received, request
+from e2e.kit.raw_http import RefusedError, connected, receive_answer, request
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
 pytestmark = pytest.mark.timeout(60)
@@ -46,7 +46,7 @@ def limited_listeners(
         },
         "timeouts": {"requestHeaders": "500ms", "handshake": "500ms", "connectionIdle": "1500ms"},
     }  # fmt: skip
-    certificates = {"main": authority(tmp_path_factory.mktemp("limited")).signed("main", "127.0.0.1")}
+    certificates = {"main": authority(tmp_path_factory.mktemp("limited")).issue("main", "127.0.0.1")}
     with lone_listeners(spec, recording_upstream.port, certificates) as listeners:
         yield listeners
 
@@ -63,7 +63,7 @@ def test_requests_of_a_connection_are_limited(limited_listeners: LoneListeners) 
     with connected(limited_listeners.ports["http"]) as connection:
         for last in (False, True):
             connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            assert (received(connection).headers.get("connection") == "close") is last
+            assert (receive_answer(connection).headers.get("connection") == "close") is last
         assert connection.recv(1) == b""
 
 
@@ -86,16 +86,16 @@ def test_connections_of_a_listener_are_limited(limited_listeners: LoneListeners)
     connections = [connected(limited_listeners.ports["few"]) for _ in range(2)]
     for connection in connections:
         connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-        assert received(connection).status == 200
+        assert receive_answer(connection).status == 200
     with pytest.raises(RefusedError):
         request(limited_listeners.ports["few"])
     assert request(limited_listeners.ports["http"]).status == 200
     for connection in connections:
         connection.close()
-    eventually("there is room again", lambda: admitted(limited_listeners.ports["few"]))
+    eventually("there is room again", lambda: is_admitted(limited_listeners.ports["few"]))
 
 
-def admitted(port: int) -> bool:
+def is_admitted(port: int) -> bool:
     try:
         return request(port).status == 200
     except RefusedError:
@@ -105,11 +105,11 @@ def admitted(port: int) -> bool:
 def test_new_connections_are_limited(limited_listeners: LoneListeners) -> None:
     begun = time.monotonic()
     with ThreadPoolExecutor(10) as clients:  # at once, or a slow machine would keep to the limit by itself
-        answers = list(clients.map(admitted, [limited_listeners.ports["slow"]] * 10))
+        answers = list(clients.map(is_admitted, [limited_listeners.ports["slow"]] * 10))
     most = 3 + 3 * int(time.monotonic() - begun + 1)
     assert 3 <= sum(answers) <= most
     assert not all(answers)
-    eventually("one is admitted again", lambda: admitted(limited_listeners.ports["slow"]))
+    eventually("one is admitted again", lambda: is_admitted(limited_listeners.ports["slow"]))
 
 
 def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> None:
@@ -117,7 +117,7 @@ def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> 
         received_statuses = []
         for _ in range(count):
             connection.sendall(b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n")
-            answer = received(connection)
+            answer = receive_answer(connection)
             received_statuses.append(answer.status)
             if answer.status == 429:
                 assert answer.headers["retry-after"] == "1"
@@ -143,7 +143,7 @@ def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> 
 def test_who_is_slow_is_not_waited_for(limited_listeners: LoneListeners) -> None:
     with connected(limited_listeners.ports["http"]) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
-        assert received(connection).status == 408
+        assert receive_answer(connection).status == 408
     with connected(limited_listeners.ports["https"]) as connection:
         assert connection.recv(1) == b"", "expected a handshake that does not begin to end"
     with connected(limited_listeners.ports["http"]) as connection:

@@ -21,7 +21,7 @@ from e2e.envoy.lone_listeners import LoneListeners, lone_listeners
 from e2e.kit.certificates import Authority, authority
 from e2e.kit.client_certificates import client_certificate
 from e2e.kit.gateway import Json, eventually
-from e2e.kit.raw_http import Answer, RefusedError, connected, received, request
+from e2e.kit.raw_http import Answer, RefusedError, connected, receive_answer, request
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(60)
@@ -57,8 +57,8 @@ def tls_listeners(trusted_authority: Authority, recording_upstream: Upstream) ->
         ]
     }
     certificates = {
-        "main": trusted_authority.signed("main", "api.example.com", "127.0.0.1"),
-        "wildcard": trusted_authority.signed("wildcard", "*.example.com"),
+        "main": trusted_authority.issue("main", "api.example.com", "127.0.0.1"),
+        "wildcard": trusted_authority.issue("wildcard", "*.example.com"),
     }
     with lone_listeners(spec, recording_upstream.port, certificates, partners=trusted_authority.file) as listeners:
         yield listeners
@@ -210,8 +210,8 @@ def test_client_certificates(
 ) -> None:
     certificates = {
         "nobody": None,
-        "partner": trusted_authority.signed("partner", "p"),
-        "stranger": unknown_authority.signed("stranger", "p"),
+        "partner": trusted_authority.issue("partner", "p"),
+        "stranger": unknown_authority.issue("stranger", "p"),
     }
     context = client(trusted_authority, certificates[who])
     if admitted:
@@ -247,20 +247,20 @@ def test_a_client_whose_certificate_ends_is_gone_when_its_connection_is_old(
         if listener["name"] == "partners":
             options["max_connection_duration"] = "2s"
 
-    own = {"main": trusted_authority.signed("main", "api.example.com")}
+    own = {"main": trusted_authority.issue("main", "api.example.com")}
     with lone_listeners(spec, upstream.port, own, age_by_seconds, partners=trusted_authority.file) as listeners:
         assert certificates_seen == {"partners": "900s", "open": None}
         certificate = client_certificate(trusted_authority, "brief", lasts=datetime.timedelta(seconds=6))
         context = client(trusted_authority, (certificate.file, certificate.key_file))
         connections = 0
-        while asked_until_closed(listeners.ports["partners"], context):
+        while ask_until_closed(listeners.ports["partners"], context):
             connections += 1
         assert connections > 0, "expected a connection while the certificate was good"
         late = datetime.datetime.now(datetime.UTC) - certificate.certificate.not_valid_after_utc
         assert datetime.timedelta(0) <= late < datetime.timedelta(seconds=20)
 
 
-def asked_until_closed(port: int, context: ssl.SSLContext) -> bool:
+def ask_until_closed(port: int, context: ssl.SSLContext) -> bool:
     """Requests on one connection, one behind the other, until the gateway ends it. Whether it has answered any."""
     answered = False
     with contextlib.suppress(OSError, RefusedError), connected(port, context, "api.example.com") as connection:
@@ -272,7 +272,7 @@ def asked_until_closed(port: int, context: ssl.SSLContext) -> bool:
 
 def ask(connection: socket.socket) -> Answer:
     connection.sendall(b"GET /x HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
-    return received(connection)
+    return receive_answer(connection)
 
 
 # ---------------------------------------------------------------- who the client is

@@ -36,7 +36,9 @@ def proxied_listeners(recording_upstream: Upstream) -> Iterator[LoneListeners]:
         yield listeners
 
 
-def passed_on(listeners: LoneListeners, upstream: Upstream, headers: Mapping[str, str], source: str) -> set[str]:
+def headers_passed_on(
+    listeners: LoneListeners, upstream: Upstream, headers: Mapping[str, str], source: str
+) -> set[str]:
     """Which of the headers reach the upstream, as they were sent."""
     upstream.received.clear()
     assert request(listeners.ports["http"], source=source, headers=headers).status == 200
@@ -44,14 +46,14 @@ def passed_on(listeners: LoneListeners, upstream: Upstream, headers: Mapping[str
     return {name for name, value in headers.items() if received.values(name) == [value.encode()]}
 
 
-def sent(*names: str) -> dict[str, str]:
+def header_values(*names: str) -> dict[str, str]:
     return {name: f"{name} of the client" for name in names}
 
 
 def test_only_trusted_proxies_say_who_the_client_is(proxied_listeners: LoneListeners, upstream: Upstream) -> None:
-    headers = sent(*PROXY_HEADERS, *OTHERS)
-    assert passed_on(proxied_listeners, upstream, headers, STRANGER) == set(OTHERS)
-    assert passed_on(proxied_listeners, upstream, headers, PROXY) == set(headers)
+    headers = header_values(*PROXY_HEADERS, *OTHERS)
+    assert headers_passed_on(proxied_listeners, upstream, headers, STRANGER) == set(OTHERS)
+    assert headers_passed_on(proxied_listeners, upstream, headers, PROXY) == set(headers)
 
 
 def test_a_header_in_several_lines_and_any_case_is_removed_whole(
@@ -72,16 +74,16 @@ def test_the_client_is_added_behind_what_x_forwarded_for_says(
 
 def test_where_hops_count_every_client_is_a_trusted_proxy(upstream: Upstream) -> None:
     with lone_listeners({"trustedProxies": {"hops": 1}}, upstream.port) as listeners:
-        headers = sent(*PROXY_HEADERS)
-        assert passed_on(listeners, upstream, headers, STRANGER) == set(headers)
+        headers = header_values(*PROXY_HEADERS)
+        assert headers_passed_on(listeners, upstream, headers, STRANGER) == set(headers)
 
 
 def test_an_operator_may_pass_some_of_them(upstream: Upstream) -> None:
     passed = ["x-real-ip", "x-forwarded-prefix", "x-forwarded-port", "x-ssl-client-verify"]
     with lone_listeners({"passedHeaders": passed}, upstream.port) as listeners:
         near = ("x-forwarded-prefixes", "x-forwarded-pre", "x-forwarded-", "x-ssl-client-verified", "x-ssl-")
-        headers = sent(*PROXY_HEADERS, *near, *OTHERS)
-        assert passed_on(listeners, upstream, headers, STRANGER) == {*passed, *OTHERS}
+        headers = header_values(*PROXY_HEADERS, *near, *OTHERS)
+        assert headers_passed_on(listeners, upstream, headers, STRANGER) == {*passed, *OTHERS}
 
 
 # ---------------------------------------------------------------- request ids

@@ -18,7 +18,7 @@ from e2e.faults.measure import Measurement
 from e2e.faults.quantile import latencies, lower_quartile, p99
 from e2e.kit.answers import Answer
 from e2e.kit.gateway import attach
-from e2e.kit.load import Flow, loading
+from e2e.kit.load import Flow, run_load
 
 SLEEP = 0.05
 CONNECTIONS = 64
@@ -37,7 +37,7 @@ def blocking(environment: Environment) -> list[Figure]:
     rounds: dict[str, list[list[Answer]]] = {"asleep": [], "awake": []}
     failures = alone.failures
     for _ in range(ROUNDS):
-        with loading(environment.tool, environment.address, mix(RATE)) as load:
+        with run_load(environment.tool, environment.address, mix(RATE)) as load:
             beside = sleepers(environment, ROUND_SECONDS)
             rounds["asleep"].append(load.stop())
         failures += beside.failures
@@ -61,11 +61,11 @@ def sleepers(environment: Environment, seconds: float) -> Result:
 
 
 def ratio(rounds: dict[str, list[list[Answer]]], flow: str) -> float:
-    asleep, awake = (quiet(rounds[kind], flow) for kind in ("asleep", "awake"))
+    asleep, awake = (quiet_p99(rounds[kind], flow) for kind in ("asleep", "awake"))
     return asleep / awake
 
 
-def quiet(rounds: Sequence[Sequence[Answer]], flow: str) -> float:
+def quiet_p99(rounds: Sequence[Sequence[Answer]], flow: str) -> float:
     return lower_quartile([p99(latencies(answers, flow=flow)) for answers in rounds])
 
 

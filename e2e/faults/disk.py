@@ -45,7 +45,7 @@ def fill(environment: LoadedEnvironment) -> Fault:
     return Fault(start, now())
 
 
-def made_up_for(environment: LoadedEnvironment) -> list[str]:
+def check_retry(environment: LoadedEnvironment) -> list[str]:
     """What was refused for want of room is tried again, without being asked for."""
     eventually(
         "the refused change is live", lambda: _status(environment, "unsaved")["state"] == "deployed", RETRY_SECONDS
@@ -59,4 +59,4 @@ def _status(environment: LoadedEnvironment, name: str) -> Json:
     return status
 
 
-ROWS = [Row("disk full under the engine's state", fill, check=made_up_for, skip_reason=skip_reason)]
+ROWS = [Row("disk full under the engine's state", fill, check=check_retry, skip_reason=skip_reason)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from e2e.faults.contract import Fault
 from e2e.kit.answers import Answer
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.kit.load import Flow, Load, ask, checking_upstream, loading, pause
+from e2e.kit.load import Flow, Load, ask, pause, run_checking_upstream, run_load
 from e2e.kit.policy_project import PolicyProject
 
 EXPECTED: dict[str, dict[str, str]] = {
@@ -73,7 +73,7 @@ class Environment:
 
     def under(self, flows: Sequence[Flow], seconds: float) -> list[Answer]:
         """What became of so many seconds of load."""
-        with loading(self.tool, self.address, flows) as load:
+        with run_load(self.tool, self.address, flows) as load:
             pause(seconds)
             return load.stop()
 
@@ -91,7 +91,7 @@ class LoadedEnvironment(Environment):
 
     def logged_at(self, message: str) -> float:
         """When this was logged first, in seconds since the epoch."""
-        records = self.gateway.logged(message=message)
+        records = self.gateway.find_records(message=message)
         assert records, f"expected {message!r} in the log, found no such line"
         return datetime.fromisoformat(str(records[0]["time"])).timestamp()
 
@@ -118,7 +118,7 @@ def started_environment(tool: Path, build: Path, setting: Setting) -> Iterator[E
     expected = {f"/{name}": dict[str, str]() for name, _ in setting.apis} | EXPECTED
     with (
         tempfile.TemporaryDirectory(prefix="faults-") as state,
-        checking_upstream(tool, expected) as upstream,
+        run_checking_upstream(tool, expected) as upstream,
         code_of(setting) as project,
         start(setting, build, project, Path(state), *options) as gateway,
     ):
@@ -139,7 +139,7 @@ def start(
 def loaded_environment(tool: Path, build: Path, setting: Setting) -> Iterator[LoadedEnvironment]:
     """A gateway that has been under load for a moment."""
     flows = [*mix(setting.rate), *setting.flows]
-    with started_environment(tool, build, setting) as bare, loading(tool, bare.address, flows) as load:
+    with started_environment(tool, build, setting) as bare, run_load(tool, bare.address, flows) as load:
         load.flowing()
         pause(1.0)
         yield LoadedEnvironment(bare.gateway, tool, bare.upstream, bare.state, bare.project, load)

@@ -47,7 +47,7 @@ def is_quarantined(environment: LoadedEnvironment) -> list[str]:
         check=False,
     )
     quarantines = {(instance["policy"], instance["api"]) for instance in json.loads(status.stdout)["quarantined"]}
-    logged = {(record["policy"], record["api"]) for record in environment.gateway.logged(message=QUARANTINE)}
+    logged = {(record["policy"], record["api"]) for record in environment.gateway.find_records(message=QUARANTINE)}
     return [
         *([f"expected at most {MOST_DEATHS} deaths, got {deaths}"] if deaths > MOST_DEATHS else []),
         *([f"expected the status to name the policy alone, got {quarantines}"] if quarantines != {FAULTY} else []),
@@ -58,7 +58,7 @@ def is_quarantined(environment: LoadedEnvironment) -> list[str]:
 def is_held_once(environment: LoadedEnvironment) -> list[str]:
     """One process is lost, and the log says at which line of which policy."""
     gateway = environment.gateway
-    lost = [*gateway.logged(message="executor is replaced"), *gateway.logged(message="executor is killed")]
+    lost = [*gateway.find_records(message="executor is replaced"), *gateway.find_records(message="executor is killed")]
     are_named = all(record.get("policy") == FAULTY[0] and "/policy.py:" in str(record.get("at")) for record in lost)
     if len({record["process"] for record in lost}) != 1 or not are_named:  # killed, where its successor takes long
         return [f"expected one executor to be lost, to {FAULTY[0]} at a line of its policy.py, got {lost}"]

@@ -50,7 +50,7 @@ class Hostile:
 
             @contextmanager
             def start(_: Path | None, __: Path, *options: str) -> Iterator[Gateway]:
-                with node.started(self.level, folders, options) as gateway:
+                with node.run_node(self.level, folders, options) as gateway:
                     yield gateway
 
             setting = Setting(options=OPTIONS, apis=APIS, rate=RATE, start=start)

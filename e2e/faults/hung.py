@@ -22,9 +22,9 @@ APIS = (
 )
 
 
-def replaced_whole(environment: LoadedEnvironment) -> list[str]:
+def check_replacement(environment: LoadedEnvironment) -> list[str]:
     """Waits for the replacement, then asks every instance for its parameters."""
-    eventually("the process is replaced", lambda: environment.gateway.logged(message="executor replaced"), 30)
+    eventually("the process is replaced", lambda: environment.gateway.find_records(message="executor replaced"), 30)
     return [*wrong_instances(environment), *missing_in_log(environment)]
 
 
@@ -60,6 +60,6 @@ ROWS = [
         Contract(recovery=0.0, always={"faulty": TIMEOUT | GONE}),
         Setting(options=("--py.hung-seconds", "2", "--executor-drain", "2s"), apis=APIS),
         extra_seconds=6.0,
-        check=replaced_whole,
+        check=check_replacement,
     ),
 ]

@@ -19,7 +19,7 @@ class Sample:
     held: Mapping[str, Mapping[str, int]]
 
 
-def grown(samples: Sequence[Sample]) -> list[str]:
+def find_growth(samples: Sequence[Sample]) -> list[str]:
     """What has grown from the first third of the samples to the last, in sentences; or that there was too little."""
     if len(samples) < 6:
         return [f"expected at least 6 samples after the warm-up, got {len(samples)}"]

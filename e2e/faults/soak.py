@@ -22,11 +22,11 @@ from e2e.faults.__main__ import build_output
 from e2e.faults.changes import write
 from e2e.faults.contract import Contract, Fault, judge
 from e2e.faults.environment import GO_POLICY, MARK, PYTHON_POLICY, LoadedEnvironment, Setting, loaded_environment, now
-from e2e.faults.leak_check import Sample, grown, report
+from e2e.faults.leak_check import Sample, find_growth, report
 from e2e.faults.table import Line, table
 from e2e.kit.gateway import api, attach
 from e2e.kit.load import Flow, pause
-from e2e.kit.processes import folders, held
+from e2e.kit.processes import folders, resources_of
 
 RATE = 100.0
 CHANGE_SECONDS, RELOAD_SECONDS, SAMPLE_SECONDS = 1.0, 10.0, 10.0
@@ -50,7 +50,7 @@ def main() -> int:
             samples, violations = soak(environment, seconds, chance)
             verdict = judge(environment.answers(), Fault(now(), now()), Contract(recovery=0.0), violations)
     measured = [reading for reading in samples if reading.at >= min(WARMUP_SECONDS, WARMUP_SHARE * seconds)]
-    growth = grown(measured)
+    growth = find_growth(measured)
     print(table([Line(f"soak, {arguments.minutes:g} min", verdict)]), report(measured), *growth, sep="\n\n")
     return 0 if verdict.kept and not growth else 1
 
@@ -126,7 +126,7 @@ class Reloads:
 def sample(environment: LoadedEnvironment, at: float) -> Sample:
     """What each process holds; executors by their number, whichever process has it now."""
     everyone = folders(environment.gateway) | {"supervisor": Path(f"/proc/{environment.gateway.process.pid}")}
-    held_by_process = {name: held(folder) for name, folder in everyone.items()}
+    held_by_process = {name: resources_of(folder) for name, folder in everyone.items()}
     held_by = {name.partition(".")[0]: values for name, values in held_by_process.items() if values}
     held_by["engine"] |= {"goroutines": json.loads(environment.gateway.admin("engine", "/stats"))["goroutines"]}
     return Sample(at, held_by)

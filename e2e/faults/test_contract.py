@@ -9,7 +9,7 @@ import pytest
 from e2e.faults.contract import Contract, Fault, Verdict, judge
 from e2e.faults.figure import Figure
 from e2e.faults.table import Line, table
-from e2e.kit.answers import Answer, read
+from e2e.kit.answers import Answer, read_answers
 
 FAULT = Fault(begin=100.0, end=101.0)
 KILL = Contract(recovery=2.0, meanwhile={"python": frozenset({"503"})})
@@ -95,4 +95,4 @@ def test_a_figure_beyond_its_limit_breaks_a_row() -> None:
 def test_a_line_that_is_still_being_written_is_left_for_the_next_reading(tmp_path: Path) -> None:
     lines = tmp_path / "lines"
     lines.write_text("go\t1.0\t0.5\t200\t\t\ngo\t2.0\t0.5\t503\t1\tbare: x\ngo\t3.0\t0.")
-    assert [exchange.outcome for exchange in read(lines)] == ["200", "503 bare"]
+    assert [exchange.outcome for exchange in read_answers(lines)] == ["200", "503 bare"]

@@ -9,7 +9,7 @@ import re
 from e2e.faults.rows import MEASUREMENTS, ROWS
 from e2e.hostile import page
 from e2e.hostile.level import LEVELS
-from e2e.hostile.tries import TRIES, by_another
+from e2e.hostile.tries import TRIES, judge_other_policy
 from e2e.kit.places import ROOT
 
 PAGE = ROOT / "docs" / "reference" / "failures.md"
@@ -29,5 +29,5 @@ def test_the_table_of_isolation_has_every_try_at_every_level_and_no_other() -> N
 
 def test_the_hostile_policy_has_every_try_that_the_suite_asks_for() -> None:
     source = "".join(path.read_text() for path in (ROOT / "e2e/kit/policies/hostile").glob("*.py"))
-    own = [attempt for attempt in TRIES if attempt.judge is not by_another]
+    own = [attempt for attempt in TRIES if attempt.judge is not judge_other_policy]
     assert {attempt.name for attempt in own if f'"{attempt.name}": ' not in source} == set()

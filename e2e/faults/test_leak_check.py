@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from e2e.faults.leak_check import Sample, grown, report
+from e2e.faults.leak_check import Sample, find_growth, report
 
 MIB = 1 << 20
 
@@ -10,24 +10,24 @@ def run(*memory: int, what: str = "memory") -> list[Sample]:
 
 
 def test_what_stays_within_a_tenth_is_flat() -> None:
-    assert grown(run(*[100 * MIB] * 4, *[109 * MIB] * 4)) == []
+    assert find_growth(run(*[100 * MIB] * 4, *[109 * MIB] * 4)) == []
 
 
 def test_what_grows_by_more_is_named() -> None:
-    assert grown(run(*[100 * MIB] * 4, *[112 * MIB] * 4)) == ["✗ engine: memory grew from 104857600 to 117440512"]
+    assert find_growth(run(*[100 * MIB] * 4, *[112 * MIB] * 4)) == ["✗ engine: memory grew from 104857600 to 117440512"]
 
 
 def test_what_grows_by_little_of_little_is_flat() -> None:
-    assert grown(run(*[10] * 4, *[13] * 4, what="threads")) == []
-    assert grown(run(*[10] * 4, *[14] * 4, what="threads")) != []
+    assert find_growth(run(*[10] * 4, *[13] * 4, what="threads")) == []
+    assert find_growth(run(*[10] * 4, *[14] * 4, what="threads")) != []
 
 
 def test_one_peak_is_no_growth() -> None:
-    assert grown(run(*[100 * MIB] * 7, 900 * MIB, *[100 * MIB] * 2)) == []
+    assert find_growth(run(*[100 * MIB] * 7, 900 * MIB, *[100 * MIB] * 2)) == []
 
 
 def test_a_run_without_samples_proves_nothing() -> None:
-    assert "expected at least 6 samples" in grown(run(1, 2))[0]
+    assert "expected at least 6 samples" in find_growth(run(1, 2))[0]
 
 
 def test_the_report_has_what_was_held_at_first_and_at_last() -> None:

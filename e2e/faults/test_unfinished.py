@@ -23,7 +23,7 @@ from e2e.faults import unfinished
 from e2e.faults.environment import Setting, started_environment
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.grpc_upstream import GrpcUpstream
-from e2e.kit.lone_envoy import HEADERS, Engine, connection_manager, denied, lone_envoy, route
+from e2e.kit.lone_envoy import HEADERS, Engine, connection_manager, immediate_response, lone_envoy, route
 from e2e.kit.upstream import Upstream
 from e2e.kit.websocket_upstream import WebsocketUpstream
 
@@ -85,7 +85,7 @@ def test_a_body_that_a_policy_wants_whole_and_that_comes_too_slowly_is_a_408(
     assert pieces > 1, "expected it to be waited for"
     assert not upstream.received
     late = {"status": 408, "details": "request_overall_timeout"}
-    eventually("the line comes", lambda: any(late.items() <= line.items() for line in gateway.access(name)))
+    eventually("the line comes", lambda: any(late.items() <= line.items() for line in gateway.access_records(name)))
 
 
 def test_headers_that_come_too_slowly_are_a_408(gateway: Gateway) -> None:
@@ -94,7 +94,7 @@ def test_headers_that_come_too_slowly_are_a_408(gateway: Gateway) -> None:
 
 
 @contextmanager
-def answering(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
+def run_upstream(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
     """An upstream that answers when a request begins, with a piece for each one that comes, or when it has ended. Its
     URL, and what comes.
     """
@@ -128,7 +128,7 @@ def time_is_over(gateway: Gateway) -> None:
     "policies", [[], [attach("mark", {"name": "slow"})], [attach("pass-on")]], ids=["no policy", "headers", "a stream"]
 )
 def test_an_upload_that_is_not_held_has_any_time(gateway: Gateway, policies: list[Json]) -> None:
-    with answering(at_once=False) as (url, received):
+    with run_upstream(at_once=False) as (url, received):
         gateway.deploy(api("uploads", url, policies))
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
             connection.sendall(b"POST /uploads/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -144,14 +144,14 @@ def test_an_upload_that_is_not_held_has_any_time(gateway: Gateway, policies: lis
 
 def test_a_stream_whose_answer_has_begun_lives_on(gateway: Gateway) -> None:
     """As calls of gRPC with streams both ways do."""
-    with answering(at_once=True) as (url, received):
+    with run_upstream(at_once=True) as (url, received):
         gateway.deploy(api("both-ways", url, [attach("mark", {"name": "both"})]))
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
             connection.sendall(b"POST /both-ways/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n")
-            answer = piece_for_piece(connection)
+            answer = exchange_piece(connection)
             for _ in range(2):
                 time_is_over(gateway)
-                answer += piece_for_piece(connection)
+                answer += exchange_piece(connection)
             connection.sendall(b"0\r\n\r\n")
             while not answer.endswith(b"0\r\n\r\n"):
                 answer += connection.recv(65536)
@@ -159,7 +159,7 @@ def test_a_stream_whose_answer_has_begun_lives_on(gateway: Gateway) -> None:
         assert received.qsize() >= 3
 
 
-def piece_for_piece(connection: socket.socket) -> bytes:
+def exchange_piece(connection: socket.socket) -> bytes:
     """Sends a piece and waits for what it is answered with."""
     connection.sendall(b"1\r\nx\r\n")
     return connection.recv(65536)
@@ -193,7 +193,7 @@ def test_a_call_in_which_the_client_alone_streams_outlives_the_limit(gateway: Ga
             yield message
             await asyncio.to_thread(time_is_over, gateway)
 
-    assert asyncio.run(uploaded(gateway, policies, messages())) == b"one|two|three"
+    assert asyncio.run(upload(gateway, policies, messages())) == b"one|two|three"
 
 
 def test_a_call_that_a_policy_wants_whole_ends_at_the_limit(gateway: Gateway) -> None:
@@ -203,12 +203,12 @@ def test_a_call_that_a_policy_wants_whole_ends_at_the_limit(gateway: Gateway) ->
             await asyncio.sleep(0.1)  # the pace of the stream
 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        asyncio.run(uploaded(gateway, [attach("body-length")], messages()))
+        asyncio.run(upload(gateway, [attach("body-length")], messages()))
     assert caught.value.code() is grpc.StatusCode.UNKNOWN, "what 408 is to gRPC"
     assert caught.value.details() == "The request did not come in whole in the time that requests have."
 
 
-async def uploaded(gateway: Gateway, policies: list[Json], messages: AsyncIterator[bytes]) -> bytes:
+async def upload(gateway: Gateway, policies: list[Json], messages: AsyncIterator[bytes]) -> bytes:
     """What an upstream of gRPC answers to the messages."""
     there = GrpcUpstream()
     await there.start()
@@ -294,7 +294,7 @@ def soon_idle(config: Json) -> None:
 
 
 def test_an_unread_answer_is_in_envoys_heap_and_ends_with_its_connection(upstream: Upstream) -> None:
-    engine = Engine(large=lambda *_: iter([denied(200, bytes(LARGE))]))
+    engine = Engine(large=lambda *_: iter([immediate_response(200, bytes(LARGE))]))
     with lone_envoy(upstream, engine, [route("large", HEADERS)], soon_idle) as envoy, socket.socket() as client:
 
         def heap() -> int:

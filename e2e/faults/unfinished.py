@@ -22,8 +22,8 @@ from e2e.faults.stalled_clients import (
 )
 from e2e.kit.answers import Answer
 from e2e.kit.gateway import attach
-from e2e.kit.load import loading, pause
-from e2e.kit.processes import resident
+from e2e.kit.load import pause, run_load
+from e2e.kit.processes import resident_memory
 
 MIB = 2**20
 RATE = 200.0  # of the others
@@ -46,7 +46,7 @@ class Stalling:
     seconds: float
     growth: int = 256 * MIB
     back_seconds: float = 60.0
-    slower: float | None = SLOWER
+    slowdown: float | None = SLOWER
     undisturbed_seconds: float = 15.0
     memory: str = ""
     heap: int | None = None
@@ -58,14 +58,14 @@ LEFT = 32 * MIB
 
 def measure(stalling: Stalling, environment: Environment) -> list[Figure]:
     usual = environment.under(mix(RATE), stalling.undisturbed_seconds)
-    idle = resident(environment.gateway)
-    with loading(environment.tool, environment.address, mix(RATE)) as load:
+    idle = resident_memory(environment.gateway)
+    with run_load(environment.tool, environment.address, mix(RATE)) as load:
         load.flowing()
         with stalled_clients(environment.gateway.port, stalling.clients, stalling.per_second) as clients:
-            most, begun = held(environment, clients.begun.is_set, stalling.seconds)
+            most, begun = most_held(environment, clients.begun.is_set, stalling.seconds)
         answers = load.stop()
     back = seconds_until(
-        lambda: resident(environment.gateway)["engine"] - idle["engine"] <= LEFT, stalling.back_seconds * 2
+        lambda: resident_memory(environment.gateway)["engine"] - idle["engine"] <= LEFT, stalling.back_seconds * 2
     )
     wrong = [answer for answer in answers if answer.outcome != "200"]
     return [
@@ -80,23 +80,23 @@ def measure(stalling: Stalling, environment: Environment) -> list[Figure]:
 
 def p99s(when: str, answers: Sequence[Answer], usual: Sequence[Answer], limit: float | None) -> list[Figure]:
     return [
-        Figure(f"p99 of {flow.name} against undisturbed, {when}", slower(flow.name, answers, usual), limit)
+        Figure(f"p99 of {flow.name} against undisturbed, {when}", slowdown(flow.name, answers, usual), limit)
         for flow in mix(RATE)
     ]
 
 
-def slower(flow: str, answers: Sequence[Answer], usual: Sequence[Answer]) -> float:
+def slowdown(flow: str, answers: Sequence[Answer], usual: Sequence[Answer]) -> float:
     return p99(latencies(answers, flow=flow)) / p99(latencies(usual, flow=flow))
 
 
-def held(environment: Environment, begun: Callable[[], bool], seconds: float) -> tuple[dict[str, int], float]:
+def most_held(environment: Environment, begun: Callable[[], bool], seconds: float) -> tuple[dict[str, int], float]:
     """The most that each process held until so many seconds after all had begun; and when that was, since the epoch."""
     most: dict[str, int] = {}
     start = None
     while start is None or time.time() < start + seconds:
         if start is None and begun():
             start = time.time()
-        for name, memory in resident(environment.gateway).items():
+        for name, memory in resident_memory(environment.gateway).items():
             most[name] = max(most.get(name, 0), memory)
         pause(0.2)
     return most, start

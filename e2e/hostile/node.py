@@ -93,7 +93,7 @@ def node_folders(level: Level) -> Iterator[NodeFolders]:
 
 
 @contextmanager
-def started(level: Level, folders: NodeFolders, options: Sequence[str]) -> Iterator[Gateway]:
+def run_node(level: Level, folders: NodeFolders, options: Sequence[str]) -> Iterator[Gateway]:
     """The node itself, ready."""
     more = (*level.options, *options)
     with running(folders.build, folders.state, *more, within=folders.within(), run_dir=folders.run) as gateway:

@@ -27,7 +27,7 @@ def cells(text: str) -> Cells:
     return {(row[0], level): cell for row in tries for level, cell in zip(levels, row[1:], strict=True)}
 
 
-def drawn(written_cells: Cells) -> str:
+def render_table(written_cells: Cells) -> str:
     head = ["what it is after", *(f"`{level.name}`" for level in LEVELS)]
     rows = [head, ["---"] * len(head)]
     for section, tries in SECTIONS.items():
@@ -51,7 +51,7 @@ class Page:
         written = dict(cells(text))
         if self.writing:
             written |= {(attempt.says, level.name): cell for attempt, cell in results.items()}
-            table = f"{BEGIN}\n\n{drawn(written)}\n\n{END}"
+            table = f"{BEGIN}\n\n{render_table(written)}\n\n{END}"
             self._path.write_text(
                 re.sub(rf"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: table, text, flags=re.DOTALL)
             )

@@ -44,12 +44,12 @@ class Subject:
 Judge = Callable[[Subject, "Try"], Found]
 
 
-def as_answered(subject: Subject, this: Try) -> Found:
+def judge_answer(subject: Subject, this: Try) -> Found:
     """The answer has the proof: what was read, answered, or returned by the kernel."""
     return subject.ask(this.name)
 
 
-def by_another(subject: Subject, this: Try) -> Found:
+def judge_other_policy(subject: Subject, this: Try) -> Found:
     """Another policy tries it, whose definition asks for less; the try has its name."""
     return subject.ask(this.name, this.name)
 
@@ -58,13 +58,13 @@ def by_another(subject: Subject, this: Try) -> Found:
 class Try:
     name: str
     says: str
-    judge: Judge = as_answered
+    judge: Judge = judge_answer
 
     def run(self, subject: Subject) -> Found:
         return self.judge(subject, self)
 
 
-def passes(subject: Subject, this: Try) -> Found:
+def judge_bypass(subject: Subject, this: Try) -> Found:
     """What it put in another policy's place counts where a request passes that was denied before, with its token."""
     result, headers = Found(), {"authorization": f"Bearer {BEARER}"}
     replaced = subject.ask(this.name)
@@ -78,7 +78,7 @@ def passes(subject: Subject, this: Try) -> Found:
     return result
 
 
-def steals(subject: Subject, this: Try) -> Found:
+def judge_theft(subject: Subject, this: Try) -> Found:
     """Clients come meanwhile, each with a connection and a token of its own."""
 
     def client(_: int) -> str:
@@ -94,7 +94,7 @@ def steals(subject: Subject, this: Try) -> Found:
     return result if stolen or not result.reached else result.but("", "no client had its answer")
 
 
-def forges(subject: Subject, this: Try) -> Found:
+def judge_forgery(subject: Subject, this: Try) -> Found:
     """A line counts as forged where the log has it as another process's, or with another time than its own."""
     subject.ask(this.name)
     gateway = subject.gateway
@@ -111,7 +111,7 @@ def forges(subject: Subject, this: Try) -> Found:
     return Found({"": str(forged[0])}) if forged else Found(refused={"": "all are messages of python-executor"})
 
 
-def stays(subject: Subject, this: Try) -> Found:
+def judge_survival(subject: Subject, this: Try) -> Found:
     """Its executor is killed; then, of another child, the gateway ends. The last try: no gateway is left."""
     result, gateway = Found(), subject.gateway
     first = int(subject.ask(this.name).reached[""])
@@ -155,7 +155,7 @@ SECTIONS: dict[str, tuple[Try, ...]] = {
         Try("environment", "secrets in its own environment"),
         Try("inherited-descriptors", "files that others have opened, inherited"),
         Try("parameters", "parameters and system parameters of other policies"),
-        Try("hooks", "other policies' functions: denied requests pass, clients' tokens are read", passes),
+        Try("hooks", "other policies' functions: denied requests pass, clients' tokens are read", judge_bypass),
     ),
     "Other processes": (
         Try("process-list", "which ones run"),
@@ -182,11 +182,11 @@ SECTIONS: dict[str, tuple[Try, ...]] = {
         Try("private-sockets", "an answer from the node's private sockets"),
         Try("management-api", "an answer from the management API"),
         Try("other-sockets", "an answer from another program's Unix sockets"),
-        Try("listening-port", "clients' requests at the gateway's port, by `SO_REUSEPORT`", steals),
+        Try("listening-port", "clients' requests at the gateway's port, by `SO_REUSEPORT`", judge_theft),
         Try("other-port", "to listen on another TCP port"),
         Try("raw-sockets", "raw packets"),
         Try("elsewhere", "servers of the network, where its definition says nothing"),
-        Try("offline", "servers of the network, where its definition says `network: none`", by_another),
+        Try("offline", "servers of the network, where its definition says `network: none`", judge_other_policy),
     ),
     "The kernel": (
         Try("shared-memory", "what another program keeps in it: shared memory, messages"),
@@ -201,8 +201,8 @@ SECTIONS: dict[str, tuple[Try, ...]] = {
         Try("memory-storm", "2 GiB of memory, with `--executor-memory-limit 512MiB`"),
     ),
     "What others see of it": (
-        Try("forged-logs", "log lines in another's name, access lines", forges),
-        Try("child", "children that outlive", stays),
+        Try("forged-logs", "log lines in another's name, access lines", judge_forgery),
+        Try("child", "children that outlive", judge_survival),
     ),
 }
 """The last one ends the gateway."""

@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.image.container import HARDENED, LIMITS, Container, started
-from e2e.image.engine import BUILDAH, called, inspect, podman
+from e2e.image.container import HARDENED, LIMITS, Container, run_container
+from e2e.image.engine import BUILDAH, inspect, output_of, podman
 from e2e.kit.attachments import GO_HEADERS, SAMPLE
-from e2e.kit.clients import asking
+from e2e.kit.clients import run_clients
 from e2e.kit.gateway import api, attach, eventually
 from e2e.kit.markdown import blocks, page
 from e2e.kit.places import ROOT
@@ -60,7 +60,7 @@ def test_the_health_check_passes_and_fails(image: str, shared_container: Contain
     test = inspect(shared_container.id)["Config"]["Healthcheck"]["Test"]
     assert test[0] == "CMD"
     podman("healthcheck", "run", shared_container.id)
-    with started(image) as container:
+    with run_container(image) as container:
         container.shell("mv $GATEWRIGHT_RUN_DIR/status.json /tmp/elsewhere")
         with pytest.raises(AssertionError, match="exit code 1"):
             podman("healthcheck", "run", container.id)
@@ -89,7 +89,7 @@ def test_no_key_or_credential_beside_the_sources_reaches_a_build_stage(tmp_path:
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /context/\n")
     tag = "gatewright:context"
     ignored = ("--ignorefile", str(ROOT / ".dockerignore"))
-    called(*BUILDAH, "build", *ignored, "--file", str(tmp_path / "Dockerfile"), "--tag", tag, str(context))
+    output_of(*BUILDAH, "build", *ignored, "--file", str(tmp_path / "Dockerfile"), "--tag", tag, str(context))
     archive = tmp_path / "image.tar"
     podman("save", "--output", str(archive), tag)
     names_in_layers = {name for layer in layers(archive) for name in layer}
@@ -156,7 +156,7 @@ def test_the_operators_page_runs_it_as_it_stands(image: str) -> None:
 
 def test_options_are_passed_on(image: str) -> None:
     options = ("--py.workers", "8", "--pe.drain-timeout=3s", "--envoy.concurrency", "1")
-    with started(image, *options) as container:
+    with run_container(image, *options) as container:
         lines = {line[0].rpartition("/")[2]: " ".join(line) for line in container.command_lines() if line[0] != "sh"}
         executor = next(" ".join(line) for line in container.command_lines() if "main.py" in line)
     assert "--workers 8" in executor
@@ -170,9 +170,9 @@ def test_another_command_runs_in_its_place(image: str) -> None:
 
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "new-connections"])
 def test_a_stop_loses_no_request(image: str, upstream: Upstream, keep_alive: bool) -> None:
-    with started(image) as container:
+    with run_container(image) as container:
         container.deploy(api("stopping", upstream.url, SAMPLE))
-        with asking(f"{container.url}/stopping/x", keep_alive=keep_alive) as clients:
+        with run_clients(f"{container.url}/stopping/x", keep_alive=keep_alive) as clients:
             eventually("traffic flows", lambda: clients.answered > 500)
             assert container.stop() == 0, "expected it to stop before it is killed"
     assert clients.lost == []
@@ -180,7 +180,7 @@ def test_a_stop_loses_no_request(image: str, upstream: Upstream, keep_alive: boo
 
 
 def test_what_is_killed_comes_back(image: str, upstream: Upstream) -> None:
-    with started(image) as container:
+    with run_container(image) as container:
         container.deploy(api("go", upstream.url, [GO_HEADERS]))
         container.deploy(api("python", upstream.url, [attach("add-python-header")]))
         container.deploy(api("bare", upstream.url))
@@ -212,7 +212,7 @@ def _kill(container: Container, name: str, spared: set[str]) -> None:
 
 
 def test_without_its_supervisor_the_container_ends_with_all_its_processes(image: str) -> None:
-    with started(image) as container:
+    with run_container(image) as container:
         pid = container.status()["pid"]
         envoy = next(line for line in podman("top", container.id, "hpid", "args").splitlines() if "envoy " in line)
         container.shell(f"kill -9 {pid}", check=False)
@@ -225,7 +225,7 @@ def test_without_python_policies_no_executor_and_nothing_for_one(go_only_image: 
     volume = podman("volume", "create").strip()
     options = ("--volume", f"{volume}:/var/lib/gatewright")
     try:
-        with started(go_only_image, options=options) as container:
+        with run_container(go_only_image, options=options) as container:
             container.deploy(api("go-only", upstream.url, [attach("log-message"), GO_HEADERS]))
             assert httpx.get(f"{container.url}/go-only/x").headers["X-Go-Policy"] == "go"
             assert not [process for process in container.status()["processes"] if "executor" in process["name"]]
@@ -234,7 +234,7 @@ def test_without_python_policies_no_executor_and_nothing_for_one(go_only_image: 
                 "/app/build/python-executor:", ".keep",
             ]  # fmt: skip
             assert container.stop() == 0
-        with started(go_only_image, "--no-controller", options=options) as container:
+        with run_container(go_only_image, "--no-controller", options=options) as container:
             assert httpx.get(f"{container.url}/go-only/x").headers["X-Go-Policy"] == "go"
             (supervisor,) = python_processes(container)
             assert supervisor[1].endswith(f"/{SUPERVISOR}")

@@ -97,7 +97,7 @@ class Container:
 
 
 @contextmanager
-def started(image: str, *arguments: str, options: tuple[str, ...] = ()) -> Iterator[Container]:
+def run_container(image: str, *arguments: str, options: tuple[str, ...] = ()) -> Iterator[Container]:
     """A ready container, removed at the end with its volume."""
     container = Container(image, arguments, options)
     try:

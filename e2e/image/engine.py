@@ -25,7 +25,7 @@ PODMAN = ("podman", *STORAGE, "--cgroup-manager", "cgroupfs", "--runtime", "runc
 BUILDAH = ("buildah", *STORAGE)
 
 
-def called(*command: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
+def output_of(*command: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
     """What the command printed on stdout, or `merged` on both outputs; fails with what it last said on stderr.
 
     A command that hangs, a download mostly, is tried twice.
@@ -45,7 +45,7 @@ def _run(command: tuple[str, ...], seconds: float, merged: bool) -> subprocess.C
 
 
 def podman(*arguments: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
-    return called(*PODMAN, *arguments, seconds=seconds, check=check, merged=merged)
+    return output_of(*PODMAN, *arguments, seconds=seconds, check=check, merged=merged)
 
 
 def install() -> None:
@@ -55,8 +55,8 @@ def install() -> None:
     if not missing:
         return
     assert shutil.which("apt-get"), f"the image test needs {', '.join(missing)}: install them (there is no apt-get)"
-    called("apt-get", "update", seconds=120)
-    called("apt-get", "install", "-y", "--no-install-recommends", *missing, seconds=300)
+    output_of("apt-get", "update", seconds=120)
+    output_of("apt-get", "install", "-y", "--no-install-recommends", *missing, seconds=300)
 
 
 def make_base() -> None:
@@ -70,18 +70,18 @@ def make_base() -> None:
     archive = HOME / "base.tar"
     if not archive.exists():
         partial = HOME / "partial.tar"
-        called("mmdebstrap", "--variant=minbase", "--mode=root", "bookworm", str(partial), seconds=240)
+        output_of("mmdebstrap", "--variant=minbase", "--mode=root", "bookworm", str(partial), seconds=240)
         partial.rename(archive)
     _commit_base(archive)
 
 
 def _commit_base(archive: Path) -> None:
-    container = called(*BUILDAH, "from", "scratch").strip()
-    called(*BUILDAH, "add", "--quiet", container, str(archive), "/", seconds=120)
+    container = output_of(*BUILDAH, "from", "scratch").strip()
+    output_of(*BUILDAH, "add", "--quiet", container, str(archive), "/", seconds=120)
     for authority in sorted(AUTHORITIES.glob("*.crt")):
-        called(*BUILDAH, "add", "--quiet", container, str(authority), f"{AUTHORITIES}/")
-    called(*BUILDAH, "config", "--cmd", "/bin/bash", "--env", f"PATH={SEARCH_PATH}", container)
-    called(*BUILDAH, "commit", "--quiet", "--rm", container, BASE, seconds=120)
+        output_of(*BUILDAH, "add", "--quiet", container, str(authority), f"{AUTHORITIES}/")
+    output_of(*BUILDAH, "config", "--cmd", "/bin/bash", "--env", f"PATH={SEARCH_PATH}", container)
+    output_of(*BUILDAH, "commit", "--quiet", "--rm", container, BASE, seconds=120)
 
 
 def build_image(tag: str, manifest: str = "build.yaml") -> str:
@@ -91,7 +91,7 @@ def build_image(tag: str, manifest: str = "build.yaml") -> str:
         "--build-arg", f"MANIFEST={manifest}", "--file", str(ROOT / "gateway-runtime" / "Dockerfile"), "--tag", tag,
         str(ROOT),
     )  # fmt: skip
-    called(*command, seconds=900)
+    output_of(*command, seconds=900)
     return tag
 
 

@@ -49,10 +49,10 @@ def axe(page: Page) -> None:
         for violation in violations
         if violation["impact"] in IMPACTS or any(tag[:4] == "wcag" for tag in violation["tags"])
     ]
-    assert not wrong, f"axe-core, at {page.url}:\n" + "\n".join(_told(violation) for violation in wrong)
+    assert not wrong, f"axe-core, at {page.url}:\n" + "\n".join(_describe(violation) for violation in wrong)
 
 
-def _told(violation: dict[str, Any]) -> str:
+def _describe(violation: dict[str, Any]) -> str:
     nodes = [
         f"    {' '.join(map(str, node['target']))}\n      {node['html'][:160]}\n      "
         + node["failureSummary"].replace("\n", "\n      ")

@@ -58,7 +58,7 @@ def program() -> str:
 
 
 @contextmanager
-def browsing() -> Iterator[Browser]:
+def run_browser() -> Iterator[Browser]:
     """A browser, until the block ends; meanwhile this thread has an event loop of Playwright's: no asyncio.run."""
     executable = program()
     with sync_playwright() as playwright:
@@ -70,11 +70,11 @@ def browsing() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, look: Look, origin: str, faults: Faults) -> Iterator[Page]:
+def open_context(browser: Browser, look: Look, origin: str, faults: Faults) -> Iterator[Page]:
     """A page in a context of its own, at no address yet."""
     context = _new_context(browser, look, origin)
     try:
-        with faults.watching(context, origin), _opened_in(context, look) as page:
+        with faults.watching(context, origin), _open_in(context, look) as page:
             yield page
     finally:
         context.close()
@@ -98,7 +98,7 @@ class SharedContexts:
             self._contexts[look, origin] = _new_context(self._browser, look, origin)
             _open_empty_page(self._contexts[look, origin], origin)
         context = self._contexts[look, origin]
-        with faults.watching(context, origin), _opened_in(context, look) as page:
+        with faults.watching(context, origin), _open_in(context, look) as page:
             session = context.new_cdp_session(page)
             session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
             session.detach()
@@ -135,7 +135,7 @@ def _new_context(browser: Browser, look: Look, origin: str) -> BrowserContext:
 
 
 @contextmanager
-def _opened_in(context: BrowserContext, look: Look) -> Iterator[Page]:
+def _open_in(context: BrowserContext, look: Look) -> Iterator[Page]:
     before = context.pages
     page = context.new_page()
     looks[page] = look

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from e2e.inspector.chromium import NARROW, WIDE, Faults, Look, SharedContexts, browsing, opened
+from e2e.inspector.chromium import NARROW, WIDE, Faults, Look, SharedContexts, open_context, run_browser
 from e2e.inspector.lone_controller import LoneController
 from e2e.inspector.pages import inspector_of, management_token, sign_in
 from e2e.inspector.pretended_node import PretendedNode
@@ -53,7 +53,7 @@ def inspected_build() -> Path:
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """One for all tests of this folder, and not of the session: others call asyncio.run in the same thread."""
-    with browsing() as browser:
+    with run_browser() as browser:
         yield browser
 
 
@@ -121,7 +121,7 @@ def open_page(
     by themselves, or whose controller is their own.
     """
     with contextlib.ExitStack() as pages:
-        yield lambda look, origin: pages.enter_context(opened(chromium, look, origin, faults))
+        yield lambda look, origin: pages.enter_context(open_context(chromium, look, origin, faults))
 
 
 @pytest.fixture
@@ -146,14 +146,14 @@ def pretend(
     """
 
     def made(look: Look, documents: Documents, rejects: Mapping[str, str] | None = None) -> PretendedPage:
-        node = with_samples(lone_controller, documents, rejects or {})
+        node = node_with_samples(lone_controller, documents, rejects or {})
         pretended_nodes.enter_context(node.connected())
         return sign_in(open_page(look, lone_controller.origin), lone_controller.origin, PRETENDED_TOKEN), node
 
     return made
 
 
-def with_samples(controller: LoneController, documents: Documents, rejects: Mapping[str, str]) -> PretendedNode:
+def node_with_samples(controller: LoneController, documents: Documents, rejects: Mapping[str, str]) -> PretendedNode:
     """Starts the controller, with the sample APIs; the node that it is to have."""
     with controller.start(PRETENDED_TOKEN).client() as client:
         for api in sample_apis("http://127.0.0.1:1"):
@@ -166,7 +166,7 @@ def kept_node(inspected_build: Path, tmp_path_factory: pytest.TempPathFactory) -
     """A node that tests of a file share, and its controller's origin."""
     controller = LoneController(inspected_build / "policy-definitions", tmp_path_factory.mktemp("kept"))
     try:
-        node = with_samples(controller, well(), {})
+        node = node_with_samples(controller, well(), {})
         with node.connected():
             yield controller.origin, node
     finally:
@@ -188,16 +188,16 @@ def show_node(kept_node: KeptNode, next_page: Open) -> Looking:
 @pytest.fixture
 def page(next_page: Open, sample_gateway: Gateway) -> Page:
     """1280×800, light, signed in, at `#/`."""
-    return signed_in(next_page, WIDE, sample_gateway)
+    return open_signed_in(next_page, WIDE, sample_gateway)
 
 
 @pytest.fixture
 def narrow(next_page: Open, sample_gateway: Gateway) -> Page:
     """360×740."""
-    return signed_in(next_page, NARROW, sample_gateway)
+    return open_signed_in(next_page, NARROW, sample_gateway)
 
 
-def signed_in(open_page: Open, look: Look, gateway: Gateway) -> Page:
+def open_signed_in(open_page: Open, look: Look, gateway: Gateway) -> Page:
     origin = inspector_of(gateway)
     return sign_in(open_page(look, origin), origin, management_token(gateway))
 

@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from e2e.inspector.pages import show
 from e2e.kit.gateway import Gateway
-from e2e.kit.recorded import recorded, recording
+from e2e.kit.recorded import record_exchanges, wait_for_exchanges
 
 
 def watch(page: Page, query: str = "") -> Page:
@@ -46,13 +46,13 @@ def asked(page: Page) -> list[str]:
 @contextmanager
 def keeping(gateway: Gateway, api: str) -> Iterator[httpx.Client]:
     """A client of the gateway, whose exchanges with the API are kept."""
-    with recording(gateway, api=api), httpx.Client(base_url=gateway.url, timeout=30) as client:
+    with record_exchanges(gateway, api=api), httpx.Client(base_url=gateway.url, timeout=30) as client:
         yield client
 
 
 def last_id(gateway: Gateway, api: str, count: int = 1) -> str:
     """The request id of the newest that is kept, once so many are."""
-    return str(recorded(gateway, count, api=api)[-1]["id"])
+    return str(wait_for_exchanges(gateway, count, api=api)[-1]["id"])
 
 
 def explain(page: Page, request_id: str) -> Page:
@@ -62,7 +62,7 @@ def explain(page: Page, request_id: str) -> Page:
     return page
 
 
-def told(gateway: Gateway, exchange: str) -> str:
+def transcript(gateway: Gateway, exchange: str) -> str:
     """What `gatewright explain` prints first, of a request id or a file, without the request and the duration."""
     words = ["gatewright", "explain", exchange, "--run-dir", str(gateway.run_dir)]
     result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)

@@ -66,19 +66,19 @@ class Screenshots:
         not the whole page.
         """
         file = FOLDER / f"{name}-{looks[page].name}.png"
-        made_with = _made_with(page)
-        take = functools.partial(_taken, page, mask, of)
+        made_with = _rendering_of(page)
+        take = functools.partial(_take, page, mask, of)
         if self.update:
-            _write(file, _at_rest(take), made_with)
+            _write(file, _take_at_rest(take), made_with)
             return
         assert file.exists(), f"no screenshot {file.name}: look at the page, and write it with --update"
         expected = Image.open(file)
         strict = STRICT and expected.info.get("made-with") == made_with
-        differs = _strictly if strict else _loosely
+        differs = _compare_strictly if strict else _compare_loosely
         end = time.monotonic() + SECONDS
         while wrong := differs(actual := take(), expected.convert("RGB")):
             if time.monotonic() > end:
-                _keep(file.stem, actual, expected.convert("RGB"))
+                _write_difference(file.stem, actual, expected.convert("RGB"))
                 how = "" if strict else " (its layout)"
                 raise AssertionError(
                     f"{file.name}: {wrong}{how}; see {OUTPUT}/{file.stem}.*.png, and if the page is meant to be so, "
@@ -86,7 +86,7 @@ class Screenshots:
                 )
 
 
-def _taken(page: Page, mask: Sequence[Locator], of: Locator | None) -> Image.Image:
+def _take(page: Page, mask: Sequence[Locator], of: Locator | None) -> Image.Image:
     page.evaluate(STEADY)
     how: dict[str, Any] = {"animations": "disabled", "caret": "hide", "scale": "css", "mask_color": "#808080"}
     clip: FloatRect = {"x": 0, "y": 0, "width": WIDEST, "height": HIGHEST}  # what is outside of the page is cut off
@@ -98,20 +98,20 @@ def _taken(page: Page, mask: Sequence[Locator], of: Locator | None) -> Image.Ima
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def _at_rest(take: functools.partial[Image.Image]) -> Image.Image:
+def _take_at_rest(take: functools.partial[Image.Image]) -> Image.Image:
     """One that is like the one before it, half a second later."""
     end = time.monotonic() + SECONDS
     last = take()
     while time.monotonic() < end:
         time.sleep(0.5)
         now = take()
-        if not _strictly(now, last):
+        if not _compare_strictly(now, last):
             return now
         last = now
     raise AssertionError("expected a page that comes to rest, got one that goes on changing: mask what changes")
 
 
-def _made_with(page: Page) -> str:
+def _rendering_of(page: Page) -> str:
     browser = page.context.browser
     assert browser
     return json.dumps({"chromium": browser.version.partition(".")[0], "widths": page.evaluate(WIDTHS)})
@@ -121,7 +121,7 @@ def _write(file: Path, image: Image.Image, made_with: str) -> None:
     """With few colours, and only where it looks otherwise: a repository keeps all that ever was."""
     if file.exists():
         before = Image.open(file)
-        if before.info.get("made-with") == made_with and not _strictly(image, before.convert("RGB")):
+        if before.info.get("made-with") == made_with and not _compare_strictly(image, before.convert("RGB")):
             return
     about = PngInfo()
     about.add_text("made-with", made_with)
@@ -129,14 +129,14 @@ def _write(file: Path, image: Image.Image, made_with: str) -> None:
     image.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True, pnginfo=about)
 
 
-def _strictly(actual: Image.Image, expected: Image.Image) -> str:
+def _compare_strictly(actual: Image.Image, expected: Image.Image) -> str:
     """How they differ; "" where they do not."""
     if actual.size != expected.size:
         return f"expected {_size(expected)}, got {_size(actual)}"
     return _share(_difference(actual, expected), STRICT_LEVEL, STRICT_SHARE)
 
 
-def _loosely(actual: Image.Image, expected: Image.Image) -> str:
+def _compare_loosely(actual: Image.Image, expected: Image.Image) -> str:
     """The same of the layout alone."""
     if actual.width != expected.width or abs(actual.height / expected.height - 1) > LOOSE_HEIGHT:
         return f"expected about {_size(expected)}, got {_size(actual)}"
@@ -164,20 +164,20 @@ def _size(image: Image.Image) -> str:
     return f"{image.width}×{image.height}"
 
 
-def _keep(stem: str, actual: Image.Image, expected: Image.Image) -> None:
+def _write_difference(stem: str, actual: Image.Image, expected: Image.Image) -> None:
     """Actual, expected, and both with what differs in red, under build/."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     actual.save(OUTPUT / f"{stem}.actual.png")
     expected.save(OUTPUT / f"{stem}.expected.png")
     size = (max(actual.width, expected.width), max(actual.height, expected.height))
-    left, right = (_padded(image, size) for image in (actual, expected))
+    left, right = (_pad(image, size) for image in (actual, expected))
     mask = _difference(left, right).point(lambda value: 255 * (value > STRICT_LEVEL))
     faint = ImageOps.grayscale(left).point(lambda value: 160 + value // 3).convert("RGB")
     faint.paste((220, 0, 0), mask=mask)
     faint.save(OUTPUT / f"{stem}.diff.png")
 
 
-def _padded(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _pad(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     padded = Image.new("RGB", size, "magenta")
     padded.paste(image)
     return padded

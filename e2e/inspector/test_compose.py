@@ -25,10 +25,10 @@ HOSTILE = '<img src=x onerror="globalThis.ran = true"><script>globalThis.ran = t
 
 @pytest.fixture
 def compose(page: Page) -> Page:
-    return shown(page)
+    return open_composer(page)
 
 
-def shown(page: Page, query: str = "") -> Page:
+def open_composer(page: Page, query: str = "") -> Page:
     show(page, f"#/compose{query}")
     expect(page.get_by_role("button", name="Send")).to_be_visible()
     return page
@@ -188,10 +188,10 @@ def test_a_request_can_be_cancelled(compose: Page, gateway: Gateway) -> None:
 
 def test_the_address_fills_it(page: Page) -> None:
     query = f"?method=PUT&path={quote('/orders/items?a=b')}&headers={quote('x-a: 1' + chr(10) + 'x-b: 2')}&body=text"
-    shown(page, query)
+    open_composer(page, query)
     expect(page.get_by_label("Path", exact=True)).to_have_value("/orders/items?a=b")
     assert (value(page, "Method"), value(page, "Body"), headers(page)) == ("PUT", "text", [("x-a", "1"), ("x-b", "2")])
-    shown(page, "?api=orders")
+    open_composer(page, "?api=orders")
     expect(page.get_by_label("Path", exact=True)).to_have_value("/orders/items")
 
 
@@ -202,7 +202,7 @@ def test_a_recorded_exchange_is_composed_again(compose: Page, upstream: Upstream
     send(compose)
     expect(answer(compose)).to_be_visible()
     request_id = upstream.received[0].value("x-request-id") or ""
-    shown(compose, f"?exchange={request_id}")
+    open_composer(compose, f"?exchange={request_id}")
     expect(compose.get_by_text("the value of authorization was redacted: write it in")).to_be_visible()
     assert value(compose, "Path") == "/orders/items?page=2"
     assert headers(compose) == [("authorization", ""), ("x-user", "ann")]
@@ -280,7 +280,7 @@ def test_a_command_is_pasted_into_the_path_or_its_own_field(compose: Page) -> No
 
 def test_it_is_for_everybody(page: Page, upstream: Upstream, screenshot: Screenshots) -> None:
     upstream.reply = lambda _: Reply(200, [("content-type", "application/json")], json.dumps({"id": 7}).encode())
-    shown(page, "?api=orders")
+    open_composer(page, "?api=orders")
     page.get_by_label("Operation", exact=True).select_option(label="GET /items/{id}")
     fill(page, "{id}", "7")
     add_header(page, "x-user", "ann")

@@ -45,14 +45,14 @@ def text_of(page: Page) -> Locator:
     return page.get_by_label("The API as YAML")
 
 
-def said(page: Page) -> Locator:
+def messages(page: Page) -> Locator:
     return page.locator(".said")
 
 
 def editor(page: Page, name: str) -> Page:
     """The editor of an API, once the controller has looked at the text."""
     show(page, f"#/apis/{name}/edit")
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     return page
 
 
@@ -72,7 +72,7 @@ def line_of(page: Page, part: str) -> int:
     return text[: text.index(part)].count("\n") + 1
 
 
-def word(gateway: Gateway, upstream: Upstream) -> str | None:
+def word_sent(gateway: Gateway, upstream: Upstream) -> str | None:
     """What the upstream is sent in a request through the data plane."""
     upstream.reset()
     assert httpx.get(f"{gateway.url}/edited/x").status_code == 200
@@ -89,7 +89,7 @@ def test_a_mistake_is_shown_at_its_line(
     change(page, "context: /edited", "context: edited")
     lines = [line_of(page, "context: edited"), line_of(page, "headerColour")]
     mistakes = page.locator(".mistakes li")
-    expect(said(page)).to_have_text(re.compile(rf"^2 mistakes\. Line {min(lines)}: spec\."))
+    expect(messages(page)).to_have_text(re.compile(rf"^2 mistakes\. Line {min(lines)}: spec\."))
     expect(mistakes).to_have_count(2)
     expect(page.get_by_role("button", name=f"Line {lines[0]}")).to_be_visible()
     numbers = page.locator(".code-numbers").inner_text().split("\n")
@@ -104,27 +104,27 @@ def test_a_mistake_is_shown_at_its_line(
     assert chosen.strip() == "headerColour: red"
     expect(page.get_by_role("button", name="Apply")).to_be_disabled()
     page.get_by_role("button", name="Apply").click(force=True)
-    expect(said(page)).to_have_text(re.compile(r"^2 mistakes\."))
-    assert word(gateway, upstream) == "before"
+    expect(messages(page)).to_have_text(re.compile(r"^2 mistakes\."))
+    assert word_sent(gateway, upstream) == "before"
 
     change(page, "spec:", "spec: [")
-    expect(said(page)).to_have_text(re.compile(r"^1 mistake\. Line \d+: "))
+    expect(messages(page)).to_have_text(re.compile(r"^1 mistake\. Line \d+: "))
     expect(page.get_by_text("the body cannot be read:")).to_be_visible()
 
 
 def test_a_change_is_shown_applied_and_live(page: Page, gateway: Gateway, upstream: Upstream, edited_api: str) -> None:
     editor(page, edited_api)
     change(page, "headerValue: before", "headerValue: after")
-    expect(said(page)).to_have_text("Valid. 1 line would be added, 1 removed.")
+    expect(messages(page)).to_have_text("Valid. 1 line would be added, 1 removed.")
     diff = page.get_by_role("list", name="What would change")
     assert diff.locator(".added").all_inner_texts() == ["        headerValue: after"]
     assert diff.locator(".removed").all_inner_texts() == ["        headerValue: before"]
-    assert word(gateway, upstream) == "before", "nothing is written by looking"
+    assert word_sent(gateway, upstream) == "before", "nothing is written by looking"
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status").filter(has_text="Live on")).to_have_text("Live on 1 of 1 node.")
     expect(page.get_by_role("region", name="Nodes")).to_contain_text("deployed")
-    assert word(gateway, upstream) == "after"
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    assert word_sent(gateway, upstream) == "after"
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     axe(page)
 
 
@@ -140,12 +140,12 @@ def test_what_a_node_cannot_serve_is_shown_with_its_reason_until_it_can(
     expect(page.get_by_role("status").filter(has_text="Live on")).to_contain_text(
         "Live on 0 of 1 node; pending on others: "
     )
-    assert word(gateway, upstream) == "before"
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    assert word_sent(gateway, upstream) == "before"
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     change(page, "http://nowhere.invalid:8080", upstream.url)
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status").filter(has_text="Live on")).to_have_text("Live on 1 of 1 node.")
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
 
 
 def test_a_new_api_begins_with_an_example_that_is_valid(
@@ -154,7 +154,7 @@ def test_a_new_api_begins_with_an_example_that_is_valid(
     faults.allow("status of 422")
     faults.allow("status of 409")
     show(page, "#/apis/new")
-    expect(said(page)).to_have_text("Valid. It would be created.")
+    expect(messages(page)).to_have_text("Valid. It would be created.")
     change(page, "http://upstream.example:8080", upstream.url)
     change(page, "name: my-api", "name: orders")
     expect(page.get_by_text("There is an API orders already")).to_be_visible()
@@ -162,7 +162,7 @@ def test_a_new_api_begins_with_an_example_that_is_valid(
     change(page, "context: /my-api", "context: /orders")
     expect(page.locator(".mistakes")).to_contain_text("expected a context that no other API has")
     change(page, "context: /orders", "context: /brand-new")
-    expect(said(page)).to_have_text("Valid. It would be created.")
+    expect(messages(page)).to_have_text("Valid. It would be created.")
 
     page.get_by_text("Insert a policy").click()
     page.get_by_label("Policy").select_option("log-message v1.0.0")
@@ -176,7 +176,7 @@ def test_a_new_api_begins_with_an_example_that_is_valid(
         assert httpx.get(f"{gateway.url}/brand-new/items/7").status_code == 200
         expect(page).to_have_url(re.compile("#/apis/brand-new/edit$"))
         expect(page.get_by_role("heading", name="Edit brand-new")).to_be_visible()
-        expect(said(page)).to_have_text("Valid. Nothing would change.")
+        expect(messages(page)).to_have_text("Valid. Nothing would change.")
     finally:
         remove(gateway, "brand-new")
 
@@ -188,12 +188,12 @@ def test_each_policy_can_be_inserted(page: Page, gateway: Gateway, faults: Fault
         policies = client.get("/v1/policies").json()["policies"]
     assert len(policies) >= 8
     show(page, "#/apis/new")
-    expect(said(page)).to_have_text("Valid. It would be created.")
+    expect(messages(page)).to_have_text("Valid. It would be created.")
     page.get_by_text("Insert a policy").click()
     for policy in policies:
         page.get_by_label("Policy").select_option(f"{policy['name']} {policy['version']}")
         page.get_by_role("button", name="Insert", exact=True).click()
-    expect(said(page)).to_have_text("Valid. It would be created.")
+    expect(messages(page)).to_have_text("Valid. It would be created.")
     text = text_of(page).input_value()
     order = [text.index(f"- name: {policy['name']}\n") for policy in policies]
     assert order == sorted(order), "each behind the last"
@@ -207,7 +207,7 @@ def test_somebody_else_has_written_meanwhile(
     faults.allow("status of 412")
     editor(page, edited_api)
     change(page, "headerValue: before", "headerValue: mine")
-    expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
+    expect(messages(page)).to_have_text(re.compile("^Valid. 1 line"))
     theirs = api("edited", upstream.url, [attach("add-python-header", HEADER | {"headerValue": "theirs"})])
     gateway.deploy(theirs)
     page.get_by_role("button", name="Apply").click()
@@ -215,11 +215,11 @@ def test_somebody_else_has_written_meanwhile(
     expect(alert).to_contain_text("Somebody else has written edited")
     expect(alert.get_by_label("What is live")).to_contain_text("headerValue: theirs")
     assert "headerValue: mine" in text_of(page).input_value()
-    assert word(gateway, upstream) == "theirs"
+    assert word_sent(gateway, upstream) == "theirs"
     axe(page)
     page.get_by_role("button", name="Apply").click()
     expect(alert).to_be_visible()
-    assert word(gateway, upstream) == "theirs", "it is not overwritten by trying again"
+    assert word_sent(gateway, upstream) == "theirs", "it is not overwritten by trying again"
 
     alert.get_by_role("button", name="Go on with my text").click()
     expect(alert).to_have_count(0)
@@ -227,13 +227,13 @@ def test_somebody_else_has_written_meanwhile(
     expect(diff.locator(".removed")).to_have_text("        headerValue: theirs")
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status").filter(has_text="Live on")).to_have_text("Live on 1 of 1 node.")
-    assert word(gateway, upstream) == "mine"
+    assert word_sent(gateway, upstream) == "mine"
 
     gateway.deploy(theirs)
     change(page, "headerValue: mine", "headerValue: late")
     expect(alert).to_contain_text("Somebody else has written edited")  # found by looking, before anything is applied
     alert.get_by_role("button", name="Take what is live").click()
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     assert "headerValue: theirs" in text_of(page).input_value()
 
 
@@ -246,10 +246,10 @@ def test_an_api_that_somebody_has_deleted_can_be_created_anew(
     change(page, "headerValue: before", "headerValue: again")
     expect(page.get_by_role("alert")).to_contain_text("Somebody has deleted edited.")
     page.get_by_role("button", name="Create it anew").click()
-    expect(said(page)).to_have_text("Valid. It would be created.")
+    expect(messages(page)).to_have_text("Valid. It would be created.")
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_role("status").filter(has_text="Live on")).to_have_text("Live on 1 of 1 node.")
-    assert word(gateway, upstream) == "again"
+    assert word_sent(gateway, upstream) == "again"
 
 
 def test_a_text_is_kept_by_who_goes_away_and_comes_back(
@@ -261,7 +261,7 @@ def test_a_text_is_kept_by_who_goes_away_and_comes_back(
     show(page, f"#/apis/{edited_api}/edit")
     expect(page.get_by_text("This is what you had written here and not applied.")).to_be_visible()
     assert "headerValue: kept" in text_of(page).input_value()
-    expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
+    expect(messages(page)).to_have_text(re.compile("^Valid. 1 line"))
 
     requests: list[str] = []
 
@@ -275,9 +275,9 @@ def test_a_text_is_kept_by_who_goes_away_and_comes_back(
     assert requests == ["beforeunload"]
     assert "headerValue: kept" in text_of(page).input_value()
     page.get_by_role("button", name="Discard it").click()
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     page.reload()
-    expect(said(page)).to_have_text("Valid. Nothing would change.")
+    expect(messages(page)).to_have_text("Valid. Nothing would change.")
     assert requests == ["beforeunload"], "nothing is asked where nothing is lost"
     assert "headerValue: before" in text_of(page).input_value()
 
@@ -302,7 +302,7 @@ def test_a_text_is_kept_where_the_token_is_no_longer_taken(
     assert "headerValue: kept" in text_of(page).input_value()
     dialog.get_by_label("Management token").fill(management_token(gateway))
     dialog.get_by_role("button", name="Sign in").click()
-    expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
+    expect(messages(page)).to_have_text(re.compile("^Valid. 1 line"))
     assert "headerValue: kept" in text_of(page).input_value()
 
 
@@ -325,7 +325,7 @@ def test_keys_leave_the_text_and_move_its_lines(page: Page, still_api: str) -> N
     page.keyboard.type("timeout: continue")
     expected = "    - name: log-message\n      onError:\n        timeout: continue\n      version: v1\n"
     assert expected in area.input_value()
-    expect(said(page)).to_have_text("Valid. 2 lines would be added, 0 removed.")
+    expect(messages(page)).to_have_text("Valid. 2 lines would be added, 0 removed.")
 
     area.evaluate("(area, [from, to]) => area.setSelectionRange(from, to)", [start, start + 40])
     moved = area.input_value()
@@ -344,9 +344,9 @@ def test_the_editor_is_for_everybody(page: Page, still_api: str, screenshot: Scr
     faults.allow("status of 422")
     editor(page, still_api)
     change(page, "headerValue: before", "headerValue: after")
-    expect(said(page)).to_have_text(re.compile("^Valid. 1 line"))
+    expect(messages(page)).to_have_text(re.compile("^Valid. 1 line"))
     check_looks(page, lambda: screenshot(page, "editor"))
     change(page, "version: v1.0", "version: 1.0")
     change(page, "path: /items/{id}", "path: items/{id}")
-    expect(said(page)).to_have_text(re.compile("^2 mistakes"))
+    expect(messages(page)).to_have_text(re.compile("^2 mistakes"))
     check_looks(page, lambda: screenshot(page, "editor-mistakes"))

@@ -21,7 +21,7 @@ from e2e.inspector.exchanges import (
     passed,
     rows,
     tab,
-    told,
+    transcript,
     turn,
     verdict,
     watch,
@@ -30,22 +30,22 @@ from e2e.inspector.pages import inspector_of, management_token, show
 from e2e.inspector.screenshots import Screenshots
 from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, api, attach, eventually
-from e2e.kit.recorded import forget, recorded, recording
+from e2e.kit.recorded import forget_exchanges, record_exchanges, wait_for_exchanges
 from e2e.kit.upstream import Upstream
 
 TIER = attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]})
 QUIET = attach("log-message")
 
 
-def refused(gateway: Gateway, name: str, path: str = "/items") -> str:
+def send_refused(gateway: Gateway, name: str, path: str = "/items") -> str:
     """The request id of a request to a sample API."""
-    forget(gateway)
+    forget_exchanges(gateway)
     with keeping(gateway, name) as client:
         client.get(f"/{name}{path}")
         return last_id(gateway, name)
 
 
-def five(gateway: Gateway, upstream: Upstream, name: str) -> str:
+def send_through_five(gateway: Gateway, upstream: Upstream, name: str) -> str:
     """The request id of one through five policies, of which the third changes a header, and the fourth adds one."""
     marked = attach("add-python-header", {"headerName": "x-python", "headerValue": "yes"})
     gateway.deploy(api(name, upstream.url, [QUIET, QUIET, TIER, marked, QUIET]))
@@ -58,10 +58,10 @@ def five(gateway: Gateway, upstream: Upstream, name: str) -> str:
 def test_five_policies_are_for_everybody(
     page: Page, gateway: Gateway, upstream: Upstream, screenshot: Screenshots
 ) -> None:
-    explain(page, five(gateway, upstream, "five"))
+    explain(page, send_through_five(gateway, upstream, "five"))
     page.reload()
     expect(page.locator(".verdict")).to_be_visible()
-    check_looks(page, lambda: screenshot(page, "exchange", mask=masked(page)))
+    check_looks(page, lambda: screenshot(page, "exchange", mask=varying_parts(page)))
     tab(page, "As forwarded").locator(".touched button").first.click()
     turn(page, "add-headers:v1.0.0").get_by_role("button").click()
     axe(page)
@@ -69,18 +69,18 @@ def test_five_policies_are_for_everybody(
     gateway.remove("five")
 
 
-def masked(page: Page) -> list[Locator]:
+def varying_parts(page: Page) -> list[Locator]:
     return [page.locator(".timeline td.number, .track, .axis")]
 
 
 def test_an_error_is_for_everybody(page: Page, gateway: Gateway, screenshot: Screenshots) -> None:
-    explain(page, refused(gateway, "broken"))
-    check_looks(page, lambda: screenshot(page, "exchange-error", mask=masked(page)))
+    explain(page, send_refused(gateway, "broken"))
+    check_looks(page, lambda: screenshot(page, "exchange-error", mask=varying_parts(page)))
 
 
 def test_the_policy_that_changed_a_header_is_named(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     """From its header: the third of five, with what it was and what it is."""
-    explain(page, five(gateway, upstream, "named"))
+    explain(page, send_through_five(gateway, upstream, "named"))
     forwarded = tab(page, "As forwarded")
     row = forwarded.locator("tr.touched", has_text="x-tier")
     expect(row).to_contain_text("changed by add-headers:v1.0.0")
@@ -104,8 +104,8 @@ def test_the_policy_that_changed_a_header_is_named(page: Page, gateway: Gateway,
 
 
 def test_the_timeline_has_each_execution_and_the_upstream(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    request_id = five(gateway, upstream, "timed")
-    (exchange,) = recorded(gateway, id=request_id)
+    request_id = send_through_five(gateway, upstream, "timed")
+    (exchange,) = wait_for_exchanges(gateway, id=request_id)
     explain(page, request_id)
     assert verdict(page) == "answered 200 by the upstream"
     timeline_rows = page.locator(".timeline tbody tr:not(.details)")
@@ -132,7 +132,7 @@ def bounds(locator: Locator) -> FloatRect:
 
 
 def test_an_exception_has_file_and_line_and_leads_to_what_it_is_of(page: Page, gateway: Gateway) -> None:
-    request_id = refused(gateway, "broken")
+    request_id = send_refused(gateway, "broken")
     explain(page, request_id)
     failure = page.locator(".failure")  # open without a click
     expect(failure).to_contain_text("exception: raise-error:v1.0.0 on_request: RuntimeError: no price for item 7")
@@ -146,7 +146,7 @@ def test_an_exception_has_file_and_line_and_leads_to_what_it_is_of(page: Page, g
 
 
 def test_what_was_late_says_so(page: Page, gateway: Gateway) -> None:
-    explain(page, refused(gateway, "slow"))
+    explain(page, send_refused(gateway, "slow"))
     assert verdict(page).startswith(
         "answered 504 by the gateway because sleep:v1.0.0 failed in its request phase: timeout: "
     )
@@ -158,9 +158,9 @@ def test_what_was_late_says_so(page: Page, gateway: Gateway) -> None:
 def test_an_upstream_that_refuses_is_at_fault(page: Page, gateway: Gateway) -> None:
     with closed_port() as port:
         gateway.deploy(api("refuses", f"http://127.0.0.1:{port}", [QUIET]))
-        request_id = refused(gateway, "refuses")
+        request_id = send_refused(gateway, "refuses")
     explain(page, request_id)
-    assert verdict(page) == told(gateway, request_id)
+    assert verdict(page) == transcript(gateway, request_id)
     assert verdict(page) == f"answered 503 by the gateway because the upstream 127.0.0.1:{port} refused the connection"
     expect(page.locator(".facts").first).to_contain_text("Faultthe upstream's: connection_refused (UF)")
     expect(page.locator("tr.upstream .outcome")).to_have_text("no answer")
@@ -169,9 +169,9 @@ def test_an_upstream_that_refuses_is_at_fault(page: Page, gateway: Gateway) -> N
 
 
 def test_a_path_of_no_api_is_told_what_lies_near(page: Page, gateway: Gateway) -> None:
-    with recording(gateway, path="/brokn"), httpx.Client(base_url=gateway.url, timeout=30) as client:
+    with record_exchanges(gateway, path="/brokn"), httpx.Client(base_url=gateway.url, timeout=30) as client:
         assert client.get("/brokn/items").status_code == 404
-        (exchange,) = recorded(gateway, path="/brokn")
+        (exchange,) = wait_for_exchanges(gateway, path="/brokn")
     explain(page, exchange["id"])
     assert verdict(page) == "answered 404 by the gateway because no API has the path /brokn/items"
     expect(page.locator(".facts").first).to_contain_text(re.compile(r"Cureask for a path .*\(/broken, "))
@@ -180,12 +180,12 @@ def test_a_path_of_no_api_is_told_what_lies_near(page: Page, gateway: Gateway) -
 def test_what_was_shed_says_so(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     busy = attach("sleep", {"seconds": 5}, timeout="30s", maxConcurrency=1)
     gateway.deploy(api("shed", upstream.url, [busy]))
-    with recording(gateway, api="shed"):
+    with record_exchanges(gateway, api="shed"):
         first = threading.Thread(target=httpx.get, args=(f"{gateway.url}/shed/x",), kwargs={"timeout": 60}, daemon=True)
         first.start()
         eventually("the one place is taken", lambda: gateway.is_busy("shed"))
         assert httpx.get(f"{gateway.url}/shed/x").status_code == 503
-        (exchange,) = recorded(gateway, api="shed", status="503")
+        (exchange,) = wait_for_exchanges(gateway, api="shed", status="503")
         first.join()
     explain(page, exchange["id"])
     expect(page.locator(".verdict")).to_contain_text("because sleep:v1.0.0 failed in its request phase: overloaded: ")
@@ -193,7 +193,7 @@ def test_what_was_shed_says_so(page: Page, gateway: Gateway, upstream: Upstream)
 
 
 def test_an_answer_of_a_policys_is_all_its_own(page: Page, gateway: Gateway) -> None:
-    explain(page, refused(gateway, "denied"))
+    explain(page, send_refused(gateway, "denied"))
     assert verdict(page) == "answered 401 by python-deny:v1.0.0 in its request phase"
     answer = page.locator(".change", has_text="answer 401")
     expect(answer.locator(".added").first).to_be_visible()
@@ -265,7 +265,7 @@ def test_a_command_asks_the_same_again(page: Page, gateway: Gateway, upstream: U
 
 
 def test_the_download_is_what_the_engine_has_made(page: Page, gateway: Gateway, tmp_path: Path) -> None:
-    request_id = refused(gateway, "broken")
+    request_id = send_refused(gateway, "broken")
     explain(page, request_id)
     with page.expect_download() as waited:
         page.get_by_role("button", name="Download").click()
@@ -275,12 +275,12 @@ def test_the_download_is_what_the_engine_has_made(page: Page, gateway: Gateway, 
     waited.value.save_as(file)
     with gateway.controller() as client:
         assert file.read_bytes().rstrip() == client.get(f"/v1/exchanges/{request_id}").content.rstrip()
-    assert told(gateway, str(file)) == verdict(page)
+    assert transcript(gateway, str(file)) == verdict(page)
 
 
 def test_what_is_not_kept_says_what_to_do(page: Page, gateway: Gateway, faults: Faults) -> None:
     faults.allow("status of 404")
-    forget(gateway)
+    forget_exchanges(gateway)
     show(page, "#/exchanges/00000000-0000-4000-8000-000000000000")
     expect(page.get_by_role("alert")).to_contain_text("No node has an exchange 00000000-0000-4000-8000-000000000000")
     axe(page)
@@ -289,7 +289,7 @@ def test_what_is_not_kept_says_what_to_do(page: Page, gateway: Gateway, faults: 
 
 
 def test_older_and_newer_are_those_of_the_list(page: Page, gateway: Gateway) -> None:
-    forget(gateway)
+    forget_exchanges(gateway)
     watch(page, "?api=orders")
     with httpx.Client(base_url=gateway.url) as client:
         for number in range(3):
@@ -310,7 +310,7 @@ def test_older_and_newer_are_those_of_the_list(page: Page, gateway: Gateway) -> 
 
 def test_who_is_not_signed_in_is_asked_and_comes_back(page: Page, gateway: Gateway, faults: Faults) -> None:
     faults.allow("status of 401")
-    request_id = refused(gateway, "broken")
+    request_id = send_refused(gateway, "broken")
     page.evaluate("() => sessionStorage.clear()")
     page.goto(f"{inspector_of(gateway)}/#/exchanges/{request_id}")
     page.get_by_label("Management token").fill(management_token(gateway))

@@ -11,13 +11,13 @@ from playwright.sync_api import Page, expect
 
 from e2e.inspector.accessibility import axe, check_looks, reflow
 from e2e.inspector.chromium import WIDE, Faults
-from e2e.inspector.conftest import Open, signed_in
+from e2e.inspector.conftest import Open, open_signed_in
 from e2e.inspector.exchanges import asked, keeping, last_id, passed, rows, watch, watching
 from e2e.inspector.pages import show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.screenshots import Screenshots
 from e2e.kit.gateway import Gateway, api, attach, eventually
-from e2e.kit.recorded import admin, forget
+from e2e.kit.recorded import admin, forget_exchanges
 from e2e.kit.upstream import Upstream
 
 OF_POLICIES = 6
@@ -35,7 +35,7 @@ def get(gateway: Gateway, path: str, **headers: str) -> int:
 
 
 def test_the_list_is_for_everybody(page: Page, gateway: Gateway, screenshot: Screenshots) -> None:
-    forget(gateway)
+    forget_exchanges(gateway)
     watch(page)
     ask_each(gateway)
     passed(page, OF_POLICIES)
@@ -46,7 +46,7 @@ def test_the_list_is_for_everybody(page: Page, gateway: Gateway, screenshot: Scr
 
 
 def test_what_ends_is_shown_with_who_answered(page: Page, gateway: Gateway) -> None:
-    forget(gateway)
+    forget_exchanges(gateway)
     watch(page)
     ask_each(gateway)
     passed(page, OF_POLICIES)
@@ -68,7 +68,7 @@ def test_what_ends_is_shown_with_who_answered(page: Page, gateway: Gateway) -> N
 
 def test_a_policys_error_is_found_in_three_clicks(page: Page, gateway: Gateway) -> None:
     """From the first page: the list, errors only, the row."""
-    forget(gateway)
+    forget_exchanges(gateway)
     with keeping(gateway, "orders") as client, keeping(gateway, "broken"):
         assert client.get("/orders/items").status_code == 200
         assert client.get("/broken/items").status_code == 500
@@ -82,7 +82,7 @@ def test_a_policys_error_is_found_in_three_clicks(page: Page, gateway: Gateway) 
 
 
 def test_what_was_kept_stands_there_first_and_once(page: Page, gateway: Gateway) -> None:
-    forget(gateway)
+    forget_exchanges(gateway)
     with keeping(gateway, "orders") as client:
         for number in range(3):
             client.get(f"/orders/items/{number}")
@@ -107,7 +107,7 @@ FILTER = {
 
 def test_a_filter_is_the_servers_and_stands_in_the_address(page: Page, gateway: Gateway) -> None:
     """What each member means is tested where it is meant: here, that what is written in a field is asked for."""
-    forget(gateway)
+    forget_exchanges(gateway)
     watch(page)
     page.get_by_text("More filters").click()
     for label, (_, value) in FILTER.items():
@@ -127,7 +127,7 @@ def test_a_filter_is_the_servers_and_stands_in_the_address(page: Page, gateway: 
 
 
 def test_one_request_and_a_share(page: Page, gateway: Gateway) -> None:
-    forget(gateway)
+    forget_exchanges(gateway)
     with keeping(gateway, "orders") as client:
         client.get("/orders/items/1")
         client.get("/orders/items/2")
@@ -186,7 +186,7 @@ def test_filters_are_folded_on_a_narrow_page_until_they_say_something(narrow: Pa
 
 
 def test_paused_rows_stand_still_and_what_passes_is_counted(page: Page, gateway: Gateway) -> None:
-    forget(gateway)
+    forget_exchanges(gateway)
     watch(page)
     get(gateway, "/orders/items/1")
     passed(page, 1)
@@ -209,7 +209,7 @@ def test_paused_rows_stand_still_and_what_passes_is_counted(page: Page, gateway:
 
 
 def test_a_row_is_chosen_and_opened_by_keyboard(page: Page, gateway: Gateway) -> None:
-    forget(gateway)
+    forget_exchanges(gateway)
     watch(page)
     for number in range(1, 5):
         get(gateway, f"/orders/items/{number}")
@@ -239,7 +239,7 @@ def test_a_row_is_chosen_and_opened_by_keyboard(page: Page, gateway: Gateway) ->
 
 
 def test_a_recording_is_begun_listed_and_ended(page: Page, gateway: Gateway) -> None:
-    forget(gateway)
+    forget_exchanges(gateway)
     watch(page, "?api=broken&status=5xx")
     page.get_by_text("Recordings", exact=True).click()
     page.get_by_label("Minutes").fill("2")
@@ -274,7 +274,7 @@ def test_a_recordings_filter_is_refused_at_its_field(page: Page, faults: Faults)
 
 
 def test_nobody_watches_for_a_page_that_is_hidden_for_long(open_page: Open, gateway: Gateway) -> None:
-    page = signed_in(open_page, WIDE, gateway)  # a context keeps the clock that it was given
+    page = open_signed_in(open_page, WIDE, gateway)  # a context keeps the clock that it was given
     page.clock.install()
     watch(page)
     assert followers(gateway) == 1
@@ -303,7 +303,7 @@ def test_what_clients_and_policies_write_is_text(narrow: Page, gateway: Gateway,
     page.on("dialog", lambda dialog: pytest.fail(f"a script has run: {dialog.message}"))
     raises = attach("raise-error", {"phase": "request", "message": f"{HOSTILE}\x1b[31m"})
     gateway.deploy(api("hostile", upstream.url, [raises]))
-    forget(gateway)
+    forget_exchanges(gateway)
     watch(page, "?api=hostile")
     path = f"/hostile/{'x' * 6000}?q={quote(HOSTILE, safe='<>()=')}"
     assert httpx.get(gateway.url + path, headers={b"x-hostile": HOSTILE.encode()}).status_code == 500

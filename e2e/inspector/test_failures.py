@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from e2e.inspector.chromium import WIDE, Faults
-from e2e.inspector.conftest import Open, signed_in
+from e2e.inspector.conftest import Open, open_signed_in
 from e2e.inspector.exchanges import (
     asked,
     details,
@@ -32,8 +32,8 @@ from e2e.inspector.exchanges import (
     watching,
 )
 from e2e.inspector.pages import figure, show, table, trouble_titles
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
-from e2e.kit.recorded import admin, forget, recorded, recording
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
+from e2e.kit.recorded import admin, forget_exchanges, record_exchanges, wait_for_exchanges
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(240)
@@ -57,7 +57,7 @@ def gateway(chromium: Browser, build: Path, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def page(next_page: Open, gateway: Gateway) -> Page:
-    return signed_in(next_page, WIDE, gateway)
+    return open_signed_in(next_page, WIDE, gateway)
 
 
 def test_a_policy_that_ends_its_process_and_is_quarantined(page: Page, gateway: Gateway, upstream: Upstream) -> None:
@@ -70,7 +70,7 @@ def test_a_policy_that_ends_its_process_and_is_quarantined(page: Page, gateway: 
 
         def quarantined() -> bool:
             assert client.get("/dies/x").status_code == 503
-            return "quarantine" in str(recorded(gateway, api="dies")[-1]["executions"])
+            return "quarantine" in str(wait_for_exchanges(gateway, api="dies")[-1]["executions"])
 
         eventually("the policy is under quarantine", quarantined, 60)
     explain(page, last_id(gateway, "dies"))
@@ -84,7 +84,7 @@ def test_the_list_goes_on_when_the_controller_is_back(
 ) -> None:
     faults.allow("ERR_|Failed to load resource")
     gateway.deploy(api("goes-on", upstream.url, [attach("mark", {"name": "one"})]))
-    forget(gateway)
+    forget_exchanges(gateway)
     watch(page, "?api=goes-on")
     httpx.get(f"{gateway.url}/goes-on/1")
     passed(page, 1)
@@ -111,7 +111,7 @@ def test_a_node_that_does_not_tell_says_why(page: Page, gateway: Gateway) -> Non
                     client.delete(f"/recordings/{answer.json()['id']}")
 
 
-def leaking(upstream: Upstream) -> list[Json]:
+def leaking_apis(upstream: Upstream) -> list[Json]:
     raises = {"password": PLANTED["parameter"], "raises": True}
     return [
         api("leaks", upstream.url, [attach("leak", {"password": PLANTED["parameter"]})]),
@@ -125,16 +125,16 @@ def leaking(upstream: Upstream) -> list[Json]:
 
 
 def test_planted_secrets_stand_on_no_page(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    for document in leaking(upstream):
+    for document in leaking_apis(upstream):
         gateway.deploy(document)
     headers = {"authorization": f"Bearer {PLANTED['bearer']}", "cookie": f"session={PLANTED['cookie']}"}
     watch(page, "?path=/")
-    with recording(gateway), httpx.Client(base_url=gateway.url, headers=headers) as client:
+    with record_exchanges(gateway), httpx.Client(base_url=gateway.url, headers=headers) as client:
         for name in ("leaks", "leaks-out", "answers"):
             client.post(f"/{name}/x?token={PLANTED['query']}&page=2", json={"password": PLANTED["body"], "name": "ann"})
     passed(page, 3)
     texts = [page.content(), page.inner_text("body")]
-    for exchange in recorded(gateway, 3, path="/")[-3:]:
+    for exchange in wait_for_exchanges(gateway, 3, path="/")[-3:]:
         explain(page, exchange["id"])
         page.get_by_role("button", name="Expand all").click()
         texts.append(page.content())
@@ -171,11 +171,11 @@ def test_what_streams_and_what_is_passed_over(page: Page, gateway: Gateway, upst
 
 def test_a_client_that_goes_away(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("left", upstream.url, [attach("sleep", {"seconds": 1}, timeout="30s")]))
-    with recording(gateway, api="left"):
+    with record_exchanges(gateway, api="left"):
         with socket.create_connection(("127.0.0.1", gateway.port)) as client:
             client.sendall(b"GET /left/x HTTP/1.1\r\nhost: left.test\r\n\r\n")
             eventually("the policy runs", lambda: gateway.is_busy("left"))
-        recorded(gateway, api="left")
+        wait_for_exchanges(gateway, api="left")
     watch(page, "?api=left")
     expect(rows(page).locator(".badge")).to_have_text(["none", "cancelled"])
     rows(page).first.click()
@@ -197,7 +197,7 @@ def test_a_policy_that_hangs_is_named_everywhere(page: Page, gateway: Gateway, u
 
 
 def test_a_crash_is_a_restart_and_several_are_a_quarantine(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    name = fresh("crashes")
+    name = fresh_name("crashes")
     gateway.deploy(api(name, upstream.url, [attach("faulty", {"how": "exit"})]))
     show(page, "#/nodes/wounded")
     restarts = figure(page, "Restarts")

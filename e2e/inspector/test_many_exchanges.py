@@ -30,7 +30,7 @@ MOST_NODES = 3000
 TOKEN = "the-token-of-this-test"  # noqa: S105
 
 
-def recorded(gateway: Gateway, file: Path) -> Path:
+def record_each(gateway: Gateway, file: Path) -> Path:
     """One exchange of each sample API as an engine has recorded it, a line each."""
     headers = {"authorization": f"Bearer {management_token(gateway)}", "accept": "application/x-ndjson"}
     with httpx.Client(base_url=inspector_of(gateway), headers=headers, timeout=30) as client:
@@ -51,7 +51,7 @@ def recorded(gateway: Gateway, file: Path) -> Path:
 
 
 @contextmanager
-def telling(address: str, file: Path, rate: int, total: int) -> Iterator[subprocess.Popen[str]]:
+def run_telling_node(address: str, file: Path, rate: int, total: int) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "e2e.inspector.telling_node", address, str(file)]
     command += ["--rate", str(rate), "--total", str(total)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -79,7 +79,7 @@ def wait_for(page: Page, seconds: float) -> None:
 def test_the_live_page_stays_quick_and_small(
     open_page: Open, gateway: Gateway, lone_controller: LoneController, tmp_path: Path
 ) -> None:
-    templates = recorded(gateway, tmp_path / "exchanges.ndjson")
+    templates = record_each(gateway, tmp_path / "exchanges.ndjson")
     lone_controller.start(TOKEN)
     page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
     probe = MemoryProbe(page)
@@ -89,7 +89,7 @@ def test_the_live_page_stays_quick_and_small(
     page.wait_for_timeout(2000)
     idle = end_frames(page)
     begin_frames(page)
-    with telling(lone_controller.node_address, templates, RATE, RATE * SECONDS) as node:
+    with run_telling_node(lone_controller.node_address, templates, RATE, RATE * SECONDS) as node:
         wait_for(page, 5)
         early = probe.read()
         wait_for(page, 8)

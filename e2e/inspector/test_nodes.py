@@ -24,7 +24,7 @@ from e2e.kit.scraping import scrape
 pytestmark = pytest.mark.timeout(240)
 
 
-def drawn(page: Page) -> None:
+def wait_for_charts(page: Page) -> None:
     """Charts have a first point."""
     for slider in page.get_by_role("slider").all():
         expect(slider).not_to_have_attribute("aria-valuetext", "nothing is measured yet")
@@ -64,7 +64,7 @@ def test_a_node_is_shown_as_it_is(page: Page, gateway: Gateway) -> None:
 def test_the_overview_counts_what_passes(page: Page, gateway: Gateway) -> None:
     """Requests and errors as a client sees them, while it sends them."""
     show(page, "#/")
-    drawn(page)
+    wait_for_charts(page)
     before = scrape(gateway)
     names = ("envoy_http_downstream_rq_total", "envoy_http_downstream_rq_xx")
 
@@ -169,6 +169,6 @@ def test_they_are_for_everybody(show_node: Looking, screenshot: Screenshots, how
     for fragment, name in (("#/", "overview"), ("#/nodes", "nodes"), ("#/nodes/pretended", "node")):
         show(page, fragment)
         expect(page.locator("table:visible").first).to_be_visible()
-        drawn(page)
+        wait_for_charts(page)
         shot = functools.partial(screenshot, page, f"{name}-{how}", mask=[page.locator(".horizontal")])
         check_looks(page, shot)

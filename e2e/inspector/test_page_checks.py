@@ -24,13 +24,13 @@ def blank(next_page: Open) -> Page:
     return next_page(WIDE, "http://127.0.0.1:1")
 
 
-def shows(page: Page, html: str) -> Page:
+def show_html(page: Page, html: str) -> Page:
     page.set_content(html)
     return page
 
 
 def test_what_is_right_is_left(blank: Page) -> None:
-    shows(blank, GOOD)
+    show_html(blank, GOOD)
     axe(blank)
     assert keyboard(blank) == ["<input> “”", "<button> “Save”", "<a> “Elsewhere”", "<div> “Rows”"]
     reflow(blank)
@@ -54,7 +54,7 @@ def test_axe_finds(blank: Page, look: Look) -> None:
     put_on(blank, look)
     for rule, (part, instead) in AXE.items():
         assert part in GOOD
-        shows(blank, GOOD.replace(part, instead))
+        show_html(blank, GOOD.replace(part, instead))
         if look == WIDE or (look == DARK) == rule.startswith("color-contrast"):
             with pytest.raises(AssertionError) as caught:
                 axe(blank)
@@ -74,7 +74,7 @@ def test_axe_finds(blank: Page, look: Look) -> None:
 def test_what_is_wrong_in_one_look_alone_is_found(blank: Page, condition: str, style: str, found: str) -> None:
     rule = f"<style>@media ({condition}) {{ p a {{ {style} }} }}</style>"
     links = '<p><a href="#y">One</a> <a href="#z" style="margin-left: 20px">Other</a></p>'
-    shows(blank, GOOD.replace(SAVE, f"{rule}{SAVE}{links}"))
+    show_html(blank, GOOD.replace(SAVE, f"{rule}{SAVE}{links}"))
     looks_taken: list[Look] = []
     with pytest.raises(AssertionError, match=found):
         check_looks(blank, lambda: looks_taken.append(looks[blank]))
@@ -95,13 +95,13 @@ KEYBOARD = {
 def test_the_keyboard_finds(blank: Page) -> None:
     for mistake, instead in KEYBOARD.items():
         with pytest.raises(AssertionError) as caught:
-            keyboard(shows(blank, GOOD.replace(SAVE, instead)))
+            keyboard(show_html(blank, GOOD.replace(SAVE, instead)))
         assert mistake in str(caught.value)
 
 
 def test_the_focus_may_be_shown_around_what_has_it(blank: Page) -> None:
     around = "<style>p:focus-within { outline: 2px solid } button { outline: none }</style><p><button>Save</button></p>"
-    assert "<button> “Save”" in (keyboard(shows(blank, GOOD.replace(SAVE, around))) or ())
+    assert "<button> “Save”" in (keyboard(show_html(blank, GOOD.replace(SAVE, around))) or ())
 
 
 def test_reflow_finds(blank: Page) -> None:
@@ -110,7 +110,7 @@ def test_reflow_finds(blank: Page) -> None:
         "min-width: 25rem": "320 px wide",
         "max-width: 100%": "",
     }.items():
-        shows(blank, GOOD.replace("<h1>", f"<h1 style='{style}'>"))
+        show_html(blank, GOOD.replace("<h1>", f"<h1 style='{style}'>"))
         if not where:
             reflow(blank)
             continue
@@ -120,7 +120,7 @@ def test_reflow_finds(blank: Page) -> None:
 
 def test_faults_are_found(blank: Page, faults: Faults) -> None:
     with blank.expect_event("console"):
-        shows(blank, "<script>console.error('an error of the page')</script>")
+        show_html(blank, "<script>console.error('an error of the page')</script>")
     with blank.expect_event("pageerror"):
         blank.evaluate("() => { setTimeout(() => { throw new Error('nobody caught this'); }); }")
     with blank.expect_request("**"):
@@ -135,7 +135,7 @@ def test_faults_are_found(blank: Page, faults: Faults) -> None:
 # ---------------------------------------------------------------- screenshots
 
 
-def drawn(*texts: str) -> Image.Image:
+def draw_texts(*texts: str) -> Image.Image:
     image = Image.new("RGB", (1280, 800), "white")
     for number, text in enumerate(texts):
         ImageDraw.Draw(image).text((20, 40 * number), text, "black", font_size=18)
@@ -144,15 +144,15 @@ def drawn(*texts: str) -> Image.Image:
 
 def test_screenshots_that_differ_are_told_apart() -> None:
     rows = ["one row of a table with some words", "another row", "a third row of the same table"]
-    page = drawn(*rows)
-    assert screenshots._strictly(page.quantize(screenshots.COLOURS).convert("RGB"), page) == ""
-    assert "pixels to differ" in screenshots._strictly(drawn(*rows[:2]), page)
-    assert screenshots._loosely(drawn(*rows[:2], "a third line of the same table"), page) == ""
+    page = draw_texts(*rows)
+    assert screenshots._compare_strictly(page.quantize(screenshots.COLOURS).convert("RGB"), page) == ""
+    assert "pixels to differ" in screenshots._compare_strictly(draw_texts(*rows[:2]), page)
+    assert screenshots._compare_loosely(draw_texts(*rows[:2], "a third line of the same table"), page) == ""
     taller = page.crop((0, 0, 1280, 900))
-    assert "expected 1280×800, got 1280×900" in screenshots._strictly(taller, page)
-    assert "expected about 1280×800, got 1280×900" in screenshots._loosely(taller, page)
+    assert "expected 1280×800, got 1280×900" in screenshots._compare_strictly(taller, page)
+    assert "expected about 1280×800, got 1280×900" in screenshots._compare_loosely(taller, page)
     dark = Image.eval(page, lambda value: 255 - value)
-    assert "pixels to differ" in screenshots._loosely(dark, page)
+    assert "pixels to differ" in screenshots._compare_loosely(dark, page)
 
 
 def test_screenshots_stay_small_and_are_of_pages_that_are_tested() -> None:

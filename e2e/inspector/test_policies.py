@@ -42,7 +42,7 @@ def milliseconds(text: str) -> float:
     return float(value) * UNITS[unit]
 
 
-def settled(gateway: Gateway) -> Scrape:
+def settled_metrics(gateway: Gateway) -> Scrape:
     """Once no execution is under way: a client has its answer a moment before."""
     last = scrape(gateway)
 
@@ -94,7 +94,7 @@ def test_figures_are_those_of_the_gateway(page: Page, gateway: Gateway) -> None:
     """Counts exactly; quantiles in the same bucket."""
     for _ in range(5):
         ask_each(gateway)
-    figures = settled(gateway)
+    figures = settled_metrics(gateway)
     bounds = figures.bounds(WORK)
     show(page, "#/policies")
     page.get_by_label("Figures").select_option("since the nodes started")
@@ -130,7 +130,7 @@ def test_a_policy_that_sleeps_50_ms_works_50_ms(page: Page, gateway: Gateway, sl
     expect(page.get_by_role("slider", name="Executions")).to_have_attribute("aria-valuetext", re.compile("ended"))
     for _ in range(30):
         assert httpx.get(f"{sleepy}/x").status_code == 200
-    bounds = settled(gateway).bounds(WORK)
+    bounds = settled_metrics(gateway).bounds(WORK)
     expected = bisect.bisect_left(bounds, 0.0502)
     for name in ("Work p50", "Work p95"):
         expect(figure(page, name)).to_have_text(re.compile(r"^\d"))
@@ -171,7 +171,7 @@ def test_a_policy_that_there_is_not(page: Page) -> None:
 # ---------------------------------------------------------------- how they look
 
 
-def drawn(page: Page) -> None:
+def wait_for_charts(page: Page) -> None:
     """Charts have a first point."""
     for slider in page.get_by_role("slider").all():
         expect(slider).not_to_have_attribute("aria-valuetext", "nothing is measured yet")
@@ -182,7 +182,7 @@ def test_they_are_for_everybody(show_node: Looking, screenshot: Screenshots) -> 
     for fragment, name in (("#/policies", "policies"), ("#/policies/add-headers/v1.0.0", "policy")):
         show(page, fragment)
         expect(page.locator("table:visible").first).to_be_visible()
-        drawn(page)
+        wait_for_charts(page)
         shot = functools.partial(screenshot, page, name, mask=[page.locator(".horizontal")])
         stops = check_looks(page, shot)
         assert any("“Work”" in stop for stop in stops) is (name == "policy")

@@ -38,7 +38,7 @@ class Answer:
         return str(self.status)
 
 
-def read(path: Path) -> list[Answer]:
+def read_answers(path: Path) -> list[Answer]:
     """All whole lines of the file, by the time that the answers came."""
     return sorted(_lines(path), key=lambda answer: answer.ended)
 

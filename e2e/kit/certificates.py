@@ -39,7 +39,7 @@ class Authority:
         """For what it signs: strict clients ask for it (RFC 5280, 4.2.1.1)."""
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
 
-    def signed(
+    def issue(
         self, name: str, *hosts: str, kind: Literal["ec", "rsa"] = "ec", lived: datetime.timedelta = DAY
     ) -> tuple[Path, Path]:
         """The files of a certificate for these host names and addresses, and of its key. It ends in a day. lived: since

@@ -44,7 +44,7 @@ WEAK = {
 
 
 @dataclass(frozen=True)
-class Said:
+class ServerReply:
     """A server's answer. alert: its description, -1 where the connection ended without one, None for a ServerHello."""
 
     alert: int | None = None
@@ -62,11 +62,11 @@ def offer(
     version: int = TLS_1_2,
     extensions: Mapping[int, bytes] | None = None,
     compressions: bytes = b"\0",
-) -> Said:
+) -> ServerReply:
     """What is said to a ClientHello of this version as its newest. extensions: more of them."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(_record(_hello(server_name, ciphers, version, extensions or {}, compressions)))
-        return _said(_Messages(connection))
+        return _parse_reply(_Messages(connection))
 
 
 def _record(message: bytes) -> bytes:
@@ -126,10 +126,10 @@ class _Messages:
         return data
 
 
-def _said(messages: _Messages) -> Said:
+def _parse_reply(messages: _Messages) -> ServerReply:
     kind, body = messages.next()
     if kind == ALERT:
-        return Said(alert=body[1] if body else -1)
+        return ServerReply(alert=body[1] if body else -1)
     assert kind == SERVER_HELLO, kind
     version, after = int.from_bytes(body[:2], "big"), 35 + body[34]
     cipher, compression = int.from_bytes(body[after : after + 2], "big"), body[after + 2]
@@ -143,4 +143,4 @@ def _said(messages: _Messages) -> Said:
         assert kind != ALERT, body
         if kind == SERVER_KEY_EXCHANGE:
             group = int.from_bytes(body[1:3], "big")  # body[0] is 3: named_curve
-    return Said(None, version, cipher, compression, frozenset(extensions), group)
+    return ServerReply(None, version, cipher, compression, frozenset(extensions), group)

@@ -87,7 +87,9 @@ class Clients:
 
 
 @contextmanager
-def asking(url: str, *, keep_alive: bool, clients: int = 8, trust: ssl.SSLContext | None = None) -> Iterator[Clients]:
+def run_clients(
+    url: str, *, keep_alive: bool, clients: int = 8, trust: ssl.SSLContext | None = None
+) -> Iterator[Clients]:
     """Runs clients beside the block, which has to stop the gateway: they end when they are refused.
 
     trust: for a URL of https."""

@@ -60,7 +60,7 @@ class Tail:
 
 
 @contextmanager
-def tailing(gateway: Gateway, *arguments: str) -> Iterator[Tail]:
+def run_tail(gateway: Gateway, *arguments: str) -> Iterator[Tail]:
     """Of exchanges from now on: it watches when this returns."""
     before = followers(gateway)
     tail = Tail(gateway, "tail", *arguments)
@@ -77,7 +77,7 @@ def followers(gateway: Gateway) -> int:
     return len(json.loads(gateway.admin("engine", "/recordings"))["recordings"])
 
 
-def explained(gateway: Gateway, request_id: str) -> str:
+def run_explain(gateway: Gateway, request_id: str) -> str:
     result = subprocess.run(
         command(gateway, "explain", request_id), capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
     )
@@ -85,11 +85,11 @@ def explained(gateway: Gateway, request_id: str) -> str:
     return result.stdout
 
 
-def id_of(line: str) -> str:
+def request_id_of(line: str) -> str:
     return line.split()[-1]
 
 
-def normal(text: str) -> str:
+def normalize(text: str) -> str:
     """Without what is another each time: times, ids, ports, the chain, the node, and blanks that make up for them."""
     for pattern, word in (
         (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "ID"), (r"(?m)^([0-9]{4}-.{5}T)?[0-9:]{8}.[0-9]+", "TIME"),

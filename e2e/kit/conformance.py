@@ -233,7 +233,7 @@ def check(gateway: Gateway, case: Case, outcome: Outcome) -> None:
             expected = text(expected) if part == "body" else expected
             assert _of_upstream(outcome.asked[0], part, expected) == expected, f"{case.name}: upstream: {part}"
     for phase, expected in expect.get("saw", {}).items():
-        assert (seen := saw(outcome, phase)) == expected, f"{case.name}: what the {phase} phase saw: {seen}"
+        assert (seen := read_x_saw(outcome, phase)) == expected, f"{case.name}: what the {phase} phase saw: {seen}"
     _check_failures(gateway, case, outcome)
 
 
@@ -271,7 +271,7 @@ def _values(headers: list[tuple[bytes, bytes]], names: Iterable[str]) -> dict[st
     return {name: [value.decode("latin-1") for key, value in headers if key.decode().lower() == name] for name in names}
 
 
-def saw(outcome: Outcome, phase: str) -> Any:
+def read_x_saw(outcome: Outcome, phase: str) -> Any:
     """In the header x-saw; a stream's at the end of the body."""
     if phase.endswith("Stream"):
         body = outcome.asked[0].body if phase == "requestStream" else outcome.client.content

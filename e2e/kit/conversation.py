@@ -1,10 +1,10 @@
-"""Both ends of an HTTP exchange, told what to say one step after the other: HTTP/1.1 and HTTP/2 alike.
+"""Both ends of an HTTP exchange, which a test leads step by step: HTTP/1.1 and HTTP/2 alike.
 
-A test is client and upstream at once. It sends as the one, and reads as the other what the gateway made of it:
+A test is client and upstream at once. It sends as the client, and reads as the upstream what the gateway made of it:
 
-    asked = await client.ask("POST", "/a/x", length=3)
-    heard = await upstream.asked()
-    await heard.answer(200)
+    sent = await client.ask("POST", "/a/x", length=3)
+    request = await upstream.next_request()
+    await request.answer(200)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Version = Literal["HTTP/1.1", "HTTP/2"]
 Kind = Literal["request", "informational", "response", "data", "end", "reset"]
 
 
-async def came(awaitable: Awaitable[object], seconds: float = SECONDS) -> bool:
+async def arrives(awaitable: Awaitable[object], seconds: float = SECONDS) -> bool:
     """Whether it comes, or is held back for so long."""
     try:
         async with asyncio.timeout(seconds):
@@ -38,7 +38,7 @@ async def came(awaitable: Awaitable[object], seconds: float = SECONDS) -> bool:
 
 
 @dataclass(frozen=True)
-class Heard:
+class PeerEvent:
     """What has come of the other end. An "end" has the trailers as headers."""
 
     kind: Kind
@@ -72,18 +72,18 @@ class Exchange:
 
     def __init__(self, sender: _Sender) -> None:
         self._sender = sender
-        self._heard: asyncio.Queue[Heard] = asyncio.Queue()
+        self._events: asyncio.Queue[PeerEvent] = asyncio.Queue()
 
-    def hear(self, event: Heard) -> None:
+    def receive(self, event: PeerEvent) -> None:
         """Called by the connection."""
-        self._heard.put_nowait(event)
+        self._events.put_nowait(event)
 
-    async def next(self) -> Heard:
+    async def next(self) -> PeerEvent:
         """What comes next; fails where nothing does."""
         async with asyncio.timeout(SECONDS):
-            return await self._heard.get()
+            return await self._events.get()
 
-    async def expect(self, kind: Kind) -> Heard:
+    async def expect(self, kind: Kind) -> PeerEvent:
         """What comes next, which must be of this kind."""
         event = await self.next()
         assert event.kind == kind, f"expected {kind}, got {event}"
@@ -184,40 +184,40 @@ class _Http1:
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
             self.exchange = Exchange(self)
-            self._take_all()
+            self._handle_all()
 
     async def run(self) -> None:
         with contextlib.suppress(ConnectionError, h11.RemoteProtocolError):
             while data := await self._reader.read(1 << 16):
                 self._h11.receive_data(data)
-                self._take_all()
+                self._handle_all()
             self._h11.receive_data(b"")
-            self._take_all()
-        self.exchange.hear(Heard("reset"))
+            self._handle_all()
+        self.exchange.receive(PeerEvent("reset"))
         self._writer.close()
 
-    def _take_all(self) -> None:
+    def _handle_all(self) -> None:
         while (event := self._h11.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
             if isinstance(event, h11.ConnectionClosed):
                 return
-            self._take(event)
+            self._handle(event)
 
-    def _take(self, event: object) -> None:
+    def _handle(self, event: object) -> None:
         exchange = self.exchange
         if isinstance(event, h11.Request):
             if event.http_version != b"1.1":  # the preface of HTTP/2 looks like a request
                 raise h11.RemoteProtocolError("expected HTTP/1.1")
             self._begun(event.target.decode(), exchange)
             headers = _text(event.headers)
-            exchange.hear(Heard("request", 0, event.method.decode(), event.target.decode(), headers))
+            exchange.receive(PeerEvent("request", 0, event.method.decode(), event.target.decode(), headers))
         elif isinstance(event, h11.InformationalResponse):
-            exchange.hear(Heard("informational", event.status_code, headers=_text(event.headers)))
+            exchange.receive(PeerEvent("informational", event.status_code, headers=_text(event.headers)))
         elif isinstance(event, h11.Response):
-            exchange.hear(Heard("response", event.status_code, headers=_text(event.headers)))
+            exchange.receive(PeerEvent("response", event.status_code, headers=_text(event.headers)))
         elif isinstance(event, h11.Data):
-            exchange.hear(Heard("data", data=bytes(event.data)))
+            exchange.receive(PeerEvent("data", data=bytes(event.data)))
         elif isinstance(event, h11.EndOfMessage):
-            exchange.hear(Heard("end", headers=_text(event.headers)))
+            exchange.receive(PeerEvent("end", headers=_text(event.headers)))
             self._start_next()
 
 
@@ -306,48 +306,48 @@ class _Http2:
         with contextlib.suppress(ConnectionError):
             while data := await self._reader.read(1 << 16):
                 for event in self._h2.receive_data(data):
-                    self._take(event)
+                    self._handle(event)
                 self._flush()
         for exchange in self._exchanges.values():
-            exchange.hear(Heard("reset"))
+            exchange.receive(PeerEvent("reset"))
         self._writer.close()
 
-    def _take(self, event: object) -> None:
+    def _handle(self, event: object) -> None:
         self._room.set()
         if isinstance(event, h2.events.RemoteSettingsChanged):
             self.settled.set()
         if isinstance(event, h2.events.RequestReceived):
             exchange = self._exchanges[event.stream_id] = Exchange(_Stream(self, event.stream_id))
             self._begun(_split(event.headers)[0][":path"], exchange)
-        message = self._heard(event)
+        message = self._to_peer_event(event)
         if message:
-            self._exchanges[event.stream_id].hear(message)  # type: ignore[attr-defined]
+            self._exchanges[event.stream_id].receive(message)  # type: ignore[attr-defined]
 
-    def _heard(self, event: object) -> Heard | None:
+    def _to_peer_event(self, event: object) -> PeerEvent | None:
         if isinstance(event, h2.events.RequestReceived):
             pseudo, plain = _split(event.headers)
-            return Heard("request", 0, pseudo[":method"], pseudo[":path"], plain, scheme=pseudo[":scheme"])
+            return PeerEvent("request", 0, pseudo[":method"], pseudo[":path"], plain, scheme=pseudo[":scheme"])
         if isinstance(event, h2.events.InformationalResponseReceived):
             pseudo, plain = _split(event.headers)
-            return Heard("informational", int(pseudo[":status"]), headers=plain)
+            return PeerEvent("informational", int(pseudo[":status"]), headers=plain)
         if isinstance(event, h2.events.ResponseReceived):
             pseudo, plain = _split(event.headers)
-            return Heard("response", int(pseudo[":status"]), headers=plain)
+            return PeerEvent("response", int(pseudo[":status"]), headers=plain)
         if isinstance(event, h2.events.DataReceived):
             if event.flow_controlled_length:
                 self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            return Heard("data", data=event.data) if event.data else None
+            return PeerEvent("data", data=event.data) if event.data else None
         if isinstance(event, h2.events.StreamReset):
-            return Heard("reset")
+            return PeerEvent("reset")
         return self._ended(event)
 
-    def _ended(self, event: object) -> Heard | None:
+    def _ended(self, event: object) -> PeerEvent | None:
         """Trailers are the end; the event of that comes behind them all the same."""
         if isinstance(event, h2.events.TrailersReceived):
             self._trailed.add(event.stream_id)
-            return Heard("end", headers=_split(event.headers)[1])
+            return PeerEvent("end", headers=_split(event.headers)[1])
         if isinstance(event, h2.events.StreamEnded) and event.stream_id not in self._trailed:
-            return Heard("end")
+            return PeerEvent("end")
         return None
 
 
@@ -381,7 +381,7 @@ class Upstream:
     def _begun(self, target: str, exchange: Exchange) -> None:
         self._asked.setdefault(target, asyncio.Queue()).put_nowait(exchange)
 
-    async def asked(self, target: str) -> tuple[Exchange, Heard]:
+    async def next_request(self, target: str) -> tuple[Exchange, PeerEvent]:
         """The exchange that comes to this target, and the head of its request."""
         async with asyncio.timeout(SECONDS):
             exchange = await self._asked.setdefault(target, asyncio.Queue()).get()

@@ -181,13 +181,14 @@ class Gateway:
         chains = [chain for chain in json.loads(self.admin("engine", "/chains")) if chain["api"] == api]
         return any(instance["active"] for chain in chains for instance in chain["instances"])
 
-    def logged(self, **fields: object) -> list[Json]:
+    def find_records(self, **fields: object) -> list[Json]:
         """The log records that have all these fields."""
         return [record for record in self.records() if all(record.get(k) == v for k, v in fields.items())]
 
-    def access(self, api: str) -> list[Json]:
+    def access_records(self, api: str) -> list[Json]:
         """The access lines of requests to the API's paths, in the order in which they came."""
-        return [line for line in self.logged(component="access") if str(line.get("path", "")).startswith(f"/{api}/")]
+        records = self.find_records(component="access")
+        return [record for record in records if str(record.get("path", "")).startswith(f"/{api}/")]
 
     def stop(self) -> int:
         if self.process.poll() is None:
@@ -213,7 +214,7 @@ def running(
         gateway.stop()
 
 
-def refused(gateway: Gateway, definition: Json) -> dict[str, str]:
+def mistakes_of(gateway: Gateway, definition: Json) -> dict[str, str]:
     """The mistakes by field."""
     with gateway.controller() as client:
         answer = client.post("/v1/apis", json=definition)
@@ -226,7 +227,7 @@ def refused(gateway: Gateway, definition: Json) -> dict[str, str]:
 _numbers = itertools.count(1)
 
 
-def fresh(name: str) -> str:
+def fresh_name(name: str) -> str:
     """A name that nothing in this process had before: counters and logs of a gateway keep what earlier tests did, and
     earlier tries of the same test.
     """

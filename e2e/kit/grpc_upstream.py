@@ -11,7 +11,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
-from e2e.kit.conversation import SECONDS, came
+from e2e.kit.conversation import SECONDS, arrives
 
 Bytes = bytes
 
@@ -87,7 +87,7 @@ class GrpcUpstream:
         del context
         for number in range(int(request)):
             yield b"%d" % number
-            self.one_by_one = await came(self.taken.get(), self.patience) and self.one_by_one
+            self.one_by_one = await arrives(self.taken.get(), self.patience) and self.one_by_one
 
     async def _echo(self, requests: AsyncIterator[Bytes], context: Any) -> AsyncIterator[Bytes]:
         del context

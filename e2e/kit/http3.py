@@ -58,7 +58,7 @@ class Exchange:
         self.answer = Answer()
         self.ended = False
 
-    def take(self, event: H3Event | Exception) -> None:
+    def receive(self, event: H3Event | Exception) -> None:
         self._events.put_nowait(event)
 
     def send(self, data: bytes, *, end: bool = False) -> None:
@@ -131,15 +131,15 @@ class Client(QuicConnectionProtocol):
             for number, exchange in self.exchanges.items():
                 unserved = self.unserved_from is not None and number >= self.unserved_from
                 error = UnservedError if unserved else RefusedError
-                exchange.take(error(f"{event.error_code:#x} {event.reason_phrase}"))
+                exchange.receive(error(f"{event.error_code:#x} {event.reason_phrase}"))
         if isinstance(event, StreamDataReceived) and event.stream_id == CONTROL and event.data[:1] == GOAWAY:
             self.unserved_from = int(Buffer(data=event.data[2:]).pull_uint_var())  # aioquic passes it over
         if isinstance(event, StreamReset) and event.stream_id in self.exchanges:
-            self.exchanges[event.stream_id].take(ResetError(f"{event.error_code:#x}"))
+            self.exchanges[event.stream_id].receive(ResetError(f"{event.error_code:#x}"))
         for http_event in self.http.handle_event(event):
             stream = getattr(http_event, "stream_id", None)
             if stream in self.exchanges:
-                self.exchanges[stream].take(http_event)
+                self.exchanges[stream].receive(http_event)
 
     def vanish(self) -> None:
         """Leaves without a word: nothing is sent any more."""

@@ -49,7 +49,7 @@ class Load:
             self._process = subprocess.Popen(command, stdout=out, start_new_session=True)
 
     def answers(self) -> list[Answer]:
-        return answers.read(self._lines)
+        return answers.read_answers(self._lines)
 
     def flowing(self) -> None:
         """Returns once every flow has had an answer."""
@@ -78,7 +78,7 @@ class Load:
 
 
 @contextmanager
-def loading(tool: Path, address: str, flows: Sequence[Flow]) -> Iterator[Load]:
+def run_load(tool: Path, address: str, flows: Sequence[Flow]) -> Iterator[Load]:
     load = Load(tool, address, flows)
     try:
         yield load
@@ -87,7 +87,7 @@ def loading(tool: Path, address: str, flows: Sequence[Flow]) -> Iterator[Load]:
 
 
 @contextmanager
-def checking_upstream(tool: Path, expected: dict[str, dict[str, str]]) -> Iterator[str]:
+def run_checking_upstream(tool: Path, expected: dict[str, dict[str, str]]) -> Iterator[str]:
     """An upstream's URL. A request at "/go" without the headers of expected["/go"] is answered 418."""
     with tempfile.TemporaryDirectory(prefix="upstream-") as folder:
         expectations = Path(folder) / "expect.json"
@@ -98,7 +98,7 @@ def checking_upstream(tool: Path, expected: dict[str, dict[str, str]]) -> Iterat
 
 def ask(tool: Path, address: str, flow: Flow) -> list[Answer]:
     """Sends a counted flow; returns with its last answer."""
-    with loading(tool, address, [flow]) as load:
+    with run_load(tool, address, [flow]) as load:
         return load.finish(flow.count / flow.rate + flow.seconds + STOP_SECONDS)
 
 

@@ -50,7 +50,7 @@ class Engine(ext_proc_grpc.ExternalProcessorServicer):  # type: ignore[misc] # t
         first = next(messages)
         headers = {header.key: header.raw_value.decode() for header in first.request_headers.headers.headers}
         name = headers.get(":path", "/refused").split("/")[1]
-        yield from self.scripts[name](_again(first, messages), context)
+        yield from self.scripts[name](prepend(first, messages), context)
 
     def _recorded(self, messages: Messages) -> Messages:
         for message in messages:
@@ -59,19 +59,19 @@ class Engine(ext_proc_grpc.ExternalProcessorServicer):  # type: ignore[misc] # t
             yield message
 
 
-def _again(first: Any, rest: Messages) -> Messages:
+def prepend(first: Any, rest: Messages) -> Messages:
     yield first
     yield from rest
 
 
-def unchanged(kind: str) -> Any:
+def continue_unchanged(kind: str) -> Any:
     """The answer to a message that changes nothing."""
     if kind.endswith("trailers"):
         return ext_proc.ProcessingResponse(**{kind: ext_proc.TrailersResponse()})
     return ext_proc.ProcessingResponse(**{kind: ext_proc.HeadersResponse()})
 
 
-def changed(status: str = "CONTINUE", body: bytes | None = None, **headers: str) -> Any:
+def continue_with_headers(status: str = "CONTINUE", body: bytes | None = None, **headers: str) -> Any:
     """Request headers with changes; "append_" before a name appends, by append_action alone. _ stands for -."""
     mutation = ext_proc.HeaderMutation()
     for key, value in headers.items():
@@ -85,13 +85,13 @@ def changed(status: str = "CONTINUE", body: bytes | None = None, **headers: str)
     return ext_proc.ProcessingResponse(request_headers=ext_proc.HeadersResponse(response=common))
 
 
-def piece(body: bytes, last: bool) -> Any:
+def streamed_piece(body: bytes, last: bool) -> Any:
     streamed = ext_proc.StreamedBodyResponse(body=body, end_of_stream=last)
     common = ext_proc.CommonResponse(body_mutation=ext_proc.BodyMutation(streamed_response=streamed))
     return ext_proc.ProcessingResponse(request_body=ext_proc.BodyResponse(response=common))
 
 
-def denied(status: int = 403, body: bytes = b"denied") -> Any:
+def immediate_response(status: int = 403, body: bytes = b"denied") -> Any:
     answer = ext_proc.ImmediateResponse(body=body)
     answer.status.code = status
     return ext_proc.ProcessingResponse(immediate_response=answer)
@@ -143,7 +143,7 @@ def ext_proc_filter(config: Json) -> Json:
     return document
 
 
-def with_routes(config: Json, routes: list[Json], upstream: Upstream) -> Json:
+def add_static_routes(config: Json, routes: list[Json], upstream: Upstream) -> Json:
     """The configuration without xDS: these routes instead, to the cluster `upstream` or to `nowhere`."""
     del config["dynamic_resources"], connection_manager(config)["rds"]
     hosts = [{"name": "all", "domains": ["*"], "routes": routes}]
@@ -201,7 +201,7 @@ def lone_envoy(
     """An Envoy with these routes and this engine; `change` may change the configuration."""
     with tempfile.TemporaryDirectory(prefix="gw-") as name:
         directory = Path(name)
-        config = with_routes(bootstrap(directory), routes, upstream)
+        config = add_static_routes(bootstrap(directory), routes, upstream)
         change(config)
         server = grpc.server(ThreadPoolExecutor(8))
         ext_proc_grpc.add_ExternalProcessorServicer_to_server(engine, server)

@@ -84,7 +84,7 @@ class ModelUpstream:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @contextlib.contextmanager
-    def saying(self, pieces: Sequence[bytes], permits: int | None = None) -> Iterator[ModelUpstream]:
+    def answer_with(self, pieces: Sequence[bytes], permits: int | None = None) -> Iterator[ModelUpstream]:
         """Each answer has these pieces. permits: how many of them may go at once, before `permit`; None: all."""
         self.pieces, self.sent = pieces, 0
         self.permits = None if permits is None else threading.Semaphore(permits)

@@ -24,9 +24,9 @@ class Names:
             pytest.skip("this machine gives no mount namespace, and names cannot be changed without one")
         self._hosts, resolver = folder / "hosts", folder / "resolv.conf"
         resolver.write_text(f"nameserver {server}\n" if server else RESOLVER.read_text())
-        self.know()
+        self.resolve_to_loopback()
         self.within = (*NAMESPACE, "sh", "-c", MOUNTED, str(self._hosts), str(resolver))
 
-    def know(self, *names: str) -> None:
+    def resolve_to_loopback(self, *names: str) -> None:
         """These are 127.0.0.1 from now on, and no others. The file is written in place: it is mounted elsewhere."""
         self._hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *names)))

@@ -30,7 +30,7 @@ class Pebble:
     def __init__(self, folder: Path, http_port: int, seconds: int) -> None:
         self._port, self._management, self._dns = free_port(), free_port(), free_port()
         self._own = authority(folder, "directory")
-        chain, key = self._own.signed("pebble", "localhost", "127.0.0.1")
+        chain, key = self._own.issue("pebble", "localhost", "127.0.0.1")
         self._config, self._log = folder / "pebble.json", folder / "pebble.log"
         self._settings = {
             "listenAddress": f"127.0.0.1:{self._port}",
@@ -43,10 +43,10 @@ class Pebble:
             "externalAccountBindingRequired": False,
             "retryAfter": {"authz": 1, "order": 1},
         }
-        self.issue_for(seconds)
+        self.set_validity(seconds)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def issue_for(self, seconds: int) -> None:
+    def set_validity(self, seconds: int) -> None:
         """Certificates are valid that long from the next start on."""
         profiles = {"default": {"description": "of the test", "validityPeriod": seconds}}
         self._config.write_text(json.dumps({"pebble": {**self._settings, "profiles": profiles}}))

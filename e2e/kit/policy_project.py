@@ -49,7 +49,7 @@ class PolicyProject:
         keys = {line.partition(":")[0] for line in textwrap.dedent(more).splitlines() if line[:1].strip()}
         lines = DEFINITION.format(name=name, version=version).splitlines(keepends=True)
         definition = "".join(line for line in lines if line.partition(":")[0] not in keys) + textwrap.dedent(more)
-        for file, text in {"policy-definition.yaml": definition, "policy.py": source, **_named(files)}.items():
+        for file, text in {"policy-definition.yaml": definition, "policy.py": source, **_file_names(files)}.items():
             write_whole(folder / file, textwrap.dedent(text))
         self._entries[f"{name}:{version}"] = folder.name + (f", group: {group}" if group else "")
         self._write_manifest()
@@ -65,7 +65,7 @@ class PolicyProject:
         write_whole(self.manifest, "\n".join(["version: v1", "policies:", *lines, ""]))
 
 
-def _named(files: dict[str, str]) -> dict[str, str]:
+def _file_names(files: dict[str, str]) -> dict[str, str]:
     return {re.sub("_(py|txt)$", r".\1", name): text for name, text in files.items()}
 
 

@@ -149,7 +149,7 @@ class Target:
 
 def tls_of(signer: Authority, name: str, *hosts: str) -> ssl.SSLContext:
     """For a target with a certificate of these hosts."""
-    chain, key = signer.signed(f"target-{name}", *hosts)
+    chain, key = signer.issue(f"target-{name}", *hosts)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(chain, key)
     return context
@@ -162,7 +162,7 @@ def targets(*names: str) -> Iterator[list[Target]]:
         yield [stack.enter_context(Target(name)) for name in names]
 
 
-def counted(members: Sequence[Target]) -> Counter[str]:
+def take_counts(members: Sequence[Target]) -> Counter[str]:
     """Requests by target, since this was asked last."""
     counts = Counter({target.name: len(target.seen) for target in members})
     for target in members:

@@ -8,18 +8,18 @@ from pathlib import Path
 from e2e.kit.gateway import Gateway
 
 
-def resident(gateway: Gateway) -> dict[str, int]:
+def resident_memory(gateway: Gateway) -> dict[str, int]:
     """Bytes of memory by process name; of those that run now."""
     page_counts = {name: int((folder / "statm").read_text().split()[1]) for name, folder in folders(gateway).items()}
     return {name: pages * os.sysconf("SC_PAGE_SIZE") for name, pages in page_counts.items()}
 
 
-def resident_of(pid: int) -> int:
+def resident_memory_of(pid: int) -> int:
     """Bytes of memory of a process that runs."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def held(folder: Path) -> dict[str, int]:
+def resources_of(folder: Path) -> dict[str, int]:
     """By what: "memory" in bytes, "threads", "files". Empty if the process has ended meanwhile."""
     try:
         pages = int((folder / "statm").read_text().split()[1])

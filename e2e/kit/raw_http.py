@@ -58,7 +58,7 @@ def request(
     try:
         with connected(port, tls, server_name, source) as connection:
             connection.sendall(first + f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n".encode())
-            return received(connection)
+            return receive_answer(connection)
     except OSError as error:
         raise RefusedError(str(error)) from None
 
@@ -79,7 +79,7 @@ def connected(
         raise
 
 
-def received(connection: socket.socket) -> Answer:
+def receive_answer(connection: socket.socket) -> Answer:
     head, body = b"", b""
     while b"\r\n\r\n" not in head:
         if not (piece := connection.recv(65536)):

@@ -17,16 +17,16 @@ def admin(gateway: Gateway) -> httpx.Client:
     return httpx.Client(transport=transport, base_url="http://admin", timeout=30)
 
 
-def forget(gateway: Gateway) -> None:
+def forget_exchanges(gateway: Gateway) -> None:
     """Nothing is kept that others have asked for."""
     with admin(gateway) as client:
         assert client.delete("/exchanges").status_code in {200, 204}
 
 
 @contextmanager
-def recording(gateway: Gateway, **filter_members: object) -> Iterator[None]:
+def record_exchanges(gateway: Gateway, **filter_members: object) -> Iterator[None]:
     """Records what fits meanwhile; what was kept before, by an earlier run of the same test too, is forgotten."""
-    forget(gateway)
+    forget_exchanges(gateway)
     with admin(gateway) as client:
         answer = client.post("/recordings", json={"filter": filter_members, "seconds": 600})
         assert answer.status_code == 201, answer.text
@@ -36,7 +36,7 @@ def recording(gateway: Gateway, **filter_members: object) -> Iterator[None]:
             client.delete(f"/recordings/{answer.json()['id']}")
 
 
-def kept(gateway: Gateway, **filter_members: object) -> list[Json]:
+def kept_exchanges(gateway: Gateway, **filter_members: object) -> list[Json]:
     """Those that the engine has kept, the oldest first."""
     with admin(gateway) as client:
         answer = client.get("/exchanges", params={"kept": "", "filter": json.dumps(filter_members)})
@@ -44,18 +44,20 @@ def kept(gateway: Gateway, **filter_members: object) -> list[Json]:
         return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def recorded(gateway: Gateway, count: int = 1, **filter_members: object) -> list[Json]:
+def wait_for_exchanges(gateway: Gateway, count: int = 1, **filter_members: object) -> list[Json]:
     """Waits until so many are kept: an exchange ends when its client has the answer already."""
-    eventually(f"{count} exchanges of {filter_members}", lambda: len(kept(gateway, **filter_members)) >= count)
-    return kept(gateway, **filter_members)
+    eventually(
+        f"{count} exchanges of {filter_members}", lambda: len(kept_exchanges(gateway, **filter_members)) >= count
+    )
+    return kept_exchanges(gateway, **filter_members)
 
 
-def executions(exchange: Json, *members: str) -> list[tuple[object, ...]]:
+def execution_members(exchange: Json, *members: str) -> list[tuple[object, ...]]:
     """The members of each execution, in their order."""
     return [tuple(execution.get(member) for member in members) for execution in exchange["executions"]]
 
 
-def failure(exchange: Json) -> Json:
+def failed_execution(exchange: Json) -> Json:
     """Of the one execution that failed: its policy's name, outcome and what the failure is."""
     (failed_execution,) = [execution for execution in exchange["executions"] if "failure" in execution]
     return {

@@ -29,26 +29,26 @@ class Load:
         self._lock = threading.Lock()
 
     @property
-    def goes_on(self) -> bool:
+    def is_going(self) -> bool:
         """Until the block has ended, and so many answers have come."""
         return not self.ended or self.found.total() < self.at_least
 
-    def keep(self) -> None:
+    def send_on_one_connection(self) -> None:
         """On one connection, as long as the gateway keeps it."""
         with httpx.Client(verify=self._trust(), timeout=10) as client:
-            while self.goes_on:
+            while self.is_going:
                 self._count(lambda: client.get(self.url).status_code)
 
-    def keep_http2(self) -> None:
+    def send_over_http2(self) -> None:
         """The same, over HTTP/2."""
         with Http2Client(self.url, self._trust()) as client:
-            while self.goes_on:
+            while self.is_going:
                 self._count(client.get)
 
-    def anew(self) -> None:
+    def send_on_new_connections(self) -> None:
         """On a new connection each time."""
         trust = self._trust()
-        while self.goes_on:
+        while self.is_going:
             with httpx.Client(verify=trust, timeout=10) as client:
                 self._count(lambda client=client: client.get(self.url).status_code)  # type: ignore[misc]
 
@@ -153,7 +153,10 @@ def tls_load(url: str, trust: Callable[[], ssl.SSLContext], at_least: int, pause
     trust: makes a client's context. pause: s of each client between two requests.
     """
     load = Load(url, trust, at_least, pause)
-    threads = [threading.Thread(target=run) for run in (load.keep, load.keep_http2, load.anew)]
+    threads = [
+        threading.Thread(target=run)
+        for run in (load.send_on_one_connection, load.send_over_http2, load.send_on_new_connections)
+    ]
     for thread in threads:
         thread.start()
     try:

@@ -55,11 +55,11 @@ class Traffic:
         connection = http.client.HTTPConnection(str(split.hostname), split.port, timeout=10)
         with closing(connection):
             while not ended.is_set():
-                self._one(connection, split.path)
+                self._send_one(connection, split.path)
                 self.asked[number] += 1
                 ended.wait(pause)
 
-    def _one(self, connection: http.client.HTTPConnection, path: str) -> None:
+    def _send_one(self, connection: http.client.HTTPConnection, path: str) -> None:
         if connection.sock and select.select([connection.sock], [], [], 0)[0]:  # nothing but its end can come now
             connection.close()
         try:

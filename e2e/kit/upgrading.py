@@ -14,7 +14,7 @@ SWITCHED = CRLF.join([b"HTTP/1.1 101 Switching Protocols", *WEBSOCKET[:2], b"", 
 SMUGGLED = CRLF.join([b"POST /admin HTTP/1.1", b"host: a", b"content-length: 0", b"", b""])
 
 
-class Raw:
+class RawUpstream:
     """An upstream that answers each connection's first request with given bytes, and notes all that comes after it."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Raw:
                 connection.sendall(data)
 
 
-def asking(path: str, lines: list[bytes], method: str = "GET") -> bytes:
+def upgrade_request(path: str, lines: list[bytes], method: str = "GET") -> bytes:
     return CRLF.join([f"{method} {path} HTTP/1.1".encode(), b"host: test.local", *lines, b"", b""])
 
 

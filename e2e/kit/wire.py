@@ -62,7 +62,7 @@ def http1(port: int, path: str, shape: Shape) -> Answer:
             sender.join(SECONDS)
 
 
-def raw(port: int, request: bytes) -> Answer:
+def send_raw(port: int, request: bytes) -> Answer:
     """The answer to these very bytes, in HTTP/1.1."""
     with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
         _send(connection, request)
@@ -162,9 +162,9 @@ class _Http2:
         if not data:
             self._answer.reset = self._done = True
         for event in self._h2.receive_data(data):
-            self._take(event)
+            self._handle(event)
 
-    def _take(self, event: object) -> None:
+    def _handle(self, event: object) -> None:
         if isinstance(event, h2.events.ResponseReceived):
             pairs = [(str(k), str(v)) for k, v in event.headers]
             self._answer.status = int(dict(pairs)[":status"])

@@ -13,7 +13,7 @@ from e2e.kit.gateway import Gateway, Json, api, attach
 from e2e.kit.upstream import Upstream
 
 
-def written(folder: Path, *definitions: Json) -> Path:
+def write_apis(folder: Path, *definitions: Json) -> Path:
     """One file with all of them."""
     path = folder / "apis.yaml"
     path.write_text(yaml.safe_dump_all(definitions, sort_keys=False))
@@ -24,14 +24,14 @@ def test_apis_are_created_changed_and_left_as_they_are(gateway: Gateway, upstrea
     first, second = (
         api(name, upstream.url, [attach("mark", {"name": "first"})]) for name in ("applied-1", "applied-2")
     )
-    result = apply(gateway, "-f", str(written(tmp_path, first, second)))
+    result = apply(gateway, "-f", str(write_apis(tmp_path, first, second)))
     controller = f"http://{gateway.process_status('controller')['listen']}"
     run = f"the run of state directory {gateway.status()['stateDir']} (--run-dir {gateway.run_dir})"
     assert (result.returncode, result.stderr) == (0, f"writing to {controller}, {run}\n")
     assert result.stdout == "applied-1 created, deployed\napplied-2 created, deployed\n"
     assert httpx.get(f"{gateway.url}/applied-1/x").status_code == 200
     second["spec"]["policies"][0]["params"]["name"] = "second"
-    result = apply(gateway, "-f", str(written(tmp_path, first, second)))
+    result = apply(gateway, "-f", str(write_apis(tmp_path, first, second)))
     assert (result.returncode, result.stdout) == (0, "applied-1 unchanged, deployed\napplied-2 changed, deployed\n")
     upstream.reset()
     httpx.get(f"{gateway.url}/applied-2/x")
@@ -42,7 +42,7 @@ def test_apis_are_created_changed_and_left_as_they_are(gateway: Gateway, upstrea
 
 def test_mistakes_are_named_with_file_and_line(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
     good, bad = api("applied-3", upstream.url), api("applied-4", upstream.url, [attach("no-such-policy")])
-    path = written(tmp_path, good, bad)
+    path = write_apis(tmp_path, good, bad)
     line = path.read_text().splitlines().index("  - name: no-such-policy") + 1
     result = apply(gateway, "-f", str(path))
     assert (result.returncode, result.stdout) == (1, "applied-3 created, deployed\n")
@@ -51,7 +51,7 @@ def test_mistakes_are_named_with_file_and_line(gateway: Gateway, upstream: Upstr
 
 
 def test_what_cannot_serve_is_told_with_its_reason(gateway: Gateway, tmp_path: Path) -> None:
-    path = written(tmp_path, api("applied-5", "http://nowhere.invalid:8080"))
+    path = write_apis(tmp_path, api("applied-5", "http://nowhere.invalid:8080"))
     result = apply(gateway, "-f", str(path), "--timeout", "20s")
     with gateway.controller() as client:
         client.delete("/v1/apis/applied-5", params={"wait": "10"})
@@ -61,7 +61,7 @@ def test_what_cannot_serve_is_told_with_its_reason(gateway: Gateway, tmp_path: P
 
 
 def test_a_controller_elsewhere_asks_for_its_token(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
-    path = written(tmp_path, api("applied-6", upstream.url))
+    path = write_apis(tmp_path, api("applied-6", upstream.url))
     url = f"http://{gateway.process_status('controller')['listen']}"
     command = ["gatewright", "apply", "--controller", url, "-f", str(path)]
     refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

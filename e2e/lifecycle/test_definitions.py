@@ -33,7 +33,7 @@ ONE_STEP = "change both in one step, `gatewright apply --reload -f FILE`"
 STRICT = "parameters: {type: object, required: [text], properties: {text: {type: string}}}\n"
 
 
-def old(project: PolicyProject, version: str = "v1.0.0", word: str = "old") -> None:
+def write_old_version(project: PolicyProject, version: str = "v1.0.0", word: str = "old") -> None:
     project.write_policy(
         "says", SAYS.format(field='["word"]'), version, more=OLD.replace("default: old", f"default: {word}")
     )
@@ -42,7 +42,7 @@ def old(project: PolicyProject, version: str = "v1.0.0", word: str = "old") -> N
 @pytest.fixture
 def project(tmp_path: Path) -> PolicyProject:
     policies = PolicyProject(tmp_path, "e2e-definitions", ("log-message",))
-    old(policies)
+    write_old_version(policies)
     return policies
 
 
@@ -171,7 +171,7 @@ def test_a_policy_without_the_system_parameters_that_it_needs_is_refused(
 def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(
     changing_gateway: Gateway, project: PolicyProject
 ) -> None:
-    old(project, "v1.1.0", "newer")
+    write_old_version(project, "v1.1.0", "newer")
     assert changing_gateway.reload().returncode == 0
     assert word(changing_gateway) == "old"  # it keeps what it has
     with load(f"{changing_gateway.url}/says/x") as flow:
@@ -192,18 +192,18 @@ def test_versions_move_over_a_restart_and_what_cannot_says_why(
         first.deploy(api("says", upstream.url, [attach("says")]))
         first.deploy(api("exact", upstream.url, [{"name": "says", "version": "v1.0.0", "params": {}}]))
     project.remove_policy("says")
-    old(project, "v1.0.1", "patched")
+    write_old_version(project, "v1.0.1", "patched")
     with running(None, tmp_path / "state", *project.arguments) as second:
         eventually("it serves", lambda: httpx.get(f"{second.url}/says/x").status_code == 200)
         assert word(second) == "patched"
         assert [policy["version"] for policy in status(second)["policies"]] == ["v1.0.1"]
-        assert second.logged(message="an API of the last good state waits for the controller", api="says")
-        assert not second.logged(level="error", api="says"), "it was served a moment later"
+        assert second.find_records(message="an API of the last good state waits for the controller", api="says")
+        assert not second.find_records(level="error", api="says"), "it was served a moment later"
         answer = httpx.get(f"{second.url}/exact/x")
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert status(second, "exact")["state"] == "rejected"
         assert "expected a version of says in this build, v1.0.1, got 'v1.0.0'" in status(second, "exact")["reason"]
-        old(project)
+        write_old_version(project)
         assert second.reload().returncode == 0
         eventually("it is back", lambda: httpx.get(f"{second.url}/exact/x").status_code == 200)
 
@@ -213,7 +213,7 @@ def test_a_saved_definition_goes_live_with_its_apis(project: PolicyProject, tmp_
     with running(None, tmp_path / "state", *project.arguments, "--watch") as gateway:
         gateway.deploy(api("says", upstream.url, [attach("says")]))
         assert word(gateway) == "old"
-        old(project, word="saved")
+        write_old_version(project, word="saved")
         eventually("the new default", lambda: word(gateway) == "saved", 30)
         project.write_policy("says", SAYS.format(field='["text"]'), more=STRICT)
         eventually(

@@ -88,7 +88,7 @@ def pids(gateway: Gateway) -> set[int]:
 
 
 def replacements(gateway: Gateway) -> list[Json]:
-    return gateway.logged(message="executor replaced")
+    return gateway.find_records(message="executor replaced")
 
 
 def value(url: str) -> str:
@@ -106,7 +106,7 @@ def test_recycling_under_load_fails_nothing(start: Start, upstream: Upstream) ->
         eventually("2,000 requests", lambda: len(flow.answers) > 2000, 60)
     assert flow.counts().keys() == {200}, flow.problems[:3]
     assert not before & pids(gateway)
-    reasons = {record["reason"].split(" of ")[0] for record in gateway.logged(message="executor is replaced")}
+    reasons = {record["reason"].split(" of ")[0] for record in gateway.find_records(message="executor is replaced")}
     assert all(reason.startswith("it has run ") for reason in reasons), reasons
 
 
@@ -118,7 +118,7 @@ def test_one_that_leaks_is_replaced_before_it_hurts(start: Start, upstream: Upst
         counted = len(flow.answers)
         eventually("traffic goes on", lambda: len(flow.answers) > counted + 50, 30)
     assert flow.counts().keys() == {200}, flow.problems[:3]
-    assert "MiB of memory" in gateway.logged(message="executor is replaced")[0]["reason"]
+    assert "MiB of memory" in gateway.find_records(message="executor is replaced")[0]["reason"]
 
 
 def test_a_policy_that_holds_the_interpreter_is_named_and_costs_one_restart(start: Start, upstream: Upstream) -> None:
@@ -133,8 +133,8 @@ def test_a_policy_that_holds_the_interpreter_is_named_and_costs_one_restart(star
         eventually("the neighbour is served again", flow.is_steady, 60)
     assert statuses[0] == 504
     assert statuses[-1] == 503
-    (quarantine,) = [line for line in gateway.logged() if line["message"].startswith("policy under quarantine")]
-    ends = [*gateway.logged(message="executor is replaced"), *gateway.logged(message="executor is killed")]
+    (quarantine,) = [line for line in gateway.find_records() if line["message"].startswith("policy under quarantine")]
+    ends = [*gateway.find_records(message="executor is replaced"), *gateway.find_records(message="executor is killed")]
     # It is killed where its successor takes long to begin.
     records = [record for record in ends if record["process"] == "executor-default-0"]
     assert records
@@ -146,7 +146,7 @@ def test_a_policy_that_holds_the_interpreter_is_named_and_costs_one_restart(star
         assert "holds:v1.0.0 holds the interpreter at" in record["reason"]
         assert "in on_request" in record["stack"]
     reason = f"it held the interpreter of an executor process at {quarantine['at']}"
-    refused = gateway.logged(message="policy failed", policy="holds:v1.0.0", **{"class": "crashed"})
+    refused = gateway.find_records(message="policy failed", policy="holds:v1.0.0", **{"class": "crashed"})
     assert all(reason in line["reason"] for line in refused)
     (quarantined,) = json.loads(gateway.admin("engine", "/executors"))["quarantined"]
     assert (quarantined["policy"], quarantined["deaths"], quarantined["heldAt"]) == (
@@ -167,7 +167,7 @@ def test_what_a_policy_takes_without_end_stays_its_own_error(start: Start, upstr
     assert value(f"{gateway.url}/well/x") == "well"
     if how == "allocate" and 500 in answers:  # it raised MemoryError, and the process did not end of it
         eventually("a process without memory is replaced", lambda: replacements(gateway), 30)
-        assert any("memory" in record["reason"] for record in gateway.logged(message="executor is replaced"))
+        assert any("memory" in record["reason"] for record in gateway.find_records(message="executor is replaced"))
 
 
 def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start: Start, upstream: Upstream) -> None:
@@ -178,7 +178,7 @@ def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start
         gateway.deploy(api(name, upstream.url, [attach("moody", {"value": name})]))
     (before,) = pids(gateway)
     with traffic(*(f"{gateway.url}/{name}/x" for name in names), clients=1, pause=0.02) as flows:
-        hang(f"{gateway.url}/hung/x", 50)
+        send_hanging(f"{gateway.url}/hung/x", 50)
         eventually("it is replaced", lambda: replacements(gateway), 30)
         eventually("the old one is gone", lambda: len(gateway.executors()) == 1 and before not in pids(gateway))
     for flow in flows:
@@ -188,7 +188,7 @@ def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start
     assert_logged(gateway)
 
 
-def hang(url: str, count: int) -> None:
+def send_hanging(url: str, count: int) -> None:
     """Sends so many requests that hang, at once, and waits: those that got a slot time out, others may be refused."""
     statuses: list[int] = []
     threads = [
@@ -213,7 +213,7 @@ def assert_logged(gateway: Gateway) -> None:
     assert (hung[0]["policy"], hung[0]["api"]) == ("moody:v1.0.0", "hung")
     assert hung[0]["instance"]
     assert hung[0]["oldest"].endswith("s")
-    reason = gateway.logged(message="executor is replaced")[0]["reason"]
+    reason = gateway.find_records(message="executor is replaced")[0]["reason"]
     match = re.match(
         r"(\d+) of its 32 workers hang: moody:v1.0.0 of API hung, instance \w+ \(\d+, the oldest for", reason
     )
@@ -227,7 +227,7 @@ def test_a_stopped_process_is_replaced(start: Start, upstream: Upstream) -> None
     with traffic(f"{gateway.url}/moody/x", clients=2, pause=0.01) as (flow,):
         eventually("some traffic", lambda: len(flow.answers) > 20)
         stopped = gateway.kill(gateway.executors()[0]["name"], signal.SIGSTOP)
-        eventually("it is silent for too long", lambda: gateway.logged(message="executor is replaced"))
+        eventually("it is silent for too long", lambda: gateway.find_records(message="executor is replaced"))
         eventually("another has come", lambda: len(pids(gateway)) == 2 and stopped not in pids(gateway))
         eventually("requests pass again", flow.is_steady)
         failures = flow.failures()

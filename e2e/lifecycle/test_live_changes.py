@@ -67,14 +67,14 @@ class Site:
         result = self.gateway.reload()
         assert result.returncode == 0, result.stderr
 
-    def signed(self) -> tuple[bytes, bytes]:
+    def issue(self) -> tuple[bytes, bytes]:
         """Another certificate and its key."""
-        chain, key = self.signer.signed("next", "127.0.0.1")
+        chain, key = self.signer.issue("next", "127.0.0.1")
         return chain.read_bytes(), key.read_bytes()
 
     def refusals(self) -> int:
         """How many pairs could not be used."""
-        return len(self.gateway.logged(message=BROKEN))
+        return len(self.gateway.find_records(message=BROKEN))
 
     def has_refused_since(self, count: int) -> bool:
         return self.refusals() > count
@@ -95,7 +95,7 @@ def der(chain: bytes) -> bytes:
 @pytest.fixture
 def site(running_site: Site) -> Site:
     """With a certificate that can be used, whatever the test before has left."""
-    by_link(running_site, *running_site.signed())
+    by_link(running_site, *running_site.issue())
     return running_site
 
 
@@ -105,7 +105,7 @@ def running_site(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     http: Json = {"name": "http", "port": free_port()}
     https: Json = {"name": "https", "port": free_port(), "protocol": "https", "tls": {"certificates": ["web"]}}
     new_site = Site(None, folder / "gateway.yaml", http, https, authority(folder), folder)  # type: ignore[arg-type]
-    by_link(new_site, *new_site.signed())
+    by_link(new_site, *new_site.issue())
     new_site.write()
     arguments = ["--gateway", str(new_site.file), "--port", str(http["port"])]
     with running(build, folder / "state", *arguments) as new_site.gateway:
@@ -149,11 +149,11 @@ def test_certificates_change_without_a_failed_request(site: Site, upstream: Upst
     site.gateway.deploy(api("rotated", upstream.url))
     with tls_load(f"{site.url}/rotated/x", site.trust, REQUESTS, pause=PAUSE_SECONDS) as load:
         for replace in (by_name, in_place, by_link) * 3:
-            chain, key = site.signed()
+            chain, key = site.issue()
             replace(site, chain, key)
             eventually(f"the new one is shown, {replace.__name__}", partial(site.shows, chain))
             refusals = site.refusals()
-            replace(site, chain, site.signed()[1])  # of another certificate
+            replace(site, chain, site.issue()[1])  # of another certificate
             eventually("it is said that they do not fit", partial(site.has_refused_since, refusals))
             assert site.shows(chain), "expected the one before to stay"
         before = load.found.total()
@@ -195,7 +195,7 @@ def test_a_port_changes_without_a_failed_request(site: Site, upstream: Upstream)
     """Who is connected to the old one, or waits to be, is answered, and told to go. Who comes later is refused."""
     site.gateway.deploy(api("moved", upstream.url))
     before = site.https["port"]
-    with clients.asking(f"{site.url}/moved/x", keep_alive=True, clients=4, trust=site.trust()) as flow:
+    with clients.run_clients(f"{site.url}/moved/x", keep_alive=True, clients=4, trust=site.trust()) as flow:
         eventually("traffic flows", lambda: flow.answered > 300)
         site.https = {**site.https, "port": free_port()}
         site.reload()

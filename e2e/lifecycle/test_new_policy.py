@@ -24,8 +24,8 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    new(folder, "init")
-    new(folder, "new", "policy", "in-go", "--go")
+    run_gatewright(folder, "init")
+    run_gatewright(folder, "new", "policy", "in-go", "--go")
     return folder
 
 
@@ -37,13 +37,13 @@ def watching_gateway(project: Path) -> Iterator[Gateway]:
         yield gateway
 
 
-def new(folder: Path, *arguments: str) -> str:
+def run_gatewright(folder: Path, *arguments: str) -> str:
     result = subprocess.run(["gatewright", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
-def live(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
+def deploy_when_built(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
     """The URL of an API that attaches it, once the gateway has it."""
     definition = api(name, upstream, [attach(name, params)])
     with gateway.controller() as client:
@@ -53,15 +53,15 @@ def live(gateway: Gateway, name: str, upstream: str, params: Json) -> str:
 
 
 def test_one_in_go(watching_gateway: Gateway, upstream: Upstream) -> None:
-    url = live(watching_gateway, "in-go", upstream.url, {})
+    url = deploy_when_built(watching_gateway, "in-go", upstream.url, {})
     assert (httpx.get(url).status_code, upstream.received) == (400, [])
     assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
     assert upstream.received[0].value("x-seen-tenant") == "blue"
 
 
 def test_a_plain_one(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
-    new(project, "new", "policy", "plain-one")
-    url = live(watching_gateway, "plain-one", upstream.url, {"header": "x-shop"})
+    run_gatewright(project, "new", "policy", "plain-one")
+    url = deploy_when_built(watching_gateway, "plain-one", upstream.url, {"header": "x-shop"})
     refused = httpx.get(url, headers=[("x-shop", "blue"), ("x-shop", "green")])
     assert (refused.status_code, refused.text) == (400, "expected one header x-shop, got 2\n")
     assert httpx.get(url, headers={"x-shop": "blue"}).status_code == 200
@@ -74,9 +74,9 @@ def plans(request: Recorded) -> Reply:
 
 
 def test_one_that_asks_a_service(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
-    new(project, "new", "policy", "asks-one", "--async")
+    run_gatewright(project, "new", "policy", "asks-one", "--async")
     upstream.reply = plans
-    url = live(watching_gateway, "asks-one", upstream.url, {"url": f"{upstream.url}/plans"})
+    url = deploy_when_built(watching_gateway, "asks-one", upstream.url, {"url": f"{upstream.url}/plans"})
     refused = httpx.get(url, headers={"x-tenant": "green"})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
@@ -86,9 +86,9 @@ def test_one_that_asks_a_service(watching_gateway: Gateway, project: Path, upstr
 
 
 def test_one_that_streams(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
-    new(project, "new", "policy", "streams-one", "--stream")
+    run_gatewright(project, "new", "policy", "streams-one", "--stream")
     upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"a secret, secretly")
-    url = live(watching_gateway, "streams-one", upstream.url, {})
+    url = deploy_when_built(watching_gateway, "streams-one", upstream.url, {})
     assert httpx.get(url).text == "a ***, ***ly"
 
 
@@ -105,7 +105,7 @@ def test_the_quickstarts_policy_goes_live(watching_gateway: Gateway, project: Pa
     assert "2 passed" in answers
     assert answers.endswith(f"{codes[0]}; ask the shop for yours\n")
     for option in re.findall(r"`(--[a-z]+)`", text):
-        assert option in new(project, "new", "policy", "--help")
+        assert option in run_gatewright(project, "new", "policy", "--help")
 
 
 def shell(gateway: Gateway, folder: Path, script: str) -> str:

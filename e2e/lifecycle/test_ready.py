@@ -73,8 +73,8 @@ def states(gateway: Gateway) -> dict[str, Json]:
 
 def ready_record(gateway: Gateway) -> Json:
     """What the supervisor logs when it is ready: how long each part of the start took. The log may be a moment late."""
-    eventually("ready is logged", lambda: gateway.logged(message="ready", component="supervisor"))
-    (record,) = gateway.logged(message="ready", component="supervisor")
+    eventually("ready is logged", lambda: gateway.find_records(message="ready", component="supervisor"))
+    (record,) = gateway.find_records(message="ready", component="supervisor")
     return record
 
 
@@ -85,7 +85,7 @@ def test_no_request_of_ours_reaches_an_upstream_and_one_that_fails_is_no_obstacl
     apis = write_apis(tmp_path / "apis", api("failing", upstream.url, [attach("mark", {"name": "m"})]))
     with running(build, tmp_path / "state", *apis) as gateway:
         assert gateway.printed[0] == f"ready {gateway.url} (1 of 1 APIs serve)"
-        assert not gateway.logged(message="Envoy has not acknowledged all that the engine gave it")
+        assert not gateway.find_records(message="Envoy has not acknowledged all that the engine gave it")
         assert gateway.reload().returncode == 0
         assert status(gateway).returncode == 0
         assert httpx.get(f"{gateway.url}/failing/x").status_code == 503
@@ -110,7 +110,7 @@ def test_what_is_deployed_is_with_each_of_envoys_workers(build: Path, tmp_path: 
 
 def test_listeners_of_a_file_one_of_them_with_tls(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     signs = authority(tmp_path)
-    chain, key = signs.signed("web", "127.0.0.1")
+    chain, key = signs.issue("web", "127.0.0.1")
     https = free_port()
     written = {
         "apiVersion": "gatewright.dev/v1",
@@ -156,7 +156,7 @@ def test_a_wrong_file_keeps_no_other_from_serving_until_it_is_mended(
         ):
             eventually(f"{line!r} is printed", lambda line=line: line in "\n".join(gateway.printed))  # type: ignore[misc]
         refused = "API file refused; it is tried again when it is saved"
-        eventually("the log has both", lambda: len(gateway.logged(message=refused)) == 2)
+        eventually("the log has both", lambda: len(gateway.find_records(message=refused)) == 2)
         result = status(gateway)
         assert result.returncode == 3
         assert result.stdout.startswith("degraded: 2 API files refused\n")
@@ -186,7 +186,7 @@ def test_sighup_reloads_and_one_that_fails_changes_nothing(tmp_path: Path, upstr
         gateway.deploy(api("plain", upstream.url, [attach("plain")]))
         project.write_policy("plain", PLAIN.replace("yes", "again"))
         gateway.process.send_signal(signal.SIGHUP)
-        eventually("it is reloaded", lambda: gateway.logged(message="reloaded"), 60)
+        eventually("it is reloaded", lambda: gateway.find_records(message="reloaded"), 60)
         project.write_policy("plain", "import no_such_module\n")
         gateway.process.send_signal(signal.SIGHUP)
         eventually("it is refused", lambda: [r for r in gateway.records() if "refused" in r["message"]], 60)
@@ -212,7 +212,7 @@ def test_the_health_check_fails_as_soon_as_a_stop_begins(build: Path, tmp_path: 
         client.start()
         assert loading.wait(10)
         gateway.process.send_signal(signal.SIGTERM)
-        eventually("the stop has begun", lambda: gateway.logged(message="stopping (once more to force it)"))
+        eventually("the stop has begun", lambda: gateway.find_records(message="stopping (once more to force it)"))
         exit_codes = [status(gateway, "--healthcheck").returncode, status(gateway).returncode]
         let_go.set()
         client.join()
@@ -294,11 +294,11 @@ def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(
         ready = ready_record(gateway)
         assert (ready["serving"], ready["apis"]) == (16, 20)
         assert float(ready["deploy"].rstrip("s")) < DEPLOY_LIMIT_SECONDS, "expected nobody to be waited for"
-        _each_says_why(gateway, answers)
-        _each_heals(gateway, upstream, project, tmp_path / "apis", ports, names)
+        _assert_reasons(gateway, answers)
+        _assert_recovery(gateway, upstream, project, tmp_path / "apis", ports, names)
 
 
-def _each_says_why(gateway: Gateway, answers: dict[str, httpx.Response]) -> None:
+def _assert_reasons(gateway: Gateway, answers: dict[str, httpx.Response]) -> None:
     for name in ("dead", "unresolved", "keys", "fading"):
         assert answers[name].status_code == 503, name
         assert answers[name].headers["content-type"] == "application/problem+json", name
@@ -315,15 +315,15 @@ def _each_says_why(gateway: Gateway, answers: dict[str, httpx.Response]) -> None
     assert apis_by_name["fading"]["state"] == "rejected"
     assert "fading" in apis_by_name["fading"]["reason"]
     assert "wrong.yaml:2: expected a YAML document" in result.stdout
-    not_deployed = {r["api"] for r in gateway.logged(message="API is not deployed", component="supervisor")}
+    not_deployed = {r["api"] for r in gateway.find_records(message="API is not deployed", component="supervisor")}
     assert {"keys", "fading"} <= not_deployed <= {"keys", "fading", "unresolved"}
 
 
-def _each_heals(
+def _assert_recovery(
     gateway: Gateway, upstream: Upstream, project: PolicyProject, folder: Path, ports: dict[str, int], names: Names
 ) -> None:
     """By itself, when its cause goes away: nothing is deployed again."""
-    names.know("orders.test")
+    names.resolve_to_loopback("orders.test")
     project.write_policy("fading", PLAIN)
     assert gateway.reload().returncode == 0
     write_apis(folder, api("wrong", upstream.url))
@@ -335,11 +335,11 @@ def _each_heals(
             url = f"{gateway.url}/{name}/x"
             eventually(f"{name} serves", lambda url=url: httpx.get(url).status_code == 200, HEALED_SECONDS)  # type: ignore[misc]
         eventually("all are deployed", lambda: status(gateway).returncode == 0)
-        eventually("the log says who", lambda: {"keys", "fading"} <= _said_to_be_deployed(gateway))
+        eventually("the log says who", lambda: {"keys", "fading"} <= _logged_as_deployed(gateway))
         dead.shutdown()
         serving.join()
     assert {request.value("x-keys") for request in upstream.received} >= {"key"}
 
 
-def _said_to_be_deployed(gateway: Gateway) -> set[str]:
-    return {record["api"] for record in gateway.logged(message="API deployed", component="supervisor")}
+def _logged_as_deployed(gateway: Gateway) -> set[str]:
+    return {record["api"] for record in gateway.find_records(message="API deployed", component="supervisor")}

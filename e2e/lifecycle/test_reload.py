@@ -167,7 +167,8 @@ def test_a_broken_change_is_refused_with_its_place(
     assert result.stderr.count("error: ") == 1, result.stderr
     assert flow.failures() == []
     assert {answer[1:] for answer in flow.answers} == {(before, before)}
-    assert changing_gateway.logged(level="error", component="supervisor")[-1]["message"].startswith("reload refused: ")
+    errors = changing_gateway.find_records(level="error", component="supervisor")
+    assert errors[-1]["message"].startswith("reload refused: ")
 
 
 def test_a_new_policy_and_a_new_version_can_be_attached_after_a_reload(
@@ -292,11 +293,11 @@ def test_a_newer_save_takes_the_place_of_an_import_that_does_not_end(tmp_path: P
         project.write_policy("stamp", LOOPS, words_py=words("loop"))
         eventually("the import has begun", importing, 30)
         (first,) = importing()
-        eventually("it is said", lambda: gateway.logged(component="supervisor", message=IMPORTING), 30)
+        eventually("it is said", lambda: gateway.find_records(component="supervisor", message=IMPORTING), 30)
         project.write_policy("stamp", STAMP, words_py=words("mended"))
         eventually("the mended one", lambda: word(url) == "mended", 20)
         assert is_gone(first)
-        assert not [record for record in gateway.logged(level="error") if "reload" in record["message"]]
+        assert not [record for record in gateway.find_records(level="error") if "reload" in record["message"]]
         project.write_policy("stamp", LOOPS, words_py=words("loop again"))
         eventually("another import has begun", importing, 30)
         (second,) = importing()
@@ -349,8 +350,8 @@ def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> 
         assert word(url) == "first"
         project.write_policy("stamp", STAMP, words_py=words("second"))
         eventually("the new word", lambda: word(url) == "second", 20)
-        eventually("the line that says so", lambda: gateway.logged(message="reloaded"))
-        (line,) = gateway.logged(message="reloaded")
+        eventually("the line that says so", lambda: gateway.find_records(message="reloaded"))
+        (line,) = gateway.find_records(message="reloaded")
         assert line["took"].endswith("s")
         project.write_policy("stamp", "def (", words_py=words("second"))
         eventually("the refusal", lambda: [r for r in gateway.records() if "policy.py:1" in r["message"]], 30)
@@ -359,7 +360,8 @@ def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> 
         project.write_policy("stamp", STAMP, words_py=words("third"))
         eventually("the third word", lambda: word(url) == "third", 30)
         eventually(
-            "the controller knows", lambda: gateway.logged(message="definitions read again", added=["added:v1.0.0"])
+            "the controller knows",
+            lambda: gateway.find_records(message="definitions read again", added=["added:v1.0.0"]),
         )
         gateway.deploy(api("added", upstream.url, [attach("added")]))
         project.write_policy("added", STAMP, words_py=words("watched too"))
@@ -368,7 +370,7 @@ def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> 
         listeners = [{"name": "http", "port": gateway.port}, {"name": "other", "port": other}]
         document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": {"listeners": listeners}}
         (tmp_path / "gateway.yaml").write_text(json.dumps(document))
-        eventually("a gateway.yaml that was not there", lambda: gateway.logged(message="reloaded", listeners="changed"))
+        eventually("a new gateway.yaml", lambda: gateway.find_records(message="reloaded", listeners="changed"))
         assert word(f"http://127.0.0.1:{other}/stamped/x") == "third"
         (tmp_path / "gateway.yaml").write_text("")
         eventually("an empty one is refused", lambda: [r for r in gateway.records() if "got null" in r["message"]])

@@ -90,7 +90,7 @@ def status(gateway: Gateway, name: str) -> Json:
     return answer
 
 
-def wants_503(url: str) -> None:
+def assert_503(url: str) -> None:
     answer = httpx.get(url)
     assert answer.status_code == 503, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -106,7 +106,7 @@ def test_a_server_that_is_away_when_a_policy_is_prepared(node: Gateway, keys: Ke
         created = client.post("/v1/apis", json=api("asking", upstream.url, policies), params={"wait": "25"})
     assert created.json()["status"]["state"] == "pending"
     assert "Connection refused" in created.json()["status"]["reason"]
-    wants_503(f"{node.url}/asking/x")
+    assert_503(f"{node.url}/asking/x")
     assert httpx.get(f"{node.url}/healthy/x").status_code == 200
     assert httpx.get(f"{node.url}/nobodys/x").status_code == 404
     keys.open()
@@ -117,7 +117,7 @@ def test_a_server_that_is_away_when_a_policy_is_prepared(node: Gateway, keys: Ke
     node.kill("executor-default-0")
     eventually("what serves has noticed", lambda: status(node, "asking")["state"] == "pending", 20)
     assert "Connection refused" in status(node, "asking")["reason"]
-    wants_503(f"{node.url}/asking/x")
+    assert_503(f"{node.url}/asking/x")
     assert httpx.get(f"{node.url}/healthy/x").status_code == 200
     keys.open()
     eventually("it is ready again", lambda: status(node, "asking")["state"] == "deployed", 40)
@@ -130,7 +130,7 @@ def test_a_server_that_says_nothing_holds_nobody_back(node: Gateway, keys: KeySe
         policies = [attach("asks", {"port": keys.port, "patience": 60})]  # longer than a deployment is waited for
         client.post("/v1/apis", json=api("silent", upstream.url, policies))
         node.deploy(api("beside", upstream.url))
-        wants_503(f"{node.url}/silent/x")
+        assert_503(f"{node.url}/silent/x")
         client.delete("/v1/apis/silent", params={"wait": "10"})
     eventually("what is gone is nobody's", lambda: httpx.get(f"{node.url}/silent/x").status_code == 404)
 
@@ -145,7 +145,7 @@ def test_a_server_that_is_away_at_the_start(
     keys.close()
     with running(None, tmp_path / "state", *project.arguments) as second:
         eventually("the healthy one serves", lambda: httpx.get(f"{second.url}/healthy/x").status_code == 200)
-        wants_503(f"{second.url}/asking/x")
+        assert_503(f"{second.url}/asking/x")
         eventually("the reason", lambda: "Connection refused" in status(second, "asking")["reason"])
         assert status(second, "asking")["state"] == "pending"
         keys.open()
@@ -158,7 +158,7 @@ def test_an_upstream_that_does_not_resolve_is_named_and_holds_nobody_back(node: 
         created = client.post("/v1/apis", json=api("lost", "http://nowhere.invalid:8080"), params={"wait": "20"})
         assert created.json()["status"]["state"] == "pending"
         assert "the name nowhere.invalid does not resolve" in created.json()["status"]["reason"]
-        wants_503(f"{node.url}/lost/x")
+        assert_503(f"{node.url}/lost/x")
         node.deploy(api("found", upstream.url))
         moved = client.put("/v1/apis/lost", json=api("lost", upstream.url), params={"wait": "10"})
     assert moved.json()["status"]["state"] == "deployed"

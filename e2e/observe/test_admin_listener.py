@@ -78,8 +78,8 @@ def test_a_port_that_is_taken_is_said_and_it_stays_where_it_was(node: Node) -> N
         taken.listen()
         write(node.file, HTTP, admin={"port": taken.getsockname()[1]})
         assert node.gateway.reload().returncode == 0
-        eventually("it is said", lambda: node.gateway.logged(component="policy-engine", level="error"))
-    (record,) = node.gateway.logged(component="policy-engine", level="error")
+        eventually("it is said", lambda: node.gateway.find_records(component="policy-engine", level="error"))
+    (record,) = node.gateway.find_records(component="policy-engine", level="error")
     assert "choose another spec.admin.port" in record["message"]
     assert address(node.gateway) == before
     assert answers(before)
@@ -122,7 +122,7 @@ def test_who_can_be_reached_from_elsewhere_is_warned(node: Node) -> None:
     port = free_port("0.0.0.0")  # noqa: S104
     node.listen(address="0.0.0.0", port=port)  # noqa: S104
     assert answers(f"127.0.0.1:{port}")
-    warnings = node.gateway.logged(component="policy-engine", level="warning")
+    warnings = node.gateway.find_records(component="policy-engine", level="warning")
     assert any("other machines" in warning["message"] for warning in warnings)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from e2e.kit.certificates import DAY, authority
 from e2e.kit.closed_port import closed_port
-from e2e.kit.commands import Tail, explained, id_of, tailing
+from e2e.kit.commands import Tail, request_id_of, run_explain, run_tail
 from e2e.kit.gateway import Gateway, Json, api, attach, credentials, eventually, running
 from e2e.kit.listening import free_port, write
 from e2e.kit.places import ROOT
@@ -25,7 +25,7 @@ from e2e.kit.prometheus import deployed
 from e2e.kit.prometheus.server import Prometheus, prometheus, wait_for
 from e2e.kit.silent import Silent
 from e2e.kit.upstream import Upstream
-from e2e.observe.told_faults import FAULTS, PAGE, TOOLS, Fault, mark, settled, with_tables
+from e2e.observe.told_faults import FAULTS, PAGE, TOOLS, Fault, mark_of, normalize, replace_tables
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -68,11 +68,11 @@ class Node:
         answer = httpx.request(method, f"{self.gateway.url}{path}", timeout=60)
         assert answer.status_code == status, answer.text
         line = next(line for line in iter(tail.line, "") if f"  {method} {path}  " in line and f"  {status}  " in line)
-        self.ids[fault] = id_of(line)
-        self.told[fault]["tail"] = settled(line.partition(f"  {method} {path}  ")[2].replace(id_of(line), ""))
+        self.ids[fault] = request_id_of(line)
+        self.told[fault]["tail"] = normalize(line.partition(f"  {method} {path}  ")[2].replace(request_id_of(line), ""))
 
     def plant_all(self) -> None:
-        with tailing(self.gateway) as tail:
+        with run_tail(self.gateway) as tail:
             for fault, (method, path, status) in REQUESTS.items():
                 self.ask(tail, fault, method, path, status)
             for query, series in COUNTED:
@@ -93,9 +93,9 @@ class Node:
 
     def explain_all(self) -> None:
         for fault, request_id in self.ids.items():
-            first, *rest = explained(self.gateway, request_id).splitlines()
+            first, *rest = run_explain(self.gateway, request_id).splitlines()
             facts = [line for line in rest if re.match(r"(fault|cure)  ", line) or re.fullmatch(r"  \S+\.py:\d+", line)]
-            self.told[fault]["explain"] = settled("; ".join([re.sub(r"; [\d.]+ m?s$", "", first), *facts]))
+            self.told[fault]["explain"] = normalize("; ".join([re.sub(r"; [\d.]+ m?s$", "", first), *facts]))
 
     def note_status(self, faults: Sequence[str]) -> None:
         """What `gatewright status` says of these; nothing else is wrong with the node."""
@@ -108,7 +108,9 @@ class Node:
             claimed, notes = status_of(FAULTS[name], document)
             unclaimed -= set(claimed)
             health = "degraded (3)" if claimed else "healthy (0)"
-            self.told[name]["status"] = settled(f"{health}: {'; '.join([*claimed, *notes])}") if claimed + notes else ""
+            self.told[name]["status"] = (
+                normalize(f"{health}: {'; '.join([*claimed, *notes])}") if claimed + notes else ""
+            )
         assert unclaimed == set(), "expected each shortcoming to be of one of the faults"
 
     def note_inspector(self, faults: Sequence[str]) -> None:
@@ -117,7 +119,7 @@ class Node:
         exchanges = dict(zip(self.ids, pages["exchanges"], strict=True))
         for name in faults:
             words = [
-                f"{trouble['title']}: {trouble['meaning']} {trouble['cure']}{responsible(trouble)}"
+                f"{trouble['title']}: {trouble['meaning']} {trouble['cure']}{responsible_party(trouble)}"
                 for trouble in pages["troubles"]
                 if names_any(FAULTS[name], trouble["title"])
             ]
@@ -125,7 +127,7 @@ class Node:
                 parts = {"Fault": exchange["fault"], "Cure": exchange["cure"], "Raised at": exchange["place"]}
                 facts = [f"{label}: {value}" for label, value in parts.items() if value]
                 words.append("; ".join([f"Exchange: {exchange['verdict']}", *facts]))
-            self.told[name]["inspector"] = settled(" ".join(words))
+            self.told[name]["inspector"] = normalize(" ".join(words))
 
     def wait_for_alerts(self, faults: Sequence[str]) -> None:
         """Keeps the words of those that fire: they have none once they are over."""
@@ -159,7 +161,7 @@ class Node:
         eventually("it is noticed", lambda: self.gateway.status()["databaseTrouble"], 60)
         self.wait_for_alerts([DATABASE])
         self.note_status(list(FAULTS))
-        self.told[DATABASE]["inspector"] = settled(inspector(self.gateway, [])["problem"])
+        self.told[DATABASE]["inspector"] = normalize(inspector(self.gateway, [])["problem"])
 
 
 def status_of(fault: Fault, document: Json) -> tuple[list[str], list[str]]:
@@ -183,7 +185,7 @@ def words_of_note(note: Json, shortcomings: Sequence[str]) -> str:
     return f"{note['title']}: {reason}{note['party']}; {note['cure']}"
 
 
-def responsible(trouble: Json) -> str:
+def responsible_party(trouble: Json) -> str:
     return f" Responsible: the {trouble['party']}." if "party" in trouble else ""
 
 
@@ -200,7 +202,7 @@ def is_of(fault: Fault, about: set[str], labels: dict[str, str]) -> bool:
 def words_of(alert: Json) -> str:
     labels, notes = alert["labels"], alert["annotations"]
     text = f"{labels['alertname']} ({labels['severity']}): {notes['summary']}. {notes['description']} {notes['action']}"
-    return settled(text)
+    return normalize(text)
 
 
 def inspector(gateway: Gateway, ids: list[str]) -> Json:
@@ -221,8 +223,8 @@ def inspector(gateway: Gateway, ids: list[str]) -> Json:
 def gateway_file(folder: Path, admin: int) -> Path:
     """A Gateway with a certificate that ends within a day, and one whose file holds something else."""
     signs = authority(folder)
-    ending, ending_key = signs.signed("ending", "127.0.0.1", lived=60 * DAY)
-    broken, broken_key = signs.signed("broken", "127.0.0.1")
+    ending, ending_key = signs.issue("ending", "127.0.0.1", lived=60 * DAY)
+    broken, broken_key = signs.issue("broken", "127.0.0.1")
     broken.write_text("hello")
     listeners = [
         {"name": "http", "port": free_port()},
@@ -266,7 +268,7 @@ def publish(gateway: Gateway, upstream: Upstream, stack: ExitStack) -> None:
 
 
 @contextmanager
-def planted(build: Path, folder: Path, upstream: Upstream) -> Iterator[Node]:
+def run_planted(build: Path, folder: Path, upstream: Upstream) -> Iterator[Node]:
     admin = free_port()
     options = ("--gateway", str(gateway_file(folder, admin)), "--node-id", "node", "--access-log", "/dev/null")
     with ExitStack() as stack:
@@ -283,7 +285,7 @@ def reports(
     build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
 ) -> dict[str, dict[str, str]]:
     """What is said of each, by tool: all of it once."""
-    with planted(build, tmp_path_factory.mktemp("told"), recording_upstream) as node:
+    with run_planted(build, tmp_path_factory.mktemp("told"), recording_upstream) as node:
         before = [name for name in FAULTS if name != DATABASE]
         node.plant_all()
         node.wait_for_alerts(before)
@@ -307,7 +309,7 @@ def test_who_can_tell_a_fault_names_its_party_or_cure_and_one_both(
     fault = FAULTS[name]
     silent = {tool for tool in TOOLS if not reports[name][tool]}
     assert silent == set(fault.silent), reports[name]
-    marks = {tool: mark(fault, reports[name][tool]) for tool in TOOLS if tool not in silent}
+    marks = {tool: mark_of(fault, reports[name][tool]) for tool in TOOLS if tool not in silent}
     assert "" not in marks.values(), (marks, reports[name])
     assert {"party, cure"} <= set(marks.values()), (marks, reports[name])
 
@@ -318,7 +320,7 @@ def test_nobody_says_that_an_upstream_has_answered(reports: dict[str, dict[str, 
 
 
 def test_the_page_says_what_is_told(reports: dict[str, dict[str, str]], request: pytest.FixtureRequest) -> None:
-    page = with_tables(PAGE.read_text(), reports)
+    page = replace_tables(PAGE.read_text(), reports)
     if request.config.getoption("--update"):
         PAGE.write_text(page)
     assert PAGE.read_text() == page, "pytest --update writes it anew"

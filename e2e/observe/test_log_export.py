@@ -48,7 +48,7 @@ def values(holder: Json) -> Json:
     }
 
 
-def said(received: Collector, service: str, message: str) -> list[Json]:
+def exported_records(received: Collector, service: str, message: str) -> list[Json]:
     return [
         record for record in records(received)
         if record["service"] == service and message in record["record"]["body"].get("stringValue", "")
@@ -69,10 +69,10 @@ def test_all_components_are_services_of_the_collector(
             "supervisor": "starting", "controller": "API written", "policy-engine": "ready", "envoy": "",
             "python-executor": "it failed", "access": "request",
         }.items():  # fmt: skip
-            eventually(f"{service} is there", lambda at=(service, message): said(received, *at), 30)  # type: ignore[misc]
-        (failed,) = said(received, "python-executor", "it failed")
-        (access,) = said(received, "access", "request")
-        (line,) = node.logged(component="python-executor", message="it failed")
+            eventually(f"{service} is there", lambda at=(service, message): exported_records(received, *at), 30)  # type: ignore[misc]
+        (failed,) = exported_records(received, "python-executor", "it failed")
+        (access,) = exported_records(received, "access", "request")
+        (line,) = node.find_records(component="python-executor", message="it failed")
     assert (failed["record"]["severityNumber"], failed["record"]["severityText"]) == (17, "error")
     assert failed["policy"] == "say:v1.0.0"
     assert failed["requestId"] == line["requestId"] == access["requestId"]
@@ -96,10 +96,10 @@ def test_a_collector_that_is_away_costs_nobody_anything_and_comes_back(
             for number in range(200):
                 assert client.get(f"{node.url}/away/{number}").status_code == 200
         eventually("they are counted", lambda: stats(node)["failed"] > 200, 60)
-        assert len(node.logged(component="policy-engine", level="warning", message=AWAY)) == 1
+        assert len(node.find_records(component="policy-engine", level="warning", message=AWAY)) == 1
         received.start()
         eventually("it takes them again", lambda: httpx.get(f"{node.url}/away/x") and stats(node)["exported"], 60)
-        eventually("lines come", lambda: said(received, "access", "request"), 30)
+        eventually("lines come", lambda: exported_records(received, "access", "request"), 30)
 
 
 AWAY = "the collector of log lines does not take them; they are dropped until it does"
@@ -114,8 +114,14 @@ def test_a_gateway_changes_it_while_the_node_runs(build: Path, tmp_path: Path, r
             answer = management.put("/v1/gateway", json=document, params={"wait": "15"})
             assert answer.status_code == 200, answer.text
         eventually("it exports", lambda: stats(node)["exporting"])
-        eventually("lines come", lambda: httpx.get(f"{node.url}/nowhere") and said(received, "access", "request"), 30)
+        eventually(
+            "lines come",
+            lambda: httpx.get(f"{node.url}/nowhere") and exported_records(received, "access", "request"),
+            30,
+        )
         node.kill("engine")
         eventually(
-            "what is said while the engine is away comes too", lambda: said(received, "supervisor", "process ended"), 60
+            "what is said while the engine is away comes too",
+            lambda: exported_records(received, "supervisor", "process ended"),
+            60,
         )

@@ -37,7 +37,7 @@ def levels(node: Gateway, *words: str) -> dict[str, Json]:
 
 
 def debug_lines(node: Gateway, component: str) -> int:
-    return len(node.logged(component=component, level="debug"))
+    return len(node.find_records(component=component, level="debug"))
 
 
 def test_each_component_says_more_and_less_while_it_runs(node: Gateway, upstream: Upstream) -> None:
@@ -53,7 +53,7 @@ def test_each_component_says_more_and_less_while_it_runs(node: Gateway, upstream
     node.deploy(api("says-too", upstream.url, [attach("say", {"what": "traceback"})]))
     eventually("Envoy says more", lambda: debug_lines(node, "envoy") > before)
     for name in ("policy-engine", "python-executor", "controller"):
-        assert node.logged(component=name, message="log level changed", to="debug"), name
+        assert node.find_records(component=name, message="log level changed", to="debug"), name
     levels(node, *(f"{name}=default" for name in ("supervisor", *components)))
 
 
@@ -91,7 +91,8 @@ def test_it_goes_back_by_itself(node: Gateway) -> None:
     assert (level["level"], level["then"]) == ("debug", "info")
     eventually("it is back", lambda: levels(node)["policy-engine"] == {"component": "policy-engine", "level": "info"})
     eventually(
-        "the engine says so", lambda: node.logged(component="policy-engine", message="log level changed", to="info")
+        "the engine says so",
+        lambda: node.find_records(component="policy-engine", message="log level changed", to="info"),
     )
 
 

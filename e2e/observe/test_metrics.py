@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from e2e.kit.certificates import authority
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
 from e2e.kit.listening import free_port, write
 from e2e.kit.markdown import page
 from e2e.kit.scraping import Scrape, scrape, scrape_open_metrics
@@ -40,11 +40,11 @@ def own_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield gateway
 
 
-def executed(scrape_result: Scrape, name: str, outcome: str = "ok", **labels: str) -> float:
+def count_executions(scrape_result: Scrape, name: str, outcome: str = "ok", **labels: str) -> float:
     return scrape_result.value("gatewright_executions_total", api=name, outcome=outcome, **labels)
 
 
-def ended(gateway: Gateway, name: str, count: int) -> Scrape:
+def scrape_after(gateway: Gateway, name: str, count: int) -> Scrape:
     """What is told once so many exchanges of the API have ended: a client has its answer a moment before."""
     eventually(
         f"{count} exchanges of {name} have ended",
@@ -57,12 +57,12 @@ def ended(gateway: Gateway, name: str, count: int) -> Scrape:
 def test_counts_are_those_of_the_clients(own_gateway: Gateway, upstream: Upstream) -> None:
     operations = [{"method": "GET", "path": "/fast"}, {"method": "GET", "path": "/slow"}]
     operations[1]["policies"] = [attach("sleep", {"seconds": 0.15})]  # type: ignore[assignment]
-    name = fresh("counted")
+    name = fresh_name("counted")
     own_gateway.deploy(api(name, upstream.url, [GO, PYTHON], operations))
     before = scrape(own_gateway)
     paths = ["/slow" if number % 10 == 0 else "/fast" for number in range(300)]
     durations(own_gateway, [f"/{name}{path}" for path in paths])
-    metrics = ended(own_gateway, name, len(paths))
+    metrics = scrape_after(own_gateway, name, len(paths))
     for path, count in (("/fast", 270), ("/slow", 30)):
         labels = {"api": name, "operation": f"GET {path}"}
         assert metrics.value("gatewright_exchanges_total", result="completed", **labels) == count
@@ -75,7 +75,7 @@ def test_counts_are_those_of_the_clients(own_gateway: Gateway, upstream: Upstrea
                     assert metrics.value("gatewright_execution_work_seconds_count", **executed_labels) == count
                 else:
                     assert metrics.value("gatewright_execution_waiting_seconds_count", **executed_labels) == count
-    assert executed(metrics, name) == 300 * 4 + 30
+    assert count_executions(metrics, name) == 300 * 4 + 30
     assert metrics.value("gatewright_executions_total", api=name) == 300 * 4 + 30
     through = "envoy_http_downstream_rq_total"
     envoy = {"envoy_http_conn_manager_prefix": ENVOY_OWN}
@@ -103,10 +103,10 @@ def test_quantiles_are_those_of_the_clients(own_gateway: Gateway, upstream: Upst
     operations: list[Json] = [{"method": "GET", "path": f"/{name}"} for name in SECONDS_OF_POLICY]
     for operation, seconds in zip(operations, SECONDS_OF_POLICY.values(), strict=True):
         operation["policies"] = [attach("sleep", {"seconds": seconds})]
-    name = fresh("quantiles")
+    name = fresh_name("quantiles")
     own_gateway.deploy(api(name, upstream.url, [GO, PYTHON], operations))
     took = durations(own_gateway, [f"/{name}/{'slow' if number % 10 == 0 else 'fast'}" for number in range(200)])
-    metrics = ended(own_gateway, name, len(took))
+    metrics = scrape_after(own_gateway, name, len(took))
     histogram = "gatewright_exchange_duration_seconds"
     bounds = metrics.bounds(histogram)
     assert len(bounds) == 15
@@ -119,18 +119,18 @@ def test_bodies_are_counted(own_gateway: Gateway, upstream: Upstream) -> None:
     own_gateway.deploy(api("bodied", upstream.url, [attach("body-length")]))
     for size in (1, 1000, 200_000):
         assert httpx.post(f"{own_gateway.url}/bodied/x", content=b"x" * size).status_code == 200
-    metrics = ended(own_gateway, "bodied", 3)
+    metrics = scrape_after(own_gateway, "bodied", 3)
     assert metrics.value("gatewright_body_bytes_total", api="bodied", direction="request") == 201_001
 
 
 def test_both_formats_say_the_same(own_gateway: Gateway, upstream: Upstream) -> None:
     own_gateway.deploy(api("formats", upstream.url, [GO, PYTHON]))
     assert httpx.get(f"{own_gateway.url}/formats/x").status_code == 200
-    text, metrics = ended(own_gateway, "formats", 1), scrape_open_metrics(own_gateway)
+    text, metrics = scrape_after(own_gateway, "formats", 1), scrape_open_metrics(own_gateway)
     names = {sample.name for family in metrics.families.values() for sample in family.samples}
     assert {"gatewright_executions_total", "envoy_http_downstream_rq_xx", "gatewright_generation"} <= names
     assert names == {sample.name for family in text.families.values() for sample in family.samples}
-    assert executed(metrics, "formats") == executed(text, "formats") == 4
+    assert count_executions(metrics, "formats") == count_executions(text, "formats") == 4
 
 
 def test_envoy_tells_what_it_is_asked_for(own_gateway: Gateway, upstream: Upstream) -> None:
@@ -147,8 +147,8 @@ def test_envoy_tells_what_it_is_asked_for(own_gateway: Gateway, upstream: Upstre
     def told() -> set[str]:
         return {sample.name for family in scrape(own_gateway).families.values() for sample in family.samples}
 
-    eventually("all of it is told", lambda: expected <= told())  # histograms are told some seconds later
-    assert not {"envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_manager_cds_version"} & told()
+    eventually("all of it is told", lambda: expected <= exposed_metrics())  # histograms are told some seconds later
+    assert not {"envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_manager_cds_version"} & exposed_metrics()
 
 
 FAILURES: dict[str, tuple[Json, Json, int]] = {
@@ -172,8 +172,8 @@ def test_failures_are_counted_by_their_class(own_gateway: Gateway, upstream: Ups
     name = f"fails-{failure.lower()}"
     own_gateway.deploy(api(name, upstream.url, [attached]))
     assert httpx.post(f"{own_gateway.url}/{name}/x", timeout=30, **request).status_code == status
-    metrics = ended(own_gateway, name, 1)
-    assert executed(metrics, name, failure, phase="request") == 1
+    metrics = scrape_after(own_gateway, name, 1)
+    assert count_executions(metrics, name, failure, phase="request") == 1
     assert metrics.value("gatewright_executions_total", api=name) == 1
     assert metrics.value("gatewright_exchanges_total", api=name, result="completed") == 1
 
@@ -182,9 +182,9 @@ def test_what_goes_on_in_spite_of_a_failure_is_counted_too(own_gateway: Gateway,
     raises = attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")
     own_gateway.deploy(api("goes-on", upstream.url, [raises]))
     assert httpx.get(f"{own_gateway.url}/goes-on/x").status_code == 200
-    metrics = ended(own_gateway, "goes-on", 1)
-    assert executed(metrics, "goes-on", "exception", phase="request") == 1
-    assert executed(metrics, "goes-on", phase="response") == 1
+    metrics = scrape_after(own_gateway, "goes-on", 1)
+    assert count_executions(metrics, "goes-on", "exception", phase="request") == 1
+    assert count_executions(metrics, "goes-on", phase="response") == 1
     assert metrics.value("gatewright_executions_continued_total", api="goes-on") == 1
 
 
@@ -198,9 +198,9 @@ def test_what_is_shed_is_counted(own_gateway: Gateway, upstream: Upstream) -> No
 
     with ThreadPoolExecutor(16) as clients:
         answers = list(clients.map(ask, range(16)))
-    metrics = ended(own_gateway, "shed", 16)
-    assert executed(metrics, "shed", "overloaded") == answers.count(503) > 0
-    assert executed(metrics, "shed") == answers.count(200) > 0
+    metrics = scrape_after(own_gateway, "shed", 16)
+    assert count_executions(metrics, "shed", "overloaded") == answers.count(503) > 0
+    assert count_executions(metrics, "shed") == answers.count(200) > 0
 
 
 def test_a_client_that_goes_away_is_counted(own_gateway: Gateway, upstream: Upstream) -> None:
@@ -208,15 +208,15 @@ def test_a_client_that_goes_away_is_counted(own_gateway: Gateway, upstream: Upst
     with socket.create_connection(("127.0.0.1", own_gateway.port)) as client:
         client.sendall(b"GET /leaves/x HTTP/1.1\r\nhost: a\r\n\r\n")
         eventually("the policy runs", lambda: own_gateway.is_busy("leaves"))
-    metrics = ended(own_gateway, "leaves", 1)
+    metrics = scrape_after(own_gateway, "leaves", 1)
     assert metrics.value("gatewright_exchanges_total", api="leaves", result="cancelled") == 1
-    assert executed(metrics, "leaves", "cancelled") == 1
+    assert count_executions(metrics, "leaves", "cancelled") == 1
 
 
 def unavailable(gateway: Gateway) -> bool:
     """Whether one more request has found no executor, or one before."""
     assert httpx.get(f"{gateway.url}/outlives/x").status_code == 503
-    return executed(scrape(gateway), "outlives", "unavailable") > 0
+    return count_executions(scrape(gateway), "outlives", "unavailable") > 0
 
 
 def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
@@ -227,20 +227,20 @@ def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
         gateway.deploy(api("outlives", upstream.url, [PYTHON]))
         for _ in range(5):
             assert httpx.get(f"{gateway.url}/outlives/x").status_code == 200
-        assert executed(ended(gateway, "outlives", 5), "outlives") == 10
+        assert count_executions(scrape_after(gateway, "outlives", 5), "outlives") == 10
         os.kill(gateway.process.pid, signal.SIGSTOP)
         try:
             gateway.kill(gateway.executors()[0]["name"])
             eventually("the engine knows that nobody runs Python", lambda: unavailable(gateway), 30)
             metrics = scrape(gateway)
-            assert executed(metrics, "outlives") == 10
+            assert count_executions(metrics, "outlives") == 10
             assert metrics.value("gatewright_metrics_source_up", source="envoy") == 0
             failing = json.loads(gateway.admin("engine", "/stats"))["metricsFailing"]
             assert failing == dict.fromkeys(("envoy", "supervisor"), "no answer within 1s")
         finally:
             os.kill(gateway.process.pid, signal.SIGCONT)
         eventually("it is back", lambda: httpx.get(f"{gateway.url}/outlives/x").status_code == 200, 30)
-        eventually("all of it is counted", lambda: executed(scrape(gateway), "outlives") == 12)
+        eventually("all of it is counted", lambda: count_executions(scrape(gateway), "outlives") == 12)
         assert scrape(gateway).value("gatewright_metrics_source_up", source="envoy") == 1
         assert "metricsFailing" not in json.loads(gateway.admin("engine", "/stats"))
 
@@ -249,7 +249,7 @@ def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
 def test_an_api_takes_its_series_along(own_gateway: Gateway, upstream: Upstream) -> None:
     own_gateway.deploy(api("goes", upstream.url, [GO]))
     assert httpx.get(f"{own_gateway.url}/goes/x").status_code == 200
-    assert executed(ended(own_gateway, "goes", 1), "goes") == 2
+    assert count_executions(scrape_after(own_gateway, "goes", 1), "goes") == 2
     with own_gateway.controller() as client:
         assert client.delete("/v1/apis/goes").status_code in (200, 204)
 
@@ -290,7 +290,7 @@ def test_more_operations_than_series_stay_within_the_bound(build: Path, tmp_path
 ROW = re.compile(r"^\| `(gatewright_\w+)` \|([^|]*)\| (counter|gauge|histogram)\b", re.MULTILINE)
 
 
-def documented() -> dict[str, tuple[str, set[str]]]:
+def documented_metrics() -> dict[str, tuple[str, set[str]]]:
     """Name → type and labels."""
     rows = ROW.findall(page("docs/reference/metrics.md"))
     return {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, labels, kind in rows if name not in ELSEWHERE}
@@ -300,7 +300,7 @@ ELSEWHERE = {"gatewright_executor_recycled_total", "gatewright_metric_observatio
 """What has no series in the gateway of that test: test_policy_metrics.py, and internal/policymetrics."""
 
 
-def told(scrape_result: Scrape) -> dict[str, tuple[str, set[str]]]:
+def exposed_metrics(scrape_result: Scrape) -> dict[str, tuple[str, set[str]]]:
     """The same of what a gateway tells."""
     names: dict[str, tuple[str, set[str]]] = {}
     for family in scrape_result.families.values():
@@ -315,7 +315,7 @@ def told(scrape_result: Scrape) -> dict[str, tuple[str, set[str]]]:
 def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     """Everything has happened there that a metric needs to be told."""
     signer = authority(tmp_path)
-    (chain, key), (damaged, its_key) = signer.signed("web", "127.0.0.1"), signer.signed("damaged", "127.0.0.1")
+    (chain, key), (damaged, its_key) = signer.issue("web", "127.0.0.1"), signer.issue("damaged", "127.0.0.1")
     damaged.write_text("hello")
     port = free_port()
     https = {"name": "https", "port": port, "protocol": "https", "tls": {"certificates": ["web"]}}
@@ -342,13 +342,15 @@ def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstre
         assert httpx.post(f"{gateway.url}/shadowed/x", content=b"x").status_code == 200
         gateway.deploy(api("identifies", upstream.url, [attach("identify")], [{"method": "GET", "path": "/{who}"}]))
         assert httpx.get(f"{gateway.url}/identifies/ann").status_code == 200
-        eventually("the access log says who", lambda: gateway.access("identifies"))
-        (line,) = gateway.access("identifies")
+        eventually("the access log says who", lambda: gateway.access_records("identifies"))
+        (line,) = gateway.access_records("identifies")
         assert (line["who"], line["by"], line["how"]) == ("ann", "the path", "path")
         gateway.deploy(api("crashes", upstream.url, [attach("faulty", {"how": "exit"})]))
         assert httpx.get(f"{gateway.url}/crashes/x").status_code == 503
         gateway.deploy(api("hangs", upstream.url, [attach("sleep", {"seconds": 60}, timeout="100ms")]))
         assert httpx.get(f"{gateway.url}/hangs/x").status_code == 504
         assert httpx.get(f"{gateway.url}/nowhere").status_code == 404
-        eventually("all of it is told", lambda: documented().keys() <= told(scrape(gateway)).keys(), 30)
-        assert told(scrape(gateway)) == documented()
+        eventually(
+            "all of it is told", lambda: documented_metrics().keys() <= exposed_metrics(scrape(gateway)).keys(), 30
+        )
+        assert exposed_metrics(scrape(gateway)) == documented_metrics()

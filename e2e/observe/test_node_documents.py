@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
-from e2e.kit.gateway import Gateway, api, attach, eventually, fresh
+from e2e.kit.gateway import Gateway, api, attach, eventually, fresh_name
 from e2e.kit.scraping import Scrape, scrape
 from e2e.kit.upstream import Upstream
 
@@ -32,7 +32,7 @@ def only_node(management: httpx.Client) -> str:
 
 
 def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Client, upstream: Upstream) -> None:
-    name = fresh("documents")
+    name = fresh_name("documents")
     gateway.deploy(api(name, upstream.url, [PYTHON]))
     for _ in range(7):
         assert httpx.get(f"{gateway.url}/{name}/x").status_code == 200

@@ -90,16 +90,16 @@ def test_planted_secrets_stand_nowhere(node: Gateway, received: Collector, upstr
         documents = [management.get(f"{address}/{page}") for page in ("metrics", "stats", "chains", "clusters")]
     assert [(page.status_code, "leaks" in page.text) for page in documents] == [(200, True)] * 4
     texts += [page.text for page in (nodes, *documents)]
-    texts += [asked_by_people(node, command) for command in ("status", "log-level")]
+    texts += [run_command(node, command) for command in ("status", "log-level")]
     texts += [path.read_text(errors="replace") for path in node.run_dir.iterdir() if is_public(path)]
     texts += ["\n".join(node.log), "\n".join(node.printed), (tmp_path / "access.log").read_text(), received.text()]
     for name, secret in [*PLANTED.items(), ("jwt", JWT)]:
         found_secrets = [text[max(0, text.find(secret) - 300) :][:400] for text in texts if secret in text]
         assert found_secrets == [], name
-    assert len(node.logged(component="envoy", level="debug")) > 10, "expected Envoy to have told of headers"
+    assert len(node.find_records(component="envoy", level="debug")) > 10, "expected Envoy to have told of headers"
 
 
-def asked_by_people(node: Gateway, command: str) -> str:
+def run_command(node: Gateway, command: str) -> str:
     words = ["gatewright", command, "--run-dir", str(node.run_dir), "--json"]
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout
 
@@ -113,7 +113,7 @@ def is_public(path: Path) -> bool:
 
 
 def lines_of(node: Gateway) -> list[Json]:
-    return [line for line in node.logged(component="access") if "path" in line]
+    return [line for line in node.find_records(component="access") if "path" in line]
 
 
 def test_what_is_no_secret_is_still_said(node: Gateway, upstream: Upstream) -> None:

@@ -83,7 +83,7 @@ def wait_until_scraped(watched_gateway: Watched) -> None:
 # ------------------------------------------------------------------ what deploy/ asks
 
 
-def without_data(seen: Watched, **choices: str) -> list[str]:
+def queries_without_data(seen: Watched, **choices: str) -> list[str]:
     """The queries of the dashboard that have had no answer in all the time."""
     empty_queries = [
         query
@@ -94,13 +94,13 @@ def without_data(seen: Watched, **choices: str) -> list[str]:
 
 
 def test_every_query_of_the_dashboard_returns_data(watched_node: Watched) -> None:
-    assert without_data(watched_node) == []
+    assert queries_without_data(watched_node) == []
 
 
 @pytest.mark.parametrize("job", ["gatewright-native", "gatewright-text"])
 def test_the_dashboard_takes_native_histograms_alone_and_classic_ones_alone(watched_node: Watched, job: str) -> None:
     histogram = {} if job == "gatewright-text" else {"histogram": OWN["histogram"]}
-    assert without_data(watched_node, job=job, **histogram) == []
+    assert queries_without_data(watched_node, job=job, **histogram) == []
     classic = watched_node.prometheus.query_range(
         f'gatewright_execution_work_seconds_bucket{{job="{job}"}}', watched_node.started, watched_node.ended, 1.0
     )
@@ -154,7 +154,7 @@ def test_alerts_name_what_they_are_about(watched_node: Watched) -> None:
 # ------------------------------------------------------------------ figures
 
 
-def at(seen: Watched, query: str) -> float:
+def value_at(seen: Watched, query: str) -> float:
     """Its value behind what is counted, and before the faults."""
     return seen.prometheus.value(query, seen.calm)
 
@@ -165,7 +165,7 @@ def test_exchanges_are_those_that_the_load_generator_counted(watched_node: Watch
     for job in JOBS:
         for api, number in requests.items():
             labels = f'job="{job}", api="{api}", result="completed"'
-            assert at(watched_node, f"sum(gatewright_exchanges_total{{{labels}}})") == number
+            assert value_at(watched_node, f"sum(gatewright_exchanges_total{{{labels}}})") == number
 
 
 OUTCOMES = {200: "ok", 500: "exception", 503: "overloaded"}
@@ -207,13 +207,13 @@ def test_a_policys_own_counter_is_what_it_was_asked(watched_node: Watched) -> No
         for series in watched_node.prometheus.query(query, watched_node.calm)
     }
     executed = 'gatewright_executions_total{job="gatewright", api="paced", phase="request", outcome="ok"}'
-    quick = at(watched_node, f"sum({executed})")
+    quick = value_at(watched_node, f"sum({executed})")
     assert counts == {("paced:v1.0.0", "quick"): quick, ("paced:v1.0.0", "slow"): len(watched_node.paced)}
-    assert at(watched_node, 'sum(gatewright_policy_pause_seconds_count{job="gatewright"})') == quick + len(
+    assert value_at(watched_node, 'sum(gatewright_policy_pause_seconds_count{job="gatewright"})') == quick + len(
         watched_node.paced
     )
     pauses = sum(watched.PAUSES)
-    assert at(watched_node, 'sum(gatewright_policy_pause_seconds_sum{job="gatewright"})') == pytest.approx(pauses)
+    assert value_at(watched_node, 'sum(gatewright_policy_pause_seconds_sum{job="gatewright"})') == pytest.approx(pauses)
 
 
 SHARES = (0.5, 0.85, 0.97)
@@ -226,9 +226,9 @@ def test_quantiles_of_work_lie_in_the_bucket_that_the_policy_itself_measured(wat
         exact = quantile([request.worked for request in watched_node.paced], share)
         classic = f'sum by (le) (gatewright_execution_work_seconds_bucket{{job="gatewright", {labels}}})'
         low, high = bucket_of(exact, bounds)
-        assert low <= at(watched_node, f"histogram_quantile({share}, {classic})") <= high, (share, exact)
+        assert low <= value_at(watched_node, f"histogram_quantile({share}, {classic})") <= high, (share, exact)
         native = f'sum(gatewright_execution_work_seconds{{job="gatewright-native", {labels}}})'
-        estimate = at(watched_node, f"histogram_quantile({share}, {native})")
+        estimate = value_at(watched_node, f"histogram_quantile({share}, {native})")
         assert exact / NATIVE_FACTOR <= estimate <= exact * NATIVE_FACTOR + MEASURING_SECONDS, (share, exact)
 
 
@@ -258,7 +258,10 @@ def test_quantiles_of_exchanges_are_those_of_clients_within_a_bucket(watched_nod
         exact = quantile(took, share)
         low, high = bucket_of(exact, bounds)
         low, _ = bucket_of(low, bounds)
-        assert low <= at(watched_node, f"histogram_quantile({share}, sum by (le) ({metric}))") <= high, (share, exact)
+        assert low <= value_at(watched_node, f"histogram_quantile({share}, sum by (le) ({metric}))") <= high, (
+            share,
+            exact,
+        )
 
 
 # ------------------------------------------------------------------ docs/how-to/alerts-that-matter.md

@@ -21,7 +21,7 @@ from e2e.kit.attachments import GO_HEADERS
 from e2e.kit.gateway import Gateway, Json, api, attach
 from e2e.kit.places import ROOT
 from e2e.kit.policy_project import PolicyProject
-from e2e.kit.recorded import recorded, recording
+from e2e.kit.recorded import record_exchanges, wait_for_exchanges
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
 MARK = attach("mark", {"name": "one", "look": ["x-go-policy", "authorization"]})
@@ -96,25 +96,25 @@ def exchanges(shared_gateway: Gateway, recording_upstream: Upstream) -> dict[str
     """By chain: what was recorded, in no order."""
     recording_upstream.reply = reply
     try:
-        return {name: recorded_by(shared_gateway, recording_upstream, name) for name in CHAINS}
+        return {name: record_chain(shared_gateway, recording_upstream, name) for name in CHAINS}
     finally:
         recording_upstream.reset()
 
 
-def recorded_by(gateway: Gateway, upstream: Upstream, chain: str) -> list[Json]:
+def record_chain(gateway: Gateway, upstream: Upstream, chain: str) -> list[Json]:
     own = f"replay-{chain}"
     patient = [{**attachment, "timeout": "9s"} for attachment in CHAINS[chain]]  # on a machine that is busy
     gateway.deploy(api(own, upstream.url, patient))
     try:
-        with recording(gateway, api=own):
+        with record_exchanges(gateway, api=own):
             for request in requests(random.Random(chain)):  # noqa: S311
                 httpx.request(timeout=60, **{**request, "url": f"{gateway.url}/{own}{request['url']}"})
-            return recorded(gateway, REQUESTS, api=own)
+            return wait_for_exchanges(gateway, REQUESTS, api=own)
     finally:
         gateway.remove(own)
 
 
-def replayed(exchange: Json, attachment: Json, index: int) -> testing.Replay:
+def replay(exchange: Json, attachment: Json, index: int) -> testing.Replay:
     policy = testing.load_policy(str(policy_folder(attachment["name"]) / "policy.py"))
     return testing.replay(exchange, policy, params=attachment["params"], index=index)
 
@@ -130,7 +130,7 @@ def test_the_same_code_differs_in_nothing(exchanges: dict[str, list[Json]]) -> N
                 own = [execution for execution in exchange["executions"] if execution["index"] == index]
                 if not own:  # another policy has answered before
                     continue
-                result = replayed(exchange, attachment, index)
+                result = replay(exchange, attachment, index)
                 assert not result.differences, f"{name}: {result.differences!r}"
                 assert [execution.phase for execution in result.executions] == [execution["phase"] for execution in own]
                 run += len(own)
@@ -159,7 +159,7 @@ LIMIT_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
-class Saved:
+class Recordings:
     """Exchanges in files, and a policy of the name `mark` that is changed. cache: of environments."""
 
     folder: Path
@@ -191,21 +191,21 @@ MARK_DEFINITION = "parameters: {type: object, properties: {name: {type: string},
 
 
 @pytest.fixture(scope="module")
-def recordings(exchanges: dict[str, list[Json]], tmp_path_factory: pytest.TempPathFactory) -> Saved:
+def recordings(exchanges: dict[str, list[Json]], tmp_path_factory: pytest.TempPathFactory) -> Recordings:
     """As `gatewright record` saves them, of the chains with `mark`, each of which is run in both phases or one."""
     folder, project = tmp_path_factory.mktemp("saved"), tmp_path_factory.mktemp("project")
     all_exchanges = [exchange for name in ("bodies", "raised", "answered") for exchange in exchanges[name]]
     for number, exchange in enumerate(all_exchanges):
         (folder / f"{number:02}.exchange.json").write_text(json.dumps(exchange))
-    return Saved(folder, all_exchanges, PolicyProject(project, "unused"), tmp_path_factory.mktemp("cache"))
+    return Recordings(folder, all_exchanges, PolicyProject(project, "unused"), tmp_path_factory.mktemp("cache"))
 
 
-def told(result: subprocess.CompletedProcess[str]) -> list[Json]:
+def parse_replays(result: subprocess.CompletedProcess[str]) -> list[Json]:
     assert result.returncode in (0, 1), result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def test_the_command_finds_no_difference_in_the_same_code(recordings: Saved) -> None:
+def test_the_command_finds_no_difference_in_the_same_code(recordings: Recordings) -> None:
     result = recordings.replay(MARKING)
     assert result.returncode == 0, result.stdout + result.stderr
     ran = [
@@ -218,7 +218,7 @@ def test_the_command_finds_no_difference_in_the_same_code(recordings: Saved) -> 
     assert f"{len(recordings.exchanges) - len(ran)} exchanges left aside" in result.stderr
 
 
-def test_the_command_finds_exactly_what_differs(recordings: Saved) -> None:
+def test_the_command_finds_exactly_what_differs(recordings: Recordings) -> None:
     """A policy that marks requests with a body otherwise, and responses as ever."""
     changed = MARKING.replace('name in ctx.headers)})"', 'name in ctx.headers)}){chr(33) * is_post(ctx)}"')
     changed += "\n\ndef is_post(ctx):\n    return getattr(ctx, 'method', '') == 'POST'\n"
@@ -226,7 +226,7 @@ def test_the_command_finds_exactly_what_differs(recordings: Saved) -> None:
     assert result.returncode == 1
     differences = {
         replay["id"]: [change for execution in replay["executions"] for change in execution["differences"]]
-        for replay in told(result)
+        for replay in parse_replays(result)
     }
     for exchange in recordings.exchanges:
         turns = [
@@ -246,7 +246,7 @@ def test_the_command_finds_exactly_what_differs(recordings: Saved) -> None:
     assert re.search(r"^EXCHANGE +REQUEST +RECORDED +REPLAYED +DIFFERENCES$", output.stdout, re.MULTILINE)
 
 
-def test_a_policy_that_raises_answers_or_is_async(recordings: Saved) -> None:
+def test_a_policy_that_raises_answers_or_is_async(recordings: Recordings) -> None:
     raising = recordings.replay(
         MARKING.replace("    return UpstreamRequest", "    {}['tier']\n    return UpstreamRequest")
     )
@@ -265,38 +265,38 @@ def test_a_policy_that_raises_answers_or_is_async(recordings: Saved) -> None:
 
 
 @pytest.mark.parametrize("hang", ["threading.Event().wait()", "await asyncio.Event().wait()"])
-def test_a_policy_that_hangs_is_ended_and_the_others_go_on(recordings: Saved, hang: str) -> None:
+def test_a_policy_that_hangs_is_ended_and_the_others_go_on(recordings: Recordings, hang: str) -> None:
     hangs = [exchange["id"] for exchange in recordings.exchanges if exchange["request"]["method"] == "POST"][:2]
     lines = "    import asyncio, threading", f"    if ctx.request_id in {hangs}:", f"        {hang}"
     source = MARKING.replace("    return UpstreamRequest", "\n".join([*lines, "    return UpstreamRequest"]))
     source = source.replace("def on_request", "async def on_request") if "await" in hang else source
     result = recordings.replay(source, "--timeout", "5s", "--json")
     assert result.returncode == 1
-    assert {replay["id"] for replay in told(result) if replay["error"]} == {*hangs}
-    for replay in told(result):
+    assert {replay["id"] for replay in parse_replays(result) if replay["error"]} == {*hangs}
+    for replay in parse_replays(result):
         if replay["id"] in hangs:
             assert re.fullmatch(r"timeout: no end after 5 s; it is at .*mark-v1.0.0/policy.py:8", replay["error"])
         else:
             assert replay["differences"] == 0
 
 
-def test_a_policy_that_ends_its_process_is_named(recordings: Saved) -> None:
+def test_a_policy_that_ends_its_process_is_named(recordings: Recordings) -> None:
     source = MARKING.replace("    return UpstreamResponse", "    import os; os._exit(3)\n    return UpstreamResponse")
-    lines = told(recordings.replay(source, "--json"))
+    lines = parse_replays(recordings.replay(source, "--json"))
     ended = [line["error"] for line in lines if line["error"]]
     assert ended
     assert set(ended) == {"crashed: the policy ended its process, exit code 3"}
     assert len(ended) < len(lines) or all(line["executions"] == [] for line in lines)
 
 
-def test_a_policy_with_requirements_has_its_environment(recordings: Saved) -> None:
+def test_a_policy_with_requirements_has_its_environment(recordings: Recordings) -> None:
     policy = recordings.write("import packaging.version\n" + MARKING, "v1.0.1")
     (policy / "requirements.txt").write_text("packaging>=24\n")
     result = recordings.run(str(recordings.folder), "--policy", str(policy), "--params", PARAMS)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_parameters_come_from_the_api(recordings: Saved, tmp_path: Path) -> None:
+def test_parameters_come_from_the_api(recordings: Recordings, tmp_path: Path) -> None:
     policy = recordings.write(MARKING)
     file = tmp_path / "api.json"
     file.write_text(json.dumps(api("replay-bodies", "http://127.0.0.1:1", CHAINS["bodies"])))
@@ -307,7 +307,7 @@ def test_parameters_come_from_the_api(recordings: Saved, tmp_path: Path) -> None
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_all_policies_of_a_build_are_replayed(recordings: Saved, build: Path, tmp_path: Path) -> None:
+def test_all_policies_of_a_build_are_replayed(recordings: Recordings, build: Path, tmp_path: Path) -> None:
     lines = tmp_path / "kept.jsonl"
     exchanges = [exchange for exchange in recordings.exchanges if exchange["api"] == "replay-bodies"]
     lines.write_text("".join(json.dumps(exchange) + "\n" for exchange in exchanges))
@@ -319,7 +319,7 @@ def test_all_policies_of_a_build_are_replayed(recordings: Saved, build: Path, tm
         assert f"{name}:v1.0.0: {REQUESTS} exchanges replayed: none differ" in result.stdout
 
 
-def test_what_is_refused(recordings: Saved, tmp_path: Path) -> None:
+def test_what_is_refused(recordings: Recordings, tmp_path: Path) -> None:
     go = recordings.run(str(recordings.folder), "--policy", str(ROOT / "policies" / "add-headers"))
     assert go.returncode == 2
     assert "expected a Python policy, got add-headers:v1.0.0, which is written in Go" in go.stderr
@@ -341,7 +341,7 @@ def test_what_is_refused(recordings: Saved, tmp_path: Path) -> None:
     assert "expected a recording of version 1, got 9" in recordings.replay(MARKING, str(tmp_path / "other.json")).stderr
 
 
-def test_a_body_that_was_cut_is_named(recordings: Saved, tmp_path: Path) -> None:
+def test_a_body_that_was_cut_is_named(recordings: Recordings, tmp_path: Path) -> None:
     files = recordings.copied(tmp_path / "cut")
     for file in files:
         exchange = json.loads(file.read_text())
@@ -351,7 +351,9 @@ def test_a_body_that_was_cut_is_named(recordings: Saved, tmp_path: Path) -> None
                     exchange[message]["body"] |= {"text": "{", "truncated": True}
             file.write_text(json.dumps(exchange))
     options = "--params", json.dumps(REWRITE["params"]), "--json"
-    lines = told(recordings.run(str(tmp_path / "cut"), "--policy", str(policy_folder("rewrite-json")), *options))
+    lines = parse_replays(
+        recordings.run(str(tmp_path / "cut"), "--policy", str(policy_folder("rewrite-json")), *options)
+    )
     cut = [line for line in lines if line["error"]]
     assert cut
     assert all("body: expected all of it, got the first 1 of" in line["error"] for line in cut)

@@ -14,7 +14,7 @@ import pytest
 
 from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, Json, api, attach
-from e2e.kit.secured import secured
+from e2e.kit.secured import add_tls_listener
 from e2e.kit.upstream import Reply, Upstream
 
 pytestmark = pytest.mark.timeout(120)
@@ -22,7 +22,7 @@ NAME = "requested"
 
 
 @contextlib.contextmanager
-def deployed(gateway: Gateway, document: Json) -> Iterator[None]:
+def deploy_for_a_while(gateway: Gateway, document: Json) -> Iterator[None]:
     gateway.deploy(document)
     try:
         yield
@@ -37,17 +37,17 @@ def path(gateway: Gateway, upstream: Upstream) -> Iterator[str]:
         attach("add-headers", {"requestHeaders": [{"name": "x-added", "value": "1"}]}),
         attach("sleep", {"seconds": 0}),
     ]
-    with deployed(gateway, api(NAME, upstream.url, policies)):
+    with deploy_for_a_while(gateway, api(NAME, upstream.url, policies)):
         yield f"/{NAME}/{uuid.uuid4()}"
 
 
-def sent(gateway: Gateway, **members: object) -> httpx.Response:
+def send_request(gateway: Gateway, **members: object) -> httpx.Response:
     with gateway.controller() as client:
         return client.post("/v1/requests", json=members, timeout=60)
 
 
 def answer(gateway: Gateway, **members: object) -> Json:
-    response = sent(gateway, **members)
+    response = send_request(gateway, **members)
     assert response.status_code == 200, response.text
     document: Json = response.json()
     return document
@@ -119,14 +119,14 @@ def test_where_there_is_no_route(gateway: Gateway) -> None:
 
 
 def test_an_api_without_policies_has_no_exchange(gateway: Gateway, upstream: Upstream) -> None:
-    with deployed(gateway, api("unwatched", upstream.url)):
+    with deploy_for_a_while(gateway, api("unwatched", upstream.url)):
         document = answer(gateway, path="/unwatched/x")
     assert (document["status"], document["recorded"]) == (200, False)
     assert document["notRecorded"].startswith("no policy runs for it")
 
 
 def test_a_refusal_of_a_policy_is_recorded(gateway: Gateway, upstream: Upstream) -> None:
-    with deployed(gateway, api("raising", upstream.url, [attach("raise-error")])):
+    with deploy_for_a_while(gateway, api("raising", upstream.url, [attach("raise-error")])):
         document = answer(gateway, path="/raising/x")
         recorded_exchange = exchange(gateway, document)
     assert document["status"] == 500
@@ -135,7 +135,10 @@ def test_a_refusal_of_a_policy_is_recorded(gateway: Gateway, upstream: Upstream)
 
 
 def test_an_upstream_that_is_away(gateway: Gateway) -> None:
-    with closed_port() as port, deployed(gateway, api("nobody", f"http://127.0.0.1:{port}", [attach("pass-on")])):
+    with (
+        closed_port() as port,
+        deploy_for_a_while(gateway, api("nobody", f"http://127.0.0.1:{port}", [attach("pass-on")])),
+    ):
         document = answer(gateway, path="/nobody/x")
         assert document["status"] == 503
         assert exchange(gateway, document)["response"]["status"] == 503
@@ -144,8 +147,8 @@ def test_an_upstream_that_is_away(gateway: Gateway) -> None:
 def test_an_upstream_that_does_not_answer_in_time(gateway: Gateway) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with deployed(gateway, api("mute", url, [attach("pass-on")])):
-            response = sent(gateway, path="/mute/x", seconds=1)
+        with deploy_for_a_while(gateway, api("mute", url, [attach("pass-on")])):
+            response = send_request(gateway, path="/mute/x", seconds=1)
     assert response.status_code == 504
     assert "the answer had not begun after 1 s; " in response.json()["detail"]
     assert f"curl -i -X GET {gateway.url}/mute/x" in response.json()["detail"]
@@ -154,7 +157,7 @@ def test_an_upstream_that_does_not_answer_in_time(gateway: Gateway) -> None:
 def test_who_does_not_wait_ends_the_request(gateway: Gateway) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with deployed(gateway, api("left", url, [attach("pass-on")])):
+        with deploy_for_a_while(gateway, api("left", url, [attach("pass-on")])):
             with gateway.controller() as client, client.stream("GET", "/healthz"):
                 raw = socket.create_connection((client.base_url.host, client.base_url.port or 0))
                 body = b'{"path": "/left/x", "seconds": 120}'
@@ -172,12 +175,12 @@ def test_who_does_not_wait_ends_the_request(gateway: Gateway) -> None:
 
 
 def test_a_listener_with_tls(gateway: Gateway, upstream: Upstream, path: str, tmp_path: Path) -> None:
-    with secured(gateway, tmp_path):
+    with add_tls_listener(gateway, tmp_path):
         document = answer(gateway, path=path, listener="https", host="localhost")
         assert (document["status"], document["listener"]) == (200, "https")
         assert upstream.received[-1].value("x-forwarded-proto") == "https"
         assert exchange(gateway, document)["request"]["authority"] == "localhost"
-        assert sent(gateway, path=path, listener="other").json()["errors"] == [
+        assert send_request(gateway, path=path, listener="other").json()["errors"] == [
             {"field": "listener", "message": "expected one of http or https, got 'other'"}
         ]
 

@@ -104,12 +104,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[Site]:
-    with collector(folder) as receiver, served(folder, receiver) as traced_site:
+    with collector(folder) as receiver, run_site(folder, receiver) as traced_site:
         yield traced_site
 
 
 @contextmanager
-def served(folder: Path, receiver: Collector) -> Iterator[Site]:
+def run_site(folder: Path, receiver: Collector) -> Iterator[Site]:
     project = PolicyProject(folder, "e2e-traces", go=("add-headers",))
     project.write_policy("records-spans", RECORDS, requirements_txt="opentelemetry-sdk>=1.30\n")
     project.write_policy("fails", FAILS)
@@ -135,7 +135,7 @@ def go_python_go(name: str, upstream: Upstream) -> Json:
     return api(name, upstream.url, [marks("First"), attach("records-spans"), marks("Last")])
 
 
-def by_name(spans: list[Span]) -> dict[str, Span]:
+def spans_by_name(spans: list[Span]) -> dict[str, Span]:
     span_by_name = {span.name: span for span in spans}
     assert len({span.id for span in spans}) == len(spans), "each span once"
     return span_by_name
@@ -149,7 +149,7 @@ def test_a_trace_of_go_python_go(site: Site, upstream: Upstream) -> None:
     site.gateway.deploy(go_python_go("gpg", upstream))
     spans = site.trace(upstream, "/gpg/orders/1?page=2", 11, {"authorization": f"Bearer {SECRET}"})
     sent = upstream.received[-1]
-    span_by_name = by_name([span for span in spans if not span.name.startswith("add-headers")])
+    span_by_name = spans_by_name([span for span in spans if not span.name.startswith("add-headers")])
     exchange = span_by_name["gpg GET /*"]
     assert (exchange.kind, exchange.parent, exchange.error) == ("server", "", None)
     go = [span for span in spans if span.name.startswith("add-headers")]
@@ -202,14 +202,14 @@ def test_a_failed_execution_says_why(site: Site, upstream: Upstream) -> None:
     trace = "4" * 32
     answer = site.get("/bad/x", traceparent(True, trace))
     assert answer.status_code == 500
-    span_by_name = by_name(site.spans(trace, 2))
+    span_by_name = spans_by_name(site.spans(trace, 2))
     execution, exchange = span_by_name["fails:v1.0.0 request"], span_by_name["bad GET /*"]
     assert execution.attributes["gatewright.outcome"] == execution.attributes["error.type"] == "exception"
     assert "ValueError" in str(execution.error)
     assert (exchange.attributes["error.type"], exchange.attributes["gatewright.details"]) == ("500", exchange.error)
     assert exchange.parent == CLIENT_SPAN
-    eventually("the access line comes", lambda: site.gateway.access("bad"))
-    assert site.gateway.access("bad")[0]["traceId"] == trace
+    eventually("the access line comes", lambda: site.gateway.access_records("bad"))
+    assert site.gateway.access_records("bad")[0]["traceId"] == trace
 
 
 def test_a_route_without_policies_has_spans_too(site: Site, upstream: Upstream) -> None:
@@ -225,7 +225,7 @@ def test_an_upstream_that_is_away(site: Site) -> None:
     site.gateway.deploy(api("away", "http://127.0.0.1:9", [attach("add-headers")]))
     trace = "1" * 32
     site.get("/away/x", traceparent(False, trace))
-    span_by_name = by_name(site.spans(trace, 3))
+    span_by_name = spans_by_name(site.spans(trace, 3))
     assert span_by_name["away GET /*"].attributes["http.response.status_code"] == 503
     assert (span_by_name["upstream GET"].attributes["error.type"], span_by_name["upstream GET"].parent) == (
         "UF",
@@ -314,17 +314,18 @@ def test_over_http_with_headers_of_its_own(settings: Site, upstream: Upstream) -
 
 def test_a_collector_that_is_away_costs_no_request_and_gets_what_waited(site: Site, upstream: Upstream) -> None:
     site.gateway.deploy(go_python_go("outage", upstream))
-    before = len(site.gateway.logged(message="traces are not exported"))
+    before = len(site.gateway.find_records(message="traces are not exported"))
     site.collector.stop()
     assert all(site.get(f"/outage/{n}").status_code == 200 for n in range(20))
-    eventually("the log says so", lambda: len(site.gateway.logged(message="traces are not exported")) == before + 1, 20)
+    message = "traces are not exported"
+    eventually("the log says so", lambda: len(site.gateway.find_records(message=message)) == before + 1, 20)
     assert site.get("/outage/last").status_code == 200
     site.collector.start()
     traces = {traceparent_of(request)[0] for request in upstream.received}
     assert len(traces) == 21
     eventually("all are received", lambda: traces <= {span.trace for span in site.collector.spans()}, 30)
-    eventually("the log says so", lambda: site.gateway.logged(message="traces are exported again"))
-    assert len(site.gateway.logged(message="traces are not exported")) == before + 1
+    eventually("the log says so", lambda: site.gateway.find_records(message="traces are exported again"))
+    assert len(site.gateway.find_records(message="traces are not exported")) == before + 1
 
 
 def test_no_secret_is_in_any_span(site: Site, upstream: Upstream) -> None:

@@ -103,7 +103,7 @@ VARYING = (
 """What is another each time."""
 
 
-def settled(text: str) -> str:
+def normalize(text: str) -> str:
     """On one line, and the same each time."""
     text = " ".join(text.split())
     for pattern, word in VARYING:
@@ -111,18 +111,20 @@ def settled(text: str) -> str:
     return text
 
 
-def mark(fault: Fault, text: str) -> str:
+def mark_of(fault: Fault, text: str) -> str:
     """Which of party and cure the words have; "–": there are none."""
     named_by = [name for name, words in (("party", fault.party), ("cure", fault.cure)) if re.search(words, text)]
     return ", ".join(named_by) if text else "–"
 
 
-def with_tables(page: str, texts: Mapping[str, Mapping[str, str]]) -> str:
+def replace_tables(page: str, texts: Mapping[str, Mapping[str, str]]) -> str:
     """The page with what is said, by fault and tool."""
     head, line, _ = page.partition("the reason stands below.\n")
     assert line, "expected the line before the table"
     rows = [["fault", "whose", *TOOLS.values()], ["---"] * (len(TOOLS) + 2)]
-    rows += [[name, fault.whose, *(mark(fault, texts[name][tool]) for tool in TOOLS)] for name, fault in FAULTS.items()]
+    rows += [
+        [name, fault.whose, *(mark_of(fault, texts[name][tool]) for tool in TOOLS)] for name, fault in FAULTS.items()
+    ]
     sections = [_section(name, fault, texts[name]) for name, fault in FAULTS.items()]
     return "\n".join([head + line, _table(rows), "## In their words", "", *sections]).rstrip("\n") + "\n"
 

@@ -19,7 +19,7 @@ from e2e.kit.certificates import DAY, authority
 from e2e.kit.closed_port import closed_port
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.listening import free_port
-from e2e.kit.load import Flow, loading
+from e2e.kit.load import Flow, run_load
 from e2e.kit.policy_project import PolicyProject
 from e2e.kit.prometheus.server import Prometheus
 from e2e.kit.traffic import traffic
@@ -70,7 +70,7 @@ class Watched:
 @contextmanager
 def gateway_with_tls(folder: Path, project: PolicyProject) -> Iterator[tuple[Gateway, str]]:
     """Listens with TLS too, with a certificate that ends within a day; and HOST:PORT of its admin listener."""
-    chain, key = authority(folder).signed(CERTIFICATE, "127.0.0.1", lived=60 * DAY)
+    chain, key = authority(folder).issue(CERTIFICATE, "127.0.0.1", lived=60 * DAY)
     https = {"name": "https", "port": free_port(), "protocol": "https", "tls": {"certificates": [CERTIFICATE]}}
     admin = free_port()
     with running(None, folder / "state", *project.arguments, *OPTIONS) as gateway:
@@ -121,7 +121,7 @@ def deploy(gateway: Gateway, upstream: Upstream) -> None:
 
 def count(gateway: Gateway, tool: Path) -> list[Answer]:
     """Sends the counted flows, and returns with their last answer."""
-    with loading(tool, f"127.0.0.1:{gateway.port}", COUNTED) as load:
+    with run_load(tool, f"127.0.0.1:{gateway.port}", COUNTED) as load:
         return load.finish(120)
 
 
@@ -213,7 +213,7 @@ class Faults:
         """Clients that leave; then three times as much as four workers can do. The policy may have eight executions, so
         that four wait for a worker."""
         self.leave("/slow/x")
-        with loading(self.tool, f"127.0.0.1:{self.gateway.port}", [Flow("slow", "/slow/x", 20.0)]) as load:
+        with run_load(self.tool, f"127.0.0.1:{self.gateway.port}", [Flow("slow", "/slow/x", 20.0)]) as load:
             load.flowing()
             self.fires("GatewrightOverloaded", "GatewrightPolicySlow", "GatewrightPolicyWaits", "GatewrightWorkersBusy")
             assert {answer.status for answer in load.stop()} == {200, 503}
@@ -230,7 +230,7 @@ class Faults:
         assert self.get("/hanging/x") == 504
         self.fires("GatewrightExecutionsHang")
         assert {self.get("/hanging/x") for _ in range(2)} <= {503, 504}
-        eventually("it is replaced", lambda: self.gateway.logged(message="executor replaced"), 60)
+        eventually("it is replaced", lambda: self.gateway.find_records(message="executor replaced"), 60)
 
     def bodies(self) -> None:
         """More than there is room for, of clients that do not end."""

@@ -93,7 +93,7 @@ SHAPES = {
 }
 
 
-def with_tables(page: str, outcomes: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
+def replace_tables(page: str, outcomes: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
     """The page with what came of each shape: by direction, policy and shape."""
     for direction, by_policy in outcomes.items():
         section = re.compile(rf"(^## {direction.capitalize()}s\n[^|]*)(\|[^\n]*\n)+", re.MULTILINE)

@@ -67,13 +67,13 @@ def test_each_exchange_has_its_line_whoever_answers(audit_gateway: Gateway, fold
     assert (refused["status"], refused["outcome"], refused["operation"]) == (403, "denied", "DELETE /*")
     assert [line["chain"]["sequence"] for line in lines(folder / "orders.jsonl")] == [1, 2, 3, 4]
     assert "s3cret" not in (folder / "orders.jsonl").read_text()
-    assert verified(folder / "orders.jsonl") == "1 whole chains\n"
+    assert run_verifier(folder / "orders.jsonl") == "1 whole chains\n"
     whole = (folder / "orders.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "cut.jsonl").write_bytes(b"".join([whole[0], *whole[2:]]))
-    assert verified(folder / "cut.jsonl").endswith("cut.jsonl:2: broken chain\n")
+    assert run_verifier(folder / "cut.jsonl").endswith("cut.jsonl:2: broken chain\n")
 
 
-def verified(path: Path) -> str:
+def run_verifier(path: Path) -> str:
     """What the program of docs/how-to/audit-log.md says."""
     (program,) = blocks(page("docs/how-to/audit-log.md"), "python")
     result = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
@@ -116,11 +116,11 @@ def test_a_request_without_a_line_reaches_no_upstream(audit_gateway: Gateway, fo
         assert upstream.received == []
     eventually(
         "it has been counted",
-        lambda: httpx.get(f"{audit_gateway.url}/goes-on/x").status_code == 200 and lost(audit_gateway) > 0,
+        lambda: httpx.get(f"{audit_gateway.url}/goes-on/x").status_code == 200 and count_lost_lines(audit_gateway) > 0,
     )
 
 
-def lost(gateway: Gateway) -> float:
+def count_lost_lines(gateway: Gateway) -> float:
     """The lines of the API that goes on without them."""
     return scrape(gateway).value("gatewright_policy_lines_lost_total", api="goes-on")
 

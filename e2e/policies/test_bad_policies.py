@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name
 from e2e.kit.upstream import Reply, Upstream
 from e2e.kit.wire import Shape, http1
 
@@ -35,7 +35,7 @@ def test_a_bad_action_is_500_and_named_in_the_log(
     request_id = answer.json()["requestId"]
 
     def named() -> bool:
-        texts = [str(record).lower() for record in gateway.logged(requestId=request_id)]
+        texts = [str(record).lower() for record in gateway.find_records(requestId=request_id)]
         return any(all(word.lower() in text for word in words) for text in texts)
 
     eventually(f"the log names {words} for request {request_id}", named)
@@ -48,7 +48,7 @@ SLEEPS = attach("sleep", {"seconds": 1}, timeout="300ms")
 
 
 def errors(gateway: Gateway, request_id: str) -> list[Json]:
-    return [line for line in gateway.logged(requestId=request_id) if line["level"] == "error"]
+    return [line for line in gateway.find_records(requestId=request_id) if line["level"] == "error"]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def errors(gateway: Gateway, request_id: str) -> list[Json]:
 def test_a_failure_is_one_line_that_says_where(
     gateway: Gateway, upstream: Upstream, policy: Json, status: int, message: str, words: list[str]
 ) -> None:
-    name, more = fresh("says"), fresh("says-more")
+    name, more = fresh_name("says"), fresh_name("says-more")
     gateway.deploy(api(name, upstream.url, [policy]))
     answer = httpx.get(f"{gateway.url}/{name}/x")
     assert answer.status_code == status

@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.kit.commands import explained
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, refused, running
+from e2e.kit.commands import run_explain
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, mistakes_of, running
 from e2e.kit.listening import write
 from e2e.kit.markdown import blocks, page
 from e2e.kit.places import ROOT
-from e2e.kit.recorded import executions, recorded, recording
+from e2e.kit.recorded import execution_members, record_exchanges, wait_for_exchanges
 from e2e.kit.scraping import scrape
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
@@ -26,12 +26,12 @@ PAGE = "docs/how-to/conditions.md"
 METHODS = [{"method": method, "path": "/*"} for method in ("GET", "POST", "OPTIONS")]
 
 
-def marked(answer: httpx.Response, request: Recorded) -> tuple[bool, bool]:
+def phases_marked(answer: httpx.Response, request: Recorded) -> tuple[bool, bool]:
     """Whether `mark` ran in the request phase, and in the response phase."""
     return bool(request.values("x-order")), "x-order" in answer.headers
 
 
-def counted(gateway: Gateway, name: str) -> dict[str, int]:
+def count_mark(gateway: Gateway, name: str) -> dict[str, int]:
     """The engine's own counters of `mark` in an API, all operations together."""
     stats = json.loads(gateway.admin("engine", "/stats"))["policies"]
     mine = [counter for counter in stats if counter["api"] == name and counter["policy"] == "mark:v1.0.0"]
@@ -39,7 +39,7 @@ def counted(gateway: Gateway, name: str) -> dict[str, int]:
 
 
 def test_a_policy_runs_where_its_condition_is_true(gateway: Gateway, upstream: Upstream) -> None:
-    name = fresh("when-beta")
+    name = fresh_name("when-beta")
     mark = attach("mark", {"name": "beta"}, when=BETA)
     gateway.deploy(api(name, upstream.url, [mark], METHODS))
     cases: list[tuple[str, dict[str, str], bool]] = [
@@ -55,9 +55,9 @@ def test_a_policy_runs_where_its_condition_is_true(gateway: Gateway, upstream: U
             answer = httpx.request(method, f"{gateway.url}/{name}/x", headers=headers)
             assert answer.status_code == 200
             (request,) = upstream.received
-            assert marked(answer, request) == (applies, applies), (method, headers)
+            assert phases_marked(answer, request) == (applies, applies), (method, headers)
         # Two phases of two exchanges, and no execution of the others.
-        eventually("counts", lambda: counted(gateway, name) == {"executions": 4, "skipped": 3})
+        eventually("counts", lambda: count_mark(gateway, name) == {"executions": 4, "skipped": 3})
         metrics = scrape(gateway)
         assert metrics.value("gatewright_executions_total", api=name, policy="mark:v1.0.0") == 4
         assert metrics.value("gatewright_executions_skipped_total", api=name, policy="mark:v1.0.0") == 3
@@ -104,42 +104,42 @@ def test_conditions_see_what_clients_send_and_policies_leave(gateway: Gateway, u
                 headers=[("x-many", "a"), ("x-many", "b"), ("host", "Shop.Example.org:8080")],
             )
             assert answer.status_code == 200, name
-            assert marked(answer, upstream.received[0])[0] == (name != "false"), name
+            assert phases_marked(answer, upstream.received[0])[0] == (name != "false"), name
     finally:
         gateway.remove("when-sees")
 
 
 def test_a_condition_without_an_answer_fails_closed(gateway: Gateway, upstream: Upstream) -> None:
     """Whatever onError says: a client could break the condition to be let by."""
-    name = fresh("when-broken")
+    name = fresh_name("when-broken")
     broken = attach("mark", {"name": "counts"}, when='int(request.headers["x-count"]) > 3', onError="continue")
     gateway.deploy(api(name, upstream.url, [broken]))
     try:
         url = f"{gateway.url}/{name}/x"
         assert httpx.get(url, headers={"x-count": "4"}).status_code == 200
         upstream.reset()
-        with recording(gateway, api=name):
+        with record_exchanges(gateway, api=name):
             answer = httpx.get(url, headers={"x-count": "many"})
-            (exchange,) = recorded(gateway, api=name)
+            (exchange,) = wait_for_exchanges(gateway, api=name)
         assert answer.status_code == 500
         assert answer.headers["content-type"] == "application/problem+json"
         assert "x-count" not in answer.text
         assert upstream.received == []
         assert exchange["details"] == "policy_condition"
-        assert executions(exchange, "phase", "outcome") == [("request", "failed")]
+        assert execution_members(exchange, "phase", "outcome") == [("request", "failed")]
         assert exchange["executions"][0]["failure"]["class"] == "condition"
         assert scrape(gateway).value("gatewright_executions_total", api=name, outcome="condition") == 1
         eventually(
             "the log says why",
             lambda: [
                 record
-                for record in gateway.logged(component="policy-engine", api=name)
+                for record in gateway.find_records(component="policy-engine", api=name)
                 if "type conversion error" in json.dumps(record)
             ],
         )
         eventually(
             "the access log has it",
-            lambda: [record for record in gateway.access(name) if record.get("details") == "policy_condition"],
+            lambda: [record for record in gateway.access_records(name) if record.get("details") == "policy_condition"],
         )
     finally:
         gateway.remove(name)
@@ -153,12 +153,12 @@ def test_a_body_passes_by_a_policy_that_does_not_apply(gateway: Gateway, upstrea
     body = b"0123456789" * 300_000
     try:
         url = f"{gateway.url}/when-body/x"
-        with recording(gateway, api="when-body"):
+        with record_exchanges(gateway, api="when-body"):
             answer = httpx.post(url, content=body, timeout=30)
-            (exchange,) = recorded(gateway, api="when-body")
+            (exchange,) = wait_for_exchanges(gateway, api="when-body")
         assert answer.status_code == 200
         assert answer.json()["length"] == len(body)
-        assert [execution[1:] for execution in executions(exchange, "index", "phase", "outcome")] == [
+        assert [execution[1:] for execution in execution_members(exchange, "index", "phase", "outcome")] == [
             ("request", "skipped")
         ] * 2
         assert httpx.post(url, content=body, headers={"x-measure": "1"}, timeout=30).status_code == 413
@@ -169,10 +169,10 @@ def test_a_body_passes_by_a_policy_that_does_not_apply(gateway: Gateway, upstrea
 def test_what_did_not_apply_is_explained(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("when-explained", upstream.url, [attach("mark", {"name": "beta"}, when=BETA)]))
     try:
-        with recording(gateway, api="when-explained"):
+        with record_exchanges(gateway, api="when-explained"):
             httpx.get(f"{gateway.url}/when-explained/x")
-            (exchange,) = recorded(gateway, api="when-explained")
-            explanation = explained(gateway, exchange["id"])
+            (exchange,) = wait_for_exchanges(gateway, api="when-explained")
+            explanation = run_explain(gateway, exchange["id"])
         assert "mark:v1.0.0, request: skipped" in explanation
         assert f"did not apply: when {BETA}" in explanation
     finally:
@@ -222,7 +222,7 @@ def test_what_is_no_condition_is_refused_with_its_place(gateway: Gateway, upstre
         {"method": "GET", "path": f"/{number}", "policies": [attach("mark", {"name": "x"}, when=case["when"])]}
         for number, case in enumerate(refusals)
     ]
-    errors = refused(gateway, api("when-bad", upstream.url, [], operations))
+    errors = mistakes_of(gateway, api("when-bad", upstream.url, [], operations))
     assert len(errors) == len(refusals)
     for number, case in enumerate(refusals):
         message = errors[f"spec.operations[{number}].policies[0].when"]
@@ -235,7 +235,7 @@ def test_what_is_no_condition_is_refused_with_its_place(gateway: Gateway, upstre
 
 @pytest.mark.parametrize("text", ["", "x" * 2049, 7])
 def test_what_is_no_text_of_a_condition_is_refused(gateway: Gateway, upstream: Upstream, text: object) -> None:
-    errors = refused(gateway, api("when-bad", upstream.url, [attach("mark", {"name": "x"}, when=text)]))
+    errors = mistakes_of(gateway, api("when-bad", upstream.url, [attach("mark", {"name": "x"}, when=text)]))
     assert "expected a condition in CEL" in errors["spec.policies[0].when"]
 
 
@@ -249,7 +249,7 @@ def test_the_page_does_what_it_says(gateway: Gateway, upstream: Upstream, tmp_pa
     result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 0, result.stderr
     try:
-        answers = [sent(line) for line in requests]
+        answers = [output_of(line) for line in requests]
         assert [answer.split()[1] for answer in answers] == ["401", "200", "200"]
         assert "x-beta: on" in answers[2]
         assert [request.value("x-beta") for request in upstream.received] == [None, "on"]
@@ -258,7 +258,7 @@ def test_the_page_does_what_it_says(gateway: Gateway, upstream: Upstream, tmp_pa
         gateway.remove("shop-v1")
 
 
-def sent(line: str) -> str:
+def output_of(line: str) -> str:
     """What a command of the page prints."""
     words = shlex.split(line, comments=True)
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
@@ -275,4 +275,4 @@ def test_a_clients_address_has_one_form(build: Path, tmp_path: Path, upstream: U
             answer = httpx.get(f"{gateway.url}/addresses/x", headers={"x-forwarded-for": address})
             assert answer.status_code == 200, answer.text
             (request,) = upstream.received
-            assert marked(answer, request) == (applies, applies), address
+            assert phases_marked(answer, request) == (applies, applies), address

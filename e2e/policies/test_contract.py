@@ -164,7 +164,7 @@ def gateway(project: PolicyProject, tmp_path_factory: pytest.TempPathFactory) ->
         yield gateway
 
 
-def deployed(gateway: Gateway, document: Json, **spec: object) -> str:
+def deploy(gateway: Gateway, document: Json, **spec: object) -> str:
     """The URL of the API's context."""
     document["spec"] |= spec
     gateway.deploy(document)
@@ -182,7 +182,7 @@ def failure_of(gateway: Gateway, problem: Json) -> Json:
     """The engine's line about it."""
 
     def lines() -> list[Json]:
-        return gateway.logged(message="policy failed", requestId=problem["requestId"])
+        return gateway.find_records(message="policy failed", requestId=problem["requestId"])
 
     eventually("the log says what failed", lines)
     (line,) = lines()
@@ -196,7 +196,7 @@ def failure_of(gateway: Gateway, problem: Json) -> Json:
 def test_the_customers_sample_runs_under_all_modes(gateway: Gateway, upstream: Upstream, modes: Json) -> None:
     name = combination_name(modes)
     upstream.reply = lambda request: Reply(200, [("x-answered", "yes")], request.body + b" answered")
-    url = deployed(gateway, api(name, upstream.url, [attach(name)]))
+    url = deploy(gateway, api(name, upstream.url, [attach(name)]))
     answers = [httpx.get(f"{url}/x"), httpx.post(f"{url}/x", content=b"asked"), httpx.head(f"{url}/x")]
     assert [(answer.status_code, answer.content, answer.headers["x-answered"]) for answer in answers] == [
         (200, b" answered", "yes"), (200, b"asked answered", "yes"), (200, b"", "yes"),
@@ -235,7 +235,7 @@ def test_the_response_phase_has_the_requests_body_where_it_is_asked_for(gateway:
         ("recalls-grown", [attach("recalls"), grows], "what was asked+more"),
         ("forgets", [attach("forgets")], "none"),
     ]:
-        url = deployed(gateway, api(name, upstream.url, policies))
+        url = deploy(gateway, api(name, upstream.url, policies))
         assert httpx.post(f"{url}/x", content=b"what was asked").headers["x-request-body"] == expected
         assert httpx.get(f"{url}/x").headers["x-request-body"] == ("none" if len(policies) == 1 else "+more")
 
@@ -243,7 +243,7 @@ def test_the_response_phase_has_the_requests_body_where_it_is_asked_for(gateway:
 def test_the_requests_body_crosses_processes_and_generations(
     gateway: Gateway, upstream: Upstream, project: PolicyProject
 ) -> None:
-    url = deployed(gateway, api("recalls-across", upstream.url, [attach("recalls")]))
+    url = deploy(gateway, api("recalls-across", upstream.url, [attach("recalls")]))
     (before,) = gateway.executors()
 
     def reply(_: object) -> Reply:
@@ -276,7 +276,7 @@ MASKED = CARD.replace(b"4111", b"****")
 
 @pytest.mark.parametrize("way", ENCODED)
 def test_a_body_policy_is_given_bodies_decoded(gateway: Gateway, upstream: Upstream, way: str) -> None:
-    url = deployed(gateway, api("masks", upstream.url, [attach("masks")]))
+    url = deploy(gateway, api("masks", upstream.url, [attach("masks")]))
     coding = {"content-encoding": way.removesuffix(" alone")}
     assert httpx.post(f"{url}/x", content=ENCODED[way], headers=coding).status_code == 200
     (request,) = upstream.to("/x")
@@ -294,7 +294,7 @@ def test_a_body_policy_is_given_bodies_decoded(gateway: Gateway, upstream: Upstr
 
 @pytest.mark.parametrize("way", ENCODED)
 def test_a_python_stream_is_given_bodies_decoded(gateway: Gateway, upstream: Upstream, way: str) -> None:
-    url = deployed(gateway, api("masks-streams", upstream.url, [attach("masks-streams")]))
+    url = deploy(gateway, api("masks-streams", upstream.url, [attach("masks-streams")]))
     coding = {"content-encoding": way.removesuffix(" alone")}
     upstream.reply = lambda _: Reply(200, [*coding.items()], ENCODED[way])
     answer = httpx.post(f"{url}/x", content=ENCODED[way], headers=coding)
@@ -305,7 +305,7 @@ def test_a_python_stream_is_given_bodies_decoded(gateway: Gateway, upstream: Ups
 
 
 def test_a_response_is_encoded_as_it_came_for_clients_that_accept_it(gateway: Gateway, upstream: Upstream) -> None:
-    url = deployed(gateway, api("encodes", upstream.url, [attach("masks")]), encodedResponses=True)
+    url = deploy(gateway, api("encodes", upstream.url, [attach("masks")]), encodedResponses=True)
     upstream.reply = lambda _: Reply(200, [("content-encoding", "gzip")], ENCODED["gzip"])
     with httpx.stream("GET", f"{url}/x", headers={"accept-encoding": "gzip, br, compress"}) as answer:
         assert answer.headers["content-encoding"] == "gzip"
@@ -320,8 +320,8 @@ def test_a_response_is_encoded_as_it_came_for_clients_that_accept_it(gateway: Ga
 
 
 def test_a_body_policy_never_sees_encoded_bytes(gateway: Gateway, upstream: Upstream) -> None:
-    url = deployed(gateway, api("masks", upstream.url, [attach("masks")]))
-    strict = deployed(gateway, api("refuses", upstream.url, [attach("refuses")]))
+    url = deploy(gateway, api("masks", upstream.url, [attach("masks")]))
+    strict = deploy(gateway, api("refuses", upstream.url, [attach("refuses")]))
     packed = {"content-encoding": "GZip"}
     whole = ENCODED["gzip"]
     for where, body in [
@@ -351,7 +351,7 @@ def test_a_body_policy_never_sees_encoded_bytes(gateway: Gateway, upstream: Upst
 
 
 def test_a_bomb_is_refused(gateway: Gateway, upstream: Upstream) -> None:
-    url = deployed(gateway, api("bombs", upstream.url, [attach("masks", maxBodyBytes=64 << 20, timeout="20s")]))
+    url = deploy(gateway, api("bombs", upstream.url, [attach("masks", maxBodyBytes=64 << 20, timeout="20s")]))
     header, block = bytes.fromhex("28b52ffd0038"), (128 << 10 << 3 | 2).to_bytes(3, "little") + b"x"
     bomb = header + block * (10 << 13)  # 10 GiB: each block says 128 KiB of one byte
     is_problem(httpx.post(f"{url}/x", content=bomb, headers={"content-encoding": "zstd"}), 415)
@@ -360,10 +360,10 @@ def test_a_bomb_is_refused(gateway: Gateway, upstream: Upstream) -> None:
 
 def test_who_goes_on_or_decodes_sees_to_it_himself(gateway: Gateway, upstream: Upstream) -> None:
     upstream.reply = lambda _: Reply(200, [("content-encoding", "gzip")], gzip.compress(CARD))
-    goes_on = deployed(gateway, api("masks-not", upstream.url, [attach("refuses", onError={"badBody": "continue"})]))
+    goes_on = deploy(gateway, api("masks-not", upstream.url, [attach("refuses", onError={"badBody": "continue"})]))
     answer = httpx.get(f"{goes_on}/x")
     assert (answer.headers["content-encoding"], answer.content) == ("gzip", CARD)
-    decodes = deployed(gateway, api("decodes", upstream.url, [attach("refuses"), attach("decodes")]))
+    decodes = deploy(gateway, api("decodes", upstream.url, [attach("refuses"), attach("decodes")]))
     answer = httpx.get(f"{decodes}/x")
     assert answer.content == CARD.replace(b"4111", b"****")
     assert "content-encoding" not in answer.headers
@@ -379,10 +379,10 @@ def headers(count: int, size: int = 1) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def many_headers_url(gateway: Gateway, recording_upstream: Upstream) -> str:
-    return deployed(gateway, api("sets-one", recording_upstream.url, [attach("sets-many", many("request", 90))]))
+    return deploy(gateway, api("sets-one", recording_upstream.url, [attach("sets-many", many_headers("request", 90))]))
 
 
-def many(when: str, count: int, size: int = 1, answers: bool = False) -> Json:
+def many_headers(when: str, count: int, size: int = 1, answers: bool = False) -> Json:
     return {"when": when, "count": count, "size": size, "answers": answers}
 
 
@@ -398,7 +398,7 @@ def test_a_clients_headers_leave_policies_their_room(upstream: Upstream, many_he
 
 
 def test_what_envoy_itself_refuses_is_a_problem_too(gateway: Gateway, upstream: Upstream) -> None:
-    url = deployed(gateway, api("plain", upstream.url))
+    url = deploy(gateway, api("plain", upstream.url))
     assert httpx.get(f"{url}/x", headers=headers(200)).status_code == 200
     refused = httpx.get(f"{url}/x", headers=headers(260))
     assert (refused.status_code, refused.headers["content-type"]) == (431, PROBLEM)
@@ -413,7 +413,7 @@ def test_a_policys_headers_beyond_the_limit_are_its_fault(
     gateway: Gateway, upstream: Upstream, when: str, count: int, size: int, answers: bool
 ) -> None:
     name = f"sets-{when}-{count}-{'answers' if answers else 'modifies'}"
-    url = deployed(gateway, api(name, upstream.url, [attach("sets-many", many(when, count, size, answers))]))
+    url = deploy(gateway, api(name, upstream.url, [attach("sets-many", many_headers(when, count, size, answers))]))
     problem = is_problem(httpx.get(f"{url}/x"), 500)
     line = failure_of(gateway, problem)
     assert (line["policy"], line["class"]) == ("sets-many:v1.0.0", "badAction")
@@ -424,7 +424,7 @@ def test_a_policys_headers_beyond_the_limit_are_its_fault(
 @pytest.mark.parametrize("when", ["request", "response"])
 def test_a_policy_may_set_many_headers(gateway: Gateway, upstream: Upstream, when: str, count: int, size: int) -> None:
     name = f"sets-{when}-{count}"
-    url = deployed(gateway, api(name, upstream.url, [attach("sets-many", many(when, count, size))]))
+    url = deploy(gateway, api(name, upstream.url, [attach("sets-many", many_headers(when, count, size))]))
     answer = httpx.get(f"{url}/x")
     assert answer.status_code == 200
     headers_seen = dict(upstream.to("/x")[0].headers) if when == "request" else answer.headers
@@ -433,11 +433,11 @@ def test_a_policy_may_set_many_headers(gateway: Gateway, upstream: Upstream, whe
 
 def test_too_many_headers_of_an_upstream_are_a_502(gateway: Gateway) -> None:
     with StreamingUpstream() as upstream:
-        url = deployed(gateway, api("upstreams-many", upstream.url, [attach("sets-many", many("response", 1))]))
+        url = deploy(gateway, api("upstreams-many", upstream.url, [attach("sets-many", many_headers("response", 1))]))
         assert httpx.get(f"{url}/x?headers=90").status_code == 200
         is_problem(httpx.get(f"{url}/x?headers=120"), 502)
         is_problem(httpx.get(f"{url}/x?headers=300"), 502)
-        plain = deployed(gateway, api("upstreams-many-plain", upstream.url))
+        plain = deploy(gateway, api("upstreams-many-plain", upstream.url))
         assert httpx.get(f"{plain}/x?headers=120").status_code == 200
         is_problem(httpx.get(f"{plain}/x?headers=300"), 502)
 
@@ -452,9 +452,9 @@ def streaming_url(gateway: Gateway) -> Iterator[str]:
     operations: list[Json] = [{"method": "GET", "path": "/*"}, late]
     with StreamingUpstream() as upstream:
         document = api(
-            "streams", upstream.url, [attach("sets-many", many("response", 1), timeout="1900ms")], operations
+            "streams", upstream.url, [attach("sets-many", many_headers("response", 1), timeout="1900ms")], operations
         )
-        yield deployed(gateway, document, requestTimeout="2s", idleTimeout="4s")
+        yield deploy(gateway, document, requestTimeout="2s", idleTimeout="4s")
 
 
 def test_a_stream_lives_as_long_as_it_moves(streaming_url: str) -> None:
@@ -481,7 +481,7 @@ def test_a_slow_first_byte_is_a_504(streaming_url: str) -> None:
 
 def test_the_time_until_the_answer_begins_counts_from_the_requests_end(gateway: Gateway) -> None:
     with StreamingUpstream() as upstream:
-        url = deployed(gateway, api("late-posts", upstream.url, [attach("masks")]), requestTimeout="1s")
+        url = deploy(gateway, api("late-posts", upstream.url, [attach("masks")]), requestTimeout="1s")
 
         def longer_than_another_may_wait() -> Iterator[bytes]:
             yield b"1234567890"
@@ -494,7 +494,7 @@ def test_the_time_until_the_answer_begins_counts_from_the_requests_end(gateway: 
 
 def test_a_request_that_stops_coming_is_a_408(gateway: Gateway) -> None:
     with StreamingUpstream() as upstream:
-        url = deployed(gateway, api("stops", upstream.url, [attach("masks")]), idleTimeout="1500ms")
+        url = deploy(gateway, api("stops", upstream.url, [attach("masks")]), idleTimeout="1500ms")
         head = f"POST {url.removeprefix(gateway.url)}/x HTTP/1.1\r\nhost: a\r\ncontent-length: 20\r\n\r\n"
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
             connection.sendall(f"{head}some".encode())
@@ -509,7 +509,7 @@ def test_a_request_that_stops_coming_is_a_408(gateway: Gateway) -> None:
 
 def test_an_upstream_is_told_the_host_that_the_client_named(gateway: Gateway, upstream: Upstream) -> None:
     for name, policies in [("hosts", []), ("hosts-policy", [attach("masks")])]:
-        url = deployed(gateway, api(name, upstream.url, policies))
+        url = deploy(gateway, api(name, upstream.url, policies))
         for host in ("api.example.com", "api.example.com:8443"):
             upstream.received.clear()
             httpx.get(f"{url}/x", headers={"host": host, "x-forwarded-host": "evil.example"})

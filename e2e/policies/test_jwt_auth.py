@@ -93,13 +93,13 @@ def new_client(node: Gateway, upstream: Upstream) -> Iterator[Serving]:
         yield lambda attachment: clients.enter_context(closing(Client(node, upstream, attachment)))
 
 
-def verified(issuer: str) -> Json:
+def jwt_auth(issuer: str) -> Json:
     """timeout: 504 is an answer of a machine that is too slow, not of the policy."""
     params = {"issuers": [{"issuer": issuer, "audiences": ["orders"]}], "refreshSeconds": 86400}
     return attach("jwt-auth", params, timeout="25s")
 
 
-def of_unknown_key(issuer: str) -> str:
+def token_of_unknown_key(issuer: str) -> str:
     header = {"alg": "RS256", "kid": uuid.uuid4().hex}
     claims = {"iss": issuer, "aud": "orders", "exp": time.time() + 60}
     parts = (json.dumps(part).encode() for part in (header, claims))
@@ -107,7 +107,7 @@ def of_unknown_key(issuer: str) -> str:
 
 
 def test_keys_change_under_requests(new_client: Serving, identity_provider: Provider) -> None:
-    client, old, start = new_client(verified(identity_provider.issuer)), identity_provider.token(), time.monotonic()
+    client, old, start = new_client(jwt_auth(identity_provider.issuer)), identity_provider.token(), time.monotonic()
     eventually("the keys are there", lambda: client.status(old) == 200, 60)
     before = identity_provider.asked(KEYS)
     with client.asking(old) as answers:
@@ -120,7 +120,7 @@ def test_keys_change_under_requests(new_client: Serving, identity_provider: Prov
 
         eventually("the new key is known", passes, 30)
         assert set(statuses) <= {503, 200}, "a good token is never called a bad one"
-        unknown = [client.status(of_unknown_key(identity_provider.issuer)) for _ in range(50)]
+        unknown = [client.status(token_of_unknown_key(identity_provider.issuer)) for _ in range(50)]
         minutes = int((time.monotonic() - start) / 60)
         assert set(unknown) == {401} or minutes
         assert identity_provider.asked(KEYS) - before <= 1 + minutes
@@ -132,27 +132,27 @@ def test_keys_change_under_requests(new_client: Serving, identity_provider: Prov
 def test_a_provider_that_is_away_and_comes_back(new_client: Serving, tmp_path: Path) -> None:
     late = Provider(tmp_path)
     try:
-        client = new_client(verified(late.issuer))
-        assert client.status(of_unknown_key(late.issuer)) == 503
+        client = new_client(jwt_auth(late.issuer))
+        assert client.status(token_of_unknown_key(late.issuer)) == 503
         assert client.status("a.b.c") == 401, "for that nobody is needed"
         token = late.start().token()
         eventually("the keys are there", lambda: client.status(token) == 200, 60)
         late.stop()
         assert client.status(token) == 200
-        assert client.status(of_unknown_key(late.issuer)) in {401, 503}
+        assert client.status(token_of_unknown_key(late.issuer)) in {401, 503}
         assert client.status(token) == 200
     finally:
         late.close()
 
 
-def introspected(issuer: str, **more: object) -> Json:
+def introspection(issuer: str, **more: object) -> Json:
     params = {"url": f"{issuer}{INTROSPECTION}", "clientId": GATEWAY, "clientSecret": SECRET}
     return attach("oauth2-introspection", {**params, "timeoutMilliseconds": 20_000, **more}, timeout="25s")
 
 
 def test_a_token_that_is_revoked(new_client: Serving, identity_provider: Provider) -> None:
-    client = new_client(introspected(identity_provider.issuer, cacheSeconds=3600))
-    uncached = new_client(introspected(identity_provider.issuer, cacheSeconds=0))
+    client = new_client(introspection(identity_provider.issuer, cacheSeconds=3600))
+    uncached = new_client(introspection(identity_provider.issuer, cacheSeconds=0))
     token, before = identity_provider.token(client="opaque"), identity_provider.asked(INTROSPECTION)
     assert [client.status(token) for _ in range(5)] == [200] * 5
     assert identity_provider.asked(INTROSPECTION) == before + 1
@@ -165,7 +165,7 @@ def test_a_token_that_is_revoked(new_client: Serving, identity_provider: Provide
 def test_a_server_that_is_away_and_comes_back(new_client: Serving, tmp_path: Path) -> None:
     late = Provider(tmp_path)
     try:
-        client = new_client(introspected(late.issuer))
+        client = new_client(introspection(late.issuer))
         assert client.status("abc") == 503
         token = late.start().token(client="opaque")
         assert client.status(token) == 200

@@ -48,7 +48,7 @@ class Door:
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     place = tmp_path_factory.mktemp("door")
     signer = authority(place)
-    chain, key = signer.signed("localhost", "localhost")
+    chain, key = signer.issue("localhost", "localhost")
     tls = {"certificates": ["own"], "clientCertificates": {"mode": "request", "authority": "clients"}}
     document = {
         "apiVersion": "gatewright.dev/v1",

@@ -15,7 +15,7 @@ import yaml
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.markdown import blocks, page
 from e2e.kit.policy_project import PolicyProject, write_whole
-from e2e.kit.recorded import recorded, recording
+from e2e.kit.recorded import record_exchanges, wait_for_exchanges
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
 PAGE = "docs/how-to/secrets.md"
@@ -51,7 +51,7 @@ parameters:
 """
 
 
-def fresh(text: str) -> str:
+def unique(text: str) -> str:
     """A name or a value that no test has had before."""
     return f"{text}-{uuid.uuid4().hex[:12]}"
 
@@ -114,15 +114,15 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         yield Node(gateway, project)
 
 
-def naming(name: str) -> list[Json]:
+def sign_with(name: str) -> list[Json]:
     return [attach("sign", {"key": {"secretRef": name}})]
 
 
 def test_a_secret_changes_while_requests_pass(node: Node, key_upstream: Upstream) -> None:
-    name, secret = fresh("rotates"), fresh("key")
-    before, after = fresh("planted-before"), fresh("planted-after")
+    name, secret = unique("rotates"), unique("key")
+    before, after = unique("planted-before"), unique("planted-after")
     node.put(secret, before)
-    assert node.publish(name, key_upstream, naming(secret))["state"] == "deployed"
+    assert node.publish(name, key_upstream, sign_with(secret))["state"] == "deployed"
     keys_seen: list[str] = []
     ended = threading.Event()
 
@@ -148,16 +148,16 @@ def test_a_secret_changes_while_requests_pass(node: Node, key_upstream: Upstream
 
 
 def test_an_api_waits_for_its_secret_and_its_own_goes_first(node: Node, key_upstream: Upstream) -> None:
-    first, second, secret = fresh("waits"), fresh("waits"), fresh("key")
-    of_all, own = fresh("planted-of-all"), fresh("planted-own")
-    status = node.publish(first, key_upstream, naming(secret))
+    first, second, secret = unique("waits"), unique("waits"), unique("key")
+    of_all, own = unique("planted-of-all"), unique("planted-own")
+    status = node.publish(first, key_upstream, sign_with(secret))
     assert status["state"] == "pending", status
     for expected in (f"secret {secret}: expected a file", str(node.folder / first / secret), str(node.folder / secret)):
         assert expected in str(status), status
     assert httpx.get(f"{node.gateway.url}/{first}/x").status_code == 503
     node.put(secret, of_all)
     eventually("it is served", lambda: node.status(first)["state"] == "deployed", 60)
-    assert node.publish(second, key_upstream, naming(secret))["state"] == "deployed"
+    assert node.publish(second, key_upstream, sign_with(secret))["state"] == "deployed"
     assert (node.key(first), node.key(second)) == (of_all, of_all)
     node.put(f"{first}/{secret}", own)
     eventually("its own goes first", lambda: node.key(first) == own, 30)
@@ -166,19 +166,19 @@ def test_an_api_waits_for_its_secret_and_its_own_goes_first(node: Node, key_upst
 
 @pytest.mark.slow("what a deployment used is kept for half a minute")
 def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node: Node, key_upstream: Upstream) -> None:
-    name, secret, value = fresh("keeps"), fresh("key"), fresh("planted-kept")
+    name, secret, value = unique("keeps"), unique("key"), unique("planted-kept")
     node.put(secret, value)
-    assert node.publish(name, key_upstream, naming(secret))["state"] == "deployed"
+    assert node.publish(name, key_upstream, sign_with(secret))["state"] == "deployed"
     (node.folder / secret).unlink()
 
     def said() -> list[Json]:
-        return node.gateway.logged(reference=secret, level="error")
+        return node.gateway.find_records(reference=secret, level="error")
 
     eventually("it is said", said, 30)
     assert '"failingFiles":1' in node.gateway.admin("engine", "/stats").replace(" ", "")
     assert 'gatewright_secrets_failing{what="file"} 1' in node.metrics()
     assert node.key(name) == value
-    word = fresh("word")
+    word = unique("word")
     node.project.write_policy("sign", SIGN, more=DEFINITION, words_py=f"WORD = {word!r}\n")
     result = node.gateway.reload()
     assert result.returncode == 0, result.stdout + result.stderr
@@ -190,8 +190,8 @@ def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node:
 
 
 def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, key_upstream: Upstream) -> None:
-    name, secret = fresh("keys"), fresh("list")
-    first, second = fresh("planted-first-key-of-128-bits"), fresh("planted-second-key-of-128-bits")
+    name, secret = unique("keys"), unique("list")
+    first, second = unique("planted-first-key-of-128-bits"), unique("planted-second-key-of-128-bits")
     node.put(secret, f'{{"key": "{first}", "owner": "partner"}}')
     attachments = [attach("api-key-auth", {"keyLists": [{"secretRef": secret}]})]
     assert node.publish(name, key_upstream, attachments)["state"] == "deployed"
@@ -210,7 +210,7 @@ def test_the_page(node: Node, key_upstream: Upstream) -> None:
     """docs/how-to/secrets.md, as it stands."""
     put, change = blocks(page(PAGE), "sh")
     policies = yaml.safe_load(blocks(page(PAGE), "yaml")[1])["policies"]
-    name = fresh("page")
+    name = unique("page")
     for commands, key in ((put, "first-key-of-all"), (change, "second-key-of-all")):
         assert subprocess.run(["bash", "-ec", commands], cwd=node.project.folder, check=False).returncode == 0
         if key == "first-key-of-all":
@@ -221,11 +221,11 @@ def test_the_page(node: Node, key_upstream: Upstream) -> None:
 
 def test_no_secret_stands_anywhere(node: Node, key_upstream: Upstream) -> None:
     """Last: what the tests above have planted, too."""
-    name, secret, value = fresh("planted"), fresh("key"), fresh("planted-value")
-    text = fresh("planted-text")
+    name, secret, value = unique("planted"), unique("key"), unique("planted-value")
+    text = unique("planted-text")
     node.put(secret, value)
     texts: list[str] = []
-    with recording(node.gateway), node.gateway.controller() as client:
+    with record_exchanges(node.gateway), node.gateway.controller() as client:
         for number, key in enumerate(({"secretRef": secret}, text)):
             policies = [attach("sign", {"key": key})]
             answer = client.post(
@@ -241,7 +241,7 @@ def test_no_secret_stands_anywhere(node: Node, key_upstream: Upstream) -> None:
         stored = client.get(f"/v1/apis/{name}0").json()
         assert stored["spec"]["policies"][0]["params"] == {"key": {"secretRef": secret}}
         texts += [answer.text, client.get("/v1/apis").text]
-        texts += [str(recorded(node.gateway, 2, api=f"{name}{number}")) for number in range(2)]
+        texts += [str(wait_for_exchanges(node.gateway, 2, api=f"{name}{number}")) for number in range(2)]
     texts += [node.metrics()]
     texts += [node.gateway.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
     eventually("what the policy says is there", lambda: sum("not signed" in line for line in node.gateway.log) >= 2)

@@ -13,10 +13,10 @@ import httpx
 import pytest
 import yaml
 
-from e2e.kit.commands import explained, id_of, normal, tailing
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.commands import normalize, request_id_of, run_explain, run_tail
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
 from e2e.kit.markdown import blocks, page
-from e2e.kit.recorded import kept, recording
+from e2e.kit.recorded import kept_exchanges, record_exchanges
 from e2e.kit.scraping import scrape
 from e2e.kit.upstream import Recorded, Reply, Upstream
 
@@ -48,29 +48,29 @@ def send(gateway: Gateway, name: str) -> dict[int, tuple[int, list[tuple[str, st
 
     def one(number: int) -> tuple[int, list[tuple[str, str]], bytes]:
         answer = client.post(f"/{name}/{number}", content=body(number), headers={"content-type": "application/json"})
-        return answer.status_code, known(answer.headers.multi_items()), answer.content
+        return answer.status_code, headers_to_compare(answer.headers.multi_items()), answer.content
 
     with httpx.Client(base_url=gateway.url, timeout=60) as client, ThreadPoolExecutor(4) as pool:
         return dict(zip(range(REQUESTS), pool.map(one, range(REQUESTS)), strict=True))
 
 
-def known(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def headers_to_compare(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return sorted((name.lower(), value) for name, value in headers if name.lower() not in GROWN)
 
 
-def reached(upstream: Upstream, name: str) -> dict[int, Json]:
+def requests_by_number(upstream: Upstream, name: str) -> dict[int, Json]:
     """What came to the upstream, by the request's number."""
     return {
         int(request.target.rpartition("/")[2]): {
             "method": request.method,
-            "headers": known([(key.decode(), value.decode()) for key, value in request.headers]),
+            "headers": headers_to_compare([(key.decode(), value.decode()) for key, value in request.headers]),
             "body": request.body,
         }
         for request in upstream.to(f"/{name}/")
     }
 
 
-def shadows(gateway: Gateway, name: str) -> Counter[tuple[str, str]]:
+def count_shadow_executions(gateway: Gateway, name: str) -> Counter[tuple[str, str]]:
     """How many executions have come out how, by phase."""
     samples = scrape(gateway).samples("gatewright_shadow_executions_total")
     return Counter(
@@ -86,7 +86,7 @@ def test_the_differences_of_a_changed_policy_are_found_and_nothing_is_applied(
     gateway: Gateway, upstream: Upstream
 ) -> None:
     assert DIFFERENT == 137
-    shadowed, unshadowed = fresh("shadowed"), fresh("unshadowed")
+    shadowed, unshadowed = fresh_name("shadowed"), fresh_name("unshadowed")
     upstream.reply = answers
     applied = attach("mask-card", version="v1.0.0")
     beside = attach("mask-card", version="v1.1.0", mode="shadow", maxConcurrency=64, timeout="30s")
@@ -94,18 +94,18 @@ def test_the_differences_of_a_changed_policy_are_found_and_nothing_is_applied(
     gateway.deploy(api(shadowed, upstream.url, [applied, beside]))
     try:
         without = send(gateway, unshadowed)
-        with recording(gateway, api=shadowed, shadow="different"):
+        with record_exchanges(gateway, api=shadowed, shadow="different"):
             with_shadow = send(gateway, shadowed)
             eventually(
                 "all shadows have ended",
-                lambda: shadows(gateway, shadowed).total() == REQUESTS * PHASES,
+                lambda: count_shadow_executions(gateway, shadowed).total() == REQUESTS * PHASES,
                 60,
             )
             exchanges_by_number = {
                 int(exchange["request"]["path"].rpartition("/")[2]): exchange
-                for exchange in kept(gateway, api=shadowed)
+                for exchange in kept_exchanges(gateway, api=shadowed)
             }
-        assert shadows(gateway, shadowed) == {
+        assert count_shadow_executions(gateway, shadowed) == {
             ("request", "different"): DIFFERENT,
             ("request", "same"): REQUESTS - DIFFERENT,
             ("response", "different"): DIFFERENT,
@@ -129,7 +129,7 @@ def test_the_differences_of_a_changed_policy_are_found_and_nothing_is_applied(
             )
             assert exchange["outcome"] == "completed"
         assert with_shadow == without
-        assert reached(upstream, shadowed) == reached(upstream, unshadowed)
+        assert requests_by_number(upstream, shadowed) == requests_by_number(upstream, unshadowed)
     finally:
         gateway.remove(shadowed)
         gateway.remove(unshadowed)
@@ -167,12 +167,14 @@ def exchanges(gateway: Gateway, upstream: Upstream, name: str) -> list[tuple[obj
             received = [
                 (
                     request.method,
-                    known([(key.decode(), value.decode()) for key, value in request.headers]),
+                    headers_to_compare([(key.decode(), value.decode()) for key, value in request.headers]),
                     request.body,
                 )
                 for request in upstream.to(f"/{name}/")
             ]
-            results.append((answer.status_code, known(answer.headers.multi_items()), answer.content, received))
+            results.append(
+                (answer.status_code, headers_to_compare(answer.headers.multi_items()), answer.content, received)
+            )
     return results
 
 
@@ -187,7 +189,7 @@ def test_client_and_upstream_get_what_they_get_without(
         "add-headers": {"requestHeaders": [{"name": "x-tier", "value": "gold"}]}, "mark": {"name": "one"},
     }  # fmt: skip
     policies = [attach(name, params[name]) for name in applied]
-    base = fresh(f"besides-{len(applied)}")
+    base = fresh_name(f"besides-{len(applied)}")
     operations = [{"method": method, "path": "/*"} for method in ("GET", "POST")]
     gateway.deploy(api(base, upstream.url, policies, operations))
     without = exchanges(gateway, upstream, base)
@@ -196,7 +198,7 @@ def test_client_and_upstream_get_what_they_get_without(
         assert exchanges(gateway, upstream, base) == without
         gateway.deploy(api(base, upstream.url, [*policies, *SHADOWS[name]], operations))
         assert exchanges(gateway, upstream, base) == without
-        eventually("the shadows have run", lambda: shadows(gateway, base).total() >= len(without), 60)
+        eventually("the shadows have run", lambda: count_shadow_executions(gateway, base).total() >= len(without), 60)
     finally:
         gateway.remove(base)
 
@@ -207,10 +209,14 @@ def test_a_shadow_that_ends_its_executor_fails_no_exchange(build: Path, upstream
         tier = attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]})
         crashes = attach("faulty", {"how": "exit"}, mode="shadow", timeout="10s")
         gateway.deploy(api("crashing", upstream.url, [tier, crashes]))
-        with recording(gateway, api="crashing", shadow="failed"):
+        with record_exchanges(gateway, api="crashing", shadow="failed"):
             answers = [httpx.get(f"{gateway.url}/crashing/{number}") for number in range(5)]
-            eventually("the shadows have ended", lambda: shadows(gateway, "crashing").total() >= len(answers), 60)
-            exchanges_kept = kept(gateway, api="crashing")
+            eventually(
+                "the shadows have ended",
+                lambda: count_shadow_executions(gateway, "crashing").total() >= len(answers),
+                60,
+            )
+            exchanges_kept = kept_exchanges(gateway, api="crashing")
         assert [answer.status_code for answer in answers] == [200] * len(answers)
         assert all(request.value("x-tier") == "gold" for request in upstream.to("/crashing/"))
         classes = {
@@ -220,7 +226,7 @@ def test_a_shadow_that_ends_its_executor_fails_no_exchange(build: Path, upstream
             if execution.get("shadow")
         }
         assert "crashed" in classes
-        assert not kept(gateway, api="crashing", errors=True)
+        assert not kept_exchanges(gateway, api="crashing", errors=True)
 
 
 def test_the_page(gateway: Gateway, upstream: Upstream) -> None:
@@ -233,14 +239,14 @@ def test_the_page(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(document)
     try:
         assert watch[:2] == ["gatewright", "tail"]
-        with tailing(gateway, *watch[2:]) as tail:
+        with run_tail(gateway, *watch[2:]) as tail:
             for card in (PLAIN, NONE, DASHED):
                 answer = httpx.post(f"{gateway.url}/payments/cards", content=f'{{"card":"{card}"}}')
                 assert answer.status_code == 200
             printed = tail.line()
-        assert normal(printed) == normal(line)
-        assert explain == ["gatewright", "explain", id_of(line)]
-        explanation = explained(gateway, id_of(printed))
+        assert normalize(printed) == normalize(line)
+        assert explain == ["gatewright", "explain", request_id_of(line)]
+        explanation = run_explain(gateway, request_id_of(printed))
         assert "shadow, changed, different" in explanation
         assert report in explanation, explanation
     finally:

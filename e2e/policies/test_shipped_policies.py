@@ -20,7 +20,7 @@ from gatewright.streams import SseEvent, SseParser
 
 from e2e.kit import model_events
 from e2e.kit.counterparts import Counterparts, counterparts
-from e2e.kit.gateway import Gateway, api, attach, eventually, fresh, refused, running
+from e2e.kit.gateway import Gateway, api, attach, eventually, fresh_name, mistakes_of, running
 from e2e.kit.model_upstream import ModelUpstream
 from e2e.kit.places import ROOT
 from e2e.kit.pool_targets import Target
@@ -78,8 +78,8 @@ def test_an_example(
     number: int,
     example: dict[str, Any],
 ) -> None:
-    name = fresh(f"{policy}-{number}")  # what limits count stays
-    example = servers.filled(example)
+    name = fresh_name(f"{policy}-{number}")  # what limits count stays
+    example = servers.fill(example)
     paths = example.get("paths", ["/*"])
     operations = [{"method": method, "path": path} for method in METHODS for path in paths]
     shipped_gateway.deploy(api(name, upstream.url, example["attachments"], operations))
@@ -121,7 +121,7 @@ def test_a_rule_in_cel_that_is_no_condition_is_refused_with_its_place(
     table = json.loads((ROOT / "conformance" / "conditions.json").read_text())
     refusals = [case for case in table["refused"] if case["when"]]
     rules = [{"when": case["when"]} for case in refusals]
-    errors = refused(
+    errors = mistakes_of(
         shipped_gateway, api("no-rules", upstream.url, [attach("cel-authz", {"deny": rules[:1], "allow": rules})])
     )
     messages = [errors.get(f"spec.policies[0].params.allow[{number}].when", "") for number in range(len(rules))]
@@ -212,7 +212,7 @@ def test_tokens_of_a_model_are_masked_one_by_one(shipped_gateway: Gateway) -> No
     """Each is sent when the client has the one before: a gateway that holds one back waits for ever."""
     events = model_events.completion(["Ask ", "ada@exam", "ple.org ", "today!"])
     parser, received = SseParser(), list[SseEvent]()
-    with ModelUpstream() as model, model.saying(events, permits=1):
+    with ModelUpstream() as model, model.answer_with(events, permits=1):
         shipped_gateway.deploy(api("masked-tokens", model.url, [attach("pii-mask", timeout="10s")]))
         with httpx.stream("GET", f"{shipped_gateway.url}/masked-tokens/", timeout=30) as answer:
             for chunk in answer.iter_bytes():
@@ -246,7 +246,7 @@ def test_a_request_is_held_against_the_operation_that_it_meets(shipped_gateway: 
 
 def test_a_place_is_free_again_however_its_request_ends(shipped_gateway: Gateway) -> None:
     """Its upstream answers, breaks off, or never answers a client that leaves."""
-    name, address = fresh("places"), httpx.URL(shipped_gateway.url)
+    name, address = fresh_name("places"), httpx.URL(shipped_gateway.url)
     with Target("held") as target:
         limit = attach("concurrency-limit", {"max": 1, "key": []})
         probe = attach("respond", {"statusCode": 204}, when='"x-probe" in request.headers')

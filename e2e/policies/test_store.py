@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from e2e.kit.counterparts.valkey import Server, server
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
 from e2e.kit.listening import write
 from e2e.kit.markdown import blocks, page
 from e2e.kit.scraping import scrape, status
@@ -48,7 +48,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield started
 
 
-def shared_by(valkey: Server, **more: object) -> dict[str, object]:
+def store_at(valkey: Server, **more: object) -> dict[str, object]:
     return {"valkey": {"address": valkey.address, **more}}
 
 
@@ -69,7 +69,7 @@ class Nodes:
 def nodes(build: Path, tmp_path_factory: pytest.TempPathFactory, valkey: Server) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("nodes")
     by_tls = {"address": valkey.tls_address, "tls": {"authorityFile": str(valkey.authority)}}
-    stores = {"one": {"valkey": by_tls}, "other": shared_by(valkey)}
+    stores = {"one": {"valkey": by_tls}, "other": store_at(valkey)}
     with ExitStack() as stack:
         first, second = (
             stack.enter_context(
@@ -84,7 +84,13 @@ def nodes(build: Path, tmp_path_factory: pytest.TempPathFactory, valkey: Server)
 
 
 def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, upstream: Upstream) -> None:
-    first, second, valkey, counts, opens = nodes.one, nodes.other, nodes.valkey, fresh("counts"), fresh("opens")
+    first, second, valkey, counts, opens = (
+        nodes.one,
+        nodes.other,
+        nodes.valkey,
+        fresh_name("counts"),
+        fresh_name("opens"),
+    )
     nodes.deploy(counts, upstream, attach("tally"))
     nodes.deploy(opens, upstream, attach("tally", onError={"unavailable": "continue"}))
     counts_seen = [tally(node, upstream, f"{counts}/x") for _ in range(5) for node in (first, second)]
@@ -119,7 +125,7 @@ class Shop:
     """An API of both nodes whose answers are kept. Upstream's answers are numbered, for each path anew."""
 
     def __init__(self, nodes: Nodes, upstream: Upstream) -> None:
-        self._nodes, self._name = nodes, fresh("cached")
+        self._nodes, self._name = nodes, fresh_name("cached")
         self._upstream = upstream
         upstream.reply = lambda request: Reply(body=str(len(self._upstream.to(request.target))).encode())
         nodes.deploy(self._name, upstream, attach("response-cache", CACHED, timeout="25s"))
@@ -132,7 +138,7 @@ class Shop:
 
     def round(self) -> list[tuple[int, str, str]]:
         """One node is asked, then the other, which then drops what is kept of the path; then both once more."""
-        first, second, path = self._nodes.one, self._nodes.other, fresh("price")
+        first, second, path = self._nodes.one, self._nodes.other, fresh_name("price")
         answers = [self.ask(first, path), self.ask(second, path)]
         answers.append((self.ask(second, path, **{"x-cache-purge": PURGE})[0], "", ""))
         return [*answers, self.ask(first, path), self.ask(second, path)]
@@ -160,7 +166,7 @@ def test_the_gateway_names_another_store_while_it_runs(
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
         gateway.deploy(api("moves", upstream.url, [attach("tally")]))
         assert [tally(gateway, upstream, "moves/x") for _ in range(3)] == [1, 2, 3]
-        write(file, {"name": "http"}, store=shared_by(valkey, prefix=f"{tmp_path.name}:"))
+        write(file, {"name": "http"}, store=store_at(valkey, prefix=f"{tmp_path.name}:"))
         assert gateway.reload().returncode == 0
         eventually("it is elsewhere", lambda: _count(gateway, upstream) in {1, 2}, 30)
         assert f"{tmp_path.name}:tally:moves:k:tally:all".encode() in valkey.ask(f"KEYS {tmp_path.name}:*")

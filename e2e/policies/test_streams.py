@@ -96,7 +96,7 @@ def test_tokens_come_one_by_one(ask: Ask, make: Make, masking_gateway: Gateway, 
     client says nothing."""
     events = [event for event in make(words(SAID)) if b"ping" not in event]
     texts = []
-    with model.saying(events, permits=1):
+    with model.answer_with(events, permits=1):
         for text, _ in ask(masking_gateway):
             texts.append(text)
             assert model.sent <= len(texts) + 1
@@ -110,13 +110,13 @@ def test_wherever_it_is_cut_the_text_is_the_masked_one(
 ) -> None:
     chance, whole = random.Random(17), mask_text(SAID)  # noqa: S311 — no secret
     for _ in range(CUTS):
-        tokens = cut(SAID, chance.randint(0, 25), chance)
+        tokens = cut_at_random(SAID, chance.randint(0, 25), chance)
         body = b"".join(make(tokens))
-        with model.saying(cut(body, chance.randint(0, 40), chance)):
+        with model.answer_with(cut_at_random(body, chance.randint(0, 40), chance)):
             assert "".join(text for text, _ in ask(masking_gateway)) == whole, tokens
 
 
-def cut(whole: Any, times: int, chance: random.Random) -> list[Any]:
+def cut_at_random(whole: Any, times: int, chance: random.Random) -> list[Any]:
     """In so many places at most; no part is empty."""
     at = sorted({0, len(whole), *(chance.randrange(1, len(whole)) for _ in range(times))})
     return [whole[begin:end] for begin, end in itertools.pairwise(at)]
@@ -126,26 +126,26 @@ def cut(whole: Any, times: int, chance: random.Random) -> list[Any]:
 def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(
     ask: Ask, make: Make, masking_gateway: Gateway, model: ModelUpstream
 ) -> None:
-    before = len(closed(masking_gateway))
-    with model.saying(make(words(SAID)), permits=8):
+    before = len(streams_closed(masking_gateway))
+    with model.answer_with(make(words(SAID)), permits=8):
         tokens = ask(masking_gateway)
         for _ in range(4):
             _, stream = next(tokens)
         stream.close()  # type: ignore[attr-defined]
-        eventually("the policy's finally has run", lambda: len(closed(masking_gateway)) > before)
+        eventually("the policy's finally has run", lambda: len(streams_closed(masking_gateway)) > before)
         eventually("upstream is left too", model.gone.is_set)
 
 
-def closed(gateway: Gateway) -> list[str]:
+def streams_closed(gateway: Gateway) -> list[str]:
     """What pass-stream has said, in its `finally`, of responses that have not come to their end."""
-    messages = [str(record.get("message")) for record in gateway.logged(policy="pass-stream:v1.0.0")]
+    messages = [str(record.get("message")) for record in gateway.find_records(policy="pass-stream:v1.0.0")]
     return [message for message in messages if re.match("response ended by (GeneratorExit|CancelledError)", message)]
 
 
 def test_an_answer_in_one_piece_is_masked_too(masking_gateway: Gateway, model: ModelUpstream) -> None:
     model.content_type = "application/json"
     try:
-        with model.saying([b'{"text": "ask ada@', b'example.org"}']):
+        with model.answer_with([b'{"text": "ask ada@', b'example.org"}']):
             answer = httpx.post(f"{masking_gateway.url}/model/x", json={})
     finally:
         model.content_type = "text/event-stream"

@@ -37,7 +37,7 @@ def model() -> Iterator[ModelUpstream]:
         yield upstream
 
 
-def faulty(how: str, **params: object) -> Json:
+def faulty_stream(how: str, **params: object) -> Json:
     return attach("faulty-stream", {"how": how, **params}, timeout="1500ms")
 
 
@@ -68,8 +68,8 @@ COMPLETE = {
 
 @pytest.mark.parametrize("how", COMPLETE)
 def test_what_a_policy_may_yield(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
-    own_gateway.deploy(api("faulty", model.url, [faulty(how)]))
-    with model.saying(PIECES, permits=1):
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream(how)]))
+    with model.answer_with(PIECES, permits=1):
         model.permit(len(PIECES))
         status, body, is_whole = outcome(own_gateway, "faulty")
     assert (status, is_whole) == (200, True)
@@ -84,8 +84,8 @@ def test_what_a_policy_may_yield(how: str, own_gateway: Gateway, model: ModelUps
 def test_before_the_headers_are_out_the_client_is_answered(
     how: str, status: int, direction: str, own_gateway: Gateway, model: ModelUpstream
 ) -> None:
-    own_gateway.deploy(api("faulty", model.url, [faulty(how, direction=direction)]))
-    with model.saying(PIECES):
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream(how, direction=direction)]))
+    with model.answer_with(PIECES):
         answer = outcome(own_gateway, "faulty", content=b"a body")
     assert (answer[0], answer[2]) == (status, True)
     assert model.sent == 0 or direction == "response"
@@ -95,13 +95,13 @@ def test_before_the_headers_are_out_the_client_is_answered(
 
 @pytest.mark.parametrize("how", ["wrong-type", "never-ends", "raises-after", "raises-at-end", "rejects-after"])
 def test_after_that_the_stream_is_reset(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
-    own_gateway.deploy(api("faulty", model.url, [faulty(how)]))
-    with model.saying(PIECES, permits=1):
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream(how)]))
+    with model.answer_with(PIECES, permits=1):
         body = bytearray()
         with httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
             assert answer.status_code == 200
             with pytest.raises(CUT):
-                body.extend(itertools.chain.from_iterable(permitting(answer, model)))
+                body.extend(itertools.chain.from_iterable(read_and_permit(answer, model)))
     assert WHOLE.startswith(bytes(body))
     eventually(
         "the log names it", lambda: any("faulty-stream" in json.dumps(record) for record in own_gateway.records())
@@ -113,15 +113,15 @@ def test_who_holds_up_its_event_loop_is_late_like_any_other(
     how: str, own_gateway: Gateway, model: ModelUpstream
 ) -> None:
     """It is a 504 where its first chunk had not yet left when the loop was held up."""
-    own_gateway.deploy(api("faulty", model.url, [faulty(how, seconds=4)]))
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream(how, seconds=4)]))
     own_gateway.deploy(api("passing", model.url, [attach("pass-stream")]))
-    with model.saying(PIECES):
+    with model.answer_with(PIECES):
         status, body, is_whole = outcome(own_gateway, "faulty")
         assert (status, is_whole) == (504, True) or (status, is_whole) == (200, False), body
         eventually("streams pass again", lambda: outcome(own_gateway, "passing") == (200, WHOLE, True), 20)
 
 
-def permitting(answer: httpx.Response, model: ModelUpstream) -> Iterator[bytes]:
+def read_and_permit(answer: httpx.Response, model: ModelUpstream) -> Iterator[bytes]:
     """What comes; upstream may send the next piece when this one is here."""
     for part in answer.iter_raw():
         yield part
@@ -131,16 +131,16 @@ def permitting(answer: httpx.Response, model: ModelUpstream) -> Iterator[bytes]:
 @pytest.mark.parametrize("how", ["raises-after", "never-ends", "rejects-after"])
 def test_a_request_that_was_cut_is_never_whole_upstream(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
     """Upstream answers only a body that has ended: here none does, and the client hears why."""
-    own_gateway.deploy(api("faulty", model.url, [faulty(how, direction="request")]))
-    with model.saying(PIECES):
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream(how, direction="request")]))
+    with model.answer_with(PIECES):
         status, _, _ = outcome(own_gateway, "faulty", content=iter([b"one", b"two"]))
         assert model.sent == 0
     assert status == {"raises-after": 500, "never-ends": 504, "rejects-after": 418}[how]
 
 
 def test_who_yields_without_end_waits_for_its_reader(own_gateway: Gateway, model: ModelUpstream) -> None:
-    own_gateway.deploy(api("faulty", model.url, [faulty("endless")]))
-    with model.saying(PIECES), httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream("endless")]))
+    with model.answer_with(PIECES), httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
         received = 0
         for part in answer.iter_raw():
             received += len(part)
@@ -150,12 +150,12 @@ def test_who_yields_without_end_waits_for_its_reader(own_gateway: Gateway, model
 
 
 def test_a_policy_that_takes_no_leave_is_left(own_gateway: Gateway, model: ModelUpstream) -> None:
-    own_gateway.deploy(api("faulty", model.url, [faulty("swallows-exit")]))
-    before = len(own_gateway.logged(message="swallowed"))
-    with model.saying(PIECES, permits=2):
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream("swallows-exit")]))
+    before = len(own_gateway.find_records(message="swallowed"))
+    with model.answer_with(PIECES, permits=2):
         with httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
             assert next(answer.iter_raw())
-        eventually("it has swallowed it", lambda: len(own_gateway.logged(message="swallowed")) > before)
+        eventually("it has swallowed it", lambda: len(own_gateway.find_records(message="swallowed")) > before)
         eventually("upstream is left", model.gone.is_set)
     eventually("nothing is left", lambda: open_streams(own_gateway) == 0)
 
@@ -167,15 +167,15 @@ def test_clients_that_reset_at_every_stage_leave_nothing(own_gateway: Gateway, m
     own_gateway.deploy(api("passing", model.url, [attach("pass-stream", {"reports": True})]))
     head = b"POST /passing/x HTTP/1.1\r\nhost: x\r\ncontent-length: 20\r\n"
     stages = [head[:9], head, head + b"\r\n", head + b"\r\n" + b"x" * 10, head + b"\r\n" + b"x" * 20]
-    with model.saying(PIECES, permits=0):
+    with model.answer_with(PIECES, permits=0):
         for sent in stages * 4:
             reset_after(own_gateway, sent, 0)
     for count in range(1, len(PIECES)):
         eventually("nobody else takes its pieces", lambda: open_streams(own_gateway) == 0)
-        with model.saying(PIECES, permits=count):
+        with model.answer_with(PIECES, permits=count):
             reset_after(own_gateway, stages[-1], count)
     eventually("nothing is left", lambda: open_streams(own_gateway) == 0)
-    with model.saying(PIECES):
+    with model.answer_with(PIECES):
         assert outcome(own_gateway, "passing") == (200, WHOLE, True)
 
 
@@ -200,24 +200,25 @@ def open_streams(gateway: Gateway) -> int:
 
 def test_an_executor_that_dies_cuts_its_streams(own_gateway: Gateway, model: ModelUpstream) -> None:
     own_gateway.deploy(api("passing", model.url, [attach("pass-stream")]))
-    with model.saying(PIECES, permits=2), httpx.stream("POST", f"{own_gateway.url}/passing/x", timeout=20) as answer:
+    url = f"{own_gateway.url}/passing/x"
+    with model.answer_with(PIECES, permits=2), httpx.stream("POST", url, timeout=20) as answer:
         parts = answer.iter_raw()
         assert next(parts)
         killed = own_gateway.kill(EXECUTOR)
         with pytest.raises(CUT):
             list(parts)
     eventually("the executor is back", lambda: own_gateway.pid(EXECUTOR) not in {None, killed}, 20)
-    with model.saying(PIECES):
+    with model.answer_with(PIECES):
         eventually("streams pass again", lambda: outcome(own_gateway, "passing") == (200, WHOLE, True), 20)
 
 
 def test_before_the_first_chunk_its_death_is_an_answer(own_gateway: Gateway, model: ModelUpstream) -> None:
-    own_gateway.deploy(api("faulty", model.url, [faulty("exits", direction="request")]))
-    with model.saying(PIECES):
+    own_gateway.deploy(api("faulty", model.url, [faulty_stream("exits", direction="request")]))
+    with model.answer_with(PIECES):
         status, body, is_whole = outcome(own_gateway, "faulty", content=b"a body")
     assert (status, is_whole) == (503, True), body
     own_gateway.deploy(api("passing", model.url, [attach("pass-stream")]))
-    with model.saying(PIECES):
+    with model.answer_with(PIECES):
         eventually("streams pass again", lambda: outcome(own_gateway, "passing") == (200, WHOLE, True), 20)
 
 
@@ -234,7 +235,7 @@ def test_a_stream_ends_where_it_began_while_code_changes(model: ModelUpstream, t
     project.write_policy("word", PASSING.format(word="first"), more=STREAMING)
     with running(None, tmp_path / "state", *project.arguments) as gateway:
         gateway.deploy(api("word", model.url, [attach("word")]))
-        with model.saying(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
+        with model.answer_with(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
             parts = answer.iter_raw()
             received = next(parts)
             project.write_policy("word", PASSING.format(word="later"), more=STREAMING)
@@ -251,7 +252,7 @@ def test_beyond_the_drain_it_is_cut(model: ModelUpstream, tmp_path: Path) -> Non
     project.write_policy("word", PASSING.format(word="first"), more=STREAMING)
     with running(None, tmp_path / "state", *project.arguments, "--executor-drain", "1s") as gateway:
         gateway.deploy(api("word", model.url, [attach("word")]))
-        with model.saying(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
+        with model.answer_with(PIECES, permits=1), httpx.stream("POST", f"{gateway.url}/word/x", timeout=20) as answer:
             parts = answer.iter_raw()
             assert next(parts)
             project.write_policy("word", PASSING.format(word="later"), more=STREAMING)

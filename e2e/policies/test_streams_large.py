@@ -13,7 +13,7 @@ import pytest
 from bench import load_tool, transfers
 from bench.transfers import Counts, byte_upstream
 from e2e.kit.gateway import Gateway, api, attach, eventually, running
-from e2e.kit.processes import resident
+from e2e.kit.processes import resident_memory
 
 pytestmark = pytest.mark.timeout(120)
 MIB = 1 << 20
@@ -45,14 +45,14 @@ def byte_counts(own_gateway: Gateway) -> Iterator[Counts]:
 @pytest.mark.usefixtures("byte_counts")
 def test_a_large_body_takes_no_memory(own_gateway: Gateway, way: Callable[..., float]) -> None:
     way(own_gateway.port, "/large/x", MIB)
-    before = resident(own_gateway)
+    before = resident_memory(own_gateway)
     way(own_gateway.port, "/large/x", WHOLE)
-    grown = {name: now - before[name] for name, now in resident(own_gateway).items()}
+    grown = {name: now - before[name] for name, now in resident_memory(own_gateway).items()}
     assert max(grown["engine"], grown[EXECUTOR]) <= GROWTH, grown
 
 
 @contextlib.contextmanager
-def asking(gateway: Gateway, head: str) -> Iterator[socket.socket]:
+def open_request(gateway: Gateway, head: str) -> Iterator[socket.socket]:
     """A connection with a request's head sent, that takes next to nothing into its own buffer."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
@@ -61,7 +61,7 @@ def asking(gateway: Gateway, head: str) -> Iterator[socket.socket]:
         yield client
 
 
-def stands_still(count: Callable[[], int]) -> int:
+def settled_count(count: Callable[[], int]) -> int:
     """The count, once it has not changed for a second."""
     at, changed = count(), time.monotonic()
     while time.monotonic() < changed + 1.0:
@@ -73,10 +73,10 @@ def stands_still(count: Callable[[], int]) -> int:
 
 def test_a_client_that_reads_nothing_stops_upstream_and_then_has_all(own_gateway: Gateway, byte_counts: Counts) -> None:
     byte_counts.sent = 0
-    with asking(own_gateway, f"GET /large/x?bytes={WHOLE}") as client:
+    with open_request(own_gateway, f"GET /large/x?bytes={WHOLE}") as client:
         client.sendall(b"\r\n")
         eventually("the answer has begun", lambda: byte_counts.sent > 0)
-        sent = stands_still(lambda: byte_counts.sent)
+        sent = settled_count(lambda: byte_counts.sent)
         assert sent < ON_THE_WAY
         client.settimeout(20)
         took = 0
@@ -89,10 +89,10 @@ def test_a_client_that_reads_slowly_lets_upstream_send_no_more_than_that(
     own_gateway: Gateway, byte_counts: Counts
 ) -> None:
     byte_counts.sent = 0
-    with asking(own_gateway, f"GET /large/x?bytes={WHOLE}") as client:
+    with open_request(own_gateway, f"GET /large/x?bytes={WHOLE}") as client:
         client.sendall(b"\r\n")
         eventually("the answer has begun", lambda: byte_counts.sent > 0)
-        sent = stands_still(lambda: byte_counts.sent)
+        sent = settled_count(lambda: byte_counts.sent)
         for _ in range(20):  # 10 KB/s, for two seconds
             client.recv(1000)
             time.sleep(0.1)
@@ -101,16 +101,16 @@ def test_a_client_that_reads_slowly_lets_upstream_send_no_more_than_that(
 
 def test_a_policy_that_sleeps_stops_upstream(own_gateway: Gateway, byte_counts: Counts) -> None:
     byte_counts.sent = 0
-    with asking(own_gateway, f"GET /slow/x?bytes={WHOLE}") as client:
+    with open_request(own_gateway, f"GET /slow/x?bytes={WHOLE}") as client:
         client.sendall(b"\r\n")
         eventually("the policy has begun", lambda: client.recv(1 << 16))
-        stands_still(lambda: byte_counts.sent // (2 * MIB))
+        settled_count(lambda: byte_counts.sent // (2 * MIB))
         assert byte_counts.sent < ON_THE_WAY
 
 
 def test_a_policy_that_sleeps_stops_the_client(own_gateway: Gateway, byte_counts: Counts) -> None:
     byte_counts.taken = 0
-    with asking(own_gateway, "POST /slow/x") as client:
+    with open_request(own_gateway, "POST /slow/x") as client:
         client.sendall(f"content-length: {WHOLE}\r\n\r\n".encode())
         client.settimeout(2.0)
         sent = 0
@@ -129,13 +129,13 @@ def test_many_streams_side_by_side_come_in_time(gateway: Gateway, tool: Path, tm
         gateway.deploy(api("events", f"http://{address}/events", [attach("mark-stream")]))
         url = f"{gateway.url}/events/x?events=1000000&every=1s"
         command = [str(tool), "streams", "-url", url, "-end", "#", "-streams", str(STREAMS), "-open", "1s"]
-        before = resident(gateway)
+        before = resident_memory(gateway)
         during = dict[str, int]()
         result = load_tool.drive(
             [*command, "-settle", "1s", "-duration", "4s"],
             6.0,
             tmp_path,
-            lambda _: during.update(resident(gateway)),
+            lambda _: during.update(resident_memory(gateway)),
             lambda _: None,
         )
     assert result.failures == 0, result.first_failure

@@ -17,7 +17,7 @@ import yaml
 from e2e.kit.gateway import BUILD_SECONDS, Gateway, api, attach, running
 from e2e.kit.places import ROOT
 from e2e.kit.upstream import Recorded, Reply, Upstream
-from e2e.policies.bodies import HIDE, JSON, MAIL, PAGE, POLICIES, SHAPES, XML, Shape, with_tables
+from e2e.policies.bodies import HIDE, JSON, MAIL, PAGE, POLICIES, SHAPES, XML, Shape, replace_tables
 
 PLAIN = Reply(200, [("content-type", "application/json")], b'{"a": 1}')
 ENVELOPE = Reply(
@@ -123,7 +123,7 @@ def test_the_page_says_what_comes_of_each(trials: Trials, request: pytest.Fixtur
         "request": {policy: trials.requests(policy) for policy in POLICIES},
         "response": {policy: trials.responses(policy) for policy in POLICIES},
     }
-    page = with_tables(PAGE.read_text(), outcomes)
+    page = replace_tables(PAGE.read_text(), outcomes)
     if request.config.getoption("--update"):
         PAGE.write_text(page)
     assert PAGE.read_text() == page, "pytest --update writes it anew"

@@ -67,7 +67,7 @@ def signing_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
         yield gateway
 
 
-def deployed(gateway: Gateway, upstream: Upstream, name: str, *policies: Json) -> str:
+def deploy(gateway: Gateway, upstream: Upstream, name: str, *policies: Json) -> str:
     document = api(name, upstream.url, list(policies), OPERATIONS)
     document["spec"]["upstream"] = {"main": {"url": f"{upstream.url}/api"}, "other": {"url": f"{upstream.url}/next"}}
     gateway.deploy(document)
@@ -84,7 +84,7 @@ def check_signature(upstream: Upstream, answer: httpx.Response, path: str) -> No
 
 
 def test_the_upstream_verifies_what_was_signed(signing_gateway: Gateway, upstream: Upstream) -> None:
-    url = deployed(signing_gateway, upstream, "signed", attach("sign"))
+    url = deploy(signing_gateway, upstream, "signed", attach("sign"))
     for target, path in WENT.items():
         upstream.reset()
         answer = httpx.get(f"{url}{target}")
@@ -96,13 +96,13 @@ def test_the_upstream_verifies_what_was_signed(signing_gateway: Gateway, upstrea
 
 def test_a_policy_before_changes_what_is_signed(signing_gateway: Gateway, upstream: Upstream) -> None:
     chosen = attach("choose", {"upstream": "other", "path": "/chosen/split/x%2Cy"})
-    url = deployed(signing_gateway, upstream, "chosen", chosen, attach("sign"))
+    url = deploy(signing_gateway, upstream, "chosen", chosen, attach("sign"))
     upstream.reset()
     check_signature(upstream, httpx.get(f"{url}/split/7"), "/next/split/x%2Cy")
 
 
 def test_what_is_not_decided_yet_or_goes_nowhere_is_not_said(signing_gateway: Gateway, upstream: Upstream) -> None:
-    url = deployed(signing_gateway, upstream, "undecided", attach("sign"))
+    url = deploy(signing_gateway, upstream, "undecided", attach("sign"))
     upstream.reset()
     for path in ("/split/7", "/redirect/7"):
         answer = httpx.get(f"{url}{path}")

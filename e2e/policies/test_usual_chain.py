@@ -110,7 +110,7 @@ class Load:
 
 
 @asynccontextmanager
-async def offered(load: Load) -> AsyncIterator[None]:
+async def offer_load(load: Load) -> AsyncIterator[None]:
     """Within it requests of all kinds are made. Its end waits for answers to none, for they are cut off."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as client:
         tasks = [
@@ -149,7 +149,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             yield Site(gateway, issuing, valkey, folder)
 
 
-def deployed(site: Site, upstream: Upstream) -> str:
+def deploy_chain(site: Site, upstream: Upstream) -> str:
     """The URL of the chain."""
     issuer = {"issuer": site.issuing.issuer, "audiences": ["orders"]}
     limit = {"limits": [{"requests": LIMIT, "per": "1s"}], "key": [{"from": "header", "name": "x-tenant"}]}
@@ -165,7 +165,7 @@ def deployed(site: Site, upstream: Upstream) -> str:
     return f"{site.gateway.url}/usual/orders"
 
 
-async def changed_key(site: Site, load: Load) -> None:
+async def change_key(site: Site, load: Load) -> None:
     """A new key signs. Whoever first brings a token of it may have to come again: 503 says so, with Retry-After."""
     await asyncio.to_thread(site.issuing.rotate)
     probe = Load(load.url, await asyncio.to_thread(site.issuing.token))
@@ -178,13 +178,13 @@ async def changed_key(site: Site, load: Load) -> None:
     load.token = probe.token
 
 
-async def restarted_valkey(site: Site, _: Load) -> None:
+async def restart_valkey(site: Site, _: Load) -> None:
     await asyncio.to_thread(site.valkey.kill)
     await asyncio.sleep(1)
     await asyncio.to_thread(site.valkey.start)
 
 
-async def reloaded(site: Site, _: Load) -> None:
+async def reload(site: Site, _: Load) -> None:
     before = site.gateway.executors()
     for name in PYTHON:
         with (site.folder / name / "policy.py").open("a") as source:
@@ -196,8 +196,8 @@ async def reloaded(site: Site, _: Load) -> None:
 
 async def under_load(site: Site, load: Load) -> float:
     begin = time.monotonic()
-    async with offered(load):
-        for number, change in enumerate((changed_key, restarted_valkey, reloaded), 1):
+    async with offer_load(load):
+        for number, change in enumerate((change_key, restart_valkey, reload), 1):
             await asyncio.sleep(begin + number * SECONDS / 4 - time.monotonic())
             await change(site, load)
         await asyncio.sleep(begin + SECONDS - time.monotonic())
@@ -205,7 +205,7 @@ async def under_load(site: Site, load: Load) -> float:
 
 
 def test_no_answer_is_wrong_whatever_changes(site: Site, upstream: Upstream) -> None:
-    load = Load(deployed(site, upstream), site.issuing.token())
+    load = Load(deploy_chain(site, upstream), site.issuing.token())
     took = asyncio.run(under_load(site, load))
     assert load.wrong == [], f"{len(load.wrong)} of {load.answers.total()}: {load.wrong[:5]}"
     assert {name for name, _ in load.answers} == {kind.name for kind in (GREEDY, *KINDS)}

@@ -14,9 +14,9 @@ from e2e.kit.counterparts import opa
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
 from e2e.kit.listening import write
 from e2e.kit.policy_project import PolicyProject
-from e2e.kit.raw_http import connected, received
+from e2e.kit.raw_http import connected, receive_answer
 from e2e.kit.upstream import Recorded, Upstream
-from e2e.policies.views import CONDITIONS, PAGE, VIEW, WAYS, Way, with_table
+from e2e.policies.views import CONDITIONS, PAGE, VIEW, WAYS, Way, replace_table
 
 SEES = """
 import json
@@ -96,7 +96,7 @@ def ask_for(stage: Stage, way: Way, api_name: str = "views") -> int:
     lines += [f"X-Many: {value}" for value in way.headers]
     with connected(httpx.URL(stage.gateway.url).port or 80) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        return received(connection).status
+        return receive_answer(connection).status
 
 
 @pytest.mark.parametrize("way", [Way(), *(way for ways in WAYS.values() for way in ways)], ids=str)
@@ -151,4 +151,4 @@ def test_a_rule_refuses_all_ways(stage: Stage, upstream: Upstream) -> None:
 
 def test_the_page_has_the_table() -> None:
     page = PAGE.read_text()
-    assert page == with_table(page), "python -m e2e.policies.views writes it anew"
+    assert page == replace_table(page), "python -m e2e.policies.views writes it anew"

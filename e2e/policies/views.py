@@ -128,7 +128,7 @@ TABLE: Mapping[str, Sequence[str]] = {
 }
 
 
-def with_table(page: str) -> str:
+def replace_table(page: str) -> str:
     """The page, with the table as it is here."""
     head = ["", *READERS]
     lines = [head, ["---"] * len(head), *([title, *cells] for title, cells in TABLE.items())]
@@ -141,4 +141,4 @@ def with_table(page: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_table(PAGE.read_text()))
+    PAGE.write_text(replace_table(PAGE.read_text()))

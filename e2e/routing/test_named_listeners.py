@@ -11,10 +11,10 @@ import pytest
 
 from e2e.kit.certificates import Authority, authority
 from e2e.kit.client_certificates import client_certificate, client_tls
-from e2e.kit.gateway import Gateway, Json, api, attach, eventually, refused, running
+from e2e.kit.gateway import Gateway, Json, api, attach, eventually, mistakes_of, running
 from e2e.kit.listening import free_port, write
 from e2e.kit.raw_http import RefusedError, request
-from e2e.kit.recorded import recorded, recording
+from e2e.kit.recorded import record_exchanges, wait_for_exchanges
 from e2e.kit.upstream import Upstream
 
 pytestmark = pytest.mark.timeout(120)
@@ -59,7 +59,7 @@ class Door:
 def door(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     place = tmp_path_factory.mktemp("door")
     signer = authority(place)
-    signer.signed("localhost", "localhost")
+    signer.issue("localhost", "localhost")
     ports = {name: free_port() for name in LISTENERS}
     new_door = Door(None, place / "gateway.yaml", ports, signer)  # type: ignore[arg-type]
     new_door.write()
@@ -115,9 +115,9 @@ def test_what_lies_near_a_path_is_what_the_listener_serves(door: Door, upstream:
         ("public", "/near/inner/x", "/near/outer"),
         ("inside", "/near/iner/x", "/near/inner"),
     ):
-        with recording(door.gateway, path=path):
+        with record_exchanges(door.gateway, path=path):
             assert door.status(listener, path) == 404
-            (exchange,) = recorded(door.gateway, path=path)
+            (exchange,) = wait_for_exchanges(door.gateway, path=path)
         assert exchange["cause"]["code"] == "no_route"
         text = exchange["cause"]["reason"] + exchange["cause"]["cure"]
         assert f"({near}" in text
@@ -135,7 +135,7 @@ def test_two_apis_share_a_context_on_different_listeners(door: Door, upstream: U
         assert upstream.received[-1].values("x-order") == [f"{name}()".encode()]
     assert door.status("partners", "/shared/x") == 404
     for listeners in (["inside", "partners"], []):
-        errors = refused(door.gateway, named("third-shared", upstream, *listeners, context="/shared"))
+        errors = mistakes_of(door.gateway, named("third-shared", upstream, *listeners, context="/shared"))
         assert "'/shared', which is " in errors["spec.context"]
     door.gateway.remove("inner-shared")
     eventually("it has gone", lambda: door.status("inside", "/shared/x") == 404)
@@ -157,7 +157,7 @@ def test_what_an_api_names_changes_while_it_runs(door: Door, upstream: Upstream)
 
 
 def test_a_listener_that_is_not_there_is_refused(door: Door, upstream: Upstream) -> None:
-    errors = refused(door.gateway, named("lost", upstream, "inside", "outside"))
+    errors = mistakes_of(door.gateway, named("lost", upstream, "inside", "outside"))
     message = errors["spec.listeners[1]"]
     assert "a listener of the Gateway that serves APIs" in message
     assert "inside, partners or public" in message

@@ -12,7 +12,7 @@ import pytest
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually
 from e2e.kit.upstream import Upstream
-from e2e.kit.wire import Shape, http1, http2, raw
+from e2e.kit.wire import Shape, http1, http2, send_raw
 
 GET = Shape("spelling", "GET")
 LITERALS: tuple[str, ...] = (
@@ -204,23 +204,23 @@ def test_a_refused_path_has_its_line_in_the_access_log_as_the_api_says(gateway: 
     gateway.deploy(mixed("strict-unseen", upstream, accessLog="none"))
     for name in ("strict-unseen", "strict-seen"):
         assert http1(gateway.port, f"/{name}/a;b", GET).status == 400
-    eventually("the line is there", lambda: gateway.access("strict-seen"))
-    (line,) = gateway.access("strict-seen")
+    eventually("the line is there", lambda: gateway.access_records("strict-seen"))
+    (line,) = gateway.access_records("strict-seen")
     assert (line["status"], line["route"], line["path"]) == (400, "strict-seen|400|", "/strict-seen/a;b")
-    assert gateway.access("strict-unseen") == []
+    assert gateway.access_records("strict-unseen") == []
 
 
 def test_what_comes_to_routes_is_ascii(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(mixed("ascii", upstream, strictPaths=False))
     for number in (*range(0x21), *range(0x7F, 0x100)):
         request = b"GET /ascii/x%b HTTP/1.1\r\nhost: a\r\n\r\n" % (bytes([number]) + b"y")
-        assert raw(gateway.port, request).status == 400 or number in b"\n\r ", hex(number)
-    assert raw(gateway.port, b"GET /ascii/x%00y HTTP/1.1\r\nhost: a\r\n\r\n").status == 400
+        assert send_raw(gateway.port, request).status == 400 or number in b"\n\r ", hex(number)
+    assert send_raw(gateway.port, b"GET /ascii/x%00y HTTP/1.1\r\nhost: a\r\n\r\n").status == 400
     for path in ("/ascii/x\x7fy", "/ascii/x\x01y", "/ascii/x%00y"):
         refused = http2(gateway.port, path, GET)
         assert refused.reset or refused.status == 400, path
     assert upstream.received == []
-    assert raw(gateway.port, b'GET /ascii/"<>^`{|}!$ HTTP/1.1\r\nhost: a\r\n\r\n').status == 200
+    assert send_raw(gateway.port, b'GET /ascii/"<>^`{|}!$ HTTP/1.1\r\nhost: a\r\n\r\n').status == 200
     assert upstream.received.pop().target == "/%22%3C%3E%5E%60%7B%7C%7D!$"
     assert http2(gateway.port, "/ascii/é", GET).status == 200
     assert upstream.received.pop().target == "/%C3%A9"

@@ -11,7 +11,7 @@ import pytest
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually
 from e2e.kit.targets import Target, targets
-from e2e.kit.wire import raw
+from e2e.kit.wire import send_raw
 
 MANY = 2000
 
@@ -243,7 +243,7 @@ def test_a_stream_timeout_ends_an_exchange(gateway: Gateway, three_targets: list
 def handshake(gateway: Gateway, path: str) -> int:
     lines = ["GET " + path + " HTTP/1.1", "host: a", "connection: upgrade", "upgrade: websocket",
              "sec-websocket-version: 13", "sec-websocket-key: eA==", "", ""]  # fmt: skip
-    return raw(gateway.port, "\r\n".join(lines).encode()).status
+    return send_raw(gateway.port, "\r\n".join(lines).encode()).status
 
 
 def test_an_operation_may_refuse_websockets(gateway: Gateway, three_targets: list[Target]) -> None:

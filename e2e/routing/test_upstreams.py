@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, running
-from e2e.kit.pool_targets import HEALTH, Mode, Target, counted, targets
+from e2e.kit.pool_targets import HEALTH, Mode, Target, take_counts, targets
 from e2e.kit.traffic import Traffic, traffic
 
 REQUESTS = 600
@@ -154,10 +154,10 @@ def test_a_target_that_fails_is_ejected_and_comes_back(
             eventually("workers know", lambda: left_alone(bad, flow))
             flow.wait_for_each()
             failures = flow.failures()
-            counted(members)
+            take_counts(members)
             flow.wait_for(ENOUGH)
             assert flow.failures() == failures
-            assert counted(members)["b"] == 0
+            assert take_counts(members)["b"] == 0
             bad.become("fine")
             eventually("it is asked again", lambda: len(bad.seen) > 20)
         assert set(flow.counts()) - {200} <= statuses
@@ -181,7 +181,7 @@ def test_a_slow_target_gets_fewer_requests_unless_they_take_turns(
         members[1].become("slow")
         with traffic(f"{pool_gateway.url}/slow/x", clients=8, pause=0.005) as (flow,):
             eventually("enough are asked", lambda: len(flow.answers) > 400, 30)
-        shares = counted(members)
+        shares = take_counts(members)
         share = shares["b"] / shares.total()
         assert least < share < most
         assert set(flow.counts()) == {200}
@@ -251,7 +251,7 @@ def test_where_all_targets_are_down_clients_are_told_at_once(pool_gateway: Gatew
         answer = httpx.get(f"{pool_gateway.url}/down/x")
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
         assert answer.json()["detail"] == "The upstream is not available."
-        assert counted(members).total() == 0
+        assert take_counts(members).total() == 0
 
 
 @pytest.mark.parametrize("policies", [[], [attach("pass-on")]], ids=["no policies", "policies"])
@@ -286,7 +286,7 @@ def test_a_pool_changes_under_load_without_a_failed_request(pool_gateway: Gatewa
         with traffic(f"{pool_gateway.url}/changing/x", clients=CLIENTS, pause=PAUSE) as (flow,):
             for document in changes * 2:
                 pool_gateway.deploy(document)
-                counted(members)
+                take_counts(members)
                 urls = {target["url"] for target in document["spec"]["upstream"]["main"]["targets"]}
                 eventually("all are asked", lambda: all(target.seen for target in members if target.url in urls))  # noqa: B023
         assert set(flow.counts()) == {200}, flow.problems[:3]

@@ -31,7 +31,7 @@ class Secured:
 def tls_node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     place = tmp_path_factory.mktemp("secured")
     internal, clients = authority(place, "internal"), authority(place, "clients")
-    chain, key = clients.signed("gateway", "gateway.internal")
+    chain, key = clients.issue("gateway", "gateway.internal")
     listener = {"name": "http", "port": 8080}
     spec = {
         "listeners": [listener],
@@ -86,7 +86,7 @@ def test_a_certificate_that_changes_is_shown_without_a_failed_request(tls_node: 
         with traffic(f"{tls_node.gateway.url}/rotated/x", clients=4, pause=0.018) as (flow,):
             for _ in range(3):
                 before = len(target.seen)
-                tls_node.clients.signed("gateway", "gateway.internal")
+                tls_node.clients.issue("gateway", "gateway.internal")
                 eventually("requests go on", lambda: len(target.seen) > before + 100)  # noqa: B023
         assert set(flow.counts()) == {200}, flow.problems[:3]
 
@@ -104,7 +104,7 @@ def test_a_name_that_the_gateway_has_not_is_refused(tls_node: Secured, proxied: 
 def test_a_listener_and_an_upstream_may_name_the_same(build: Path, tmp_path: Path) -> None:
     """Also once the listener has gone, whose certificate its connections keep for a while."""
     signs = authority(tmp_path)
-    chain, key = signs.signed("both", "127.0.0.1")
+    chain, key = signs.issue("both", "127.0.0.1")
     tls = {"certificates": ["both"], "clientCertificates": {"mode": "request", "authority": "both"}}
     http, secure = (
         {"name": "http", "port": 8080},

@@ -149,7 +149,7 @@ def test_targets_of_one_pool_are_verified_by_their_own_names(
 ) -> None:
     """With one Host for all of them."""
     names = Names(tmp_path)
-    names.know("a.test", "b.test")
+    names.resolve_to_loopback("a.test", "b.test")
     a, asked_a = secure("a", trusted_authority, "a.test")
     b, asked_b = secure("b", trusted_authority, "b.test")
     with pytest.MonkeyPatch.context() as patch, a, b:

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from e2e.edge.passing.columns import BUFFERING as BUFFERS
 from e2e.edge.passing.rows import PASSES, WHOLE, Row, row
 from e2e.edge.passing.stage import QUICK, Stage, patience
-from e2e.kit.conversation import SECONDS, came
+from e2e.kit.conversation import SECONDS, arrives
 
 IDLE = "held until `idleTimeout`, then"
 
@@ -75,7 +75,7 @@ async def check(calls: Calls) -> str:
 async def watch(calls: Calls) -> str:
     call = health(calls).Watch(health_pb2.HealthCheckRequest(service="up"), timeout=SECONDS)
     first = asyncio.ensure_future(call.read())
-    if not await came(asyncio.shield(first), calls.patience):
+    if not await arrives(asyncio.shield(first), calls.patience):
         return f"{IDLE} {(await failure(first)).code().name}"
     assert (await first).status == health_pb2.HealthCheckResponse.SERVING
     await calls.upstream.health.set("up", health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -139,7 +139,7 @@ async def both_ways(calls: Calls) -> str:
     for number in range(3):
         await call.write(b"%d" % number)
         answered = asyncio.ensure_future(call.read())
-        if not await came(asyncio.shield(answered), calls.patience):
+        if not await arrives(asyncio.shield(answered), calls.patience):
             return f"{IDLE} {(await failure(answered)).code().name}"
         assert await answered == b"%d" % number
     await call.done_writing()
@@ -153,7 +153,7 @@ async def one_after_the_other(calls: Calls) -> str:
     call = calls.stream_stream("/passing.Calls/Echo")(timeout=SECONDS)
     await call.write(b"0")
     first = asyncio.ensure_future(call.read())
-    at_once = await came(asyncio.shield(first), calls.patience)
+    at_once = await arrives(asyncio.shield(first), calls.patience)
     await call.write(b"1")
     await call.done_writing()
     assert (await first, await call.read(), await call.read()) == (b"0", b"1", grpc.aio.EOF)

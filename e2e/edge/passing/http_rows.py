@@ -7,7 +7,7 @@ import asyncio
 from e2e.edge.passing.columns import BUFFERING as BUFFERS
 from e2e.edge.passing.rows import HELD, HTTP1, HTTP2, PASSES, WHOLE, Row, row
 from e2e.edge.passing.stage import IDLE_SECONDS, REQUEST_SECONDS, Way
-from e2e.kit.conversation import Exchange, came
+from e2e.kit.conversation import Exchange, arrives
 
 BODY = bytes(range(256)) * 800
 STREAMS = "python-streams"
@@ -43,7 +43,7 @@ async def upload(way: Way) -> str:
         asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
         await asking.send(b"one")
         arrived = asyncio.ensure_future(coming.arrived())
-        at_once = await came(asyncio.shield(arrived), way.patience)
+        at_once = await arrives(asyncio.shield(arrived), way.patience)
         if at_once:
             assert await (await arrived)[0].read(3) == b"one"
         await asking.send(b"two")
@@ -67,7 +67,7 @@ async def events(way: Way) -> str:
         await asked.answer(200, [("content-type", "text/event-stream"), *chunked(way.upstream)])
         await asked.send(b"data: 0\n\n")
         first = asyncio.ensure_future(asking.next())
-        if not await came(asyncio.shield(first), way.patience):
+        if not await arrives(asyncio.shield(first), way.patience):
             await asked.send(b"data: 1\n\n")
             await asked.end()
             assert (await first).status == 200
@@ -194,7 +194,7 @@ async def early_answer(way: Way) -> str:
         asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
         await asking.send(b"part")
         arrived = asyncio.ensure_future(coming.arrived())
-        if not await came(asyncio.shield(arrived), way.patience):
+        if not await arrives(asyncio.shield(arrived), way.patience):
             await asking.end()
             asked, _ = await arrived
             assert (await asked.rest())[0] == b"part"
@@ -216,7 +216,7 @@ async def both_at_once(way: Way) -> str:
         arrived = asyncio.ensure_future(coming.arrived())
         for number in range(3):
             await asking.send(b"%d" % number)
-            if not await came(asyncio.shield(arrived), way.patience):
+            if not await arrives(asyncio.shield(arrived), way.patience):
                 arrived.cancel()
                 return f"{HELD}" if (await asking.expect("response")).status == 408 else "other"
             asked, _ = await arrived
@@ -281,7 +281,7 @@ async def after_an_early_answer(way: Way) -> str:
         asking, coming = await way.ask(connection, "POST", [("content-length", "6")])
         await asking.send(b"abc")
         arrived = asyncio.ensure_future(coming.arrived())
-        early = await came(asyncio.shield(arrived), way.patience)
+        early = await arrives(asyncio.shield(arrived), way.patience)
         if not early:
             await asking.send(b"def")
             await asking.end()
@@ -309,7 +309,7 @@ async def silences(way: Way) -> str:
         asking, coming = await way.ask(connection, "POST", chunked(way.downstream))
         await asking.send(b"one")
         arrived = asyncio.ensure_future(coming.arrived())
-        at_once = await came(asyncio.shield(arrived), way.patience)
+        at_once = await arrives(asyncio.shield(arrived), way.patience)
         await asyncio.sleep(REQUEST_SECONDS + 0.2)  # the silence
         await asking.send(b"two")
         await asking.end()
@@ -348,7 +348,7 @@ async def broken_off(way: Way) -> str:
         await asked.answer(200, chunked(way.upstream))
         await asked.send(b"half")
         answered = asyncio.ensure_future(asking.next())
-        early = await came(asyncio.shield(answered), way.patience)
+        early = await arrives(asyncio.shield(answered), way.patience)
         asked.reset()
         if not early:
             return "502 or 503" if (await answered).status in {502, 503} else f"{await answered}"

@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "reference" / "passing.md"
 SECTIONS = {"HTTP": http_rows.ROWS, "gRPC": grpc_rows.ROWS, "WebSocket and CONNECT": websocket_rows.ROWS}
 
 
-def with_tables(page: str) -> str:
+def replace_tables(page: str) -> str:
     """The page, with the table of each section as the rows have it."""
     for title, rows in SECTIONS.items():
         page, replacements = re.subn(
@@ -35,4 +35,4 @@ def table(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(with_tables(PAGE.read_text()))
+    PAGE.write_text(replace_tables(PAGE.read_text()))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from e2e.edge.passing.columns import BUFFERING, COLUMNS
-from e2e.kit.conversation import SECONDS, Client, Exchange, Headers, Heard, Upstream, Version, client
+from e2e.kit.conversation import SECONDS, Client, Exchange, Headers, PeerEvent, Upstream, Version, client
 from e2e.kit.gateway import Gateway, api
 from e2e.kit.grpc_upstream import GrpcUpstream
 from e2e.kit.websocket_upstream import WebsocketUpstream
@@ -139,6 +139,6 @@ class Coming:
     upstream: Upstream
     target: str
 
-    async def arrived(self) -> tuple[Exchange, Heard]:
+    async def arrived(self) -> tuple[Exchange, PeerEvent]:
         """As the upstream has it, with the head of the request."""
-        return await self.upstream.asked(self.target)
+        return await self.upstream.next_request(self.target)

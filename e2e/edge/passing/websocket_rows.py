@@ -109,7 +109,7 @@ async def to_http2(socket: Socket) -> str:
     async with client(HTTP1, socket.port) as connection:
         target = f"/ws{next(_numbers)}"
         asking = await connection.ask("GET", f"/{socket.column}-h2{target}", HANDSHAKE, last=True)
-        arrived = asyncio.ensure_future(socket.stage.http[HTTP2].asked(target))
+        arrived = asyncio.ensure_future(socket.stage.http[HTTP2].next_request(target))
         answered = asyncio.ensure_future(asking.next())
         await asyncio.wait([arrived, answered], return_when=asyncio.FIRST_COMPLETED)
         if not arrived.done():

@@ -21,14 +21,14 @@ class Counterparts:
         self._folder, self._running = folder, running
         self._values: dict[str, dict[str, str]] = {}
 
-    def filled(self, example: dict[str, Any]) -> dict[str, Any]:
+    def fill(self, example: dict[str, Any]) -> dict[str, Any]:
         """The example with the values of what it needs in the place of $NAME; $$ is a dollar sign."""
         values: dict[str, str] = {}
         for name in example.get("needs", []):
-            values |= self._started(name)
-        return _filled(example, values) if values else example
+            values |= self._start(name)
+        return _fill(example, values) if values else example
 
-    def _started(self, name: str) -> dict[str, str]:
+    def _start(self, name: str) -> dict[str, str]:
         if name not in self._values:
             folder = self._folder / name
             folder.mkdir()
@@ -43,11 +43,11 @@ def counterparts(folder: Path) -> Iterator[Counterparts]:
         yield Counterparts(folder, running)
 
 
-def _filled(value: Any, values: dict[str, str]) -> Any:
+def _fill(value: Any, values: dict[str, str]) -> Any:
     if isinstance(value, str):
         return Template(value).substitute(values)
     if isinstance(value, dict):
-        return {key: _filled(member, values) for key, member in value.items()}
+        return {key: _fill(member, values) for key, member in value.items()}
     if isinstance(value, list):
-        return [_filled(item, values) for item in value]
+        return [_fill(item, values) for item in value]
     return value

@@ -31,7 +31,7 @@ class Server:
         self.port, tls_port = free_port(), free_port()
         self.address, self.tls_address = f"127.0.0.1:{self.port}", f"127.0.0.1:{tls_port}"
         signer = authority(folder, "valkey-authority")
-        self.authority, (chain, key) = signer.file, signer.signed("valkey", "127.0.0.1")
+        self.authority, (chain, key) = signer.file, signer.issue("valkey", "127.0.0.1")
         self._command = [
             program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
             "--tls-port", str(tls_port), "--tls-auth-clients", "no",

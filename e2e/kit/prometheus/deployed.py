@@ -41,7 +41,7 @@ def _rules(file: Path) -> list[Json]:
     return [rule for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
 
 
-def hurried(folder: Path) -> list[str]:
+def write_hurried_rules(folder: Path) -> list[str]:
     """The files of rules, written anew: an alert waits for a second where it waits for minutes. Expressions, and so
     the times that they look back, are as they are."""
     return [_hurry(RULES / name, folder) for name in ("recording.yaml", "alerts.yaml")]
@@ -62,7 +62,7 @@ def configuration(folder: Path, target: str, **more: Json) -> Json:
     what their name has behind "gatewright-"."""
     config: Json = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text())
     config["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
-    config["rule_files"] = hurried(folder)
+    config["rule_files"] = write_hurried_rules(folder)
     (job,) = config["scrape_configs"]
     job["static_configs"] = [{"targets": [target]}]
     config["scrape_configs"] += [job | settings | {"job_name": f"gatewright-{name}"} for name, settings in more.items()]
@@ -77,9 +77,9 @@ def queries(choices: Mapping[str, str]) -> Iterator[Query]:
     )
     for panel in document["panels"]:
         for target in panel.get("targets", []):
-            yield Query(panel["title"], target["legendFormat"], filled(target["expr"], values))
+            yield Query(panel["title"], target["legendFormat"], fill_variables(target["expr"], values))
 
 
-def filled(expression: str, values: Mapping[str, str]) -> str:
+def fill_variables(expression: str, values: Mapping[str, str]) -> str:
     """$name and ${name}, as Grafana fills them in."""
     return re.sub(r"\$(\w+)|\$\{(\w+)\}", lambda match: values[match[1] or match[2]], expression)
