@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, and what it has signed."""
+"""Certificates for tests: an authority, and the certificates that it issues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 @dataclass(frozen=True)
 class Authority:
-    """Signs certificates, and keeps the files in its folder. file: its own certificate, PEM."""
+    """Issues certificates and keeps their files in its folder. file: its own certificate, PEM."""
 
     folder: Path
     name: str
@@ -36,7 +36,7 @@ class Authority:
 
     @property
     def key_identifier(self) -> x509.AuthorityKeyIdentifier:
-        """For what it signs: strict clients ask for it (RFC 5280, 4.2.1.1)."""
+        """The key identifier of certificates that it issues: strict clients require it (RFC 5280, 4.2.1.1)."""
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
 
     def issue(
@@ -59,7 +59,7 @@ class Authority:
         return chain, key_file
 
     def revoke(self, *certificates: x509.Certificate) -> Path:
-        """The file of a new list that has these, and no others."""
+        """Writes a revocation list of these certificates alone, and returns its file."""
         now = datetime.datetime.now(datetime.UTC)
         built = x509.CertificateRevocationListBuilder(self.certificate.subject, now - DAY, now + DAY)
         for certificate in certificates:
@@ -71,7 +71,7 @@ class Authority:
 
 
 def authority(folder: Path, name: str = "authority") -> Authority:
-    """A new one, which strict clients take, such as those of Python 3.13."""
+    """A new authority whose certificates strict clients accept, such as those of Python 3.13."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = _builder(name, subject, key.public_key())

@@ -39,7 +39,7 @@ HARD_SUBJECT_TEXT = 'CN=alice,O=Ex\\, \\"amplé\\" \\+ Co'
 
 @dataclass(frozen=True)
 class ClientCertificate:
-    """What a client shows: files in PEM, the certificate with its issuer's name."""
+    """The certificate and key of a client: files in PEM, the certificate with its issuer's name."""
 
     file: Path
     key_file: Path
@@ -88,7 +88,7 @@ def client_certificate(
 
 
 def client_tls(server: Authority, certificate: ClientCertificate | None = None) -> ssl.SSLContext:
-    """Of a client that trusts what the authority has signed, and shows the certificate, if any."""
+    """The TLS context of a client that trusts the authority and shows the certificate, if there is one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_STRICT  # as Python 3.13 has it by default
     context.load_verify_locations(server.file)

@@ -1,4 +1,4 @@
-"""ClientHellos by hand: versions and ciphers that no library offers any more, and what a server says to them.
+"""ClientHellos by hand: versions and ciphers that no library offers any more, and the answers of servers to them.
 
 RFC 5246 has TLS 1.2, RFC 6101 SSL 3.0; https://www.iana.org/assignments/tls-parameters the numbers.
 """
@@ -16,7 +16,7 @@ ALERT, HANDSHAKE, SERVER_HELLO, SERVER_KEY_EXCHANGE, SERVER_HELLO_DONE = 21, 22,
 HANDSHAKE_FAILURE, PROTOCOL_VERSION, INAPPROPRIATE_FALLBACK, NO_RENEGOTIATION = 40, 70, 86, 100
 EXTENDED_MASTER_SECRET, HEARTBEAT, RENEGOTIATION_INFO, STATUS_REQUEST = 23, 15, 0xFF01, 5
 FALLBACK = 0x5600
-"""TLS_FALLBACK_SCSV: the client speaks an older version than it could, for a handshake has failed."""
+"""TLS_FALLBACK_SCSV: the client offers an older version than it could, because a handshake has failed."""
 
 MODERN = {
     0xC02B: "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -26,7 +26,7 @@ MODERN = {
     0xC030: "ECDHE-RSA-AES256-GCM-SHA384",
     0xCCA8: "ECDHE-RSA-CHACHA20-POLY1305",
 }
-"""With a key for each connection alone, and what is encrypted is authenticated."""
+"""Ciphers with forward secrecy and authenticated encryption."""
 
 WEAK = {
     "NULL": [0x0001, 0x0002, 0x003B, 0xC006, 0xC010],
@@ -40,7 +40,7 @@ WEAK = {
     "finite-field DHE": [0x0033, 0x0039, 0x0067, 0x006B, 0x009E, 0x009F, 0xCCAA],
     "shared keys and passwords": [0x008C, 0x008D, 0x00A8, 0x00A9, 0xC01D, 0xC020, 0xC035, 0xCCAC],
 }
-"""What testssl.sh and its like look for, by kind."""
+"""Weak ciphers that testssl.sh and its like look for, by kind."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def offer(
     extensions: Mapping[int, bytes] | None = None,
     compressions: bytes = b"\0",
 ) -> ServerReply:
-    """What is said to a ClientHello of this version as its newest. extensions: more of them."""
+    """The server's reply to a ClientHello with this newest version. extensions: further extensions of the hello."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(_record(_hello(server_name, ciphers, version, extensions or {}, compressions)))
         return _parse_reply(_Messages(connection))
@@ -94,13 +94,13 @@ def _sized(value: bytes, width: int) -> bytes:
 
 
 class _Messages:
-    """Handshake messages and alerts, out of records."""
+    """Reads handshake messages and alerts out of TLS records."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection, self._handshake = connection, b""
 
     def next(self) -> tuple[int, bytes]:
-        """(type of a handshake message, its body), or (ALERT, level and description); b"" where nothing comes."""
+        """(type of a handshake message, its body), or (ALERT, level and description): b"" if the connection ends."""
         while len(self._handshake) < 4 or len(self._handshake) < 4 + int.from_bytes(self._handshake[1:4], "big"):
             head = self._exactly(5)
             if not head:

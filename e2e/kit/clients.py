@@ -1,7 +1,7 @@
-"""Clients that go on asking while a gateway stops: what became of every single request.
+"""Clients that go on sending requests while a gateway stops, and the outcome of every single request.
 
-`answered`: status 200. Refused: the connection was refused, so no request was sent, and a client goes elsewhere. All
-else is a lost request, and stands in `lost` in words.
+`answered`: status 200. Refused: the connection was refused, so no request was sent, and a client goes elsewhere. Any
+other outcome is a lost request, which `lost` describes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REFUSALS = 3
 
 @dataclass
 class Clients:
-    """Each runs until it was refused REFUSALS times. Times are time.monotonic()."""
+    """Each client runs until it was refused REFUSALS times. Times are time.monotonic()."""
 
     url: str
     keep_alive: bool
@@ -46,7 +46,7 @@ class Clients:
                     refusals += 1
                     continue
                 except OSError as error:
-                    connection.close()  # of a handshake that has failed, http.client keeps the socket
+                    connection.close()  # after a failed handshake, http.client keeps the socket
                     self._lose(f"connect: {error!r}", start)
                     continue
             self._ask(connection, start)
@@ -61,7 +61,7 @@ class Clients:
         return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
 
     def _ask(self, connection: http.client.HTTPConnection, connected: float) -> None:
-        """The connection is closed afterwards if the server said so: http.client does that."""
+        """http.client closes the connection afterwards if the server said so."""
         try:
             connection.request("GET", urlsplit(self.url).path)
             answer = connection.getresponse()

@@ -1,4 +1,4 @@
-"""OpenTelemetry's collector, of the parts that tests need: it receives OTLP, and writes what came to a file."""
+"""OpenTelemetry's collector, of the parts that tests need: it receives OTLP and writes it to a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 
 @dataclass(frozen=True)
 class Span:
-    """A span as the collector got it. parent: "" of the first of its trace. error: the reason, where it has failed."""
+    """A span as the collector received it. parent: "" for the first of its trace. error: the reason of a failure."""
 
     trace: str
     id: str
@@ -43,7 +43,7 @@ class Span:
 
 
 class Collector:
-    """A collector that can be stopped and started: then it has the same ports, and goes on in the same file."""
+    """A collector that can be stopped and started again, with the same ports and the same file."""
 
     def __init__(self, folder: Path) -> None:
         self.grpc, self.http = free_port(), free_port()
@@ -86,11 +86,11 @@ class Collector:
             self._process = None
 
     def text(self) -> str:
-        """All that it got."""
+        """The whole file."""
         return self.file.read_text() if self.file.exists() else ""
 
     def spans(self, trace: str = "") -> list[Span]:
-        """Those that it got; of one trace, if it is named."""
+        """The spans received, of one trace if it is named."""
         lines = [json.loads(line) for line in self.text().splitlines() if line.endswith("}")]
         spans = [span for line in lines for group in line.get("resourceSpans", []) for span in _spans(group)]
         return [span for span in spans if trace in ("", span.trace)]
@@ -133,7 +133,7 @@ def collector(folder: Path) -> Iterator[Collector]:
 
 
 def program() -> str:
-    """Its path; built once, from the Go module proxy."""
+    """The path of the program, which is built once, from the Go module proxy."""
     command = [sys.executable, str(ROOT / "tools" / "go_tool.py"), "collector"]
     result = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ.copy())
     return result.stdout.strip()

@@ -45,14 +45,14 @@ class Case:
 
 @cache
 def chain_cases() -> tuple[Case, ...]:
-    """Those of cases/*.yaml."""
+    """The cases of cases/*.yaml."""
     files = sorted((CONFORMANCE / "cases").glob("*.yaml"))
     return _named_once(Case(**case) for file in files for case in yaml.safe_load(file.read_text()))
 
 
 @cache
 def table_cases() -> tuple[Case, ...]:
-    """One for each action and each value of the tables."""
+    """A case for each action and each value of the tables."""
     return _named_once([*_of_actions(), *_of_values()])
 
 
@@ -103,7 +103,7 @@ def _of_values() -> Iterator[Case]:
 
 
 def _of_all_characters(kind: str, table: Json) -> str:
-    """A value in which each character is that it may have."""
+    """A value with every character that is allowed in it."""
     characters = table.get("characters") or "".join(
         chr(number) for number in range(256) if number not in table["allBut"]
     )
@@ -179,8 +179,8 @@ def _attachment(policy: Json, runtime: str) -> Json:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case's request: the client's answer, None where the connection broke, and what upstream
-    received."""
+    """The outcome of a case's request: the client's answer, None if the connection broke, and the requests that the
+    upstream received."""
 
     answer: httpx.Response | None
     asked: list[Recorded]
@@ -221,7 +221,7 @@ def octets(characters: str) -> bytes:
 
 
 def check(gateway: Gateway, case: Case, outcome: Outcome) -> None:
-    """Fails with the case's part that is otherwise than it expects."""
+    """Fails with the part of the case that differs from what it expects."""
     expect = case.expect
     problem = _check_client(case, outcome, expect.get("client", {"status": 200}))
     if "upstream" in expect and expect["upstream"] is None:
@@ -272,7 +272,7 @@ def _values(headers: list[tuple[bytes, bytes]], names: Iterable[str]) -> dict[st
 
 
 def read_x_saw(outcome: Outcome, phase: str) -> Any:
-    """In the header x-saw; a stream's at the end of the body."""
+    """What the policy reports that it saw: in the header x-saw, and for a stream at the end of the body."""
     if phase.endswith("Stream"):
         body = outcome.asked[0].body if phase == "requestStream" else outcome.client.content
         return json.loads(base64.b64decode(body.partition(SAW)[2]))
@@ -282,7 +282,7 @@ def read_x_saw(outcome: Outcome, phase: str) -> Any:
 
 
 def _check_failures(gateway: Gateway, case: Case, outcome: Outcome) -> None:
-    """By the engine's log lines about the request."""
+    """Checks the failures that the engine logged for the request."""
     expected, request_id = case.expect.get("failures", []), _request_id(outcome)
 
     def failures() -> list[str]:
@@ -296,7 +296,7 @@ def _check_failures(gateway: Gateway, case: Case, outcome: Outcome) -> None:
 
 
 def _request_id(outcome: Outcome) -> str:
-    """Of the gateway's own answer, or as upstream was told; a policy's answer says none."""
+    """The request id in the gateway's own answer or in the upstream's request; a policy's answer has none."""
     if outcome.answer is not None and outcome.answer.headers.get("content-type") == "application/problem+json":
         request_id: str = outcome.answer.json()["requestId"]
         return request_id

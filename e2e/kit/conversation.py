@@ -28,7 +28,7 @@ Kind = Literal["request", "informational", "response", "data", "end", "reset"]
 
 
 async def arrives(awaitable: Awaitable[object], seconds: float = SECONDS) -> bool:
-    """Whether it comes, or is held back for so long."""
+    """Whether the awaitable finishes within the time."""
     try:
         async with asyncio.timeout(seconds):
             await awaitable
@@ -39,7 +39,7 @@ async def arrives(awaitable: Awaitable[object], seconds: float = SECONDS) -> boo
 
 @dataclass(frozen=True)
 class PeerEvent:
-    """What has come of the other end. An "end" has the trailers as headers."""
+    """An event of the other end's message. An "end" has the trailers as headers."""
 
     kind: Kind
     status: int = 0
@@ -50,7 +50,7 @@ class PeerEvent:
     scheme: str = ""
 
     def values(self, name: str) -> list[str]:
-        """Of the header, in order."""
+        """The values of the header, in order."""
         return [value for key, value in self.headers if key == name]
 
     def value(self, name: str) -> str | None:
@@ -68,36 +68,36 @@ class _Sender(Protocol):
 
 
 class Exchange:
-    """One request with its answer, as one end has it."""
+    """One request with its answer, as one end sees it."""
 
     def __init__(self, sender: _Sender) -> None:
         self._sender = sender
         self._events: asyncio.Queue[PeerEvent] = asyncio.Queue()
 
     def receive(self, event: PeerEvent) -> None:
-        """Called by the connection."""
+        """Takes an event from the connection."""
         self._events.put_nowait(event)
 
     async def next(self) -> PeerEvent:
-        """What comes next; fails where nothing does."""
+        """The next event; fails if none comes in time."""
         async with asyncio.timeout(SECONDS):
             return await self._events.get()
 
     async def expect(self, kind: Kind) -> PeerEvent:
-        """What comes next, which must be of this kind."""
+        """The next event, which must be of this kind."""
         event = await self.next()
         assert event.kind == kind, f"expected {kind}, got {event}"
         return event
 
     async def read(self, size: int) -> bytes:
-        """So many bytes of the body, which come together again where they were cut."""
+        """Reads so many bytes of the body, from as many pieces as they come in."""
         data = b""
         while len(data) < size:
             data += (await self.expect("data")).data
         return data
 
     async def rest(self) -> tuple[bytes, list[tuple[str, str]]]:
-        """The body until its end, and the trailers."""
+        """Reads the body until its end, and the trailers."""
         body = b""
         while (event := await self.next()).kind == "data":
             body += event.data
@@ -105,26 +105,26 @@ class Exchange:
         return body, list(event.headers)
 
     async def answer(self, status: int, headers: Headers = (), *, last: bool = False) -> None:
-        """As the upstream: the head of the answer."""
+        """Sends the head of the answer, as the upstream."""
         await self._sender.head([(":status", str(status)), *headers], last=last, informational=False)
 
     async def inform(self, status: int, headers: Headers = ()) -> None:
-        """As the upstream: 1xx."""
+        """Sends an informational answer (1xx), as the upstream."""
         await self._sender.head([(":status", str(status)), *headers], last=False, informational=True)
 
     async def ask(self, method: str, target: str, headers: Headers = (), *, last: bool = False) -> None:
-        """As the client: the head of the request."""
+        """Sends the head of the request, as the client."""
         head = [(":method", method), (":path", target), (":scheme", "http"), (":authority", "test.local")]
         pseudo_first = sorted([*head, *headers], key=lambda pair: not pair[0].startswith(":"))
         await self._sender.head(pseudo_first, last=last, informational=False)
 
     async def send(self, data: bytes) -> None:
-        """A piece of the body; waits for room."""
+        """Sends a piece of the body; waits for room."""
         async with asyncio.timeout(SECONDS):
             await self._sender.data(data)
 
     async def end(self, trailers: Headers = ()) -> None:
-        """Of the body."""
+        """Ends the body."""
         await self._sender.end(trailers)
 
     def reset(self) -> None:
@@ -133,7 +133,7 @@ class Exchange:
 
 
 Begun = Callable[[str, Exchange], None]
-"""Told of each exchange that the other end has begun, by its target."""
+"""Called with each exchange that the other end begins, by its target."""
 
 # ---------------------------------------------------------------- HTTP/1.1
 
@@ -205,7 +205,7 @@ class _Http1:
     def _handle(self, event: object) -> None:
         exchange = self.exchange
         if isinstance(event, h11.Request):
-            if event.http_version != b"1.1":  # the preface of HTTP/2 looks like a request
+            if event.http_version != b"1.1":  # the preface of HTTP/2 parses as a request
                 raise h11.RemoteProtocolError("expected HTTP/1.1")
             self._begun(event.target.decode(), exchange)
             headers = _text(event.headers)
@@ -229,7 +229,7 @@ def _text(headers: object) -> Headers:
 
 
 class _Stream:
-    """What an exchange sends, on its stream."""
+    """Sends an exchange's messages on its stream."""
 
     def __init__(self, connection: _Http2, number: int) -> None:
         self._connection, self._number = connection, number
@@ -342,7 +342,7 @@ class _Http2:
         return self._ended(event)
 
     def _ended(self, event: object) -> PeerEvent | None:
-        """Trailers are the end; the event of that comes behind them all the same."""
+        """Trailers end the message; h2 reports the end of the stream behind them all the same."""
         if isinstance(event, h2.events.TrailersReceived):
             self._trailed.add(event.stream_id)
             return PeerEvent("end", headers=_split(event.headers)[1])
@@ -360,7 +360,7 @@ def _split(headers: object) -> tuple[dict[str, str], Headers]:
 
 
 class Upstream:
-    """Takes the gateway's connections, with TLS where it is given a context. Use `upstream`."""
+    """Accepts the gateway's connections, with TLS if it has a context. Use `upstream`."""
 
     def __init__(self, version: Version, tls: ssl.SSLContext | None = None) -> None:
         self._version, self._tls = version, tls
@@ -382,7 +382,7 @@ class Upstream:
         self._asked.setdefault(target, asyncio.Queue()).put_nowait(exchange)
 
     async def next_request(self, target: str) -> tuple[Exchange, PeerEvent]:
-        """The exchange that comes to this target, and the head of its request."""
+        """Waits for the exchange of this target; returns it and the head of its request."""
         async with asyncio.timeout(SECONDS):
             exchange = await self._asked.setdefault(target, asyncio.Queue()).get()
         return exchange, await exchange.expect("request")

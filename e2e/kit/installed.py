@@ -26,7 +26,7 @@ def make_wheels(folder: Path) -> dict[str, Path]:
 
 
 class Installation:
-    """A virtual environment with the wheels in it. `run` is how a person would: its commands, first on PATH."""
+    """A virtual environment with the wheels in it. `run` has its commands first on PATH, as a person would."""
 
     def __init__(self, folder: Path, cache: Path) -> None:
         self.folder = folder
@@ -40,7 +40,7 @@ class Installation:
         }
 
     def run(self, *command: str, cwd: Path, seconds: float = INSTALL_SECONDS) -> str:
-        """Stdout; fails with what it said."""
+        """The stdout of a command; fails with its output."""
         result = subprocess.run(
             command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
         )
@@ -49,7 +49,7 @@ class Installation:
 
     @contextmanager
     def gateway(self, folder: Path, *arguments: str) -> Iterator[tuple[str, float]]:
-        """`gatewright run` in a folder: its address, and the seconds until it was ready."""
+        """Runs `gatewright run` in a folder: its address, and the seconds until it was ready."""
         start = time.monotonic()
         process = subprocess.Popen(
             ["gatewright", "run", *arguments], cwd=folder,

@@ -103,5 +103,5 @@ def ask(tool: Path, address: str, flow: Flow) -> list[Answer]:
 
 
 def pause(seconds: float) -> None:
-    """Lets load run on: here a span of time is what is asked for, and nothing is waited for."""
+    """Lets load run for a span of time: the one place where a test waits for no condition."""
     time.sleep(seconds)

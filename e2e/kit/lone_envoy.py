@@ -1,4 +1,4 @@
-"""An Envoy from the bootstrap that ships, with routes and an engine that do as a test says: what Envoy itself does."""
+"""An Envoy from the bootstrap that ships, with the routes and the engine of a test: for facts about Envoy itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Script = Callable[[Messages, grpc.ServicerContext], Iterator[Any]]
 
 
 class Engine(ext_proc_grpc.ExternalProcessorServicer):  # type: ignore[misc] # the package has no types
-    """Answers each exchange by the script that the first segment of its path names; records the messages."""
+    """An engine that runs the script named by the first segment of an exchange's path, and records the messages."""
 
     def __init__(self, **scripts: Script) -> None:
         self.scripts = scripts
@@ -101,7 +101,7 @@ def immediate_response(status: int = 403, body: bytes = b"denied") -> Any:
 
 
 def route(name: str, modes: str | None, cluster: str = "upstream", **overrides: object) -> Json:
-    """The route of /NAME/ with these ext_proc modes (`HEADERS`), None for none; it says its name to the client."""
+    """The route of /NAME/ with these ext_proc modes (`HEADERS`), None for none; the answer names the route."""
     action = {"cluster": cluster, "timeout": overrides.pop("timeout", "5s")}
     mark = {"header": {"key": "x-route", "value": name}}
     document: Json = {
@@ -159,7 +159,7 @@ def cluster(name: str, port: int) -> Json:
 
 
 class LoneEnvoy:
-    """A running Envoy with one worker."""
+    """A running Envoy with one worker thread."""
 
     def __init__(self, directory: Path, config: Json) -> None:
         self._admin = directory / "admin"
@@ -181,7 +181,7 @@ class LoneEnvoy:
         return self
 
     def answers(self) -> bool:
-        """Whether its admin socket does."""
+        """Whether its admin socket answers."""
         assert self._process.poll() is None, "Envoy has ended: see its words above"
         return self._listening.exists()
 
@@ -198,7 +198,7 @@ class LoneEnvoy:
 def lone_envoy(
     upstream: Upstream, engine: Engine, routes: list[Json], change: Callable[[Json], None] = lambda _: None
 ) -> Iterator[LoneEnvoy]:
-    """An Envoy with these routes and this engine; `change` may change the configuration."""
+    """Runs an Envoy with these routes and this engine; `change` may change the configuration."""
     with tempfile.TemporaryDirectory(prefix="gw-") as name:
         directory = Path(name)
         config = add_static_routes(bootstrap(directory), routes, upstream)

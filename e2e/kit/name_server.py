@@ -14,7 +14,7 @@ import pytest
 
 
 class NameServer:
-    """Answers for names of its own with addresses that may change (RFC 1035), over UDP; of all else there is none.
+    """Answers for its own names with addresses that may change (RFC 1035), over UDP, and with NXDOMAIN for all others.
 
     is_silent: it answers nothing.
     """
@@ -64,7 +64,9 @@ class NameServer:
 @contextmanager
 def name_server() -> Iterator[NameServer]:
     try:
-        server = NameServer(f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}")  # other workers have others
+        server = NameServer(
+            f"127.53.{os.getpid() >> 8 & 255}.{os.getpid() & 255 or 1}"
+        )  # an address of this worker alone
     except PermissionError:
         pytest.skip("this user may not listen on port 53")
     try:

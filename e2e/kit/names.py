@@ -13,10 +13,10 @@ MOUNTED = f'mount --bind "$0" {HOSTS} && mount --bind "$1" {RESOLVER} && shift &
 
 
 class Names:
-    """`within` are the words before a command that is to know these names. server: the address of the one that it asks
-    for others.
+    """`within` are the words before a command that is to resolve these names. server: the name server for other
+    names.
 
-    Names that it does not know are asked for at the machine's own name server; one in `.test` is not there (RFC 6761).
+    Other names are looked up at the machine's own name server; one in `.test` is not there (RFC 6761).
     """
 
     def __init__(self, folder: Path, server: str | None = None) -> None:
@@ -28,5 +28,5 @@ class Names:
         self.within = (*NAMESPACE, "sh", "-c", MOUNTED, str(self._hosts), str(resolver))
 
     def resolve_to_loopback(self, *names: str) -> None:
-        """These are 127.0.0.1 from now on, and no others. The file is written in place: it is mounted elsewhere."""
+        """Resolves these names alone, to 127.0.0.1. The file is written in place, since it is mounted elsewhere."""
         self._hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in ("localhost", *names)))

@@ -15,7 +15,7 @@ USER, PASSWORD, TOKEN = "robot", "s3cret-index-w0rd", "t0p-secret-t0ken"
 
 
 class Publisher(Upstream):
-    """`files` is what it has, by path. Below /simple it asks for the index's credentials, elsewhere for the token."""
+    """`files` are its files by path. Below /simple it requires the index's credentials, elsewhere the token."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Publisher(Upstream):
         return Reply(200, [("content-type", kind)], self.files[request.target])
 
     def publish_repository(self, name: str, ref: str, folders: dict[str, Path]) -> None:
-        """The tarball that GitHub would make of name (ORGANISATION/REPOSITORY) at ref."""
+        """Serves the tarball that GitHub would make of name (ORGANISATION/REPOSITORY) at ref."""
         file = io.BytesIO()
         with tarfile.open(fileobj=file, mode="w:gz") as archive:
             for inside, folder in folders.items():
@@ -42,7 +42,7 @@ class Publisher(Upstream):
         self.files[f"/{name}/tar.gz/{ref}"] = file.getvalue()
 
     def publish_package(self, name: str, version: str, folder: Path, requires: str) -> None:
-        """A wheel whose one module folder is a policy."""
+        """Serves a wheel whose one module folder is a policy."""
         module = name.replace("-", "_")
         info, wheel = f"{module}-{version}.dist-info", f"{module}-{version}-py3-none-any.whl"
         fields = {"Metadata-Version": "2.4", "Name": name, "Version": version, "License-Expression": "MIT"}
@@ -61,7 +61,7 @@ class Publisher(Upstream):
 
 
 def publish_module(proxy: Path, module: str, version: str, folder: Path) -> None:
-    """A version of a Go module, into a folder that GOPROXY may name."""
+    """Writes a version of a Go module into a folder that GOPROXY may name."""
     files = {f"{module}@{version}/{path.name}": path.read_bytes() for path in folder.iterdir()}
     at = proxy / module / "@v"
     at.mkdir(parents=True)

@@ -28,13 +28,13 @@ class TlsListener:
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """A client's, new each time."""
+        """A new TLS context of a client."""
         return client_tls(self.signer)
 
 
 @contextmanager
 def add_tls_listener(gateway: Gateway, folder: Path) -> Iterator[TlsListener]:
-    """Adds the listener by the management API, while the gateway runs, and takes it away. folder: for certificates."""
+    """Adds the listener by the management API while the gateway runs, and removes it. folder: for certificates."""
     signer = authority(folder)
     chain, key = signer.issue("own", "127.0.0.1", "localhost")
     port = free_port()

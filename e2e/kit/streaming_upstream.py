@@ -17,7 +17,7 @@ class _Handler(BaseHTTPRequestHandler):
     ended: threading.Event
 
     def do_POST(self) -> None:
-        """With a content-length."""
+        """Reads a body that has a content-length."""
         self.rfile.read(int(self.headers["content-length"]))
         self.do_GET()
 

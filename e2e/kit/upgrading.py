@@ -15,7 +15,7 @@ SMUGGLED = CRLF.join([b"POST /admin HTTP/1.1", b"host: a", b"content-length: 0",
 
 
 class RawUpstream:
-    """An upstream that answers each connection's first request with given bytes, and notes all that comes after it."""
+    """An upstream that answers each connection's first request with given bytes and records all that follows it."""
 
     def __init__(self) -> None:
         self.answer = b""
@@ -51,7 +51,7 @@ def upgrade_request(path: str, lines: list[bytes], method: str = "GET") -> bytes
 
 
 class Socket:
-    """A client's connection, to the byte."""
+    """A client's connection, read and written to the byte."""
 
     def __init__(self, gateway: Gateway, request: bytes) -> None:
         self._connection = socket.create_connection(("127.0.0.1", gateway.port), timeout=15)
@@ -68,7 +68,7 @@ class Socket:
             self._connection.sendall(data)
 
     def head(self) -> bytes:
-        """Of the answer."""
+        """Reads the head of the answer."""
         received = b""
         while not received.endswith(CRLF * 2):
             data = self._connection.recv(1)
@@ -83,7 +83,7 @@ class Socket:
         return received
 
     def rest(self) -> bytes:
-        """Until the gateway ends the connection."""
+        """Reads until the gateway ends the connection."""
         received = b""
         with contextlib.suppress(ConnectionError):
             while data := self._connection.recv(65536):

@@ -1,7 +1,7 @@
-"""The real things that policies work with: a provider of identities, a store, an engine of rules.
+"""The real servers that policies work with: an identity provider, a store, a policy decision point.
 
-Each module here is one, and has `running(folder)`, a context manager: within it the thing runs, with its files in
-`folder`, and what it yields are the values that examples write as $NAME, by name. An example says `needs: [MODULE]`.
+Each module here is one and has `running(folder)`, a context manager that runs the server with its files in `folder`
+and yields the values that examples write as $NAME, by name. An example says `needs: [MODULE]`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 
 
 class Counterparts:
-    """Each is started when an example first needs it, and ended with all."""
+    """Starts each server when an example first needs it, and ends all of them together."""
 
     def __init__(self, folder: Path, running: ExitStack) -> None:
         self._folder, self._running = folder, running
         self._values: dict[str, dict[str, str]] = {}
 
     def fill(self, example: dict[str, Any]) -> dict[str, Any]:
-        """The example with the values of what it needs in the place of $NAME; $$ is a dollar sign."""
+        """The example with the values of its servers in place of $NAME; $$ is a dollar sign."""
         values: dict[str, str] = {}
         for name in example.get("needs", []):
             values |= self._start(name)

@@ -1,4 +1,4 @@
-"""The files of deploy/ as a test uses them: quicker, and on ports that are free."""
+"""The files of deploy/ as a test uses them: with shorter intervals, and on free ports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INTERVAL = "1s"
 
 @dataclass(frozen=True)
 class Query:
-    """Of a panel. legend: with `{{label}}` for what differs between its series."""
+    """A query of a panel. legend: with `{{label}}` for what differs between its series."""
 
     panel: str
     legend: str
@@ -42,8 +42,8 @@ def _rules(file: Path) -> list[Json]:
 
 
 def write_hurried_rules(folder: Path) -> list[str]:
-    """The files of rules, written anew: an alert waits for a second where it waits for minutes. Expressions, and so
-    the times that they look back, are as they are."""
+    """Writes the files of rules with a `for` of a second instead of minutes. Expressions stay as they are, with
+    the ranges that they look back."""
     return [_hurry(RULES / name, folder) for name in ("recording.yaml", "alerts.yaml")]
 
 
@@ -70,7 +70,7 @@ def configuration(folder: Path, target: str, **more: Json) -> Json:
 
 
 def queries(choices: Mapping[str, str]) -> Iterator[Query]:
-    """Of every panel of the dashboard. choices: of its variables, by name; one without a choice is "All"."""
+    """The queries of every panel of the dashboard. choices: values of its variables, "All" by default."""
     document = json.loads(DASHBOARD.read_text())
     values = {variable["name"]: variable.get("allValue", "") for variable in document["templating"]["list"]} | dict(
         choices

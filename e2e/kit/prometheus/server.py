@@ -53,7 +53,7 @@ class Prometheus:
             return False
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """The `data` of /api/v1/PATH."""
+        """The member `data` of /api/v1/PATH."""
         answer = self._client.post(path, data=parameters) if parameters else self._client.get(path)
         document = answer.json()
         assert document["status"] == "success", f"{parameters.get('query', path)}: {document}"
@@ -68,7 +68,7 @@ class Prometheus:
         return [_series(series) for series in self.ask("/api/v1/query", query=expression, **time)["result"]]
 
     def value(self, expression: str, when: float | None = None) -> float:
-        """Of what has one series."""
+        """The value of an expression that has one series."""
         series = self.query(expression, when)
         assert len(series) == 1, f"expected one series of {expression}, got {series}"
         return series[0].value
@@ -85,7 +85,7 @@ class Prometheus:
 
 
 def wait_for(server: Prometheus, query: str, count: int) -> None:
-    """Until a query has so many series."""
+    """Waits until a query has so many series."""
     eventually(f"{query} has {count} series", lambda: len(server.query(query)) >= count, 60)
 
 
@@ -99,7 +99,7 @@ def _series(document: Json) -> Series:
 
 @contextmanager
 def prometheus(folder: Path, config: Json, port: int | None = None) -> Iterator[Prometheus]:
-    """Runs until the block ends. folder: for its configuration and data. config: with absolute paths."""
+    """Runs a Prometheus. folder: for its configuration and data. config: with absolute paths."""
     file, log, port = folder / "prometheus.yaml", folder / "prometheus.log", port or free_port()
     file.write_text(yaml.safe_dump(config))
     command = [program("prometheus"), f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
