@@ -31,7 +31,7 @@ def test_both_have_the_same_policies_under_paths_of_their_own(compared_settings:
 
 
 @pytest.mark.usefixtures("compared_settings")
-def test_what_has_no_other_commit_is_measured_once() -> None:
+def test_peers_are_measured_once() -> None:
     named = parse(["--compare", "v1", "--rows", "plain,go"])
     assert [row.key for row in named.rows] == [PLAIN, "go", "then-go"]
 
@@ -53,7 +53,7 @@ def test_ratios_are_of_the_same_round(compared_settings: Settings) -> None:
     assert lines[4].endswith("| – | – | – | – | – | – | – |")
 
 
-def test_what_git_does_not_know_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_commit_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--compare", "no-such-commit"])
     assert "expected a commit, as git names it, got 'no-such-commit'" in capsys.readouterr().err

@@ -34,7 +34,7 @@ def test_ratios_are_of_one_round() -> None:
     assert math.isnan(found("1 in flight").value)
 
 
-def test_what_is_met() -> None:
+def test_a_goal_says_which_limit_it_meets() -> None:
     assert found("64 in flight: executions/s × V0").verdict() == "must"
     assert found("64 in flight: CPU × V0").verdict() == "aim"
     assert found("start to serving").verdict() == "**missed**"
@@ -48,14 +48,14 @@ def test_the_table_has_a_line_for_each_goal_and_each_case() -> None:
     assert "| start | ours | | | | | | 0.3 |" in lines
 
 
-def test_many_wrong_answers_spoil_it() -> None:
+def test_many_wrong_answers_fail_a_run() -> None:
     few, many = (load("heavy", "ours", 0, 1000, 1.0, failures) for failures in (10, 11))
     assert [*command.wrong_answers([few])] == []
     (sentence,) = command.wrong_answers([few, many])
     assert sentence == "heavy of ours: 11 wrong answers beside 1000 right ones, the first: refused"
 
 
-def test_cases_are_chosen_by_how_they_begin() -> None:
+def test_cases_are_chosen_by_prefix() -> None:
     assert {case.server.key for case in command.chosen("request-64/")} == {"V0", "V1", "ours"}
     with pytest.raises(BenchError, match="request-64/ours"):
         command.chosen("nothing")

@@ -44,7 +44,7 @@ def test_a_goal_is_a_ratio_and_says_what_it_meets(title: str, value: float, verd
     assert found(title).verdict() == verdict
 
 
-def test_what_was_not_measured_meets_nothing() -> None:
+def test_a_goal_without_measurements_has_no_verdict() -> None:
     assert all(
         math.isnan(unmeasured.value) and unmeasured.verdict() == "–" for unmeasured in goals([sample(connections=64)])
     )

@@ -13,7 +13,7 @@ NAMES = sorted({plot.REQUIREMENTS, *(peer.requirements for peer in PEERS.values(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_an_environment_is_made_of_is_pinned_and_hashed(name: str) -> None:
+def test_requirements_of_environments_are_pinned_and_hashed(name: str) -> None:
     names = re.findall(r"^[\w.-]+", (environment.REQUIREMENTS / f"{name}.in").read_text(), re.MULTILINE)
     text = (environment.REQUIREMENTS / f"{name}.txt").read_text()
     assert names

@@ -40,7 +40,7 @@ def test_each_row_is_drawn_with_its_figures(plot_file: Path) -> None:
     assert set(medians) <= set(texts)
 
 
-def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
+def test_rows_without_samples_are_not_drawn(tmp_path: Path) -> None:
     other = sample("go", connections=16)
     plot.write([*RECORDED[:3], other], ROWS, tmp_path / "bench.svg")
     texts = texts_of(tmp_path / "bench.svg")
@@ -54,7 +54,7 @@ def test_the_same_figures_are_the_same_bytes_on_any_background(plot_file: Path, 
     assert "#ffffff" not in again.read_text()
 
 
-def test_a_run_shows_what_it_draws() -> None:
+def test_only_a_recorded_run_draws_the_plot() -> None:
     for chosen, shown in ((parse([]), True), (parse(["--output", "-"]), False), (parse(["--connections", "1"]), False)):
         assert (plot.SHOWN in list(described(RECORDED, chosen))) is shown
     assert plot.FILE.parent == README.parent

@@ -10,7 +10,7 @@ from bench.error import BenchError
 EMPTY = f"# Bench\n\n{report.BEGIN}\n{report.END}\n\nrest\n"
 
 
-def test_only_what_stands_between_the_markers_changes(tmp_path: Path) -> None:
+def test_only_the_text_between_the_markers_changes(tmp_path: Path) -> None:
     file = tmp_path / "README.md"
     file.write_text(EMPTY)
     report.write(file, "first")

@@ -8,7 +8,7 @@ from bench import settings
 from bench.rows import ROWS
 
 
-def test_the_defaults_record() -> None:
+def test_the_default_run_is_recorded() -> None:
     parsed = settings.parse([])
     assert parsed == settings.Settings()
     assert (parsed.rounds, parsed.duration, parsed.connections) == (5, 2.0, (1, 16, 64, 256))
@@ -39,7 +39,7 @@ def test_not_all_rows_are_measured_with_all_numbers_of_connections() -> None:
     assert parsed.measured_at(8) == ROWS
 
 
-def test_rows_that_are_named_are() -> None:
+def test_rows_named_are_measured_with_all_connections() -> None:
     parsed = settings.parse(["--rows", "plain,mitmproxy"])
     assert [row.key for row in parsed.measured_at(256)] == ["plain", "mitmproxy"]
 
@@ -56,7 +56,7 @@ def test_rows_that_are_named_are() -> None:
         (["--rounds", "-1"], "expected a whole number ≥ 1, got '-1'"),
     ],
 )
-def test_mistakes_are_said(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_reported(arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         settings.parse(arguments)
     assert sentence in capsys.readouterr().err

@@ -47,7 +47,7 @@ def test_each_number_of_connections_has_a_table() -> None:
     ]
 
 
-def test_what_disturbs_and_what_fails_is_said() -> None:
+def test_disturbances_and_failures_have_notes() -> None:
     samples = [sample(foreign=0.25), sample(round_=1, failures=3), sample(round_=2, unsent=7)]
     markdown = table.markdown(samples, Settings(connections=(16,), rows=ROWS[:1]))
     assert "| plain Envoy \\* |" in markdown
@@ -56,7 +56,7 @@ def test_what_disturbs_and_what_fails_is_said() -> None:
     assert "7 requests were due and could not be sent" in markdown
 
 
-def test_of_event_streams_it_says_what_an_event_takes() -> None:
+def test_event_streams_have_a_note_on_the_cost_of_an_event() -> None:
     settings = Settings(connections=(64,), rows=tuple(row for row in ROWS if row.key == "events-python"))
     samples = [
         sample("events-python", number, connections=64, Envoy=cpu) for number, cpu in enumerate((900, 1000, 1200))
@@ -65,7 +65,7 @@ def test_of_event_streams_it_says_what_an_event_takes() -> None:
     assert note in table.markdown(samples, settings)
 
 
-def test_nothing_is_said_where_nothing_is_to_be_said() -> None:
+def test_a_clean_run_has_no_notes() -> None:
     assert "\n- " not in table.markdown([sample()], Settings(connections=(16,), rows=ROWS[:1]))
 
 

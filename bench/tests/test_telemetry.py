@@ -12,7 +12,7 @@ from bench.tests.samples import sample
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_is_compared_is_a_gateway(variant: str, tmp_path: Path) -> None:
+def test_each_variant_is_a_valid_gateway(variant: str, tmp_path: Path) -> None:
     file = tmp_path / "gateway.json"
     spec = dict(VARIANTS[variant])
     file.write_text(json.dumps({"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}))

@@ -10,7 +10,7 @@ from bench.error import BenchError
 SIZE = 3 * len(transfers.BLOCK) + 7
 
 
-def test_what_is_sent_is_taken_whole() -> None:
+def test_the_upstream_takes_a_whole_upload() -> None:
     with transfers.byte_upstream() as (address, counts):
         port = int(address.rpartition(":")[2])
         assert transfers.download(port, "/x", SIZE) > 0
@@ -29,6 +29,6 @@ def test_a_body_in_chunks_is_counted_without_them() -> None:
         assert counts.taken == 5
 
 
-def test_another_answer_is_an_error() -> None:
+def test_an_unexpected_answer_is_an_error() -> None:
     with transfers.byte_upstream() as (address, _), pytest.raises(BenchError, match="expected an answer of 5 bytes"):
         transfers.download(int(address.rpartition(":")[2]), "/x?bytes=3&a", 5)

@@ -120,9 +120,7 @@ def publish(gateway: Gateway, definition: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "number"), [("docs/how-to/policies.md", 2), ("docs/how-to/apis.md", 0)])
-def test_the_apis_that_are_shown_run_as_they_stand(
-    docs_gateway: Gateway, upstream: Upstream, name: str, number: int
-) -> None:
+def test_shown_apis_run_unchanged(docs_gateway: Gateway, upstream: Upstream, name: str, number: int) -> None:
     definition = blocks(page(name), "yaml")[number]
     assert UPSTREAM in definition
     publish(docs_gateway, definition.replace(UPSTREAM, upstream.url))
@@ -138,7 +136,7 @@ def test_the_apis_that_are_shown_run_as_they_stand(
     assert request.value("x-python-policy")
 
 
-def test_the_policy_that_is_shown_runs_as_it_stands(docs_gateway: Gateway, upstream: Upstream) -> None:
+def test_the_shown_policy_runs_unchanged(docs_gateway: Gateway, upstream: Upstream) -> None:
     docs_gateway.deploy(api("quotas", upstream.url, [attach("tenant-quota", {"quotas": {"blue": 7}})]))
     refused = httpx.get(f"{docs_gateway.url}/quotas/x")
     assert (refused.status_code, refused.text) == (401, "which tenant?")
@@ -147,7 +145,7 @@ def test_the_policy_that_is_shown_runs_as_it_stands(docs_gateway: Gateway, upstr
     assert [request.value("x-quota") for request in upstream.received] == ["7", "0"]
 
 
-def test_the_stream_that_is_shown_runs_as_it_stands(docs_gateway: Gateway, upstream: Upstream) -> None:
+def test_the_shown_stream_policy_runs_unchanged(docs_gateway: Gateway, upstream: Upstream) -> None:
     docs_gateway.deploy(api("cards", upstream.url, [attach("mask-cards")]))
     upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"paid by 4111 1111 1111 1111.")
     paid = httpx.post(f"{docs_gateway.url}/cards/x", content=b"\x89PNG and more")
@@ -165,7 +163,7 @@ SHOWN = [
 ]
 
 
-def test_the_events_that_are_shown_are_counted(tmp_path: Path) -> None:
+def test_the_shown_event_policy_counts_events(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("sse_events"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     events = b"data: a\n\n: still here\n\ndata: b\n\ndata: [DONE]\n\n"
@@ -175,7 +173,7 @@ def test_the_events_that_are_shown_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shown", SHOWN)
-def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: Path, shown: tuple[str, str]) -> None:
+def test_the_shown_test_passes_with_the_shown_policy(tmp_path: Path, shown: tuple[str, str]) -> None:
     policy, test = map(python_with, shown)
     folder = quota(tmp_path / "quota", policy)
     (folder / "test_quota.py").write_text(test)
@@ -184,7 +182,7 @@ def test_the_test_that_is_shown_passes_with_the_policy_that_is_shown(tmp_path: P
     assert "1 passed" in result.stdout, result.stdout
 
 
-def test_all_that_a_context_has_is_listed() -> None:
+def test_all_members_of_a_context_are_listed() -> None:
     text = policy_pages()
     names = {name.removesuffix("()") for name in inline(text[text.index("| `ctx` of") : text.index("| you return")])}
     for context in (RequestContext, ResponseContext):
@@ -198,7 +196,7 @@ def test_all_that_a_context_has_is_listed() -> None:
     assert set(Identity.__annotations__) <= set(inline(section(text, "Who the client is")))
 
 
-def test_the_policy_that_looks_at_the_client_lets_billing_in_alone(tmp_path: Path) -> None:
+def test_the_shown_peer_policy_admits_billing_alone(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("ctx.peer"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     billing, other = (Peer(uris=(f"spiffe://example.org/{name}",)) for name in ("billing", "billing2"))
@@ -207,7 +205,7 @@ def test_the_policy_that_looks_at_the_client_lets_billing_in_alone(tmp_path: Pat
         assert isinstance(policy.on_request(testing.request(peer=peer), {}), ImmediateResponse)
 
 
-def test_the_policy_that_edits_query_and_cookies(tmp_path: Path) -> None:
+def test_the_shown_policy_edits_query_and_cookies(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("ctx.query_params"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     query = "token=s3cret&q=%7Ex+y&tag=old"
@@ -216,7 +214,7 @@ def test_the_policy_that_edits_query_and_cookies(tmp_path: Path) -> None:
     assert (action.remove_headers, action.append_headers) == (["cookie"], {"cookie": "a=1"})
 
 
-def test_the_policy_that_says_who_the_request_is_from(tmp_path: Path) -> None:
+def test_the_shown_policy_sets_the_identity(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("ctx.identity = "))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     params = testing.params(keys={"k1": "ann"})
@@ -226,7 +224,7 @@ def test_the_policy_that_says_who_the_request_is_from(tmp_path: Path) -> None:
     assert policy.on_request(testing.request(), params) == ImmediateResponse(401)
 
 
-def test_the_policy_that_reads_the_text_of_a_body(tmp_path: Path) -> None:
+def test_the_shown_policy_reads_the_text_of_a_body(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("charsets.decode"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
 
@@ -240,7 +238,7 @@ def test_the_policy_that_reads_the_text_of_a_body(tmp_path: Path) -> None:
     assert status(b"a secret", "text/plain; charset=utf-7") == 415
 
 
-def test_the_policy_that_signs_what_the_upstream_will_see(tmp_path: Path) -> None:
+def test_the_shown_policy_signs_the_upstream_path(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("ctx.upstream_path is None"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     params = testing.params(key=testing.secret("k"))
@@ -250,7 +248,7 @@ def test_the_policy_that_signs_what_the_upstream_will_see(tmp_path: Path) -> Non
     assert policy.on_request(testing.request(path="/orders/7"), params) == ImmediateResponse(503)
 
 
-def test_the_policy_that_reads_bearer_tokens(tmp_path: Path) -> None:
+def test_the_shown_policy_reads_bearer_tokens(tmp_path: Path) -> None:
     (tmp_path / "policy.py").write_text(python_with("bearer.token"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     params = testing.params(tokens={"ann": testing.secret("t1")})
@@ -269,7 +267,7 @@ def test_the_policy_that_reads_bearer_tokens(tmp_path: Path) -> None:
     }
 
 
-def test_the_policy_whose_attachments_share_a_client(tmp_path: Path, upstream: Upstream) -> None:
+def test_the_shown_policy_shares_a_client(tmp_path: Path, upstream: Upstream) -> None:
     (tmp_path / "policy.py").write_text(python_with("async def setup"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     upstream.reply = lambda _: Reply(200, [], b"gold")
@@ -287,9 +285,7 @@ def test_the_policy_whose_attachments_share_a_client(tmp_path: Path, upstream: U
     ]
 
 
-def test_the_span_that_is_shown_is_a_child_of_its_execution_and_the_parent_of_its_call(
-    tmp_path: Path, upstream: Upstream
-) -> None:
+def test_the_shown_span_lies_between_its_execution_and_its_call(tmp_path: Path, upstream: Upstream) -> None:
     (tmp_path / "policy.py").write_text(python_with("get_tracer"))
     policy = testing.load_policy(str(tmp_path / "test_policy.py"))
     exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
@@ -314,7 +310,7 @@ def test_the_span_that_is_shown_is_a_child_of_its_execution_and_the_parent_of_it
     assert call.value("traceparent") == f"00-4bf92f3577b34da6a3ce929d0e0e4736-{own.span_id:016x}-01"
 
 
-def test_the_settings_and_requests_of_the_api_page(docs_gateway: Gateway, upstream: Upstream) -> None:
+def test_the_settings_and_requests_of_the_api_page_work(docs_gateway: Gateway, upstream: Upstream) -> None:
     rows = page("docs/how-to/apis.md").partition("| setting of an attachment |")[2].partition("\n\n")[0]
     table = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+?)`? \|", rows, re.MULTILINE))
     assert table.keys() == {
@@ -367,7 +363,7 @@ PARTS = ("cli", "gateway-builder", "gateway-controller", "gateway-runtime")  # w
 
 
 @pages
-def test_links_lead_somewhere(path: Path) -> None:
+def test_links_have_targets(path: Path) -> None:
     generated_pages = {f"policy-{folder.name}.md" for folder in (ROOT / "policies").iterdir()}
     targets = [target for target in links(path.read_text()) if Path(target).name not in generated_pages]
     assert [target for target in targets if not (path.parent / target).exists()] == []
@@ -379,7 +375,7 @@ def root_folders() -> set[str]:
 
 
 @pages
-def test_folders_and_files_that_are_named_are_there(path: Path) -> None:
+def test_named_folders_and_files_exist(path: Path) -> None:
     """What begins with a folder of the repository's root is a path in it, or in the folder that `gatewright init`
     writes.
     """
@@ -389,13 +385,13 @@ def test_folders_and_files_that_are_named_are_there(path: Path) -> None:
     assert [token for token in inside if not any((root / token).exists() for root in (ROOT, STARTER))] == []
 
 
-def test_what_the_make_targets_leave_is_no_part_of_the_repository() -> None:
+def test_outputs_of_make_targets_are_not_in_the_repository() -> None:
     assert {"docs", "cli", ".github"} <= root_folders()
     assert not root_folders() & {"build", "dist", ".gatewright", ".venv", ".tools"}
 
 
 @pages
-def test_tests_that_are_named_are_there(path: Path) -> None:
+def test_named_tests_exist(path: Path) -> None:
     for file, test in named_tests(path.read_text()):
         place = next((base / file for base in (ROOT, GO_TESTS) if (base / file).is_file()), None)
         assert place, f"no file {file} for {test}"
@@ -414,14 +410,14 @@ def test_every_line_of_these_tables_names_a_test(name: str) -> None:
 
 
 @pages
-def test_make_targets_that_are_named_are_there(path: Path) -> None:
+def test_named_make_targets_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):.*##", page("Makefile"), re.MULTILINE))
     make_commands = [command.split() for command in commands(path.read_text(), "make")]
     assert {words[1] for words in make_commands if len(words) > 1} <= targets
 
 
 @pages
-def test_commands_that_are_named_take_their_options(path: Path) -> None:
+def test_named_commands_accept_their_options(path: Path) -> None:
     for command in commands(path.read_text(), "gatewright [a-z-]+"):
         words = command.split()[1:]
         known = options("gatewright", *subcommand(words), "--help")
@@ -441,7 +437,7 @@ def options(*command: str) -> set[str]:
     return {"--" + name for name in re.findall(r"(?:^|\s)--?([a-z][\w-]*)", result.stdout + result.stderr)}
 
 
-def test_the_processes_of_the_architecture_take_their_options(build: Path) -> None:
+def test_the_processes_of_the_architecture_accept_their_options(build: Path) -> None:
     text = page("ARCHITECTURE.md")
     python = str(build / "python-env" / "default" / "bin" / "python")
     for process, helps in {
@@ -454,7 +450,7 @@ def test_the_processes_of_the_architecture_take_their_options(build: Path) -> No
         assert set(re.findall(r"--[\w-]+", shown[0])) <= options(*helps), process
 
 
-def test_bench_takes_its_options() -> None:
+def test_bench_accepts_its_documented_options() -> None:
     arguments = re.findall(r'make bench ARGS=("[^"]+"|\S+)', page("bench/README.md"))
     assert len(arguments) >= 3
     options_named = {word for words in arguments for word in shlex.split(words.strip('"')) if word.startswith("--")}
@@ -462,7 +458,7 @@ def test_bench_takes_its_options() -> None:
 
 
 @pages
-def test_variables_that_are_named_are_read(path: Path) -> None:
+def test_named_variables_are_read(path: Path) -> None:
     names = set(re.findall(r"\bGATEWRIGHT_\w+", path.read_text()))
     sources = [file for file in repository_files() if file.parts[0] in PARTS and file.suffix in {".py", ".go", ".sh"}]
     read = "".join((ROOT / file).read_text() for file in sources if names)
@@ -476,7 +472,7 @@ def controller_settings() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_variables_that_are_read_are_listed() -> None:
+def test_variables_read_are_listed() -> None:
     """Those of the controller's settings by their common beginning: the site has a page of them, made from the code."""
     text = page("docs/reference/environment.md")
     files = [file for file in repository_files() if file.parts[0] in PARTS and file.suffix == ".py"]
@@ -495,7 +491,7 @@ def test_variables_that_are_read_are_listed() -> None:
         ("graphql", "docs/how-to/what-policies-do.md", "GraphQL"),
     ],
 )
-def test_what_people_search_for_has_a_heading(words: str, name: str, heading: str) -> None:
+def test_usual_search_terms_have_a_heading(words: str, name: str, heading: str) -> None:
     """The site's search wants all words in one section, and ranks those first that have them in their heading."""
     assert re.search(rf"^#+ {heading}$", page(name), re.MULTILINE)
     assert all(word.lower() in heading.lower() for word in words.split())

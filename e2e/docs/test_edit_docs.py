@@ -70,7 +70,7 @@ def test_an_edit_is_a_get_a_change_and_a_put(gateway: Gateway, orders: Json, ups
     assert "second" in str(upstream.received[0].headers)
 
 
-def test_apply_tells_what_would_change(gateway: Gateway, orders: Json, tmp_path: Path) -> None:
+def test_apply_prints_the_change(gateway: Gateway, orders: Json, tmp_path: Path) -> None:
     (command,) = (command for command in commands(page(PAGE), "gatewright apply") if "--dry-run" in command)
     _, _, *options = shlex.split(command)
     assert options == ["-f", "orders.yaml", "--dry-run"]

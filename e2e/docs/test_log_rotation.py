@@ -35,7 +35,7 @@ def rotate(configuration: str, folder: Path) -> None:
     subprocess.run(["sh", "-ec", script], check=True, timeout=60)
 
 
-def test_the_files_are_rotated(build: Path, upstream: Upstream, tmp_path: Path) -> None:
+def test_log_files_are_rotated(build: Path, upstream: Upstream, tmp_path: Path) -> None:
     (document,), (configuration,) = blocks(PAGE, "yaml"), blocks(PAGE, "text")
     logs = tmp_path / "logs"
     logs.mkdir()

@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_page_shows_what_comes(folder: Path) -> None:
+def test_the_page_shows_the_imported_api(folder: Path) -> None:
     (shown,) = complete_commands("gatewright import")
     result = run_command(shown, folder)
     (notes,) = blocks(PAGE, "text")
@@ -86,7 +86,7 @@ def test_json_goes_in_and_comes_out(folder: Path) -> None:
     assert operations(back.stdout) == operations(API)
 
 
-def test_mistakes_are_told_with_file_and_line(folder: Path) -> None:
+def test_mistakes_are_reported_with_file_and_line(folder: Path) -> None:
     (folder / "bad.yaml").write_text(DOCUMENT.replace("/status:", "/sta%2Ftus:").replace("version: v2.0", "x: y"))
     result = run_command("gatewright import bad.yaml", folder)
     assert (result.returncode, result.stdout) == (1, "")

@@ -166,7 +166,7 @@ def test_a_controller_of_its_own_reads_a_settings_file(gateway_folder: Path, pla
 
 
 @pytest.mark.slow("a gateway is started three times")
-def test_what_is_backed_up_comes_back(gateway_folder: Path, places: Path, upstream: Upstream) -> None:
+def test_a_backup_is_restored(gateway_folder: Path, places: Path, upstream: Upstream) -> None:
     names = [f"kept-{number}" for number in range(4)]
     (backup,) = commands_of_block("Backup", 0)
     *restore, run = commands_of_block("Backup", 1)

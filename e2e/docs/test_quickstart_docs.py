@@ -76,14 +76,14 @@ def test_a_request_is_recorded_explained_and_counted(quickstart_gateway: Gateway
 
 
 @pytest.mark.parametrize("command", [OPEN, README[0]])
-def test_it_is_opened(quickstart_gateway: Gateway, tmp_path: Path, command: str) -> None:
+def test_the_inspector_is_opened(quickstart_gateway: Gateway, tmp_path: Path, command: str) -> None:
     (tmp_path / "browser").write_text(f'#!/bin/sh\necho "$1" > {tmp_path / "opened"}\n')
     (tmp_path / "browser").chmod(0o700)
     shell(quickstart_gateway, command, BROWSER=f"{tmp_path / 'browser'} %s")
     assert (tmp_path / "opened").read_text().strip() == (quickstart_gateway.run_dir / "inspector.html").as_uri()
 
 
-def test_its_address_is_printed(quickstart_gateway: Gateway) -> None:
+def test_the_inspectors_address_is_printed(quickstart_gateway: Gateway) -> None:
     printed = shell(quickstart_gateway, PRINT)
     assert printed.startswith(f"{quickstart_gateway.status()['controller']}/#token=")
     elsewhere = re.search(r"^    (GATEWRIGHT_CONTROLLER_TOKEN_FILE=.*)$", HOW_TO, re.MULTILINE)

@@ -74,7 +74,7 @@ def test_the_change_differs_as_the_page_says(project: Project) -> None:
     assert names(result.stdout) == names(shown)
 
 
-def test_the_test_that_is_shown_passes_and_fails_with_what_differs(project: Project, tmp_path: Path) -> None:
+def test_the_shown_test_passes_and_fails_with_the_differences(project: Project, tmp_path: Path) -> None:
     (test,) = blocks(section(PAGE, "In the policy's test"), "python")
     folder = shutil.copytree(project.folder / "policies" / "greet", tmp_path / "greet")
     (recorded,) = (project.folder / "requests").glob("*GET-hello-there-*.exchange.json")

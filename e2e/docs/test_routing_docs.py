@@ -40,13 +40,13 @@ def with_sample(name: int) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("sample_url", [name], indirect=True)
 
 
-def test_each_sample_is_executed_here() -> None:
+def test_each_sample_of_the_page_has_a_test() -> None:
     assert len(blocks(page(PAGE), "yaml")) == 4
     assert len(blocks(page(PAGE), "python")) == 1
 
 
 @with_sample(0)
-def test_to_a_pool(sample_url: str, hosts: dict[str, Target]) -> None:
+def test_requests_go_to_a_pool(sample_url: str, hosts: dict[str, Target]) -> None:
     assert httpx.get(f"{sample_url}/7").text == "orders"
     assert httpx.put(f"{sample_url}/7").text == "canary"
     assert hosts["canary"].heads[0][1] == "/v2/7"
@@ -59,7 +59,7 @@ def test_to_a_pool(sample_url: str, hosts: dict[str, Target]) -> None:
 
 
 @with_sample(1)
-def test_once_more(sample_url: str, hosts: dict[str, Target]) -> None:
+def test_requests_are_retried(sample_url: str, hosts: dict[str, Target]) -> None:
     hosts["stock-a"].status = 503
     for number in range(4):
         assert httpx.get(f"{sample_url}/{number}").text == "stock-b"
@@ -73,7 +73,7 @@ def test_once_more(sample_url: str, hosts: dict[str, Target]) -> None:
 
 
 @with_sample(2)
-def test_in_another_form(sample_url: str, hosts: dict[str, Target]) -> None:
+def test_paths_are_rewritten_and_clients_redirected(sample_url: str, hosts: dict[str, Target]) -> None:
     shop = hosts["shop"]
     for path, sent in {
         "/items/7": "/api/v2/goods/7",
@@ -93,7 +93,7 @@ def test_in_another_form(sample_url: str, hosts: dict[str, Target]) -> None:
 
 
 @with_sample(3)
-def test_times_and_websockets(sample_url: str, hosts: dict[str, Target]) -> None:
+def test_timeouts_and_websockets_are_set(sample_url: str, hosts: dict[str, Target]) -> None:
     headers = {"connection": "upgrade", "upgrade": "websocket"}
     assert httpx.get(f"{sample_url}/report", headers=headers).status_code == 403
     assert hosts["events"].count == 0
@@ -101,7 +101,7 @@ def test_times_and_websockets(sample_url: str, hosts: dict[str, Target]) -> None
     assert httpx.get(f"{sample_url}/report").text == "events"
 
 
-def test_the_policy_is_one() -> None:
+def test_the_shown_policy_is_valid() -> None:
     (text,) = blocks(page(PAGE), "python")
     names: dict[str, object] = {"UpstreamRequestModifications": dict}
     exec(compile(text, Path(PAGE).name, "exec"), names)  # noqa: S102 - our own page

@@ -80,7 +80,7 @@ def samples(
 # ---------------------------------------------------------------- choose-upstream
 
 
-def test_who_asks_for_the_canary_gets_it_and_a_share_of_the_others(samples: Gateway, upstream: Upstream) -> None:
+def test_the_canary_serves_requests_for_it_and_a_share_of_the_others(samples: Gateway, upstream: Upstream) -> None:
     asks = {"name": "X-Canary", "values": ["1"]}
     with Upstream() as canary:
         for name, percent in (("none", 0), ("all", 100), ("half", 50)):
@@ -185,7 +185,7 @@ def test_a_json_call_becomes_a_soap_call_and_its_answer_json(samples: Gateway, u
 # ---------------------------------------------------------------- mask-pii-stream, count-tokens
 
 
-def test_what_a_model_says_is_masked_and_counted_while_it_says_it(samples: Gateway) -> None:
+def test_a_models_answer_is_masked_and_counted_while_it_streams(samples: Gateway) -> None:
     """Of the two, the one that stands first has the answer last: it counts what the client is given."""
     policies = [attach("count-tokens", timeout="5s"), attach("mask-pii-stream", {"mask": "***"}, timeout="5s")]
     events = model_events.completion(["Ask ", "ada@", "example", ".org", " now"])
@@ -259,7 +259,7 @@ def test_an_upload_is_decided_on_by_its_first_bytes(samples: Gateway, upstream: 
     assert passed.body == picture
 
 
-def test_who_is_refused_hears_so_while_it_still_sends(samples: Gateway, upstream: Upstream) -> None:
+def test_a_refused_client_is_answered_while_it_still_sends(samples: Gateway, upstream: Upstream) -> None:
     samples.deploy(api("early", upstream.url, [attach("decide-on-upload", {"allow": ["png"]})]))
     with socket.create_connection(("127.0.0.1", samples.port), timeout=20) as client:
         client.sendall(b"POST /early/x HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nno picture at all")
@@ -270,7 +270,7 @@ def test_who_is_refused_hears_so_while_it_still_sends(samples: Gateway, upstream
 # ---------------------------------------------------------------- postgresql-lookup, sqlite-lookup
 
 
-def test_what_the_page_shows_is_the_samples() -> None:
+def test_the_page_shows_the_code_of_the_samples() -> None:
     samples = ("postgresql-lookup", "sqlite-lookup")
     for shown, sample in zip(blocks(page("docs/how-to/policy-databases.md"), "python"), samples, strict=True):
         assert shown in (ROOT / "sample-policies" / sample / "policy.py").read_text()
@@ -305,7 +305,7 @@ def test_a_plan_is_looked_up_in_postgresql_and_its_absence_is_a_503(
     eventually("it is asked again", lambda: status("blue") == 200)
 
 
-def test_a_plan_is_looked_up_in_a_file_of_sqlites(tmp_path: Path, upstream: Upstream) -> None:
+def test_a_plan_is_looked_up_in_an_sqlite_file(tmp_path: Path, upstream: Upstream) -> None:
     """The sample, made for this test's folder, as an author who copies it makes it for another folder."""
     folder, copied = tmp_path / "plans", tmp_path / "policies" / "sqlite_lookup"
     folder.mkdir()

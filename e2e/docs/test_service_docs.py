@@ -63,7 +63,7 @@ def test_the_unit_starts_reloads_and_stops(unit: dict[str, str], build: Path, tm
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not on this machine")
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     copied = tmp_path / UNIT.name
     copied.write_text(UNIT.read_text().replace(PROGRAM, sys.executable))
     result = subprocess.run(["systemd-analyze", "verify", str(copied)], capture_output=True, text=True, check=False)
@@ -71,7 +71,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert warnings == [], result.stderr
 
 
-def test_a_rollback_as_it_is_shown_takes_the_backup(tmp_path: Path) -> None:
+def test_the_shown_rollback_restores_the_backup(tmp_path: Path) -> None:
     """The commands between stop and start, with folders of this test's."""
     state, backup = tmp_path / "state", tmp_path / "gateway-0.1.0.db"
     state.mkdir()

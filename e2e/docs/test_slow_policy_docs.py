@@ -86,7 +86,7 @@ def parse_samples(answer: str) -> list[tuple[Json, float]]:
     return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in matches]
 
 
-def test_the_node_says_how_long_each_policy_worked(walkthrough: Walkthrough) -> None:
+def test_the_node_reports_the_work_of_each_policy(walkthrough: Walkthrough) -> None:
     (command,) = blocks(PAGE.split("\n## ")[0], "sh")
     lines = walkthrough.answer(command.strip()).splitlines()
     seconds = {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
@@ -94,7 +94,7 @@ def test_the_node_says_how_long_each_policy_worked(walkthrough: Walkthrough) -> 
     assert SLOW in max(seconds, key=lambda line: seconds[line])
 
 
-def test_the_upstream_is_not_what_is_slow(walkthrough: Walkthrough) -> None:
+def test_the_upstream_is_not_slow(walkthrough: Walkthrough) -> None:
     exchanges, upstream = (walkthrough.answer(command) for command in commands("Is it a policy at all?"))
     slow = {labels["api"]: value for labels, value in parse_samples(exchanges)}
     assert slow["shop"] > SECONDS
@@ -114,7 +114,7 @@ def test_the_slow_policy_is_the_first_of_each_list(walkthrough: Walkthrough) -> 
     assert (answers[2][0][0]["phase"], answers[2][0][0]["operation"]) == ("request", "GET /*")
 
 
-def test_work_and_waiting_are_told_apart(walkthrough: Walkthrough) -> None:
+def test_work_and_waiting_are_distinguished(walkthrough: Walkthrough) -> None:
     waiting, p50 = (
         parse_samples(walkthrough.answer(command)) for command in commands("Does it work, or does it wait?")
     )
@@ -123,7 +123,7 @@ def test_work_and_waiting_are_told_apart(walkthrough: Walkthrough) -> None:
     assert half > 0.1
 
 
-def test_its_own_metric_says_which_step_it_is(walkthrough: Walkthrough) -> None:
+def test_the_policys_own_metric_names_the_slow_step(walkthrough: Walkthrough) -> None:
     (command,) = commands("What in it is slow?")
     ((labels, value),) = parse_samples(walkthrough.answer(command))
     assert labels["policy"] == SLOW

@@ -94,7 +94,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         yield dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def test_strict_clients_take_its_certificates(tmp_path: Path) -> None:
+def test_strict_clients_accept_its_certificates(tmp_path: Path) -> None:
     """As those of Python 3.13 and later are, which ask an authority for its key usage (RFC 5280, 4.2.1.3)."""
     if not shutil.which("openssl"):
         pytest.skip("NOT TESTED: openssl is not on this machine")
@@ -116,7 +116,7 @@ def stop(folder: Path) -> None:
         eventually(f"{file.name} has ended", lambda pid=pid: not Path(f"/proc/{pid}/exe").exists(), 30)  # type: ignore[misc]
 
 
-def test_https_is_served_and_http_is_sent_there(outputs: dict[str, str]) -> None:
+def test_https_is_served_and_http_redirects_to_it(outputs: dict[str, str]) -> None:
     served, redirected = outputs["Start 2"].rstrip().splitlines()
     assert served in {"from one", "from two"}
     assert re.fullmatch(r"308 https://shop\.example\.com(:\d+)?/api/cart", redirected)
@@ -139,11 +139,11 @@ def test_a_client_with_a_certificate_is_answered(outputs: dict[str, str]) -> Non
     ]
 
 
-def test_what_to_look_at(outputs: dict[str, str]) -> None:
+def test_status_and_metrics_show_the_certificate(outputs: dict[str, str]) -> None:
     assert "shop" in outputs["What to look at 1"]
     assert '"deployed"' in outputs["What to look at 1"]
 
 
-def test_the_page_is_found() -> None:
+def test_the_navigation_has_the_page() -> None:
     for name in ("README.md", "docs/README.md", "mkdocs.yml"):
         assert Path(PAGE).name in (ROOT / name).read_text()

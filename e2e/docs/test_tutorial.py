@@ -67,13 +67,13 @@ def tutorial(model: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
         yield gateway, folder
 
 
-def test_its_test_passes(tutorial: tuple[Gateway, Path]) -> None:
+def test_the_tutorials_test_passes(tutorial: tuple[Gateway, Path]) -> None:
     command = [sys.executable, "-m", *shlex.split(PYTEST), "-q", "-p", "no:cacheprovider"]
     result = subprocess.run(command, cwd=tutorial[1], capture_output=True, text=True, check=False)
     assert "4 passed" in result.stdout, result.stdout + result.stderr
 
 
-def test_curl_is_given_what_it_says(tutorial: tuple[Gateway, Path]) -> None:
+def test_curl_receives_the_shown_answer(tutorial: tuple[Gateway, Path]) -> None:
     gateway, folder = tutorial
     command = shlex.split(CURL.replace("8080", str(gateway.port)))
     result = subprocess.run([*command, "-sS"], cwd=folder, capture_output=True, text=True, check=True)
@@ -85,7 +85,7 @@ def test_curl_is_given_what_it_says(tutorial: tuple[Gateway, Path]) -> None:
     assert deltas.count("") >= 3
 
 
-def test_the_client_prints_what_it_says(tutorial: tuple[Gateway, Path]) -> None:
+def test_the_client_prints_the_shown_text(tutorial: tuple[Gateway, Path]) -> None:
     gateway, folder = tutorial
     script = CLIENT.replace("8080", str(gateway.port))
     result = subprocess.run(

@@ -34,9 +34,7 @@ def gateway(build: Path, trusted_authority: Authority, tmp_path_factory: pytest.
 
 
 @pytest.mark.parametrize("number", range(len(SHOWN)))
-def test_the_pools_that_are_shown_run_as_they_stand(
-    gateway: Gateway, trusted_authority: Authority, number: int
-) -> None:
+def test_shown_pools_run_unchanged(gateway: Gateway, trusted_authority: Authority, number: int) -> None:
     shown = SHOWN[number]
     a, b = Target("a"), Target("b")
     if "https:" in shown:

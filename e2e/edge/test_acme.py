@@ -120,7 +120,7 @@ def certificate(gateway: Gateway) -> Json:
         return status
 
 
-def test_it_is_obtained_for_all_hosts_and_served(site: Site, acme_gateway: Gateway) -> None:
+def test_a_certificate_is_obtained_for_all_hosts_and_served(site: Site, acme_gateway: Gateway) -> None:
     trust = site.pebble.trust()
     wait_for_serial(site, trust)
     answer = request(site.https, HOSTS[1], tls=trust, server_name=HOSTS[1], path="/acme/x")
@@ -159,7 +159,7 @@ IN_TIME = LIFETIME - 3
 """Seconds behind the certificate before: what is issued by then is served before that one ends."""
 
 
-def test_it_is_renewed_under_requests(site: Site, acme_gateway: Gateway) -> None:
+def test_a_certificate_is_renewed_under_requests(site: Site, acme_gateway: Gateway) -> None:
     """All are answered; none is refused for a certificate that has ended, unless the authority has taken as long."""
     trust, ended, outcomes = site.pebble.trust(), threading.Event(), Counter[object]()
 
@@ -192,7 +192,7 @@ def test_it_is_renewed_under_requests(site: Site, acme_gateway: Gateway) -> None
     assert outcomes.keys() == {200} or (later > IN_TIME and outcomes.keys() == {200, EXPIRED}), (outcomes, later)
 
 
-def test_a_directory_that_is_away_is_told_and_tried_again(site: Site, acme_gateway: Gateway) -> None:
+def test_an_unreachable_directory_is_reported_and_tried_again(site: Site, acme_gateway: Gateway) -> None:
     eventually("a certificate is obtained", lambda: certificate(acme_gateway)["obtained"], 60)
     site.pebble.stop()
     try:

@@ -121,7 +121,7 @@ def test_an_api_on_the_host_that_asks_is_reached_with_a_certificate_alone(
     assert upstream.received == []
 
 
-def test_whose_fault_it_is_is_told(door: Door, upstream: Upstream) -> None:
+def test_a_misdirected_request_is_explained(door: Door, upstream: Upstream) -> None:
     name = fresh_name("misdirected")
     door.gateway.deploy(api(name, upstream.url))
     with record_exchanges(door.gateway, path=f"/{name}/"):

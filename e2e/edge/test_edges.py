@@ -94,7 +94,7 @@ def test_a_large_body_at_full_speed_is_denied(upstream: Upstream, client: Client
 
 @small
 @pytest.mark.parametrize("name", ["allow", "allow-body"])
-def test_what_is_allowed_arrives_whole(upstream: Upstream, client: Client, shape: Shape, name: str) -> None:
+def test_an_allowed_request_arrives_whole(upstream: Upstream, client: Client, shape: Shape, name: str) -> None:
     answer = client(f"/{name}/x", shape)
     assert answer.status == 200
     (request,) = upstream.received
@@ -104,7 +104,7 @@ def test_what_is_allowed_arrives_whole(upstream: Upstream, client: Client, shape
 
 
 @pytest.mark.parametrize("name", ["allow", "allow-body-wide"])
-def test_what_is_allowed_and_large_arrives_whole(upstream: Upstream, client: Client, name: str) -> None:
+def test_a_large_allowed_request_arrives_whole(upstream: Upstream, client: Client, name: str) -> None:
     assert client(f"/{name}/x", LARGE).status == 200
     (request,) = upstream.received
     assert request.body == LARGE.body

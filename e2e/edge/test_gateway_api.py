@@ -31,7 +31,7 @@ def answers(port: int, path: str = "/told/x") -> int:
         return 0
 
 
-def test_what_is_put_is_listened_on_until_it_is_deleted(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_gateway_put_by_the_api_listens_until_it_is_deleted(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     second = free_port()
     with running(build, tmp_path / "state") as gateway:
         gateway.deploy(api("told", upstream.url))
@@ -53,7 +53,9 @@ def test_what_is_put_is_listened_on_until_it_is_deleted(build: Path, tmp_path: P
             assert answers(gateway.port) == 200
 
 
-def test_what_envoy_refuses_is_rejected_with_its_reason(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_gateway_that_envoy_refuses_is_rejected_with_its_reason(
+    build: Path, tmp_path: Path, upstream: Upstream
+) -> None:
     with running(build, tmp_path / "state") as gateway, socket.create_server(("127.0.0.1", 0)) as taken:
         gateway.deploy(api("told", upstream.url))
         http: Json = {"name": "http", "port": gateway.port}

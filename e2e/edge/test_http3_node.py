@@ -128,14 +128,14 @@ def own_node(build: Path, tmp_path: Path) -> Iterator[Node]:
 # ---------------------------------------------------------------- through policies
 
 
-def test_what_is_ready_is_said(node: Node) -> None:
+def test_the_status_names_listeners_with_http3(node: Node) -> None:
     line = f"HTTP/3 on https://127.0.0.1:{node.port} (listener public)"
     eventually("it is printed behind the first line", lambda: line in node.gateway.printed)
     http3_by_listener = {listener["name"]: listener["http3"] for listener in node.gateway.status()["listeners"]}
     assert http3_by_listener == {"clear": False, "public": True, "partners": True}
 
 
-def test_get_and_post_through_a_policy_in_python(node: Node, upstream: Upstream) -> None:
+def test_get_and_post_pass_a_policy_in_python(node: Node, upstream: Upstream) -> None:
     node.gateway.deploy(api("both", upstream.url, [attach("body-length")]))
     assert node.get("/both/x").status == 200
     answer = node.run(lambda connection: connection.post("/both/x", b"a" * 1000))
@@ -192,7 +192,9 @@ def test_a_stream_comes_event_by_event(node: Node, model: ModelUpstream) -> None
 
 
 @pytest.mark.parametrize("how", ["the request is cancelled", "the connection is closed"])
-def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(node: Node, model: ModelUpstream, how: str) -> None:
+def test_a_client_that_leaves_in_the_middle_frees_policy_and_upstream(
+    node: Node, model: ModelUpstream, how: str
+) -> None:
     def closed() -> int:
         messages = [str(record.get("message")) for record in node.gateway.find_records(policy="pass-stream:v1.0.0")]
         return len(
@@ -220,7 +222,7 @@ def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(node: Node, mode
     ([("upgrade", "websocket"), ("connection", "upgrade")], 0),
     ([(":path", "/forged/..%2f..%2fadmin")], 400),
 ], ids=lambda value: str(value)[:30])  # fmt: skip
-def test_what_is_refused_over_http2_is_refused(
+def test_requests_refused_over_http2_are_refused_over_http3(
     node: Node, upstream: Upstream, headers: list[tuple[str, str]], status: int
 ) -> None:
     """0: with the stream, or with the connection."""
@@ -268,7 +270,7 @@ def _is_refused(node: Node, **how: Any) -> bool:
     return False
 
 
-def test_no_session_of_before_gets_past_a_certificate_that_is_asked_for(own_node: Node, upstream: Upstream) -> None:
+def test_no_earlier_session_gets_past_a_required_certificate(own_node: Node, upstream: Upstream) -> None:
     own_node.gateway.deploy(api("mutual", upstream.url))
     tickets: list[SessionTicket] = []
 
@@ -395,7 +397,7 @@ def _is_away(node: Node) -> bool:
         return True
 
 
-def test_a_port_of_udp_that_is_taken_is_said(own_node: Node, upstream: Upstream) -> None:
+def test_a_taken_udp_port_is_reported(own_node: Node, upstream: Upstream) -> None:
     own_node.gateway.deploy(api("going", upstream.url))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))

@@ -156,7 +156,7 @@ def _is_closed(port: int) -> bool:
     return False
 
 
-def test_what_is_wrong_with_a_reload_leaves_the_listeners(node: Node, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_refused_reload_keeps_the_listeners(node: Node, tmp_path: Path, upstream: Upstream) -> None:
     http = node.http
     node.gateway.deploy(api("stays", upstream.url))
 
@@ -177,7 +177,9 @@ def test_what_is_wrong_with_a_reload_leaves_the_listeners(node: Node, tmp_path: 
     assert "nothing to reload" in node.listen(http)
 
 
-def test_what_envoy_refuses_is_said_and_the_listeners_stay(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_listener_that_envoy_refuses_is_reported_and_others_stay(
+    build: Path, tmp_path: Path, upstream: Upstream
+) -> None:
     """An address of another machine, by the management API: the node finds out."""
     with running(build, tmp_path / "state") as gateway, gateway.controller() as client:
         gateway.deploy(api("stays", upstream.url))
@@ -257,7 +259,7 @@ def shortcomings_of(gateway: Gateway) -> tuple[int, list[str]]:
     return result.returncode, json.loads(result.stdout)["shortcomings"]
 
 
-def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
+def test_unusable_files_close_only_the_listeners_that_need_them(
     build: Path, tmp_path: Path, ca: Authority, upstream: Upstream
 ) -> None:
     """At a start, while it runs, and after the engine was started again."""
@@ -329,7 +331,7 @@ def test_files_that_cannot_be_used_close_nothing_but_what_needs_them(
         )
 
 
-def test_a_gateway_without_a_listener_that_opens_does_not_start(build: Path, tmp_path: Path, ca: Authority) -> None:
+def test_a_gateway_whose_listeners_all_fail_does_not_start(build: Path, tmp_path: Path, ca: Authority) -> None:
     chain, key = ca.issue("gone", "127.0.0.1")
     chain.unlink()
     file = write(tmp_path / "gateway.yaml", https(free_port()), certificates=certificates(chain, key))
@@ -342,7 +344,7 @@ def test_a_gateway_without_a_listener_that_opens_does_not_start(build: Path, tmp
     assert f"{chain}: expected a PEM file, got none" in result.stderr
 
 
-def test_what_cannot_be_used_is_said_before_anything_is_built(tmp_path: Path, ca: Authority) -> None:
+def test_unusable_files_are_reported_before_the_build(tmp_path: Path, ca: Authority) -> None:
     chain, key = ca.issue("web", "127.0.0.1")
     _, others = ca.issue("other", "127.0.0.1")
     port = free_port()

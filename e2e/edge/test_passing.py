@@ -31,7 +31,7 @@ def titles(row: Row) -> str:
 
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("row", http_rows.ROWS, ids=titles)
-def test_http(stage: Stage, row: Row, column: str) -> None:
+def test_http_passes_as_the_page_says(stage: Stage, row: Row, column: str) -> None:
     assert stage.run(results(stage, row, column)) == {versions: row.expected(column) for versions in row.versions}
 
 
@@ -45,7 +45,7 @@ async def results(stage: Stage, row: Row, column: str) -> dict[tuple[Version, Ve
 
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("row", grpc_rows.ROWS, ids=titles)
-def test_grpc(stage: Stage, row: Row, column: str) -> None:
+def test_grpc_passes_as_the_page_says(stage: Stage, row: Row, column: str) -> None:
     async def result() -> str:
         async with Calls(stage, column, times_out=row.times_out) as calls:
             return await row.run(calls)
@@ -55,11 +55,11 @@ def test_grpc(stage: Stage, row: Row, column: str) -> None:
 
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("row", websocket_rows.ROWS, ids=titles)
-def test_upgrades(stage: Stage, row: Row, column: str) -> None:
+def test_upgrades_pass_as_the_page_says(stage: Stage, row: Row, column: str) -> None:
     assert stage.run(row.run(Socket(stage, column, row.times_out))) == row.expected(column)
 
 
-def test_the_page_says_what_was_run() -> None:
+def test_the_page_has_the_outcomes_of_this_run() -> None:
     """Each field above is held to a gateway; this holds the page to the fields."""
     page = PAGE.read_text()
     assert page == replace_tables(page), "python -m e2e.edge.passing.page writes it anew"

@@ -109,7 +109,7 @@ def peer_seen(upstream: Upstream) -> object:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_policy_is_told_all_names_and_nothing_that_a_client_says(
+def test_a_policy_sees_all_names_and_no_header_of_a_client(
     door: Door, alice: ClientCertificate, upstream: Upstream, runtime: str
 ) -> None:
     door.gateway.deploy(api(f"who-{runtime}", upstream.url, [report_peer(runtime)]))
@@ -151,7 +151,7 @@ def test_a_certificate_of_another_authority_is_no_connection(door: Door, tmp_pat
     assert upstream.received == []
 
 
-def test_a_listener_without_client_certificates_has_nothing_of_it(door: Door, gateway: Gateway) -> None:
+def test_a_listener_without_client_certificates_reports_no_peer(door: Door, gateway: Gateway) -> None:
     """It pays for no filter and no attribute."""
     asks, asks_not = (
         node.admin("envoy", "/config_dump?resource=dynamic_listeners") for node in (door.gateway, gateway)

@@ -112,13 +112,13 @@ def door(build: Path, recording_upstream: Upstream, tmp_path_factory: pytest.Tem
 
 @pytest.mark.parametrize("version", [client_hello.SSL_3, client_hello.TLS_1_0, client_hello.TLS_1_1])
 @pytest.mark.parametrize("name", ["any", "modern"])
-def test_what_is_older_than_1_2_is_refused(door: Door, name: str, version: int) -> None:
+def test_versions_older_than_1_2_are_refused(door: Door, name: str, version: int) -> None:
     answer = offer(door.ports[name], WWW, [*EC_CIPHERS, *WEAK["CBC"]], version)
     assert answer.alert == client_hello.PROTOCOL_VERSION
 
 
 @pytest.mark.parametrize("cipher", MODERN, ids=MODERN.values())
-def test_each_cipher_of_today_is_spoken(door: Door, cipher: int) -> None:
+def test_each_modern_cipher_is_accepted(door: Door, cipher: int) -> None:
     """Alone, in TLS 1.2: with a key that is agreed on for this connection alone, and by X25519."""
     answer = offer(
         door.ports["any"], RSA if "RSA" in MODERN[cipher] and "ECDSA" not in MODERN[cipher] else WWW, [cipher]
@@ -135,7 +135,7 @@ def test_weak_ciphers_are_refused(door: Door, ciphers: list[int], server_name: s
     assert offer(door.ports["any"], server_name, [*ciphers, *MODERN]).cipher in MODERN
 
 
-def test_no_cipher_at_all_but_those_of_today(door: Door) -> None:
+def test_no_other_ciphers_are_accepted(door: Door) -> None:
     """Every number that there is, a thousand at a time, but for these and for TLS 1.3's."""
     known = {*MODERN, *range(0x1301, 0x1306), client_hello.FALLBACK}
     numbers = [number for high in (0x00, 0x13, 0xC0, 0xCC, 0xD0) for number in range(high << 8, (high << 8) + 256)]
@@ -144,24 +144,24 @@ def test_no_cipher_at_all_but_those_of_today(door: Door) -> None:
         assert offer(door.ports["any"], server_name, rest).alert == client_hello.HANDSHAKE_FAILURE
 
 
-def test_numbers_that_stand_for_nothing_are_ignored(door: Door) -> None:
+def test_unassigned_numbers_are_ignored(door: Door) -> None:
     answer = offer(door.ports["any"], WWW, [*OFFERED_BY_NOBODY, *EC_CIPHERS], extensions={0x2A2A: b""})
     assert answer.cipher in EC_CIPHERS
 
 
-def test_the_gateway_prefers_and_not_the_client(door: Door) -> None:
+def test_the_gateways_order_of_ciphers_counts(door: Door) -> None:
     """But for ciphers of one strength, of which a client's processor knows best: AES or ChaCha20."""
     ciphers = {offer(door.ports["any"], WWW, order).cipher for order in (EC_CIPHERS, EC_CIPHERS[::-1])}
     assert ciphers == {EC_CIPHERS[0]}
 
 
-def test_a_handshake_that_was_made_older_by_somebody_is_refused(door: Door) -> None:
+def test_a_downgraded_handshake_is_refused(door: Door) -> None:
     """RFC 7507: a client that falls back says so, and a gateway that speaks 1.3 knows that it need not have."""
     answer = offer(door.ports["any"], WWW, [*EC_CIPHERS, client_hello.FALLBACK])
     assert answer.alert == client_hello.INAPPROPRIATE_FALLBACK
 
 
-def test_extensions_of_a_handshake(door: Door) -> None:
+def test_extensions_of_a_handshake_are_answered(door: Door) -> None:
     offered = {
         client_hello.EXTENDED_MASTER_SECRET: b"",
         client_hello.RENEGOTIATION_INFO: b"\0",
@@ -175,7 +175,7 @@ def test_extensions_of_a_handshake(door: Door) -> None:
     assert {client_hello.EXTENDED_MASTER_SECRET, client_hello.RENEGOTIATION_INFO} <= answer.extensions
 
 
-def test_tls_1_3_alone(door: Door) -> None:
+def test_a_listener_may_require_tls_1_3(door: Door) -> None:
     assert offer(door.ports["modern"], WWW, EC_CIPHERS).alert == client_hello.PROTOCOL_VERSION
     answer = door.ask("modern")
     assert answer.tls
@@ -206,7 +206,7 @@ def test_sessions_are_resumed(door: Door, version: ssl.TLSVersion) -> None:
 
 
 @pytest.mark.parametrize("offered", [["h2", "http/1.1"], ["http/1.1", "h2"], ["h2"], ["http/1.1"], ["spdy/1"], []])
-def test_alpn(door: Door, offered: list[str]) -> None:
+def test_alpn_chooses_http2_for_clients_that_know_it(door: Door, offered: list[str]) -> None:
     """HTTP/2 where the client knows it, whatever it would rather have; HTTP/1.1 where it says nothing that is known."""
     context = client_tls(door.signer)
     if offered:
@@ -243,7 +243,7 @@ def test_openssl_reports_secure_parameters(door: Door) -> None:
 
 
 @pytest.mark.parametrize("option", ["-tls1", "-tls1_1"])
-def test_openssl_speaks_nothing_older(door: Door, option: str) -> None:
+def test_openssl_cannot_connect_with_older_versions(door: Door, option: str) -> None:
     output = s_client(door, "any", option, "-cipher", "ALL:@SECLEVEL=0")
     assert "alert protocol version" in output
     assert "Cipher is (NONE)" in output
@@ -266,7 +266,7 @@ def test_a_client_cannot_begin_another_handshake(door: Door) -> None:
     (["--tlsv1.3"], "200", "2"),
     (["--tls-max", "1.1", "--tlsv1.0", "--ciphers", "DEFAULT:@SECLEVEL=0"], "000", "0"),
 ])  # fmt: skip
-def test_curl(door: Door, options: list[str], status: str, version: str) -> None:
+def test_curl_connects(door: Door, options: list[str], status: str, version: str) -> None:
     command = [find_program("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code} %{http_version}", *options]
     there = ["--cacert", str(door.signer.file), "--resolve", f"{WWW}:{door.ports['any']}:127.0.0.1"]
     url = f"https://{WWW}:{door.ports['any']}/tls/x"
@@ -291,7 +291,7 @@ def test_curl_follows_from_http_to_https(door: Door) -> None:
     assert result.stdout == f"200 https://{WWW}:{door.ports['any']}/tls/x?y=%2F 1", result.stderr
 
 
-def test_http_in_clear_on_a_port_with_tls_is_no_request(door: Door, upstream: Upstream) -> None:
+def test_http_in_clear_on_a_tls_port_is_refused(door: Door, upstream: Upstream) -> None:
     with pytest.raises(RefusedError):
         request(door.ports["any"], WWW, path="/tls/x")
     assert upstream.received == []
@@ -321,7 +321,7 @@ def test_a_server_name_that_is_not_there_is_not_trusted(door: Door) -> None:
 
 
 @pytest.mark.parametrize("server_name", ["unknown.example", RSA, "shops.example.com", ""])
-def test_where_there_are_hosts_others_are_not_connected(door: Door, server_name: str) -> None:
+def test_a_listener_with_hosts_refuses_other_server_names(door: Door, server_name: str) -> None:
     with pytest.raises(RefusedError, match=r"closed|EOF|reset"):
         door.ask("hosts", server_name=server_name)
 
@@ -333,7 +333,9 @@ def test_where_there_are_hosts_others_are_not_connected(door: Door, server_name:
     ("hosts", "unknown.example", 421),
     ("any", "unknown.example", 200),
 ])  # fmt: skip
-def test_a_host_that_is_not_the_server_name(door: Door, upstream: Upstream, name: str, host: str, status: int) -> None:
+def test_a_host_other_than_the_server_name_is_misdirected(
+    door: Door, upstream: Upstream, name: str, host: str, status: int
+) -> None:
     """One connection may serve all hosts of its listener (RFC 9113, 9.1.1), and no other."""
     answer = door.ask(name, host=host)
     assert answer.status == status
@@ -346,12 +348,12 @@ def test_a_host_that_is_not_the_server_name(door: Door, upstream: Upstream, name
 
 
 @pytest.mark.parametrize("name", ["partners", "guests"])
-def test_a_client_of_the_authority_is_let_in(door: Door, upstream: Upstream, name: str) -> None:
+def test_a_client_of_the_authority_is_admitted(door: Door, upstream: Upstream, name: str) -> None:
     assert door.ask(name, client_certificate(door.partners, "alice")).status == 200
     assert len(upstream.received) == 1
 
 
-def test_a_client_without_a_certificate_is_let_in_where_none_is_required(door: Door) -> None:
+def test_a_client_without_a_certificate_is_admitted_if_it_is_optional(door: Door) -> None:
     assert door.ask("guests").status == 200
     with pytest.raises(RefusedError):
         door.ask("partners")
@@ -359,7 +361,7 @@ def test_a_client_without_a_certificate_is_let_in_where_none_is_required(door: D
 
 @pytest.mark.parametrize("name", ["partners", "guests"])
 @pytest.mark.parametrize("who", ["expired", "stranger", "impostor", "server"])
-def test_a_client_whose_certificate_is_not_good_is_no_client(
+def test_a_client_with_an_invalid_certificate_is_refused(
     door: Door, upstream: Upstream, tmp_path: Path, name: str, who: str
 ) -> None:
     """Where none is required, too. server: one that the gateway's own authority has signed."""
@@ -409,7 +411,7 @@ def test_a_session_of_one_listener_opens_no_other(door: Door, version: ssl.TLSVe
 
 @VERSIONS
 @pytest.mark.parametrize("name", ["partners", "guests"])
-def test_no_session_goes_on_where_clients_have_certificates(door: Door, name: str, version: ssl.TLSVersion) -> None:
+def test_no_session_is_resumed_where_clients_have_certificates(door: Door, name: str, version: ssl.TLSVersion) -> None:
     """Nothing would look at the certificate again: one that has expired since would be let in."""
     context = client_tls(door.signer, client_certificate(door.partners, "alice"))
     context.minimum_version = context.maximum_version = version

@@ -76,7 +76,7 @@ async def words(tls: TlsListener) -> AsyncIterator[grpc.aio.Channel]:
     await server.stop(0)
 
 
-def test_a_unary_call_with_its_metadata_and_trailers(tls: TlsListener) -> None:
+def test_a_unary_call_passes_with_its_metadata_and_trailers(tls: TlsListener) -> None:
     async def run() -> None:
         async with words(tls) as channel:
             unary_unary: Any = channel.unary_unary(f"/{SERVICE}/Unary")
@@ -94,7 +94,7 @@ def test_a_unary_call_with_its_metadata_and_trailers(tls: TlsListener) -> None:
     asyncio.run(run())
 
 
-def test_a_call_that_streams_in_both_directions(tls: TlsListener) -> None:
+def test_a_bidirectional_call_passes(tls: TlsListener) -> None:
     async def run() -> None:
         async with words(tls) as channel:
             call: Any = channel.stream_stream(f"/{SERVICE}/Stream")(timeout=SECONDS)
@@ -118,7 +118,7 @@ def raw_upstream(shared_gateway: Gateway) -> RawUpstream:
     return upstream
 
 
-def test_a_websocket_over_tls(tls: TlsListener, raw_upstream: RawUpstream) -> None:
+def test_a_websocket_passes_over_tls(tls: TlsListener, raw_upstream: RawUpstream) -> None:
     """wss: over HTTP/1.1. The policy sees the handshake, and bytes pass both ways as they are."""
     raw_upstream.answer = SWITCHED
     with connected(tls.port, tls.trust, "localhost") as connection:

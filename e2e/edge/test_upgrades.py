@@ -76,7 +76,7 @@ def guarded_gateway(shared_gateway: Gateway, recording_upstream: Upstream) -> Ga
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("lines", TRICKS.values(), ids=TRICKS)
 @pytest.mark.parametrize("name", ["u-body", "u-body-too"])
-def test_nothing_passes_a_policy_by_that_wants_the_body(
+def test_no_upgrade_bypasses_a_policy_that_wants_the_body(
     guarded_gateway: Gateway, upstream: Upstream, name: str, lines: list[bytes], method: str
 ) -> None:
     """A request that is none for another protocol is one like any other: its body is waited for, and it is denied."""
@@ -89,7 +89,7 @@ def test_nothing_passes_a_policy_by_that_wants_the_body(
 
 @pytest.mark.parametrize("name", ["u-answer", "u-crashes"])
 @pytest.mark.parametrize("trick", ["websocket", "in capitals", "one of several in Connection", "Connection twice"])
-def test_no_websocket_opens_where_a_body_is_wanted(
+def test_no_websocket_opens_where_a_policy_wants_a_body(
     guarded_gateway: Gateway, upstream: Upstream, name: str, trick: str
 ) -> None:
     answer = send_raw(guarded_gateway.port, upgrade_request(f"/{name}/x", TRICKS[trick]) + SMUGGLED)
@@ -98,7 +98,7 @@ def test_no_websocket_opens_where_a_body_is_wanted(
     assert upstream.received == []
 
 
-def test_the_log_says_why_and_the_client_is_not_told(guarded_gateway: Gateway) -> None:
+def test_the_log_has_the_reason_and_the_client_does_not(guarded_gateway: Gateway) -> None:
     answer = send_raw(guarded_gateway.port, upgrade_request("/u-answer/why", WEBSOCKET))
     assert b"response-length" not in answer.body
 
@@ -149,9 +149,7 @@ def test_connect_is_refused_over_http2(
 
 
 @pytest.mark.parametrize("name", ["u-none", "u-headers"])
-def test_what_is_sent_early_waits_for_the_upstreams_word(
-    gateway: Gateway, raw_upstream: RawUpstream, name: str
-) -> None:
+def test_early_data_waits_for_the_upstreams_switch(gateway: Gateway, raw_upstream: RawUpstream, name: str) -> None:
     """Else an upstream that goes on in HTTP would take it for a request that has met its policies."""
     raw_upstream.answer = b""
     with Socket(gateway, upgrade_request(f"/{name}/x", WEBSOCKET) + SMUGGLED) as client:
@@ -210,7 +208,7 @@ def test_an_upgrade_of_http2_in_clear_is_a_request_like_any_other(
 
 
 @pytest.mark.usefixtures("raw_upstream")
-def test_a_websocket_lives_as_long_as_it_moves_and_ends_when_idle(gateway: Gateway) -> None:
+def test_a_websocket_lives_while_data_flows_and_ends_when_idle(gateway: Gateway) -> None:
     """requestTimeout is 1 s, idleTimeout 3 s: no timeout of a request counts for a connection that is upgraded."""
     with Socket(gateway, upgrade_request("/u-headers/x", WEBSOCKET)) as client:
         assert client.head().startswith(b"HTTP/1.1 101 ")
@@ -224,7 +222,7 @@ def test_a_websocket_lives_as_long_as_it_moves_and_ends_when_idle(gateway: Gatew
     )
 
 
-def test_an_upstream_that_says_nothing_to_a_handshake_is_late(gateway: Gateway, raw_upstream: RawUpstream) -> None:
+def test_an_upstream_that_does_not_answer_a_handshake_is_late(gateway: Gateway, raw_upstream: RawUpstream) -> None:
     """By requestTimeout, as for any request: its end is that of the handshake."""
     raw_upstream.answer = b""
     assert send_raw(gateway.port, upgrade_request("/u-none/x", WEBSOCKET)).status == 504

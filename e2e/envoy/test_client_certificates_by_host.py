@@ -249,7 +249,7 @@ def test_no_form_of_a_request_gets_past_a_rule(door: Door, upstream: Upstream) -
 
 
 @pytest.mark.parametrize("server_name", [None, "127.0.0.1", "other.example.org", f"{PARTNERS}.", "staff.example.com"])
-def test_without_a_name_that_asks_no_host_that_asks_is_reached(
+def test_other_server_names_reach_no_host_that_requires_certificates(
     door: Door, upstream: Upstream, server_name: str | None
 ) -> None:
     """Where the listener has hosts, such a connection is none, unless one of them covers the name."""
@@ -272,7 +272,7 @@ def test_a_server_name_in_upper_case_is_the_same(door: Door, upstream: Upstream,
 
 
 @VERSIONS
-def test_who_showed_a_certificate_is_known_where_it_was_asked_for(door: Door, version: int) -> None:
+def test_a_client_is_identified_where_its_certificate_was_requested(door: Door, version: int) -> None:
     expected = {PARTNERS: "CN=partner", GUESTS: "CN=partner", WWW: None}
     asking = dataclasses.replace(door, path=f"/{fresh_name('known')}")
     for host in expected:

@@ -109,7 +109,7 @@ def routes(**modes: str) -> list[Json]:
 # ---------------------------------------------------------------- 1: bodies
 
 
-def test_1_a_request_without_data_passes_a_buffered_body_by_and_not_a_streamed_one(upstream: Upstream) -> None:
+def test_1_a_request_without_data_skips_buffered_body_messages_but_not_streamed_ones(upstream: Upstream) -> None:
     engine = Engine(buffered=denies_the_body, duplex=holds_until_the_end)
     with lone_envoy(upstream, engine, routes(buffered="SEND BUFFERED SKIP SKIP NONE SKIP", duplex=BODY)) as envoy:
         assert http2(envoy.port, "/buffered/x", TRAILERS_ONLY).status == 200
@@ -120,7 +120,7 @@ def test_1_a_request_without_data_passes_a_buffered_body_by_and_not_a_streamed_o
         assert engine.kinds == ["request_headers", "request_trailers"]
 
 
-def test_1_what_a_streamed_body_is_held_for_is_not_on_the_clock(upstream: Upstream) -> None:
+def test_1_time_that_a_streamed_body_is_held_does_not_count(upstream: Upstream) -> None:
     def change(config: Json) -> None:
         ext_proc_filter(config)["message_timeout"] = "0.8s"
 

@@ -69,7 +69,7 @@ def test_4_a_path_that_a_policy_chose_meets_no_other_routes_policies(gateway: Ga
 
 
 @pytest.mark.parametrize("path", ["/f-denied%2Fx", "/f-bare/..%2ff-denied/x", "/f-bare/%2e%2e%5cf-denied/x"])
-def test_17_an_escaped_slash_passes_no_policy_by(gateway: Gateway, upstream: Upstream, path: str) -> None:
+def test_17_an_escaped_slash_bypasses_no_policy(gateway: Gateway, upstream: Upstream, path: str) -> None:
     assert http1(gateway.port, path, GET).status in {400, 404}
     loose = api("f-loose", upstream.url)
     loose["spec"]["strictPaths"] = False
@@ -82,7 +82,7 @@ def test_17_an_escaped_slash_passes_no_policy_by(gateway: Gateway, upstream: Ups
     assert upstream.received == []
 
 
-def test_14_envoys_own_headers_reach_nobody(gateway: Gateway, upstream: Upstream) -> None:
+def test_14_envoys_own_headers_reach_neither_side(gateway: Gateway, upstream: Upstream) -> None:
     steering = [("x-envoy-retry-on", "5xx"), ("x-envoy-original-path", "/x"), ("x-envoy-upstream-rq-timeout-ms", "1")]
     steering += [("x-envoy-peer-metadata", "e30="), ("X-Gatewright-Route", "admin")]
     answer = http1(gateway.port, "/f-headers/x", Shape("steering", "GET", headers=steering))
@@ -115,7 +115,7 @@ def test_an_operator_may_let_such_requests_in(
             assert (request.value("x_order"), request.value("x-order"), request.value("x-plain")) == (seen, "m()", "1")
 
 
-def test_a_101_that_nobody_asked_for_ends_the_exchange_and_nothing_passes_behind_it(gateway: Gateway) -> None:
+def test_an_unrequested_101_ends_the_exchange_and_nothing_passes_behind_it(gateway: Gateway) -> None:
     """Envoy hands it on; what an upstream sends behind it is no response, and the connection to it ends."""
     with switching_upstream() as port:
         gateway.deploy(api("f-switches", f"http://127.0.0.1:{port}"))
@@ -187,7 +187,7 @@ def test_10_a_websocket_is_refused_where_a_body_is_wanted_and_does_not_hang(
     ],
     ids=["HTTP/1.0", "nonsense", "NUL", "two lengths", "257 headers", "256 KiB of headers"],
 )  # fmt: skip
-def test_19_what_is_no_request_is_a_problem(
+def test_19_malformed_requests_are_answered_with_a_problem(
     gateway: Gateway, upstream: Upstream, request_: bytes, status: int, title: str
 ) -> None:
     answer = send_raw(gateway.port, request_)
@@ -208,7 +208,7 @@ def test_19_what_is_no_request_is_a_problem(
     ],
     ids=["no host", "NUL in the path", "broken chunk", "upgrade", "method"],
 )
-def test_19_what_has_no_flag_is_a_problem_too(gateway: Gateway, request_: bytes, title: str) -> None:
+def test_19_refusals_without_a_response_flag_are_problems_too(gateway: Gateway, request_: bytes, title: str) -> None:
     answer = send_raw(gateway.port, request_)
     assert problem(answer)[1] == title
     known = {"Bad Request": "broken chunk" in str(answer), "Forbidden": True, "Method Not Allowed": True}[title]
@@ -265,7 +265,7 @@ def test_an_absolute_request_target_meets_the_same_policies(gateway: Gateway, up
 
 @pytest.mark.parametrize("when", ["request", "response"])
 @pytest.mark.parametrize("status", [299, 418, 499, 599])
-def test_a_status_that_envoys_enum_does_not_know(gateway: Gateway, upstream: Upstream, status: int, when: str) -> None:
+def test_a_status_outside_of_envoys_enum_passes(gateway: Gateway, upstream: Upstream, status: int, when: str) -> None:
     gateway.deploy(api("f-status", upstream.url, [attach("answer", {"status": status, "body": "hello", "when": when})]))
     for client in (http1, http2):
         answer = client(gateway.port, "/f-status/x", GET)
@@ -275,14 +275,14 @@ def test_a_status_that_envoys_enum_does_not_know(gateway: Gateway, upstream: Ups
 
 
 @pytest.mark.parametrize("status", [0, 100, 199, 600, -1, 2**31])
-def test_a_status_that_nobody_knows_is_the_policys_fault(gateway: Gateway, upstream: Upstream, status: int) -> None:
+def test_an_invalid_status_is_the_policys_fault(gateway: Gateway, upstream: Upstream, status: int) -> None:
     gateway.deploy(api("f-status", upstream.url, [attach("answer", {"status": status})]))
     assert problem(http1(gateway.port, "/f-status/x", GET)) == (500, "Internal Server Error")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("status", [204, 304])
-def test_an_answer_that_has_no_body(gateway: Gateway, upstream: Upstream, status: int, method: str) -> None:
+def test_an_answer_may_have_no_body(gateway: Gateway, upstream: Upstream, status: int, method: str) -> None:
     for when in ("request", "response"):
         policy = attach("answer", {"status": status, "body": "hello", "when": when})
         gateway.deploy(api("f-status", upstream.url, [policy]))

@@ -150,9 +150,7 @@ def test_a_certificate_of_another_authority_is_no_connection(door: Door, upstrea
         assert len(door.engine.messages) == before
 
 
-def test_where_untrusted_certificates_are_accepted_they_look_like_others(
-    door: Door, upstream: Upstream, tmp_path: Path
-) -> None:
+def test_accepted_untrusted_certificates_look_like_others(door: Door, upstream: Upstream, tmp_path: Path) -> None:
     """Why no listener says ACCEPT_UNTRUSTED: `%DOWNSTREAM_PEER_CERT%` does not tell whether it was verified."""
     stranger = client_certificate(authority(tmp_path), "alice")
     with run_listener(door, upstream, required=False, accepts_untrusted=True) as envoy:
@@ -199,7 +197,7 @@ def test_the_address_is_the_connections_and_not_what_a_client_says(door: Door, u
 @pytest.mark.parametrize(
     ("forwarded", "address"), [("192.0.2.9, 192.0.2.1", "192.0.2.1:0"), ("192.0.2.9, 2001:db8::1", "[2001:db8::1]:0")]
 )
-def test_behind_a_trusted_proxy_it_is_the_one_that_this_has_seen(
+def test_behind_a_trusted_proxy_the_address_is_the_one_that_the_proxy_saw(
     door: Door, upstream: Upstream, forwarded: str, address: str
 ) -> None:
     def hops(config: Json) -> None:
@@ -218,7 +216,7 @@ def test_behind_a_trusted_proxy_it_is_the_one_that_this_has_seen(
         assert door.told()["source.address"] == address, change.__name__
 
 
-def test_with_the_proxy_protocol_it_is_the_one_that_this_names(door: Door, upstream: Upstream) -> None:
+def test_with_the_proxy_protocol_the_address_is_the_one_it_names(door: Door, upstream: Upstream) -> None:
     def change(config: Json) -> None:
         kind = "type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"
         filters = [{"name": "envoy.filters.listener.proxy_protocol", "typed_config": {"@type": kind}}]

@@ -97,7 +97,7 @@ def line(listeners: LoneListeners, path: str) -> Json:
 # ---------------------------------------------------------------- what TCP says
 
 
-def test_answers_over_tcp_tell_of_http3(tls_listeners: LoneListeners, trusted_authority: Authority) -> None:
+def test_answers_over_tcp_advertise_http3(tls_listeners: LoneListeners, trusted_authority: Authority) -> None:
     """The port is the listener's, whichever the test got: 8444. Envoy's own answers too; not those over HTTP/3."""
     for host, status in (("api.example.com", 200), ("evil.example", 421)):
         answer = raw_http.request(
@@ -111,7 +111,7 @@ def test_answers_over_tcp_tell_of_http3(tls_listeners: LoneListeners, trusted_au
     assert "alt-svc" not in run(coroutine).headers
 
 
-def test_what_upstreams_say_of_alternatives_is_replaced(
+def test_alternatives_advertised_by_upstreams_are_replaced(
     tls_listeners: LoneListeners, trusted_authority: Authority, upstream: Upstream
 ) -> None:
     upstream.reply = lambda _: Reply(200, [("alt-svc", 'h3=":9"')])
@@ -186,7 +186,7 @@ def test_client_certificates(
 
 
 @pytest.mark.parametrize(("name", "resumed"), [("open", True), ("anew", False), ("partners", False), ("mixed", False)])
-def test_sessions_go_on_only_where_no_certificate_was_looked_at(
+def test_sessions_resume_only_without_client_certificates(
     tls_listeners: LoneListeners, trusted_authority: Authority, name: str, resumed: bool
 ) -> None:
     """And nothing is taken before a handshake has ended: no ticket allows early data."""
@@ -215,7 +215,7 @@ def test_sessions_go_on_only_where_no_certificate_was_looked_at(
 
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
-def test_the_client_is_who_connects(
+def test_the_clients_address_is_the_connections(
     tls_listeners: LoneListeners, trusted_authority: Authority, upstream: Upstream, source: str
 ) -> None:
     """The second one is a trusted proxy, over TCP."""
@@ -228,7 +228,7 @@ def test_the_client_is_who_connects(
     assert upstream.received[0].value("x-forwarded-proto") == "https"
 
 
-def test_no_hop_is_believed(trusted_authority: Authority, upstream: Upstream) -> None:
+def test_no_forwarded_address_is_trusted(trusted_authority: Authority, upstream: Upstream) -> None:
     spec = {"listeners": [https("open", 8443)], "trustedProxies": {"hops": 1}}
     with lone_listeners(spec, upstream.port, {"main": trusted_authority.issue("main", "127.0.0.1")}) as listeners:
         coroutine = Asker(listeners, trusted_authority, "open").get(
@@ -253,7 +253,7 @@ def test_connections_of_a_listener_are_limited(tls_listeners: LoneListeners, tru
     run(two())
 
 
-def test_connections_of_a_node_are_those_of_each_listener(trusted_authority: Authority, upstream: Upstream) -> None:
+def test_connection_limits_count_per_listener(trusted_authority: Authority, upstream: Upstream) -> None:
     """Envoy counts those of TCP alone."""
     spec = {"listeners": [https("open", 8443)], "limits": {"connections": 1}}
 
@@ -282,7 +282,7 @@ def test_requests_in_a_second_are_limited(trusted_authority: Authority, upstream
     assert 429 in answers
 
 
-def test_clients_are_told_how_many_streams(tls_listeners: LoneListeners, trusted_authority: Authority) -> None:
+def test_clients_receive_the_limit_of_streams(tls_listeners: LoneListeners, trusted_authority: Authority) -> None:
     async def told() -> int:
         async with connected(tls_listeners.ports["open/http3"], trusted_authority.file) as connection:
             await connection.get("/x")
@@ -354,7 +354,7 @@ def test_an_answer_may_pause_for_longer_than_a_client_may_be_silent(
     [(":method", "CONNECT"), (":protocol", "websocket"), *GET[1:]],
     [*GET[:3], (":path", "odd")],
 ], ids=lambda headers: "+".join(name for name, _ in headers[:7]).replace(":", "_"))  # fmt: skip
-def test_what_is_no_request_reaches_nobody(
+def test_malformed_requests_reach_no_upstream(
     tls_listeners: LoneListeners, trusted_authority: Authority, upstream: Upstream, headers: list[tuple[str, str]]
 ) -> None:
     """The stream or the connection ends, as RFC 9114, 4.1.2 has it; the next one is served."""
@@ -372,7 +372,7 @@ def test_what_is_no_request_reaches_nobody(
     assert run(Asker(tls_listeners, trusted_authority, "open").get("/x")).status == 200
 
 
-def test_what_steers_envoy_is_not_the_clients_to_say(
+def test_clients_cannot_send_headers_that_control_envoy(
     tls_listeners: LoneListeners, trusted_authority: Authority, upstream: Upstream
 ) -> None:
     forged = [

@@ -67,7 +67,7 @@ def test_requests_of_a_connection_are_limited(limited_listeners: LoneListeners) 
         assert connection.recv(1) == b""
 
 
-def test_http2_clients_are_told_how_many_streams(limited_listeners: LoneListeners) -> None:
+def test_http2_clients_receive_the_limit_of_streams(limited_listeners: LoneListeners) -> None:
     with connected(limited_listeners.ports["http"]) as connection:
         http2 = h2.connection.H2Connection()
         http2.initiate_connection()
@@ -140,7 +140,7 @@ def test_the_rate_of_requests_of_a_connection_is_limited(upstream: Upstream) -> 
         eventually("it may go on", lambda: statuses(connection, 1) == [200])
 
 
-def test_who_is_slow_is_not_waited_for(limited_listeners: LoneListeners) -> None:
+def test_slow_clients_are_disconnected(limited_listeners: LoneListeners) -> None:
     with connected(limited_listeners.ports["http"]) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")
         assert receive_answer(connection).status == 408
@@ -183,7 +183,7 @@ class Collector:
         return otlp.ExportLogsServiceResponse()
 
 
-def test_lines_go_where_they_should_with_the_fields_that_were_chosen(upstream: Upstream, tmp_path: Path) -> None:
+def test_access_lines_have_the_chosen_fields_and_destination(upstream: Upstream, tmp_path: Path) -> None:
     fields = {
         "id": "requestId", "verb": "method", "url": "path", "status": "status", "agent": "requestHeader:User-Agent",
         "kind": "responseHeader:content-type", "at": "listener", "tls": "tlsVersion",
@@ -210,7 +210,7 @@ def test_lines_go_where_they_should_with_the_fields_that_were_chosen(upstream: U
     assert (record["body"], record["verb"], record["status"], record["at"]) == ("request", "GET", "200", "http")
 
 
-def test_no_lines_and_a_share_of_them(upstream: Upstream) -> None:
+def test_access_lines_may_be_off_or_sampled(upstream: Upstream) -> None:
     def failing(received: Recorded) -> Reply:
         return Reply(500 if received.target == "/fails" else 200)
 
@@ -250,6 +250,6 @@ def test_responses_are_compressed_where_it_pays(upstream: Upstream) -> None:
                 assert answer.content == b"x" * 5000
 
 
-def test_envoy_has_the_fields_that_our_protos_lack(limited_listeners: LoneListeners) -> None:
+def test_envoy_has_fields_that_our_protos_lack(limited_listeners: LoneListeners) -> None:
     """xds-protos knows no allow_content_length_header; what we send of it arrives."""
     assert '"allow_content_length_header": true' in limited_listeners.admin("/config_dump").text

@@ -149,7 +149,9 @@ def test_another_host_is_421(
     assert len(upstream.received) == (2 if status == 200 else 0)
 
 
-def test_versions_and_ciphers(tls_listeners: LoneListeners, trusted_authority: Authority) -> None:
+def test_versions_and_ciphers_are_those_of_the_listener(
+    tls_listeners: LoneListeners, trusted_authority: Authority
+) -> None:
     def spoken(name: str, newest: ssl.TLSVersion, ciphers: str = "") -> tuple[str, str]:
         context = client(trusted_authority)
         context.maximum_version = newest
@@ -222,7 +224,7 @@ def test_client_certificates(
             request(tls_listeners.ports[name], "api.example.com", tls=context, server_name="api.example.com")
 
 
-def test_sessions_are_resumed_unless_that_is_off(tls_listeners: LoneListeners, trusted_authority: Authority) -> None:
+def test_sessions_are_resumed_unless_it_is_disabled(tls_listeners: LoneListeners, trusted_authority: Authority) -> None:
     for name, resumed in (("public", True), ("few", False)):
         context = client(trusted_authority)
         context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -234,7 +236,7 @@ def test_sessions_are_resumed_unless_that_is_off(tls_listeners: LoneListeners, t
             assert again.session_reused is resumed
 
 
-def test_a_client_whose_certificate_ends_is_gone_when_its_connection_is_old(
+def test_an_expired_client_certificate_ends_with_its_connection(
     trusted_authority: Authority, upstream: Upstream
 ) -> None:
     """Envoy looks at a certificate in the handshake alone: the age of connections bounds how long it counts."""
@@ -310,7 +312,7 @@ def client_of(listeners: LoneListeners, path: str) -> str:
     ("127.0.0.2", "10.0.0.3", "10.0.0.3"),
     ("127.0.0.2", "nonsense", "127.0.0.2"),
 ])  # fmt: skip
-def test_the_client_behind_proxies_that_are_named(
+def test_the_client_behind_trusted_proxies_is_logged(
     proxied_listeners: LoneListeners, source: str, forwarded: str, address: str
 ) -> None:
     path = f"/{uuid.uuid4()}"
@@ -319,7 +321,7 @@ def test_the_client_behind_proxies_that_are_named(
     assert client_of(proxied_listeners, path) == address
 
 
-def test_only_proxies_say_what_the_client_spoke(proxied_listeners: LoneListeners, upstream: Upstream) -> None:
+def test_only_trusted_proxies_set_the_clients_protocol(proxied_listeners: LoneListeners, upstream: Upstream) -> None:
     for source in ("127.0.0.1", "127.0.0.2"):
         request(proxied_listeners.ports["http"], source=source, headers={"x-forwarded-proto": "https"})
     assert [forwarded_request.value("x-forwarded-proto") for forwarded_request in upstream.received] == [
@@ -338,7 +340,7 @@ def test_only_proxies_say_what_the_client_spoke(proxied_listeners: LoneListeners
     ("127.0.0.1", b"PROXY TCP4 8.8.8.8 127.0.0.1 5555 80\r\n", ""),
     ("127.0.0.1", b"PROXY TCP4 127.0.0.2 127.0.0.1 5555 80\r\n", ""),
 ])  # fmt: skip
-def test_the_client_behind_a_proxy_header(
+def test_the_client_in_a_proxy_protocol_header_is_logged(
     proxied_listeners: LoneListeners, source: str, first: bytes, address: str
 ) -> None:
     path = f"/{uuid.uuid4()}"
@@ -351,7 +353,7 @@ def test_the_client_behind_a_proxy_header(
     assert client_of(proxied_listeners, path) == address
 
 
-def test_the_client_behind_so_many_proxies(upstream: Upstream) -> None:
+def test_the_client_behind_a_number_of_proxies_is_logged(upstream: Upstream) -> None:
     with lone_listeners({"trustedProxies": {"hops": 1}}, upstream.port) as listeners:
         assert request(listeners.ports["http"], headers={"x-forwarded-for": "6.6.6.6, 9.9.9.9"}).status == 200
         assert client_of(listeners, "/x") == "9.9.9.9"

@@ -50,7 +50,7 @@ def header_values(*names: str) -> dict[str, str]:
     return {name: f"{name} of the client" for name in names}
 
 
-def test_only_trusted_proxies_say_who_the_client_is(proxied_listeners: LoneListeners, upstream: Upstream) -> None:
+def test_only_trusted_proxies_name_the_client(proxied_listeners: LoneListeners, upstream: Upstream) -> None:
     headers = header_values(*PROXY_HEADERS, *OTHERS)
     assert headers_passed_on(proxied_listeners, upstream, headers, STRANGER) == set(OTHERS)
     assert headers_passed_on(proxied_listeners, upstream, headers, PROXY) == set(headers)
@@ -64,9 +64,7 @@ def test_a_header_in_several_lines_and_any_case_is_removed_whole(
     assert not {b"x-real-ip", b"forwarded", b"x-forwarded-port"} & {name for name, _ in upstream.received[0].headers}
 
 
-def test_the_client_is_added_behind_what_x_forwarded_for_says(
-    proxied_listeners: LoneListeners, upstream: Upstream
-) -> None:
+def test_the_client_is_appended_to_x_forwarded_for(proxied_listeners: LoneListeners, upstream: Upstream) -> None:
     assert request(proxied_listeners.ports["http"], headers={"x-forwarded-for": "9.9.9.9"}).status == 200
     forwarded, connected = (upstream.received[0].value("x-forwarded-for") or "").split(",")
     assert (forwarded, bool(ipaddress.ip_address(connected))) == ("9.9.9.9", True)

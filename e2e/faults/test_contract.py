@@ -42,11 +42,11 @@ def test_an_answer_is_allowed_by_its_flow_outcome_and_time(answered: Answer, all
     assert (not verdict(answered).failed) is allowed
 
 
-def test_a_503_that_does_not_say_when_to_come_back_fails() -> None:
+def test_a_503_without_retry_after_fails() -> None:
     assert verdict(Answer("python", 100.5, 0.01, 503, "", "")).failed
 
 
-def test_what_is_the_fault_itself_has_outcomes_of_its_own_at_any_time() -> None:
+def test_flows_of_the_fault_have_their_own_outcomes_at_any_time() -> None:
     contract = Contract(always={"faulty": frozenset({"504"})})
     late, served = answer(500.0, 504, "faulty"), answer(100.5, 200, "faulty")
     assert verdict(late, served, contract=contract).failed == [served]

@@ -127,7 +127,7 @@ def time_is_over(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     "policies", [[], [attach("mark", {"name": "slow"})], [attach("pass-on")]], ids=["no policy", "headers", "a stream"]
 )
-def test_an_upload_that_is_not_held_has_any_time(gateway: Gateway, policies: list[Json]) -> None:
+def test_an_upload_that_is_not_buffered_has_no_limit(gateway: Gateway, policies: list[Json]) -> None:
     with run_upstream(at_once=False) as (url, received):
         gateway.deploy(api("uploads", url, policies))
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
@@ -232,7 +232,7 @@ def bodies(gateway: Gateway) -> dict[str, int]:
 
 @pytest.mark.usefixtures("apis")
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
-def test_a_body_for_which_there_is_never_room_is_a_413(gateway: Gateway, upstream: Upstream, chunked: bool) -> None:
+def test_a_body_beyond_all_memory_is_a_413(gateway: Gateway, upstream: Upstream, chunked: bool) -> None:
     upstream.received.clear()
     body = bytes(2 * BUDGET)
     answer = httpx.post(f"{gateway.url}/reads/x", content=iter([body]) if chunked else body)
@@ -246,9 +246,7 @@ def test_a_body_for_which_there_is_never_room_is_a_413(gateway: Gateway, upstrea
 
 
 @pytest.mark.usefixtures("apis")
-def test_a_body_for_which_there_is_no_room_passes_where_the_publisher_says_so(
-    gateway: Gateway, upstream: Upstream
-) -> None:
+def test_a_body_without_room_passes_if_the_publisher_allows_it(gateway: Gateway, upstream: Upstream) -> None:
     upstream.received.clear()
     body = bytes(range(256)) * (2 * BUDGET // 256)
     assert httpx.post(f"{gateway.url}/reads-if/x", content=iter([body])).status_code == 200
@@ -256,7 +254,7 @@ def test_a_body_for_which_there_is_no_room_passes_where_the_publisher_says_so(
     assert (request_seen.body, request_seen.value("x-body-length")) == (body, None)
 
 
-def test_who_holds_all_the_room_stops_no_route_without_bodies(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_full_body_budget_stops_no_route_without_bodies(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     """And gives it back when its time is over: on a gateway that gives requests more of it, so that a slow machine sees
     the room full."""
     options = ("--request-limit", "8s", "--body-memory", str(BUDGET))

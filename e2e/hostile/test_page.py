@@ -29,11 +29,11 @@ def page(tmp_path: Path) -> Path:
         ({"a": "read", "b": "read"}, {"c": "EPERM"}, "reached: a, b"),
     ],
 )
-def test_a_cell_says_what_was_reached(reached: dict[str, str], refused: dict[str, str], cell: str) -> None:
+def test_a_cell_names_the_targets_reached(reached: dict[str, str], refused: dict[str, str], cell: str) -> None:
     assert Found(reached, refused).cell == cell
 
 
-def test_what_is_written_is_what_is_read_and_the_rest_of_the_page_stays(page: Path) -> None:
+def test_a_written_table_is_read_back_and_the_rest_of_the_page_stays(page: Path) -> None:
     table = Page(page)
     table.writing = True
     assert table.compare(NONE, {MEMORY: "reached: Envoy"}) == []

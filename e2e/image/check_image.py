@@ -39,7 +39,7 @@ def python_processes(container: Container) -> list[list[str]]:
     return [line for line in container.command_lines() if "python" in line[0]]
 
 
-def test_it_runs_as_nobody_on_a_read_only_root_under_tini(shared_container: Container) -> None:
+def test_the_image_runs_as_nobody_on_a_read_only_root_under_tini(shared_container: Container) -> None:
     assert shared_container.shell("id -u") == "10001"
     assert shared_container.shell("cat /proc/1/comm") == "tini"
     assert shared_container.command_lines()[0][:3] == ["/usr/bin/tini", "--", "docker-entrypoint.sh"]
@@ -48,7 +48,7 @@ def test_it_runs_as_nobody_on_a_read_only_root_under_tini(shared_container: Cont
     assert set(owners) == {"10001"}
 
 
-def test_the_image_says_how_it_is_run(image: str) -> None:
+def test_the_image_has_labels_and_defaults(image: str) -> None:
     config = inspect(image)["Config"]
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"] == ["/usr/bin/tini", "--", "docker-entrypoint.sh"]
@@ -66,7 +66,7 @@ def test_the_health_check_passes_and_fails(image: str, shared_container: Contain
             podman("healthcheck", "run", container.id)
 
 
-def test_no_compiler_and_no_installer_is_in_it(image: str) -> None:
+def test_the_image_has_no_compiler_and_no_installer(image: str) -> None:
     names = " -o ".join(f"-name '{name}'" for name in ("tini", *COMPILERS))
     script = f"find / -xdev -perm /111 ! -type d \\( {names} \\) -print 2>/dev/null"
     programs = podman("run", "--rm", *HARDENED, "--entrypoint", "sh", image, "-c", f"{script} || true")
@@ -105,7 +105,7 @@ def layers(archive: Path) -> Iterator[list[str]]:
                 yield [member.name for member in files if member.isfile()]
 
 
-def test_only_what_running_needs_is_in_it(shared_container: Container) -> None:
+def test_the_image_has_only_what_running_needs(shared_container: Container) -> None:
     entries = set(shared_container.shell("ls -A /app/build").split())
     assert entries == {
         "bin", "manifest.json", "policy-definitions", "python-executor", "python-env", "requirements", "sbom.cdx.json",
@@ -124,7 +124,7 @@ def test_the_runtimes_own_python3_has_installed_what_the_policies_need(shared_co
     assert extension.startswith(f"/app/build/python-env/default/lib/{runtime.rpartition('/')[2]}/site-packages/")
 
 
-def test_go_python_go(shared_container: Container, upstream: Upstream) -> None:
+def test_a_go_python_go_chain_runs(shared_container: Container, upstream: Upstream) -> None:
     shared_container.deploy(api("sample", upstream.url, SAMPLE))
     answer = httpx.get(f"{shared_container.url}/sample/7")
     request = upstream.to("/7")[0]
@@ -164,7 +164,7 @@ def test_options_are_passed_on(image: str) -> None:
     assert "--concurrency 1" in lines["envoy"]
 
 
-def test_another_command_runs_in_its_place(image: str) -> None:
+def test_the_command_can_be_replaced(image: str) -> None:
     assert podman("run", "--rm", *HARDENED, image, "gatewright", "version").startswith("gatewright ")
 
 
@@ -179,7 +179,7 @@ def test_a_stop_loses_no_request(image: str, upstream: Upstream, keep_alive: boo
     assert clients.first_refusal > clients.last_answered_connect
 
 
-def test_what_is_killed_comes_back(image: str, upstream: Upstream) -> None:
+def test_killed_processes_are_restarted(image: str, upstream: Upstream) -> None:
     with run_container(image) as container:
         container.deploy(api("go", upstream.url, [GO_HEADERS]))
         container.deploy(api("python", upstream.url, [attach("add-python-header")]))

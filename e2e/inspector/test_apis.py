@@ -45,13 +45,13 @@ def names(page: Page) -> list[str]:
     return rows(page).locator("th a").all_inner_texts()
 
 
-def test_all_apis(page: Page, screenshot: Screenshots) -> None:
+def test_the_list_shows_all_apis(page: Page, screenshot: Screenshots) -> None:
     show(page, "#/apis")
     expect(rows(page)).to_have_count(len(SAMPLES))
     check_looks(page, lambda: screenshot(page, "apis"))
 
 
-def test_apis_are_found_by_what_they_are_called_and_by_their_state(page: Page) -> None:
+def test_apis_are_found_by_name_and_by_state(page: Page) -> None:
     show(page, "#/apis")
     expect(page.get_by_role("status").filter(has_text="APIs")).to_have_text(f"{len(SAMPLES)} APIs")
     assert names(page) == SAMPLES
@@ -67,7 +67,7 @@ def test_apis_are_found_by_what_they_are_called_and_by_their_state(page: Page) -
     assert names(page) == ["broken", "broken-late"]
 
 
-def test_the_list_follows_what_happens_and_the_focus_stays(
+def test_the_list_follows_changes_and_keeps_the_focus(
     page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str]
 ) -> None:
     show(page, "#/apis")
@@ -81,7 +81,7 @@ def test_the_list_follows_what_happens_and_the_focus_stays(
     expect(page.get_by_role("link", name="plain", exact=True)).to_be_focused()
 
 
-def test_one_api(page: Page, screenshot: Screenshots) -> None:
+def test_the_page_of_an_api_is_for_everybody(page: Page, screenshot: Screenshots) -> None:
     show(page, "#/apis/orders")
     expect(page.get_by_role("region", name="Nodes")).to_be_visible()
 
@@ -134,7 +134,7 @@ def test_an_api_shows_the_chains_of_its_operations_at_their_versions(
     assert nodes.get_by_role("link", name="node-1").get_attribute("href") == "#/nodes/node-1"
 
 
-def test_what_a_node_says_of_an_api_is_shown(page: Page, gateway: Gateway, added_names: list[str]) -> None:
+def test_a_nodes_report_of_an_api_is_shown(page: Page, gateway: Gateway, added_names: list[str]) -> None:
     """One that it cannot serve now, and one that it refuses: its build has no such policy, the controller's has."""
     folder = definitions_of(gateway)
     more = folder / "rare-v1.0.0.yaml"
@@ -183,7 +183,7 @@ def test_an_api_whose_upstream_is_away_says_so_on_each_page(page: Page, gateway:
     gateway.remove("dead")
 
 
-def test_an_api_is_deleted_by_who_writes_its_name(
+def test_an_api_is_deleted_once_its_name_is_typed(
     page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str]
 ) -> None:
     added_names.append("doomed")
@@ -210,7 +210,7 @@ def test_an_api_is_deleted_by_who_writes_its_name(
     assert httpx.get(f"{gateway.url}/doomed/x").status_code == 404
 
 
-def test_an_api_that_was_written_meanwhile_is_not_deleted(
+def test_an_api_changed_meanwhile_is_not_deleted(
     page: Page, gateway: Gateway, upstream: Upstream, added_names: list[str], faults: Faults
 ) -> None:
     """The page learns of the other revision only after the request: it is held until then."""
@@ -228,7 +228,7 @@ def test_an_api_that_was_written_meanwhile_is_not_deleted(
     assert httpx.get(f"{gateway.url}/contested/x").status_code == 200
 
 
-def test_an_api_that_is_not_there_says_so(page: Page, faults: Faults) -> None:
+def test_the_page_of_an_unknown_api_says_so(page: Page, faults: Faults) -> None:
     faults.allow("status of 404")
     show(page, "#/apis/no-such-api")
     expect(page.get_by_role("alert")).to_contain_text("There is no API no-such-api")

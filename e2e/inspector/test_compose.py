@@ -111,7 +111,7 @@ def test_a_body_goes_with_its_type_by_the_keyboard_alone(compose: Page, upstream
     assert received.value("content-type") == "application/json"
 
 
-def test_what_is_wrong_is_said_where_it_is(compose: Page, faults: Faults) -> None:
+def test_mistakes_are_shown_at_their_fields(compose: Page, faults: Faults) -> None:
     faults.allow("status of 422")
     add_header(compose, "connection", "close")
     fill(compose, "Path", "no-slash")
@@ -131,7 +131,7 @@ ANSWERS = {
 
 
 @pytest.mark.usefixtures("upstream")
-def test_answers_of_all_kinds(compose: Page) -> None:
+def test_answers_of_all_kinds_are_shown(compose: Page) -> None:
     for path, (status, text) in ANSWERS.items():
         fill(compose, "Path", path)
         send(compose)
@@ -139,7 +139,7 @@ def test_answers_of_all_kinds(compose: Page) -> None:
         expect(answer(compose)).to_contain_text(text)
 
 
-def test_what_an_upstream_writes_is_text(compose: Page, upstream: Upstream) -> None:
+def test_an_upstreams_markup_is_shown_as_text(compose: Page, upstream: Upstream) -> None:
     upstream.reply = lambda _: Reply(200, [("content-type", "text/html"), ("x-evil", HOSTILE)], HOSTILE.encode())
     fill(compose, "Path", "/plain/items")
     send(compose)
@@ -150,7 +150,7 @@ def test_what_an_upstream_writes_is_text(compose: Page, upstream: Upstream) -> N
     assert compose.locator("main img, main script").count() == 0
 
 
-def test_bytes_and_long_texts(compose: Page, upstream: Upstream) -> None:
+def test_bytes_and_long_texts_are_shown(compose: Page, upstream: Upstream) -> None:
     fill(compose, "Path", "/plain/items")
     upstream.reply = lambda _: Reply(200, [], b"\xff\x00\xc3")
     send(compose)
@@ -186,7 +186,7 @@ def test_a_request_can_be_cancelled(compose: Page, gateway: Gateway) -> None:
 # ---------------------------------------------------------------- from elsewhere
 
 
-def test_the_address_fills_it(page: Page) -> None:
+def test_the_address_fills_the_form(page: Page) -> None:
     query = f"?method=PUT&path={quote('/orders/items?a=b')}&headers={quote('x-a: 1' + chr(10) + 'x-b: 2')}&body=text"
     open_composer(page, query)
     expect(page.get_by_label("Path", exact=True)).to_have_value("/orders/items?a=b")
@@ -208,7 +208,7 @@ def test_a_recorded_exchange_is_composed_again(compose: Page, upstream: Upstream
     assert headers(compose) == [("authorization", ""), ("x-user", "ann")]
 
 
-def test_what_was_sent_is_kept_without_secrets(compose: Page, upstream: Upstream) -> None:
+def test_sent_requests_are_kept_without_secrets(compose: Page, upstream: Upstream) -> None:
     secret = f"planted-{uuid.uuid4().hex}"
     fill(compose, "Path", f"/orders/items?page=2&access_token={secret}")
     for name in ("Authorization", "cookie", "x-api-key"):
@@ -230,7 +230,7 @@ def test_what_was_sent_is_kept_without_secrets(compose: Page, upstream: Upstream
 # ---------------------------------------------------------------- curl
 
 
-def test_a_command_that_is_copied_sends_the_same(compose: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_a_copied_command_sends_the_same_request(compose: Page, gateway: Gateway, upstream: Upstream) -> None:
     """A real shell and a real curl take it as it is written."""
     fill(compose, "Method", "POST")
     fill(compose, "Path", "/orders/items?a=it's")
@@ -278,7 +278,7 @@ def test_a_command_is_pasted_into_the_path_or_its_own_field(compose: Page) -> No
 # ---------------------------------------------------------------- for everybody
 
 
-def test_it_is_for_everybody(page: Page, upstream: Upstream, screenshot: Screenshots) -> None:
+def test_the_composer_is_for_everybody(page: Page, upstream: Upstream, screenshot: Screenshots) -> None:
     upstream.reply = lambda _: Reply(200, [("content-type", "application/json")], json.dumps({"id": 7}).encode())
     open_composer(page, "?api=orders")
     page.get_by_label("Operation", exact=True).select_option(label="GET /items/{id}")

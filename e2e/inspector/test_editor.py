@@ -128,7 +128,7 @@ def test_a_change_is_shown_applied_and_live(page: Page, gateway: Gateway, upstre
     axe(page)
 
 
-def test_what_a_node_cannot_serve_is_shown_with_its_reason_until_it_can(
+def test_an_unserved_api_is_shown_with_its_reason_until_it_serves(
     page: Page, gateway: Gateway, upstream: Upstream, edited_api: str
 ) -> None:
     """What was good goes on meanwhile."""
@@ -201,7 +201,7 @@ def test_each_policy_can_be_inserted(page: Page, gateway: Gateway, faults: Fault
     assert text_of(page).input_value() != text
 
 
-def test_somebody_else_has_written_meanwhile(
+def test_a_concurrent_change_is_shown_before_it_is_overwritten(
     page: Page, gateway: Gateway, upstream: Upstream, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 412")
@@ -237,7 +237,7 @@ def test_somebody_else_has_written_meanwhile(
     assert "headerValue: theirs" in text_of(page).input_value()
 
 
-def test_an_api_that_somebody_has_deleted_can_be_created_anew(
+def test_an_api_deleted_meanwhile_can_be_created_anew(
     page: Page, gateway: Gateway, upstream: Upstream, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 404")
@@ -252,7 +252,7 @@ def test_an_api_that_somebody_has_deleted_can_be_created_anew(
     assert word_sent(gateway, upstream) == "again"
 
 
-def test_a_text_is_kept_by_who_goes_away_and_comes_back(
+def test_a_draft_is_kept_while_its_page_is_left(
     page: Page, gateway: Gateway, upstream: Upstream, edited_api: str
 ) -> None:
     editor(page, edited_api)
@@ -290,7 +290,7 @@ def test_a_text_is_kept_by_who_goes_away_and_comes_back(
     show(page, "#/apis")
 
 
-def test_a_text_is_kept_where_the_token_is_no_longer_taken(
+def test_a_draft_is_kept_when_the_token_is_no_longer_accepted(
     page: Page, gateway: Gateway, edited_api: str, faults: Faults
 ) -> None:
     faults.allow("status of 401")

@@ -55,7 +55,7 @@ def send_through_five(gateway: Gateway, upstream: Upstream, name: str) -> str:
         return last_id(gateway, name)
 
 
-def test_five_policies_are_for_everybody(
+def test_the_page_of_five_policies_is_for_everybody(
     page: Page, gateway: Gateway, upstream: Upstream, screenshot: Screenshots
 ) -> None:
     explain(page, send_through_five(gateway, upstream, "five"))
@@ -73,7 +73,7 @@ def varying_parts(page: Page) -> list[Locator]:
     return [page.locator(".timeline td.number, .track, .axis")]
 
 
-def test_an_error_is_for_everybody(page: Page, gateway: Gateway, screenshot: Screenshots) -> None:
+def test_the_page_of_an_error_is_for_everybody(page: Page, gateway: Gateway, screenshot: Screenshots) -> None:
     explain(page, send_refused(gateway, "broken"))
     check_looks(page, lambda: screenshot(page, "exchange-error", mask=varying_parts(page)))
 
@@ -131,7 +131,7 @@ def bounds(locator: Locator) -> FloatRect:
     return box
 
 
-def test_an_exception_has_file_and_line_and_leads_to_what_it_is_of(page: Page, gateway: Gateway) -> None:
+def test_an_exception_has_file_and_line_and_links_to_its_policy(page: Page, gateway: Gateway) -> None:
     request_id = send_refused(gateway, "broken")
     explain(page, request_id)
     failure = page.locator(".failure")  # open without a click
@@ -145,7 +145,7 @@ def test_an_exception_has_file_and_line_and_leads_to_what_it_is_of(page: Page, g
     assert links["Compose again"] == f"#/compose?exchange={request_id}"
 
 
-def test_what_was_late_says_so(page: Page, gateway: Gateway) -> None:
+def test_a_late_policy_is_named(page: Page, gateway: Gateway) -> None:
     explain(page, send_refused(gateway, "slow"))
     assert verdict(page).startswith(
         "answered 504 by the gateway because sleep:v1.0.0 failed in its request phase: timeout: "
@@ -168,7 +168,7 @@ def test_an_upstream_that_refuses_is_at_fault(page: Page, gateway: Gateway) -> N
     gateway.remove("refuses")
 
 
-def test_a_path_of_no_api_is_told_what_lies_near(page: Page, gateway: Gateway) -> None:
+def test_a_path_of_no_api_is_shown_the_nearest_apis(page: Page, gateway: Gateway) -> None:
     with record_exchanges(gateway, path="/brokn"), httpx.Client(base_url=gateway.url, timeout=30) as client:
         assert client.get("/brokn/items").status_code == 404
         (exchange,) = wait_for_exchanges(gateway, path="/brokn")
@@ -177,7 +177,7 @@ def test_a_path_of_no_api_is_told_what_lies_near(page: Page, gateway: Gateway) -
     expect(page.locator(".facts").first).to_contain_text(re.compile(r"Cureask for a path .*\(/broken, "))
 
 
-def test_what_was_shed_says_so(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_a_shed_request_is_named(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     busy = attach("sleep", {"seconds": 5}, timeout="30s", maxConcurrency=1)
     gateway.deploy(api("shed", upstream.url, [busy]))
     with record_exchanges(gateway, api="shed"):
@@ -192,7 +192,7 @@ def test_what_was_shed_says_so(page: Page, gateway: Gateway, upstream: Upstream)
     gateway.remove("shed")
 
 
-def test_an_answer_of_a_policys_is_all_its_own(page: Page, gateway: Gateway) -> None:
+def test_a_policys_answer_is_shown_as_its_own(page: Page, gateway: Gateway) -> None:
     explain(page, send_refused(gateway, "denied"))
     assert verdict(page) == "answered 401 by python-deny:v1.0.0 in its request phase"
     answer = page.locator(".change", has_text="answer 401")
@@ -203,7 +203,7 @@ def test_an_answer_of_a_policys_is_all_its_own(page: Page, gateway: Gateway) -> 
     expect(page.get_by_role("tab", name="Upstream's response")).to_have_count(0)
 
 
-def test_what_the_client_did_not_send_stands_apart(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_headers_added_by_the_gateway_stand_apart(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     """And a form that is none is taken out with a reason; what can be tried on the exchange is said."""
     gateway.deploy(api("formless", upstream.url, [attach("rewrite-json", {"field": "seen", "value": True})]))
     with keeping(gateway, "formless") as client:
@@ -264,7 +264,7 @@ def test_a_command_asks_the_same_again(page: Page, gateway: Gateway, upstream: U
     gateway.remove("asked")
 
 
-def test_the_download_is_what_the_engine_has_made(page: Page, gateway: Gateway, tmp_path: Path) -> None:
+def test_the_download_is_the_engines_document(page: Page, gateway: Gateway, tmp_path: Path) -> None:
     request_id = send_refused(gateway, "broken")
     explain(page, request_id)
     with page.expect_download() as waited:
@@ -278,7 +278,7 @@ def test_the_download_is_what_the_engine_has_made(page: Page, gateway: Gateway, 
     assert transcript(gateway, str(file)) == verdict(page)
 
 
-def test_what_is_not_kept_says_what_to_do(page: Page, gateway: Gateway, faults: Faults) -> None:
+def test_an_exchange_that_is_not_kept_has_a_cure(page: Page, gateway: Gateway, faults: Faults) -> None:
     faults.allow("status of 404")
     forget_exchanges(gateway)
     show(page, "#/exchanges/00000000-0000-4000-8000-000000000000")
@@ -288,7 +288,7 @@ def test_what_is_not_kept_says_what_to_do(page: Page, gateway: Gateway, faults: 
     expect(page.get_by_label("Request id")).to_have_value("00000000-0000-4000-8000-000000000000")
 
 
-def test_older_and_newer_are_those_of_the_list(page: Page, gateway: Gateway) -> None:
+def test_older_and_newer_follow_the_list(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
     watch(page, "?api=orders")
     with httpx.Client(base_url=gateway.url) as client:
@@ -308,7 +308,7 @@ def test_older_and_newer_are_those_of_the_list(page: Page, gateway: Gateway) -> 
     expect(page.get_by_label("API", exact=True)).to_have_value("orders")
 
 
-def test_who_is_not_signed_in_is_asked_and_comes_back(page: Page, gateway: Gateway, faults: Faults) -> None:
+def test_a_visitor_signs_in_and_returns_to_the_exchange(page: Page, gateway: Gateway, faults: Faults) -> None:
     faults.allow("status of 401")
     request_id = send_refused(gateway, "broken")
     page.evaluate("() => sessionStorage.clear()")

@@ -45,7 +45,7 @@ def test_the_list_is_for_everybody(page: Page, gateway: Gateway, screenshot: Scr
     check_looks(page, lambda: screenshot(page, "exchanges", mask=[page.locator(".counts")]))
 
 
-def test_what_ends_is_shown_with_who_answered(page: Page, gateway: Gateway) -> None:
+def test_an_ended_exchange_is_shown_with_its_responder(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
     watch(page)
     ask_each(gateway)
@@ -81,7 +81,7 @@ def test_a_policys_error_is_found_in_three_clicks(page: Page, gateway: Gateway) 
     expect(page.locator(".failure .place")).to_have_text(re.compile(r"sample-policies/raise-error/policy\.py:10$"))
 
 
-def test_what_was_kept_stands_there_first_and_once(page: Page, gateway: Gateway) -> None:
+def test_kept_exchanges_are_listed_first_and_once(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
     with keeping(gateway, "orders") as client:
         for number in range(3):
@@ -105,7 +105,7 @@ FILTER = {
 }
 
 
-def test_a_filter_is_the_servers_and_stands_in_the_address(page: Page, gateway: Gateway) -> None:
+def test_a_filter_is_applied_by_the_server_and_is_in_the_address(page: Page, gateway: Gateway) -> None:
     """What each member means is tested where it is meant: here, that what is written in a field is asked for."""
     forget_exchanges(gateway)
     watch(page)
@@ -126,7 +126,7 @@ def test_a_filter_is_the_servers_and_stands_in_the_address(page: Page, gateway: 
     expect(rows(page)).to_have_count(1)
 
 
-def test_one_request_and_a_share(page: Page, gateway: Gateway) -> None:
+def test_filters_by_request_id_and_by_share_work(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
     with keeping(gateway, "orders") as client:
         client.get("/orders/items/1")
@@ -149,7 +149,7 @@ def test_one_request_and_a_share(page: Page, gateway: Gateway) -> None:
     assert asked(page)[0] == "GET /orders/items/4"
 
 
-def test_what_is_wrong_stands_at_its_field(page: Page, gateway: Gateway, faults: Faults) -> None:
+def test_a_wrong_filter_is_shown_at_its_field(page: Page, gateway: Gateway, faults: Faults) -> None:
     faults.allow("status of 400")
     watch(page)
     api_field, status = page.get_by_label("API", exact=True), page.get_by_label("Status", exact=True)
@@ -172,7 +172,7 @@ def test_what_is_wrong_stands_at_its_field(page: Page, gateway: Gateway, faults:
     passed(page, 1)
 
 
-def test_filters_are_folded_on_a_narrow_page_until_they_say_something(narrow: Page) -> None:
+def test_unused_filters_are_folded_on_a_narrow_page(narrow: Page) -> None:
     show(narrow, "#/exchanges")
     expect(narrow.get_by_label("API", exact=True)).to_be_hidden()
     list_top = narrow.locator(".exchanges").bounding_box()
@@ -185,7 +185,7 @@ def test_filters_are_folded_on_a_narrow_page_until_they_say_something(narrow: Pa
     expect(narrow.get_by_label("API", exact=True)).to_be_visible()
 
 
-def test_paused_rows_stand_still_and_what_passes_is_counted(page: Page, gateway: Gateway) -> None:
+def test_paused_rows_stand_still_and_new_exchanges_are_counted(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
     watch(page)
     get(gateway, "/orders/items/1")
@@ -273,7 +273,7 @@ def test_a_recordings_filter_is_refused_at_its_field(page: Page, faults: Faults)
     expect(page.get_by_text("No recording is under way.")).to_be_visible()
 
 
-def test_nobody_watches_for_a_page_that_is_hidden_for_long(open_page: Open, gateway: Gateway) -> None:
+def test_a_page_hidden_for_long_stops_watching(open_page: Open, gateway: Gateway) -> None:
     page = open_signed_in(open_page, WIDE, gateway)  # a context keeps the clock that it was given
     page.clock.install()
     watch(page)
@@ -297,7 +297,7 @@ HOSTILE = "<img src=x onerror=alert(1)>\u202egnp.exe\u2066\u00ad\u200b<script>al
 SHOWN = r"<img src=x onerror=alert(1)>\u202egnp.exe\u2066\xad\u200b<script>alert(2)</script>"
 
 
-def test_what_clients_and_policies_write_is_text(narrow: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_markup_of_clients_and_policies_is_shown_as_text(narrow: Page, gateway: Gateway, upstream: Upstream) -> None:
     """In the list, and at 360 px: markup, characters that turn text around, a path that is very long."""
     page = narrow
     page.on("dialog", lambda dialog: pytest.fail(f"a script has run: {dialog.message}"))

@@ -60,7 +60,7 @@ def page(next_page: Open, gateway: Gateway) -> Page:
     return open_signed_in(next_page, WIDE, gateway)
 
 
-def test_a_policy_that_ends_its_process_and_is_quarantined(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_a_quarantined_policy_is_shown(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("dies", upstream.url, [attach("faulty", {"how": "exit"})]))
     with keeping(gateway, "dies") as client:
         assert client.get("/dies/x").status_code == 503
@@ -97,7 +97,7 @@ def test_the_list_goes_on_when_the_controller_is_back(
     assert asked(page) == ["GET /goes-on/2", "GET /goes-on/1"]
 
 
-def test_a_node_that_does_not_tell_says_why(page: Page, gateway: Gateway) -> None:
+def test_a_node_that_sends_no_exchanges_is_shown_with_the_reason(page: Page, gateway: Gateway) -> None:
     with admin(gateway) as client:
         answers = [client.post("/recordings", json={"filter": {}, "seconds": 60}) for _ in range(70)]
         try:
@@ -153,7 +153,7 @@ def test_planted_secrets_stand_on_no_page(page: Page, gateway: Gateway, upstream
     assert rows(page).count() == 0
 
 
-def test_what_streams_and_what_is_passed_over(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_streams_and_skipped_policies_are_shown(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     raises = attach("misbehave", {"how": "raise"}, onError="continue")
     gateway.deploy(api("streams", upstream.url, [attach("pass-stream"), raises]))
     with keeping(gateway, "streams") as client:
@@ -169,7 +169,7 @@ def test_what_streams_and_what_is_passed_over(page: Page, gateway: Gateway, upst
     expect(rows(page).locator(".badge")).to_have_text(["200", "passed over"])
 
 
-def test_a_client_that_goes_away(page: Page, gateway: Gateway, upstream: Upstream) -> None:
+def test_a_client_that_goes_away_is_shown(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("left", upstream.url, [attach("sleep", {"seconds": 1}, timeout="30s")]))
     with record_exchanges(gateway, api="left"):
         with socket.create_connection(("127.0.0.1", gateway.port)) as client:

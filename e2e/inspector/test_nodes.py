@@ -93,7 +93,7 @@ MINUTE = 60_000
 """In ms, of the page's clock."""
 
 
-def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page: Page, gateway: Gateway) -> None:
+def test_hidden_pages_send_no_requests(page: Page, gateway: Gateway) -> None:
     requests: list[str] = []
 
     def note(request: Request) -> None:
@@ -134,7 +134,7 @@ def test_nothing_is_asked_once_another_page_is_shown_or_while_nobody_looks(page:
 # ---------------------------------------------------------------- one that is not
 
 
-def test_all_that_can_be_wrong_is_said_the_worst_first(pretend: Pretended, lone_controller: LoneController) -> None:
+def test_all_troubles_are_shown_the_worst_first(pretend: Pretended, lone_controller: LoneController) -> None:
     """And that a node does not tell."""
     page, node = pretend(WIDE, unwell(), {"plain": "Envoy: no such regex"})
     show(page, "#/")
@@ -164,7 +164,7 @@ def test_all_that_can_be_wrong_is_said_the_worst_first(pretend: Pretended, lone_
 
 
 @pytest.mark.parametrize("how", ["well", "unwell"])
-def test_they_are_for_everybody(show_node: Looking, screenshot: Screenshots, how: str) -> None:
+def test_the_pages_are_for_everybody(show_node: Looking, screenshot: Screenshots, how: str) -> None:
     page = show_node(WIDE, well() if how == "well" else unwell())
     for fragment, name in (("#/", "overview"), ("#/nodes", "nodes"), ("#/nodes/pretended", "node")):
         show(page, fragment)

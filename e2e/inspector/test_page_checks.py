@@ -29,7 +29,7 @@ def show_html(page: Page, html: str) -> Page:
     return page
 
 
-def test_what_is_right_is_left(blank: Page) -> None:
+def test_a_good_page_passes_all_checks(blank: Page) -> None:
     show_html(blank, GOOD)
     axe(blank)
     assert keyboard(blank) == ["<input> “”", "<button> “Save”", "<a> “Elsewhere”", "<div> “Rows”"]
@@ -49,7 +49,7 @@ AXE = {
 
 
 @pytest.mark.parametrize("look", [WIDE, NARROW, DARK], ids=lambda look: look.name)
-def test_axe_finds(blank: Page, look: Look) -> None:
+def test_axe_finds_violations(blank: Page, look: Look) -> None:
     """In each look what may be another there: narrow all but the colours, dark the colours alone."""
     put_on(blank, look)
     for rule, (part, instead) in AXE.items():
@@ -71,7 +71,7 @@ def test_axe_finds(blank: Page, look: Look) -> None:
     ],
     ids=["narrow", "dark"],
 )
-def test_what_is_wrong_in_one_look_alone_is_found(blank: Page, condition: str, style: str, found: str) -> None:
+def test_a_mistake_in_a_single_look_is_found(blank: Page, condition: str, style: str, found: str) -> None:
     rule = f"<style>@media ({condition}) {{ p a {{ {style} }} }}</style>"
     links = '<p><a href="#y">One</a> <a href="#z" style="margin-left: 20px">Other</a></p>'
     show_html(blank, GOOD.replace(SAVE, f"{rule}{SAVE}{links}"))
@@ -92,7 +92,7 @@ KEYBOARD = {
 }
 
 
-def test_the_keyboard_finds(blank: Page) -> None:
+def test_the_keyboard_check_finds_mistakes(blank: Page) -> None:
     for mistake, instead in KEYBOARD.items():
         with pytest.raises(AssertionError) as caught:
             keyboard(show_html(blank, GOOD.replace(SAVE, instead)))
@@ -104,7 +104,7 @@ def test_the_focus_may_be_shown_around_what_has_it(blank: Page) -> None:
     assert "<button> “Save”" in (keyboard(show_html(blank, GOOD.replace(SAVE, around))) or ())
 
 
-def test_reflow_finds(blank: Page) -> None:
+def test_the_reflow_check_finds_mistakes(blank: Page) -> None:
     for style, where in {
         "width: 330px": "320 px wide",
         "min-width: 25rem": "320 px wide",
@@ -118,7 +118,7 @@ def test_reflow_finds(blank: Page) -> None:
             reflow(blank)
 
 
-def test_faults_are_found(blank: Page, faults: Faults) -> None:
+def test_errors_of_a_page_are_found(blank: Page, faults: Faults) -> None:
     with blank.expect_event("console"):
         show_html(blank, "<script>console.error('an error of the page')</script>")
     with blank.expect_event("pageerror"):

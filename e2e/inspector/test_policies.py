@@ -163,7 +163,7 @@ def test_parameters_are_explained(page: Page) -> None:
     expect(modes.get_by_role("row", name="Request body")).to_contain_text("not seen")
 
 
-def test_a_policy_that_there_is_not(page: Page) -> None:
+def test_the_page_of_an_unknown_policy_says_so(page: Page) -> None:
     page.evaluate("() => { location.hash = '#/policies/none/v1.0.0'; }")
     expect(page.get_by_role("alert")).to_contain_text("No policy none:v1.0.0 is among those of the build")
 
@@ -188,7 +188,7 @@ def test_they_are_for_everybody(show_node: Looking, screenshot: Screenshots) -> 
         assert any("“Work”" in stop for stop in stops) is (name == "policy")
 
 
-def test_a_chart_says_its_values_in_three_ways(show_node: Looking, kept_node: KeptNode) -> None:
+def test_a_chart_has_its_values_as_graph_text_and_table(show_node: Looking, kept_node: KeptNode) -> None:
     """As lines, to who goes through its times by keyboard, and as a table."""
     _, node = kept_node
     steady = show_node(WIDE, well())

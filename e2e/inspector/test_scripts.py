@@ -5,7 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import Page
 
 
-def test_a_patch_leaves_alone_what_is_the_same(page: Page) -> None:
+def test_a_patch_leaves_unchanged_nodes_alone(page: Page) -> None:
     """The focus, what is open, and what was written stay; what differs does not."""
     script = """async () => {
       const { patch } = await import("/assets/lib/patch.js");

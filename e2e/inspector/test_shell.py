@@ -50,7 +50,7 @@ def test_the_frame_is_for_everybody(page: Page) -> None:
 # ---------------------------------------------------------------- signing in
 
 
-def test_who_is_not_signed_in_is_asked_for_the_token(
+def test_a_visitor_is_asked_for_the_token(
     next_page: Open, gateway: Gateway, faults: Faults, screenshot: Screenshots
 ) -> None:
     faults.allow(REFUSED)
@@ -165,7 +165,7 @@ def luminance(page: Page) -> int:
     return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) // 3
 
 
-def test_colours_are_the_systems_until_somebody_chooses(page: Page) -> None:
+def test_colours_are_the_systems_until_the_user_chooses(page: Page) -> None:
     assert luminance(page) > 200
     page.emulate_media(color_scheme="dark")
     assert luminance(page) < 60

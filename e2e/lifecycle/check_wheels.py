@@ -51,7 +51,7 @@ def test_pip_finds_nothing_wrong(installation: Installation, tmp_path: Path) -> 
     assert installation.run("gatewright", "version", cwd=tmp_path).startswith("gatewright 0.1.0\n")
 
 
-def test_the_policies_that_ship_are_told_of(installation: Installation, tmp_path: Path) -> None:
+def test_the_policies_that_ship_are_listed(installation: Installation, tmp_path: Path) -> None:
     assert re.search(
         "^cors +v[0-9.]+ +Go +Lets web pages ", installation.run("gatewright", "policy", cwd=tmp_path), re.M
     )
@@ -99,7 +99,7 @@ def runtime_dir() -> Iterator[str]:
         yield folder
 
 
-def test_the_quickstart_does_what_it_says(wheels: Path, runtime_dir: str, tmp_path: Path) -> None:
+def test_the_quickstart_works_as_written(wheels: Path, runtime_dir: str, tmp_path: Path) -> None:
     """All its commands, in its order, in one shell; the gateway in the background instead of another terminal."""
     commands = "".join(blocks(page("docs/tutorial/quickstart.md"), "sh"))
     assert commands.count("gatewright run\n") == commands.count("make wheels\n") == 1

@@ -50,7 +50,7 @@ def test_mistakes_are_named_with_file_and_line(gateway: Gateway, upstream: Upstr
     assert mistake.startswith(f"{path}:{line}: spec.policies[0].name: expected a policy of this build")
 
 
-def test_what_cannot_serve_is_told_with_its_reason(gateway: Gateway, tmp_path: Path) -> None:
+def test_an_api_that_cannot_serve_is_reported_with_its_reason(gateway: Gateway, tmp_path: Path) -> None:
     path = write_apis(tmp_path, api("applied-5", "http://nowhere.invalid:8080"))
     result = apply(gateway, "-f", str(path), "--timeout", "20s")
     with gateway.controller() as client:

@@ -50,12 +50,12 @@ def test_a_duplicate_route_is_refused(gateway: Gateway, upstream: Upstream) -> N
     assert list(errors) == ["spec.operations[1]"]
 
 
-def test_a_policy_that_security_rests_on_may_not_be_passed_over(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_security_policy_may_not_continue_on_error(gateway: Gateway, upstream: Upstream) -> None:
     errors = mistakes_of(gateway, api("bad", upstream.url, [attach("retarget", onError="continue")]))
     assert "retarget" in errors["spec.policies[0].onError"]
 
 
-def test_a_bad_update_leaves_what_runs(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_bad_update_leaves_the_running_api(gateway: Gateway, upstream: Upstream) -> None:
     good = api("steady", upstream.url, [attach("mark", {"name": "good"})])
     gateway.deploy(good)
     with gateway.controller() as client:

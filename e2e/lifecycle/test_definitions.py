@@ -184,7 +184,7 @@ def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(
     assert [policy["version"] for policy in status(changing_gateway)["policies"]] == ["v1.1.0"]
 
 
-def test_versions_move_over_a_restart_and_what_cannot_says_why(
+def test_versions_move_over_a_restart_or_the_status_has_the_reason(
     project: PolicyProject, tmp_path: Path, upstream: Upstream
 ) -> None:
     upstream.reply = show_word

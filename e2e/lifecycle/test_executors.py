@@ -110,7 +110,7 @@ def test_recycling_under_load_fails_nothing(start: Start, upstream: Upstream) ->
     assert all(reason.startswith("it has run ") for reason in reasons), reasons
 
 
-def test_one_that_leaks_is_replaced_before_it_hurts(start: Start, upstream: Upstream) -> None:
+def test_a_leaking_executor_is_replaced_before_it_fails(start: Start, upstream: Upstream) -> None:
     gateway = start("--executors", "2", "--executor-memory-limit", "110MiB")
     gateway.deploy(api("leaking", upstream.url, [attach("moody", {"value": "a", "leak": True})]))
     with traffic(f"{gateway.url}/leaking/x", clients=2, pause=0.01) as (flow,):
@@ -157,7 +157,7 @@ def test_a_policy_that_holds_the_interpreter_is_named_and_costs_one_restart(star
 
 
 @pytest.mark.parametrize("how", ["allocate", "recurse"])
-def test_what_a_policy_takes_without_end_stays_its_own_error(start: Start, upstream: Upstream, how: str) -> None:
+def test_endless_recursion_and_allocation_stay_the_policys_error(start: Start, upstream: Upstream, how: str) -> None:
     gateway = start("--executors", "2", "--executor-memory-limit", "128MiB")
     gateway.deploy(api("well", upstream.url, [attach("moody", {"value": "well"})]))
     gateway.deploy(api("taking", upstream.url, [attach("forgetful", {"how": how}, timeout="20s")]))
@@ -170,7 +170,7 @@ def test_what_a_policy_takes_without_end_stays_its_own_error(start: Start, upstr
         assert any("memory" in record["reason"] for record in gateway.find_records(message="executor is replaced"))
 
 
-def test_fifty_hung_calls_hold_up_nobody_and_the_process_is_replaced_whole(start: Start, upstream: Upstream) -> None:
+def test_fifty_hung_calls_delay_no_other_and_the_process_is_replaced(start: Start, upstream: Upstream) -> None:
     gateway = start("--py.hung-seconds", "2")
     names = [f"other-{number}" for number in range(5)]
     gateway.deploy(api("hung", upstream.url, [attach("moody", {"value": "hung", "hang": True}, timeout="500ms")]))

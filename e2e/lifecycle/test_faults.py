@@ -88,7 +88,7 @@ def test_a_restart_serves_the_last_good_state_without_a_controller(
     assert upstream.received[-1].values("x-order") == [b"kept()"]
 
 
-def test_one_clients_odd_bytes_fail_nobody_else(gateway: Gateway, upstream: Upstream) -> None:
+def test_one_clients_odd_bytes_fail_no_other_client(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("odd", upstream.url, [attach("see-bytes")]))
     with traffic(f"{gateway.url}/odd/good", clients=16, pause=0.005) as (good,):
         for _ in range(100):

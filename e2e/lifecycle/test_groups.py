@@ -90,7 +90,7 @@ def first_build(builds: Builds) -> tuple[Path, list[Json]]:
     return builds.folder / "out" / "first", builds.build("out/first")
 
 
-def test_the_build_says_what_it_fetches(first_build: tuple[Path, list[Json]]) -> None:
+def test_the_build_prints_its_downloads(first_build: tuple[Path, list[Json]]) -> None:
     _, events = first_build
     fetched = {event["what"] for event in events if event["event"] == "download" and event["done"]}
     assert fetched == {f"github.com/acme/gateway/policies/greet@v{number}.0.0" for number in (1, 2)}
@@ -146,7 +146,7 @@ def test_the_same_lock_gives_the_same_bytes_in_another_folder_without_any_server
     assert [name for name in first_hashes if name.startswith("python-env/old/") and name.endswith(".pyc")]
 
 
-def test_manifest_and_sbom_name_what_from_where_with_hash_and_licence(first_build: tuple[Path, list[Json]]) -> None:
+def test_manifest_and_sbom_have_sources_hashes_and_licences(first_build: tuple[Path, list[Json]]) -> None:
     manifest = json.loads((first_build[0] / "manifest.json").read_text())
     assert {(policy["kind"], policy["source"]) for policy in manifest["policies"] if policy["kind"] != "filePath"} == {
         ("gomodule", "example.com/policies/stamp@v1.2.0"),
@@ -163,7 +163,7 @@ def test_manifest_and_sbom_name_what_from_where_with_hash_and_licence(first_buil
     assert "pkg:golang/google.golang.org/grpc@" in " ".join(component.get("purl", "") for component in components)
 
 
-def test_no_credential_is_in_anything_that_a_build_leaves_or_says(
+def test_no_credential_is_in_the_outputs_of_a_build(
     first_build: tuple[Path, list[Json]], builds: Builds, publisher: Publisher
 ) -> None:
     targets = {request.target for request in publisher.received if request.value("authorization")}

@@ -29,7 +29,7 @@ def token_of(gateway: Gateway) -> str:
     return (gateway.run_dir / "management-token").read_text().strip()
 
 
-def test_it_prints_an_address_that_signs_in(gateway: Gateway) -> None:
+def test_the_command_prints_an_address_that_signs_in(gateway: Gateway) -> None:
     result = gatewright(gateway, "inspector")
     assert result.returncode == 0, result.stderr
     page, _, token = result.stdout.strip().partition("#token=")
@@ -41,7 +41,7 @@ def test_it_prints_an_address_that_signs_in(gateway: Gateway) -> None:
     assert document == {"url": page, "signIn": result.stdout.strip()}
 
 
-def test_it_opens_a_browser_that_is_not_given_the_token(gateway: Gateway, tmp_path: Path) -> None:
+def test_the_command_opens_a_browser_without_passing_it_the_token(gateway: Gateway, tmp_path: Path) -> None:
     """BROWSER is a command; this one notes what it was started with, and what it then reads."""
     browser, address_file = tmp_path / "browser", tmp_path / "seen"
     browser.write_text(f'#!/bin/sh\necho "$1" > {address_file}\n')
@@ -55,7 +55,7 @@ def test_it_opens_a_browser_that_is_not_given_the_token(gateway: Gateway, tmp_pa
     assert f"url={gateway.status()['controller']}/#token={token_of(gateway)}" in page.read_text()
 
 
-def test_without_a_browser_it_says_so(gateway: Gateway) -> None:
+def test_the_command_reports_a_missing_browser(gateway: Gateway) -> None:
     command = shutil.which("gatewright")
     assert command
     result = subprocess.run(
@@ -66,7 +66,7 @@ def test_without_a_browser_it_says_so(gateway: Gateway) -> None:
     assert result.stderr.startswith("error: found no browser on this machine: set BROWSER to its command")
 
 
-def test_status_and_the_first_lines_name_it_without_the_token(gateway: Gateway) -> None:
+def test_status_and_the_first_lines_name_the_inspector_without_the_token(gateway: Gateway) -> None:
     page = f"{gateway.status()['controller']}/"
     assert f"inspector {page}  `gatewright inspector` signs in" in gatewright(gateway, "status").stdout.splitlines()
     assert json.loads(gatewright(gateway, "status", "--json").stdout)["inspector"] == page
@@ -75,7 +75,7 @@ def test_status_and_the_first_lines_name_it_without_the_token(gateway: Gateway) 
     assert [line for line in output if token_of(gateway) in line] == []
 
 
-def test_a_node_alone_has_none(build: Path, tmp_path: Path) -> None:
+def test_a_node_without_a_controller_has_no_inspector(build: Path, tmp_path: Path) -> None:
     with running(build, tmp_path / "state", "--no-controller") as node:
         result = gatewright(node, "inspector")
         assert (result.returncode, result.stdout) == (1, "")

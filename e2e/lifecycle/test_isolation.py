@@ -63,7 +63,7 @@ def secret(tmp_path: Path) -> Path:
     return path
 
 
-def test_by_default_files_of_others_are_closed_until_a_definition_names_them(
+def test_by_default_a_policy_reads_only_files_that_its_definition_names(
     project: PolicyProject, secret: Path, tmp_path: Path, upstream: Upstream
 ) -> None:
     with running(None, tmp_path / "state", *project.arguments) as gateway:
@@ -88,7 +88,9 @@ def test_by_default_files_of_others_are_closed_until_a_definition_names_them(
     assert not Path(evidence["temporary"]).parent.exists()
 
 
-def test_none_is_as_the_user_is(project: PolicyProject, secret: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_level_none_has_the_users_rights(
+    project: PolicyProject, secret: Path, tmp_path: Path, upstream: Upstream
+) -> None:
     with running(None, tmp_path / "state", *project.arguments, "--isolation", "none") as gateway:
         deploy(gateway, upstream, secret)
         assert look(gateway)[str(secret)] == "read"
@@ -114,7 +116,7 @@ def open_build(project: PolicyProject) -> Iterator[Path]:
     shutil.rmtree(build)
 
 
-def test_a_user_of_its_own_for_each_group(open_build: Path, secret: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_each_group_has_a_user_of_its_own(open_build: Path, secret: Path, tmp_path: Path, upstream: Upstream) -> None:
     secret.chmod(0o600)
     with running(open_build, tmp_path / "state", "--isolation", "user", "--executors", "2") as gateway:
         deploy(gateway, upstream, secret)

@@ -52,14 +52,14 @@ def deploy_when_built(gateway: Gateway, name: str, upstream: str, params: Json) 
     return f"{gateway.url}/{name}/x"
 
 
-def test_one_in_go(watching_gateway: Gateway, upstream: Upstream) -> None:
+def test_a_new_policy_in_go_runs(watching_gateway: Gateway, upstream: Upstream) -> None:
     url = deploy_when_built(watching_gateway, "in-go", upstream.url, {})
     assert (httpx.get(url).status_code, upstream.received) == (400, [])
     assert httpx.get(url, headers={"x-tenant": "blue"}).status_code == 200
     assert upstream.received[0].value("x-seen-tenant") == "blue"
 
 
-def test_a_plain_one(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
+def test_a_new_plain_policy_runs(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
     run_gatewright(project, "new", "policy", "plain-one")
     url = deploy_when_built(watching_gateway, "plain-one", upstream.url, {"header": "x-shop"})
     refused = httpx.get(url, headers=[("x-shop", "blue"), ("x-shop", "green")])
@@ -73,7 +73,7 @@ def plans(request: Recorded) -> Reply:
     return Reply(200, [("content-type", "application/json")], plan)
 
 
-def test_one_that_asks_a_service(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
+def test_a_new_policy_that_calls_a_service_runs(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
     run_gatewright(project, "new", "policy", "asks-one", "--async")
     upstream.reply = plans
     url = deploy_when_built(watching_gateway, "asks-one", upstream.url, {"url": f"{upstream.url}/plans"})
@@ -85,7 +85,7 @@ def test_one_that_asks_a_service(watching_gateway: Gateway, project: Path, upstr
     assert passed.value("x-plan") == "gold"
 
 
-def test_one_that_streams(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
+def test_a_new_stream_policy_runs(watching_gateway: Gateway, project: Path, upstream: Upstream) -> None:
     run_gatewright(project, "new", "policy", "streams-one", "--stream")
     upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"a secret, secretly")
     url = deploy_when_built(watching_gateway, "streams-one", upstream.url, {})

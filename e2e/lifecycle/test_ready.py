@@ -92,7 +92,7 @@ def test_no_request_of_ours_reaches_an_upstream_and_one_that_fails_is_no_obstacl
     assert len(upstream.received) == 1
 
 
-def test_what_is_deployed_is_with_each_of_envoys_workers(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_deployed_api_is_served_by_each_of_envoys_workers(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     """On connections that were there before, over all workers, and at once: nobody tries until it passes."""
     with running(build, tmp_path, "--envoy.concurrency", "8") as gateway:
         connections = [http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10) for _ in range(48)]
@@ -108,7 +108,7 @@ def test_what_is_deployed_is_with_each_of_envoys_workers(build: Path, tmp_path: 
             connection.close()
 
 
-def test_listeners_of_a_file_one_of_them_with_tls(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_file_may_have_listeners_with_and_without_tls(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     signs = authority(tmp_path)
     chain, key = signs.issue("web", "127.0.0.1")
     https = free_port()
@@ -143,9 +143,7 @@ def one_of_each(tmp_path: Path, upstream: Upstream) -> Path:
     return tmp_path / "apis"
 
 
-def test_a_wrong_file_keeps_no_other_from_serving_until_it_is_mended(
-    build: Path, tmp_path: Path, upstream: Upstream, one_of_each: Path
-) -> None:
+def test_a_wrong_file_stops_no_other_api(build: Path, tmp_path: Path, upstream: Upstream, one_of_each: Path) -> None:
     with running(build, tmp_path / "state", "--apis", str(one_of_each)) as gateway:
         assert httpx.get(f"{gateway.url}/good/x").status_code == 200
         assert gateway.printed[0] == f"ready {gateway.url} (1 of 3 APIs serve)"
@@ -167,7 +165,7 @@ def test_a_wrong_file_keeps_no_other_from_serving_until_it_is_mended(
         assert {httpx.get(f"{gateway.url}/{name}/x").status_code for name in ("good", "wrong", "unknown")} == {200}
 
 
-def test_who_wants_the_start_to_fail_is_told_all_of_it(build: Path, tmp_path: Path, one_of_each: Path) -> None:
+def test_a_strict_start_fails_with_all_reasons(build: Path, tmp_path: Path, one_of_each: Path) -> None:
     command = ["gatewright", "run", "--build", str(build), "--port", "0", "--controller-port", "0", "--strict"]
     command += ["--state-dir", str(tmp_path / "state"), "--apis", str(one_of_each)]
     refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -179,7 +177,7 @@ def test_who_wants_the_start_to_fail_is_told_all_of_it(build: Path, tmp_path: Pa
     assert f"error: not deployed:\n  rejected: {one_of_each}/unknown.yaml:" in refused.stderr
 
 
-def test_sighup_reloads_and_one_that_fails_changes_nothing(tmp_path: Path, upstream: Upstream) -> None:
+def test_sighup_reloads_and_a_failed_reload_changes_nothing(tmp_path: Path, upstream: Upstream) -> None:
     project = PolicyProject(tmp_path, "e2e-ready")
     project.write_policy("plain", PLAIN)
     with running(None, tmp_path / "state", *project.arguments) as gateway:
@@ -266,7 +264,7 @@ def closed_ports() -> Iterator[tuple[int, int]]:
 
 @pytest.mark.timeout(400)
 @pytest.mark.slow("twenty APIs, and what four of them need is waited for")
-def test_of_twenty_apis_sixteen_serve_whatever_the_others_wait_for(
+def test_of_twenty_apis_sixteen_serve_while_four_wait(
     tmp_path: Path, upstream: Upstream, closed_ports: tuple[int, int]
 ) -> None:
     project = PolicyProject(tmp_path, "e2e-ready")

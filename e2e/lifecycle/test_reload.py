@@ -282,7 +282,7 @@ LOOPING = f"looping{os.getpid()}"
 LOOPS = STAMP + f"\nimport ctypes\nctypes.CDLL(None).prctl(15, b'{LOOPING}')\nwhile True:\n    pass\n"  # PR_SET_NAME
 
 
-def test_a_newer_save_takes_the_place_of_an_import_that_does_not_end(tmp_path: Path, upstream: Upstream) -> None:
+def test_a_newer_save_replaces_an_import_that_does_not_end(tmp_path: Path, upstream: Upstream) -> None:
     upstream.reply = show_word
     project = PolicyProject(tmp_path, "e2e-watch-loop")
     project.write_policy("stamp", STAMP, words_py=words("first"))

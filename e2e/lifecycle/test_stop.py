@@ -26,9 +26,7 @@ def test_a_stop_under_load_loses_no_request(build: Path, tmp_path: Path, upstrea
     assert "could not be drained" not in "".join(gateway.log)
 
 
-def test_who_connects_after_the_stop_began_is_served_while_load_balancers_look_away(
-    build: Path, tmp_path: Path, upstream: Upstream
-) -> None:
+def test_new_connections_are_served_while_load_balancers_drain(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     with running(build, tmp_path, "--envoy.drain-time-s", "2") as gateway:
         gateway.deploy(api("late", upstream.url, CHAIN))
         gateway.process.terminate()

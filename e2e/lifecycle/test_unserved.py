@@ -98,7 +98,9 @@ def assert_503(url: str) -> None:
     assert answer.json()["requestId"]
 
 
-def test_a_server_that_is_away_when_a_policy_is_prepared(node: Gateway, keys: KeyServer, upstream: Upstream) -> None:
+def test_a_policy_is_served_once_the_server_it_prepares_with_is_back(
+    node: Gateway, keys: KeyServer, upstream: Upstream
+) -> None:
     node.deploy(api("healthy", upstream.url))
     with node.controller() as client:
         policies = [attach("asks", {"port": keys.port})]
@@ -124,7 +126,7 @@ def test_a_server_that_is_away_when_a_policy_is_prepared(node: Gateway, keys: Ke
     assert httpx.get(f"{node.url}/asking/x").status_code == 200
 
 
-def test_a_server_that_says_nothing_holds_nobody_back(node: Gateway, keys: KeyServer, upstream: Upstream) -> None:
+def test_a_silent_server_delays_no_other_api(node: Gateway, keys: KeyServer, upstream: Upstream) -> None:
     keys.open(silent=True)
     with node.controller() as client:
         policies = [attach("asks", {"port": keys.port, "patience": 60})]  # longer than a deployment is waited for
@@ -135,7 +137,7 @@ def test_a_server_that_says_nothing_holds_nobody_back(node: Gateway, keys: KeySe
     eventually("what is gone is nobody's", lambda: httpx.get(f"{node.url}/silent/x").status_code == 404)
 
 
-def test_a_server_that_is_away_at_the_start(
+def test_a_server_that_is_away_at_the_start_delays_its_api_alone(
     project: PolicyProject, keys: KeyServer, upstream: Upstream, tmp_path: Path
 ) -> None:
     keys.open()
@@ -153,7 +155,7 @@ def test_a_server_that_is_away_at_the_start(
         eventually("it is known to", lambda: status(second, "asking")["state"] == "deployed")
 
 
-def test_an_upstream_that_does_not_resolve_is_named_and_holds_nobody_back(node: Gateway, upstream: Upstream) -> None:
+def test_an_upstream_that_does_not_resolve_is_named_and_delays_no_other(node: Gateway, upstream: Upstream) -> None:
     with node.controller() as client:
         created = client.post("/v1/apis", json=api("lost", "http://nowhere.invalid:8080"), params={"wait": "20"})
         assert created.json()["status"]["state"] == "pending"

@@ -22,7 +22,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return make_wheels(tmp_path_factory.mktemp("wheels"))
 
 
-def test_two_distributions_and_every_package_under_a_name_of_ours(wheels: dict[str, Path]) -> None:
+def test_two_distributions_have_every_package_under_our_names(wheels: dict[str, Path]) -> None:
     assert wheels.keys() == {"gatewright", "gatewright_sdk"}
     packages = {
         name: {entry.partition("/")[0] for entry in zipfile.ZipFile(wheel).namelist()} for name, wheel in wheels.items()
@@ -37,14 +37,14 @@ def test_two_distributions_and_every_package_under_a_name_of_ours(wheels: dict[s
     }
 
 
-def test_nothing_of_this_machine_is_in_them(wheels: dict[str, Path]) -> None:
+def test_the_wheels_have_nothing_of_this_machine(wheels: dict[str, Path]) -> None:
     root = str(ROOT).encode()
     with zipfile.ZipFile(wheels["gatewright"]) as wheel:
         assert [name for name in wheel.namelist() if root in wheel.read(name)] == []
 
 
 @pytest.mark.slow("builds two wheels, and installs them with pip")
-def test_install_init_run(wheels: dict[str, Path], tmp_path: Path) -> None:
+def test_the_installed_product_initializes_and_runs(wheels: dict[str, Path], tmp_path: Path) -> None:
     installed = Installation(tmp_path / "venv", tmp_path / "cache")
     installed.run("python3", "-m", "venv", "--without-pip", str(installed.folder), cwd=tmp_path)
     folder = tmp_path / "gateway"

@@ -52,7 +52,7 @@ def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node
         yield Node(gateway, file)
 
 
-def test_it_moves_with_the_gateway_and_status_names_it(node: Node) -> None:
+def test_the_admin_listener_moves_with_the_gateway_and_status_names_it(node: Node) -> None:
     first = node.listen(port=free_port())
     assert all(answers(first, path) for path in ("/metrics", "/healthz", "/ready"))
     assert not answers(first, "/stats"), "the admin socket's own answers are private"
@@ -71,7 +71,7 @@ def test_it_moves_with_the_gateway_and_status_names_it(node: Node) -> None:
     assert status(node.gateway.run_dir)["metrics"] == ""
 
 
-def test_a_port_that_is_taken_is_said_and_it_stays_where_it_was(node: Node) -> None:
+def test_a_taken_port_is_reported_and_the_admin_listener_stays(node: Node) -> None:
     before = node.listen(port=free_port())
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -85,7 +85,7 @@ def test_a_port_that_is_taken_is_said_and_it_stays_where_it_was(node: Node) -> N
     assert answers(before)
 
 
-def test_an_api_whose_upstream_it_comes_to_is_rejected_as_long_as_it_is_there(node: Node) -> None:
+def test_an_api_whose_upstream_is_the_admin_listener_is_rejected(node: Node) -> None:
     port = free_port()
     node.listen(port=free_port())
     node.gateway.deploy(api("caught", f"http://127.0.0.1:{port}"))
@@ -103,14 +103,14 @@ def test_an_api_whose_upstream_it_comes_to_is_rejected_as_long_as_it_is_there(no
     node.gateway.remove("caught")
 
 
-def test_an_option_goes_over_the_gateway(build: Path, tmp_path: Path) -> None:
+def test_an_option_overrides_the_gateway(build: Path, tmp_path: Path) -> None:
     port = free_port()
     file = write(tmp_path / "gateway.yaml", HTTP, admin={"port": free_port()})
     with running(build, tmp_path / "state", "--gateway", str(file), "--admin-port", str(port)) as gateway:
         assert address(gateway) == f"127.0.0.1:{port}"
 
 
-def test_nodes_of_a_machine_have_one_each_of_their_own_choice(build: Path, gateway: Gateway, tmp_path: Path) -> None:
+def test_each_node_of_a_machine_has_its_own_admin_port(build: Path, gateway: Gateway, tmp_path: Path) -> None:
     """None of the two was told where."""
     with running(build, tmp_path / "another") as another:
         assert address(gateway) != address(another)
@@ -118,7 +118,7 @@ def test_nodes_of_a_machine_have_one_each_of_their_own_choice(build: Path, gatew
         assert answers(address(another))
 
 
-def test_who_can_be_reached_from_elsewhere_is_warned(node: Node) -> None:
+def test_an_address_reachable_from_elsewhere_is_warned_about(node: Node) -> None:
     port = free_port("0.0.0.0")  # noqa: S104
     node.listen(address="0.0.0.0", port=port)  # noqa: S104
     assert answers(f"127.0.0.1:{port}")
@@ -126,7 +126,7 @@ def test_who_can_be_reached_from_elsewhere_is_warned(node: Node) -> None:
     assert any("other machines" in warning["message"] for warning in warnings)
 
 
-def test_the_page_about_it_is_true(node: Node) -> None:
+def test_the_page_about_the_admin_listener_is_true(node: Node) -> None:
     """Its command prints the address, and its Gateways are served."""
     text = page("docs/how-to/metrics.md")
     (command,) = blocks(text, "sh")

@@ -45,7 +45,7 @@ def test_explain_names_the_third_of_five_that_changes_a_header(gateway: Gateway,
         assert re.search(rf"^\d  {policy}:v1.0.0 +request ", explanation, re.MULTILINE)
 
 
-def test_the_page_shows_what_is_printed(gateway: Gateway, upstream: Upstream) -> None:
+def test_the_page_shows_the_printed_output(gateway: Gateway, upstream: Upstream) -> None:
     """docs/how-to/why-refused.md, by its own commands."""
     text = page("docs/how-to/why-refused.md")
     watch, explain = (shlex.split(block) for block in blocks(text, "sh"))
@@ -90,7 +90,7 @@ def test_explain_of_an_exception_has_file_and_line(gateway: Gateway, upstream: U
     assert re.search(r'^  > +\d+ +raise RuntimeError\("secret detail of the policy"\)$', explanation, re.MULTILINE)
 
 
-def test_explain_of_what_was_late(gateway: Gateway, upstream: Upstream) -> None:
+def test_explain_names_the_late_policy(gateway: Gateway, upstream: Upstream) -> None:
     deploy_failing(gateway, upstream, "explain-late", attach("sleep", {"seconds": 0.5}, timeout="50ms"))
     with run_tail(gateway, "--api", "explain-late") as tail:
         assert httpx.get(f"{gateway.url}/explain-late/x").status_code == 504
@@ -102,7 +102,7 @@ def test_explain_of_what_was_late(gateway: Gateway, upstream: Upstream) -> None:
     assert re.search(r"^  > +\d+ +time.sleep", explanation, re.MULTILINE)
 
 
-def test_a_streams_wait_for_chunks_is_no_wait_for_its_turn(gateway: Gateway) -> None:
+def test_a_streams_wait_for_chunks_does_not_count_as_queueing(gateway: Gateway) -> None:
     name = fresh_name("chunks")
     with StreamingUpstream() as slow:
         gateway.deploy(api(name, slow.url, [attach("pass-stream")]))
@@ -116,7 +116,7 @@ def test_a_streams_wait_for_chunks_is_no_wait_for_its_turn(gateway: Gateway) -> 
     assert re.search(r"^   \(upstream\) +[\d.]+ +\d{3,} .* 200  ", run_explain(gateway, exchange["id"]), re.MULTILINE)
 
 
-def test_explain_of_what_was_shed(gateway: Gateway, upstream: Upstream) -> None:
+def test_explain_names_the_shed_request(gateway: Gateway, upstream: Upstream) -> None:
     busy = attach("sleep", {"seconds": 5}, timeout="30s", maxConcurrency=1)
     gateway.deploy(api("explain-shed", upstream.url, [busy]))
     with run_tail(gateway, "--api", "explain-shed", "--status", "503") as tail:
@@ -154,7 +154,7 @@ def test_the_filter_of_errors_shows_nothing_else(gateway: Gateway, upstream: Ups
 
 
 @pytest.mark.alone
-def test_what_ends_is_shown_within_a_second(gateway: Gateway, upstream: Upstream) -> None:
+def test_an_ended_exchange_is_shown_within_a_second(gateway: Gateway, upstream: Upstream) -> None:
     """The machine is busy now and then: the quickest of a few counts."""
     deploy_failing(gateway, upstream, "explain-live", attach("mark", {"name": "one"}))
     took = []
@@ -168,7 +168,7 @@ def test_what_ends_is_shown_within_a_second(gateway: Gateway, upstream: Upstream
     eventually("the node is asked for nothing more", lambda: followers(gateway) == 0, 30)
 
 
-def test_a_reader_that_stands_still_holds_up_no_exchange(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_stalled_reader_delays_no_exchange(gateway: Gateway, upstream: Upstream) -> None:
     deploy_failing(gateway, upstream, "explain-slow", attach("mark", {"name": "one"}))
     address = str(gateway.process_status("controller")["listen"])
     host, _, port = address.rpartition(":")
@@ -208,7 +208,7 @@ def test_exchanges_are_saved_and_kept(gateway: Gateway, upstream: Upstream, tmp_
     assert run_explain(gateway, str(files[0])) == run_explain(gateway, json.loads(files[0].read_bytes())["id"])
 
 
-def test_recorded_for_a_while_and_explained_afterwards(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_recorded_exchange_is_explained_afterwards(gateway: Gateway, upstream: Upstream) -> None:
     deploy_failing(gateway, upstream, "explain-later", attach("misbehave", {"how": "raise"}))
     words = command(gateway, "record", "--api", "explain-later", "--errors", "--seconds", "60")
     begun = subprocess.run(words, capture_output=True, text=True, check=True, timeout=LIMIT_SECONDS).stdout
@@ -231,7 +231,7 @@ def own_gateway(build: Path, tmp_path: Path) -> Iterator[Gateway]:
         yield gateway
 
 
-def test_a_node_that_restarts_and_a_policy_that_ends_its_process(own_gateway: Gateway, upstream: Upstream) -> None:
+def test_tail_survives_a_restart_and_explains_a_crash(own_gateway: Gateway, upstream: Upstream) -> None:
     gateway = own_gateway
     deploy_failing(gateway, upstream, "dies", attach("faulty", {"how": "exit"}))
     with run_tail(gateway, "--api", "dies") as tail:

@@ -303,9 +303,7 @@ def reports(
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_who_can_tell_a_fault_names_its_party_or_cure_and_one_both(
-    reports: dict[str, dict[str, str]], name: str
-) -> None:
+def test_each_tool_names_party_or_cure_and_one_tool_names_both(reports: dict[str, dict[str, str]], name: str) -> None:
     fault = FAULTS[name]
     silent = {tool for tool in TOOLS if not reports[name][tool]}
     assert silent == set(fault.silent), reports[name]
@@ -315,11 +313,13 @@ def test_who_can_tell_a_fault_names_its_party_or_cure_and_one_both(
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_nobody_says_that_an_upstream_has_answered(reports: dict[str, dict[str, str]], name: str) -> None:
+def test_no_tool_claims_that_the_upstream_answered(reports: dict[str, dict[str, str]], name: str) -> None:
     assert not [text for text in reports[name].values() if "by the upstream" in text]
 
 
-def test_the_page_says_what_is_told(reports: dict[str, dict[str, str]], request: pytest.FixtureRequest) -> None:
+def test_the_page_has_the_reports_of_this_run(
+    reports: dict[str, dict[str, str]], request: pytest.FixtureRequest
+) -> None:
     page = replace_tables(PAGE.read_text(), reports)
     if request.config.getoption("--update"):
         PAGE.write_text(page)

@@ -85,7 +85,7 @@ def stats(node: Gateway) -> Json:
     return statistics
 
 
-def test_a_collector_that_is_away_costs_nobody_anything_and_comes_back(
+def test_a_collector_that_is_away_costs_no_request_and_is_used_again(
     build: Path, tmp_path: Path, received: Collector, upstream: Upstream
 ) -> None:
     received.stop()
@@ -105,7 +105,7 @@ def test_a_collector_that_is_away_costs_nobody_anything_and_comes_back(
 AWAY = "the collector of log lines does not take them; they are dropped until it does"
 
 
-def test_a_gateway_changes_it_while_the_node_runs(build: Path, tmp_path: Path, received: Collector) -> None:
+def test_log_export_changes_while_the_node_runs(build: Path, tmp_path: Path, received: Collector) -> None:
     with running(build, tmp_path / "state") as node:
         assert stats(node)["exporting"] is False
         with node.controller() as management:

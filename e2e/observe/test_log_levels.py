@@ -40,7 +40,7 @@ def debug_lines(node: Gateway, component: str) -> int:
     return len(node.find_records(component=component, level="debug"))
 
 
-def test_each_component_says_more_and_less_while_it_runs(node: Gateway, upstream: Upstream) -> None:
+def test_each_components_level_changes_while_it_runs(node: Gateway, upstream: Upstream) -> None:
     assert {name: level["level"] for name, level in levels(node).items()} == {
         "supervisor": "info", "controller": "info", "python-executor": "info", "policy-engine": "info",
         "envoy": "warning",
@@ -57,7 +57,7 @@ def test_each_component_says_more_and_less_while_it_runs(node: Gateway, upstream
     levels(node, *(f"{name}=default" for name in ("supervisor", *components)))
 
 
-def test_a_part_of_envoy_says_more_and_an_unknown_one_is_refused(node: Gateway) -> None:
+def test_a_logger_of_envoy_changes_and_an_unknown_one_is_refused(node: Gateway) -> None:
     levels(node, "envoy.http=debug")
     httpx.get(f"{node.url}/nowhere")
     eventually("Envoy tells of the request", lambda: debug_lines(node, "envoy"))
@@ -68,7 +68,7 @@ def test_a_part_of_envoy_says_more_and_an_unknown_one_is_refused(node: Gateway) 
     assert "envoy.http" not in levels(node, "envoy.http=default")
 
 
-def test_processes_that_are_started_anew_have_the_level_too(node: Gateway) -> None:
+def test_restarted_processes_have_the_level_too(node: Gateway) -> None:
     levels(node, "policy-engine=debug", "python-executor=debug", "envoy=info")
     try:
         for name in ("engine", node.executors()[0]["name"], "envoy"):
@@ -86,7 +86,7 @@ def back(node: Gateway, name: str, before: int) -> bool:
     return status["state"] == "ready" and status["pid"] not in (None, before)
 
 
-def test_it_goes_back_by_itself(node: Gateway) -> None:
+def test_a_temporary_level_is_reset(node: Gateway) -> None:
     level = levels(node, "policy-engine=debug", "--for", "1s")["policy-engine"]
     assert (level["level"], level["then"]) == ("debug", "info")
     eventually("it is back", lambda: levels(node)["policy-engine"] == {"component": "policy-engine", "level": "info"})
@@ -105,7 +105,7 @@ def test_it_goes_back_by_itself(node: Gateway) -> None:
         ("policy-engine=loud", "policy-engine: expected one of debug, info, warning, error, default, got 'loud'"),
     ],
 )
-def test_a_mistake_is_told(node: Gateway, change: str, sentence: str) -> None:
+def test_a_wrong_level_is_reported(node: Gateway, change: str, sentence: str) -> None:
     result = log_level(node, change)
     assert result.returncode != 0
     assert sentence in result.stderr
@@ -119,7 +119,7 @@ def test_the_documentations_commands_work(node: Gateway) -> None:
     assert {level["level"] for level in levels(node).values()} == {"info", "warning"}
 
 
-def test_people_are_shown_a_table(node: Gateway) -> None:
+def test_the_default_output_is_a_table(node: Gateway) -> None:
     lines = log_level(node).stdout.splitlines()
     assert lines[0].split() == ["supervisor", "info"]
     assert [line.split()[0] for line in lines][-1] == "envoy"

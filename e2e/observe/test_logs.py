@@ -75,7 +75,7 @@ ASKED = {
 }
 
 
-def test_a_line_says_what_the_client_asked_for_whatever_became_of_it(gateway: Gateway, upstream: Upstream) -> None:
+def test_an_access_line_has_the_clients_original_request(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(sampled_api("asked", upstream.url))
     for path, status in ASKED.items():
         answer = http1(gateway.port, path, Shape("asked", "GET", headers=CLAIM))
@@ -112,7 +112,7 @@ def test_a_stop_loses_no_line(build: Path, tmp_path: Path, upstream: Upstream) -
     assert len(gateway.find_records(component="policy-engine", message="request", api="last")) == 400
 
 
-def test_a_sample_has_lines_and_every_error_has_one(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_sampling_keeps_the_line_of_every_error(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     upstream.reply = fail_by_target
     with running(build, tmp_path, "--access-log-sample", "0.2") as gateway:
         gateway.deploy(api("some", upstream.url))
@@ -127,7 +127,7 @@ def test_a_sample_has_lines_and_every_error_has_one(build: Path, tmp_path: Path,
     assert 120 < sum(line["status"] == 200 for line in lines) < 300  # 200 ± 6 standard deviations
 
 
-def test_an_api_says_which_of_its_requests_have_lines(gateway: Gateway, upstream: Upstream) -> None:
+def test_an_api_chooses_which_requests_have_access_lines(gateway: Gateway, upstream: Upstream) -> None:
     upstream.reply = fail_by_target
     every, errors, quiet = fresh_name("every"), fresh_name("errors"), fresh_name("quiet")
     for name, lines in ((every, "all"), (errors, "errors"), (quiet, "none")):
@@ -147,7 +147,7 @@ def test_an_api_says_which_of_its_requests_have_lines(gateway: Gateway, upstream
 GRPC = Shape("gRPC", headers=[("content-type", "application/grpc"), ("te", "trailers")], data=[b"\0\0\0\0\0"])
 
 
-def test_a_grpc_call_says_its_status(gateway: Gateway, upstream: Upstream) -> None:
+def test_an_access_line_of_a_grpc_call_has_its_status(gateway: Gateway, upstream: Upstream) -> None:
     upstream.reply = fail_by_target
     gateway.deploy(api("denies-calls", upstream.url, [attach("deny-headers")]))
     assert http2(gateway.port, "/denies-calls/x", GRPC).value("grpc-status") == "7"
@@ -223,7 +223,7 @@ def test_every_line_of_every_component_has_the_same_form(stopped_gateway: Gatewa
     assert all(timedelta(0) < now - datetime.fromisoformat(record["time"]) < timedelta(hours=1) for record in records)
 
 
-def test_nobody_speaks_for_another_process(stopped_gateway: Gateway) -> None:
+def test_no_process_writes_lines_for_another(stopped_gateway: Gateway) -> None:
     forged = [record for record in stopped_gateway.records() if "forged" in record["message"]]
     records = [record for record in forged if record["message"].startswith("{")]
     assert len(records) == 3
@@ -246,7 +246,7 @@ def test_a_traceback_is_one_field(stopped_gateway: Gateway) -> None:
     assert line["error"].endswith("ValueError: why")
 
 
-def test_as_text_a_traceback_has_lines(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_a_traceback_in_text_format_has_several_lines(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     with running(build, tmp_path, "--log-format", "text") as gateway:
         gateway.deploy(api("told", upstream.url, [attach("misbehave", {"how": "raise"})]))
         assert httpx.get(f"{gateway.url}/told/x").status_code == 500
@@ -260,7 +260,7 @@ def test_as_text_a_traceback_has_lines(build: Path, tmp_path: Path, upstream: Up
     assert gateway.log[at + 1].index("│") == gateway.log[at].index("│") == gateway.log[at - 1].index("│")
 
 
-def test_one_option_says_how_much_is_logged(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_one_option_sets_the_log_level(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     with running(build, tmp_path, "--log-level", "warning") as gateway:
         gateway.deploy(api("calm", upstream.url, [attach("log-message")]))
         httpx.get(f"{gateway.url}/calm/x")
@@ -282,7 +282,7 @@ class Unread(Gateway):
         super()._read(pipe, lines)
 
 
-def test_a_log_that_nobody_reads_stops_nobody(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_an_unread_log_stops_no_request(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     """Of half a million lines those are kept for which there is room: the rest is dropped, and counted."""
     gateway = Unread(build, tmp_path)
     try:

@@ -123,7 +123,7 @@ def test_bodies_are_counted(own_gateway: Gateway, upstream: Upstream) -> None:
     assert metrics.value("gatewright_body_bytes_total", api="bodied", direction="request") == 201_001
 
 
-def test_both_formats_say_the_same(own_gateway: Gateway, upstream: Upstream) -> None:
+def test_both_formats_have_the_same_values(own_gateway: Gateway, upstream: Upstream) -> None:
     own_gateway.deploy(api("formats", upstream.url, [GO, PYTHON]))
     assert httpx.get(f"{own_gateway.url}/formats/x").status_code == 200
     text, metrics = scrape_after(own_gateway, "formats", 1), scrape_open_metrics(own_gateway)
@@ -133,7 +133,7 @@ def test_both_formats_say_the_same(own_gateway: Gateway, upstream: Upstream) -> 
     assert count_executions(metrics, "formats") == count_executions(text, "formats") == 4
 
 
-def test_envoy_tells_what_it_is_asked_for(own_gateway: Gateway, upstream: Upstream) -> None:
+def test_envoys_metrics_are_those_chosen(own_gateway: Gateway, upstream: Upstream) -> None:
     """Of each kind of what is chosen; of what is not, as of every cluster's bytes, nothing comes here."""
     own_gateway.deploy(api("through", upstream.url))
     assert httpx.get(f"{own_gateway.url}/through/x").status_code == 200
@@ -178,7 +178,7 @@ def test_failures_are_counted_by_their_class(own_gateway: Gateway, upstream: Ups
     assert metrics.value("gatewright_exchanges_total", api=name, result="completed") == 1
 
 
-def test_what_goes_on_in_spite_of_a_failure_is_counted_too(own_gateway: Gateway, upstream: Upstream) -> None:
+def test_failures_that_the_exchange_survives_are_counted_too(own_gateway: Gateway, upstream: Upstream) -> None:
     raises = attach("misbehave", {"when": "request", "how": "raise"}, onError="continue")
     own_gateway.deploy(api("goes-on", upstream.url, [raises]))
     assert httpx.get(f"{own_gateway.url}/goes-on/x").status_code == 200
@@ -188,7 +188,7 @@ def test_what_goes_on_in_spite_of_a_failure_is_counted_too(own_gateway: Gateway,
     assert metrics.value("gatewright_executions_continued_total", api="goes-on") == 1
 
 
-def test_what_is_shed_is_counted(own_gateway: Gateway, upstream: Upstream) -> None:
+def test_shed_requests_are_counted(own_gateway: Gateway, upstream: Upstream) -> None:
     """One of them holds the only place; the queue behind it has room for none."""
     sleeping = attach("sleep", {"seconds": 3}, timeout="20s", maxConcurrency=1)
     own_gateway.deploy(api("shed", upstream.url, [sleeping]))
@@ -219,7 +219,7 @@ def unavailable(gateway: Gateway) -> bool:
     return count_executions(scrape(gateway), "outlives", "unavailable") > 0
 
 
-def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
+def test_counts_outlive_the_executor_and_its_absence_is_counted(
     build: Path, tmp_path: Path, upstream: Upstream
 ) -> None:
     """Nobody starts it again while the supervisor is stopped. Then Envoy cannot be asked either; all else is told."""
@@ -246,7 +246,7 @@ def test_counts_outlive_the_executor_and_one_that_is_away_is_counted(
 
 
 @pytest.mark.slow("the chains before are kept for half a minute")
-def test_an_api_takes_its_series_along(own_gateway: Gateway, upstream: Upstream) -> None:
+def test_the_series_of_a_deleted_api_disappear(own_gateway: Gateway, upstream: Upstream) -> None:
     own_gateway.deploy(api("goes", upstream.url, [GO]))
     assert httpx.get(f"{own_gateway.url}/goes/x").status_code == 200
     assert count_executions(scrape_after(own_gateway, "goes", 1), "goes") == 2
@@ -312,7 +312,7 @@ def exposed_metrics(scrape_result: Scrape) -> dict[str, tuple[str, set[str]]]:
 
 
 @pytest.mark.slow("a gateway that has been through all that has metrics")
-def test_the_page_lists_what_a_gateway_tells(build: Path, tmp_path: Path, upstream: Upstream) -> None:
+def test_the_page_lists_the_metrics_of_a_gateway(build: Path, tmp_path: Path, upstream: Upstream) -> None:
     """Everything has happened there that a metric needs to be told."""
     signer = authority(tmp_path)
     (chain, key), (damaged, its_key) = signer.issue("web", "127.0.0.1"), signer.issue("damaged", "127.0.0.1")

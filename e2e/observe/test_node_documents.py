@@ -71,7 +71,7 @@ def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Cli
     gateway.remove(name)
 
 
-def test_many_who_ask_cost_the_node_as_one(management: httpx.Client) -> None:
+def test_many_readers_cost_the_node_as_much_as_one(management: httpx.Client) -> None:
     node = only_node(management)
     before = management.get(f"{node}/stats").json()
 
@@ -88,12 +88,12 @@ def test_many_who_ask_cost_the_node_as_one(management: httpx.Client) -> None:
     ("path", "status"),
     [("/v1/nodes/nobody", 404), ("/v1/nodes/nobody/stats", 404), ("/v1/nodes/nobody/metrics", 404)],
 )
-def test_a_node_that_there_is_not(management: httpx.Client, path: str, status: int) -> None:
+def test_an_unknown_node_is_a_404(management: httpx.Client, path: str, status: int) -> None:
     answer = management.get(path)
     assert (answer.status_code, "no node nobody is connected" in answer.json()["detail"]) == (status, True)
 
 
-def test_who_has_no_token_is_told_nothing(management: httpx.Client) -> None:
+def test_requests_without_the_token_are_refused(management: httpx.Client) -> None:
     address = f"{str(management.base_url).rstrip('/')}{only_node(management)}"
     for name in ("", "/metrics", "/stats", "/chains", "/clusters", "/notes"):
         assert httpx.get(f"{address}{name}").status_code == 401

@@ -65,7 +65,9 @@ def node(build: Path, tmp_path: Path, received: Collector) -> Iterator[Gateway]:
         yield gateway
 
 
-def test_planted_secrets_stand_nowhere(node: Gateway, received: Collector, upstream: Upstream, tmp_path: Path) -> None:
+def test_planted_secrets_appear_in_no_output(
+    node: Gateway, received: Collector, upstream: Upstream, tmp_path: Path
+) -> None:
     leaks = [attach("leak", {"password": PLANTED["parameter"]})]
     raises = [attach("leak", {"password": PLANTED["parameter"], "raises": True})]
     node.deploy(api("leaks", upstream.url, leaks))
@@ -116,7 +118,7 @@ def lines_of(node: Gateway) -> list[Json]:
     return [line for line in node.find_records(component="access") if "path" in line]
 
 
-def test_what_is_no_secret_is_still_said(node: Gateway, upstream: Upstream) -> None:
+def test_values_that_are_no_secrets_still_appear(node: Gateway, upstream: Upstream) -> None:
     node.deploy(api("leaks", upstream.url, [attach("leak", {"password": PLANTED["parameter"]})]))
     node.deploy(api("plain", upstream.url))
     for name in ("leaks", "plain"):

@@ -97,7 +97,7 @@ def client(counting_gateway: Gateway) -> Iterator[Client]:
         yield Client(counting_gateway, upstream)
 
 
-def test_what_policies_count_is_told(client: Client) -> None:
+def test_metrics_of_policies_are_exposed(client: Client) -> None:
     client.ask(6)
     client.ask(4, "POST")
     client.all_are_counted()
@@ -106,7 +106,7 @@ def test_what_policies_count_is_told(client: Client) -> None:
     assert client.told("sizes_bucket", le="10") == client.sent
 
 
-def test_it_is_the_sum_over_processes_and_gauges_are_of_those_that_live(client: Client) -> None:
+def test_counters_are_sums_over_processes_and_gauges_of_live_ones(client: Client) -> None:
     """One that is killed takes its share of a gauge along; what it has counted stays."""
 
     def both() -> bool:
@@ -138,7 +138,7 @@ def test_a_reload_loses_nothing(client: Client, project: PolicyProject) -> None:
     assert scrape(client.gateway).value("gatewright_reloads_total", result="reloaded") == 1
 
 
-def test_a_metric_that_cannot_be_is_refused(client: Client, project: PolicyProject) -> None:
+def test_an_invalid_metric_is_refused(client: Client, project: PolicyProject) -> None:
     project.write_policy("counts", COUNTS.replace('"seen_total"', '"seen"'), more=MODE)
     result = client.gateway.reload()
     project.write_policy("counts", COUNTS, more=MODE)
@@ -167,7 +167,7 @@ def test_a_recycle_loses_nothing(project: PolicyProject, tmp_path_factory: pytes
         eventually("it is told", lambda: recycled() >= 1, 30)
 
 
-def test_the_pages_policy_counts_as_the_page_says(client: Client) -> None:
+def test_the_shown_policy_counts_as_documented(client: Client) -> None:
     for headers in ({"x-api-key": "k-2"}, {}, {}):
         assert httpx.get(f"{client.gateway.url}/keys/x", headers=headers).status_code == 401
     (lines,) = [block.splitlines() for block in blocks(PAGE, "text")]
@@ -180,14 +180,14 @@ def test_the_pages_policy_counts_as_the_page_says(client: Client) -> None:
     eventually("what the page says is told", all_are_told, 30)
 
 
-def test_the_pages_test_passes(project: PolicyProject) -> None:
+def test_the_shown_test_of_metrics_passes(project: PolicyProject) -> None:
     folder = project.folder / "key-counts-v1.0.0"
     result = subprocess.run([sys.executable, "-m", "pytest", "-q", folder], capture_output=True, text=True, cwd=folder)
     assert result.returncode == 0, result.stdout
     assert "1 passed" in result.stdout
 
 
-def test_the_whole_node_tells(client: Client) -> None:
+def test_the_nodes_metrics_include_those_of_policies(client: Client) -> None:
     metrics = scrape(client.gateway)
     sources = {sample.labels["source"]: sample.value for sample in metrics.samples("gatewright_metrics_source_up")}
     assert sources == {"envoy": 1, "supervisor": 1, "controller": 1}

@@ -200,7 +200,7 @@ def test_statuses_are_those_of_the_answers(watched_node: Watched) -> None:
     assert exchanges == answers
 
 
-def test_a_policys_own_counter_is_what_it_was_asked(watched_node: Watched) -> None:
+def test_a_policys_own_counter_has_the_number_of_its_requests(watched_node: Watched) -> None:
     query = 'sum by (policy, kind) (gatewright_policy_seen_total{job="gatewright"})'
     counts = {
         (series.labels["policy"], series.labels["kind"]): series.value
@@ -319,11 +319,11 @@ def run(command: str) -> str:
 # ------------------------------------------------------------------ files
 
 
-def test_promtool_takes_the_configuration_and_the_rules() -> None:
+def test_promtool_accepts_the_configuration_and_the_rules() -> None:
     assert "SUCCESS" in run("promtool check config --lint=all --lint-fatal deploy/prometheus/prometheus.yaml")
 
 
-def test_configurations_that_pages_show_are_prometheus(tmp_path: Path) -> None:
+def test_shown_configurations_are_valid_for_prometheus(tmp_path: Path) -> None:
     configurations = [
         block for path in PAGES for block in blocks(path.read_text(), "yaml") if "scrape_configs:" in block
     ]
@@ -333,7 +333,7 @@ def test_configurations_that_pages_show_are_prometheus(tmp_path: Path) -> None:
         assert "SUCCESS" in run(f"promtool check config {tmp_path / f'{index}.yaml'}")
 
 
-def test_rules_do_as_their_tests_say() -> None:
+def test_unit_tests_of_the_rules_pass() -> None:
     assert "SUCCESS" in run("promtool test rules deploy/prometheus/rules/tests.yaml")
 
 

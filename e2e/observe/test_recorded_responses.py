@@ -124,7 +124,7 @@ def test_a_request_that_was_sent_again_has_one_response(gateway: Gateway) -> Non
     assert [(outcome_of(exchange), exchange["response"]["status"]) for exchange in exchanges] == [(SHOWN, 200)] * 4
 
 
-def test_what_an_upstream_says_early_is_no_response(gateway: Gateway) -> None:
+def test_an_informational_response_is_not_recorded_as_the_response(gateway: Gateway) -> None:
     """103, and then the answer."""
     early = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
     bare = RawUpstream()
@@ -152,7 +152,7 @@ def test_a_websocket_opens_and_its_exchange_ends(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_grpc_calls_pass_trailers_alone_too(gateway: Gateway, chain: str) -> None:
+def test_grpc_calls_with_trailers_alone_pass(gateway: Gateway, chain: str) -> None:
     server, calls = grpc.server(futures.ThreadPoolExecutor(4)), Calls(failures=1)
     server.add_generic_rpc_handlers((calls,))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -222,7 +222,9 @@ def test_a_response_that_comes_before_the_request_has_gone_is_not_held(gateway: 
     assert (outcome_of(exchange), exchange["response"]["status"]) == (SHOWN, 200)
 
 
-def test_where_nobody_looks_the_engine_is_not_asked(gateway: Gateway, upstream: Upstream, name: str) -> None:
+def test_responses_are_not_sent_to_the_engine_without_a_recording(
+    gateway: Gateway, upstream: Upstream, name: str
+) -> None:
     """The exchange ends with its request, long before the answer is there."""
     released = threading.Event()
 

@@ -50,7 +50,7 @@ def test_the_third_of_five_changes_a_header(gateway: Gateway, upstream: Upstream
     assert 0 < exchange["forwarded"]["atMs"] < exchange["upstreamResponse"]["atMs"] < exchange["durationMs"]
 
 
-def test_a_secret_of_a_policy_stands_in_no_recording(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_policys_secret_appears_in_no_recording(gateway: Gateway, upstream: Upstream) -> None:
     """Its API has chosen the header, which no list of names knows."""
     token = "purge-token-that-nobody-is-to-see"  # noqa: S105 - looked for in what is recorded
     purge = {"header": "x-flush", "token": token}
@@ -151,7 +151,7 @@ def test_bodies_and_streams_are_recorded(gateway: Gateway, upstream: Upstream) -
     assert "stream" in str(execution_members(exchange, "phase"))
 
 
-def test_what_is_no_policys_fault_is_recorded(gateway: Gateway, upstream: Upstream) -> None:
+def test_faults_outside_of_policies_are_recorded(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("large", upstream.url, [GO_HEADERS]))
     with record_exchanges(gateway, api="large"):
         assert httpx.get(f"{gateway.url}/large/x", headers={f"x-{n}": "1" for n in range(120)}).status_code == 431
@@ -160,7 +160,7 @@ def test_what_is_no_policys_fault_is_recorded(gateway: Gateway, upstream: Upstre
     assert exchange["executions"] == []
 
 
-def test_nothing_is_recorded_unless_somebody_asks(gateway: Gateway, upstream: Upstream) -> None:
+def test_nothing_is_recorded_unless_it_is_requested(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("quiet", upstream.url, [GO_HEADERS]))
     assert httpx.get(f"{gateway.url}/quiet/x").status_code == 200
     with record_exchanges(gateway, api="quiet", header={"name": "x-debug"}):

@@ -119,7 +119,7 @@ def replay(exchange: Json, attachment: Json, index: int) -> testing.Replay:
     return testing.replay(exchange, policy, params=attachment["params"], index=index)
 
 
-def test_the_same_code_differs_in_nothing(exchanges: dict[str, list[Json]]) -> None:
+def test_a_replay_of_the_same_code_has_no_differences(exchanges: dict[str, list[Json]]) -> None:
     """Each Python policy in each exchange: request and response, bodies, streams, answers and failures."""
     run = 0
     for name, policies in CHAINS.items():
@@ -218,7 +218,7 @@ def test_the_command_finds_no_difference_in_the_same_code(recordings: Recordings
     assert f"{len(recordings.exchanges) - len(ran)} exchanges left aside" in result.stderr
 
 
-def test_the_command_finds_exactly_what_differs(recordings: Recordings) -> None:
+def test_the_command_finds_exactly_the_differences(recordings: Recordings) -> None:
     """A policy that marks requests with a body otherwise, and responses as ever."""
     changed = MARKING.replace('name in ctx.headers)})"', 'name in ctx.headers)}){chr(33) * is_post(ctx)}"')
     changed += "\n\ndef is_post(ctx):\n    return getattr(ctx, 'method', '') == 'POST'\n"
@@ -246,7 +246,7 @@ def test_the_command_finds_exactly_what_differs(recordings: Recordings) -> None:
     assert re.search(r"^EXCHANGE +REQUEST +RECORDED +REPLAYED +DIFFERENCES$", output.stdout, re.MULTILINE)
 
 
-def test_a_policy_that_raises_answers_or_is_async(recordings: Recordings) -> None:
+def test_policies_that_raise_answer_or_are_async_are_replayed(recordings: Recordings) -> None:
     raising = recordings.replay(
         MARKING.replace("    return UpstreamRequest", "    {}['tier']\n    return UpstreamRequest")
     )
@@ -319,7 +319,7 @@ def test_all_policies_of_a_build_are_replayed(recordings: Recordings, build: Pat
         assert f"{name}:v1.0.0: {REQUESTS} exchanges replayed: none differ" in result.stdout
 
 
-def test_what_is_refused(recordings: Recordings, tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(recordings: Recordings, tmp_path: Path) -> None:
     go = recordings.run(str(recordings.folder), "--policy", str(ROOT / "policies" / "add-headers"))
     assert go.returncode == 2
     assert "expected a Python policy, got add-headers:v1.0.0, which is written in Go" in go.stderr

@@ -94,7 +94,7 @@ def test_a_request_is_sent_and_explained(gateway: Gateway, upstream: Upstream, p
     ]
 
 
-def test_bytes_both_ways(gateway: Gateway, upstream: Upstream, path: str) -> None:
+def test_bytes_pass_in_both_directions(gateway: Gateway, upstream: Upstream, path: str) -> None:
     content = bytes(range(256)) * 1000
     upstream.reply = lambda request: Reply(200, [], request.body)
     document = answer(gateway, method="POST", path=path, body={"base64": base64.b64encode(content).decode()})
@@ -111,7 +111,7 @@ def test_a_large_answer_is_cut_and_ends(gateway: Gateway, upstream: Upstream, pa
     assert exchange(gateway, document)["outcome"] == "completed"
 
 
-def test_where_there_is_no_route(gateway: Gateway) -> None:
+def test_a_request_without_a_route_is_explained(gateway: Gateway) -> None:
     document = answer(gateway, path=f"/{uuid.uuid4()}")
     assert (document["status"], document["recorded"]) == (404, False)
     assert document["requestId"]
@@ -134,7 +134,7 @@ def test_a_refusal_of_a_policy_is_recorded(gateway: Gateway, upstream: Upstream)
     assert document["requestId"] in document["body"]["text"]
 
 
-def test_an_upstream_that_is_away(gateway: Gateway) -> None:
+def test_an_upstream_that_is_away_is_explained(gateway: Gateway) -> None:
     with (
         closed_port() as port,
         deploy_for_a_while(gateway, api("nobody", f"http://127.0.0.1:{port}", [attach("pass-on")])),
@@ -144,7 +144,7 @@ def test_an_upstream_that_is_away(gateway: Gateway) -> None:
         assert exchange(gateway, document)["response"]["status"] == 503
 
 
-def test_an_upstream_that_does_not_answer_in_time(gateway: Gateway) -> None:
+def test_an_upstream_that_does_not_answer_in_time_is_explained(gateway: Gateway) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with deploy_for_a_while(gateway, api("mute", url, [attach("pass-on")])):
@@ -154,7 +154,7 @@ def test_an_upstream_that_does_not_answer_in_time(gateway: Gateway) -> None:
     assert f"curl -i -X GET {gateway.url}/mute/x" in response.json()["detail"]
 
 
-def test_who_does_not_wait_ends_the_request(gateway: Gateway) -> None:
+def test_a_client_that_does_not_wait_ends_the_request(gateway: Gateway) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with deploy_for_a_while(gateway, api("left", url, [attach("pass-on")])):
@@ -174,7 +174,9 @@ def test_who_does_not_wait_ends_the_request(gateway: Gateway) -> None:
                 assert connection.recv(1) == b"", "expected the gateway to let the upstream go"
 
 
-def test_a_listener_with_tls(gateway: Gateway, upstream: Upstream, path: str, tmp_path: Path) -> None:
+def test_a_request_to_a_listener_with_tls_is_sent(
+    gateway: Gateway, upstream: Upstream, path: str, tmp_path: Path
+) -> None:
     with add_tls_listener(gateway, tmp_path):
         document = answer(gateway, path=path, listener="https", host="localhost")
         assert (document["status"], document["listener"]) == (200, "https")
@@ -185,7 +187,7 @@ def test_a_listener_with_tls(gateway: Gateway, upstream: Upstream, path: str, tm
         ]
 
 
-def test_who_has_no_token_sends_nothing(gateway: Gateway, upstream: Upstream, path: str) -> None:
+def test_a_client_without_the_token_sends_no_request(gateway: Gateway, upstream: Upstream, path: str) -> None:
     with gateway.controller() as client:
         response = httpx.post(f"{client.base_url}/v1/requests", json={"path": path})
     assert response.status_code == 401

@@ -144,7 +144,7 @@ def spans_by_name(spans: list[Span]) -> dict[str, Span]:
 # ---------------------------------------------------------------- what a trace is
 
 
-def test_a_trace_of_go_python_go(site: Site, upstream: Upstream) -> None:
+def test_a_go_python_go_chain_has_a_span_for_each_execution(site: Site, upstream: Upstream) -> None:
     """One trace: executions and the upstream's span are the exchange's children, a policy's own its execution's."""
     site.gateway.deploy(go_python_go("gpg", upstream))
     spans = site.trace(upstream, "/gpg/orders/1?page=2", 11, {"authorization": f"Bearer {SECRET}"})
@@ -172,7 +172,7 @@ def test_a_trace_of_go_python_go(site: Site, upstream: Upstream) -> None:
     assert {span.resource["service.name"] for span in spans} == {"gatewright"}
 
 
-def test_what_the_spans_say(site: Site, upstream: Upstream) -> None:
+def test_spans_have_the_attributes_of_the_request(site: Site, upstream: Upstream) -> None:
     site.gateway.deploy(go_python_go("says", upstream))
     upstream.reply = lambda _: Reply(404, body=b"no")
     span_by_name = {
@@ -196,7 +196,7 @@ def test_what_the_spans_say(site: Site, upstream: Upstream) -> None:
     }  # fmt: skip
 
 
-def test_a_failed_execution_says_why(site: Site, upstream: Upstream) -> None:
+def test_a_failed_executions_span_has_the_reason(site: Site, upstream: Upstream) -> None:
     """Without what it says of secrets. The log line and the access line name the trace."""
     site.gateway.deploy(api("bad", upstream.url, [attach("fails")]))
     trace = "4" * 32
@@ -221,7 +221,7 @@ def test_a_route_without_policies_has_spans_too(site: Site, upstream: Upstream) 
     assert {span.name for span in site.spans(trace, 2)} == {"none GET /*", "upstream GET"}
 
 
-def test_an_upstream_that_is_away(site: Site) -> None:
+def test_the_span_of_an_unreachable_upstream_has_the_reason(site: Site) -> None:
     site.gateway.deploy(api("away", "http://127.0.0.1:9", [attach("add-headers")]))
     trace = "1" * 32
     site.get("/away/x", traceparent(False, trace))
@@ -237,7 +237,7 @@ def test_an_upstream_that_is_away(site: Site) -> None:
 # ---------------------------------------------------------------- which exchanges are traced
 
 
-def test_a_share_is_traced_whatever_clients_say(settings: Site, upstream: Upstream) -> None:
+def test_a_share_is_traced_regardless_of_clients(settings: Site, upstream: Upstream) -> None:
     """None of those whose clients set the flag; what is not traced goes upstream as it came."""
     settings.gateway.deploy(go_python_go("share", upstream))
     settings.reload(sample=0.0)
@@ -253,7 +253,7 @@ def test_a_share_is_traced_whatever_clients_say(settings: Site, upstream: Upstre
     assert {request.value("tracestate") for request in own} == {"vendor=1"}
 
 
-def test_clients_that_are_trusted_decide(settings: Site, upstream: Upstream) -> None:
+def test_trusted_clients_decide_on_sampling(settings: Site, upstream: Upstream) -> None:
     settings.gateway.deploy(go_python_go("trust", upstream))
     settings.reload(sample=0.0, trustClients=True)
     trace = "2" * 32
@@ -297,7 +297,7 @@ def test_a_header_that_is_no_traceparent_begins_a_trace(site: Site, upstream: Up
 # ---------------------------------------------------------------- how they are exported
 
 
-def test_over_http_with_headers_of_its_own(settings: Site, upstream: Upstream) -> None:
+def test_spans_are_exported_over_http_with_configured_headers(settings: Site, upstream: Upstream) -> None:
     settings.gateway.deploy(go_python_go("http", upstream))
     settings.reload(
         collector=f"http://127.0.0.1:{settings.collector.http}",
@@ -312,7 +312,7 @@ def test_over_http_with_headers_of_its_own(settings: Site, upstream: Upstream) -
     }
 
 
-def test_a_collector_that_is_away_costs_no_request_and_gets_what_waited(site: Site, upstream: Upstream) -> None:
+def test_a_collector_that_is_away_costs_no_request_and_gets_the_backlog(site: Site, upstream: Upstream) -> None:
     site.gateway.deploy(go_python_go("outage", upstream))
     before = len(site.gateway.find_records(message="traces are not exported"))
     site.collector.stop()
@@ -341,7 +341,7 @@ def test_no_secret_is_in_any_span(site: Site, upstream: Upstream) -> None:
         assert planted not in site.collector.text()
 
 
-def test_off_again(settings: Site, upstream: Upstream) -> None:
+def test_tracing_can_be_disabled(settings: Site, upstream: Upstream) -> None:
     settings.gateway.deploy(go_python_go("off", upstream))
     settings.file.write_text("apiVersion: gatewright.dev/v1\nkind: Gateway\n")
     assert settings.gateway.reload().returncode == 0

@@ -80,7 +80,7 @@ FAULTS: dict[str, Callable[[], AbstractContextManager[Fault]]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("chain", CHAINS)
-def test_a_fault_of_the_upstream_is_told(gateway: Gateway, chain: str, fault: str) -> None:
+def test_a_fault_of_the_upstream_is_explained(gateway: Gateway, chain: str, fault: str) -> None:
     name = fresh_name("whose")
     with FAULTS[fault]() as fault_in_place:
         document = api(
@@ -134,7 +134,7 @@ def test_no_upstream_can_say_that_it_was_envoy(
 
 
 @pytest.mark.parametrize("watched", [True, False])
-def test_a_policys_answer_in_the_place_of_envoys_is_its_own(gateway: Gateway, *, watched: bool) -> None:
+def test_a_policys_answer_in_place_of_envoys_is_attributed_to_it(gateway: Gateway, *, watched: bool) -> None:
     """Envoy gives it the flags of the answer before, and the engine is not shown it."""
     name = fresh_name("replaced")
     instead = attach("answer", {"when": "response", "status": 203, "body": "from elsewhere"})
@@ -152,7 +152,7 @@ def test_a_policys_answer_in_the_place_of_envoys_is_its_own(gateway: Gateway, *,
     assert WORD not in answer.headers
 
 
-def test_an_operations_own_answer_is_none_of_the_upstreams(gateway: Gateway, upstream: Upstream) -> None:
+def test_an_operations_own_answer_is_not_attributed_to_the_upstream(gateway: Gateway, upstream: Upstream) -> None:
     name = fresh_name("own-answer")
     operations = [{"method": "GET", "path": "/*", "answer": {"status": 404, "body": "gone"}}]
     gateway.deploy(api(name, upstream.url, CHAINS["request alone"], operations))
@@ -171,7 +171,7 @@ UNROUTED = {
 
 
 @pytest.mark.parametrize("case", UNROUTED)
-def test_a_request_without_a_route_is_told(gateway: Gateway, upstream: Upstream, case: str) -> None:
+def test_a_request_without_a_route_is_explained(gateway: Gateway, upstream: Upstream, case: str) -> None:
     name = fresh_name("unrouted")
     names = {"name": name, "near": name.replace("routed", "ruoted")}
     gateway.deploy(api(name, upstream.url, [], [{"method": "GET", "path": "/a"}]))
@@ -190,7 +190,7 @@ def test_a_request_without_a_route_is_told(gateway: Gateway, upstream: Upstream,
         assert part.format(**names) in explanation
 
 
-def test_what_is_no_request_is_told(gateway: Gateway) -> None:
+def test_a_malformed_request_is_explained(gateway: Gateway) -> None:
     with record_exchanges(gateway, status="400"):
         with socket.create_connection(("127.0.0.1", gateway.port), timeout=15) as connection:
             connection.sendall(b"GET /malformed HTTP/1.1\r\nhost: a.example\r\nhost: b.example\r\n\r\n")
@@ -200,7 +200,7 @@ def test_what_is_no_request_is_told(gateway: Gateway) -> None:
     assert exchange["cause"]["reason"] == "the request has two Host headers"
 
 
-def test_what_answers_well_is_none_of_these(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_good_answer_has_no_fault(gateway: Gateway, upstream: Upstream) -> None:
     """A route without policies is recorded where Envoy has answered, and not where the upstream has."""
     name = fresh_name("well")
     gateway.deploy(api(name, upstream.url))
@@ -214,7 +214,7 @@ def test_what_answers_well_is_none_of_these(gateway: Gateway, upstream: Upstream
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_what_a_listener_refuses_is_told(build: Path, upstream: Upstream, tmp_path: Path, chain: str) -> None:
+def test_a_listeners_refusal_is_explained(build: Path, upstream: Upstream, tmp_path: Path, chain: str) -> None:
     """Before the policies of the route have run."""
     file = write(tmp_path / "gateway.yaml", {"name": "http", "hosts": ["a.example"]}, limits={"requestsPerSecond": 1})
     with running(build, tmp_path / "state", "--gateway", str(file)) as gateway:
@@ -236,7 +236,7 @@ def test_what_a_listener_refuses_is_told(build: Path, upstream: Upstream, tmp_pa
     assert foreign["cause"]["reason"] == "the listener does not serve the host b.example"
 
 
-def test_a_stream_that_rejects_too_late_is_told(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_stream_that_rejects_too_late_is_explained(gateway: Gateway, upstream: Upstream) -> None:
     name = fresh_name("too-late")
     gateway.deploy(api(name, upstream.url, [attach("faulty-stream", {"how": "rejects-after"})]))
     upstream.reply = lambda _: Reply(200, [("content-type", "text/plain")], b"x" * 1_000_000)

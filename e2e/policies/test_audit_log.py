@@ -46,7 +46,9 @@ def lines(path: Path) -> list[Json]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_each_exchange_has_its_line_whoever_answers(audit_gateway: Gateway, folder: Path, upstream: Upstream) -> None:
+def test_each_exchange_has_its_line_whichever_party_answers(
+    audit_gateway: Gateway, folder: Path, upstream: Upstream
+) -> None:
     headers = {"requestHeaders": ["user-agent", "authorization"], "responseHeaders": ["content-type"]}
     log = attach("audit-log", {"file": "orders.jsonl", "begin": True, "hashChain": True, **headers})
     refuses = [{"method": "DELETE", "path": "/*", "policies": [attach("respond", {"statusCode": 403})]}]

@@ -61,7 +61,7 @@ def errors(gateway: Gateway, request_id: str) -> list[Json]:
     ],
     ids=["raises", "waits", "sleeps", "returns"],
 )
-def test_a_failure_is_one_line_that_says_where(
+def test_a_failure_is_one_line_with_its_place(
     gateway: Gateway, upstream: Upstream, policy: Json, status: int, message: str, words: list[str]
 ) -> None:
     name, more = fresh_name("says"), fresh_name("says-more")
@@ -109,7 +109,7 @@ def test_repeated_set_cookie_is_never_joined(gateway: Gateway, upstream: Upstrea
 
 
 @pytest.mark.parametrize("length", [0, 1 << 20])
-def test_bodies_of_nothing_and_of_a_mebibyte(gateway: Gateway, upstream: Upstream, length: int) -> None:
+def test_empty_bodies_and_bodies_of_a_mebibyte_pass(gateway: Gateway, upstream: Upstream, length: int) -> None:
     gateway.deploy(api("sizes", upstream.url, [attach("body-length")]))
     body = b"b" * length
     assert httpx.post(f"{gateway.url}/sizes/x", content=body).status_code == 200

@@ -66,7 +66,7 @@ def test_a_policy_runs_where_its_condition_is_true(gateway: Gateway, upstream: U
         gateway.remove(name)
 
 
-def test_a_preflight_passes_a_policy_that_wants_a_key(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_condition_lets_preflights_skip_a_policy_that_requires_a_key(gateway: Gateway, upstream: Upstream) -> None:
     guard = attach("python-deny", when='request.method != "OPTIONS"')
     gateway.deploy(api("when-preflight", upstream.url, [guard], METHODS))
     try:
@@ -145,7 +145,7 @@ def test_a_condition_without_an_answer_fails_closed(gateway: Gateway, upstream: 
         gateway.remove(name)
 
 
-def test_a_body_passes_by_a_policy_that_does_not_apply(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_body_is_not_buffered_for_a_policy_that_does_not_apply(gateway: Gateway, upstream: Upstream) -> None:
     """One that is larger than the policy may be given, in both directions, and is not held for it."""
     small = attach("body-length", maxBodyBytes=10, when='request.headers["x-measure"] == "1"')
     answers = attach("response-length", maxBodyBytes=10, when='request.headers["x-measure"] == "1"')
@@ -166,7 +166,7 @@ def test_a_body_passes_by_a_policy_that_does_not_apply(gateway: Gateway, upstrea
         gateway.remove("when-body")
 
 
-def test_what_did_not_apply_is_explained(gateway: Gateway, upstream: Upstream) -> None:
+def test_policies_that_did_not_apply_are_explained(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("when-explained", upstream.url, [attach("mark", {"name": "beta"}, when=BETA)]))
     try:
         with record_exchanges(gateway, api="when-explained"):
@@ -215,7 +215,7 @@ def _says_order(request: Recorded) -> Reply:
     return Reply(200, [("x-saw", "yes" if request.values("x-order") else "no")])
 
 
-def test_what_is_no_condition_is_refused_with_its_place(gateway: Gateway, upstream: Upstream) -> None:
+def test_an_invalid_condition_is_refused_with_its_place(gateway: Gateway, upstream: Upstream) -> None:
     """All of conformance/conditions.json at once, one on each operation: the controller says what the engine says."""
     refusals = [case for case in TABLE["refused"] if case["when"]]
     operations: list[Json] = [
@@ -234,12 +234,12 @@ def test_what_is_no_condition_is_refused_with_its_place(gateway: Gateway, upstre
 
 
 @pytest.mark.parametrize("text", ["", "x" * 2049, 7])
-def test_what_is_no_text_of_a_condition_is_refused(gateway: Gateway, upstream: Upstream, text: object) -> None:
+def test_a_condition_that_is_no_text_is_refused(gateway: Gateway, upstream: Upstream, text: object) -> None:
     errors = mistakes_of(gateway, api("when-bad", upstream.url, [attach("mark", {"name": "x"}, when=text)]))
     assert "expected a condition in CEL" in errors["spec.policies[0].when"]
 
 
-def test_the_page_does_what_it_says(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
+def test_the_pages_commands_print_what_it_shows(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
     """Its API is applied, and its requests are sent, by its own commands; only the addresses are others."""
     (sample,) = blocks(page(PAGE), "yaml")
     (tmp_path / "shop.yaml").write_text(sample.replace("http://shop.internal:8080", upstream.url))

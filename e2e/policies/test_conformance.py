@@ -78,12 +78,14 @@ def client() -> Iterator[httpx.Client]:
     indirect=["deployed_run"],
     scope="module",
 )
-def test_case(deployed_run: tuple[Run, Gateway], client: httpx.Client, upstream: Upstream, case: Case) -> None:
+def test_the_gateway_conforms_to_the_case(
+    deployed_run: tuple[Run, Gateway], client: httpx.Client, upstream: Upstream, case: Case
+) -> None:
     run, gateway = deployed_run
     for _ in range(run.processes):  # each may be another process's
         check(gateway, case, ask(client, gateway, upstream, case))
 
 
-def test_the_cases_are_read_from_everywhere() -> None:
+def test_cases_of_all_files_and_tables_are_read() -> None:
     assert {"the-request", "an-answer-ends-the-request", "raises-and-goes-on"} <= {case.name for case in chain_cases()}
     assert {"taken-authority-0", "refused-onRequest-host"} <= {case.name for case in table_cases()}

@@ -217,7 +217,7 @@ def test_the_customers_sample_runs_under_all_modes(gateway: Gateway, upstream: U
     )
 
 
-def test_an_unused_hook_is_told_at_a_reload_too(gateway: Gateway, project: PolicyProject) -> None:
+def test_an_unused_hook_is_reported_at_a_reload_too(gateway: Gateway, project: PolicyProject) -> None:
     project.write_policy("late", SAMPLE, **definition("late", {"requestHeaderMode": "PROCESS"}))
     result = gateway.reload()
     assert result.returncode == 0, result.stderr
@@ -228,7 +228,7 @@ def test_an_unused_hook_is_told_at_a_reload_too(gateway: Gateway, project: Polic
 # ------------------------------------------------------------------ the request's body in the response phase
 
 
-def test_the_response_phase_has_the_requests_body_where_it_is_asked_for(gateway: Gateway, upstream: Upstream) -> None:
+def test_the_response_phase_has_the_requests_body_on_demand(gateway: Gateway, upstream: Upstream) -> None:
     grows = attach("recalls", {"adds": "+more"})
     for name, policies, expected in [
         ("recalls", [attach("recalls")], "what was asked"),
@@ -275,7 +275,7 @@ MASKED = CARD.replace(b"4111", b"****")
 
 
 @pytest.mark.parametrize("way", ENCODED)
-def test_a_body_policy_is_given_bodies_decoded(gateway: Gateway, upstream: Upstream, way: str) -> None:
+def test_a_body_policy_receives_decoded_bodies(gateway: Gateway, upstream: Upstream, way: str) -> None:
     url = deploy(gateway, api("masks", upstream.url, [attach("masks")]))
     coding = {"content-encoding": way.removesuffix(" alone")}
     assert httpx.post(f"{url}/x", content=ENCODED[way], headers=coding).status_code == 200
@@ -293,7 +293,7 @@ def test_a_body_policy_is_given_bodies_decoded(gateway: Gateway, upstream: Upstr
 
 
 @pytest.mark.parametrize("way", ENCODED)
-def test_a_python_stream_is_given_bodies_decoded(gateway: Gateway, upstream: Upstream, way: str) -> None:
+def test_a_python_stream_receives_decoded_bodies(gateway: Gateway, upstream: Upstream, way: str) -> None:
     url = deploy(gateway, api("masks-streams", upstream.url, [attach("masks-streams")]))
     coding = {"content-encoding": way.removesuffix(" alone")}
     upstream.reply = lambda _: Reply(200, [*coding.items()], ENCODED[way])
@@ -350,7 +350,7 @@ def test_a_body_policy_never_sees_encoded_bytes(gateway: Gateway, upstream: Upst
         assert httpx.get(f"{url}/x").status_code == status
 
 
-def test_a_bomb_is_refused(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_decompression_bomb_is_refused(gateway: Gateway, upstream: Upstream) -> None:
     url = deploy(gateway, api("bombs", upstream.url, [attach("masks", maxBodyBytes=64 << 20, timeout="20s")]))
     header, block = bytes.fromhex("28b52ffd0038"), (128 << 10 << 3 | 2).to_bytes(3, "little") + b"x"
     bomb = header + block * (10 << 13)  # 10 GiB: each block says 128 KiB of one byte
@@ -358,7 +358,7 @@ def test_a_bomb_is_refused(gateway: Gateway, upstream: Upstream) -> None:
     assert upstream.received == []
 
 
-def test_who_goes_on_or_decodes_sees_to_it_himself(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_policy_that_opts_out_of_decoding_receives_encoded_bytes(gateway: Gateway, upstream: Upstream) -> None:
     upstream.reply = lambda _: Reply(200, [("content-encoding", "gzip")], gzip.compress(CARD))
     goes_on = deploy(gateway, api("masks-not", upstream.url, [attach("refuses", onError={"badBody": "continue"})]))
     answer = httpx.get(f"{goes_on}/x")
@@ -397,7 +397,7 @@ def test_a_clients_headers_leave_policies_their_room(upstream: Upstream, many_he
         assert "expected at most 65536 bytes of headers" in problem["detail"]
 
 
-def test_what_envoy_itself_refuses_is_a_problem_too(gateway: Gateway, upstream: Upstream) -> None:
+def test_envoys_own_refusals_are_problems_too(gateway: Gateway, upstream: Upstream) -> None:
     url = deploy(gateway, api("plain", upstream.url))
     assert httpx.get(f"{url}/x", headers=headers(200)).status_code == 200
     refused = httpx.get(f"{url}/x", headers=headers(260))
@@ -457,7 +457,7 @@ def streaming_url(gateway: Gateway) -> Iterator[str]:
         yield deploy(gateway, document, requestTimeout="2s", idleTimeout="4s")
 
 
-def test_a_stream_lives_as_long_as_it_moves(streaming_url: str) -> None:
+def test_a_stream_lives_while_data_flows(streaming_url: str) -> None:
     """The upstream waits before each piece: together for longer than the idle timeout, which begins anew with each."""
     pieces, gap = 7, 0.7
     assert gap < 4 < pieces * gap
@@ -507,7 +507,7 @@ def test_a_request_that_stops_coming_is_a_408(gateway: Gateway) -> None:
 # ------------------------------------------------------------------ the host that the client named
 
 
-def test_an_upstream_is_told_the_host_that_the_client_named(gateway: Gateway, upstream: Upstream) -> None:
+def test_the_upstream_receives_the_host_that_the_client_named(gateway: Gateway, upstream: Upstream) -> None:
     for name, policies in [("hosts", []), ("hosts-policy", [attach("masks")])]:
         url = deploy(gateway, api(name, upstream.url, policies))
         for host in ("api.example.com", "api.example.com:8443"):

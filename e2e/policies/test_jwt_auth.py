@@ -129,7 +129,7 @@ def test_keys_change_under_requests(new_client: Serving, identity_provider: Prov
     assert set(answers) == {200}
 
 
-def test_a_provider_that_is_away_and_comes_back(new_client: Serving, tmp_path: Path) -> None:
+def test_tokens_are_accepted_while_the_provider_is_away(new_client: Serving, tmp_path: Path) -> None:
     late = Provider(tmp_path)
     try:
         client = new_client(jwt_auth(late.issuer))
@@ -150,7 +150,7 @@ def introspection(issuer: str, **more: object) -> Json:
     return attach("oauth2-introspection", {**params, "timeoutMilliseconds": 20_000, **more}, timeout="25s")
 
 
-def test_a_token_that_is_revoked(new_client: Serving, identity_provider: Provider) -> None:
+def test_a_revoked_token_is_refused(new_client: Serving, identity_provider: Provider) -> None:
     client = new_client(introspection(identity_provider.issuer, cacheSeconds=3600))
     uncached = new_client(introspection(identity_provider.issuer, cacheSeconds=0))
     token, before = identity_provider.token(client="opaque"), identity_provider.asked(INTROSPECTION)
@@ -162,7 +162,7 @@ def test_a_token_that_is_revoked(new_client: Serving, identity_provider: Provide
     assert client.status(token) == 200, "as long as the answer is believed"
 
 
-def test_a_server_that_is_away_and_comes_back(new_client: Serving, tmp_path: Path) -> None:
+def test_introspection_recovers_from_an_outage(new_client: Serving, tmp_path: Path) -> None:
     late = Provider(tmp_path)
     try:
         client = new_client(introspection(late.issuer))

@@ -68,7 +68,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         yield Door(gateway, signer)
 
 
-def test_who_is_named_may_ask_and_upstream_is_told_who_it_is(door: Door, upstream: Upstream) -> None:
+def test_named_clients_are_admitted_and_upstream_receives_their_identity(door: Door, upstream: Upstream) -> None:
     till = client_certificate(door.signer, "till", x509.UniformResourceIdentifier(ORDERS))
     other = client_certificate(door.signer, "other", x509.UniformResourceIdentifier(ORDERS.replace("orders", "bills")))
     params = {"allow": [{"uris": ["spiffe://example.org/ns/orders/sa/*"]}], "identity": "uri", "headers": HEADERS}

@@ -114,7 +114,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
         yield Nodes(gateways, valkey)
 
 
-def test_what_passes_of_three_times_the_limit_is_the_limit(nodes: Nodes) -> None:
+def test_under_three_times_the_limit_exactly_the_limit_passes(nodes: Nodes) -> None:
     statuses, took = nodes.offer("/local/x", SECONDS)
     assert set(statuses) == {200, 429}
     assert_limited(statuses, took, WITHIN)
@@ -144,7 +144,7 @@ def test_a_quota_is_exact_over_all_nodes(nodes: Nodes) -> None:
     assert b"quota-refuse" in nodes.valkey.ask("KEYS gatewright:quota:quota-refuse:*"), "they have asked the Valkey"
 
 
-def test_while_the_valkey_is_away_each_policy_does_as_it_says(nodes: Nodes) -> None:
+def test_while_the_valkey_is_away_each_policy_follows_its_setting(nodes: Nodes) -> None:
     with nodes.valkey.away():
         eventually("local: each node by itself", lambda: nodes.share("/local/x") > 0.5, 60)
         eventually("allow: all passes", lambda: set(nodes.offer("/allow/x", 1.0)[0]) == {200}, 30)

@@ -189,7 +189,7 @@ def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node:
     eventually("it is forgotten", lambda: 'what="file"} 0' in node.metrics(), 60)
 
 
-def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, key_upstream: Upstream) -> None:
+def test_a_go_policy_receives_changes_of_a_list_of_keys(node: Node, key_upstream: Upstream) -> None:
     name, secret = unique("keys"), unique("list")
     first, second = unique("planted-first-key-of-128-bits"), unique("planted-second-key-of-128-bits")
     node.put(secret, f'{{"key": "{first}", "owner": "partner"}}')
@@ -206,7 +206,7 @@ def test_a_go_policy_is_given_a_list_of_keys_that_changes(node: Node, key_upstre
     node.planted += [first, second]
 
 
-def test_the_page(node: Node, key_upstream: Upstream) -> None:
+def test_the_pages_commands_rotate_a_secret(node: Node, key_upstream: Upstream) -> None:
     """docs/how-to/secrets.md, as it stands."""
     put, change = blocks(page(PAGE), "sh")
     policies = yaml.safe_load(blocks(page(PAGE), "yaml")[1])["policies"]
@@ -219,7 +219,7 @@ def test_the_page(node: Node, key_upstream: Upstream) -> None:
     node.planted += ["first-key-of-all", "second-key-of-all"]
 
 
-def test_no_secret_stands_anywhere(node: Node, key_upstream: Upstream) -> None:
+def test_no_secret_appears_in_any_output(node: Node, key_upstream: Upstream) -> None:
     """Last: what the tests above have planted, too."""
     name, secret, value = unique("planted"), unique("key"), unique("planted-value")
     text = unique("planted-text")

@@ -180,7 +180,7 @@ def exchanges(gateway: Gateway, upstream: Upstream, name: str) -> list[tuple[obj
 
 @pytest.mark.parametrize("applied", [[], ["add-headers", "mark"]], ids=["alone", "among others"])
 @pytest.mark.parametrize("name", SHADOWS)
-def test_client_and_upstream_get_what_they_get_without(
+def test_client_and_upstream_are_unaffected_by_a_shadow(
     gateway: Gateway, upstream: Upstream, name: str, applied: list[str]
 ) -> None:
     """Also without another policy, where without it no request would come to the engine."""
@@ -229,7 +229,7 @@ def test_a_shadow_that_ends_its_executor_fails_no_exchange(build: Path, upstream
         assert not kept_exchanges(gateway, api="crashing", errors=True)
 
 
-def test_the_page(gateway: Gateway, upstream: Upstream) -> None:
+def test_the_pages_example_shows_the_differences(gateway: Gateway, upstream: Upstream) -> None:
     """docs/how-to/shadow.md, by its own API and commands."""
     text = page("docs/how-to/shadow.md")
     (document,) = (yaml.safe_load(block) for block in blocks(text, "yaml"))

@@ -70,7 +70,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counterparts]:
 
 
 @pytest.mark.parametrize(("policy", "number", "example"), EXAMPLES)
-def test_an_example(
+def test_the_example_behaves_as_documented(
     shipped_gateway: Gateway,
     servers: Counterparts,
     upstream: Upstream,
@@ -130,7 +130,7 @@ def test_a_rule_in_cel_that_is_no_condition_is_refused_with_its_place(
     assert len(errors) == len(rules) + 1
 
 
-def test_hmac_auth_takes_an_encoded_body_as_it_was_sent(shipped_gateway: Gateway, upstream: Upstream) -> None:
+def test_hmac_auth_verifies_an_encoded_body_as_it_was_sent(shipped_gateway: Gateway, upstream: Upstream) -> None:
     """The sender has signed what it sent, and upstream, which may verify it again, gets that."""
     key, plain = "of the one who compresses", b'{"amount": 7}' * 100
     params = {"style": "github", "keys": [{"name": "github", "secret": key}]}
@@ -153,7 +153,7 @@ def test_hmac_auth_takes_an_encoded_body_as_it_was_sent(shipped_gateway: Gateway
     assert [(request.body, request.value("content-encoding")) for request in upstream.received] == [(sent, "gzip")]
 
 
-def test_hmac_auth_takes_a_signature_once(shipped_gateway: Gateway, upstream: Upstream) -> None:
+def test_hmac_auth_accepts_a_signature_once(shipped_gateway: Gateway, upstream: Upstream) -> None:
     """Whichever process of the API is asked: the engine's store remembers it."""
     key, body, at = "of the shop that pays", uuid.uuid4().hex, int(time.time())
     params = {"style": "stripe", "replayProtection": True, "keys": [{"name": "shop", "secret": key}]}
@@ -198,7 +198,7 @@ def test_response_cache_keeps_nothing_of_a_get_with_a_body(shipped_gateway: Gate
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_each_policy_is_whole(folder: Path) -> None:
+def test_each_policy_has_all_of_its_files(folder: Path) -> None:
     """Definition, source, tests, examples; and a description of each of its parameters."""
     names = {path.name for path in folder.iterdir()}
     assert {"policy-definition.yaml", "example.yaml"} < names
@@ -225,7 +225,7 @@ def test_tokens_of_a_model_are_masked_one_by_one(shipped_gateway: Gateway) -> No
     assert len(received) == len(events)
 
 
-def test_a_request_is_held_against_the_operation_that_it_meets(shipped_gateway: Gateway, upstream: Upstream) -> None:
+def test_a_request_is_validated_by_the_operation_that_it_matches(shipped_gateway: Gateway, upstream: Upstream) -> None:
     """The document's path is found by the API's, whatever its context and the names of its parameters."""
     order = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
     paths = {"/orders/{id}": {"get": {"parameters": [order]}}}
@@ -244,7 +244,7 @@ def test_a_request_is_held_against_the_operation_that_it_meets(shipped_gateway: 
     assert [answer.status_code for answer in statuses] == [200, 400, 404, 200]
 
 
-def test_a_place_is_free_again_however_its_request_ends(shipped_gateway: Gateway) -> None:
+def test_a_concurrency_slot_is_freed_however_its_request_ends(shipped_gateway: Gateway) -> None:
     """Its upstream answers, breaks off, or never answers a client that leaves."""
     name, address = fresh_name("places"), httpx.URL(shipped_gateway.url)
     with Target("held") as target:

@@ -182,7 +182,7 @@ def _count(gateway: Gateway, upstream: Upstream) -> int:
     return int(upstream.received[-1].value("x-tally") or 0) if upstream.received else 0
 
 
-def test_the_page_does_what_it_says(tmp_path: Path) -> None:
+def test_the_shown_test_of_the_store_passes(tmp_path: Path) -> None:
     policy, test = blocks(page("docs/how-to/store.md"), "python")
     (tmp_path / "policy.py").write_text(policy)
     (tmp_path / "test_policy.py").write_text(test)

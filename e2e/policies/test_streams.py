@@ -105,7 +105,7 @@ def test_tokens_come_one_by_one(ask: Ask, make: Make, masking_gateway: Gateway, 
 
 
 @CLIENTS
-def test_wherever_it_is_cut_the_text_is_the_masked_one(
+def test_the_text_is_masked_wherever_it_is_cut(
     ask: Ask, make: Make, masking_gateway: Gateway, model: ModelUpstream
 ) -> None:
     chance, whole = random.Random(17), mask_text(SAID)  # noqa: S311 — no secret
@@ -123,7 +123,7 @@ def cut_at_random(whole: Any, times: int, chance: random.Random) -> list[Any]:
 
 
 @CLIENTS
-def test_who_leaves_in_the_middle_frees_the_policy_and_upstream(
+def test_a_client_that_leaves_in_the_middle_frees_policy_and_upstream(
     ask: Ask, make: Make, masking_gateway: Gateway, model: ModelUpstream
 ) -> None:
     before = len(streams_closed(masking_gateway))

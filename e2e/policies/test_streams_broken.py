@@ -67,7 +67,7 @@ COMPLETE = {
 
 
 @pytest.mark.parametrize("how", COMPLETE)
-def test_what_a_policy_may_yield(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
+def test_a_policy_may_yield_each_valid_chunk(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
     own_gateway.deploy(api("faulty", model.url, [faulty_stream(how)]))
     with model.answer_with(PIECES, permits=1):
         model.permit(len(PIECES))
@@ -94,7 +94,7 @@ def test_before_the_headers_are_out_the_client_is_answered(
 
 
 @pytest.mark.parametrize("how", ["wrong-type", "never-ends", "raises-after", "raises-at-end", "rejects-after"])
-def test_after_that_the_stream_is_reset(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
+def test_after_the_headers_are_out_the_stream_is_reset(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
     own_gateway.deploy(api("faulty", model.url, [faulty_stream(how)]))
     with model.answer_with(PIECES, permits=1):
         body = bytearray()
@@ -109,9 +109,7 @@ def test_after_that_the_stream_is_reset(how: str, own_gateway: Gateway, model: M
 
 
 @pytest.mark.parametrize("how", ["blocks", "computes"])
-def test_who_holds_up_its_event_loop_is_late_like_any_other(
-    how: str, own_gateway: Gateway, model: ModelUpstream
-) -> None:
+def test_a_policy_that_blocks_its_event_loop_is_late(how: str, own_gateway: Gateway, model: ModelUpstream) -> None:
     """It is a 504 where its first chunk had not yet left when the loop was held up."""
     own_gateway.deploy(api("faulty", model.url, [faulty_stream(how, seconds=4)]))
     own_gateway.deploy(api("passing", model.url, [attach("pass-stream")]))
@@ -138,7 +136,7 @@ def test_a_request_that_was_cut_is_never_whole_upstream(how: str, own_gateway: G
     assert status == {"raises-after": 500, "never-ends": 504, "rejects-after": 418}[how]
 
 
-def test_who_yields_without_end_waits_for_its_reader(own_gateway: Gateway, model: ModelUpstream) -> None:
+def test_a_policy_that_yields_endlessly_waits_for_its_reader(own_gateway: Gateway, model: ModelUpstream) -> None:
     own_gateway.deploy(api("faulty", model.url, [faulty_stream("endless")]))
     with model.answer_with(PIECES), httpx.stream("POST", f"{own_gateway.url}/faulty/x", timeout=20) as answer:
         received = 0
@@ -149,7 +147,7 @@ def test_who_yields_without_end_waits_for_its_reader(own_gateway: Gateway, model
     eventually("nothing is left", lambda: open_streams(own_gateway) == 0)
 
 
-def test_a_policy_that_takes_no_leave_is_left(own_gateway: Gateway, model: ModelUpstream) -> None:
+def test_a_policy_that_ignores_its_cancellation_is_abandoned(own_gateway: Gateway, model: ModelUpstream) -> None:
     own_gateway.deploy(api("faulty", model.url, [faulty_stream("swallows-exit")]))
     before = len(own_gateway.find_records(message="swallowed"))
     with model.answer_with(PIECES, permits=2):
@@ -212,7 +210,7 @@ def test_an_executor_that_dies_cuts_its_streams(own_gateway: Gateway, model: Mod
         eventually("streams pass again", lambda: outcome(own_gateway, "passing") == (200, WHOLE, True), 20)
 
 
-def test_before_the_first_chunk_its_death_is_an_answer(own_gateway: Gateway, model: ModelUpstream) -> None:
+def test_an_executor_that_dies_before_the_first_chunk_is_an_answer(own_gateway: Gateway, model: ModelUpstream) -> None:
     own_gateway.deploy(api("faulty", model.url, [faulty_stream("exits", direction="request")]))
     with model.answer_with(PIECES):
         status, body, is_whole = outcome(own_gateway, "faulty", content=b"a body")
@@ -247,7 +245,7 @@ def test_a_stream_ends_where_it_began_while_code_changes(model: ModelUpstream, t
         assert received == WHOLE.replace(b"piece", b"first")
 
 
-def test_beyond_the_drain_it_is_cut(model: ModelUpstream, tmp_path: Path) -> None:
+def test_a_stream_beyond_the_drain_is_cut(model: ModelUpstream, tmp_path: Path) -> None:
     project = PolicyProject(tmp_path, "streams")
     project.write_policy("word", PASSING.format(word="first"), more=STREAMING)
     with running(None, tmp_path / "state", *project.arguments, "--executor-drain", "1s") as gateway:

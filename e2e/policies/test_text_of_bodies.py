@@ -118,7 +118,7 @@ def test_a_response_is_read_passed_or_refused(trials: Trials, policy: str) -> No
 
 
 @pytest.mark.usefixtures("upstream")
-def test_the_page_says_what_comes_of_each(trials: Trials, request: pytest.FixtureRequest) -> None:
+def test_the_page_has_the_outcomes_of_this_run(trials: Trials, request: pytest.FixtureRequest) -> None:
     outcomes = {
         "request": {policy: trials.requests(policy) for policy in POLICIES},
         "response": {policy: trials.responses(policy) for policy in POLICIES},
@@ -144,7 +144,7 @@ WHOLE = {
 
 @pytest.mark.parametrize("policy", [policy for policy in POLICIES if reads_responses(policy)])
 @pytest.mark.parametrize("asked", ["bytes=0-0,1-", "bytes=0-12", "bytes=12-", "lines=1-2"])
-def test_no_range_passes_a_policy_by(gateway: Gateway, upstream: Upstream, policy: str, asked: str) -> None:
+def test_no_range_request_bypasses_a_policy(gateway: Gateway, upstream: Upstream, policy: str, asked: str) -> None:
     """An upstream that serves ranges is asked for the whole; one that sends a part all the same is not believed."""
     asks = {"range": asked, "if-range": '"v1"'}
     with httpx.Client(base_url=f"{gateway.url}/{policy}", timeout=30) as client:

@@ -83,7 +83,7 @@ def check_signature(upstream: Upstream, answer: httpx.Response, path: str) -> No
     assert answer.headers["x-went"] == path
 
 
-def test_the_upstream_verifies_what_was_signed(signing_gateway: Gateway, upstream: Upstream) -> None:
+def test_the_upstream_verifies_the_signed_path(signing_gateway: Gateway, upstream: Upstream) -> None:
     url = deploy(signing_gateway, upstream, "signed", attach("sign"))
     for target, path in WENT.items():
         upstream.reset()
@@ -94,14 +94,14 @@ def test_the_upstream_verifies_what_was_signed(signing_gateway: Gateway, upstrea
             check_signature(upstream, answer, path)
 
 
-def test_a_policy_before_changes_what_is_signed(signing_gateway: Gateway, upstream: Upstream) -> None:
+def test_an_earlier_policys_path_is_signed(signing_gateway: Gateway, upstream: Upstream) -> None:
     chosen = attach("choose", {"upstream": "other", "path": "/chosen/split/x%2Cy"})
     url = deploy(signing_gateway, upstream, "chosen", chosen, attach("sign"))
     upstream.reset()
     check_signature(upstream, httpx.get(f"{url}/split/7"), "/next/split/x%2Cy")
 
 
-def test_what_is_not_decided_yet_or_goes_nowhere_is_not_said(signing_gateway: Gateway, upstream: Upstream) -> None:
+def test_an_undecided_or_missing_upstream_path_is_none(signing_gateway: Gateway, upstream: Upstream) -> None:
     url = deploy(signing_gateway, upstream, "undecided", attach("sign"))
     upstream.reset()
     for path in ("/split/7", "/redirect/7"):

@@ -100,7 +100,7 @@ def ask_for(stage: Stage, way: Way, api_name: str = "views") -> int:
 
 
 @pytest.mark.parametrize("way", [Way(), *(way for ways in WAYS.values() for way in ways)], ids=str)
-def test_all_see_the_same(stage: Stage, upstream: Upstream, way: Way) -> None:
+def test_all_ways_to_apply_a_policy_see_the_same(stage: Stage, upstream: Upstream, way: Way) -> None:
     lines = audited(stage)
     assert ask_for(stage, way) == 200
     (request,) = upstream.received

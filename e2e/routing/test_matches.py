@@ -115,7 +115,7 @@ def test_with_loose_paths_the_first_of_two_parameters_counts(gateway: Gateway, u
 
 
 @BOTH
-def test_what_fits_no_operation_goes_on_to_the_next_path_and_is_else_404(
+def test_a_request_that_fits_no_operation_falls_to_the_next_path_or_404(
     gateway: Gateway, upstream: Upstream, ask: Ask
 ) -> None:
     gateway.deploy(
@@ -145,7 +145,7 @@ def test_what_fits_no_operation_goes_on_to_the_next_path_and_is_else_404(
 
 
 @BOTH
-def test_any_method_that_is_a_token(gateway: Gateway, upstream: Upstream, ask: Ask) -> None:
+def test_any_token_is_a_method(gateway: Gateway, upstream: Upstream, ask: Ask) -> None:
     gateway.deploy(
         api("tokens", upstream.url, [], [
             *(operation(token, token, "/x") for token in TOKENS),
@@ -198,7 +198,7 @@ def test_chains_counters_and_the_access_log_tell_operations_apart(gateway: Gatew
     assert sorted(operations) == sorted([*names, "OPTIONS /x"])
 
 
-def test_a_long_literal_in_all_its_spellings_is_taken_by_envoy(gateway: Gateway, upstream: Upstream) -> None:
+def test_envoy_accepts_a_long_literal_in_all_its_spellings(gateway: Gateway, upstream: Upstream) -> None:
     """Its regular expression has more instructions than Envoy takes by default."""
     text = "/".join(["a:b", "%C3%A9,=(x)"] * 25)
     gateway.deploy(api("long", upstream.url, [], [operation("long", "GET", f"/{text}")]))

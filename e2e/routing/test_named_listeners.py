@@ -88,14 +88,14 @@ def test_an_api_is_served_by_the_listeners_that_it_names_and_no_other(door: Door
     assert len(upstream.received) == before
 
 
-def test_policies_and_odd_paths_of_an_api_are_not_met_elsewhere(door: Door, upstream: Upstream) -> None:
+def test_an_apis_policies_and_odd_paths_do_not_apply_on_other_listeners(door: Door, upstream: Upstream) -> None:
     door.gateway.deploy(named("kept", upstream, "inside", policies=[attach("mark", {"name": "kept"})]))
     assert door.serving("/kept/x") == {"inside"}
     assert upstream.received[-1].values("x-order") == [b"kept()"]
     assert (door.status("inside", "/kept/a;b"), door.status("public", "/kept/a;b")) == (400, 404)
 
 
-def test_what_is_behind_an_api_that_is_not_here_is_found(door: Door, upstream: Upstream) -> None:
+def test_an_api_on_another_listener_hides_no_route(door: Door, upstream: Upstream) -> None:
     """By a shorter context, and by a wildcard of its host."""
     door.gateway.deploy(named("wide", upstream, context="/shop"))
     door.gateway.deploy(named("narrow", upstream, "inside", context="/shop/secret"))
@@ -106,7 +106,7 @@ def test_what_is_behind_an_api_that_is_not_here_is_found(door: Door, upstream: U
     assert door.serving("/tree/x", "b.tree.example") == {"public"}
 
 
-def test_what_lies_near_a_path_is_what_the_listener_serves(door: Door, upstream: Upstream) -> None:
+def test_nearby_paths_are_those_of_the_listener(door: Door, upstream: Upstream) -> None:
     """The API of another listener is not named, however near it lies."""
     door.gateway.deploy(named("near-outer", upstream, context="/near/outer"))
     door.gateway.deploy(named("near-inner", upstream, "inside", context="/near/inner"))
@@ -142,7 +142,7 @@ def test_two_apis_share_a_context_on_different_listeners(door: Door, upstream: U
     assert door.status("public", "/shared/x") == 200
 
 
-def test_what_an_api_names_changes_while_it_runs(door: Door, upstream: Upstream) -> None:
+def test_the_listeners_of_an_api_change_while_it_runs(door: Door, upstream: Upstream) -> None:
     door.gateway.deploy(named("moving", upstream, "inside"))
     assert door.serving("/moving/x") == {"inside"}
     door.gateway.deploy(named("moving", upstream, "public"))
@@ -156,7 +156,7 @@ def test_what_an_api_names_changes_while_it_runs(door: Door, upstream: Upstream)
     eventually("inside is internal", lambda: door.serving("/moving/x") == {"public"})
 
 
-def test_a_listener_that_is_not_there_is_refused(door: Door, upstream: Upstream) -> None:
+def test_an_unknown_listener_is_refused(door: Door, upstream: Upstream) -> None:
     errors = mistakes_of(door.gateway, named("lost", upstream, "inside", "outside"))
     message = errors["spec.listeners[1]"]
     assert "a listener of the Gateway that serves APIs" in message
@@ -164,7 +164,7 @@ def test_a_listener_that_is_not_there_is_refused(door: Door, upstream: Upstream)
     assert "'outside'" in message
 
 
-def test_a_listener_that_an_api_names_is_not_taken_away(door: Door, upstream: Upstream) -> None:
+def test_a_listener_that_an_api_names_cannot_be_removed(door: Door, upstream: Upstream) -> None:
     door.gateway.deploy(named("stays", upstream, "inside"))
     written = door.file.read_text()
     write(door.file, {"name": "public", "port": door.ports["public"]})
@@ -175,7 +175,7 @@ def test_a_listener_that_an_api_names_is_not_taken_away(door: Door, upstream: Up
     assert door.serving("/stays/x") == {"inside"}
 
 
-def test_after_a_restart_of_the_engine_it_is_as_before(door: Door, upstream: Upstream) -> None:
+def test_a_restart_of_the_engine_keeps_the_listeners_of_apis(door: Door, upstream: Upstream) -> None:
     door.gateway.deploy(named("again", upstream, "inside"))
     before = door.gateway.pid("engine")
     door.gateway.kill("engine")

@@ -162,7 +162,7 @@ def test_in_a_strict_api_a_slash_at_the_end_makes_no_other_path(gateway: Gateway
     assert [request.target for request in upstream.received] == ["/mix/both/"]
 
 
-def test_other_apis_take_paths_as_they_come_but_for_escaped_slashes(gateway: Gateway, upstream: Upstream) -> None:
+def test_lenient_apis_accept_all_paths_but_escaped_slashes(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(mixed("loose", upstream, strictPaths=False))
     for path in ("/mix/secret;x", "/mix/secret%3bx", "/mix/%252e%252e/x", "/mix/secret/", "/mix/%zz"):
         assert http1(gateway.port, f"/loose{path}", GET).status == 200, path
@@ -210,7 +210,7 @@ def test_a_refused_path_has_its_line_in_the_access_log_as_the_api_says(gateway: 
     assert gateway.access_records("strict-unseen") == []
 
 
-def test_what_comes_to_routes_is_ascii(gateway: Gateway, upstream: Upstream) -> None:
+def test_paths_reach_routes_as_ascii(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(mixed("ascii", upstream, strictPaths=False))
     for number in (*range(0x21), *range(0x7F, 0x100)):
         request = b"GET /ascii/x%b HTTP/1.1\r\nhost: a\r\n\r\n" % (bytes([number]) + b"y")

@@ -63,7 +63,7 @@ def test_a_split_has_its_shares(gateway: Gateway, three_targets: list[Target]) -
         assert abs(shares[str(weight["upstream"])] - share * MANY) < allowed, shares
 
 
-def test_a_mirror_is_sent_a_copy_and_its_answers_are_nobodys(gateway: Gateway, three_targets: list[Target]) -> None:
+def test_a_mirror_receives_a_copy_and_its_answers_are_dropped(gateway: Gateway, three_targets: list[Target]) -> None:
     main, _, shadow = three_targets
     shadow.status, shadow.seconds = 500, 0.2
     own = [{"method": "POST", "path": "/{id}", "mirror": [{"upstream": "shadow"}], "rewrite": {"path": "/v2/{id}"}}]
@@ -81,7 +81,7 @@ def test_a_mirror_is_sent_a_copy_and_its_answers_are_nobodys(gateway: Gateway, t
         assert (copied["host"], sent["host"]) == (shadow.url[7:], main.url[7:])
 
 
-def test_a_mirror_is_sent_what_policies_made_of_a_body(gateway: Gateway, three_targets: list[Target]) -> None:
+def test_a_mirror_receives_the_body_that_policies_changed(gateway: Gateway, three_targets: list[Target]) -> None:
     main, _, shadow = three_targets
     own = [{"method": "POST", "path": "/a", "mirror": [{"upstream": "shadow"}]}]
     policy = attach("rewrite-json", {"field": "seen", "value": "yes"})
@@ -93,7 +93,7 @@ def test_a_mirror_is_sent_what_policies_made_of_a_body(gateway: Gateway, three_t
     assert main.bodies[0] != b'{"a":1}'
 
 
-def test_a_mirror_takes_its_part(gateway: Gateway, three_targets: list[Target]) -> None:
+def test_a_mirror_receives_its_share(gateway: Gateway, three_targets: list[Target]) -> None:
     own = [get("/a", mirror=[{"upstream": "shadow", "percent": 10}])]
     gateway.deploy(routed("mirror-part", three_targets, own))
     with httpx.Client(base_url=gateway.url) as client:
@@ -103,7 +103,7 @@ def test_a_mirror_takes_its_part(gateway: Gateway, three_targets: list[Target]) 
     assert abs(three_targets[2].count - MANY / 10) < 5 * (0.09 * MANY) ** 0.5
 
 
-def test_a_mirror_that_is_gone_is_nobodys_trouble(gateway: Gateway, three_targets: list[Target]) -> None:
+def test_a_mirror_that_is_gone_affects_no_request(gateway: Gateway, three_targets: list[Target]) -> None:
     document = routed("mirror-gone", three_targets, [get("/a", mirror=[{"upstream": "gone"}])])
     document["spec"]["upstream"]["gone"] = {"url": "http://127.0.0.1:9"}
     gateway.deploy(document)
@@ -176,7 +176,7 @@ def test_a_client_is_redirected(
         assert (followed.status_code, followed.text) == (200, "main")
 
 
-def test_a_redirect_takes_what_the_wildcard_stands_for(gateway: Gateway, three_targets: list[Target]) -> None:
+def test_a_redirect_keeps_the_text_of_the_wildcard(gateway: Gateway, three_targets: list[Target]) -> None:
     gateway.deploy(routed("moved", three_targets, [get("/old/*", redirect={"path": "/moved/new/*"}), get("/new/*")]))
     for path, sent in (("/old/a/b?c=d", "/new/a/b?c=d"), ("/old", "/new")):
         three_targets[0].clear()

@@ -48,9 +48,7 @@ def test_a_policy_chooses_a_pool_with_its_authority_and_its_base_path(
     assert canary.received[0].value("host") == f"127.0.0.1:{canary.port}"
 
 
-def test_a_policy_that_chooses_nothing_leaves_it_to_the_operation(
-    gateway: Gateway, upstream: Upstream, canary: Upstream
-) -> None:
+def test_without_a_choice_the_operations_pool_is_used(gateway: Gateway, upstream: Upstream, canary: Upstream) -> None:
     canary.reset()
     gateway.deploy(chosen("unchosen", upstream, canary, attach("mark", {"name": "m"})))
     assert httpx.get(f"{gateway.url}/unchosen/items/7").status_code == 200
@@ -92,7 +90,7 @@ def test_no_header_of_a_client_chooses(gateway: Gateway, upstream: Upstream, can
 
 
 @pytest.mark.parametrize("name", ["nope", "CANARY", "-"])
-def test_another_name_is_a_bad_action(gateway: Gateway, upstream: Upstream, canary: Upstream, name: str) -> None:
+def test_an_unknown_pool_is_a_bad_action(gateway: Gateway, upstream: Upstream, canary: Upstream, name: str) -> None:
     canary.reset()
     gateway.deploy(chosen("unknown", upstream, canary, attach("retarget", {"upstream": name})))
     assert httpx.get(f"{gateway.url}/unknown/a").status_code == 500
@@ -123,7 +121,9 @@ def test_a_split_with_policies_that_choose_nothing_has_its_shares(
 
 
 @pytest.mark.parametrize("policy", ["body-length", "pass-stream"])
-def test_a_choice_where_bodies_are_wanted(gateway: Gateway, upstream: Upstream, canary: Upstream, policy: str) -> None:
+def test_a_choice_works_where_bodies_are_buffered(
+    gateway: Gateway, upstream: Upstream, canary: Upstream, policy: str
+) -> None:
     canary.reset()
     gateway.deploy(chosen("choice-body", upstream, canary, attach(policy), attach("retarget", {"upstream": "canary"})))
     for body in (b"", b"x" * 100_000):

@@ -77,7 +77,9 @@ def test_no_client_sees_that_one_of_two_targets_fails(gateway: Gateway, pair: li
 
 @pytest.mark.parametrize("failure", ["503", "reset", "slow"])
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_what_is_not_idempotent_is_sent_once(gateway: Gateway, pair: list[Target], failure: str, method: str) -> None:
+def test_requests_that_are_not_idempotent_are_sent_once(
+    gateway: Gateway, pair: list[Target], failure: str, method: str
+) -> None:
     """The API says that it retries; for a POST that alone allows nothing."""
     target = pair[1]
     document = alone("once", target, method=method)
@@ -134,7 +136,9 @@ def test_a_request_is_sent_as_often_as_attempts_says(
         ([429], 503, 1), (["connectFailure", "refusedStream"], 503, 1), (["reset"], 503, 1),
     ],
 )  # fmt: skip
-def test_conditions(gateway: Gateway, pair: list[Target], on: list[object], status: int, sent: int) -> None:
+def test_retry_conditions_decide(
+    gateway: Gateway, pair: list[Target], on: list[object], status: int, sent: int
+) -> None:
     target = pair[1]
     target.status = status
     gateway.deploy(alone("conditions", target, retries={"conditions": on}))
@@ -142,7 +146,7 @@ def test_conditions(gateway: Gateway, pair: list[Target], on: list[object], stat
     assert target.count == sent
 
 
-def test_each_try_has_its_time(gateway: Gateway, pair: list[Target]) -> None:
+def test_each_try_has_its_timeout(gateway: Gateway, pair: list[Target]) -> None:
     target = pair[1]
     target.seconds = 3
     retries = {"attempts": 3, "perTryTimeout": "200ms", "backOff": {"base": "1ms"}}
@@ -151,7 +155,7 @@ def test_each_try_has_its_time(gateway: Gateway, pair: list[Target]) -> None:
     assert target.count == 3, "expected each try to end before the target answers"
 
 
-def test_back_off_is_waited(gateway: Gateway, pair: list[Target]) -> None:
+def test_the_back_off_is_waited_for(gateway: Gateway, pair: list[Target]) -> None:
     """Random up to base: ten requests do not all go on at once."""
     target = pair[1]
     target.status = 503

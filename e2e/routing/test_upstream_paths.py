@@ -129,14 +129,14 @@ def test_a_client_that_follows_redirects_arrives(gateway: Gateway, upstream: Ups
         assert client.get(f"{gateway.url}/mapped/x").text == "seen=1"
 
 
-def test_what_the_gateway_answers_is_the_apis_own(gateway: Gateway, upstream: Upstream) -> None:
+def test_the_gateways_own_answers_are_not_rewritten(gateway: Gateway, upstream: Upstream) -> None:
     answer = {"status": 302, "headers": {"location": "/elsewhere"}}
     deployed(gateway, upstream, operations=[{"method": "GET", "path": "/x", "answer": answer}])
     assert httpx.get(f"{gateway.url}/mapped/x").headers["location"] == "/elsewhere"
     assert upstream.received == []
 
 
-def test_without_the_field_all_stays(gateway: Gateway, upstream: Upstream) -> None:
+def test_without_the_field_nothing_is_rewritten(gateway: Gateway, upstream: Upstream) -> None:
     deployed(gateway, upstream, mapUpstreamPaths=False)
     ask = say(upstream, gateway, "location")
     assert [ask(text) for text in AT_ROOT] == list(AT_ROOT)

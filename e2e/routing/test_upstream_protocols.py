@@ -116,7 +116,7 @@ async def asked(port: int, name: str, ends: tuple[Version, Version], tls: ssl.SS
     ],
     ids=["auto, h2", "auto, http/1.1", "auto, none", "http2", "http1", "http2 where there is none"],
 )
-def test_over_tls(
+def test_the_protocol_over_tls_is_negotiated_or_set(
     trusting_gateway: Gateway, certificate: Certificate, downstream: Version, case: tuple[str, Version, list[str], str]
 ) -> None:
     protocol, takes, alpn, seen = case
@@ -138,7 +138,9 @@ def test_over_tls(
         (None, HTTP2, HTTP1, HTTP1),
     ],
 )
-def test_in_clear(gateway: Gateway, protocol: str | None, downstream: Version, takes: Version, seen: str) -> None:
+def test_the_protocol_in_clear_is_as_configured(
+    gateway: Gateway, protocol: str | None, downstream: Version, takes: Version, seen: str
+) -> None:
     """auto: what the client speaks."""
 
     def deploy(port: int) -> None:
@@ -148,7 +150,9 @@ def test_in_clear(gateway: Gateway, protocol: str | None, downstream: Version, t
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["grpc", "grpcs"])
-def test_a_grpc_service_by_its_own_paths(trusting_gateway: Gateway, certificate: Certificate, secure: bool) -> None:
+def test_a_grpc_service_is_served_at_its_own_paths(
+    trusting_gateway: Gateway, certificate: Certificate, secure: bool
+) -> None:
     """The context is the service's name, and so is the base: a client needs to know of no prefix."""
 
     async def call() -> int:

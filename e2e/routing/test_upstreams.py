@@ -102,7 +102,7 @@ def test_a_ring_hash_sticks_and_moves_little(pool_gateway: Gateway) -> None:
         assert sum(after[user] == "d" for user in moved) > len(moved) / 2
 
 
-def test_a_cookie_is_given_and_sticks(pool_gateway: Gateway) -> None:
+def test_a_cookie_is_set_and_sticks(pool_gateway: Gateway) -> None:
     with targets("a", "b", "c") as members:
         hash_on = {"cookie": "home", "cookieTtl": "60s"}
         pool_gateway.deploy(pool("cookie", members, loadBalancing={"algorithm": "ringHash", "hashOn": hash_on}))
@@ -187,7 +187,7 @@ def test_a_slow_target_gets_fewer_requests_unless_they_take_turns(
         assert set(flow.counts()) == {200}
 
 
-def test_statuses_of_an_application_eject_nobody_unless_said(pool_gateway: Gateway) -> None:
+def test_statuses_of_an_application_eject_no_target_by_default(pool_gateway: Gateway) -> None:
     with targets("a", "b") as members:
         pool_gateway.deploy(pool("provoked", members))
         members[1].become("500")
@@ -241,7 +241,7 @@ def test_a_health_check_under_load_costs_few_requests(pool_gateway: Gateway) -> 
         assert set(flow.counts()) == {200, 503}
 
 
-def test_where_all_targets_are_down_clients_are_told_at_once(pool_gateway: Gateway) -> None:
+def test_if_all_targets_are_down_clients_are_answered_at_once(pool_gateway: Gateway) -> None:
     """Envoy's own default would give requests to targets that it knows to be down."""
     with targets("a", "b") as members:
         for target in members:
@@ -292,7 +292,7 @@ def test_a_pool_changes_under_load_without_a_failed_request(pool_gateway: Gatewa
         assert set(flow.counts()) == {200}, flow.problems[:3]
 
 
-def test_a_host_of_the_pool_is_what_targets_are_told(pool_gateway: Gateway) -> None:
+def test_targets_receive_the_host_of_the_pool(pool_gateway: Gateway) -> None:
     with targets("a", "b") as members:
         pool_gateway.deploy(pool("hosted", members, host="orders.example:8080"))
         asked(pool_gateway, "hosted", 20)
@@ -304,7 +304,7 @@ def test_a_host_of_the_pool_is_what_targets_are_told(pool_gateway: Gateway) -> N
         assert {host for target in members for host in target.hosts} == {f"127.0.0.1:{members[0].port}"}
 
 
-def test_connections_end_when_they_are_said_to(pool_gateway: Gateway) -> None:
+def test_connections_end_at_their_configured_limits(pool_gateway: Gateway) -> None:
     with targets("a") as (target,):
         pool_gateway.deploy(pool("aging", [target], maxRequestsPerConnection=1))
         asked(pool_gateway, "aging", 10)

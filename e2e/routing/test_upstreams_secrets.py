@@ -59,7 +59,7 @@ def wanting(secured: Secured, name: str) -> Target:
     return target
 
 
-def test_an_authority_of_ones_own(tls_node: Secured) -> None:
+def test_an_upstream_is_verified_by_a_named_authority(tls_node: Secured) -> None:
     target = Target("own")
     target.tls = tls_of(tls_node.internal, "own", "127.0.0.1")
     with target:
@@ -92,7 +92,7 @@ def test_a_certificate_that_changes_is_shown_without_a_failed_request(tls_node: 
 
 
 @pytest.mark.parametrize("proxied", [{}, {"proxyProtocol": "v1"}], ids=["plain", "behind the PROXY protocol"])
-def test_a_name_that_the_gateway_has_not_is_refused(tls_node: Secured, proxied: Json) -> None:
+def test_an_unknown_certificate_name_is_refused(tls_node: Secured, proxied: Json) -> None:
     document = api("unknown", "")
     document["spec"]["upstream"]["main"] = {"url": "https://127.0.0.1:9", "tls": {"authority": "other"}, **proxied}
     with tls_node.gateway.controller() as client:
@@ -101,7 +101,7 @@ def test_a_name_that_the_gateway_has_not_is_refused(tls_node: Secured, proxied: 
     assert "expected one that the Gateway names (internal), got 'other'" in answer.text
 
 
-def test_a_listener_and_an_upstream_may_name_the_same(build: Path, tmp_path: Path) -> None:
+def test_a_listener_and_an_upstream_may_name_the_same_certificate(build: Path, tmp_path: Path) -> None:
     """Also once the listener has gone, whose certificate its connections keep for a while."""
     signs = authority(tmp_path)
     chain, key = signs.issue("both", "127.0.0.1")

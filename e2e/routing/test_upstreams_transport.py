@@ -56,7 +56,7 @@ def toward(name: str, pool: Json) -> Json:
     return document
 
 
-def test_unix_sockets(socket_gateway: Gateway, sockets: Path) -> None:
+def test_unix_sockets_are_upstreams_if_allowed(socket_gateway: Gateway, sockets: Path) -> None:
     with Target("a", socket=sockets / "a.sock") as a, Target("b", socket=sockets / "b.sock") as b:
         socket_gateway.deploy(toward("sockets", {"targets": [{"url": a.url}, {"url": b.url}]}))
         answers = {httpx.get(f"{socket_gateway.url}/sockets/x").text for _ in range(40)}
@@ -108,7 +108,7 @@ def secure(name: str, signer: Authority, *hosts: str) -> tuple[Target, list[str 
     return target, server_names
 
 
-def test_a_server_name_is_asked_for_and_verified(socket_gateway: Gateway, trusted_authority: Authority) -> None:
+def test_a_server_name_is_sent_and_verified(socket_gateway: Gateway, trusted_authority: Authority) -> None:
     target, server_names = secure("named", trusted_authority, "orders.example")
     with target:
         socket_gateway.deploy(toward("named", {"url": target.url, "tls": {"serverName": "orders.example"}}))
@@ -129,7 +129,9 @@ def test_an_authority_that_is_not_trusted_is_refused(socket_gateway: Gateway, tm
 
 
 @pytest.mark.parametrize("lowest", ["1.2", "1.3"])
-def test_the_lowest_version_of_tls(socket_gateway: Gateway, trusted_authority: Authority, lowest: str) -> None:
+def test_the_lowest_version_of_tls_is_enforced(
+    socket_gateway: Gateway, trusted_authority: Authority, lowest: str
+) -> None:
     old, _ = secure("old", trusted_authority, "127.0.0.1")
     assert old.tls
     old.tls.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -163,7 +165,7 @@ def test_targets_of_one_pool_are_verified_by_their_own_names(
             assert set(a.hosts) | set(b.hosts) == {"orders.example"}
 
 
-def test_a_grpc_health_check(socket_gateway: Gateway) -> None:
+def test_a_grpc_health_check_ejects_a_target(socket_gateway: Gateway) -> None:
     """Over HTTP/2: who says NOT_SERVING is asked nothing else."""
 
     async def statuses() -> list[grpc.StatusCode]:
@@ -205,7 +207,7 @@ def test_a_grpc_health_check(socket_gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("discovery", ["strict", "logical"])
-def test_a_name_whose_addresses_change(build: Path, tmp_path: Path, discovery: str) -> None:
+def test_a_names_addresses_are_followed(build: Path, tmp_path: Path, discovery: str) -> None:
     """Requests move without one that fails. logical: those of new connections."""
     with name_server() as server, Target("a", "127.0.0.1") as a, Target("b", "127.0.0.2", a.port) as b:
         server.known["orders.test"] = ["127.0.0.1"]

@@ -21,7 +21,7 @@ UNITS = {"s", "ms", "bytes", "Bps", "ops", "reqps", "cps", "percentunit", "short
 GIVEN = {"datasource", "__rate_interval"}
 
 
-def test_it_is_what_its_source_says() -> None:
+def test_the_dashboard_is_generated_from_its_source() -> None:
     result = subprocess.run(
         [sys.executable, "tools/dashboard.py", "--check"], cwd=ROOT, check=False, capture_output=True
     )
@@ -51,7 +51,7 @@ def overlap(left: dict[str, int], right: dict[str, int]) -> bool:
     )
 
 
-def test_all_comes_from_the_data_source_that_is_chosen() -> None:
+def test_all_panels_use_the_chosen_data_source() -> None:
     chosen = {"type": "prometheus", "uid": "${datasource}"}
     assert {json.dumps(holder["datasource"]) for holder in [*PANELS, *TARGETS]} == {json.dumps(chosen)}
     first, *others = DASHBOARD["templating"]["list"]
@@ -59,7 +59,7 @@ def test_all_comes_from_the_data_source_that_is_chosen() -> None:
     assert all(panel["datasource"] == chosen for panel in others)
 
 
-def test_units_are_grafanas() -> None:
+def test_units_are_known_to_grafana() -> None:
     used = {panel["fieldConfig"]["defaults"]["unit"] for panel in PANELS}
     properties = [
         setting
@@ -72,7 +72,7 @@ def test_units_are_grafanas() -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target["expr"][:60])
-def test_a_query_uses_variables_that_there_are_and_its_legend_labels_that_it_keeps(target: dict[str, Any]) -> None:
+def test_queries_and_legends_use_existing_variables_and_labels(target: dict[str, Any]) -> None:
     known = {variable["name"] for variable in DASHBOARD["templating"]["list"]} | GIVEN
     assert set(re.findall(r"\$\{?(\w+)", target["expr"])) <= known
     assert "$job" in target["expr"]

@@ -46,7 +46,7 @@ FAIL
 @pytest.mark.parametrize(
     ("output", "ended"), [(ENDED, True), (BROKEN, False), (ENDED + BROKEN, False), ("FAIL", False)]
 )
-def test_the_end_of_its_time_breaks_no_target(output: str, ended: bool) -> None:
+def test_a_target_that_ends_by_time_is_not_broken(output: str, ended: bool) -> None:
     assert ended_by_time(output) == ended
 
 
@@ -90,7 +90,7 @@ def drawn(folder: Path, *options: str, draws: str = "", imported: str = "") -> s
     return (folder / "drawn").read_text()
 
 
-def test_a_test_draws_the_same_input_whatever_else_is_loaded(tmp_path: Path) -> None:
+def test_a_test_draws_the_same_input_regardless_of_other_tests(tmp_path: Path) -> None:
     first = drawn(tmp_path / "first")
     assert len(first.splitlines()) == 100
     assert drawn(tmp_path / "second", "--hypothesis-seed=1", imported="import constants_of_ours") == first
@@ -106,6 +106,6 @@ def test_fuzzing_draws_by_its_seed(tmp_path: Path) -> None:
     assert drawn(tmp_path / "two", *as_fuzz, "--hypothesis-seed=2", draws="20") != first_draw
 
 
-def test_what_is_drawn_is_a_target_and_a_plain_test_is_none() -> None:
+def test_tests_with_drawn_input_are_targets_and_plain_tests_are_not() -> None:
     assert functions_in(ROOT / "a_test.go", GO) == ["FuzzRead", "TestDrawn"]
     assert functions_in(ROOT / "cli" / "test_it.py", PROPERTY + "\n\ndef test_plain() -> None: ...\n") == ["test_it"]

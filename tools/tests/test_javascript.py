@@ -24,7 +24,7 @@ def test_the_lock_has_a_digest_for_each_package_and_no_address() -> None:
     assert {name for name, package in packages.items() if package.get("hasInstallScript")} == set()
 
 
-def test_what_is_wanted_is_what_is_locked() -> None:
+def test_the_lock_has_exactly_the_required_packages() -> None:
     expected = json.loads((PACKAGES / "package.json").read_text())["devDependencies"]
     assert {name: LOCK["packages"][f"node_modules/{name}"]["version"] for name in expected} == expected
     assert LOCK["packages"][""]["devDependencies"] == expected
@@ -53,7 +53,7 @@ def test_mistakes_are_found(tmp_path: Path, source: str, mistake: str) -> None:
     assert mistake in result.stdout + result.stderr
 
 
-def test_what_fails_is_shown_and_all_is_written(tmp_path: Path) -> None:
+def test_failures_are_shown_and_all_results_are_written(tmp_path: Path) -> None:
     tests, report = tmp_path / "tests" / "inspector", tmp_path / "build" / "junit.xml"
     tests.mkdir(parents=True)
     (tmp_path / "package.json").write_text('{"type": "module"}')

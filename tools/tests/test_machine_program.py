@@ -52,7 +52,7 @@ def program(folder: Path, name: str, line: str) -> Path:
 
 @each_tool
 @pytest.mark.parametrize("broken", [SAYS_HOW_TO_INSTALL, DOES_NOT_START])
-def test_the_first_that_starts_is_taken(tmp_path: Path, tool: Tool, broken: str) -> None:
+def test_the_first_program_that_starts_is_chosen(tmp_path: Path, tool: Tool, broken: str) -> None:
     program(tmp_path, tool.names[0], broken)
     second = program(tmp_path, tool.names[1], tool.version)
     assert tool.find(tmp_path).stdout == f"{second}\n"
@@ -61,7 +61,7 @@ def test_the_first_that_starts_is_taken(tmp_path: Path, tool: Tool, broken: str)
 
 
 @each_tool
-def test_where_there_is_none_it_says_how_to_get_one(tmp_path: Path, tool: Tool) -> None:
+def test_a_missing_program_has_a_cure(tmp_path: Path, tool: Tool) -> None:
     for value, status in (("", 0), ("0", 0), ("1", 1)):
         result = tool.find(tmp_path, **{tool.required: value})
         assert (result.returncode, result.stdout) == (status, "")
@@ -69,7 +69,7 @@ def test_where_there_is_none_it_says_how_to_get_one(tmp_path: Path, tool: Tool) 
 
 
 @each_tool
-def test_one_that_is_named_has_to_start(tmp_path: Path, tool: Tool) -> None:
+def test_a_named_program_has_to_start(tmp_path: Path, tool: Tool) -> None:
     path = program(tmp_path, "another-name", tool.version)
     assert tool.find(tmp_path, **{tool.variable: str(path)}).stdout == f"{path}\n"
     result = tool.find(tmp_path, **{tool.variable: str(program(tmp_path, "broken", DOES_NOT_START))})
@@ -78,5 +78,5 @@ def test_one_that_is_named_has_to_start(tmp_path: Path, tool: Tool) -> None:
 
 
 @each_tool
-def test_ci_has_to_have_one(tool: Tool) -> None:
+def test_ci_requires_the_program(tool: Tool) -> None:
     assert f"{tool.required}=1" in (ROOT / ".ci" / "run").read_text()

@@ -21,7 +21,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_make_passes_on_what_is_to_be_tested() -> None:
+def test_make_passes_its_arguments_to_the_suite() -> None:
     result = run("make", "-n", "test", "PART=cli", "SEED=7", "ALL=1")
     assert result.stdout.splitlines()[-1] == "python tools/run_tests.py --workers 4 --all   --part cli --seed 7"
 

@@ -115,7 +115,7 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.mark.slow("runs the tests of a project of its own many times")
-def test_what_passed_is_left_out_until_something_that_it_depends_on_changes(project: Project) -> None:
+def test_a_passed_component_is_left_out_until_a_dependency_changes(project: Project) -> None:
     first = project.run()
     assert first.returncode == 0, first.stdout + first.stderr
     assert first.stdout.startswith("tests: sums, words, e2e/pages (SEED=")
@@ -134,7 +134,7 @@ def test_what_passed_is_left_out_until_something_that_it_depends_on_changes(proj
     assert project.run("--all").stdout.startswith("tests: sums, words, e2e/pages (SEED=")
 
 
-def test_a_failure_keeps_nothing_from_running_and_is_repeated_by_the_command_at_the_end(project: Project) -> None:
+def test_a_failure_stops_no_other_component_and_has_a_command_to_repeat_it(project: Project) -> None:
     project.write("sums/src/data.txt", "wrong")
     project.write("words/tests/test_broken.py", "import nothing_of_this_name\n")
     result = project.run()
@@ -148,7 +148,7 @@ def test_a_failure_keeps_nothing_from_running_and_is_repeated_by_the_command_at_
     assert project.run().stdout.startswith("tests: sums, words (SEED="), "what failed runs again"
 
 
-def test_a_second_try_is_of_what_failed_alone_and_is_listed(project: Project) -> None:
+def test_a_second_try_runs_only_failed_tests_and_is_listed(project: Project) -> None:
     project.write("tools/suite/components.toml", UNITS)
     project.write("words/tests/test_tries.py", TRIES)
     project.write("sums/src/data.txt", "wrong")
@@ -200,7 +200,7 @@ def test_alone():
 """
 
 
-def test_what_wants_the_machine_to_itself_comes_last_and_no_other_file_is_collected_for_it(project: Project) -> None:
+def test_tests_that_need_the_machine_alone_run_last_and_are_collected_alone(project: Project) -> None:
     project.write("e2e/pages/test_alone.py", ALONE)
     result = project.run("--part", "pages")
     assert result.stdout.endswith("tests: 3 passed, 0 failed, 0 skipped\n"), result.stdout + result.stderr
@@ -211,7 +211,7 @@ def test_what_wants_the_machine_to_itself_comes_last_and_no_other_file_is_collec
     assert "\n  alone " not in project.run("--part", "pages").stdout
 
 
-def test_a_run_that_did_not_come_to_its_tests_has_failed(project: Project) -> None:
+def test_a_run_that_ends_before_its_tests_has_failed(project: Project) -> None:
     project.write("conftest.py", "raise RuntimeError('no')\n")
     result = project.run("--part", "sums")
     assert result.returncode == 1
@@ -239,7 +239,7 @@ def test_tests_that_read_what_they_do_not_depend_on_are_named(project: Project) 
     assert "\n  words: sums/src/data.txt\n" in project.run().stdout
 
 
-def test_an_unknown_component_is_answered_with_those_that_there_are(project: Project) -> None:
+def test_an_unknown_component_is_refused_with_the_known_ones(project: Project) -> None:
     result = project.run("--part", "sum")
     assert result.returncode == 2
     assert (

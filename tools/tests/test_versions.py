@@ -24,7 +24,7 @@ def copy_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_place_has_the_same() -> None:
+def test_every_place_has_the_same_version() -> None:
     assert read_version() == gatewright.__version__
     assert list(differing_places()) == []
 
@@ -38,13 +38,13 @@ def test_every_distribution_is_a_place() -> None:
     assert distributions == set(DISTRIBUTIONS)
 
 
-def test_another_one_is_written_to_every_place(copy_folder: Path) -> None:
+def test_a_new_version_is_written_to_every_place(copy_folder: Path) -> None:
     write_version("1.20.3", copy_folder)
     assert [place.read(copy_folder) for place in PLACES] == ["1.20.3"] * len(PLACES)
     assert all((copy_folder / place.file).read_text().count("1.20.3") == 1 for place in PLACES)
 
 
-def test_a_place_that_is_not_there_has_nothing_written(copy_folder: Path) -> None:
+def test_nothing_is_written_if_a_place_is_missing(copy_folder: Path) -> None:
     engine = copy_folder / "gateway-runtime/policy-engine/engine/engine.go"
     engine.write_text(engine.read_text().replace("const Version", "const Release"))
     with pytest.raises(SystemExit, match=r'engine\.go: expected one line const Version = "VERSION", got 0'):
@@ -52,6 +52,6 @@ def test_a_place_that_is_not_there_has_nothing_written(copy_folder: Path) -> Non
     assert read_version(copy_folder) == gatewright.__version__
 
 
-def test_a_place_with_another_one_is_named(copy_folder: Path) -> None:
+def test_a_place_with_another_version_is_named(copy_folder: Path) -> None:
     PLACES[2].write(copy_folder, "9.9.9")
     assert list(differing_places(copy_folder)) == [f"{PLACES[2].file}: 9.9.9"]
