@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--log-format", choices=["text", "json"], default="text")
     chosen, options = parser.parse_known_args(arguments)
     if os.geteuid() != 0:
-        parser.error("expected to be root: a gateway's processes let nobody else of their user see how they use memory")
+        parser.error("expected to be root: other processes of a gateway's user cannot see its use of memory")
     with tempfile.TemporaryDirectory(prefix="costs-") as folder, contextlib.ExitStack() as stack:
         home = Path(folder)
         tool = load_tool.build(home)

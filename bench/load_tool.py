@@ -42,8 +42,8 @@ class Result:
 @dataclass(frozen=True)
 class Load:
     """One sample's load. `rate` 0: a closed loop. body: bytes of each request's; with one it is a POST. marks: how many
-    times an answer's body has the mark; with none it may have anything. authority: for a URL of https, who has signed
-    its certificate. anew: a connection for each request, and with TLS a whole handshake. sent: headers
+    times an answer's body has the mark; with none it may have anything. authority: for a URL of https, the
+    authority of its certificate. anew: a connection for each request, and with TLS a whole handshake. sent: headers
     beyond those of bench.request, or in the place of one of them."""
 
     url: str
@@ -133,7 +133,7 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 @contextlib.contextmanager
 def bounded(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
-    """Kills a process that hangs, so that whoever reads from it comes back."""
+    """Kills a process that hangs, so that reads from its pipe end."""
     timer = threading.Timer(seconds, process.kill)
     timer.start()
     try:

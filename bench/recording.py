@@ -1,7 +1,7 @@
 """`python -m bench recording`: what recording every exchange costs, in one gateway that records and does not by turns.
 
-Go → Go and Go → Python → Go at 64 connections, round by round; "followed" has somebody who reads every exchange as it
-ends, too. Ratios are medians of those within a round.
+Go → Go and Go → Python → Go at 64 connections, round by round; "followed" also has a client that reads every exchange
+as it ends. Ratios are medians of those within a round.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def recording(target: Target, mode: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _followed(target: Target) -> Iterator[None]:
-    """Somebody reads every exchange."""
+    """A client that reads every exchange meanwhile."""
     with contextlib.closing(_Admin(target)) as engine:
         engine.request("GET", "/exchanges")
         answer = engine.getresponse()

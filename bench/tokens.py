@@ -1,5 +1,4 @@
-"""What the rows of policies that ask who it is need: a key that signs, a server that says that a token is active, and a
-session.
+"""What the rows of authentication policies need: a key that signs, a server that introspects tokens, and a session.
 
 They are made for each run. The policies remember a token, so a row has one: what is measured is the request that comes
 again, and not the first one.
@@ -43,13 +42,13 @@ def signed() -> Row:
 
 
 def row(attachment: Attachment, sent: Headers) -> Row:
-    """Upstream has to be told of ada, who sends these headers."""
+    """A row of a client that sends these headers; the upstream must receive the user ada."""
     name = str(attachment["name"])
     return Row(f"shipped-{name}", name, (attachment,), upstream={"X-User": "ada"}, sent=sent)
 
 
 def in_session() -> Row:
-    """oidc-login, with a session that the policy's own code has made; its provider is away, and nobody misses it."""
+    """oidc-login, with a session that the policy's own code has made; its provider is away, which costs nothing."""
     issuer, client, origin, key = "http://127.0.0.1:1", "bench", "http://127.0.0.1", secrets.token_urlsafe(32)
     params = {
         "issuer": issuer, "clientId": client, "clientSecret": "bench", "origin": origin, "cookieKeys": [key],

@@ -27,7 +27,7 @@ FROM_ROOT = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"
 FOLDERS = ("docs", "bench")
 LISTED = re.compile(
     r"docs/decisions/0|docs/README\.md$"
-)  # in docs/decisions/README.md; a page for who reads in the repository
+)  # in docs/decisions/README.md; a page for readers of the repository
 SUFFIXES = (".md", ".svg", ".css")
 LINK = re.compile(r"\[([^]]+)\]\(([^)#\s:]+)\)")
 

@@ -27,7 +27,7 @@ def mistakes_of(file: Path, types: list[str]) -> Iterator[str]:
     if not match or match["type"] not in types:
         yield f"  changes/{file.name}: expected SLUG.TYPE.md, the type one of {', '.join(types)}; see changes/README.md"
     elif not file.read_text().strip():
-        yield f"  changes/{file.name}: expected what changes for whom, got an empty file"
+        yield f"  changes/{file.name}: expected a description of the change, got an empty file"
 
 
 if __name__ == "__main__":

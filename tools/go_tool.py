@@ -67,7 +67,7 @@ def go_settings(module: Path) -> str:
 
 
 def build(module: Path, home: Path) -> None:
-    """Into a folder aside first: who is interrupted leaves no half of a program."""
+    """Builds into another folder first: an interrupted build leaves no half of a program."""
     with tempfile.TemporaryDirectory(dir=home) as aside:
         command = [*BUILD, "-o", f"{aside}/", "tool"]
         result = subprocess.run(command, cwd=module, env=os.environ | OURS, check=False, capture_output=True, text=True)

@@ -99,7 +99,7 @@ def tests_in(path: Path) -> list[Path]:
 
 
 def installed() -> Path:
-    """The folder node_modules of what the lock says; installed once, and for all who ask at the same time."""
+    """The folder node_modules of the lock; installed once, also for concurrent callers."""
     digest = hashlib.sha256((PACKAGES / "package-lock.json").read_bytes()).hexdigest()[:16]
     home = HELD / digest
     HELD.mkdir(parents=True, exist_ok=True)

@@ -446,7 +446,7 @@ GIVEN = {
     *("Cookies", "QueryParams", "Every"),
     *("CounterSeries", "GaugeSeries", "HistogramSeries", "Timer"),
 }
-"""Classes of which nobody who writes a policy makes an object."""
+"""Classes that authors of policies never construct."""
 INSIDE = {"RequestFields", "ResponseFields", "HOOKS", "STREAM_HOOKS"}
 """What is public for the executor alone."""
 

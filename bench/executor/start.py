@@ -16,7 +16,7 @@ POLL_SECONDS = 0.002
 
 
 def await_socket(path: Path, process: subprocess.Popen[str], log: Path) -> None:
-    """Until somebody listens."""
+    """Waits until a server listens."""
     deadline = time.monotonic() + START_SECONDS
     while not _listens(path):
         if process.poll() is not None or time.monotonic() > deadline:

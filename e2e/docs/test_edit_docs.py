@@ -1,4 +1,4 @@
-"""What docs/how-to/apis.md shows of edits, by its own commands: as YAML, what would change, two who write."""
+"""The edits of docs/how-to/apis.md by its own commands: as YAML, as a dry run, and with two writers."""
 
 from __future__ import annotations
 

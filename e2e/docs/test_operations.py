@@ -57,7 +57,7 @@ def gateway_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("operated")
     for command in (["init"], ["build"]):
         subprocess.run(["gatewright", *command], cwd=folder, check=True, stdout=subprocess.PIPE)
-    (folder / "apis" / "hello.yaml").unlink()  # its upstream is at a port that everybody has
+    (folder / "apis" / "hello.yaml").unlink()  # its upstream has a fixed port
     (folder / "apis").rmdir()
     return folder
 

@@ -34,7 +34,7 @@ PLANS_TOKEN = "token-of-the-plans"  # noqa: S105
 
 
 def plans(request: Recorded) -> Reply:
-    """Tells those who have PLANS_TOKEN which plans there are."""
+    """Answers requests that carry PLANS_TOKEN with the plans."""
     if request.value("authorization") != f"Bearer {PLANS_TOKEN}":
         return Reply(401)
     return Reply(200, [("content-type", "application/json")], b'{"blue": "gold"}')
@@ -277,7 +277,7 @@ def test_the_page_shows_the_code_of_the_samples() -> None:
 
 
 async def plans_of(port: int) -> None:
-    """A table with one tenant, of whom no other is made by what a client sends."""
+    """A table with one tenant, to which no request of a client can add another."""
     where = {"host": "127.0.0.1", "port": port, "database": postgresql.DATABASE}
     connection = await asyncpg.connect(user=postgresql.USER, password=postgresql.PASSWORD, **where)
     await connection.execute("CREATE TABLE IF NOT EXISTS plans (tenant text PRIMARY KEY, plan text NOT NULL)")
@@ -306,7 +306,7 @@ def test_a_plan_is_looked_up_in_postgresql_and_its_absence_is_a_503(
 
 
 def test_a_plan_is_looked_up_in_an_sqlite_file(tmp_path: Path, upstream: Upstream) -> None:
-    """The sample, made for this test's folder, as an author who copies it makes it for another folder."""
+    """The sample adapted to this test's folder, as an author adapts a copy."""
     folder, copied = tmp_path / "plans", tmp_path / "policies" / "sqlite_lookup"
     folder.mkdir()
     shutil.copytree(ROOT / "sample-policies" / "sqlite-lookup", copied)

@@ -213,7 +213,7 @@ def test_an_unreachable_directory_is_reported_and_tried_again(site: Site, acme_g
         (logged,) = acme_gateway.find_records(component="controller", level="error")[:1]
         assert logged["message"] == "certificate cannot be obtained; what is served stays"
     finally:
-        site.pebble.start()  # another authority, to whom the account is unknown
+        site.pebble.start()  # another authority, which does not know the account
     eventually("it is obtained", lambda: not certificate(acme_gateway)["failures"], 20)
     trust = site.pebble.trust()
     eventually("it is served", lambda: served_serial(site, HOSTS[0], trust))

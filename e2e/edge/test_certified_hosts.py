@@ -27,7 +27,7 @@ WWW, PARTNERS = "www.example.com", "partners.example.com"
 
 @dataclass
 class Door:
-    """A gateway with one listener with TLS, whose host PARTNERS requires certificates. clients: who signs these."""
+    """A gateway with one listener with TLS, whose host PARTNERS requires certificates. clients: their authority."""
 
     gateway: Gateway
     port: int
@@ -91,7 +91,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_policy_sees_the_certificate_where_the_host_asks_for_it(door: Door, upstream: Upstream, version: int) -> None:
-    """An API on both hosts: whoever comes by the other one has shown none."""
+    """An API on both hosts: clients of the other host have shown no certificate."""
     name = fresh_name("both")
     params = {"headers": [{"name": "x-client", "value": "identity"}]}
     door.gateway.deploy(api(name, upstream.url, [attach("mtls-auth", params)]))

@@ -24,7 +24,7 @@ def state(gateway: Gateway) -> str:
 
 
 def answers(port: int, path: str = "/told/x") -> int:
-    """The status, 0 where nobody listens."""
+    """The status of an answer, 0 without a listener."""
     try:
         return httpx.get(f"http://127.0.0.1:{port}{path}").status_code
     except httpx.ConnectError:

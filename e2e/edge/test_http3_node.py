@@ -37,7 +37,7 @@ WORDS = ["Write ", "to ", "ada@example.org", " now", ". "]
 
 @dataclass
 class Node:
-    """A gateway in clear on its first listener, and with HTTP/3 on two: for anybody, and for partners alone."""
+    """A gateway in clear on its first listener, and with HTTP/3 on two: one public, and one for partners alone."""
 
     gateway: Gateway
     file: Path
@@ -383,7 +383,7 @@ def test_http3_comes_and_goes(own_node: Node, upstream: Upstream) -> None:
     assert own_node.get("/going/x").status == 200
     own_node.write(public={"http3": False})
     own_node.reload()
-    eventually("nobody answers", lambda: _is_away(own_node))
+    eventually("no listener answers", lambda: _is_away(own_node))
     own_node.write()
     own_node.reload()
     eventually("it is back", lambda: not _is_away(own_node))
@@ -410,7 +410,7 @@ def test_a_taken_udp_port_is_reported(own_node: Node, upstream: Upstream) -> Non
 
 
 def test_a_stop_loses_no_request_that_is_under_way(own_node: Node, upstream: Upstream) -> None:
-    """New connections find nobody, and go to TCP; a connection that is there is told to end, and its request ends."""
+    """New connections find no listener and go to TCP; an open connection receives a GOAWAY, and its request ends."""
     own_node.gateway.deploy(api("stopping", upstream.url, [attach("sleep", {"seconds": 1.5}, timeout="10s")]))
     upstream.reply = lambda _: Reply(200, [], b"done")
 

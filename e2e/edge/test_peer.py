@@ -1,4 +1,4 @@
-"""Who a client is by its certificate, as policies are told it: in Go and in Python, through a listener of a Gateway."""
+"""The peer of a client certificate as policies see it: in Go and in Python, through a listener of a Gateway."""
 
 from __future__ import annotations
 

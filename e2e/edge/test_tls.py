@@ -1,4 +1,4 @@
-"""TLS at the door of a whole gateway: what clients may speak, which certificate they are shown, who is let in."""
+"""TLS of a whole gateway: versions and ciphers, the certificates shown to clients, and client certificates."""
 
 from __future__ import annotations
 
@@ -360,9 +360,9 @@ def test_a_client_without_a_certificate_is_admitted_if_it_is_optional(door: Door
 
 
 @pytest.mark.parametrize("name", ["partners", "guests"])
-@pytest.mark.parametrize("who", ["expired", "stranger", "impostor", "server"])
+@pytest.mark.parametrize("kind", ["expired", "stranger", "impostor", "server"])
 def test_a_client_with_an_invalid_certificate_is_refused(
-    door: Door, upstream: Upstream, tmp_path: Path, name: str, who: str
+    door: Door, upstream: Upstream, tmp_path: Path, name: str, kind: str
 ) -> None:
     """Where none is required, too. server: one that the gateway's own authority has signed."""
     certificates = {
@@ -370,7 +370,7 @@ def test_a_client_with_an_invalid_certificate_is_refused(
         "stranger": client_certificate(authority(tmp_path, "strangers"), "alice"),
         "impostor": client_certificate(authority(tmp_path, "partners"), "alice"),
         "server": client_certificate(door.signer, "alice"),
-    }[who]
+    }[kind]
     with pytest.raises(RefusedError):
         door.ask(name, certificates)
     assert upstream.received == []
@@ -401,7 +401,7 @@ def is_admitted(door: Door, certificate: ClientCertificate) -> bool:
 
 @VERSIONS
 def test_a_session_of_one_listener_opens_no_other(door: Door, version: ssl.TLSVersion) -> None:
-    """Whoever has a session where no certificate is asked for has none where one is required."""
+    """A session of a listener without client certificates cannot be resumed where one is required."""
     context = client_tls(door.signer)
     context.minimum_version = context.maximum_version = version
     first_session = session(door, "any", context)

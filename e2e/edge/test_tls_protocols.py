@@ -148,7 +148,7 @@ def test_an_upstream_that_does_not_switch_gets_no_more_over_tls(tls: TlsListener
 
 
 def test_websockets_over_http2_are_not_offered(tls: TlsListener) -> None:
-    """RFC 8441, 3: who is not told of ENABLE_CONNECT_PROTOCOL opens another connection, with HTTP/1.1."""
+    """RFC 8441, 3: without ENABLE_CONNECT_PROTOCOL a client opens another connection, with HTTP/1.1."""
     trust = tls.trust
     trust.set_alpn_protocols(["h2"])
     with connected(tls.port, trust, "localhost") as connection:

@@ -200,7 +200,7 @@ def test_a_websocket_begins_as_a_get(gateway: Gateway, raw_upstream: RawUpstream
 def test_an_upgrade_of_http2_in_clear_is_a_request_like_any_other(
     gateway: Gateway, raw_upstream: RawUpstream, name: str
 ) -> None:
-    """RFC 9113, 3.1: it may be ignored. What asks for it does not go upstream, where somebody might not."""
+    """RFC 9113, 3.1: it may be ignored. Its headers do not go upstream, where a server might not ignore them."""
     raw_upstream.answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"
     assert send_raw(gateway.port, upgrade_request(f"/{name}/x", TRICKS["HTTP/2 in clear"])).status == 204
     assert b"upgrade" not in raw_upstream.heads[0].lower()

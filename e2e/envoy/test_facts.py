@@ -1,7 +1,7 @@
-"""What Envoy's ext_proc does, and what is built on it: a new Envoy that does otherwise must not go unseen.
+"""The behaviour of Envoy's ext_proc that the gateway relies on: a new Envoy that behaves otherwise must be noticed.
 
-docs/reference/envoy.md lists the facts. Those in which Envoy does what nobody would want are here too: the day one of
-these tests fails, a decision may be taken back.
+docs/reference/envoy.md lists the facts. Unwelcome ones are here too: the day one of these tests fails, a decision
+may be taken back.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def test_another_host_is_421(
     assert len(upstream.received) == (1 if status == 200 else 0)
 
 
-@pytest.mark.parametrize(("name", "who", "admitted"), [
+@pytest.mark.parametrize(("name", "client_name", "admitted"), [
     ("partners", "nobody", False), ("partners", "partner", True), ("partners", "stranger", False),
     ("mixed", "nobody", True), ("mixed", "partner", True), ("mixed", "stranger", False),
 ])  # fmt: skip
@@ -167,7 +167,7 @@ def test_client_certificates(
     trusted_authority: Authority,
     unknown_authority: Authority,
     name: str,
-    who: str,
+    client_name: str,
     admitted: bool,
 ) -> None:
     certificates = {
@@ -175,14 +175,14 @@ def test_client_certificates(
         "partner": trusted_authority.issue("partner", "p"),
         "stranger": unknown_authority.issue("stranger", "p"),
     }
-    path = f"/{name}/{who}"
-    coroutine = Asker(tls_listeners, trusted_authority, name).get(path, certificate=certificates[who])
+    path = f"/{name}/{client_name}"
+    coroutine = Asker(tls_listeners, trusted_authority, name).get(path, certificate=certificates[client_name])
     if not admitted:
         with pytest.raises(RefusedError):
             run(coroutine)
         return
     assert run(coroutine).status == 200
-    assert line(tls_listeners, path).get("peerSubject") == (None if who == "nobody" else "CN=partner")
+    assert line(tls_listeners, path).get("peerSubject") == (None if client_name == "nobody" else "CN=partner")
 
 
 @pytest.mark.parametrize(("name", "resumed"), [("open", True), ("anew", False), ("partners", False), ("mixed", False)])
@@ -211,7 +211,7 @@ def test_sessions_resume_only_without_client_certificates(
     assert not [ticket for ticket in tickets if ticket.max_early_data_size]
 
 
-# ---------------------------------------------------------------- who the client is, and how much it may
+# ---------------------------------------------------------------- client_name the client is, and how much it may
 
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])

@@ -197,7 +197,7 @@ def test_http2_is_negotiated(tls_listeners: LoneListeners, trusted_authority: Au
         assert (b":status", b"200") in list(answered.headers or [])
 
 
-@pytest.mark.parametrize(("name", "who", "admitted"), [
+@pytest.mark.parametrize(("name", "client_name", "admitted"), [
     ("partners", "nobody", False), ("partners", "partner", True), ("partners", "stranger", False),
     ("mixed", "nobody", True), ("mixed", "partner", True), ("mixed", "stranger", False),
     ("public", "stranger", True),
@@ -207,7 +207,7 @@ def test_client_certificates(
     trusted_authority: Authority,
     unknown_authority: Authority,
     name: str,
-    who: str,
+    client_name: str,
     admitted: bool,
 ) -> None:
     certificates = {
@@ -215,7 +215,7 @@ def test_client_certificates(
         "partner": trusted_authority.issue("partner", "p"),
         "stranger": unknown_authority.issue("stranger", "p"),
     }
-    context = client(trusted_authority, certificates[who])
+    context = client(trusted_authority, certificates[client_name])
     if admitted:
         answer = request(tls_listeners.ports[name], "api.example.com", tls=context, server_name="api.example.com")
         assert answer.status == 200
@@ -277,7 +277,7 @@ def ask(connection: socket.socket) -> Answer:
     return receive_answer(connection)
 
 
-# ---------------------------------------------------------------- who the client is
+# ---------------------------------------------------------------- client_name the client is
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +291,7 @@ def proxied_listeners(recording_upstream: Upstream) -> Iterator[LoneListeners]:
 
 
 def client_of(listeners: LoneListeners, path: str) -> str:
-    """Who the line about a path says that it was."""
+    """The client in the access line of a path."""
     clients: list[str] = []
 
     def look() -> bool:

@@ -51,7 +51,7 @@ def pause_process(environment: LoadedEnvironment, name: str) -> Iterator[int]:
 
 
 def stop_for_good(environment: LoadedEnvironment, name: str) -> Fault:
-    """Nobody wakes it up: it has to be noticed, killed and started again."""
+    """The process is never continued: the supervisor has to notice, kill and restart it."""
     start = now()
     with pause_process(environment, name) as pid:
         environment.restarted(name, pid, NOTICED_SECONDS)
@@ -65,8 +65,8 @@ def engine_without_controller(environment: LoadedEnvironment) -> Fault:
 
 
 def terminate(environment: LoadedEnvironment) -> Fault:
-    """SIGTERM to the gateway: it answers what it took in, then takes nothing more. The fault is the moment when it
-    stops listening: connections that nobody had accepted then, the kernel resets.
+    """SIGTERM to the gateway: it answers accepted requests, then accepts no more. The fault is the moment when it
+    stops listening: the kernel resets connections that were not accepted by then.
     """
     with run_load(environment.tool, environment.address, [SLOW]) as slow:
         slow.flowing()

@@ -41,7 +41,7 @@ WARMUP_SHARE = 0.4  # of a run too short for that
 def main() -> int:
     arguments = _parse()
     if os.geteuid() != 0:
-        sys.exit("expected to be root: a gateway's processes let nobody else of their user count their open files")
+        sys.exit("expected to be root: other processes of a gateway's user cannot count its open files")
     seconds = arguments.minutes * 60
     with tempfile.TemporaryDirectory(prefix="gatewright-soak-") as folder:
         tool, build = load_tool.build(Path(folder)), build_output()

@@ -1,4 +1,4 @@
-"""The levels of isolation that `gatewright run --isolation` knows, and as whom a node runs to show what each holds."""
+"""The levels of isolation of `gatewright run --isolation`, and the user of the node on which each is tried."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ shift 2 && exec "$@"
 
 
 class NodeFolders:
-    """The folders of one node, all below one that everybody may pass through; `owner` is its user's number."""
+    """The folders of one node, all below one that every user may traverse; `owner` is its user's number."""
 
     def __init__(self, folder: Path, owner: int) -> None:
         self.folder, self.owner = folder, owner

@@ -181,7 +181,7 @@ class Faults:
                 self.found.append(f"a request that leaves {origin}: {request.method} {request.url}")
 
         def uncaught(error: WebError) -> None:
-            self.found.append(f"an exception that nobody caught: {error.error}")
+            self.found.append(f"an uncaught exception: {error.error}")
 
         context.on("request", leaves)
         context.on("console", self._console)

@@ -1,9 +1,9 @@
-"""A node that tells a controller of exchanges, as many a second as it is told to: it stands for an engine under load.
+"""A node that sends exchanges to a controller at a given rate: it stands for an engine under load.
 
     python -m e2e.inspector.telling_node ADDRESS FILE --rate 5000 --total 60000
 
-FILE has recorded exchanges, a line each, which it tells again and again with other ids and times; begins once somebody
-watches, and prints how many it has told in how many seconds, as JSON, once it has told all.
+FILE has recorded exchanges, a line each, which it sends again and again with other ids and times. It begins once a
+client watches, and in the end prints how many it sent in how many seconds, as JSON.
 """
 
 from __future__ import annotations

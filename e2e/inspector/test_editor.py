@@ -29,7 +29,7 @@ def edited_api(gateway: Gateway, upstream: Upstream) -> Iterator[str]:
 
 @pytest.fixture
 def still_api(gateway: Gateway) -> Iterator[str]:
-    """An API that is the same each time, its port too: for screenshots. Nobody asks it."""
+    """An API that is the same each time, its port too: for screenshots. It gets no requests."""
     policies = [attach("add-python-header", HEADER), attach("log-message", timeout="200ms")]
     gateway.deploy(api("still", "http://127.0.0.1:9", policies, [{"method": "GET", "path": "/items/{id}"}]))
     yield "still"
@@ -57,7 +57,7 @@ def editor(page: Page, name: str) -> Page:
 
 
 def change(page: Page, before: str, after: str) -> None:
-    """As somebody does who selects a part of the text and types another."""
+    """Selects a part of the text and types another, as a user does."""
     text = text_of(page).input_value()
     assert text.count(before) == 1, text
     start = text.index(before)

@@ -1,4 +1,4 @@
-"""One exchange explained: who answered and why, what each policy took and changed, and what can be done with it."""
+"""The page of one exchange: the responder and its reason, the time and the changes of each policy, and its commands."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def test_a_row_is_chosen_and_opened_by_keyboard(page: Page, gateway: Gateway) ->
         expect(chosen).to_be_focused()
     get(gateway, "/orders/items/5")
     passed(page, 5)
-    expect(page.get_by_role("button", name="Resume")).to_be_visible()  # rows do not move below who reads them
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()  # rows do not move while they are read
     assert len(asked(page)) == 4
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("GET /orders/items/1")

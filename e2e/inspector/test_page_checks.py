@@ -122,12 +122,12 @@ def test_errors_of_a_page_are_found(blank: Page, faults: Faults) -> None:
     with blank.expect_event("console"):
         show_html(blank, "<script>console.error('an error of the page')</script>")
     with blank.expect_event("pageerror"):
-        blank.evaluate("() => { setTimeout(() => { throw new Error('nobody caught this'); }); }")
+        blank.evaluate("() => { setTimeout(() => { throw new Error('uncaught in a test'); }); }")
     with blank.expect_request("**"):
         blank.evaluate("() => { fetch('http://127.0.0.1:9/').catch(() => {}); }")
     with pytest.raises(AssertionError) as caught:
         faults.check()
-    for words in ("an error of the page", "nobody caught this", "a request that leaves http://127.0.0.1:1: GET"):
+    for words in ("an error of the page", "uncaught in a test", "a request that leaves http://127.0.0.1:1: GET"):
         assert words in str(caught.value)
     faults.allow("")
 

@@ -189,7 +189,7 @@ def test_they_are_for_everybody(show_node: Looking, screenshot: Screenshots) -> 
 
 
 def test_a_chart_has_its_values_as_graph_text_and_table(show_node: Looking, kept_node: KeptNode) -> None:
-    """As lines, to who goes through its times by keyboard, and as a table."""
+    """As lines, as text when its times are walked through by keyboard, and as a table."""
     _, node = kept_node
     steady = show_node(WIDE, well())
     executions = iter(range(100, 100_000, 60))

@@ -1,4 +1,4 @@
-"""`gatewright inspector`: how somebody gets to the controller's web page, and what is told of it elsewhere."""
+"""`gatewright inspector`: the way to the controller's web page, and where else its address is printed."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def project(tmp_path: Path) -> PolicyProject:
 @pytest.fixture
 def secret(tmp_path: Path) -> Path:
     path = tmp_path / "secret"
-    path.write_text("of somebody else")
+    path.write_text("of another user")
     return path
 
 

@@ -192,7 +192,7 @@ def test_limits_of_a_listener_change_without_a_failed_request(site: Site, upstre
 
 
 def test_a_port_changes_without_a_failed_request(site: Site, upstream: Upstream) -> None:
-    """Who is connected to the old one, or waits to be, is answered, and told to go. Who comes later is refused."""
+    """Clients that are connected to the old port, or queued, are answered and disconnected. Later ones are refused."""
     site.gateway.deploy(api("moved", upstream.url))
     before = site.https["port"]
     with clients.run_clients(f"{site.url}/moved/x", keep_alive=True, clients=4, trust=site.trust()) as flow:

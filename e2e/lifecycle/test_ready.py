@@ -1,4 +1,4 @@
-"""What `ready` and `gatewright status` say: who serves, and why another does not; and that nobody else waits for it."""
+"""`ready` and `gatewright status`: the APIs that serve, and the reasons of those that do not, which delay no other."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_no_request_of_ours_reaches_an_upstream_and_one_that_fails_is_no_obstacl
 
 
 def test_a_deployed_api_is_served_by_each_of_envoys_workers(build: Path, tmp_path: Path, upstream: Upstream) -> None:
-    """On connections that were there before, over all workers, and at once: nobody tries until it passes."""
+    """On connections that were open before, over all workers, and at the first try."""
     with running(build, tmp_path, "--envoy.concurrency", "8") as gateway:
         connections = [http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10) for _ in range(48)]
         for number in range(10):
@@ -291,7 +291,7 @@ def test_of_twenty_apis_sixteen_serve_while_four_wait(
         assert {answers[name].status_code for name in good} == {200}
         ready = ready_record(gateway)
         assert (ready["serving"], ready["apis"]) == (16, 20)
-        assert float(ready["deploy"].rstrip("s")) < DEPLOY_LIMIT_SECONDS, "expected nobody to be waited for"
+        assert float(ready["deploy"].rstrip("s")) < DEPLOY_LIMIT_SECONDS, "expected no wait for the others"
         _assert_reasons(gateway, answers)
         _assert_recovery(gateway, upstream, project, tmp_path / "apis", ports, names)
 
@@ -333,7 +333,7 @@ def _assert_recovery(
             url = f"{gateway.url}/{name}/x"
             eventually(f"{name} serves", lambda url=url: httpx.get(url).status_code == 200, HEALED_SECONDS)  # type: ignore[misc]
         eventually("all are deployed", lambda: status(gateway).returncode == 0)
-        eventually("the log says who", lambda: {"keys", "fading"} <= _logged_as_deployed(gateway))
+        eventually("the log names them", lambda: {"keys", "fading"} <= _logged_as_deployed(gateway))
         dead.shutdown()
         serving.join()
     assert {request.value("x-keys") for request in upstream.received} >= {"key"}

@@ -1,4 +1,4 @@
-"""Code changes while requests pass: a new generation of executors takes over, and nobody notices but for the change."""
+"""Code changes while requests pass: a new generation of executors takes over, and clients notice the change alone."""
 
 from __future__ import annotations
 

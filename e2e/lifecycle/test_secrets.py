@@ -1,4 +1,4 @@
-"""What an operator gives a run in confidence: who can see it, where it stands, and who is asked for it."""
+"""The secrets that an operator gives a run: the processes and files that have them, and the clients that need one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""APIs that cannot be served: each says why, is answered 503, holds nobody back, and comes up by itself."""
+"""APIs that cannot be served: each has its reason, answers 503, delays no other, and comes up by itself."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_silent_server_delays_no_other_api(node: Gateway, keys: KeyServer, ups
         node.deploy(api("beside", upstream.url))
         assert_503(f"{node.url}/silent/x")
         client.delete("/v1/apis/silent", params={"wait": "10"})
-    eventually("what is gone is nobody's", lambda: httpx.get(f"{node.url}/silent/x").status_code == 404)
+    eventually("the API is gone", lambda: httpx.get(f"{node.url}/silent/x").status_code == 404)
 
 
 def test_a_server_that_is_away_at_the_start_delays_its_api_alone(

@@ -1,4 +1,4 @@
-"""Where a node answers who scrapes it: the Gateway says, `gatewright status` tells, and both change while it runs."""
+"""The admin listener of a node: the Gateway sets it, `gatewright status` shows it, and both change while it runs."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(180)
 
 @pytest.fixture(scope="module")
 def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """One whose levels nobody else counts on."""
+    """A node whose levels no other test relies on."""
     with running(build, tmp_path_factory.mktemp("state")) as gateway:
         yield gateway
 

@@ -270,7 +270,7 @@ def test_one_option_sets_the_log_level(build: Path, tmp_path: Path, upstream: Up
 
 
 class Unread(Gateway):
-    """A gateway whose log nobody reads until `read` is set."""
+    """A gateway whose log is unread until `read` is set."""
 
     def __init__(self, *arguments: Any) -> None:
         self.read = threading.Event()

@@ -222,7 +222,7 @@ def unavailable(gateway: Gateway) -> bool:
 def test_counts_outlive_the_executor_and_its_absence_is_counted(
     build: Path, tmp_path: Path, upstream: Upstream
 ) -> None:
-    """Nobody starts it again while the supervisor is stopped. Then Envoy cannot be asked either; all else is told."""
+    """A paused supervisor restarts no executor. Envoy cannot be scraped then either; all other metrics are exposed."""
     with running(build, tmp_path) as gateway:
         gateway.deploy(api("outlives", upstream.url, [PYTHON]))
         for _ in range(5):
@@ -231,7 +231,7 @@ def test_counts_outlive_the_executor_and_its_absence_is_counted(
         os.kill(gateway.process.pid, signal.SIGSTOP)
         try:
             gateway.kill(gateway.executors()[0]["name"])
-            eventually("the engine knows that nobody runs Python", lambda: unavailable(gateway), 30)
+            eventually("the engine knows that no executor runs", lambda: unavailable(gateway), 30)
             metrics = scrape(gateway)
             assert count_executions(metrics, "outlives") == 10
             assert metrics.value("gatewright_metrics_source_up", source="envoy") == 0
@@ -320,7 +320,7 @@ def test_the_page_lists_the_metrics_of_a_gateway(build: Path, tmp_path: Path, up
     port = free_port()
     https = {"name": "https", "port": port, "protocol": "https", "tls": {"certificates": ["web"]}}
     closed = {"name": "closed", "port": free_port(), "protocol": "https", "tls": {"certificates": ["damaged"]}}
-    fields = {"path": "path", "who": "identitySubject", "by": "identityIssuer", "how": "identityMethod"}
+    fields = {"path": "path", "user": "identitySubject", "by": "identityIssuer", "how": "identityMethod"}
     spec = {
         "certificates": {
             "web": {"certificateFile": str(chain), "keyFile": str(key)},
@@ -340,11 +340,11 @@ def test_the_page_lists_the_metrics_of_a_gateway(build: Path, tmp_path: Path, up
         assert httpx.get(f"{gateway.url}/skips/x").status_code == 200
         gateway.deploy(api("shadowed", upstream.url, [attach("body-length", mode="shadow")]))
         assert httpx.post(f"{gateway.url}/shadowed/x", content=b"x").status_code == 200
-        gateway.deploy(api("identifies", upstream.url, [attach("identify")], [{"method": "GET", "path": "/{who}"}]))
+        gateway.deploy(api("identifies", upstream.url, [attach("identify")], [{"method": "GET", "path": "/{user}"}]))
         assert httpx.get(f"{gateway.url}/identifies/ann").status_code == 200
-        eventually("the access log says who", lambda: gateway.access_records("identifies"))
+        eventually("the access log has the line", lambda: gateway.access_records("identifies"))
         (line,) = gateway.access_records("identifies")
-        assert (line["who"], line["by"], line["how"]) == ("ann", "the path", "path")
+        assert (line["user"], line["by"], line["how"]) == ("ann", "the path", "path")
         gateway.deploy(api("crashes", upstream.url, [attach("faulty", {"how": "exit"})]))
         assert httpx.get(f"{gateway.url}/crashes/x").status_code == 503
         gateway.deploy(api("hangs", upstream.url, [attach("sleep", {"seconds": 60}, timeout="100ms")]))

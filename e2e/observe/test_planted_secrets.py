@@ -110,7 +110,7 @@ CONFIDED = ("management-token", "system-parameters.yaml", "inspector.html", "gat
 
 
 def is_public(path: Path) -> bool:
-    """Not what the operator confides to the run, and to nobody else: the Gateway's file has headers for a collector."""
+    """All files but those with secrets of the operator's: the Gateway's file has headers for a collector."""
     return path.is_file() and path.name not in CONFIDED
 
 

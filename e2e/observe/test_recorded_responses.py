@@ -1,4 +1,4 @@
-"""Responses that no policy sees are recorded where somebody asks, and go on as they are."""
+"""Responses that no policy sees are recorded on request, and pass unchanged."""
 
 from __future__ import annotations
 

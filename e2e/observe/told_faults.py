@@ -22,9 +22,9 @@ NO_CONNECTION = "a client gets no connection, so that there is no request"
 
 @dataclass(frozen=True)
 class Fault:
-    """names: those by which tools name what it is about: an API, a listener, a certificate. party, cure: expressions of
-    the words for them. alert: which one it sets off. shortcoming: an expression of the status's words that have none of
-    the names. silent: who rightly says nothing, and why."""
+    """names: of its API, listener or certificate, as tools write them. party, cure: expressions of the words for them.
+    alert: the one that it sets off. shortcoming: an expression of the status's words without the names. silent: the
+    tools that rightly report nothing, and the reason."""
 
     whose: str
     names: Sequence[str]

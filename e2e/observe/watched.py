@@ -91,7 +91,7 @@ def gateway_document(gateway: Gateway) -> Json:
 
 
 def put_gateway(gateway: Gateway, document: Json, wait: bool) -> None:
-    """wait: until it is so; else nobody asks what becomes of it."""
+    """wait: until it is deployed; else the outcome is not awaited."""
     with gateway.controller() as controller:
         answer = controller.put("/v1/gateway", json=document, params={"wait": "15"} if wait else {})
     assert answer.is_success, answer.text
@@ -273,7 +273,7 @@ class Faults:
             assert controller.delete("/v1/apis/unserved", params={"wait": "15"}).is_success
 
     def refused_listener(self) -> None:
-        """One at a port that somebody else has."""
+        """A listener at a port that another process has."""
         before = gateway_document(self.gateway)
         with socket.create_server(("127.0.0.1", 0)) as taken:
             listener = {"name": "taken", "port": taken.getsockname()[1]}

@@ -134,7 +134,7 @@ def test_tokens_are_accepted_while_the_provider_is_away(new_client: Serving, tmp
     try:
         client = new_client(jwt_auth(late.issuer))
         assert client.status(token_of_unknown_key(late.issuer)) == 503
-        assert client.status("a.b.c") == 401, "for that nobody is needed"
+        assert client.status("a.b.c") == 401, "no provider is needed for that"
         token = late.start().token()
         eventually("the keys are there", lambda: client.status(token) == 200, 60)
         late.stop()

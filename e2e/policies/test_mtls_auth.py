@@ -1,4 +1,4 @@
-"""mtls-auth on a listener that asks clients for certificates: who may ask, and what upstream is told of them."""
+"""mtls-auth on a listener that requests client certificates: the clients admitted, and the headers sent upstream."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_while_the_valkey_is_away_each_policy_follows_its_setting(nodes: Nodes) 
         eventually("a quota refuses", lambda: nodes.are_all("/quota-refuse/x", 503), 30)
         eventually("or lets pass", lambda: nodes.are_all("/quota-allow/x", 200), 30)
         statuses, took = nodes.offer("/local/x", 2.0)
-        assert set(statuses) <= {200, 429}, "nobody sees an error"
+        assert set(statuses) <= {200, 429}, "no client sees an error"
         assert statuses[200] <= 3 * (BURST + RATE * took)
     eventually("back", lambda: nodes.are_all("/refuse/x", 200), 30)
     nodes.offer("/local/x", 2.0)  # within that each node knows

@@ -132,7 +132,7 @@ def test_a_rule_in_cel_that_is_no_condition_is_refused_with_its_place(
 
 def test_hmac_auth_verifies_an_encoded_body_as_it_was_sent(shipped_gateway: Gateway, upstream: Upstream) -> None:
     """The sender has signed what it sent, and upstream, which may verify it again, gets that."""
-    key, plain = "of the one who compresses", b'{"amount": 7}' * 100
+    key, plain = "of the client that compresses", b'{"amount": 7}' * 100
     params = {"style": "github", "keys": [{"name": "github", "secret": key}]}
     shipped_gateway.deploy(
         api("compressed", upstream.url, [attach("hmac-auth", params)], [{"method": "POST", "path": "/*"}])

@@ -112,7 +112,7 @@ def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, up
     assert tally(second, upstream, f"{counts}/x") > before
 
 
-PURGE = "known to who publishes the prices"
+PURGE = "known to the publisher of the prices"
 CACHED = {"where": "store", "lifetimes": {"200": 300}, "purge": {"token": PURGE}}
 STORED, HIT, NOT_STORED = (
     "gatewright; fwd=uri-miss; stored",

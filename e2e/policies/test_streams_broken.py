@@ -169,7 +169,7 @@ def test_clients_that_reset_at_every_stage_leave_nothing(own_gateway: Gateway, m
         for sent in stages * 4:
             reset_after(own_gateway, sent, 0)
     for count in range(1, len(PIECES)):
-        eventually("nobody else takes its pieces", lambda: open_streams(own_gateway) == 0)
+        eventually("no other client takes its pieces", lambda: open_streams(own_gateway) == 0)
         with model.answer_with(PIECES, permits=count):
             reset_after(own_gateway, stages[-1], count)
     eventually("nothing is left", lambda: open_streams(own_gateway) == 0)

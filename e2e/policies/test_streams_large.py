@@ -1,4 +1,4 @@
-"""Bodies of any size through policies that stream: memory stays, and whoever is slow makes the other end wait."""
+"""Bodies of any size through policies that stream: memory stays flat, and a slow end makes the other wait."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MIB = 1 << 20
 WHOLE = 64 * MIB
 GROWTH = 64_000_000
 ON_THE_WAY = 24 * MIB
-"""What sockets, Envoy and a stream's credit may hold of a body that nobody takes; far less than WHOLE."""
+"""The bytes that sockets, Envoy and a stream's credit may hold of an unread body; far less than WHOLE."""
 EXECUTOR = "executor-default-0"
 STREAMS = 200
 

@@ -36,7 +36,7 @@ POLICIES = ROOT / "policies"
 GO, PYTHON = ("cors", "rate-limit", "set-headers"), ("jwt-auth", "validate-request")
 ORIGIN = "https://app.example"
 LIMIT = 10  # requests a second of a tenant, and at once after a pause
-TENANTS = 60  # among whom the requests are shared that are to pass: each stays far below the limit
+TENANTS = 60  # the tenants that share the requests that must pass: each stays far below the limit
 ORDER = {
     "type": "object",
     "required": ["item", "count"],
@@ -166,7 +166,7 @@ def deploy_chain(site: Site, upstream: Upstream) -> str:
 
 
 async def change_key(site: Site, load: Load) -> None:
-    """A new key signs. Whoever first brings a token of it may have to come again: 503 says so, with Retry-After."""
+    """A new key signs. The first client with a token of it may have to retry: it gets a 503 with Retry-After."""
     await asyncio.to_thread(site.issuing.rotate)
     probe = Load(load.url, await asyncio.to_thread(site.issuing.token))
     kind = Kind("probe", frozenset({200, 503}))

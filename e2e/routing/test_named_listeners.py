@@ -23,7 +23,7 @@ LISTENERS = ("public", "inside", "partners")
 
 @dataclass
 class Door:
-    """A gateway with three listeners: one for everybody, and two internal ones, of which one asks for certificates."""
+    """A gateway with three listeners: one public, and two internal ones, of which one requires certificates."""
 
     gateway: Gateway
     file: Path

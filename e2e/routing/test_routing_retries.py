@@ -203,7 +203,7 @@ def test_a_body_is_sent_again_if_it_is_small(
 
 
 def test_nothing_is_sent_again_once_an_answer_has_begun(gateway: Gateway) -> None:
-    """The connection ends in the middle of the body: the client is told so, and nobody is asked again."""
+    """The connection ends in the middle of the body: the client sees it, and no target is asked again."""
     listener = _Cut()
     gateway.deploy(api("begun", listener.url, [], [{"method": "GET", "path": "/*", "retries": {"attempts": 5}}]))
     with pytest.raises(httpx.RemoteProtocolError):

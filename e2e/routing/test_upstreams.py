@@ -1,4 +1,4 @@
-"""Pools by behaviour: who is asked, and what clients see when targets fail."""
+"""Pools by behaviour: the targets that get requests, and the answers when targets fail."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_target_that_fails_is_ejected_and_comes_back(
 
 
 def left_alone(target: Target, flow: Traffic) -> bool:
-    """Whether nobody asks it any more."""
+    """Whether it gets no more requests."""
     target.seen.clear()
     flow.wait_for(ENOUGH)
     return not target.seen
@@ -206,7 +206,7 @@ def test_a_single_target_is_never_ejected(pool_gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("mode", ["gone", "503", "silent"])
 def test_a_health_check_takes_a_target_out_and_back(pool_gateway: Gateway, mode: Mode) -> None:
-    """Of idle targets too: nobody's request has to fail first. Requests that were under way may."""
+    """Of idle targets too: no request has to fail first. Requests under way may."""
     with targets("a", "b") as pool_members:
         check = {"http": {"path": HEALTH}, "interval": "200ms", "timeout": "200ms", "unhealthyThreshold": 2}
         document = pool("checked", pool_members, healthCheck=check, ejection={"consecutiveGatewayErrors": 0})

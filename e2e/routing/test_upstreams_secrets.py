@@ -51,7 +51,7 @@ def toward(name: str, target: Target, **tls: str) -> Json:
 
 
 def wanting(secured: Secured, name: str) -> Target:
-    """A target that lets nobody in without a certificate that `clients` has signed."""
+    """A target that requires a certificate that `clients` has signed."""
     target = Target(name)
     target.tls = tls_of(secured.internal, name, "127.0.0.1")
     target.tls.load_verify_locations(secured.clients.file)

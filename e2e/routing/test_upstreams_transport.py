@@ -166,7 +166,7 @@ def test_targets_of_one_pool_are_verified_by_their_own_names(
 
 
 def test_a_grpc_health_check_ejects_a_target(socket_gateway: Gateway) -> None:
-    """Over HTTP/2: who says NOT_SERVING is asked nothing else."""
+    """Over HTTP/2: a target that answers NOT_SERVING gets no requests."""
 
     async def statuses() -> list[grpc.StatusCode]:
         server = grpc.aio.server()

@@ -1,7 +1,7 @@
 """Which files of the repository each file of tests opens: what a component's `depends` is checked against.
 
 Modules that are imported are left out: a process imports each once, for whichever test comes first, and import-linter's
-layers hold who may import whom. A command that is started with a file of the repository as an argument has read it.
+layers hold the rules of imports. A command that is started with a file of the repository as an argument has read it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `make` says to who contributes: one part's tests, fragments of changes."""
+"""What `make` does for contributors: one part's tests, fragments of changes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_make_passes_its_arguments_to_the_suite() -> None:
         ("a-header.added.md", "A header.\n", ""),
         ("2026-11-26-a-header.md", "A header.\n", "expected SLUG.TYPE.md, the type one of security, "),
         ("a-header.removal.md", "A header.\n", "expected SLUG.TYPE.md, the type one of security, "),
-        ("a-header.added.md", "\n", "expected what changes for whom, got an empty file"),
+        ("a-header.added.md", "\n", "expected a description of the change, got an empty file"),
     ],
 )
 def test_a_fragment_is_named_by_its_type(tmp_path: Path, name: str, text: str, mistake: str) -> None:

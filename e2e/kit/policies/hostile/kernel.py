@@ -1,4 +1,4 @@
-"""What the kernel offers to whoever asks: each has been a way out of a sandbox."""
+"""Calls that the kernel offers to every process: each has been a way out of a sandbox."""
 
 import ctypes
 import errno

@@ -99,7 +99,7 @@ def command_line(pid: int, _: int) -> str:
 
 
 def signalled(pid: int, _: int) -> str:
-    """What every program ignores unless it wants to know of its window; whoever may send it may send SIGKILL."""
+    """SIGWINCH, which programs ignore by default: a process that may send it may send SIGKILL."""
     os.kill(pid, signal.SIGWINCH)
     return "sent"
 

@@ -1,4 +1,4 @@
-"""What stays behind, or looks like somebody else's: children, inherited descriptors, log lines."""
+"""What outlives the policy or passes for another process: children, inherited descriptors, log lines."""
 
 import json
 import os
@@ -14,7 +14,7 @@ HIGHEST = 4096
 
 
 def child(_: dict[str, Any]) -> Evidence:
-    """A grandchild in a session of its own, that nobody waits for. The proof is its pid."""
+    """A grandchild in a session of its own, which no process waits for. The proof is its pid."""
 
     def attempt() -> str:
         reader, writer = os.pipe()
