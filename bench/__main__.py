@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def write_down(samples: Sequence[Sample], chosen: Settings, section: str) -> None:
-    """The page, and before it what it shows."""
+    """Writes the plot, and then the page that shows it."""
     if plot.wanted(chosen):
         plot.write(samples, chosen.rows)
     if chosen.output:
@@ -75,7 +75,7 @@ COMMANDS = {
     "traces": traces.main,
 }
 """Measurements of their own: executors alone, what a gateway costs besides requests, how soon an edit is live,
-what recording exchanges and policies that ship cost, streams and large bodies, TLS, what a gateway tells of itself,
+the cost of recordings and of policies that ship, streams and large bodies, TLS, the cost of metrics and logs,
 traces."""
 
 

@@ -1,4 +1,4 @@
-"""What the rows of policies that authorize need: a signature, and a server that decides."""
+"""The needs of the rows of authorization policies: a signature, and a server that decides."""
 
 from __future__ import annotations
 

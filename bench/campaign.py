@@ -57,8 +57,8 @@ def in_order(all_rows: Sequence[Row], round_: int) -> Sequence[Row]:
 
 @contextlib.contextmanager
 def targets(settings: Settings, upstream: str) -> Iterator[dict[str, Target]]:
-    """Row → what it is measured through. Rows with an API share one gateway for each commit; without such rows there is
-    none."""
+    """Row → the target that it is measured through. Rows with an API share one gateway for each commit; without such rows
+    there is none."""
     with contextlib.ExitStack() as stack:
         by_row: dict[str, Target] = {}
         for row in settings.rows:

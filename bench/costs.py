@@ -117,7 +117,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def table(used: Mapping[str, float], memory_by_process: Mapping[str, Held]) -> str:
-    """What an idle node costs."""
+    """A table of the costs of an idle node."""
     rows = [
         f"| {name} | {100 * used[name]:.2f} | {resident.rss:.1f} | {resident.pss:.1f} |"
         for name, resident in memory_by_process.items()
@@ -129,7 +129,7 @@ def table(used: Mapping[str, float], memory_by_process: Mapping[str, Held]) -> s
 
 
 def described(logs: LogFigures, rate: float) -> str:
-    """What log lines cost under load, in a sentence."""
+    """The cost of log lines under load, in a sentence."""
     late = sorted(logs.late)
     delays = "as text"
     if late:

@@ -78,17 +78,17 @@ def parse_machine(stat: str) -> tuple[float, float]:
 
 
 def own(before: Snapshot, after: Snapshot, pid: int) -> float:
-    """What the process used. Raises BenchError when it was not there all the time."""
+    """The CPU time of the process. Raises BenchError if it did not run all the time."""
     if pid not in before.processes or pid not in after.processes:
         raise BenchError(f"expected process {pid} to be there during a whole sample, got none: see the logs of the run")
     return after.processes[pid].own - before.processes[pid].own
 
 
 def foreign(before: Snapshot, after: Snapshot, root: int) -> float:
-    """What was used by others than `root` and its descendants.
+    """The CPU time of all processes but `root` and its descendants.
 
-    Others that this process may not see (it may live in a container) show only in what the machine ran; the clock of
-    that figure is coarse, so the larger one counts.
+    Processes that are hidden from this one (it may live in a container) show only in the machine's own figure; its
+    clock is coarse, so the larger figure counts.
     """
     ours = before.descendants(root) | after.descendants(root)
     theirs = _sum(after, ours, inside=False) - _sum(before, ours, inside=False)

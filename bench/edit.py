@@ -84,7 +84,7 @@ class Shape:
 
 
 def starter(folder: Path) -> None:
-    """What `gatewright init` writes."""
+    """Writes what `gatewright init` writes."""
     subprocess.run([_gatewright(), "init", str(folder)], check=True, capture_output=True)
 
 
@@ -121,7 +121,7 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Edits:
-    """What a shape's edits took until they were live, in seconds, and the lines that the reloads logged."""
+    """The seconds until a shape's edits were live, and the lines that the reloads logged."""
 
     shape: Shape
     seconds: tuple[float, ...]

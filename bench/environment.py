@@ -30,7 +30,7 @@ def python(name: str) -> Path:
 
 
 def versions(name: str) -> str:
-    """ "aiohttp 3.14.3": what the peer asks for, without what that brings along."""
+    """ "aiohttp 3.14.3": the direct requirements of the peer, with their versions."""
     names = re.findall(r"^[\w.-]+", (REQUIREMENTS / f"{name}.in").read_text(), re.MULTILINE)
     command = [str(python(name)), "-c", VERSIONS, *names]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

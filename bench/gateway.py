@@ -39,7 +39,7 @@ def gateway(
 
 
 def command(settings: Settings, apis: Path, home: Path, run_dir: Path, tree: Path | None = None) -> list[str]:
-    """Access log lines are made and thrown away, as in plain Envoy: where they go is not what is measured."""
+    """Access log lines are made and thrown away, as in plain Envoy: their destination is not measured."""
     return [
         program("gatewright", "`make setup` installs it", environment(tree)), "run",
         "--manifest", str(MANIFEST), "--output", str(OUTPUT),

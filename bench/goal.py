@@ -1,4 +1,4 @@
-"""What is to be reached."""
+"""A goal of a measurement."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from bench.summary import Figure
 from bench.target import GO as ENGINE
 
 CONNECTIONS = 64
-"""What the goals are about."""
+"""The rows that the goals are about."""
 
 
 def goals(samples: Sequence[Sample]) -> Iterator[Goal]:

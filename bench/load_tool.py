@@ -21,12 +21,12 @@ GRACE = 5.0
 ONE_CORE = {"GOMAXPROCS": "1", "GOGC": "400"}
 """Neither end needs a second core, and a Go program that has one spends CPU time on looking for work there."""
 PREEMPTS_NOBODY = os.SCHED_BATCH
-"""Elsewhere, client and upstream have machines of their own: here they take no core away from what is measured."""
+"""Elsewhere, client and upstream have machines of their own: here they take no core from the measured processes."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the generator saw: right answers in `seconds`, wrong ones since the warm-up began, latencies in µs."""
+    """The generator's figures: right answers in `seconds`, wrong ones since the warm-up began, latencies in µs."""
 
     seconds: float
     count: int

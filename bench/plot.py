@@ -1,4 +1,4 @@
-"""The plot: what each row serves and what it costs."""
+"""The plot: the rate and the cost of each row."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ def write(samples: Sequence[Sample], rows: Sequence[Row], file: Path = FILE) -> 
 
 
 def bars(samples: Sequence[Sample], rows: Sequence[Row]) -> Iterator[dict[str, object]]:
-    """What is drawn of each row: medians and ranges, in requests/s and in µs of CPU. An answer of many events is no
-    request like the others."""
+    """The bars of each row: medians and ranges, in requests/s and in µs of CPU. Rows of event streams have none."""
     for row in (row for row in rows if not row.events):
         if measured := summary.of(samples, row.key, CONNECTIONS):
             rate, cpu = (asdict(summary.spread(measured, figure)) for figure in (summary.rate, summary.total))

@@ -65,7 +65,7 @@ def running(
 
 @contextlib.contextmanager
 def _scheduled(policy: int | None) -> Iterator[None]:
-    """What this thread starts in here inherits the policy."""
+    """Processes started by this thread in the block inherit the scheduling policy."""
     before = os.sched_getscheduler(0)
     os.sched_setscheduler(0, before if policy is None else policy, os.sched_param(0))
     try:

@@ -1,4 +1,4 @@
-"""What is measured: our gateway with the chains of a row, and peers. Each says what headers must arrive."""
+"""The measured rows: our gateway with a chain of policies, and peers. Each names the headers that must arrive."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def python_chain(key: str, length: int) -> Row:
 
 
 def body_row(key: str, title: str, policy: str, size: int = BODY_BYTES, connections: tuple[int, ...] = (1, 64)) -> Row:
-    """The policy tells how much it has seen, the upstream how much has come."""
+    """Policy and upstream each report the bytes that they received."""
     headers = {"X-Body-Length": "told", "X-Received-Bytes": str(size)}
     attached: Attachment = {"name": policy, "version": "v1"}
     return Row(key, title, (attached,), {"X-Body-Length": str(size)}, headers, size, connections)
@@ -183,5 +183,5 @@ def write_apis(rows: tuple[Row, ...], upstream: str, folder: Path) -> None:
 
 
 def write_expectations(rows: tuple[Row, ...], file: Path) -> None:
-    """What the upstream must see, for `load upstream -expect`."""
+    """Writes the headers that the upstream must receive, for `load upstream -expect`."""
     file.write_text(json.dumps({row.prefix: dict(row.upstream) for row in rows}, indent=2))

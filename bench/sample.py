@@ -1,4 +1,4 @@
-"""One sample: load on one row for a few seconds, and what it cost each process."""
+"""One sample: load on one row for a few seconds, and its cost in each process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sample:
 
     @property
     def total(self) -> float:
-        """CPU of what is measured: without upstream and load generator."""
+        """CPU without that of the upstream and the load generator."""
         return sum(self.cpu.get(column, 0.0) for column in COLUMNS)
 
     @property
@@ -58,7 +58,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all samples share: the load tool, the upstream's pid, where logs go."""
+    """The tools of all samples: the load tool, the upstream's pid, the folder of logs."""
 
     binary: Path
     upstream: int

@@ -1,4 +1,4 @@
-"""What must hold on any machine, however busy."""
+"""Conditions that hold on any machine, however busy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured, and how long."""
+"""The settings of a run: rows, connections, durations."""
 
 from __future__ import annotations
 

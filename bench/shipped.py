@@ -1,6 +1,6 @@
-"""`python -m bench shipped`: what a policy that ships costs a request, beyond one of its language that sets a header.
+"""`python -m bench shipped`: the cost of a policy that ships, above that of one in its language that sets a header.
 
-Each alone on a route at 64 connections, and in turn with that one; the unit is what a request costs plain Envoy.
+Each alone on a route at 64 connections, and in turn with that one; the unit is the cost of a request in plain Envoy.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitSt
 
 
 def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:
-    """A line for each policy: what it costs more than the base of its language, which is measured right beside it, in
-    requests of plain Envoy.
+    """A line for each policy: its cost above the base of its language, which is measured right beside it, in requests
+    of plain Envoy.
     """
     yield "| policy | CPU µs | beyond one that sets a header, × plain Envoy |"
     yield "| --- | ---: | ---: |"

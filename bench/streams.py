@@ -53,7 +53,7 @@ class Streams:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One way of a large body. grown: the most by which RSS was above what it was before, in bytes, by column."""
+    """One direction of a large body. grown: the greatest growth of RSS, in bytes, by column."""
 
     seconds: float
     grown: Mapping[str, int]
@@ -143,7 +143,7 @@ class _Bench:
 
 @contextlib.contextmanager
 def _prepared(home: Path) -> Iterator[Callable[[], contextlib.AbstractContextManager[_Bench]]]:
-    """What begins with a gateway that has done nothing yet."""
+    """Prepares measurements that begin with a fresh gateway."""
     tool = load_tool.build(home)
     rows.write_expectations(EVENT_ROWS, home / "expect.json")
     with (
@@ -202,7 +202,7 @@ def _described(
 def goals(
     firsts: Mapping[str, int], many: Mapping[str, Streams], moved: Mapping[tuple[str, str], Transfer]
 ) -> Iterator[Goal]:
-    """What is to be reached by the Python policy."""
+    """The goals of the Python policy."""
     python = many[EVENTS_PYTHON]
     added = (firsts[EVENTS_PYTHON] - firsts[EVENTS_NONE]) / 1000
     yield Goal("first event through a Python policy: added ms, p50", added, 5.0, more=False)

@@ -73,9 +73,9 @@ def of(samples: Iterable[Sample], row: str, connections: int) -> list[Sample]:
 
 
 def python_execution(samples: Sequence[Sample], connections: int) -> tuple[float, float] | None:
-    """What one Python execution adds: µs of CPU over all processes, and that in units of plain Envoy's whole request.
+    """The cost of one Python execution: µs of CPU over all processes, and that in units of plain Envoy's whole request.
 
-    None when the rows that it takes were not measured.
+    None if its rows were not measured.
     """
     by_row = {row: of(samples, row, connections) for row in (PLAIN, GO, PYTHON)}
     if not all(by_row.values()):

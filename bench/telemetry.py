@@ -1,7 +1,7 @@
-"""`python -m bench telemetry`: what it costs that a gateway tells of itself.
+"""`python -m bench telemetry`: the cost of metrics, logs and traces.
 
 The same gateway several times, side by side, each with another Gateway document: one that observes nothing, and one
-for each thing that is told. Round by round, row after row, every other round backwards; ratios are medians of those
+for each kind of telemetry. Round by round, row after row, every other round backwards; ratios are medians of those
 within a round, of the CPU that a request takes.
 """
 
@@ -25,7 +25,7 @@ VARIANTS: Mapping[str, Mapping[str, object]] = {
     OFF: {"metrics": {"enabled": False}},
     "metrics": {},
 }
-"""Name → spec of the Gateway; what a node tells by default is `metrics`."""
+"""Name → spec of the Gateway; the default is `metrics`."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -50,7 +50,7 @@ def _samples(settings: Settings, stack: contextlib.ExitStack, home: Path) -> Ite
 
 
 def table(samples: Sequence[Named]) -> Iterator[str]:
-    """A line for each row and each thing that is told, with its ratio to `off`."""
+    """A line for each row and each kind of telemetry, with its ratio to `off`."""
     yield "| row | told | req/s | CPU µs | × off | p99 µs | × off |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for row in MEASURED:

@@ -1,7 +1,7 @@
 """What the rows of authentication policies need: a key that signs, a server that introspects tokens, and a session.
 
-They are made for each run. The policies remember a token, so a row has one: what is measured is the request that comes
-again, and not the first one.
+They are made for each run. The policies remember a token, so a row has one: repeated requests are measured,
+not the first one.
 """
 
 from __future__ import annotations

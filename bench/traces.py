@@ -58,7 +58,7 @@ def _samples(settings: Settings, stack: contextlib.ExitStack, folder: Path) -> I
 
 @contextlib.contextmanager
 def _collector(folder: Path) -> Iterator[str]:
-    """One that throws away what it gets: where it listens."""
+    """Runs a collector that drops all spans; its address."""
     build = subprocess.run(
         [sys.executable, "tools/go_tool.py", "collector"], capture_output=True, text=True, check=False
     )

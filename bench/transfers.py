@@ -90,8 +90,8 @@ class _Server(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def byte_upstream() -> Iterator[tuple[str, Counts]]:
-    """Its HOST:PORT, on a free port, and what has passed: `GET /…?bytes=N` has an answer of N bytes, a POST is told how
-    many bytes have come."""
+    """Runs an upstream; its HOST:PORT and its counts. `GET /…?bytes=N` has an answer of N bytes, a POST is answered
+    with the number of bytes received."""
     counts = Counts()
     with _Server((HOST, 0), type("Handler", (_Handler,), {"counts": counts})) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""What the reference needs of Go's sources: the flags of a program, and structs that are answered as JSON."""
+"""Facts of the Go sources for the reference: the flags of a program, and structs that are encoded as JSON."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def fields_of(body: str) -> Iterator[Field]:
 
 
 def named_value(name: str) -> str:
-    """What a constant stands for: `128 << 20`."""
+    """The value of a constant: `128 << 20`."""
     for file in ENGINE.rglob("*.go"):
         if match := re.search(rf"^(?:const |\t){name}\b[^=\n]*= (.*?)(?: //.*)?$", file.read_text(), re.MULTILINE):
             return match[1]

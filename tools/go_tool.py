@@ -36,7 +36,7 @@ WITHOUT_DISCOVERY = "remove_all_sd"  # of Prometheus' targets in clouds, which i
 BUILD = ("go", "build", "-buildvcs=false", "-tags", WITHOUT_DISCOVERY)
 OURS = {"GOWORK": "off", "CGO_ENABLED": "0"}
 GO_SETTINGS = ("GOVERSION", "GOFLAGS", "GOEXPERIMENT", "GOOS", "GOARCH", "GOAMD64", "GOARM64")
-"""What `go env` says of the compiler, and of what it is told by the machine."""
+"""The settings of `go env` about the compiler and the machine."""
 
 
 def binary(name: str) -> Path:

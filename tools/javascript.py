@@ -87,7 +87,7 @@ def test(project: Path, paths: list[Path], junit: Path | None, *options: str) ->
 
 
 def what_failed(report: str) -> str:
-    """What was written and what failed, then how many; without a line for each test that passed or was left out."""
+    """The output and the failures of the tests, then the counts; without lines for passed or skipped tests."""
     lines = report.partition("failing tests:")[0].splitlines()
     shown = [line for line in lines[:-1] if not re.match("[✔\ufe63\u2139]|$", line)]
     counts = re.findall(r"^. ((?:tests|pass|fail|skipped) \d+|duration_ms \d+)", report, re.MULTILINE)

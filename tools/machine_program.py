@@ -77,7 +77,7 @@ class MachineProgram:
 
 
 def privileges() -> tuple[str, ...] | None:
-    """What stands before a command that root runs; None where that would ask for a password."""
+    """The words before a command to run it as root; None if that would need a password."""
     if os.geteuid() == 0:
         return ()
     sudo = shutil.which("sudo")

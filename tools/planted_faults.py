@@ -30,7 +30,7 @@ LIST = Path(__file__).with_suffix(".toml")
 COPY = ROOT / "build" / "planted"
 OUTPUTS = ROOT / "build" / "planted-faults"
 TEST_LIMIT_SECONDS, RUN_LIMIT_SECONDS = 180, 900
-ENDS_AFTER_SECONDS = 20.0  # how long a run that is stopped may take to stop what it has started
+ENDS_AFTER_SECONDS = 20.0  # the time that a stopped run has to stop its own processes
 FAILED_TEST = {
     "pytest": re.compile(r"^(?:FAILED|ERROR) (\S+\.py\b.*?)(?: - .*)?$", re.MULTILINE),
     "go": re.compile(r"^\s*--- FAIL: (\S+)|^FAIL\s+(\S+)", re.MULTILINE),
@@ -231,7 +231,7 @@ def try_fault(fault: Fault) -> bool:
 
 @cache
 def failure_without_fault(tests: tuple[str, ...]) -> str:
-    """What fails of the tests on HEAD as it is; "" where they pass."""
+    """The failures of the tests on HEAD without a fault, or ""."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", " ".join(tests)).strip("-")
     result = run_tests(tests, f"without-a-fault-{name}")
     return result.found_by or result.problem
@@ -269,7 +269,7 @@ def run(command: list[str]) -> tuple[int | None, str]:
 
 
 def stop(process: subprocess.Popen[str]) -> str:
-    """Ends the command's process group; what it had printed."""
+    """Ends the command's process group; returns its output."""
     output = ""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
@@ -281,7 +281,7 @@ def stop(process: subprocess.Popen[str]) -> str:
 
 
 def read_result(runner: str, status: int | None, output: str) -> Result:
-    """What a run of pytest, go test or node says of the tests."""
+    """The results of the tests in a run of pytest, go test or node."""
     if status is None:
         return Result(problem=f"no end within {RUN_LIMIT_SECONDS} s")
     if status == 0:

@@ -21,7 +21,7 @@ from gatewright_documents.definition_words import one_line, phases, together
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = ROOT / "policies"
 COSTS = ROOT / "bench" / "shipped.md"
-"""What `python -m bench shipped` has printed; there may be none."""
+"""The output of `python -m bench shipped`, if there is one."""
 MADE = "*This page is made from `policies/{}`.*"
 MEASURED = (
     "CPU of a request, of all of the gateway's processes, each policy alone on its route at 64 connections.\n"
@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 
 def pages(costs: Path = COSTS) -> dict[str, str]:
-    """File name to Markdown: one for each policy, and one that lists them, with what they cost where that is known."""
+    """File name to Markdown: one for each policy, and one that lists them, with their cost where it was measured."""
     policies = {folder.name: read(folder) for folder in folders()}
     rows = [
         f"| [`{name}`](policy-{name}.md) | {one_line(definition['description'])} |"

@@ -300,7 +300,7 @@ def struct(kind: type[msgspec.Struct], titles: dict[str, str]) -> str:
 
 
 def _meaning(doc: str) -> tuple[str, str]:
-    """What a field means, and Envoy's field behind it."""
+    """The meaning of a field, and Envoy's field behind it."""
     meaning, _, behind = " ".join(doc.split()).partition(" Envoy: ")
     return meaning, behind
 
@@ -316,7 +316,7 @@ def definitions(kind: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def takes(schema: dict[str, Any], titles: dict[str, str]) -> str:
-    """What a value may be, in words where the code has them."""
+    """The allowed values, in words where the code has them."""
     if description := schema.get("x-expected") or schema.get("description"):
         return str(description)
     if "$ref" in schema:
@@ -437,7 +437,7 @@ SDK: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }
-"""What the pages of the SDK have, in their order."""
+"""The members on the pages of the SDK, in their order."""
 BARE = {"ReadOnlyDict", "ReadOnlyList", "Prepared"}
 """Classes whose methods are those of what they stand for."""
 GIVEN = {
@@ -448,7 +448,7 @@ GIVEN = {
 }
 """Classes that authors of policies never construct."""
 INSIDE = {"RequestFields", "ResponseFields", "HOOKS", "STREAM_HOOKS"}
-"""What is public for the executor alone."""
+"""Names that are public for the executor alone."""
 
 
 def module(name: str) -> str:
@@ -467,7 +467,7 @@ def module(name: str) -> str:
 
 
 def own_names(module_object: ModuleType) -> Iterator[str]:
-    """What a module without __all__ defines itself."""
+    """The names that a module without __all__ defines itself."""
     for node in ast.parse(inspect.getsource(module_object)).body:
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):

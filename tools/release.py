@@ -1,4 +1,4 @@
-"""Makes all that a release consists of, in dist/VERSION/, and says what is to be published. It publishes nothing.
+"""Makes the files of a release in dist/VERSION/ and prints the commands that publish them. It publishes nothing.
 
     python tools/release.py        `make release`
 
@@ -40,7 +40,7 @@ class Checkout:
         return result.stdout.strip()
 
     def obstacles(self) -> Iterator[str]:
-        """Why HEAD is not to be released as it is, with the cure."""
+        """The reasons why HEAD cannot be released, each with its cure."""
         version = read_version(self.root)
         if not VERSION.fullmatch(version):
             yield f"expected a version MAJOR.MINOR.PATCH, got {version}: make version VERSION=0.2.0"
@@ -115,7 +115,7 @@ def run(*command: str) -> None:
 
 
 def report(checkout: Checkout, version: str, folder: Path) -> str:
-    """What was made, and the commands that publish it."""
+    """The files made, and the commands that publish them."""
     place = folder.relative_to(checkout.root)
     files = sorted(path for path in folder.iterdir() if path.name != CHECKSUMS)
     width = max(len(path.name) for path in files)

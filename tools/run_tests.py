@@ -1,11 +1,11 @@
 """Runs the test suite: `make test`.
 
-    python tools/run_tests.py                 what may have changed since it passed: it says what it leaves out, and why
+    python tools/run_tests.py                 components that changed since they passed; prints those left out, and why
     python tools/run_tests.py --all           everything, Go's tests in random order too
     python tools/run_tests.py --part cli      the tests of one component, whether it has changed or not
     python tools/run_tests.py --list          the components
 
-A failure in one component keeps no other from running. build/tests has what the runners wrote: a line of JSON and a
+A failure in one component keeps no other from running. build/tests has the runners' outputs: a line of JSON and a
 JUnit case for each test.
 """
 

@@ -44,14 +44,14 @@ def main() -> None:
 
 def members() -> list[str]:
     """The folders of our own distributions."""
-    import tomllib  # here, because an older python3 has none and is to be told what to do
+    import tomllib  # here, because an older python3 has none and must get the message below
 
     workspace: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]
     return workspace["members"]
 
 
 def inputs_digest() -> str:
-    """What the environment is made of: change one of these and it is made again."""
+    """The inputs of the environment: it is made again when one of them changes."""
     files = [*sorted(ROOT.glob("requirements/*.txt")), *(ROOT / member / "pyproject.toml" for member in members())]
     content = b"\0".join(file.read_bytes() for file in (Path(__file__), *files))
     return hashlib.sha256(content + sys.version.encode() + str(ROOT).encode()).hexdigest()

@@ -45,7 +45,7 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class Project(TypedDict):
-    """What is read of a component's pyproject.toml."""
+    """The fields read from a component's pyproject.toml."""
 
     name: str
     version: str
@@ -139,7 +139,7 @@ def package(part: str) -> str:
 
 
 def dependencies(projects: Iterable[Project], sdk: Project) -> list[str]:
-    """What any of the parts asks for, one line each; the SDK of this very version in place of our own parts."""
+    """The requirements of all parts, one line each, with the SDK of this very version in place of our own parts."""
     projects = list(projects)
     own = {metadata["name"] for metadata in (*projects, sdk)}
     requirements = {
@@ -149,7 +149,7 @@ def dependencies(projects: Iterable[Project], sdk: Project) -> list[str]:
 
 
 def extras() -> dict[str, list[str]]:
-    """What the parts ask for by choice, under the names that they have for it."""
+    """The optional requirements of the parts, by the names of their extras."""
     dependencies_by_extra: dict[str, list[str]] = {}
     for part in PARTS:
         dependencies_by_extra |= tomllib.loads((ROOT / part / "pyproject.toml").read_text())["project"].get(

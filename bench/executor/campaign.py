@@ -30,7 +30,7 @@ STREAM_RATE, STREAM_EVENT, STREAM_IDLE = "stream: MB/s", "stream: CPU µs of an 
 
 @dataclass(frozen=True)
 class Sample:
-    """cpu: of the server's processes, µs per right answer. result: None for what is no load, then `value` is it."""
+    """cpu: of the server's processes, µs per right answer. result: None without load; then `value` is the figure."""
 
     case: str
     server: str
@@ -59,7 +59,7 @@ class Running:
 
 
 class Campaign:
-    """Servers that run, and what is measured of them."""
+    """The running servers, and the measurements of them."""
 
     def __init__(self, binary: Path, folder: Path, duration: float, cases: Sequence[Case]) -> None:
         self._binary = binary

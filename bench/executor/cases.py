@@ -1,4 +1,4 @@
-"""What is measured of executors: a server, what is sent to it, and how much of it."""
+"""The cases in which executors are measured: a server, its executions, and their number."""
 
 from __future__ import annotations
 

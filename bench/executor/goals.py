@@ -1,4 +1,4 @@
-"""What is to be reached: ratios within one round, and the median of them."""
+"""The goals: ratios within one round, and their median."""
 
 from __future__ import annotations
 

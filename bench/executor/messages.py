@@ -1,4 +1,4 @@
-"""What is sent: one execution, with the headers of a browser's request, in the words of each protocol."""
+"""The messages sent: one execution, with the headers of a browser's request, in each protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came out, in Markdown."""
+"""The results, in Markdown."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class NaiveExecutor:
         self._pool = ThreadPoolExecutor(WORKERS)
 
     async def execute_stream(self, executions: AsyncIterator[pb.Execution], stream: Stream[Any, Any]) -> None:
-        """Answers each as it is finished."""
+        """Answers each execution when it has finished."""
         tasks, writing = set[asyncio.Task[None]](), asyncio.Lock()
         async for execution in executions:
             task = asyncio.create_task(self._execute(execution, stream, writing))
@@ -54,7 +54,7 @@ class NaiveExecutor:
 
 
 def context_of(execution: pb.Execution) -> Context:
-    """What the policy is called with."""
+    """The context of a call of the policy."""
     return Context(
         message_of(execution.request),
         message_of(execution.response) if execution.HasField("response") else None,

@@ -21,7 +21,7 @@ LISTENER = Path("gateway-runtime/envoy/listener.json")
 CLUSTER, EXT_PROC_CLUSTER = "upstream", "gatewright_policy_engine"
 ROUTER, EXT_PROC = "envoy.filters.http.router", "envoy.filters.http.ext_proc"
 ENGINES_LOG = "envoy.access_loggers.http_grpc"
-"""What a listener tells the engine of Envoy's own answers."""
+"""The fields by which a listener reports Envoy's own answers to the engine."""
 LOG = "envoy.log"
 
 

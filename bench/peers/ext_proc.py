@@ -23,7 +23,7 @@ AS_OUR_ENGINE = {"GOGC": "400"}
 
 @contextlib.contextmanager
 def go_ext_proc(site: Site) -> Iterator[Target]:
-    """The least that one in Go can be."""
+    """The smallest ext_proc server in Go."""
     binary = go_build.build(MINIMAL, site.folder / "minimal")
     with _behind_envoy(site, GO, [str(binary), "-listen"], **AS_OUR_ENGINE) as target:
         yield target

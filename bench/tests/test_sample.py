@@ -15,7 +15,7 @@ from bench.tests.samples import sample
 
 
 def taking(*foreign: float) -> tuple[Callable[[], Sample], list[float]]:
-    """A `take` that returns samples so disturbed, one after the other, and what is left of them."""
+    """A `take` that returns samples with these disturbances in turn, and the list of those left."""
     left = list(foreign)
     return lambda: sample(foreign=left.pop(0)), left
 

@@ -173,7 +173,7 @@ def seen_at_the_end(ctx: Any, name: str, received: bytes, look: Callable[[Any, s
 
 
 def run(ctx: RequestContext | ResponseContext, step: dict[str, Any]) -> dict[str, Any] | None:
-    """What comes before the action, and the action."""
+    """Performs the step's writes, pauses and errors, and returns its action."""
     write(ctx, step)
     if "sleepMs" in step:
         time.sleep(step["sleepMs"] / 1000)

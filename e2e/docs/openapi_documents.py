@@ -27,7 +27,7 @@ NOWHERE = "/".join(["", *"abcdefghijklmnopqrst"])
 
 @dataclass(frozen=True)
 class ServedDocument:
-    """What has become of a document: its API, and how many of its operations were answered."""
+    """An imported document: its API, and the number of its operations that were answered."""
 
     api: Json
     answered: int
@@ -53,7 +53,7 @@ def _modules() -> list[Json]:
 def _files(module: Json, kind: str, folder: Path) -> Iterator[Path]:
     module_version = f"{module['path']}@{module['version']}"
     command = ["go", "mod", "download", "-json", module_version]
-    environment = os.environ | {"GONOSUMDB": "*", "GOFLAGS": "-mod=mod"}  # the hash below is what is held to
+    environment = os.environ | {"GONOSUMDB": "*", "GOFLAGS": "-mod=mod"}  # the hash below is checked
     result = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
     )

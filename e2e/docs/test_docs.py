@@ -376,9 +376,7 @@ def root_folders() -> set[str]:
 
 @pages
 def test_named_folders_and_files_exist(path: Path) -> None:
-    """What begins with a folder of the repository's root is a path in it, or in the folder that `gatewright init`
-    writes.
-    """
+    """A token that begins with a folder of the repository's root is a path in it, or in the folder of `gatewright init`."""
     folders = root_folders()
     names = [token for token in inline(path.read_text()) if re.fullmatch(r"[\w./-]+/[\w./-]*", token)]
     inside = [token for token in names if token.split("/")[0] in folders]
@@ -426,7 +424,7 @@ def test_named_commands_accept_their_options(path: Path) -> None:
 
 
 def subcommand(words: list[str]) -> list[str]:
-    """What comes before the options, and names a command: `build`, `new policy`."""
+    """The words before the options that name a command: `build`, `new policy`."""
     return words[: 2 if words[:1] == ["new"] else 1] if words and not words[0].startswith("--") else []
 
 

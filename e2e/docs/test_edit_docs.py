@@ -31,7 +31,7 @@ def orders(gateway: Gateway, upstream: Upstream) -> Iterator[Json]:
 
 
 def run_shown_command(gateway: Gateway, method: str, body: bytes = b"", **more: str) -> httpx.Response:
-    """What the page's command for it is answered with."""
+    """Sends the request of the page's command; its answer."""
     (command,) = (command for command in commands(page(PAGE), "curl") if SHOWN[method] in command)
     words = shlex.split(command)
     (url,) = (word for word in words if word.startswith("http"))

@@ -1,5 +1,5 @@
-"""What README, the quickstart, and the pages of the Inspector and of requests show of requests that pass, run as it
-stands there, in what `gatewright init` makes.
+"""README, the quickstart, and the pages of the Inspector and of requests: their commands run unchanged, in the folder
+that `gatewright init` makes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def quickstart_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gat
 
 
 def shell(gateway: Gateway, script: str, **environment: str) -> str:
-    """What it prints, with this gateway's ports and directory."""
+    """The output of a script, with this gateway's ports and directory."""
     controller = gateway.status()["controller"].removeprefix("http://")
     places = {"127.0.0.1:8080": f"127.0.0.1:{gateway.port}", "127.0.0.1:9901": address(gateway)}
     places |= {"127.0.0.1:9090": controller, "RUN/": f"{gateway.run_dir}/"}

@@ -54,7 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 def names(text: str) -> str:
-    """With files' names, and what is as wide as they are, put aside."""
+    """The lines without files' names and the columns as wide as these."""
     return re.sub(r" +", " ", re.sub(FILE, "FILE", text)).strip()
 
 

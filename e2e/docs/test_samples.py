@@ -186,7 +186,7 @@ def test_a_json_call_becomes_a_soap_call_and_its_answer_json(samples: Gateway, u
 
 
 def test_a_models_answer_is_masked_and_counted_while_it_streams(samples: Gateway) -> None:
-    """Of the two, the one that stands first has the answer last: it counts what the client is given."""
+    """The first of the two policies sees the answer last: it counts the bytes that the client receives."""
     policies = [attach("count-tokens", timeout="5s"), attach("mask-pii-stream", {"mask": "***"}, timeout="5s")]
     events = model_events.completion(["Ask ", "ada@", "example", ".org", " now"])
     with ModelUpstream() as model, model.answer_with(events, permits=1):

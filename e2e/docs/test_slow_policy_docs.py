@@ -38,7 +38,7 @@ class Walkthrough:
     admin: str
 
     def answer(self, command: str) -> str:
-        """What a command of the page prints, on the ports that are free here."""
+        """The output of a command of the page, with this test's ports."""
         command = command.replace("127.0.0.1:9901", self.admin).replace("http://127.0.0.1:9095", self.prometheus.url)
         command = re.sub(r"^promtool ", f"{shlex.quote(program('promtool'))} ", command)
         result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=30)

@@ -1,4 +1,4 @@
-"""docs/tutorial/tls-in-production.md, followed: its files, its commands in one shell, and what it says that comes."""
+"""docs/tutorial/tls-in-production.md step by step: its files, its commands in one shell, and their shown outputs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def on_this_machine(text: str, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """What each block of commands has printed."""
+    """The output of each block of commands."""
     if missing := [program for program in ("curl", "openssl") if not shutil.which(program)]:
         pytest.skip(f"NOT TESTED: {' and '.join(missing)} is not on this machine")
     place = tmp_path_factory.mktemp("tutorial")

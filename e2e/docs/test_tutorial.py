@@ -1,4 +1,4 @@
-"""docs/tutorial/streams.md, followed: its files as they stand, its commands, what it says that comes."""
+"""docs/tutorial/streams.md step by step: its files unchanged, its commands, and their documented outputs."""
 
 from __future__ import annotations
 

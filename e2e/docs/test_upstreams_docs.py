@@ -1,4 +1,4 @@
-"""What docs/how-to/upstreams.md shows runs as it stands, with the targets' addresses alone replaced."""
+"""The samples of docs/how-to/upstreams.md run unchanged but for the addresses of targets."""
 
 from __future__ import annotations
 

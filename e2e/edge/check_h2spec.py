@@ -27,10 +27,10 @@ from e2e.kit.upstream import Upstream
 
 EXTENSIONS = "type.googleapis.com/envoy.extensions"
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-"""What h2spec writes into its report, and XML does not take."""
+"""Characters that h2spec writes into its report, and that XML does not allow."""
 
 KNOWN = ROOT / "e2e" / "edge" / "testdata" / "h2spec-envoy-1.40.txt"
-"""What plain Envoy fails, a case each line."""
+"""The cases that plain Envoy fails, one on each line."""
 
 
 @pytest.fixture(scope="module")

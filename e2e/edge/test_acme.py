@@ -103,7 +103,7 @@ def served_serial(site: Site, host: str, trust: ssl.SSLContext) -> str:
 
 
 def wait_for_serial(site: Site, trust: ssl.SSLContext, than: str = "") -> str:
-    """What is served once it is not that one. The bound is far: how long an authority takes is the machine's."""
+    """Waits for another serial number to be served. The bound is far: the authority is as slow as the machine."""
     serial_numbers = [""]
 
     def is_there() -> bool:
@@ -156,7 +156,7 @@ def expiry_of(gateway: Gateway) -> float:
 
 EXPIRED = "certificate has expired"
 IN_TIME = LIFETIME - 3
-"""Seconds behind the certificate before: what is issued by then is served before that one ends."""
+"""Seconds after the earlier certificate: one issued by then is served before the earlier one expires."""
 
 
 def test_a_certificate_is_renewed_under_requests(site: Site, acme_gateway: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""What a node listens on, told by the management API; and an upstream that is the node itself."""
+"""Listeners of a node, set by the management API; and an upstream that is the node itself."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Node:
     partners: int
 
     def run(self, coroutine: Any, port: int | None = None, **how: Any) -> Any:
-        """What `asked` makes of one connection."""
+        """The result of a coroutine function with a connection."""
 
         async def one() -> Any:
             async with connected(port or self.port, self.ca.file, **how) as connection:
@@ -60,7 +60,7 @@ class Node:
         return answer
 
     def write(self, *, public: Json | None = None, partners: Json | None = None, **spec: object) -> None:
-        """The Gateway, with these fields of its listeners changed; None where there is one leaves it as it is."""
+        """Writes the Gateway with these fields of its listeners changed."""
         tls: Json = {"certificates": ["web"]}
         settings = {"clientCertificates": {"mode": "require", "authority": "partners"}}
         shared = {"protocol": "https", "http3": True}
@@ -85,7 +85,7 @@ class Node:
 
 
 def revoke(ca: Authority, *files: Path) -> None:
-    """Writes the authority's list of what it has revoked."""
+    """Writes the authority's revocation list."""
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
     builder = builder.last_update(now - DAY).next_update(now + DAY)
@@ -311,9 +311,9 @@ async def _certificate(connection: Client) -> str:
 
 
 class Clients:
-    """One client that keeps its connection until it is told that this ends, and one with a new one each time.
+    """One client that keeps its connection until a GOAWAY, and one with a new connection for each request.
 
-    found: answers by their status; "told to end": connections, what was not looked at by then is asked again.
+    found: answers by their status; "told to end": connections that received a GOAWAY; rejected requests are repeated.
     """
 
     def __init__(self, node: Node, path: str) -> None:

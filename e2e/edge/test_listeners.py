@@ -1,4 +1,4 @@
-"""What a node listens on: several listeners, certificates from files, and changes of both while requests come."""
+"""Listeners of a node: several of them, certificates from files, and changes of both while requests come."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Node:
         return port
 
     def listen(self, *listeners: Json, **spec: object) -> str:
-        """What the reload prints that takes over other listeners."""
+        """Reloads with these listeners; the output."""
         write(self.file, *listeners, **spec)
         result = self.gateway.reload()
         assert result.returncode == 0, result.stderr
         return result.stdout
 
     def refuse(self, *listeners: Json, **spec: object) -> str:
-        """What the reload says that does not."""
+        """Reloads with listeners that must be refused; the error output."""
         write(self.file, *listeners, **spec)
         result = self.gateway.reload()
         assert result.returncode == 1, result.stdout

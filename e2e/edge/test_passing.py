@@ -1,4 +1,4 @@
-"""What passes through a gateway, row by row and column by column: the table in docs/reference/passing.md."""
+"""Messages that pass through a gateway, row by row and column by column: the table in docs/reference/passing.md."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def report_peer(runtime: str) -> Json:
 
 
 def peer_seen(upstream: Upstream) -> object:
-    """What the policy has seen, and put into a header."""
+    """The peer that the policy has seen and put into a header."""
     value = upstream.received[-1].value("x-saw")
     assert value is not None
     return json.loads(base64.b64decode(value))["peer"]

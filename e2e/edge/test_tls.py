@@ -130,7 +130,7 @@ def test_each_modern_cipher_is_accepted(door: Door, cipher: int) -> None:
 @pytest.mark.parametrize("server_name", [WWW, RSA])
 @pytest.mark.parametrize("ciphers", WEAK.values(), ids=WEAK)
 def test_weak_ciphers_are_refused(door: Door, ciphers: list[int], server_name: str) -> None:
-    """All of a kind together: what is refused is what none of them is taken of."""
+    """Offers all ciphers of a kind at once: a refusal means that none of them is accepted."""
     assert offer(door.ports["any"], server_name, ciphers).alert == client_hello.HANDSHAKE_FAILURE
     assert offer(door.ports["any"], server_name, [*ciphers, *MODERN]).cipher in MODERN
 
@@ -187,7 +187,7 @@ VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVe
 
 
 def session(door: Door, name: str, context: ssl.SSLContext) -> ssl.SSLSession:
-    """One that the listener has given."""
+    """A session that the listener has issued."""
     with connected(door.ports[name], context, WWW) as connection:
         assert isinstance(connection, ssl.SSLSocket)
         connection.sendall(f"GET /tls/x HTTP/1.1\r\nhost: {WWW}\r\n\r\n".encode())
@@ -364,7 +364,7 @@ def test_a_client_without_a_certificate_is_admitted_if_it_is_optional(door: Door
 def test_a_client_with_an_invalid_certificate_is_refused(
     door: Door, upstream: Upstream, tmp_path: Path, name: str, kind: str
 ) -> None:
-    """Where none is required, too. server: one that the gateway's own authority has signed."""
+    """Also where none is required. server: a certificate of the gateway's own authority."""
     certificates = {
         "expired": client_certificate(door.partners, "expired", lasts=-HOUR),
         "stranger": client_certificate(authority(tmp_path, "strangers"), "alice"),
@@ -412,7 +412,7 @@ def test_a_session_of_one_listener_opens_no_other(door: Door, version: ssl.TLSVe
 @VERSIONS
 @pytest.mark.parametrize("name", ["partners", "guests"])
 def test_no_session_is_resumed_where_clients_have_certificates(door: Door, name: str, version: ssl.TLSVersion) -> None:
-    """Nothing would look at the certificate again: one that has expired since would be let in."""
+    """A resumed session verifies no certificate: one that has expired since would be admitted."""
     context = client_tls(door.signer, client_certificate(door.partners, "alice"))
     context.minimum_version = context.maximum_version = version
     with connected(door.ports[name], context, WWW) as first:
@@ -426,7 +426,7 @@ def test_no_session_is_resumed_where_clients_have_certificates(door: Door, name:
 
 
 def first_byte(door: Door, name: str, context: ssl.SSLContext, earlier_session: ssl.SSLSession) -> None:
-    """Of an answer: in TLS 1.3, a client whose certificate is missing is told behind its handshake."""
+    """Reads the first byte of an answer: in TLS 1.3, a missing certificate is reported after the handshake."""
     with connected(door.ports[name], context, WWW, session=earlier_session) as connection:
         connection.sendall(f"GET /tls/x HTTP/1.1\r\nhost: {WWW}\r\n\r\n".encode())
         assert connection.recv(1) == b"", "expected no answer"

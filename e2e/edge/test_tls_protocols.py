@@ -1,4 +1,4 @@
-"""What goes over TLS besides plain requests: gRPC, WebSockets, events, by clients that people use."""
+"""Protocols over TLS besides plain requests: gRPC, WebSockets, events, by common clients."""
 
 from __future__ import annotations
 

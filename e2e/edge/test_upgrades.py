@@ -1,4 +1,4 @@
-"""What asks for another protocol: a WebSocket opens where no policy wants a body, and nothing passes a policy by."""
+"""Requests for another protocol: a WebSocket opens where no policy wants a body, and no request bypasses a policy."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _reset(raw_upstream: RawUpstream) -> None:
 
 @pytest.fixture(scope="module")
 def guarded_gateway(shared_gateway: Gateway, recording_upstream: Upstream) -> Gateway:
-    """APIs all of whose requests a policy refuses that wants the body; and one that wants the answer's."""
+    """APIs whose policies want the body and refuse every request, and one whose policy wants the answer's body."""
     for name, policies in {
         "u-body": [attach("deny-body")],
         "u-body-too": [attach("mark", {"name": "m"}), attach("deny-body")],

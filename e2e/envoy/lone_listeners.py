@@ -1,5 +1,5 @@
-"""An Envoy with the listeners of a Gateway, as the controller prints them, and nothing else of a node: what is behind
-them is one upstream, and their certificates come from files. What Envoy itself makes of a Gateway."""
+"""An Envoy with the listeners of a Gateway, as the controller renders them, and nothing else of a node: behind them is
+one upstream, and their certificates come from files."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _config(directory: Path, listeners: list[Json], upstream: int) -> Json:
 
 
 def _write_secret(name: str, content: Json, directory: Path) -> Path:
-    """What the engine would serve by SDS, in a file."""
+    """Writes a secret that the engine would serve by SDS into a file."""
     file = directory / f"{name.replace('/', '-')}.json"
     file.write_text(json.dumps({"resources": [{"@type": f"{TLS}.Secret", "name": name, **content}]}))
     return file

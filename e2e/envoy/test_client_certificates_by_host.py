@@ -229,7 +229,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 def test_no_spelling_of_a_host_gets_past_its_rule(
     door: Door, upstream: Upstream, version: int, host: str, spelling: str
 ) -> None:
-    """What Envoy does not take for a host is refused before."""
+    """Envoy refuses invalid hosts before."""
     with contextlib.suppress(RefusedError):
         status, _ = door.ask(version, WWW, SPELLINGS[spelling](host))
         assert status in {400, 421}

@@ -241,7 +241,7 @@ def test_90_headers_and_59_kib_pass(gateway: Gateway, upstream: Upstream) -> Non
 
 
 def test_two_host_headers_are_refused(gateway: Gateway, upstream: Upstream) -> None:
-    """Envoy joins them: without us, upstream and policies would be told of a host "a,b"."""
+    """Envoy joins them: without our check, upstream and policies would see a host "a,b"."""
     for path in (b"/f-headers/x", b"/f-bare/x", b"/nowhere"):
         answer = send_raw(gateway.port, b"GET " + path + b" HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n")
         assert problem(answer) == (400, "Bad Request")
@@ -326,7 +326,9 @@ def test_12_more_exchanges_are_open_at_once_than_envoys_default_allows(gateway: 
 
 @pytest.mark.parametrize("client", ["HTTP/1.1", "HTTP/2"])
 def test_nothing_more_runs_for_a_client_that_has_gone(gateway: Gateway, upstream: Upstream, client: str) -> None:
-    slow = attach("sleep", {"seconds": 1.5}, timeout="9s")  # longer than a busy machine needs to tell that it has gone
+    slow = attach(
+        "sleep", {"seconds": 1.5}, timeout="9s"
+    )  # longer than a busy machine needs to notice that it has gone
     name = fresh_name(f"f-gone-{client[-1]}")
     gateway.deploy(api(name, upstream.url, [slow, attach("mark", {"name": "after"})]))
     before = exchanges(gateway)

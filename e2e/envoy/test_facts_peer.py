@@ -1,4 +1,4 @@
-"""What Envoy tells of a client, its certificate and its address, and that the client has no say in it.
+"""The certificate and the address of a client as Envoy reports them, which the client cannot influence.
 
 docs/reference/envoy.md lists the facts.
 """
@@ -67,7 +67,7 @@ class Door:
         return {header.key: header.raw_value for header in self.engine.messages[-1].request_headers.headers.headers}
 
     def listen(self, config: Json, required: bool, accepts_untrusted: bool) -> None:
-        """What decision 45 says that such a listener has."""
+        """Configures the listener as decision 45 describes it."""
         text = {"omit_empty_values": True, "text_format_source": {"inline_string": "%DOWNSTREAM_PEER_CERT%"}}
         filter_state = {"object_key": "gatewright.peer", "factory_key": "envoy.string", "skip_if_empty": True}
         kind = "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config"
@@ -151,7 +151,7 @@ def test_a_certificate_of_another_authority_is_no_connection(door: Door, upstrea
 
 
 def test_accepted_untrusted_certificates_look_like_others(door: Door, upstream: Upstream, tmp_path: Path) -> None:
-    """Why no listener says ACCEPT_UNTRUSTED: `%DOWNSTREAM_PEER_CERT%` does not tell whether it was verified."""
+    """The reason why no listener has ACCEPT_UNTRUSTED: `%DOWNSTREAM_PEER_CERT%` does not show if it was verified."""
     stranger = client_certificate(authority(tmp_path), "alice")
     with run_listener(door, upstream, required=False, accepts_untrusted=True) as envoy:
         assert door.ask(envoy, stranger).status_code == 200

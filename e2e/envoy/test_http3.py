@@ -1,5 +1,4 @@
-"""HTTP/3: what a listener does with clients of it, what TCP's clients are told, and that it holds to all that the
-listener holds to."""
+"""HTTP/3: its clients are served by the listener's rules and limits, and clients over TCP learn of it."""
 
 from __future__ import annotations
 
@@ -288,7 +287,7 @@ def test_clients_receive_the_limit_of_streams(tls_listeners: LoneListeners, trus
             await connection.get("/x")
             return connection.streams_allowed
 
-    assert run(told()) in range(7, 9)  # what is done makes place for another
+    assert run(told()) in range(7, 9)  # a finished stream makes place for another
 
 
 def hurry_quic(listener: Json) -> None:
@@ -306,7 +305,7 @@ def hurry_quic(listener: Json) -> None:
 def test_an_answer_may_pause_for_longer_than_a_client_may_be_silent(
     trusted_authority: Authority, upstream: Upstream
 ) -> None:
-    """A client that is still there says so when asked; one that has vanished is gone after that time."""
+    """A live client answers probes; a vanished one is disconnected after that time."""
 
     def slow(_: object) -> Reply:
         time.sleep(5)

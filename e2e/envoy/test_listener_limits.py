@@ -1,5 +1,5 @@
-"""What a Gateway's listeners take of clients, and what they tell of them: the real Envoy with what the controller
-renders, and one upstream."""
+"""The limits and the access logs of a Gateway's listeners: the real Envoy with the controller's configuration, and one
+upstream."""
 
 from __future__ import annotations
 

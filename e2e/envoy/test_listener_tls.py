@@ -1,5 +1,5 @@
-"""What a Gateway's listeners do with clients, TLS and proxies: the real Envoy with what the controller renders, and one
-upstream."""
+"""TLS, redirects and trusted proxies of a Gateway's listeners: the real Envoy with the controller's configuration, and
+one upstream."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ PROXY_HEADERS = (
     "x-ssl-protocol", "x-url-scheme",
 )  # fmt: skip
 OTHERS = ("via", "x-forwardedfor", "x-http-method-override", "x-mine", "x-realm", "x-sslx")
-"""What goes on from every client."""
+"""Headers that pass from every client."""
 STRANGER, PROXY = "127.0.0.1", "127.0.0.2"
 
 

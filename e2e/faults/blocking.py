@@ -1,7 +1,7 @@
-"""A policy that waits, as many do: what it serves with nothing set, and what the others notice of that.
+"""A policy that waits, as many do: its rate with default settings, and its effect on other policies.
 
 Rounds under its load alternate with rounds under the same number of requests to a policy that does not wait, so that
-what differs is the waiting and not how much there is to do.
+the difference is the waiting and not the load.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def blocking(environment: Environment) -> list[Figure]:
 
 
 def sleepers(environment: Environment, seconds: float) -> Result:
-    """What became of a closed loop of requests to the policy that sleeps. Failures are those of the warm-up too."""
+    """The result of a closed loop of requests to the policy that sleeps. Failures include those of the warm-up."""
     load = load_tool.Load(f"http://{environment.address}/asleep/x", CONNECTIONS, WARMUP_SECONDS, seconds)
     with tempfile.TemporaryDirectory(prefix="blocking-") as folder:
         return load_tool.generate(environment.tool, load, Path(folder), lambda _: None, lambda _: None)

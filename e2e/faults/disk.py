@@ -46,7 +46,7 @@ def fill(environment: LoadedEnvironment) -> Fault:
 
 
 def check_retry(environment: LoadedEnvironment) -> list[str]:
-    """What was refused for want of room is tried again, without being asked for."""
+    """A change refused for lack of room is retried without a request."""
     eventually(
         "the refused change is live", lambda: _status(environment, "unsaved")["state"] == "deployed", RETRY_SECONDS
     )

@@ -44,9 +44,9 @@ MIX = (Flow("go", "/go/x", 0.3), Flow("python", "/python/x", 0.4), Flow("bare", 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a row needs: options of `gatewright run`, policies by the names of its own APIs, whether the code of the
+    """The needs of a row: options of `gatewright run`, policies by the names of its own APIs, whether the code of the
     policy "mark" can be changed (then "stream" is beside it, nothing of e2e/kit/policies), flows beside the mix, and
-    what starts the gateway.
+    the start of the gateway.
     """
 
     options: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Environment:
         return f"127.0.0.1:{self.gateway.port}"
 
     def under(self, flows: Sequence[Flow], seconds: float) -> list[Answer]:
-        """What became of so many seconds of load."""
+        """Runs so many seconds of load; the answers."""
         with run_load(self.tool, self.address, flows) as load:
             pause(seconds)
             return load.stop()
@@ -129,7 +129,7 @@ def started_environment(tool: Path, build: Path, setting: Setting) -> Iterator[E
 def start(
     setting: Setting, build: Path, project: PolicyProject | None, state: Path, *options: str
 ) -> AbstractContextManager[Gateway]:
-    """The build, or, where there is a project, what is built from it."""
+    """The build, or the one made from the project."""
     if project is None:
         return setting.start(build, state, *options)
     return setting.start(None, state, *options, *project.arguments)
@@ -159,7 +159,7 @@ def code_of(setting: Setting) -> Iterator[PolicyProject | None]:
 
 
 def deploy(gateway: Gateway, upstream: str, apis: Sequence[tuple[str, Json]]) -> None:
-    """The row's APIs and those of the mix; each upstream request can be told apart by its first segment."""
+    """The row's APIs and those of the mix; each upstream request is identified by its first segment."""
     for name, policy in [("go", GO_POLICY), ("python", PYTHON_POLICY), *apis]:
         gateway.deploy(api(name, f"{upstream}/{name}", [policy]))
     gateway.deploy(api("bare", f"{upstream}/bare"))

@@ -66,7 +66,7 @@ def is_held_once(environment: LoadedEnvironment) -> list[str]:
 
 
 def names_the_policy(environment: LoadedEnvironment) -> list[str]:
-    """The log must tell which policy it was."""
+    """The log must name the policy."""
     records = environment.gateway.records()
     if any("faulty" in str(record) for record in records if record.get("level") in {"warning", "error"}):
         return []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """`value` has to be at most `limit`; None: it is told only."""
+    """`value` has to be at most `limit`; None: it is only reported."""
 
     what: str
     value: float

@@ -75,7 +75,7 @@ class Hostile:
 
 
 def print_found(attempt: Try, result: Found) -> Found:
-    """Says at once what it came to, with the evidence."""
+    """Prints the result at once, with the evidence."""
     print(f"  {attempt.name}: {result.cell}", flush=True)
     for target, proof in {**result.reached, **result.refused}.items():
         print(f"    {'+' if target in result.reached else '-'} {target}: {proof[:160]!r}", flush=True)

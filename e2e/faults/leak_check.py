@@ -8,19 +8,19 @@ from statistics import median
 
 RELATIVE = 0.1
 SLACK = {"memory": 4 << 20, "threads": 3, "files": 8, "goroutines": 40}
-"""What comes and goes with what is under way at the moment of a sample; only growth beyond both counts."""
+"""Tolerances for what varies with the requests under way; only growth beyond both counts."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """At so many seconds: by process, then by what it holds ("memory" in bytes, "threads", "files", "goroutines")."""
+    """At so many seconds: by process, then by resource ("memory" in bytes, "threads", "files", "goroutines")."""
 
     at: float
     held: Mapping[str, Mapping[str, int]]
 
 
 def find_growth(samples: Sequence[Sample]) -> list[str]:
-    """What has grown from the first third of the samples to the last, in sentences; or that there was too little."""
+    """The growth from the first third of the samples to the last, in sentences; or a note that there are too few."""
     if len(samples) < 6:
         return [f"expected at least 6 samples after the warm-up, got {len(samples)}"]
     return [

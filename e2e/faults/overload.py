@@ -1,4 +1,4 @@
-"""Three times as much as a policy can do: what is accepted is served as usual, the rest hears so at once."""
+"""Three times the load that a policy can take: accepted requests are served as usual, the rest is refused at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from e2e.kit.load import Flow, run_load
 from e2e.kit.processes import resident_memory
 
 SECONDS_EACH = 0.2
-WORKERS = 32  # and no more of them, or there were slots for what is too much here: it waits
+WORKERS = 32  # and no more of them, or the excess here would find slots: it waits
 SLOTS = WORKERS // 2  # what an attachment gets that does not say
 CAPACITY = SLOTS / SECONDS_EACH
 USUAL_SECONDS = 12.0

@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def soak(environment: LoadedEnvironment, seconds: float, chance: random.Random) -> tuple[list[Sample], list[str]]:
-    """What the processes held, and what went wrong beside the load."""
+    """The resources of the processes, and the violations beside the load."""
     samples: list[Sample] = []
     violations: list[str] = []
     start, deployed, reloads = time.monotonic(), set[str](), Reloads(environment)
@@ -124,7 +124,7 @@ class Reloads:
 
 
 def sample(environment: LoadedEnvironment, at: float) -> Sample:
-    """What each process holds; executors by their number, whichever process has it now."""
+    """The resources of each process; executors by their number, across restarts."""
     everyone = folders(environment.gateway) | {"supervisor": Path(f"/proc/{environment.gateway.process.pid}")}
     held_by_process = {name: resources_of(folder) for name, folder in everyone.items()}
     held_by = {name.partition(".")[0]: values for name, values in held_by_process.items() if values}

@@ -20,11 +20,11 @@ DECLARED, SENT = 1 << 20, 1_000_000
 PIECE = 64 << 10
 BODY = bytes(PIECE)
 LITTLE = 4096
-"""What a client that reads nothing has room for in its socket."""
+"""The socket buffer of a client that reads nothing."""
 
 
 class Client(Protocol):
-    """A connection's part in HTTP. `pending`: what is to be sent now; `received` takes what came."""
+    """The HTTP side of a connection. `pending`: the bytes to be sent now; `received` handles incoming bytes."""
 
     reads: bool
 

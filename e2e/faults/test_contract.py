@@ -31,8 +31,8 @@ def verdict(*answers: Answer, contract: Contract = KILL) -> Verdict:
         (answer(100.5), True),
         (answer(103.0), True),  # within the time for recovery
         (answer(103.1), False),  # and after it
-        (answer(100.5, status=500), False),  # another error than the one that is specified
-        (answer(100.5, flow="go"), False),  # another flow than the one that it may cost
+        (answer(100.5, status=500), False),  # another error than the specified one
+        (answer(100.5, flow="go"), False),  # a flow that it may not affect
         (answer(100.5, problem="bare: text/plain"), False),  # not what the gateway promises of an error
         (answer(100.5, status=0, problem="broken"), False),
         (answer(103.1, status=200), True),

@@ -1,5 +1,5 @@
-"""docs/reference/failures.md has a line for each row of the suite, and none for what no row breaks;
-docs/explanation/isolation.md has one for each try of the hostile policy, with what it comes to at each level.
+"""docs/reference/failures.md has a line for each row of the suite and no other;
+docs/explanation/isolation.md has one for each try of the hostile policy, with its result at each level.
 """
 
 from __future__ import annotations

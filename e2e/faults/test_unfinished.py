@@ -1,4 +1,4 @@
-"""What has no end: requests that come in too slowly, and bodies that together are more than the engine holds."""
+"""Unfinished messages: requests that come too slowly, and bodies that together exceed the engine's memory."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def apis(gateway: Gateway, upstream: Upstream) -> None:
 
 
 def answer_of(gateway: Gateway, *pieces: bytes, gap: float = 0.3) -> tuple[bytes, int]:
-    """What comes back of a request whose last piece is sent again and again, after so many of them."""
+    """The answer to a request whose last piece is sent again and again, after so many of them."""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=SOON_SECONDS) as connection:
         for piece in pieces[:-1]:
             connection.sendall(piece)
@@ -96,7 +96,7 @@ def test_headers_that_come_too_slowly_are_a_408(gateway: Gateway) -> None:
 @contextmanager
 def run_upstream(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]]:
     """An upstream that answers when a request begins, with a piece for each one that comes, or when it has ended. Its
-    URL, and what comes.
+    URL, and the bytes received.
     """
     received: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
@@ -160,7 +160,7 @@ def test_a_stream_whose_answer_has_begun_lives_on(gateway: Gateway) -> None:
 
 
 def exchange_piece(connection: socket.socket) -> bytes:
-    """Sends a piece and waits for what it is answered with."""
+    """Sends a piece and waits for the answer to it."""
     connection.sendall(b"1\r\nx\r\n")
     return connection.recv(65536)
 
@@ -209,7 +209,7 @@ def test_a_call_that_a_policy_wants_whole_ends_at_the_limit(gateway: Gateway) ->
 
 
 async def upload(gateway: Gateway, policies: list[Json], messages: AsyncIterator[bytes]) -> bytes:
-    """What an upstream of gRPC answers to the messages."""
+    """The answer of a gRPC upstream to the messages."""
     there = GrpcUpstream()
     await there.start()
     await asyncio.to_thread(gateway.deploy, api("calls", f"grpc://127.0.0.1:{there.port}", policies))

@@ -1,4 +1,4 @@
-"""Clients that stop in the middle of a request, or read nothing of its answer: what is held, what others notice."""
+"""Clients that stop in the middle of a request or read nothing of its answer: the memory held, the effect on others."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Stalling:
 
 
 LEFT = 32 * MIB
-"""What the engine may keep of it: its heap has been in use."""
+"""The share that the engine may keep, since its heap has grown."""
 
 
 def measure(stalling: Stalling, environment: Environment) -> list[Figure]:
@@ -114,8 +114,8 @@ def stalling(kind: Callable[[], Client], count: int, per_second: float, seconds:
 
 
 def in_little_memory(load: Stalling) -> Stalling:
-    """On a node whose Envoy may take a third of this, and has to do without the machine's. How much longer others wait
-    while they come is told only: to make so many answers of 1 MiB takes processor time from them, read or not.
+    """On a node whose Envoy may take a third of this, and has to do without the machine's. The delay of others
+    while they come is only reported: to make so many answers of 1 MiB takes CPU from them, read or not.
     """
     return replace(load, memory="1536MiB", heap=512 * MIB, slower=None)
 

@@ -1,4 +1,4 @@
-"""What a try came to: which targets it reached, and how that is said in a cell of the table."""
+"""The result of a try: the targets that it reached, and the text of its cell in the table."""
 
 from __future__ import annotations
 

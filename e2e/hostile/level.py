@@ -22,7 +22,7 @@ LANDLOCK = Level("landlock", ("--isolation", "landlock"))
 USER = Level("user", ("--isolation", "user"), as_root=True)
 LEVELS = (NONE, LANDLOCK, USER)
 DEFAULT = replace(LANDLOCK, options=())
-"""What a run has that is not told."""
+"""The level of a run without options."""
 
 
 def skip_reason() -> str | None:

@@ -40,13 +40,13 @@ def render_table(written_cells: Cells) -> str:
 
 
 class Page:
-    """Holds what is found against the page; `writing`: writes it there instead."""
+    """Compares results with the page; `writing`: writes them there instead."""
 
     def __init__(self, path: Path = PAGE) -> None:
         self._path, self.writing = path, False
 
     def compare(self, level: Level, results: Mapping[Try, str]) -> list[str]:
-        """What the page says otherwise, in sentences; none where it is written."""
+        """The differences from the page, in sentences; none if the results are written."""
         text = self._path.read_text()
         written = dict(cells(text))
         if self.writing:

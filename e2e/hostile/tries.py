@@ -28,13 +28,13 @@ GROUPS = {"neighbour": "a policy of its group", "key-check": "a policy of anothe
 
 @dataclass(frozen=True)
 class Subject:
-    """The gateway that is tried, and where the policy is told that everything is."""
+    """The gateway under attack, and the places of its secrets that the policy is given."""
 
     gateway: Gateway
     where: Callable[[], Json]
 
     def ask(self, name: str, policy: str = "hostile") -> Found:
-        """What the policy says that the try came to."""
+        """The result of the try as the policy reports it."""
         headers = {"x-where": json.dumps(self.where(), separators=(",", ":"))}
         answer = httpx.get(f"{self.gateway.url}/{policy}/{name}", headers=headers, timeout=SECONDS)
         assert answer.status_code == 200, f"the try {name} was answered {answer.status_code}: {answer.text}"
@@ -65,7 +65,7 @@ class Try:
 
 
 def judge_bypass(subject: Subject, this: Try) -> Found:
-    """What it put in another policy's place counts where a request passes that was denied before, with its token."""
+    """A replaced policy counts as reached if a request passes that was denied before, and its token is read."""
     result, headers = Found(), {"authorization": f"Bearer {BEARER}"}
     replaced = subject.ask(this.name)
     for policy, target in GROUPS.items():

@@ -1,6 +1,4 @@
-"""Where everything of a node is, as the hostile policy is told it: what it is refused, it is not for want of
-knowing.
-"""
+"""The places of everything in a node, as the hostile policy is given them: it does not fail for lack of knowledge."""
 
 from __future__ import annotations
 
@@ -148,7 +146,7 @@ def _sockets(run_dir: Path) -> Iterator[tuple[str, Json]]:
 
 
 def _with_setuid(environment: Path) -> Path:
-    """A program with root's set-user-id bit where a policy may execute what is there: more than its path is to hold."""
+    """A program with root's set-user-id bit at a place where a policy may execute files."""
     program = environment / "bin" / "id"
     if not program.exists() and os.geteuid() == 0:
         shutil.copy("/usr/bin/id", program)

@@ -1,4 +1,4 @@
-"""What the image is, and how it behaves when it is started as anyone would: `make image-test`.
+"""The contents of the image, and its behaviour when it is started as usual: `make image-test`.
 
 Not named test_*.py, because it needs root and Debian's packages: pytest runs it when it is named.
 """

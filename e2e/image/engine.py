@@ -26,7 +26,7 @@ BUILDAH = ("buildah", *STORAGE)
 
 
 def output_of(*command: str, seconds: float = 60, check: bool = True, merged: bool = False) -> str:
-    """What the command printed on stdout, or `merged` on both outputs; fails with what it last said on stderr.
+    """The stdout of the command, or `merged` both outputs; fails with its last lines on stderr.
 
     A command that hangs, a download mostly, is tried twice.
     """
@@ -85,7 +85,7 @@ def _commit_base(archive: Path) -> None:
 
 
 def build_image(tag: str, manifest: str = "build.yaml") -> str:
-    """Builds the Dockerfile as it is; answers the tag. Docker's format, because OCI's has no HEALTHCHECK."""
+    """Builds the Dockerfile unchanged; returns the tag. Docker's format, because OCI's has no HEALTHCHECK."""
     command = (
         *BUILDAH, "build", "--isolation", "chroot", "--pull-never", "--layers", "--format", "docker",
         "--build-arg", f"MANIFEST={manifest}", "--file", str(ROOT / "gateway-runtime" / "Dockerfile"), "--tag", tag,

@@ -1,4 +1,4 @@
-"""What WCAG 2.2 AA asks of each page, as far as a program can tell: axe-core's rules, the keyboard, reflow."""
+"""The checks of WCAG 2.2 AA that a program can make on each page: axe-core's rules, the keyboard, reflow."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ STOPS = (HERE / "keyboard.js").read_text()
 
 
 def keyboard(page: Page) -> list[str]:
-    """Goes through the page by Tab, from its top, and answers what it stopped at, in order.
+    """Goes through the page by Tab, from its top, and returns the stops in order.
 
     Fails where something interactive is not reached, where the focus is not to be seen or hidden behind something, and
     where it is caught.

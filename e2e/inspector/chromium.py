@@ -161,8 +161,8 @@ def put_on(page: Page, look: Look) -> None:
 
 @dataclass
 class Faults:
-    """What a page did that none may do: errors on its console, exceptions, violations of its policy, requests that
-    leave its origin. `allow` says which errors a test has provoked."""
+    """The faults of a page: errors on its console, exceptions, violations of its policy, requests to other origins.
+    `allow` names the errors that a test provokes."""
 
     found: list[str] = field(default_factory=list)
     _allowed: list[re.Pattern[str]] = field(default_factory=list)

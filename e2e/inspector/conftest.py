@@ -1,7 +1,7 @@
-"""A gateway that only the Inspector's tests look at, and a browser that is signed in at its controller.
+"""A gateway for the Inspector's tests alone, and a browser that is signed in at its controller.
 
-`page` is wide and light; `narrow` is what it says; `accessibility.check_looks` gives a page each look in turn.
-Each is a new page, and fails the test if it did what none may do (`Faults`).
+`page` is wide and light, `narrow` is narrow; `accessibility.check_looks` gives a page each look in turn.
+Each is a new page, and fails the test if the page had faults (`Faults`).
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def upstream(inspected_upstream: Upstream) -> Iterator[Upstream]:
 
 @pytest.fixture
 def faults() -> Iterator[Faults]:
-    """What pages did that none may do; `faults.allow(PATTERN)` is for errors that the test provokes."""
+    """The faults of pages; `faults.allow(PATTERN)` is for errors that the test provokes."""
     faults = Faults()
     yield faults
     faults.check()
@@ -105,7 +105,7 @@ def faults() -> Iterator[Faults]:
 
 @pytest.fixture
 def lone_controller(inspected_build: Path, tmp_path: Path) -> Iterator[LoneController]:
-    """One that is not started yet, with the sample policies, for tests that stop it."""
+    """A controller with the sample policies, not yet started, for tests that stop it."""
     controller = LoneController(inspected_build / "policy-definitions", tmp_path)
     yield controller
     controller.stop()
@@ -141,8 +141,8 @@ def pretended_nodes(lone_controller: LoneController) -> Iterator[contextlib.Exit
 def pretend(
     pretended_nodes: contextlib.ExitStack, open_page: Open, lone_controller: LoneController
 ) -> Pretended:  # pages are closed before their node goes
-    """`pretend(look, documents)` signs in at a controller with the sample APIs and one node. documents: what that
-    tells of itself; a test may change them. rejects: APIs that it does not run, and why.
+    """`pretend(look, documents)` signs in at a controller with the sample APIs and one node. documents: the
+    node's documents; a test may change them. rejects: APIs that the node does not run, and the reasons.
     """
 
     def made(look: Look, documents: Documents, rejects: Mapping[str, str] | None = None) -> PretendedPage:

@@ -17,13 +17,13 @@ from e2e.kit.recorded import record_exchanges, wait_for_exchanges
 
 
 def watch(page: Page, query: str = "") -> Page:
-    """At the list, once it is told what ends."""
+    """Opens the list and waits until it is live."""
     show(page, f"#/exchanges{query}")
     return watching(page)
 
 
 def watching(page: Page) -> Page:
-    """Once the controller answers, and each node has said that it tells, or why it does not."""
+    """Waits until the controller has answered, and each node sends exchanges or has a reason not to."""
     expect(page.locator(".counts")).to_have_attribute("data-state", "watching", timeout=30_000)
     expect(page.locator(".nodes")).to_have_text(re.compile("observed|refused"), timeout=30_000)
     return page
@@ -39,7 +39,7 @@ def rows(page: Page) -> Locator:
 
 
 def asked(page: Page) -> list[str]:
-    """What the rows say was asked for, the newest first."""
+    """The requests in the rows, the newest first."""
     return rows(page).locator("a").all_inner_texts()
 
 
@@ -63,7 +63,7 @@ def explain(page: Page, request_id: str) -> Page:
 
 
 def transcript(gateway: Gateway, exchange: str) -> str:
-    """What `gatewright explain` prints first, of a request id or a file, without the request and the duration."""
+    """The first lines of `gatewright explain`, of a request id or a file, without the request and the duration."""
     words = ["gatewright", "explain", exchange, "--run-dir", str(gateway.run_dir)]
     result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
@@ -84,7 +84,7 @@ def turn(page: Page, policy: str, phase: str = "request") -> Locator:
 
 
 def details(page: Page, policy: str, phase: str = "request") -> Locator:
-    """What stands below that row, which is opened where it is not."""
+    """The details below that row, which is opened if it is closed."""
     button = turn(page, policy, phase).get_by_role("button")
     if button.get_attribute("aria-expanded") == "false":
         button.click()

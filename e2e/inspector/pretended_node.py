@@ -1,4 +1,4 @@
-"""A node that a test pretends to be: it runs what its controller asks for, and tells of itself what the test says."""
+"""A node that a test simulates: it acknowledges its controller's state and serves the test's documents."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PretendedNode:
 
     @contextmanager
     def connected(self) -> Iterator[PretendedNode]:
-        """Until the block ends; it has told what it makes of the controller's APIs by then."""
+        """Connects the node for the block, which begins once it has acknowledged the controller's APIs."""
         self._thread.start()
         try:
             assert self._ready.wait(READY_SECONDS), "expected the controller to answer the node"

@@ -1,4 +1,4 @@
-"""What the Inspector's tests look at: APIs whose names and policies stay the same, for pages are compared."""
+"""The sample of the Inspector's tests: APIs whose names and policies are fixed, since pages are compared."""
 
 from __future__ import annotations
 
@@ -59,4 +59,4 @@ def ask_each(gateway: Gateway) -> dict[str, int]:
 ANSWERED = {
     "orders": 200, "broken": 500, "broken-late": 500, "slow": 504, "denied": 401, "answered": 200, "plain": 200,
 }  # fmt: skip
-"""What `ask_each` answers."""
+"""The statuses that `ask_each` returns."""

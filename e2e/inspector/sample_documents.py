@@ -1,4 +1,4 @@
-"""What a pretended node tells of itself: one that is well, and one of which much is wrong."""
+"""The documents of a simulated node: of one that is well, and of one with many troubles."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def well() -> dict[str, str]:
 
 
 def unwell() -> dict[str, str]:
-    """All that a node tells of what is wrong, at once."""
+    """Documents of a node that has every trouble at once."""
     stats = copy.deepcopy(STATS)
     stats["xds"]["envoyConnected"] = False
     certificates = {"web": _ending(-1, -30), "partners": _ending(5.5, -1)}
@@ -137,7 +137,7 @@ UNWELL = [
     "No metrics of envoy on pretended",
     "python-executor was restarted 4 times on pretended",
 ]
-"""What pages say of `unwell`, the worst first."""
+"""The troubles of `unwell` as pages show them, the worst first."""
 
 
 def _ending(days: float, soon: float) -> Json:

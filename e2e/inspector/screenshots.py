@@ -62,8 +62,8 @@ class Screenshots:
     def __call__(self, page: Page, name: str, mask: Sequence[Locator] = (), of: Locator | None = None) -> None:
         """Compares the page, as soon as it has come to rest, with the file of this name in the page's look.
 
-        mask: what is another each time, and is not text of the kinds of `STEADY`: charts, counts. of: one element, and
-        not the whole page.
+        mask: parts that vary and are no text of the kinds of `STEADY`: charts, counts. of: one element instead of the
+        whole page.
         """
         file = FOLDER / f"{name}-{looks[page].name}.png"
         made_with = _rendering_of(page)
@@ -89,7 +89,7 @@ class Screenshots:
 def _take(page: Page, mask: Sequence[Locator], of: Locator | None) -> Image.Image:
     page.evaluate(STEADY)
     how: dict[str, Any] = {"animations": "disabled", "caret": "hide", "scale": "css", "mask_color": "#808080"}
-    clip: FloatRect = {"x": 0, "y": 0, "width": WIDEST, "height": HIGHEST}  # what is outside of the page is cut off
+    clip: FloatRect = {"x": 0, "y": 0, "width": WIDEST, "height": HIGHEST}  # parts outside of the page are cut off
     data = (
         of.screenshot(mask=list(mask), **how)
         if of
@@ -99,7 +99,7 @@ def _take(page: Page, mask: Sequence[Locator], of: Locator | None) -> Image.Imag
 
 
 def _take_at_rest(take: functools.partial[Image.Image]) -> Image.Image:
-    """One that is like the one before it, half a second later."""
+    """A screenshot equal to the one taken half a second before."""
     end = time.monotonic() + SECONDS
     last = take()
     while time.monotonic() < end:

@@ -135,7 +135,7 @@ def test_an_api_shows_the_chains_of_its_operations_at_their_versions(
 
 
 def test_a_nodes_report_of_an_api_is_shown(page: Page, gateway: Gateway, added_names: list[str]) -> None:
-    """One that it cannot serve now, and one that it refuses: its build has no such policy, the controller's has."""
+    """An API that the node cannot serve now, and one that it refuses because its build lacks a policy."""
     folder = definitions_of(gateway)
     more = folder / "rare-v1.0.0.yaml"
     more.write_text(RARE)

@@ -231,7 +231,7 @@ def test_sent_requests_are_kept_without_secrets(compose: Page, upstream: Upstrea
 
 
 def test_a_copied_command_sends_the_same_request(compose: Page, gateway: Gateway, upstream: Upstream) -> None:
-    """A real shell and a real curl take it as it is written."""
+    """A real shell and a real curl run the command unchanged."""
     fill(compose, "Method", "POST")
     fill(compose, "Path", "/orders/items?a=it's")
     compose.get_by_label("API", exact=True).select_option("")

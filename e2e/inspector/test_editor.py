@@ -1,4 +1,4 @@
-"""The editor of APIs: mistakes at their lines, what would change, what becomes of it, and that no text is lost."""
+"""The editor of APIs: mistakes at their lines, the diff, the deployment, and drafts that are never lost."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def line_of(page: Page, part: str) -> int:
 
 
 def word_sent(gateway: Gateway, upstream: Upstream) -> str | None:
-    """What the upstream is sent in a request through the data plane."""
+    """The word that the upstream receives in a request through the gateway."""
     upstream.reset()
     assert httpx.get(f"{gateway.url}/edited/x").status_code == 200
     return upstream.received[0].value("x-word")
@@ -131,7 +131,7 @@ def test_a_change_is_shown_applied_and_live(page: Page, gateway: Gateway, upstre
 def test_an_unserved_api_is_shown_with_its_reason_until_it_serves(
     page: Page, gateway: Gateway, upstream: Upstream, edited_api: str
 ) -> None:
-    """What was good goes on meanwhile."""
+    """The last good version serves meanwhile."""
     editor(page, edited_api)
     change(page, upstream.url, "http://nowhere.invalid:8080")
     page.get_by_role("button", name="Apply").click()
@@ -182,7 +182,7 @@ def test_a_new_api_begins_with_an_example_that_is_valid(
 
 
 def test_each_policy_can_be_inserted(page: Page, gateway: Gateway, faults: Faults) -> None:
-    """What it requires is there, of the kind that it asks for; what it should be, its author says."""
+    """Required parameters are there with the right type; the author fills in the values."""
     faults.allow("status of 422")
     with gateway.controller() as client:
         policies = client.get("/v1/policies").json()["policies"]

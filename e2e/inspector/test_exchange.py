@@ -79,7 +79,7 @@ def test_the_page_of_an_error_is_for_everybody(page: Page, gateway: Gateway, scr
 
 
 def test_the_policy_that_changed_a_header_is_named(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    """From its header: the third of five, with what it was and what it is."""
+    """From its header: the third of five, with the values before and after."""
     explain(page, send_through_five(gateway, upstream, "named"))
     forwarded = tab(page, "As forwarded")
     row = forwarded.locator("tr.touched", has_text="x-tier")
@@ -204,7 +204,7 @@ def test_a_policys_answer_is_shown_as_its_own(page: Page, gateway: Gateway) -> N
 
 
 def test_headers_added_by_the_gateway_stand_apart(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    """And a form that is none is taken out with a reason; what can be tried on the exchange is said."""
+    """An invalid filter is removed with a reason, and the tries on the exchange are listed."""
     gateway.deploy(api("formless", upstream.url, [attach("rewrite-json", {"field": "seen", "value": True})]))
     with keeping(gateway, "formless") as client:
         headers = {"content-type": "application/x-www-form-urlencoded", "x-tenant": "blue"}
@@ -240,7 +240,7 @@ def test_a_body_is_shown_as_a_diff_of_lines(page: Page, gateway: Gateway, upstre
 
 
 def test_a_command_asks_the_same_again(page: Page, gateway: Gateway, upstream: Upstream) -> None:
-    """Run by a shell, it makes the same request; what is redacted is not in it, and it says so."""
+    """Run by a shell, it sends the same request without the redacted values, which it names."""
     gateway.deploy(api("asked", upstream.url, [attach("rewrite-json", {"field": "seen", "value": True})]))
     body = 'it\'s $HOME, `id` and "more"\n\x1b[31m end\t\\n'
     headers = {"x-quoted": "a'b\"c", "cookie": "session=secret-of-ann", "content-type": "text/plain"}

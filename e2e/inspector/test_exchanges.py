@@ -1,4 +1,4 @@
-"""Exchanges as they pass: what is shown, and what is asked for."""
+"""The live list of exchanges: its rows, and its filters."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ FILTER = {
 
 
 def test_a_filter_is_applied_by_the_server_and_is_in_the_address(page: Page, gateway: Gateway) -> None:
-    """What each member means is tested where it is meant: here, that what is written in a field is asked for."""
+    """The members of a filter are tested elsewhere: here, that the text of a field is sent to the server."""
     forget_exchanges(gateway)
     watch(page)
     page.get_by_text("More filters").click()
@@ -138,7 +138,7 @@ def test_filters_by_request_id_and_by_share_work(page: Page, gateway: Gateway) -
     page.get_by_label("Request id").fill("")
     page.get_by_label("Share").fill("0")
     page.keyboard.press("Enter")
-    expect(rows(page)).to_have_count(2)  # of what is kept no share is taken
+    expect(rows(page)).to_have_count(2)  # kept exchanges are not sampled
     watching(page)
     get(gateway, "/orders/items/3")
     page.get_by_role("button", name="All exchanges").click()

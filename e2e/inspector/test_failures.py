@@ -1,4 +1,4 @@
-"""What pages say where something dies, hangs or keeps silent; and what they never say.
+"""Pages when something dies, hangs or keeps silent; and the secrets that they never show.
 
 On a gateway of their own: its processes are killed.
 """

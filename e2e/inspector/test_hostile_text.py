@@ -1,4 +1,4 @@
-"""What clients, upstreams, publishers and policies have written is text on every page, whatever it looks like."""
+"""Texts of clients, upstreams, publishers and policies are shown as text on every page, even if they are markup."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def run_telling_node(address: str, file: Path, rate: int, total: int) -> Iterato
 
 
 def wait_for(page: Page, seconds: float) -> None:
-    """Until what a node tells in so many seconds has passed, or was dropped."""
+    """Waits until the exchanges that a node sends in so many seconds have passed or were dropped."""
     page.wait_for_function(
         """(count) => {
           const { passed, dropped } = document.querySelector(".counts").dataset;

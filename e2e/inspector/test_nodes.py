@@ -135,7 +135,7 @@ def test_hidden_pages_send_no_requests(page: Page, gateway: Gateway) -> None:
 
 
 def test_all_troubles_are_shown_the_worst_first(pretend: Pretended, lone_controller: LoneController) -> None:
-    """And that a node does not tell."""
+    """Including that a node sends no documents."""
     page, node = pretend(WIDE, unwell(), {"plain": "Envoy: no such regex"})
     show(page, "#/")
     expect(page.locator(".troubles")).to_be_visible()

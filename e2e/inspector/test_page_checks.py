@@ -1,4 +1,4 @@
-"""The checks of pages find what they are for, and leave what is right."""
+"""The checks of pages find mistakes and pass good pages."""
 
 from __future__ import annotations
 

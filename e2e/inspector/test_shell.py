@@ -188,7 +188,7 @@ def test_colours_are_the_systems_until_the_user_chooses(page: Page) -> None:
 def test_a_controller_that_goes_away_is_waited_for(
     open_page: Open, lone_controller: LoneController, faults: Faults
 ) -> None:
-    """By a page that is shown, by one that is asked for meanwhile, and where the token is another one afterwards."""
+    """By an open page, by one requested meanwhile, and with another token afterwards."""
     faults.allow(f"{REFUSED}|{AWAY}")
     lone_controller.start(TOKEN)
     page = sign_in(open_page(WIDE, lone_controller.origin), lone_controller.origin, TOKEN)
@@ -269,7 +269,7 @@ HOSTILE = {
 
 
 def test_the_policy_holds_in_this_browser(page: Page, faults: Faults) -> None:
-    """What a flaw in the page would let a client's header do; and this shows that the tests would see it."""
+    """The effect that a client's header could have through a flaw in the page: shows that the tests would notice it."""
     for attempt, script in HOSTILE.items():
         with page.expect_console_message(
             lambda message: message.type == "error" and "content security policy" in message.text

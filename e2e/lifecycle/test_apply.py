@@ -1,4 +1,4 @@
-"""`gatewright apply` against a gateway that runs: what it prints, its exit status, what clients then get."""
+"""`gatewright apply` against a gateway that runs: its output, its exit status, and the answers to clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a publisher can get wrong is refused at once, with all mistakes, and nothing that runs is lost."""
+"""Mistakes of publishers are refused at once, all together, and running APIs stay."""
 
 from __future__ import annotations
 

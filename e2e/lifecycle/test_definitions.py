@@ -122,7 +122,7 @@ def api_file(folder: Path, *definitions: Json) -> str:
 def test_a_required_parameter_and_the_api_that_sets_it_change_in_one_step(
     changing_gateway: Gateway, project: PolicyProject, upstream: Upstream, tmp_path: Path
 ) -> None:
-    """No request meets the new policy with the old parameters, nor the reverse; what is refused leaves both."""
+    """No request meets the new policy with the old parameters, nor the reverse; a refused change leaves both."""
     project.write_policy("says", CODE_AND_PARAMS.replace("CODE", "old"), more=OLD)
     assert changing_gateway.reload().returncode == 0
     new = api("says", upstream.url, [attach("says", {"text": "hello"})])
@@ -173,7 +173,7 @@ def test_an_api_that_asks_for_v1_moves_when_its_version_is_gone(
 ) -> None:
     write_old_version(project, "v1.1.0", "newer")
     assert changing_gateway.reload().returncode == 0
-    assert word(changing_gateway) == "old"  # it keeps what it has
+    assert word(changing_gateway) == "old"  # it keeps its version
     with load(f"{changing_gateway.url}/says/x") as flow:
         project.remove_policy("says")
         result = changing_gateway.reload()

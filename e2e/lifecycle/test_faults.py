@@ -1,4 +1,4 @@
-"""What dies comes back by itself, and takes nothing along that does not need it."""
+"""A killed process is restarted, and only the routes that need it fail meanwhile."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def go_proxies() -> str:
 
 @dataclass
 class Builds:
-    """A build.yaml, where its sources are published, and all that its builds said."""
+    """A build.yaml, the server of its sources, and the output of its builds."""
 
     folder: Path
     environment: dict[str, str]

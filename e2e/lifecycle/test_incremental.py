@@ -1,4 +1,4 @@
-"""What a change costs: a changed or a new Python policy of the product builds nothing of Go and installs nothing."""
+"""The cost of a change: a changed or a new Python policy of the product compiles no Go and installs nothing."""
 
 from __future__ import annotations
 

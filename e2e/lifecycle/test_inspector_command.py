@@ -42,7 +42,7 @@ def test_the_command_prints_an_address_that_signs_in(gateway: Gateway) -> None:
 
 
 def test_the_command_opens_a_browser_without_passing_it_the_token(gateway: Gateway, tmp_path: Path) -> None:
-    """BROWSER is a command; this one notes what it was started with, and what it then reads."""
+    """BROWSER is a command; this one records its arguments and the file that it then reads."""
     browser, address_file = tmp_path / "browser", tmp_path / "seen"
     browser.write_text(f'#!/bin/sh\necho "$1" > {address_file}\n')
     browser.chmod(0o700)

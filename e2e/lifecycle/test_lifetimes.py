@@ -1,4 +1,4 @@
-"""What prepare makes ends with its instance: when its API changes or is deleted, and when the gateway stops."""
+"""Resources made by prepare end with their instance: when its API changes or is deleted, and when the gateway stops."""
 
 from __future__ import annotations
 

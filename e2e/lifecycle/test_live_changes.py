@@ -1,4 +1,4 @@
-"""Certificates and listeners change under load over TLS: no request fails, and what is new is there.
+"""Certificates and listeners change under load over TLS: no request fails, and the change is live.
 
 Pools that change under load are in test_upstreams.py, listeners in clear in test_listeners.py."""
 

@@ -1,4 +1,4 @@
-"""What `gatewright new policy` writes is built and serves: Python while the gateway runs with --watch, Go at its start.
+"""Policies of `gatewright new policy` are built and serve: Python while the gateway runs with --watch, Go at its start.
 
 And the part of docs/tutorial/quickstart.md about it, by its own commands.
 """
@@ -109,7 +109,7 @@ def test_the_quickstarts_policy_goes_live(watching_gateway: Gateway, project: Pa
 
 
 def shell(gateway: Gateway, folder: Path, script: str) -> str:
-    """What the commands print, with this gateway's port and directory."""
+    """The output of the commands, with this gateway's port and directory."""
     script = script.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}")
     script = re.sub(r"gatewright (reload|apply)", rf"\g<0> --run-dir {gateway.run_dir}", script)
     result = subprocess.run(

@@ -1,4 +1,4 @@
-"""A start without the controller's database: the node serves its last good state, and says what is wrong."""
+"""A start without the controller's database: the node serves its last good state, and reports the trouble."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fill(state: Path) -> Undo:
 
 
 def status(gateway: Gateway) -> tuple[int, list[str], str]:
-    """Of `gatewright status`: the exit status, what falls short, and what it prints for people."""
+    """`gatewright status`: its exit status, the shortcomings, and its output for people."""
     command = ["gatewright", "status", "--run-dir", str(gateway.run_dir)]
     result = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60, check=False)
     table = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -72,7 +72,7 @@ def states(gateway: Gateway) -> dict[str, Json]:
 
 
 def ready_record(gateway: Gateway) -> Json:
-    """What the supervisor logs when it is ready: how long each part of the start took. The log may be a moment late."""
+    """The supervisor's log record of `ready`, with the duration of each part of the start. It may be a moment late."""
     eventually("ready is logged", lambda: gateway.find_records(message="ready", component="supervisor"))
     (record,) = gateway.find_records(message="ready", component="supervisor")
     return record

@@ -19,7 +19,7 @@ from e2e.kit.places import ROOT
 MEMBERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
 SOURCES = [ROOT / member for member in MEMBERS]
 
-# Each module of ours alone in a process of its own, forked from one that has what others made loaded already.
+# Each module of ours alone in a process of its own, forked from one that has third-party modules loaded already.
 IMPORT_EACH = """
 import importlib, os, sys, traceback
 folder, *names = sys.argv[1:]

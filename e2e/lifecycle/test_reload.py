@@ -43,7 +43,7 @@ def words(word: str) -> str:
 
 @dataclass
 class Load:
-    """Clients that ask one URL over and over, and what each answer said: status, request's word, response's word."""
+    """Clients that request one URL over and over, and each answer: status, request's word, response's word."""
 
     url: str
     answers: list[tuple[int | str, str, str]] = field(default_factory=list)
@@ -278,7 +278,7 @@ def test_a_file_that_is_saved_at_the_moment_of_ready_is_seen(tmp_path: Path, ups
 
 
 LOOPING = f"looping{os.getpid()}"
-"""What the process of such an import calls itself: it may not write where a test would look."""
+"""The process name of such an import, which cannot write to a file for the test."""
 LOOPS = STAMP + f"\nimport ctypes\nctypes.CDLL(None).prctl(15, b'{LOOPING}')\nwhile True:\n    pass\n"  # PR_SET_NAME
 
 

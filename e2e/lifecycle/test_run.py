@@ -1,4 +1,4 @@
-"""`gatewright run` as a person meets it: what it prints, refuses and leaves behind."""
+"""`gatewright run` from the outside: its output, its refusals, and the files and processes that it leaves."""
 
 from __future__ import annotations
 

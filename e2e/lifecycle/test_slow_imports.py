@@ -24,7 +24,7 @@ import os, time
 time.sleep({{again}} if os.path.exists({{imported!r}}) else 3)
 {ANSWERS}"""
 AGAIN_SECONDS = 90
-"""What an import of the slow policy takes once a test has written its mark: more than any edit of another one."""
+"""The duration of an import of the slow policy once a test has written its mark: longer than any edit of another."""
 REQUEST_ONLY = "processingMode: {requestHeaderMode: PROCESS}"
 
 

@@ -31,8 +31,8 @@ def on_response(ctx, params):
 
 
 class KeyServer:
-    """What a policy asks when it is prepared, at a closed port. Away until `open`, and after `close`; while `silent` it
-    says nothing.
+    """A server that a policy needs when it is prepared. Its port is closed until `open` and after `close`; while
+    `silent` it does not answer.
     """
 
     def __init__(self, port: int) -> None:
@@ -104,7 +104,7 @@ def test_a_policy_is_served_once_the_server_it_prepares_with_is_back(
     node.deploy(api("healthy", upstream.url))
     with node.controller() as client:
         policies = [attach("asks", {"port": keys.port})]
-        client.timeout = httpx.Timeout(10, read=20)  # shorter than `wait`: what is tried again is not waited for
+        client.timeout = httpx.Timeout(10, read=20)  # shorter than `wait`: retries are not waited for
         created = client.post("/v1/apis", json=api("asking", upstream.url, policies), params={"wait": "25"})
     assert created.json()["status"]["state"] == "pending"
     assert "Connection refused" in created.json()["status"]["reason"]

@@ -70,7 +70,7 @@ def assert_greeted(url: str, greeting: str = "hello") -> None:
 
 
 def assert_observed(installed: Installation, folder: Path) -> None:
-    """Every process tells its metrics; the Inspector's page is there with its modules."""
+    """Every process exposes its metrics; the Inspector's page is there with its modules."""
     document = json.loads(installed.run("gatewright", "status", "--json", cwd=folder))
     metrics = scrape_at(document["metrics"])
     up = {sample.labels["source"]: sample.value for sample in metrics.samples("gatewright_metrics_source_up")}

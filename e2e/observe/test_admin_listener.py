@@ -111,7 +111,7 @@ def test_an_option_overrides_the_gateway(build: Path, tmp_path: Path) -> None:
 
 
 def test_each_node_of_a_machine_has_its_own_admin_port(build: Path, gateway: Gateway, tmp_path: Path) -> None:
-    """None of the two was told where."""
+    """Neither node was given a port."""
     with running(build, tmp_path / "another") as another:
         assert address(gateway) != address(another)
         assert answers(address(gateway))

@@ -49,12 +49,12 @@ COUNTED = (
     ('sum by (api) (gatewright_proxy_answers_total{party="upstream"}) > 0', 5),
     ('sum by (api) (gatewright_executions_total{api="raises", outcome="exception"}) > 0', 1),
 )
-"""What a scrape has once the first requests are in it, and how many series."""
+"""The state of a scrape once the first requests are in it, and the number of series."""
 
 
 @dataclass
 class Node:
-    """The node with its faults. told: what is said, by fault and tool. ids: of the requests that were asked."""
+    """The node with its faults. told: the reports by fault and tool. ids: of the requests that were sent."""
 
     gateway: Gateway
     prometheus: Prometheus
@@ -98,7 +98,7 @@ class Node:
             self.told[fault]["explain"] = normalize("; ".join([re.sub(r"; [\d.]+ m?s$", "", first), *facts]))
 
     def note_status(self, faults: Sequence[str]) -> None:
-        """What `gatewright status` says of these; nothing else is wrong with the node."""
+        """Notes the report of `gatewright status` on these faults; the node has no other trouble."""
         command = ["gatewright", "status", "--json", "--run-dir", str(self.gateway.run_dir)]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert result.returncode == 3, result.stdout
@@ -194,7 +194,7 @@ def names_any(fault: Fault, text: str) -> bool:
 
 
 def is_of(fault: Fault, about: set[str], labels: dict[str, str]) -> bool:
-    """Whether an alert is the fault's. One that names no API, cluster or certificate is of the node."""
+    """Whether an alert belongs to the fault. An alert without an API, cluster or certificate belongs to the node."""
     names = {labels[key] for key in ("api", "name", "envoy_cluster_name") if key in labels}
     return labels["alertname"] == fault.alert and (not names or bool(names & about))
 
@@ -206,7 +206,7 @@ def words_of(alert: Json) -> str:
 
 
 def inspector(gateway: Gateway, ids: list[str]) -> Json:
-    """What the modules of the Inspector make of what the controller says."""
+    """The texts that the modules of the Inspector make of the controller's answers."""
     token = credentials(gateway.run_dir)["authorization"].removeprefix("Bearer ")
     origin = f"http://{gateway.process_status('controller')['listen']}"
     command = [sys.executable, str(ROOT / "tools" / "javascript.py"), "--run", str(DRIVER)]
@@ -284,7 +284,7 @@ def run_planted(build: Path, folder: Path, upstream: Upstream) -> Iterator[Node]
 def reports(
     build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
 ) -> dict[str, dict[str, str]]:
-    """What is said of each, by tool: all of it once."""
+    """The reports on each fault by tool, collected once."""
     with run_planted(build, tmp_path_factory.mktemp("told"), recording_upstream) as node:
         before = [name for name in FAULTS if name != DATABASE]
         node.plant_all()

@@ -31,7 +31,7 @@ def gateway_file(folder: Path, **logs: object) -> Path:
 
 
 def records(received: Collector) -> list[Json]:
-    """What came: `service` and the fields of a line, besides the record's own."""
+    """The exported records: `service` and the fields of a line, besides the record's own."""
     lines = [json.loads(line) for line in received.text().splitlines() if line.endswith("}")]
     return [
         {"service": values(group["resource"])["service.name"], **values(record), "record": record}

@@ -1,4 +1,4 @@
-"""What a node says: the access log, and log lines of one form from all that run in it, whatever these write."""
+"""The logs of a node: the access log, and log lines of one form from all its processes, whatever these write."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 MANY = 100_000
 CLAIM = [("x-forwarded-host", "evil.test"), ("x-envoy-original-path", "/evil")]
 ENVOYS_OWN_SECONDS = 10.0
-"""After which Envoy writes its access log if it is told nothing else."""
+"""The interval after which Envoy flushes its access log by default."""
 
 
 def fail_by_target(request: Recorded) -> Reply:
@@ -180,7 +180,7 @@ def test_a_grpc_call_that_fails_is_an_error(gateway: Gateway, upstream: Upstream
 def stopped_gateway(
     build: Path, tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream
 ) -> Iterator[Gateway]:
-    """A gateway in which much has gone wrong, stopped: what it wrote is all there."""
+    """A stopped gateway after many failures: its log is complete."""
     with (
         pytest.MonkeyPatch.context() as patch,
         running_in("UTC-9", patch, build, tmp_path_factory.mktemp("state"), "--envoy.log-level", "info") as gateway,

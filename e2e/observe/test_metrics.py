@@ -1,4 +1,4 @@
-"""What a node tells by /metrics is what its clients have seen: of each operation, policy, phase and failure."""
+"""The metrics of a node are what its clients have seen: of each operation, policy, phase and failure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def count_executions(scrape_result: Scrape, name: str, outcome: str = "ok", **la
 
 
 def scrape_after(gateway: Gateway, name: str, count: int) -> Scrape:
-    """What is told once so many exchanges of the API have ended: a client has its answer a moment before."""
+    """Scrapes once so many exchanges of the API have ended: a client has its answer a moment before."""
     eventually(
         f"{count} exchanges of {name} have ended",
         lambda: scrape(gateway).value("gatewright_exchanges_total", api=name) >= count,
@@ -134,7 +134,7 @@ def test_both_formats_have_the_same_values(own_gateway: Gateway, upstream: Upstr
 
 
 def test_envoys_metrics_are_those_chosen(own_gateway: Gateway, upstream: Upstream) -> None:
-    """Of each kind of what is chosen; of what is not, as of every cluster's bytes, nothing comes here."""
+    """Chosen metrics of each kind are there; others, such as the bytes of every cluster, are not."""
     own_gateway.deploy(api("through", upstream.url))
     assert httpx.get(f"{own_gateway.url}/through/x").status_code == 200
     expected = {
@@ -147,7 +147,7 @@ def test_envoys_metrics_are_those_chosen(own_gateway: Gateway, upstream: Upstrea
     def told() -> set[str]:
         return {sample.name for family in scrape(own_gateway).families.values() for sample in family.samples}
 
-    eventually("all of it is told", lambda: expected <= exposed_metrics())  # histograms are told some seconds later
+    eventually("all of it is told", lambda: expected <= exposed_metrics())  # histograms are exposed some seconds later
     assert not {"envoy_cluster_upstream_cx_rx_bytes_total", "envoy_cluster_manager_cds_version"} & exposed_metrics()
 
 
@@ -163,7 +163,7 @@ FAILURES: dict[str, tuple[Json, Json, int]] = {
         415,
     ),
 }
-"""Class → what is attached, the request, the status of the answer."""
+"""Class → the attachments, the request, the status of the answer."""
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -297,11 +297,11 @@ def documented_metrics() -> dict[str, tuple[str, set[str]]]:
 
 
 ELSEWHERE = {"gatewright_executor_recycled_total", "gatewright_metric_observations_refused_total"}
-"""What has no series in the gateway of that test: test_policy_metrics.py, and internal/policymetrics."""
+"""Metrics without series in the gateway of that test: see test_policy_metrics.py and internal/policymetrics."""
 
 
 def exposed_metrics(scrape_result: Scrape) -> dict[str, tuple[str, set[str]]]:
-    """The same of what a gateway tells."""
+    """The metrics that a gateway exposes, in the same form."""
     names: dict[str, tuple[str, set[str]]] = {}
     for family in scrape_result.families.values():
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -313,7 +313,7 @@ def exposed_metrics(scrape_result: Scrape) -> dict[str, tuple[str, set[str]]]:
 
 @pytest.mark.slow("a gateway that has been through all that has metrics")
 def test_the_page_lists_the_metrics_of_a_gateway(build: Path, tmp_path: Path, upstream: Upstream) -> None:
-    """Everything has happened there that a metric needs to be told."""
+    """Every event has happened there that a metric needs to be exposed."""
     signer = authority(tmp_path)
     (chain, key), (damaged, its_key) = signer.issue("web", "127.0.0.1"), signer.issue("damaged", "127.0.0.1")
     damaged.write_text("hello")

@@ -1,4 +1,4 @@
-"""What a node tells of itself through the controller is what it tells at its own sockets."""
+"""The documents of a node are the same through the controller and at its own sockets."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Cli
         assert totals.value("gatewright_metrics_source_up", source=source) == 1
 
     def executed() -> list[tuple[str, int]]:
-        """What is told may be a second old: a test before has asked for it, too."""
+        """A document may be a second old: an earlier test has requested it, too."""
         stats = management.get(f"{node}/stats").json()
         assert stats.keys() == json.loads(gateway.admin("engine", "/stats")).keys()
         policies = stats["policies"]

@@ -1,5 +1,5 @@
-"""Secrets that clients, publishers and operators confide stand in nothing that a node says: at level debug, in the
-access log, in what is exported, in what its sockets answer, in the files of its run."""
+"""Secrets of clients, publishers and operators appear in no output of a node: at level debug, in the access log, in
+exports, in the answers of its sockets, in the files of its run."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Client:
         self.sent += count
 
     def told(self, name: str, **labels: str) -> float:
-        """What a scrape tells of the policy."""
+        """The value of a metric of the policy in a scrape."""
         return scrape(self.gateway).value(f"gatewright_policy_{name}", **COUNTED, **labels)
 
     def all_are_counted(self) -> None:
@@ -107,7 +107,7 @@ def test_metrics_of_policies_are_exposed(client: Client) -> None:
 
 
 def test_counters_are_sums_over_processes_and_gauges_of_live_ones(client: Client) -> None:
-    """One that is killed takes its share of a gauge along; what it has counted stays."""
+    """A killed executor takes its share of a gauge along; its counts stay."""
 
     def both() -> bool:
         client.ask()

@@ -43,7 +43,7 @@ OWN = {
 WINDOW = "1m"
 NATIVE_FACTOR = 1.1
 MEASURING_SECONDS = 0.002
-"""What the executor's clock may have above the policy's own, which stands inside of it."""
+"""The most by which the executor's clock may exceed the policy's own, which it includes."""
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_alerts_name_what_they_are_about(watched_node: Watched) -> None:
 
 
 def value_at(seen: Watched, query: str) -> float:
-    """Its value behind what is counted, and before the faults."""
+    """The value of a query after the counted requests and before the faults."""
     return seen.prometheus.value(query, seen.calm)
 
 
@@ -169,7 +169,7 @@ def test_exchanges_are_those_that_the_load_generator_counted(watched_node: Watch
 
 
 OUTCOMES = {200: "ok", 500: "exception", 503: "overloaded"}
-"""What an answer says of the one execution that made it; on a busy machine some are refused."""
+"""An answer shows the outcome of its one execution; on a busy machine some are refused."""
 
 
 @pytest.mark.parametrize("api", ["go", "paced", "failing"])
@@ -308,7 +308,7 @@ def test_the_commands_of_the_page_run(watched_node: Watched, tmp_path: Path) -> 
 
 
 def run(command: str) -> str:
-    """What a command of promtool's prints, in the repository."""
+    """The output of a promtool command, run in the repository."""
     words = shlex.split(command)
     assert words[0] == "promtool"
     result = subprocess.run([program("promtool"), *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -42,7 +42,7 @@ def name(request: pytest.FixtureRequest, gateway: Gateway, upstream: Upstream) -
 
 
 def path_of(name: str) -> str:
-    """One that no other exchange has."""
+    """A path that no other exchange has."""
     return f"/{name}/{uuid.uuid4()}"
 
 

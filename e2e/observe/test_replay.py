@@ -1,4 +1,4 @@
-"""What a gateway has recorded is replayed: the same code gives the same, and other code exactly its differences."""
+"""Recorded exchanges are replayed: the same code gives the same results, and other code exactly its differences."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def requests(chosen: random.Random) -> Iterator[Json]:
 
 
 def reply(request: Recorded) -> Reply:
-    """JSON with what is looked for in it, now and then encoded, or without a body."""
+    """JSON with the searched values, sometimes encoded, or without a body."""
     seed = random.Random(request.target)  # noqa: S311 - the same for the same request
     if seed.random() < 0.2:
         return Reply(204)

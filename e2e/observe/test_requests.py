@@ -54,7 +54,7 @@ def answer(gateway: Gateway, **members: object) -> Json:
 
 
 def exchange(gateway: Gateway, document: Json) -> Json:
-    """The one that the answer names."""
+    """The exchange that the answer names."""
     assert document["recorded"] is True, document
     with gateway.controller() as client:
         response = client.get(f"/v1/exchanges/{document['requestId']}")

@@ -80,7 +80,7 @@ class Site:
         return httpx.get(f"{self.gateway.url}{path}", headers=headers)
 
     def trace(self, upstream: Upstream, path: str, spans: int, headers: Json | None = None) -> list[Span]:
-        """The spans of one request, once the collector has so many; the trace is the one that upstream was told."""
+        """The spans of one request, once the collector has so many; the trace is that of the upstream's headers."""
         before = len(upstream.received)
         self.get(path, headers)
         return self.spans(traceparent_of(upstream.received[before])[0], spans)
@@ -197,7 +197,7 @@ def test_spans_have_the_attributes_of_the_request(site: Site, upstream: Upstream
 
 
 def test_a_failed_executions_span_has_the_reason(site: Site, upstream: Upstream) -> None:
-    """Without what it says of secrets. The log line and the access line name the trace."""
+    """Without secrets in its reason. The log line and the access line name the trace."""
     site.gateway.deploy(api("bad", upstream.url, [attach("fails")]))
     trace = "4" * 32
     answer = site.get("/bad/x", traceparent(True, trace))
@@ -238,7 +238,7 @@ def test_the_span_of_an_unreachable_upstream_has_the_reason(site: Site) -> None:
 
 
 def test_a_share_is_traced_regardless_of_clients(settings: Site, upstream: Upstream) -> None:
-    """None of those whose clients set the flag; what is not traced goes upstream as it came."""
+    """Not those whose clients set the flag; headers of untraced requests go upstream unchanged."""
     settings.gateway.deploy(go_python_go("share", upstream))
     settings.reload(sample=0.0)
     settings.get("/share/x", traceparent(True))

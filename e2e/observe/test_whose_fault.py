@@ -1,4 +1,4 @@
-"""What Envoy answers by itself is an exchange that says whose fault it is: with policies, without, without a route."""
+"""Envoy's own answers are exchanges with a responsible party: with policies, without, and without a route."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from e2e.kit.silent import Silent
 from e2e.kit.upstream import Reply, Upstream
 
 WORD = "x-gatewright-proxy-answer"
-"""The header by which Envoy tells the engine of its own answers: no client and no upstream ever sees it."""
+"""The header by which Envoy marks its own answers for the engine: no client and no upstream ever sees it."""
 CHAINS: dict[str, list[Json]] = {
     "no policy": [],
     "request alone": [attach("sleep", {"seconds": 0})],
@@ -34,7 +34,7 @@ CHAINS: dict[str, list[Json]] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """An upstream's URL, and what is said of it."""
+    """An upstream's URL, and the expected report."""
 
     url: str
     status: int

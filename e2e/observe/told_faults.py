@@ -1,8 +1,8 @@
-"""Twelve faults, what names their parties and cures, and the page of what is said of each.
+"""Twelve faults, the words for their parties and cures, and the page with the tools' reports on each.
 
 These are the rows of docs/reference/told-faults.md:
 
-pytest e2e/observe/test_faults_are_told.py --update        writes what is said
+pytest e2e/observe/test_faults_are_told.py --update        writes the reports
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ VARYING = (
     (r"\d[\d.]*%", "N %"),
     (r"(does not resolve): [^.;()]*?(?=\s*(?:[.;()]|$))", r"\1"),
 )
-"""What is another each time."""
+"""Texts that vary, and their replacements."""
 
 
 def normalize(text: str) -> str:
@@ -118,7 +118,7 @@ def mark_of(fault: Fault, text: str) -> str:
 
 
 def replace_tables(page: str, texts: Mapping[str, Mapping[str, str]]) -> str:
-    """The page with what is said, by fault and tool."""
+    """The page with the reports by fault and tool."""
     head, line, _ = page.partition("the reason stands below.\n")
     assert line, "expected the line before the table"
     rows = [["fault", "whose", *TOOLS.values()], ["---"] * (len(TOOLS) + 2)]

@@ -55,8 +55,8 @@ class Paced:
 
 @dataclass
 class Watched:
-    """What there is once all has happened. counted: the load generator's answers. paced: requests with pauses. started,
-    calm and ended: seconds since the epoch, before all of it, behind what is counted, behind the faults."""
+    """The results once all has happened. counted: the load generator's answers. paced: requests with pauses. started,
+    calm and ended: seconds since the epoch, before all of it, after the counted requests, after the faults."""
 
     gateway: Gateway
     prometheus: Prometheus
@@ -83,7 +83,7 @@ def gateway_with_tls(folder: Path, project: PolicyProject) -> Iterator[tuple[Gat
 
 
 def gateway_document(gateway: Gateway) -> Json:
-    """What it listens on, as its controller has it."""
+    """The Gateway document of its controller."""
     with gateway.controller() as controller:
         document: Json = controller.get("/v1/gateway").json()
     document.pop("status")
@@ -188,7 +188,7 @@ class Faults:
         return httpx.get(f"{self.gateway.url}{path}", timeout=30).status_code
 
     def reload(self) -> None:
-        """One that is served, and one that is refused."""
+        """Crashes: one that is served, and one that is refused."""
         watched_policies.change(self.project)
         result = self.gateway.reload()
         assert result.returncode == 0, result.stdout + result.stderr
@@ -199,7 +199,7 @@ class Faults:
         watched_policies.change(self.project)
 
     def errors(self) -> None:
-        """What the counted flows have left: a fifth of all answers is 500. And a policy that may fail, and is late."""
+        """The counted flows have left a fifth of all answers as 500. Adds a policy that may fail, and is late."""
         assert [self.get("/passing/x") for _ in range(5)] == [200] * 5
         assert [self.get("/late/x") for _ in range(3)] == [504] * 3
         self.fires("GatewrightErrorsToClients", "GatewrightPolicyFails")
@@ -242,7 +242,7 @@ class Faults:
             self.fires("GatewrightBodiesRefused")
 
     def upstreams(self) -> None:
-        """One that takes no connection, one whose target fails its health checks, and one that never answers."""
+        """Upstreams: one that refuses connections, one that fails its health checks, and one that never answers."""
         with closed_port() as port, socket.create_server(("127.0.0.1", 0)) as silent:
             away = f"http://127.0.0.1:{port}"
             self.deploy("away", away, retries=True)

@@ -1,8 +1,8 @@
-"""Policies that read bodies, and bodies that are no text, or not the text that they are said to be.
+"""Policies that read bodies, and bodies that are no text or not in the declared charset.
 
 These are the columns and rows of docs/reference/bodies.md:
 
-pytest e2e/policies/test_text_of_bodies.py --update        writes what comes of each
+pytest e2e/policies/test_text_of_bodies.py --update        writes the outcomes
 """
 
 from __future__ import annotations

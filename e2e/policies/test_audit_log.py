@@ -1,5 +1,5 @@
-"""The policy audit-log behind a real gateway: whose line it is, what stands in it, and what becomes of an exchange
-without one.
+"""The policy audit-log behind a real gateway: the lines of exchanges, their members, and exchanges whose line
+cannot be written.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def test_each_exchange_has_its_line_whichever_party_answers(
 
 
 def run_verifier(path: Path) -> str:
-    """What the program of docs/how-to/audit-log.md says."""
+    """The output of the program in docs/how-to/audit-log.md."""
     (program,) = blocks(page("docs/how-to/audit-log.md"), "python")
     result = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
     return result.stdout + result.stderr
@@ -111,7 +111,7 @@ def test_a_request_without_a_line_reaches_no_upstream(audit_gateway: Gateway, fo
         upstream.reset()
         return httpx.get(f"{audit_gateway.url}/refuses/x").status_code
 
-    # The policy looks once a second: before the request's line, or between that one and the response's.
+    # The policy checks once a second: before the request's line, or between it and the response's.
     eventually("a line is refused", lambda: ask() == 503)
     for _ in range(3):
         assert ask() == 503

@@ -1,4 +1,4 @@
-"""What a policy may not do is an error of that policy, named in the log and hidden from the client."""
+"""A forbidden action is an error of its policy, named in the log and hidden from the client."""
 
 from __future__ import annotations
 

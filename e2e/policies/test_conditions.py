@@ -110,7 +110,7 @@ def test_conditions_see_what_clients_send_and_policies_leave(gateway: Gateway, u
 
 
 def test_a_condition_without_an_answer_fails_closed(gateway: Gateway, upstream: Upstream) -> None:
-    """Whatever onError says: a client could break the condition to be let by."""
+    """Regardless of onError: a client could break the condition to bypass the policy."""
     name = fresh_name("when-broken")
     broken = attach("mark", {"name": "counts"}, when='int(request.headers["x-count"]) > 3', onError="continue")
     gateway.deploy(api(name, upstream.url, [broken]))
@@ -146,7 +146,7 @@ def test_a_condition_without_an_answer_fails_closed(gateway: Gateway, upstream: 
 
 
 def test_a_body_is_not_buffered_for_a_policy_that_does_not_apply(gateway: Gateway, upstream: Upstream) -> None:
-    """One that is larger than the policy may be given, in both directions, and is not held for it."""
+    """A body above the policy's limit, in both directions, that is not buffered."""
     small = attach("body-length", maxBodyBytes=10, when='request.headers["x-measure"] == "1"')
     answers = attach("response-length", maxBodyBytes=10, when='request.headers["x-measure"] == "1"')
     gateway.deploy(api("when-body", upstream.url, [small, answers]))
@@ -259,7 +259,7 @@ def test_the_pages_commands_print_what_it_shows(gateway: Gateway, upstream: Upst
 
 
 def output_of(line: str) -> str:
-    """What a command of the page prints."""
+    """The output of a command of the page."""
     words = shlex.split(line, comments=True)
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
 

@@ -1,4 +1,4 @@
-"""What policies and publishers are promised: hooks, bodies in both phases, encodings, limits of headers, timeouts."""
+"""The contract with policies and publishers: hooks, bodies in both phases, encodings, limits of headers, timeouts."""
 
 from __future__ import annotations
 

@@ -73,11 +73,11 @@ class Nodes:
                 status = client.get(path).status_code
                 with lock:
                     statuses[status] += 1
-                turn += 1 / RATE  # what is late is made up for
+                turn += 1 / RATE  # late requests are caught up
                 time.sleep(max(0.0, turn - time.monotonic()))
 
     def share(self, path: str) -> float:
-        """What passes of a second's requests: a third of what is offered where the limit is one for all nodes."""
+        """The requests of a second that pass: a third of those sent, if all nodes share the limit."""
         statuses, _ = self.offer(path, 1.0)
         return statuses[200] / statuses.total()
 
@@ -135,7 +135,7 @@ def assert_limited(statuses: Counter[int], took: float, within: float) -> None:
 
 
 def test_a_quota_is_exact_over_all_nodes(nodes: Nodes) -> None:
-    """Three times as much as it allows, at all nodes at once; what is refused is not counted."""
+    """Three times the quota, at all nodes at once; refused requests do not count."""
     headers = {"x-key": nodes.new_key()}
     urls = [f"{gateway.url}/quota-refuse/x" for gateway in nodes.gateways] * 20
     with ThreadPoolExecutor(12) as asking:

@@ -59,7 +59,7 @@ def headers_to_compare(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def requests_by_number(upstream: Upstream, name: str) -> dict[int, Json]:
-    """What came to the upstream, by the request's number."""
+    """The requests that the upstream received, by number."""
     return {
         int(request.target.rpartition("/")[2]): {
             "method": request.method,
@@ -157,7 +157,7 @@ REQUESTS_OF_ALL_KINDS: list[tuple[str, bytes | list[bytes], dict[str, str]]] = [
 
 
 def exchanges(gateway: Gateway, upstream: Upstream, name: str) -> list[tuple[object, ...]]:
-    """What the client and the upstream got, of each kind of request."""
+    """The messages that client and upstream received, of each kind of request."""
     results: list[tuple[object, ...]] = []
     with httpx.Client(base_url=gateway.url, timeout=60) as client:
         for method, content, headers in REQUESTS_OF_ALL_KINDS:

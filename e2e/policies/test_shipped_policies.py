@@ -1,4 +1,4 @@
-"""What the pages of the policies that ship say, done: each example of each of them, behind a real gateway."""
+"""The pages of the policies that ship: each example of each policy, behind a real gateway."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_rule_in_cel_that_is_no_condition_is_refused_with_its_place(
 
 
 def test_hmac_auth_verifies_an_encoded_body_as_it_was_sent(shipped_gateway: Gateway, upstream: Upstream) -> None:
-    """The sender has signed what it sent, and upstream, which may verify it again, gets that."""
+    """The client signs the encoded bytes, and the upstream, which may verify them again, receives these."""
     key, plain = "of the client that compresses", b'{"amount": 7}' * 100
     params = {"style": "github", "keys": [{"name": "github", "secret": key}]}
     shipped_gateway.deploy(
@@ -168,7 +168,7 @@ def test_hmac_auth_accepts_a_signature_once(shipped_gateway: Gateway, upstream: 
 
 
 def test_response_cache_gives_a_stale_answer_for_an_upstream_that_has_gone(shipped_gateway: Gateway) -> None:
-    """What Envoy answers by itself then is not what the client gets."""
+    """The client does not get Envoy's own answer then."""
     params = {"where": "store", "staleIfErrorSeconds": 3600}
     url = f"{shipped_gateway.url}/outage/{uuid.uuid4()}"
     with Upstream() as upstream:
@@ -183,7 +183,7 @@ def test_response_cache_gives_a_stale_answer_for_an_upstream_that_has_gone(shipp
 
 
 def test_response_cache_keeps_nothing_of_a_get_with_a_body(shipped_gateway: Gateway, upstream: Upstream) -> None:
-    """Over HTTP/2 no header tells of the body, and an upstream that reads it answers by it."""
+    """Over HTTP/2 no header announces the body, and an upstream that reads it answers by it."""
     upstream.reply = lambda request: Reply(200, [("cache-control", "max-age=60")], request.body or b"plain")
     shipped_gateway.deploy(api("fat", upstream.url, [attach("response-cache", {"where": "store"})]))
     url = f"{shipped_gateway.url}/fat/{uuid.uuid4()}"

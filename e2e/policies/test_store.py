@@ -22,7 +22,7 @@ from e2e.kit.upstream import Reply, Upstream
 
 
 def tally(gateway: Gateway, upstream: Upstream, path: str) -> int:
-    """What the policy has told upstream of this request."""
+    """The count that the policy has sent upstream."""
     upstream.received.clear()
     assert httpx.get(f"{gateway.url}/{path}").status_code == 200
     (request,) = upstream.received
@@ -131,13 +131,13 @@ class Shop:
         nodes.deploy(self._name, upstream, attach("response-cache", CACHED, timeout="25s"))
 
     def ask(self, node: Gateway, path: str, **headers: str) -> tuple[int, str, str]:
-        """The status, what is said of the cache, and the body."""
+        """The status, the cache status, and the body."""
         request_headers = {"host": "shop.example", **headers}
         answer = httpx.get(f"{node.url}/{self._name}/{path}", headers=request_headers, timeout=30)
         return answer.status_code, answer.headers.get("cache-status", "").partition("; ttl=")[0], answer.text
 
     def round(self) -> list[tuple[int, str, str]]:
-        """One node is asked, then the other, which then drops what is kept of the path; then both once more."""
+        """Sends a request to one node, then to the other, which then purges the path; then to both once more."""
         first, second, path = self._nodes.one, self._nodes.other, fresh_name("price")
         answers = [self.ask(first, path), self.ask(second, path)]
         answers.append((self.ask(second, path, **{"x-cache-purge": PURGE})[0], "", ""))

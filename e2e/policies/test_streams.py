@@ -1,4 +1,4 @@
-"""What a model says, through a policy that masks it: by the clients that people use, token by token."""
+"""A model's answer through a policy that masks it: by common clients, token by token."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Tokens = Iterator[tuple[str, object]]
 
 
 def openai_tokens(gateway: Gateway) -> Tokens:
-    """What the client is given, event by event, and the stream that it comes from."""
+    """The texts that the client receives, event by event, and their stream."""
     import openai  # here, for it takes seconds, in each process that collects this file
 
     client = openai.OpenAI(base_url=f"{gateway.url}/model/v1", api_key="k", max_retries=0, timeout=SECONDS)
@@ -69,7 +69,7 @@ def model() -> Iterator[ModelUpstream]:
 
 @pytest.fixture(scope="module")
 def masking_gateway(shared_gateway: Gateway, model: ModelUpstream) -> Gateway:
-    """A gateway with an API whose answers are masked, by a policy that stands before one that says how they ended."""
+    """A gateway with an API whose answers are masked, by a policy before one that reports how they ended."""
     reports = attach("pass-stream", {"reports": True}, timeout="10s")
     shared_gateway.deploy(api("model", model.url, [attach("mask-pii-stream", timeout="10s"), reports]))
     return shared_gateway
@@ -137,7 +137,7 @@ def test_a_client_that_leaves_in_the_middle_frees_policy_and_upstream(
 
 
 def streams_closed(gateway: Gateway) -> list[str]:
-    """What pass-stream has said, in its `finally`, of responses that have not come to their end."""
+    """The log messages of pass-stream, in its `finally`, about unfinished responses."""
     messages = [str(record.get("message")) for record in gateway.find_records(policy="pass-stream:v1.0.0")]
     return [message for message in messages if re.match("response ended by (GeneratorExit|CancelledError)", message)]
 

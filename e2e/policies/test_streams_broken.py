@@ -120,7 +120,7 @@ def test_a_policy_that_blocks_its_event_loop_is_late(how: str, own_gateway: Gate
 
 
 def read_and_permit(answer: httpx.Response, model: ModelUpstream) -> Iterator[bytes]:
-    """What comes; upstream may send the next piece when this one is here."""
+    """Yields the pieces of the answer, and permits the upstream's next piece after each."""
     for part in answer.iter_raw():
         yield part
         model.permit()

@@ -33,7 +33,7 @@ def own_gateway(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def byte_counts(own_gateway: Gateway) -> Iterator[Counts]:
-    """What has passed at the upstream of two APIs: of "large", and of "slow", whose policy waits a second each time."""
+    """The bytes at the upstream of two APIs: of "large", and of "slow", whose policy waits a second each time."""
     with byte_upstream() as (address, counts):
         own_gateway.deploy(api("large", f"http://{address}", [attach("pass-stream", timeout="30s")]))
         slow = attach("pass-stream", {"pauseSeconds": 1.0}, timeout="30s")

@@ -1,6 +1,6 @@
-"""Policies that read bodies × bodies that are no text, or not the text that they are said to be.
+"""Policies that read bodies × bodies that are no text or not in the declared charset.
 
-Each is read, passed or refused, in both directions: no policy fails (500), and what is there to hide hides.
+Each is read, passed or refused, in both directions: no policy fails (500), and no secret passes.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def leaks(policy: str, direction: str, shape: Shape, body: bytes) -> bool:
 
 
 class Trials:
-    """What comes of each shape, by policy, each tried once."""
+    """The outcome of each shape by policy, each tried once."""
 
     def __init__(self, gateway: Gateway, upstream: Upstream) -> None:
         self._gateway, self._upstream = gateway, upstream
@@ -145,7 +145,7 @@ WHOLE = {
 @pytest.mark.parametrize("policy", [policy for policy in POLICIES if reads_responses(policy)])
 @pytest.mark.parametrize("asked", ["bytes=0-0,1-", "bytes=0-12", "bytes=12-", "lines=1-2"])
 def test_no_range_request_bypasses_a_policy(gateway: Gateway, upstream: Upstream, policy: str, asked: str) -> None:
-    """An upstream that serves ranges is asked for the whole; one that sends a part all the same is not believed."""
+    """An upstream that serves ranges is asked for the whole; a partial answer is refused."""
     asks = {"range": asked, "if-range": '"v1"'}
     with httpx.Client(base_url=f"{gateway.url}/{policy}", timeout=30) as client:
         for media_type in WHOLE:
@@ -176,9 +176,9 @@ def range_server(media_type: bytes, *, always: bool = False) -> Callable[[Record
 
 
 def response_of(client: httpx.Client) -> tuple[int, bytes, bool]:
-    """The status, as much of the body as comes, and whether that is all.
+    """The status, the body as far as it came, and whether it is complete.
 
-    What is refused once a part of it has passed is cut off.
+    A response refused after its beginning has passed is cut off.
     """
     data = b""
     with client.stream("POST", "/x", json={}) as answer:

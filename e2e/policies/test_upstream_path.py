@@ -1,4 +1,4 @@
-"""A policy signs the path that the upstream will see; the upstream verifies what it got."""
+"""A policy signs the path that the upstream will see; the upstream verifies the path that it received."""
 
 from __future__ import annotations
 

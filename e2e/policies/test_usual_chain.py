@@ -101,7 +101,7 @@ class Load:
             self.wrong.append(f"{kind.name}: upstream was told of {answer.headers.get('x-seen')!r}")
 
     async def offer(self, client: aiohttp.ClientSession, kinds: Iterator[Kind], rate: float) -> None:
-        """Until it is cancelled. What is late is made up for, so that the machine's pace changes nothing."""
+        """Sends until it is cancelled. Late requests are caught up, so that the machine's pace changes nothing."""
         async with asyncio.TaskGroup() as group:
             begin = time.monotonic()
             for number in itertools.count():

@@ -1,4 +1,4 @@
-"""What all that decides by a request sees of it, however a client writes it: a table of docs/reference/passing.md.
+"""The parts of a request that decisions see, in every way to write it: a table of docs/reference/passing.md.
 
 python -m e2e.policies.views        writes it
 """
@@ -18,7 +18,7 @@ TITLE = "What decisions go by"
 
 @dataclass(frozen=True)
 class Way:
-    """How a client writes a request: what is not said is written in the plainest way."""
+    """A way to write a request: the parts that are not set are written in the plainest form."""
 
     path: str = "/views/users:delete/caf%C3%A9"
     host: str = "shop.example"
@@ -35,7 +35,7 @@ VIEW: Json = {
     "header": ["1", "2"],
     "parameter": ["1", "2"],
 }
-"""What all see, of each way."""
+"""The values that all see, of each way."""
 
 WAYS: Mapping[str, Sequence[Way]] = {
     "path": [
@@ -129,7 +129,7 @@ TABLE: Mapping[str, Sequence[str]] = {
 
 
 def replace_table(page: str) -> str:
-    """The page, with the table as it is here."""
+    """The page with this table."""
     head = ["", *READERS]
     lines = [head, ["---"] * len(head), *([title, *cells] for title, cells in TABLE.items())]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -17,7 +17,7 @@ BOTH = pytest.mark.parametrize("ask", [http1, http2])
 
 
 def operation(mark: str, method: str, path: str, **more: object) -> Json:
-    """One that says in x-order that it was met."""
+    """An operation that reports in x-order that it matched."""
     return {"method": method, "path": path, "policies": [attach("mark", {"name": mark})], **more}
 
 

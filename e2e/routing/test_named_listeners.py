@@ -1,4 +1,4 @@
-"""Which listener serves which API: what an API names, what is internal, and what a change of either does."""
+"""The listeners of APIs: named ones, internal ones, and changes of either."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operation does with a request, by what its targets are sent and its clients get."""
+"""The routing rules of operations, by the requests of targets and the answers of clients."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def test_a_websocket_goes_to_the_pool_that_a_policy_chose_and_has_its_own_idle_t
 
 
 class Switching:
-    """An upstream that switches to another protocol and sends back what it is sent."""
+    """An upstream that switches to another protocol and echoes."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []

@@ -185,7 +185,7 @@ def test_policies_run_once_and_see_the_last_answer(gateway: Gateway, pair: list[
 def test_a_body_is_sent_again_if_it_is_small(
     gateway: Gateway, pair: list[Target], size: int, policies: list[Json]
 ) -> None:
-    """What is larger than Envoy keeps goes once: the upstream's own answer is the client's."""
+    """A body larger than Envoy's buffer is sent once: the client gets the upstream's own answer."""
     good, bad = pair
     policies = [policy | {"maxBodyBytes": 8_000_000} for policy in policies]
     gateway.deploy(retried("bodies", pair, *policies, method="PUT", retries=True))

@@ -98,7 +98,7 @@ def answer_with(reply: Reply, _: Recorded) -> Reply:
 
 
 def test_no_path_becomes_a_host(gateway: Gateway, upstream: Upstream) -> None:
-    """What is behind the upstream's path may begin with two slashes."""
+    """The path behind the upstream's own may begin with two slashes."""
     deployed(gateway, upstream, "/store", context="/", hosts=["mapped.example"])
     hosts = {}
     for text in AT_THE_ROOT_OF_THE_GATEWAY:

@@ -1,4 +1,4 @@
-"""What is spoken with upstreams: HTTP/1.1, HTTP/2, or what TLS or the client chooses."""
+"""The protocol with upstreams: HTTP/1.1, HTTP/2, or the one that TLS or the client chooses."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ Deploy = Callable[[int], None]
 
 
 async def asked(port: int, name: str, ends: tuple[Version, Version], tls: ssl.SSLContext | None, deploy: Deploy) -> str:
-    """What reaches an upstream that takes this version: the scheme, or the status where nothing does."""
+    """The scheme that reaches an upstream of this version, or the status if no request does."""
     downstream, takes = ends
     async with upstream(takes, tls) as there, client(downstream, port) as connection:
         await asyncio.to_thread(deploy, there.port)

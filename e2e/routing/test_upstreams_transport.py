@@ -208,7 +208,7 @@ def test_a_grpc_health_check_ejects_a_target(socket_gateway: Gateway) -> None:
 
 @pytest.mark.parametrize("discovery", ["strict", "logical"])
 def test_a_names_addresses_are_followed(build: Path, tmp_path: Path, discovery: str) -> None:
-    """Requests move without one that fails. logical: those of new connections."""
+    """Requests move without a failure. logical: only those of new connections."""
     with name_server() as server, Target("a", "127.0.0.1") as a, Target("b", "127.0.0.2", a.port) as b:
         server.known["orders.test"] = ["127.0.0.1"]
         names = Names(tmp_path, server=server.address)

@@ -15,7 +15,7 @@ from suite.components import ROOT
 
 STAMP = RESULTS / "compiled"
 ENVIRONMENT = ROOT / ".venv" / ".ready"
-"""What tools/setup.py writes: the digest of what is installed."""
+"""The file of tools/setup.py with the digest of the installed packages."""
 
 
 def compile_once(tests: Sequence[str], workers: int) -> None:

@@ -1,4 +1,4 @@
-"""What came of a test, as the runners write it: one line of JSON for each."""
+"""The outcome of a test as the runners write it: one line of JSON for each."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def read_go(events: Path, packages: dict[str, str]) -> Iterator[Outcome]:
 
 
 def read_junit(file: Path, tests: Sequence[str]) -> Iterator[Outcome]:
-    """What Node's reporter `junit` writes: a case's name, and not its file, which is the first of `tests` here.
+    """Reads the output of Node's reporter `junit`, which has a case's name without its file: the first of `tests`.
 
     A file that cannot be loaded counts as a test of its own path.
     """

@@ -94,7 +94,7 @@ def cpu_seconds() -> float:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Of several processes only the one that reports writes: a worker of xdist has `workerinput`."""
+    """Only the process that reports writes: a worker of xdist has `workerinput`."""
     if not (path := config.getoption("--costs")):
         return
     config.pluginmanager.register(Meter())

@@ -86,7 +86,7 @@ def _render_left_out(left_out: dict[str, str], finished: Sequence[Finished]) -> 
 
 
 def find_undeclared(components: Sequence[Component], outcomes: Iterable[Outcome]) -> dict[str, list[str]]:
-    """By component, the files that its tests open, and that are not among what it depends on."""
+    """By component, the files that its tests open but that it does not depend on."""
     by_name = {component.name: component for component in components}
     known = frozenset(repository_files())
     undeclared: dict[str, set[str]] = {}

@@ -1,4 +1,4 @@
-"""What has failed, once more and alone: what passes then is no proof of a fault in this change, and is to be mended.
+"""Runs failed tests once more and alone: one that passes then proves no fault in this change, and is to be fixed.
 
 For a machine that others share, where a change has to land (`.ci/run`). `make test` tries nothing again.
 """

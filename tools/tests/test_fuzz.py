@@ -1,4 +1,4 @@
-"""Which tests are targets, what counts as broken in Go, and what is drawn: by a seed in `make fuzz`, else the same."""
+"""The targets of fuzzing, broken targets in Go, and drawn inputs: by a seed in `make fuzz`, else the same."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def drawn(folder: Path, *options: str, draws: str = "", imported: str = "") -> s
     (folder / "test_it.py").write_text(imported + PROPERTY)
     (folder / "constants_of_ours.py").write_text(CONSTANTS)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", *options, "test_it.py"]
-    storage = folder.parent / ".hypothesis"  # where hypothesis keeps what it has computed of Unicode, too
+    storage = folder.parent / ".hypothesis"  # where hypothesis caches tables of Unicode, too
     ours = {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}", "HYPOTHESIS_STORAGE_DIRECTORY": str(storage)}
     environment = {**os.environ, **ours, **({DRAWS: draws} if draws else {})}
     result = subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True)

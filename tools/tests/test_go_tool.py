@@ -51,7 +51,7 @@ def test_other_build_flags_are_another_program(module: Path, monkeypatch: pytest
 
 
 def test_another_compiler_is_another_program(module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that says nothing but its version: what else `go env` is asked for, it leaves out."""
+    """A compiler that prints its version alone, and no other setting of `go env`."""
     before = go_tool.digest_of(module)
     other = tmp_path / "bin" / "go"
     other.parent.mkdir()

@@ -1,4 +1,4 @@
-"""tools/javascript.py: what it installs is held by digests, its tools find what they are for, and it runs tests."""
+"""tools/javascript.py: its packages are pinned by digests, its tools find mistakes, and it runs tests."""
 
 from __future__ import annotations
 

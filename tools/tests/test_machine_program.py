@@ -1,4 +1,4 @@
-"""tools/browser.py and tools/valkey.py: where a program is, and what is said where there is none."""
+"""tools/browser.py and tools/valkey.py: the place of a program, and the message without one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Tool:
     cure: str
 
     def find(self, path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """With nothing on PATH but what is in the folder, and what a test says."""
+        """With PATH set to the folder alone, and with the test's variables."""
         variables = {name: value for name, value in os.environ.items() if name not in {self.variable, self.required}}
         return subprocess.run(
             [sys.executable, str(ROOT / "tools" / self.script), "--find"],

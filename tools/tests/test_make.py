@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    # Without what a make that runs the tests has told them: it passes on the variables that it was given.
+    # Without the variables that a make that runs the tests passes on.
     variables = {"ALL", "PART", "RECORD", "SECOND_TRY", "SEED", "WORKERS"}
     environment = {name: os.environ[name] for name in os.environ.keys() - variables if not name.startswith("MAKE")}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)

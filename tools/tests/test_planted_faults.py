@@ -1,4 +1,4 @@
-"""tools/planted_faults.py: its list fits the code that there is, and what it makes of a run. The runs are `make`'s."""
+"""tools/planted_faults.py: its list fits the code, and its verdicts on runs. The runs themselves are `make`'s."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a release needs before it is made, and the files that are made of the checkout alone."""
+"""The conditions of a release, and the files that are made of the checkout alone."""
 
 from __future__ import annotations
 

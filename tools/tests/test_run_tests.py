@@ -1,4 +1,4 @@
-"""The test suite's own runner, on a small project: what runs, what is left out, and what the end of a run says."""
+"""The test suite's own runner, on a small project: components that run or are left out, and the report at the end."""
 
 from __future__ import annotations
 

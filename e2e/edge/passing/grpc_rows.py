@@ -57,7 +57,7 @@ async def unary(calls: Calls) -> str:
 
 
 def health(calls: Calls) -> Any:
-    """The stub of the health service, as it is generated."""
+    """The generated stub of the health service."""
     return health_pb2_grpc.HealthStub(calls)  # type: ignore[arg-type] # it takes what makes calls
 
 

@@ -1,4 +1,4 @@
-"""What a row of the table is."""
+"""The rows of the table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Row:
     times_out: bool = False
 
     def expected(self, column: str) -> str:
-        """What the table says of the column."""
+        """The table's cell of the column."""
         return self.differs.get(column, PASSES)
 
 

@@ -1,4 +1,4 @@
-"""What a row runs on: a gateway with an API for each column and kind of upstream, and these upstreams."""
+"""The stage of a row: a gateway with an API for each column and kind of upstream, and these upstreams."""
 
 from __future__ import annotations
 

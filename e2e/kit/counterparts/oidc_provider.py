@@ -60,7 +60,7 @@ class Provider:
         self._client.close()
 
     def token(self, scope: str = "read write", client: str = "reporting") -> str:
-        """An access token for `orders`: a JWT for `reporting`, one that says nothing for `opaque`."""
+        """An access token for `orders`: a JWT for `reporting`, an opaque one for `opaque`."""
         form = {"grant_type": "client_credentials", "scope": scope}
         answer = self._client.post("/oauth/token", data=form, auth=(client, SECRET)).raise_for_status()
         return str(answer.json()["access_token"])

@@ -1,4 +1,4 @@
-"""What tries came to, target by target."""
+"""The results of tries, target by target."""
 
 import errno
 from collections.abc import Callable, Mapping
@@ -7,11 +7,11 @@ Evidence = dict[str, dict[str, str]]
 
 
 class RefusedError(Exception):
-    """The target did not give what was asked for; the message says what it did instead."""
+    """The target refused; the message says how."""
 
 
 def evidence(attempts: Mapping[str, Callable[[], object]]) -> Evidence:
-    """Runs each attempt: what it returns is the proof that it reached its target."""
+    """Runs each attempt: its return value is the proof that it reached its target."""
     result: Evidence = {"reached": {}, "refused": {}}
     for target, attempt in attempts.items():
         try:

@@ -68,7 +68,7 @@ def see(path: Path) -> str:
 
 
 def watch(path: Path) -> str:
-    """To be told of changes, with the names of files (inotify(7))."""
+    """Watches for changes, which shows the names of files (inotify(7))."""
     instance = LIBC.inotify_init1(os.O_CLOEXEC)
     try:
         ctypes.set_errno(0)

@@ -75,7 +75,7 @@ def interfaces(_: dict[str, Any]) -> Evidence:
 
 
 def shared_memory(where: dict[str, Any]) -> Evidence:
-    """What another program of the operator's keeps in the kernel."""
+    """Objects that another program of the operator's keeps in the kernel."""
     LIBC.shmat.restype = ctypes.c_void_p
 
     def attempt() -> str:

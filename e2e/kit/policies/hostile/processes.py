@@ -105,7 +105,7 @@ def signalled(pid: int, _: int) -> str:
 
 
 def limited(pid: int, _: int) -> str:
-    """Each is set to what it is."""
+    """Sets each to its present value."""
     changes, refusal = [], OSError()
     for change in (_limits, _priority, _affinity):
         try:

@@ -62,7 +62,7 @@ def hooks(_: dict[str, Any]) -> Evidence:
 
 
 def loot(_: dict[str, Any]) -> Evidence:
-    """What the function that stands in another's place has seen since."""
+    """The values that the replaced function has seen since."""
     return evidence({label: lambda: ", ".join(SEEN) for label in POLICIES.values()})
 
 
