@@ -14,7 +14,7 @@ from bench.gateway import gateway
 from bench.peers import PEERS
 from bench.peers.site import Site
 from bench.rows import Row
-from bench.sample import Bench, Sample, undisturbed
+from bench.sample import Bench, Sample, take_undisturbed
 from bench.settings import Settings
 from bench.target import Target
 
@@ -44,8 +44,8 @@ def measure(settings: Settings, measured_targets: Mapping[str, Target], bench: B
         for connections in settings.connections:
             for row in in_order(settings.measured_at(connections), round_):
                 port = measured_targets[row.key].port
-                load = load_tool.of(row, port, connections, settings.warmup, settings.duration, settings.rate)
-                yield undisturbed(
+                load = load_tool.load_of(row, port, connections, settings.warmup, settings.duration, settings.rate)
+                yield take_undisturbed(
                     partial(bench.measure, row.key, round_, measured_targets[row.key], load), settings.repeats
                 )
 
@@ -57,8 +57,7 @@ def in_order(all_rows: Sequence[Row], round_: int) -> Sequence[Row]:
 
 @contextlib.contextmanager
 def targets(settings: Settings, upstream: str) -> Iterator[dict[str, Target]]:
-    """Row → the target that it is measured through. Rows with an API share one gateway for each commit; without such rows
-    there is none."""
+    """Row → its target. Rows with an API share one gateway for each commit; without such rows there is none."""
     with contextlib.ExitStack() as stack:
         by_row: dict[str, Target] = {}
         for row in settings.rows:

@@ -109,11 +109,11 @@ def main(arguments: Sequence[str]) -> None:
             pass
         lines, status = stack.enter_context(_gateway(home, address, started))
         time.sleep(WARMUP_SECONDS)
-        used, memory_by_process = _used(status, chosen.idle), memory(status)
-        figures = [_loaded(tool, status, lines, rate, chosen.load, home) for rate in (chosen.rate, FEW)]
+        used, memory_by_process = _measure_use(status, chosen.idle), memory(status)
+        figures = [_measure_logs(tool, status, lines, rate, chosen.load, home) for rate in (chosen.rate, FEW)]
     print(table(used, memory_by_process))
     for rate, figure in zip((chosen.rate, FEW), figures, strict=True):
-        print(described(figure, rate))
+        print(describe(figure, rate))
 
 
 def table(used: Mapping[str, float], memory_by_process: Mapping[str, Held]) -> str:
@@ -128,7 +128,7 @@ def table(used: Mapping[str, float], memory_by_process: Mapping[str, Held]) -> s
     return "\n".join([*head, *rows, f"| all | {100 * sum(used.values()):.2f} | {rss:.1f} | {pss:.1f} |", ""])
 
 
-def described(logs: LogFigures, rate: float) -> str:
+def describe(logs: LogFigures, rate: float) -> str:
     """The cost of log lines under load, in a sentence."""
     late = sorted(logs.late)
     delays = "as text"
@@ -143,16 +143,16 @@ def described(logs: LogFigures, rate: float) -> str:
 
 def memory(status: Path) -> dict[str, Held]:
     """By process."""
-    return {name: _held(Path(f"/proc/{pid}/smaps_rollup").read_text()) for name, pid in _pids(status).items()}
+    return {name: _parse_memory(Path(f"/proc/{pid}/smaps_rollup").read_text()) for name, pid in _pids(status).items()}
 
 
-def _held(rollup: str) -> Held:
+def _parse_memory(rollup: str) -> Held:
     values = dict(line.split(":", 1) for line in rollup.splitlines()[1:])
     rss, pss = (int(values[key].split()[0]) / 1024 for key in ("Rss", "Pss"))
     return Held(rss, pss)
 
 
-def _used(status: Path, seconds: float) -> dict[str, float]:
+def _measure_use(status: Path, seconds: float) -> dict[str, float]:
     """Share of a core by process, over so many seconds."""
     pids, before, start = _pids(status), cpu.snapshot(), time.monotonic()
     time.sleep(seconds)
@@ -160,7 +160,7 @@ def _used(status: Path, seconds: float) -> dict[str, float]:
     return {name: cpu.own(before, after, pid) / span for name, pid in pids.items()}
 
 
-def _loaded(tool: Path, status: Path, lines: Lines, rate: float, seconds: float, home: Path) -> LogFigures:
+def _measure_logs(tool: Path, status: Path, lines: Lines, rate: float, seconds: float, home: Path) -> LogFigures:
     load = load_tool.Load(f"http://{HOST}:{_port(status)}/hello/x", CONNECTIONS, 2.0, seconds, rate)
     pid, shots, marks = _pids(status)[SUPERVISOR], list[cpu.Snapshot](), list[tuple[int, int]]()
 
@@ -177,12 +177,14 @@ def _loaded(tool: Path, status: Path, lines: Lines, rate: float, seconds: float,
         cpu.own(shots[0], shots[1], pid) / seconds,
         len(output) / result.count,
         (marks[1][1] - marks[0][1]) / result.count,
-        [at - _ended(record) for at, record in access],
-        sum(_ended(record) > _ended(next_record) + 1.0 for (_, record), (_, next_record) in itertools.pairwise(access)),
+        [at - _end_of(record) for at, record in access],
+        sum(
+            _end_of(record) > _end_of(next_record) + 1.0 for (_, record), (_, next_record) in itertools.pairwise(access)
+        ),
     )
 
 
-def _ended(record: Mapping[str, object]) -> float:
+def _end_of(record: Mapping[str, object]) -> float:
     return datetime.fromisoformat(str(record["time"])).timestamp() + float(str(record["durationMs"])) / 1000
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.error import BenchError
-from bench.load_tool import bounded
+from bench.load_tool import kill_after
 from bench.processes import environment, program, running, tail
 
 START_SECONDS = 900.0
@@ -193,7 +193,7 @@ def _command(run_dir: Path) -> list[str]:
 
 
 def _ready(process: subprocess.Popen[str], log: Path) -> int:
-    with bounded(process, START_SECONDS):
+    with kill_after(process, START_SECONDS):
         for line in process.stdout or ():
             if line.startswith("ready "):
                 return int(line.split()[1].rpartition(":")[2])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.error import BenchError
-from bench.load_tool import bounded
+from bench.load_tool import kill_after
 from bench.processes import environment, program, running, tail
 from bench.settings import Settings
 from bench.target import COLUMNS, ENVOY, GO, PYTHON, REST, Pids, Target
@@ -73,7 +73,7 @@ def column_of(name: str) -> str:
 
 
 def _await_ready(process: subprocess.Popen[str], log: Path) -> None:
-    with bounded(process, START_SECONDS):
+    with kill_after(process, START_SECONDS):
         for line in process.stdout or ():
             if line.startswith("ready "):
                 return

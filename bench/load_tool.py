@@ -89,7 +89,10 @@ def drive(
 ) -> Result:
     """As `generate`, for any command line of the program."""
     log = folder / "generate.log"
-    with running(command, log, ONE_CORE, scheduling=PREEMPTS_NOBODY) as process, bounded(process, seconds + 2 * GRACE):
+    with (
+        running(command, log, ONE_CORE, scheduling=PREEMPTS_NOBODY) as process,
+        kill_after(process, seconds + 2 * GRACE),
+    ):
         for word, call in (("begin", begin), ("end", end)):
             if (line := _line(process)) != word:
                 raise BenchError(f"the load generator: expected {word!r}, got {line!r}\n{tail(log)}")
@@ -121,7 +124,7 @@ def parse_result(line: str) -> Result:
     return Result(first_failure=first, **rest)
 
 
-def of(row: Row, port: int, connections: int, warmup: float, duration: float, rate: float) -> Load:
+def load_of(row: Row, port: int, connections: int, warmup: float, duration: float, rate: float) -> Load:
     """The load of one sample of a row."""
     url = f"http://{HOST}:{port}{row.path}"
     return Load(url, connections, warmup, duration, rate, row.client, row.body, row.mark, row.events, sent=row.sent)
@@ -132,7 +135,7 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 
 @contextlib.contextmanager
-def bounded(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
+def kill_after(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
     """Kills a process that hangs, so that reads from its pipe end."""
     timer = threading.Timer(seconds, process.kill)
     timer.start()

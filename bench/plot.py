@@ -26,7 +26,7 @@ SHOWN = f"""![Requests per second, and CPU per request, of each row at {CONNECTI
 Blue: our gateway. Grey: plain Envoy, and peers. Whiskers: the range over all rounds."""
 
 
-def wanted(settings: Settings) -> bool:
+def is_drawn(settings: Settings) -> bool:
     """Whether the run writes the page that shows it, with figures to draw."""
     return settings.output == README and CONNECTIONS in settings.connections
 

@@ -37,7 +37,7 @@ def write(samples: Sequence[Sample]) -> None:
         FILE.write_text(json.dumps({"cpu × plain Envoy": costs}, indent=2, ensure_ascii=False) + "\n")
 
 
-def fallen(costs: Mapping[str, float], recorded: Mapping[str, float]) -> Iterator[str]:
+def find_regressions(costs: Mapping[str, float], recorded: Mapping[str, float]) -> Iterator[str]:
     """One sentence for each row that costs far more than it did."""
     for row, cost in costs.items():
         if recorded[row] / cost < LIMIT:

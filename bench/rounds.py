@@ -17,7 +17,7 @@ from bench import load_tool, rows
 from bench.error import BenchError
 from bench.gateway import gateway
 from bench.rows import Row
-from bench.sample import Bench, Sample, undisturbed
+from bench.sample import Bench, Sample, take_undisturbed
 from bench.settings import Settings
 from bench.target import Target
 
@@ -26,7 +26,7 @@ Named = tuple[str, Sample]
 """A variant's name and a sample of it."""
 
 
-def started(measured: tuple[Row, ...], folder: Path, stack: contextlib.ExitStack) -> tuple[Bench, str]:
+def start_bench(measured: tuple[Row, ...], folder: Path, stack: contextlib.ExitStack) -> tuple[Bench, str]:
     """The upstream of these rows, HOST:PORT, and their APIs in folder/apis."""
     binary, expectations = load_tool.build(folder), folder / "expectations.json"
     rows.write_expectations(measured, expectations)
@@ -53,16 +53,16 @@ def turns(measured: Sequence[Row], variants: Sequence[str], rounds: int) -> Iter
         yield from ((number, row, name) for row, name in (combinations if number % 2 else combinations[::-1]))
 
 
-def take(bench: Bench, row: Row, number: int, target: Target, settings: Settings) -> Sample:
+def take_sample(bench: Bench, row: Row, number: int, target: Target, settings: Settings) -> Sample:
     """One sample. BenchError on wrong answers."""
-    load = load_tool.of(row, target.port, CONNECTIONS, settings.warmup, settings.duration, settings.rate)
-    sample = undisturbed(partial(bench.measure, row.key, number, target, load), settings.repeats)
+    load = load_tool.load_of(row, target.port, CONNECTIONS, settings.warmup, settings.duration, settings.rate)
+    sample = take_undisturbed(partial(bench.measure, row.key, number, target, load), settings.repeats)
     if sample.result.failures:
         raise BenchError(f"{row.key}: {sample.result.failures} wrong answers: {sample.result.first_failure}")
     return sample
 
 
-def of(samples: Sequence[Named], row: Row, variant: str) -> list[Sample]:
+def samples_of(samples: Sequence[Named], row: Row, variant: str) -> list[Sample]:
     """Those of a row in a variant, by round."""
     matching = [sample for name, sample in samples if (name, sample.row) == (variant, row.key)]
     return sorted(matching, key=lambda sample: sample.round)

@@ -143,17 +143,17 @@ ROWS = (
 adds to its parameter what it has read."""
 
 
-def then(key: str) -> str:
+def key_at_commit(key: str) -> str:
     """The key of the same row at another commit."""
     return f"then-{key}"
 
 
-def paired(rows: Sequence[Row], revision: str) -> Iterator[Row]:
+def pair_with_commit(rows: Sequence[Row], revision: str) -> Iterator[Row]:
     """Each row with an API is followed by the same one at the commit, so that they are measured close together."""
     for row in rows:
         yield row
         if row.policies is not None:
-            yield replace(row, key=then(row.key), title=f"{row.title}, {revision}", revision=revision)
+            yield replace(row, key=key_at_commit(row.key), title=f"{row.title}, {revision}", revision=revision)
 
 
 def api(row: Row, upstream: str) -> dict[str, object]:

@@ -94,7 +94,7 @@ def per_answer(before: Mark, after: Mark, processes: Pids, result: Result) -> di
     return {column: seconds / answers * 1e6 if answers else float("nan") for column, seconds in used.items()}
 
 
-def undisturbed(measure: Callable[[], Sample], repeats: int) -> Sample:
+def take_undisturbed(measure: Callable[[], Sample], repeats: int) -> Sample:
     """Takes a sample again, up to `repeats` times, while others disturb it; the least disturbed one in the end."""
     taken = [measure()]
     while taken[-1].disturbed and len(taken) <= repeats:

@@ -25,7 +25,7 @@ from bench.load_tool import Load
 from bench.peers.envoy import BOOTSTRAP, LISTENER, LOG, bootstrap, command
 from bench.processes import HOST, free_port, running, tail
 from bench.rows import NONE, PLAIN, PYTHON_1, ROWS, Row
-from bench.sample import Bench, Sample, undisturbed
+from bench.sample import Bench, Sample, take_undisturbed
 from bench.settings import Settings
 from bench.target import ENVOY, Target
 
@@ -83,7 +83,9 @@ def _samples(settings: Settings, kind: str, stack: contextlib.ExitStack, folder:
     for number in range(settings.rounds):
         for row in MEASURED if number % 2 else MEASURED[::-1]:
             target = plain if row.key == PLAIN else ours
-            sample = undisturbed(_measure(bench, row, number, target, settings, kind, certificate), settings.repeats)
+            sample = take_undisturbed(
+                _measure(bench, row, number, target, settings, kind, certificate), settings.repeats
+            )
             if sample.result.failures:
                 raise BenchError(f"{row.key}: {sample.result.failures} wrong answers: {sample.result.first_failure}")
             yield sample

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import revision
 from bench.error import BenchError
-from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row, paired
+from bench.rows import COUNTS, GO, NONE, PLAIN, PYTHON, ROWS, Row, pair_with_commit
 
 README = Path("bench/README.md")
 STDOUT = "-"
@@ -48,7 +48,7 @@ class Settings:
         return tuple(row for row in self.rows if connections in row.connections or connections not in COUNTS)
 
 
-def everywhere(rows: Sequence[Row]) -> tuple[Row, ...]:
+def with_all_connections(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Rows that were asked for by name are measured with all numbers of connections."""
     return tuple(replace(row, connections=COUNTS) for row in rows)
 
@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str]) -> Settings:
         warmup=0.5 if short else 1.0,
         repeats=0 if short else 3,
         connections=options.connections or ((64,) if few else COUNTS),
-        rows=_chosen(options.rows, short, options.compare),
+        rows=_choose_rows(options.rows, short, options.compare),
         rate=options.rate,
         concurrency=options.concurrency,
         executors=options.executors,
@@ -76,9 +76,11 @@ def parse(arguments: Sequence[str]) -> Settings:
     )
 
 
-def _chosen(named_rows: Sequence[Row] | None, short: bool, compare: str | None) -> tuple[Row, ...]:
-    rows = everywhere(named_rows) if named_rows else SHORT_ROWS if short else COMPARED_ROWS if compare else ROWS
-    return tuple(paired(rows, compare)) if compare else rows
+def _choose_rows(named_rows: Sequence[Row] | None, short: bool, compare: str | None) -> tuple[Row, ...]:
+    rows = (
+        with_all_connections(named_rows) if named_rows else SHORT_ROWS if short else COMPARED_ROWS if compare else ROWS
+    )
+    return tuple(pair_with_commit(rows, compare)) if compare else rows
 
 
 def _parser() -> argparse.ArgumentParser:

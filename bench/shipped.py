@@ -21,7 +21,7 @@ import yaml
 from bench import authorization, bodies, machine, tokens
 from bench.peers import envoy
 from bench.peers.site import Site
-from bench.rounds import Named, gateway_with, mark, of, ratio, started, take
+from bench.rounds import Named, gateway_with, mark, ratio, samples_of, start_bench, take_sample
 from bench.rows import PLAIN, ROWS, Attachment, Row
 from bench.settings import Settings
 
@@ -86,32 +86,32 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="shipped-") as home, contextlib.ExitStack() as stack:
         operator = {SYSTEM_PARAMETERS: json.dumps({"audit-log": {"folder": home}})}
         stack.enter_context(mock.patch.dict(os.environ, operator))
-        rows = measured(stack)
+        rows = measured_rows(stack)
         samples = list(_samples(settings, rows, stack, Path(home)))
     print(machine.describe(settings, ["shipped", *arguments]), "", *table(samples, rows), sep="\n")
 
 
-def measured(stack: contextlib.ExitStack) -> tuple[Row, ...]:
+def measured_rows(stack: contextlib.ExitStack) -> tuple[Row, ...]:
     """The rows of all that ships; what they need ends with the stack."""
     plain = [
         Row(f"shipped-{name}", name, (attachment,), sent=SENT.get(name, {})) for name, attachment in SHIPPED.items()
     ]
-    authorized = [authorization.signed(), stack.enter_context(authorization.asked())]
-    identified = [tokens.signed(), stack.enter_context(tokens.introspected()), tokens.in_session()]
+    authorized = [authorization.hmac_row(), stack.enter_context(authorization.opa_row())]
+    identified = [tokens.jwt_row(), stack.enter_context(tokens.introspection_row()), tokens.oidc_row()]
     return tuple(sorted([*plain, *authorized, *identified, *bodies.rows()], key=lambda row: row.title))
 
 
 def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
     every = (ENVOY_ALONE, *BASES.values(), *rows)
-    bench, upstream = started(every, folder, stack)
+    bench, upstream = start_bench(every, folder, stack)
     ours = stack.enter_context(gateway_with({}, settings, folder, "gateway"))
     plain = stack.enter_context(envoy.plain_envoy(Site(settings, ENVOY_ALONE, upstream, folder)))
     for number in range(settings.rounds):
-        yield "", take(bench, ENVOY_ALONE, number, plain, settings)
+        yield "", take_sample(bench, ENVOY_ALONE, number, plain, settings)
         for row in rows:
             pair = [(row.key, BASES[language(row.title)]), ("", row)]
             for name, measured_row in pair if number % 2 else pair[::-1]:
-                yield name, take(bench, measured_row, number, ours, settings)
+                yield name, take_sample(bench, measured_row, number, ours, settings)
 
 
 def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:
@@ -128,13 +128,13 @@ def table(samples: Sequence[Named], rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         own, base_beside = totals(samples, row), totals(samples, BASES[language(row.title)], row.key)
         beyond = [value - other for value, other in zip(own, base_beside, strict=True)]
-        cost = f"{row.title}{mark(of(samples, row, ''))} | {statistics.median(own):.1f}"
+        cost = f"{row.title}{mark(samples_of(samples, row, ''))} | {statistics.median(own):.1f}"
         yield f"| {cost} | {ratio(beyond, plain, 2)} |"
 
 
 def totals(samples: Sequence[Named], row: Row, beside: str = "") -> list[float]:
     """By round. beside: of a base, the row with which it was measured."""
-    return [sample.total for sample in of(samples, row, beside)]
+    return [sample.total for sample in samples_of(samples, row, beside)]
 
 
 def language(policy: str) -> str:

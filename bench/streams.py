@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> None:
     """Prints tables in Markdown. BenchError on wrong answers."""
     options = _parse(arguments)
     with tempfile.TemporaryDirectory(prefix="streams-") as home, contextlib.ExitStack() as stack:
-        begin = stack.enter_context(_prepared(Path(home)))
+        begin = stack.enter_context(_prepare(Path(home)))
         with begin() as bench:
             firsts = {row.key: bench.first_event(row, options.seconds) for row in EVENT_ROWS}
             size = options.mebibytes * MIB
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
                 bench.first_event(row, 1.0)
                 many[row.key] = bench.streams(row, options.streams, options.seconds)
     print(machine.describe(Settings(rounds=1, duration=options.seconds), ["streams", *arguments]))
-    print(*_described(firsts, many, moved, options.mebibytes), sep="\n")
+    print(*_render(firsts, many, moved, options.mebibytes), sep="\n")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class _Bench:
     def first_event(self, row: Row, seconds: float) -> int:
         """µs from the request to the end of an answer of one event, the median."""
         load = Load(self._url(row, "events=1"), 1, 1.0, seconds, mark=row.mark, marks=1)
-        return _right(load_tool.generate(self.tool, load, self.home, _nothing, _nothing)).p50
+        return _check_answers(load_tool.generate(self.tool, load, self.home, _nothing, _nothing)).p50
 
     def streams(self, row: Row, count: int, seconds: float) -> Streams:
         """Many of them, opened one after the other, then open for so long."""
@@ -105,7 +105,7 @@ class _Bench:
             command, opened + SETTLE_SECONDS + seconds, self.home, lambda _: shots.append(self.resident()), _nothing
         )
         per_stream = {column: (shots[0][column] - before[column]) / count for column in MEASURED}
-        return Streams(count, _right(result), per_stream)
+        return Streams(count, _check_answers(result), per_stream)
 
     def transfer(self, row: Row, way: str, size: int) -> Transfer:
         """One body, after a small one."""
@@ -142,7 +142,7 @@ class _Bench:
 
 
 @contextlib.contextmanager
-def _prepared(home: Path) -> Iterator[Callable[[], contextlib.AbstractContextManager[_Bench]]]:
+def _prepare(home: Path) -> Iterator[Callable[[], contextlib.AbstractContextManager[_Bench]]]:
     """Prepares measurements that begin with a fresh gateway."""
     tool = load_tool.build(home)
     rows.write_expectations(EVENT_ROWS, home / "expect.json")
@@ -174,7 +174,7 @@ def bytes_api(row: Row, upstream: str) -> dict[str, object]:
     return definition | {"metadata": {"name": f"{BYTES}{row.key}"}, "spec": spec}
 
 
-def _described(
+def _render(
     firsts: Mapping[str, int],
     many: Mapping[str, Streams],
     moved: Mapping[tuple[str, str], Transfer],
@@ -218,7 +218,7 @@ def goals(
         yield Goal(f"{way}: RSS more, executor, MB", ours.grown[PYTHON] / 1e6, 64.0, more=False)
 
 
-def _right(result: Result) -> Result:
+def _check_answers(result: Result) -> Result:
     if result.failures or not result.count:
         raise BenchError(f"expected right answers alone, got {result.failures} others: {result.first_failure}")
     return result

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench import machine
-from bench.rounds import Named, gateway_with, mark, of, ratio, started, take, turns
+from bench.rounds import Named, gateway_with, mark, ratio, samples_of, start_bench, take_sample, turns
 from bench.rows import GO, PYTHON, PYTHON_1, ROWS
 from bench.settings import Settings
 
@@ -43,10 +43,10 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _samples(settings: Settings, stack: contextlib.ExitStack, home: Path) -> Iterator[Named]:
-    bench, _ = started(MEASURED, home, stack)
+    bench, _ = start_bench(MEASURED, home, stack)
     gateways = {name: stack.enter_context(gateway_with(spec, settings, home, name)) for name, spec in VARIANTS.items()}
     for number, row, name in turns(MEASURED, list(VARIANTS), settings.rounds):
-        yield name, take(bench, row, number, gateways[name], settings)
+        yield name, take_sample(bench, row, number, gateways[name], settings)
 
 
 def table(samples: Sequence[Named]) -> Iterator[str]:
@@ -54,9 +54,9 @@ def table(samples: Sequence[Named]) -> Iterator[str]:
     yield "| row | told | req/s | CPU µs | × off | p99 µs | × off |"
     yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for row in MEASURED:
-        off = of(samples, row, OFF)
+        off = samples_of(samples, row, OFF)
         for variant in VARIANTS:
-            own = of(samples, row, variant)
+            own = samples_of(samples, row, variant)
             cells = (
                 f"{statistics.median(sample.rate for sample in own):,.0f}",
                 f"{statistics.median(sample.total for sample in own):.1f}",

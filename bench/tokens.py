@@ -26,7 +26,7 @@ POLICIES = Path(__file__).resolve().parent.parent / "policies"
 ISSUER, AUDIENCE, HOURS = "https://id.example", "orders", 24
 
 
-def signed() -> Row:
+def jwt_row() -> Row:
     """jwt-auth, with a key of RSA in its parameters, and a token of RS256."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = json.loads(RSAAlgorithm.to_jwk(key.public_key())) | {"kid": "bench"}
@@ -47,7 +47,7 @@ def row(attachment: Attachment, sent: Headers) -> Row:
     return Row(f"shipped-{name}", name, (attachment,), upstream={"X-User": "ada"}, sent=sent)
 
 
-def in_session() -> Row:
+def oidc_row() -> Row:
     """oidc-login, with a session that the policy's own code has made; its provider is away, which costs nothing."""
     issuer, client, origin, key = "http://127.0.0.1:1", "bench", "http://127.0.0.1", secrets.token_urlsafe(32)
     params = {
@@ -64,7 +64,7 @@ def in_session() -> Row:
 
 
 @contextlib.contextmanager
-def introspected() -> Iterator[Row]:
+def introspection_row() -> Iterator[Row]:
     """oauth2-introspection, whose server runs within."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Introspection) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

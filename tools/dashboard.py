@@ -44,11 +44,11 @@ def dashboard() -> Json:
         "timezone": "browser",
         "templating": {"list": [source_variable(), *map(variable, VARIABLES)]},
         "annotations": {"list": [firing_alerts()]},
-        "panels": list(laid_out()),
+        "panels": list(lay_out()),
     }
 
 
-def laid_out() -> Iterator[Json]:
+def lay_out() -> Iterator[Json]:
     """Rows from top to bottom, panels of a row from left to right; ids in that order."""
     number, top = 1, 0
     for row in ROWS:

@@ -121,7 +121,7 @@ def _is_given(decorator: ast.expr) -> bool:
 def _try(target: Target, seconds: float) -> bool:
     """Prints what came of it, and keeps what has broken it. Whether nothing has."""
     begun = time.monotonic()
-    run = _guided(target, seconds) if target.function.startswith("Fuzz") else _drawn(target, seconds)
+    run = _fuzz(target, seconds) if target.function.startswith("Fuzz") else _draw(target, seconds)
     print(f"{target.name}: {run.inputs:,} inputs in {time.monotonic() - begun:.0f} s", flush=True)
     if run.failure:
         FAILURES.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def _try(target: Target, seconds: float) -> bool:
 # ------------------------------------------------------------------ guided by what code an input reaches
 
 
-def _guided(target: Target, seconds: float) -> Run:
+def _fuzz(target: Target, seconds: float) -> Run:
     """Inputs that reach new code stay in Go's build cache. They are hardly made shorter, which takes minutes each."""
     fuzz = ["-run", "^$", "-fuzz", f"^{target.function}$", "-fuzztime", f"{seconds}s", "-fuzzminimizetime", "20x"]
     result = subprocess.run(
@@ -157,7 +157,7 @@ def ended_by_time(output: str) -> bool:
 # ------------------------------------------------------------------ drawn by rapid or hypothesis
 
 
-def _drawn(target: Target, seconds: float) -> Run:
+def _draw(target: Target, seconds: float) -> Run:
     """Rounds in processes of their own, the first one short: it says how many inputs a round has time for."""
     until = time.monotonic() + seconds
     inputs, draws = 0, FIRST_ROUND

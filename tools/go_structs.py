@@ -57,9 +57,9 @@ def section(package: str, name: str, known: dict[tuple[str, str], Struct], seen:
     yield doc[0].upper() + doc[1:]
     lines = ["| key | type | meaning |", "| --- | --- | --- |"]
     inner: list[tuple[str, tuple[str, str]]] = []
-    for member in flat(struct, known):
-        target = named(member.type, package, known)
-        lines.append(f"| `{member.json}` | {shown(member.type, target)} | {member.said} |")
+    for member in flatten(struct, known):
+        target = struct_key(member.type, package, known)
+        lines.append(f"| `{member.json}` | {type_in_words(member.type, target)} | {member.said} |")
         if target and target not in seen:
             inner.append((member.json, target))
     yield "\n".join(lines)
@@ -69,16 +69,16 @@ def section(package: str, name: str, known: dict[tuple[str, str], Struct], seen:
             yield from section(*target, known, seen)
 
 
-def flat(struct: Struct, known: dict[tuple[str, str], Struct]) -> Iterator[Field]:
+def flatten(struct: Struct, known: dict[tuple[str, str], Struct]) -> Iterator[Field]:
     """The fields, with those of embedded structs."""
     for member in struct.fields:
         if member.json:
             yield member
-        elif target := named(member.type, struct.package, known):
-            yield from flat(known[target], known)
+        elif target := struct_key(member.type, struct.package, known):
+            yield from flatten(known[target], known)
 
 
-def named(type_: str, package: str, known: dict[tuple[str, str], Struct]) -> tuple[str, str] | None:
+def struct_key(type_: str, package: str, known: dict[tuple[str, str], Struct]) -> tuple[str, str] | None:
     """The struct that a type is made of: `[]pythonbridge.ProcessStats` has (pythonbridge, ProcessStats)."""
     match = re.search(r"(?:(\w+)\.)?(\w+)$", type_)
     assert match
@@ -86,11 +86,11 @@ def named(type_: str, package: str, known: dict[tuple[str, str], Struct]) -> tup
     return key if key in known else None
 
 
-def shown(type_: str, target: object) -> str:
+def type_in_words(type_: str, target: object) -> str:
     if type_.startswith("[]"):
-        return "list of " + shown(type_[2:], target)
+        return "list of " + type_in_words(type_[2:], target)
     if keyed := re.match(r"map\[([\w.]+)\](.*)", type_):
-        return "object of " + shown(keyed[2], target)
+        return "object of " + type_in_words(keyed[2], target)
     if target:
         return "object"
     kind = type_.lstrip("*")

@@ -82,11 +82,11 @@ def test(project: Path, paths: list[Path], junit: Path | None, *options: str) ->
         junit.parent.mkdir(parents=True, exist_ok=True)
         command += ["--test-reporter=junit", f"--test-reporter-destination={junit.absolute()}"]
     result = subprocess.run([*command, *map(str, files)], cwd=project, stdout=subprocess.PIPE, text=True, check=False)
-    print(what_failed(result.stdout))
+    print(failures_of(result.stdout))
     return result.returncode
 
 
-def what_failed(report: str) -> str:
+def failures_of(report: str) -> str:
     """The output and the failures of the tests, then the counts; without lines for passed or skipped tests."""
     lines = report.partition("failing tests:")[0].splitlines()
     shown = [line for line in lines[:-1] if not re.match("[✔\ufe63\u2139]|$", line)]

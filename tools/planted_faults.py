@@ -74,7 +74,7 @@ def main() -> int:
     arguments = parse_arguments()
     faults = select(read_faults(), arguments.words)
     OUTPUTS.mkdir(parents=True, exist_ok=True)
-    with locked():
+    with lock_copy():
         prepare_copy()
         begun = time.monotonic()
         missed = [fault.name for fault in faults if not try_fault(fault)]
@@ -161,7 +161,7 @@ def locate(test: str, root: Path) -> str:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
+def lock_copy() -> Iterator[None]:
     """One run at a time: there is one copy."""
     with (OUTPUTS / "lock").open("w") as lock:
         try:
@@ -196,7 +196,7 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def planted(fault: Fault, root: Path) -> Iterator[None]:
+def plant(fault: Fault, root: Path) -> Iterator[None]:
     """With the fault in the file. It gets its old time back, by which Python knows compiled modules."""
     path = root / fault.file
     text, times = path.read_text(), path.stat()
@@ -219,7 +219,7 @@ def try_fault(fault: Fault) -> bool:
             result = Result(problem=f"its tests do not pass without it: {failed}")
         else:
             begun = time.monotonic()
-            with planted(fault, COPY):
+            with plant(fault, COPY):
                 result = run_tests(fault.tests, fault.name)
     except FaultListError as error:
         result = Result(problem=str(error))

@@ -43,7 +43,7 @@ def pages(costs: Path = COSTS) -> dict[str, str]:
         for name, (definition, _) in policies.items()
     ]
     index = "\n".join(["# Policies that ship", "", "| policy | |", "| --- | --- |", *rows])
-    return {"policies-that-ship.md": "\n\n".join([index, *measured(costs)]) + "\n"} | {
+    return {"policies-that-ship.md": "\n\n".join([index, *cost_section(costs)]) + "\n"} | {
         f"policy-{name}.md": page(name, definition, examples) for name, (definition, examples) in policies.items()
     }
 
@@ -57,7 +57,7 @@ def read(folder: Path) -> tuple[Json, list[Json]]:
     return definition, yaml.safe_load((folder / "example.yaml").read_text())
 
 
-def measured(costs: Path) -> Iterator[str]:
+def cost_section(costs: Path) -> Iterator[str]:
     """The section of figures, where there are any. ValueError: the file has no table."""
     if not costs.exists():
         return
@@ -80,7 +80,7 @@ def page(name: str, document: Json, examples: list[Json]) -> str:
         "## Parameters",
         parameters(document.get("parameters", {})),
         *operators(name, document.get("systemParameters", {})),
-        *(part for example in examples for part in shown(example)),
+        *(part for example in examples for part in example_section(example)),
         MADE.format(name),
     ]
     return "\n\n".join(parts) + "\n"
@@ -121,7 +121,7 @@ def code(value: object) -> str:
 # ---------------------------------------------------------------- examples
 
 
-def shown(example: Json) -> Iterator[str]:
+def example_section(example: Json) -> Iterator[str]:
     yield f"## {example['title']}"
     if paths := example.get("paths"):
         yield f"With operations at {', '.join(f'`{path}`' for path in paths)}:"
@@ -135,7 +135,7 @@ def shown(example: Json) -> Iterator[str]:
     for request in example["requests"]:
         yield request["says"]
         yield "\n".join(["```sh", command(request), "```"])
-        yield answered(request)
+        yield describe_answer(request)
 
 
 def command(request: Json) -> str:
@@ -146,15 +146,15 @@ def command(request: Json) -> str:
         words += ["-H", f"{name}: {value}"]
     if "body" in request:
         words += ["-d", request["body"]]
-    return " ".join(map(quoted, [*words, URL + request.get("path", "/")]))
+    return " ".join(map(quote_word, [*words, URL + request.get("path", "/")]))
 
 
-def quoted(word: str) -> str:
+def quote_word(word: str) -> str:
     """As a shell takes it, which puts in what variables say that have the names of stand-ins."""
     return f'"{word}"' if STAND_IN.search(word) and not re.search(r'["\\`]', word) else quote(word)
 
 
-def answered(request: Json) -> str:
+def describe_answer(request: Json) -> str:
     answer, upstream = request["answer"], request.get("upstream", {})
     lines = [f"- The client gets {answer['status']}."]
     lines += [

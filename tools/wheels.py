@@ -163,7 +163,7 @@ def for_this_platform(pure: Path, target: Path) -> None:
     with zipfile.ZipFile(pure) as wheel:
         files = {name: wheel.read(name) for name in sorted(wheel.namelist()) if not name.endswith("/")}
     (info,) = {name.partition("/")[0] for name in files if name.endswith(".dist-info/WHEEL")}
-    files[f"{info}/WHEEL"] = tagged(files[f"{info}/WHEEL"].decode()).encode()
+    files[f"{info}/WHEEL"] = add_tag(files[f"{info}/WHEEL"].decode()).encode()
     del files[f"{info}/RECORD"]
     files[f"{info}/RECORD"] = record(files, f"{info}/RECORD").encode()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as wheel:
@@ -174,7 +174,7 @@ def for_this_platform(pure: Path, target: Path) -> None:
             wheel.writestr(entry, content)
 
 
-def tagged(text: str) -> str:
+def add_tag(text: str) -> str:
     """WHEEL, https://packaging.python.org/en/latest/specifications/binary-distribution-format/."""
     text = re.sub(r"^Root-Is-Purelib: .*$", "Root-Is-Purelib: false", text, flags=re.MULTILINE)
     return re.sub(r"^Tag: .*$", f"Tag: {PLATFORM}", text, flags=re.MULTILINE)

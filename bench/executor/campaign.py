@@ -137,13 +137,13 @@ class Campaign:
 
     def _protocol(self, case: Case) -> list[str]:
         if case.server.key == V1:
-            message = messages.written(self._folder, "naive.bin", messages.naive_execution(case.sent))
+            message = messages.write_message(self._folder, "naive.bin", messages.naive_execution(case.sent))
             return ["-method", NAIVE_METHOD, "-message", str(message), "-expect", messages.PARAMS["headerName"]]
-        message = messages.written(self._folder, "execution.bin", messages.execution(case.sent))
+        message = messages.write_message(self._folder, "execution.bin", messages.execution(case.sent))
         if case.server.key == V0:
             return ["-method", NAIVE_METHOD, "-message", str(message), "-expect", messages.EXPECT]
         first = messages.configure(case.policy, case.params, case.server.workers)
-        configure = str(messages.written(self._folder, "configure.bin", first))
+        configure = str(messages.write_message(self._folder, "configure.bin", first))
         expect = messages.PARAMS["headerName"].lower()
         return ["-method", OWN_METHOD, "-message", str(message), "-configure", configure, "-expect", expect]
 
@@ -156,7 +156,7 @@ def _streams(folder: Path) -> Iterator[Sample]:
 
 
 def _inproc(kind: str, folder: Path) -> float:
-    execution = messages.written(folder, "inproc.bin", messages.execution(kind))
+    execution = messages.write_message(folder, "inproc.bin", messages.execution(kind))
     command = [
         sys.executable, INPROC_PROGRAM, "--registry", str(REGISTRY), "--policy", "headers:v1.0.0",
         "--parameters", json.dumps(messages.PARAMS), "--execution", str(execution),

@@ -97,7 +97,7 @@ def blob(headers: Mapping[str, str]) -> bytes:
     return "".join(f"{name}\0{value}\0" for name, value in headers.items()).encode()
 
 
-def written(folder: Path, name: str, data: bytes) -> Path:
+def write_message(folder: Path, name: str, data: bytes) -> Path:
     """`data` as a file."""
     file = folder / name
     file.write_bytes(data)

@@ -56,6 +56,6 @@ def test_many_wrong_answers_fail_a_run() -> None:
 
 
 def test_cases_are_chosen_by_prefix() -> None:
-    assert {case.server.key for case in command.chosen("request-64/")} == {"V0", "V1", "ours"}
+    assert {case.server.key for case in command.choose_cases("request-64/")} == {"V0", "V1", "ours"}
     with pytest.raises(BenchError, match="request-64/ours"):
-        command.chosen("nothing")
+        command.choose_cases("nothing")

@@ -23,7 +23,7 @@ def test_a_malformed_result_is_refused(line: str) -> None:
 
 
 def test_the_generators_command_names_required_headers() -> None:
-    load = load_tool.of(ROWS[3], 8080, connections=16, warmup=0.5, duration=4.0, rate=0.0)
+    load = load_tool.load_of(ROWS[3], 8080, connections=16, warmup=0.5, duration=4.0, rate=0.0)
     words = load_tool.generate_command(Path("load"), load)
     assert words[words.index("-url") + 1] == "http://127.0.0.1:8080/go-python-go/orders/4711"
     expected = [words[i + 1] for i, word in enumerate(words) if word == "-expect"]

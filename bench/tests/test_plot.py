@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import plot
-from bench.__main__ import described
+from bench.__main__ import render
 from bench.rows import ROWS
 from bench.settings import README, parse
 from bench.tests.samples import sample
@@ -56,5 +56,5 @@ def test_the_same_figures_are_the_same_bytes_on_any_background(plot_file: Path, 
 
 def test_only_a_recorded_run_draws_the_plot() -> None:
     for chosen, shown in ((parse([]), True), (parse(["--output", "-"]), False), (parse(["--connections", "1"]), False)):
-        assert (plot.SHOWN in list(described(RECORDED, chosen))) is shown
+        assert (plot.SHOWN in list(render(RECORDED, chosen))) is shown
     assert plot.FILE.parent == README.parent

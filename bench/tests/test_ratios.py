@@ -23,12 +23,12 @@ def test_costs_are_in_units_of_plain_envoy() -> None:
 
 def test_a_ratio_near_the_recorded_one_is_no_regression() -> None:
     recorded = {"no-policies": 1.2, "go": 2.5, "go-python-go": 12.0}
-    assert list(ratios.fallen(ratios.found(ALL), recorded)) == []
+    assert list(ratios.find_regressions(ratios.found(ALL), recorded)) == []
 
 
 def test_a_ratio_far_above_the_recorded_one_is_named() -> None:
     recorded = {"no-policies": 1.2, "go": 2.3, "go-python-go": 10.0}
-    assert list(ratios.fallen(ratios.found(ALL), recorded)) == [
+    assert list(ratios.find_regressions(ratios.found(ALL), recorded)) == [
         "go at 64 connections: expected at most 3.83 × plain Envoy's CPU, for 2.30 is recorded, got 4.00"
     ]
 

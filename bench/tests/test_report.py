@@ -29,4 +29,4 @@ def test_a_file_without_its_markers_is_left_alone(text: str, tmp_path: Path) -> 
 
 def test_the_readme_has_its_markers() -> None:
     readme = (Path(report.__file__).parent / "README.md").read_text()
-    assert "figures" in report.replaced(readme, "figures")
+    assert "figures" in report.replace_section(readme, "figures")

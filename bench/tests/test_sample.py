@@ -32,13 +32,13 @@ def taking(*foreign: float) -> tuple[Callable[[], Sample], list[float]]:
 )
 def test_a_disturbed_sample_is_taken_again(foreign: tuple[float, ...], chosen: float, left: int) -> None:
     take, rest = taking(*foreign)
-    assert sampling.undisturbed(take, repeats=3).foreign == chosen
+    assert sampling.take_undisturbed(take, repeats=3).foreign == chosen
     assert len(rest) == left
 
 
 def test_without_repeats_the_first_sample_counts() -> None:
     take, rest = taking(0.3, 0.0)
-    assert sampling.undisturbed(take, repeats=0).foreign == 0.3
+    assert sampling.take_undisturbed(take, repeats=0).foreign == 0.3
     assert rest == [0.0]
 
 

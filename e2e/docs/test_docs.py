@@ -376,7 +376,7 @@ def root_folders() -> set[str]:
 
 @pages
 def test_named_folders_and_files_exist(path: Path) -> None:
-    """A token that begins with a folder of the repository's root is a path in it, or in the folder of `gatewright init`."""
+    """A token that begins with a folder of the root is a path there or in the folder of `gatewright init`."""
     folders = root_folders()
     names = [token for token in inline(path.read_text()) if re.fullmatch(r"[\w./-]+/[\w./-]*", token)]
     inside = [token for token in names if token.split("/")[0] in folders]

@@ -10,7 +10,7 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from e2e.inspector.chromium import DARK, NARROW, WIDE, Look, looks, put_on
+from e2e.inspector.chromium import DARK, NARROW, WIDE, Look, apply_look, looks
 
 HERE = Path(__file__).resolve().parent
 CONTRAST = "color-contrast"
@@ -33,10 +33,10 @@ def check_looks(page: Page, screenshot: Callable[[], None]) -> list[str]:
     reflow(page)
     screenshot()
     for look in (NARROW, DARK):
-        put_on(page, look)
+        apply_look(page, look)
         axe(page)
         screenshot()
-    put_on(page, WIDE)
+    apply_look(page, WIDE)
     return stops
 
 

@@ -151,7 +151,7 @@ looks: dict[Page, Look] = {}
 """Of the pages that are open."""
 
 
-def put_on(page: Page, look: Look) -> None:
+def apply_look(page: Page, look: Look) -> None:
     """Gives the page another look, and returns once it is drawn."""
     page.set_viewport_size({"width": look.width, "height": look.height})
     page.emulate_media(color_scheme="dark" if look.dark else "light")

@@ -16,20 +16,20 @@ from e2e.kit.gateway import Gateway
 from e2e.kit.recorded import record_exchanges, wait_for_exchanges
 
 
-def watch(page: Page, query: str = "") -> Page:
+def open_list(page: Page, query: str = "") -> Page:
     """Opens the list and waits until it is live."""
     show(page, f"#/exchanges{query}")
-    return watching(page)
+    return wait_until_live(page)
 
 
-def watching(page: Page) -> Page:
+def wait_until_live(page: Page) -> Page:
     """Waits until the controller has answered, and each node sends exchanges or has a reason not to."""
     expect(page.locator(".counts")).to_have_attribute("data-state", "watching", timeout=30_000)
     expect(page.locator(".nodes")).to_have_text(re.compile("observed|refused"), timeout=30_000)
     return page
 
 
-def passed(page: Page, count: int) -> None:
+def expect_passed(page: Page, count: int) -> None:
     """So many have passed."""
     expect(page.locator(".counts")).to_have_attribute("data-passed", str(count))
 
@@ -38,13 +38,13 @@ def rows(page: Page) -> Locator:
     return page.locator(".exchanges tbody tr")
 
 
-def asked(page: Page) -> list[str]:
+def requests_shown(page: Page) -> list[str]:
     """The requests in the rows, the newest first."""
     return rows(page).locator("a").all_inner_texts()
 
 
 @contextmanager
-def keeping(gateway: Gateway, api: str) -> Iterator[httpx.Client]:
+def keep_exchanges(gateway: Gateway, api: str) -> Iterator[httpx.Client]:
     """A client of the gateway, whose exchanges with the API are kept."""
     with record_exchanges(gateway, api=api), httpx.Client(base_url=gateway.url, timeout=30) as client:
         yield client
@@ -76,7 +76,7 @@ def verdict(page: Page) -> str:
     return (text[0].lower() + text[1:]).rpartition("; ")[0]
 
 
-def turn(page: Page, policy: str, phase: str = "request") -> Locator:
+def execution_row(page: Page, policy: str, phase: str = "request") -> Locator:
     """The row of a policy's execution."""
     return page.locator(f'tr[data-policy="{policy}"]').filter(
         has=page.locator("td.phase", has_text=re.compile(f"^{phase}$"))
@@ -85,7 +85,7 @@ def turn(page: Page, policy: str, phase: str = "request") -> Locator:
 
 def details(page: Page, policy: str, phase: str = "request") -> Locator:
     """The details below that row, which is opened if it is closed."""
-    button = turn(page, policy, phase).get_by_role("button")
+    button = execution_row(page, policy, phase).get_by_role("button")
     if button.get_attribute("aria-expanded") == "false":
         button.click()
     return page.locator(f"[id={json.dumps(button.get_attribute('aria-controls'))}]")

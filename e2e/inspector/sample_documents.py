@@ -70,7 +70,7 @@ def documents(stats: Json, text: str, notes: list[Json]) -> dict[str, str]:
 
 def well() -> dict[str, str]:
     stats = copy.deepcopy(STATS)
-    stats["node"]["certificates"] = {"web": _ending(200, 170)}
+    stats["node"]["certificates"] = {"web": _certificate_ending(200, 170)}
     return documents(stats, metrics(), [])
 
 
@@ -78,7 +78,7 @@ def unwell() -> dict[str, str]:
     """Documents of a node that has every trouble at once."""
     stats = copy.deepcopy(STATS)
     stats["xds"]["envoyConnected"] = False
-    certificates = {"web": _ending(-1, -30), "partners": _ending(5.5, -1)}
+    certificates = {"web": _certificate_ending(-1, -30), "partners": _certificate_ending(5.5, -1)}
     stats["node"] |= {
         "unserved": 1,
         "stateErrors": 2,
@@ -140,7 +140,7 @@ UNWELL = [
 """The troubles of `unwell` as pages show them, the worst first."""
 
 
-def _ending(days: float, soon: float) -> Json:
+def _certificate_ending(days: float, soon: float) -> Json:
     """A certificate that ends in so many days, and is warned of in so many."""
     return {"ends": _in_days(days), "soon": _in_days(soon), "urgent": _in_days(days), "last": _in_days(days)}
 

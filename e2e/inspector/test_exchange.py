@@ -15,16 +15,16 @@ from e2e.inspector.accessibility import axe, check_looks, reflow
 from e2e.inspector.chromium import Faults
 from e2e.inspector.exchanges import (
     details,
+    execution_row,
+    expect_passed,
     explain,
-    keeping,
+    keep_exchanges,
     last_id,
-    passed,
+    open_list,
     rows,
     tab,
     transcript,
-    turn,
     verdict,
-    watch,
 )
 from e2e.inspector.pages import inspector_of, management_token, show
 from e2e.inspector.screenshots import Screenshots
@@ -40,7 +40,7 @@ QUIET = attach("log-message")
 def send_refused(gateway: Gateway, name: str, path: str = "/items") -> str:
     """The request id of a request to a sample API."""
     forget_exchanges(gateway)
-    with keeping(gateway, name) as client:
+    with keep_exchanges(gateway, name) as client:
         client.get(f"/{name}{path}")
         return last_id(gateway, name)
 
@@ -49,7 +49,7 @@ def send_through_five(gateway: Gateway, upstream: Upstream, name: str) -> str:
     """The request id of one through five policies, of which the third changes a header, and the fourth adds one."""
     marked = attach("add-python-header", {"headerName": "x-python", "headerValue": "yes"})
     gateway.deploy(api(name, upstream.url, [QUIET, QUIET, TIER, marked, QUIET]))
-    with keeping(gateway, name) as client:
+    with keep_exchanges(gateway, name) as client:
         headers = {"x-tier": "none", "authorization": "Bearer secret-of-ann"}
         assert client.get(f"/{name}/x?a=1", headers=headers).status_code == 200
         return last_id(gateway, name)
@@ -63,7 +63,7 @@ def test_the_page_of_five_policies_is_for_everybody(
     expect(page.locator(".verdict")).to_be_visible()
     check_looks(page, lambda: screenshot(page, "exchange", mask=varying_parts(page)))
     tab(page, "As forwarded").locator(".touched button").first.click()
-    turn(page, "add-headers:v1.0.0").get_by_role("button").click()
+    execution_row(page, "add-headers:v1.0.0").get_by_role("button").click()
     axe(page)
     reflow(page)
     gateway.remove("five")
@@ -90,7 +90,7 @@ def test_the_policy_that_changed_a_header_is_named(page: Page, gateway: Gateway,
     expect(touch.locator(".added")).to_have_text("gold")
     assert forwarded.locator("tr.touched").locator("button").all_inner_texts() == ["x-tier", "x-python"]
     touch.get_by_role("button").click()
-    expect(turn(page, "add-headers:v1.0.0").get_by_role("button")).to_be_focused()
+    expect(execution_row(page, "add-headers:v1.0.0").get_by_role("button")).to_be_focused()
     changes = details(page, "add-headers:v1.0.0")
     expect(changes.locator(".change h4")).to_have_text("header x-tier")
     expect(changes.locator(".diff li")).to_have_text(["none", "gold"])
@@ -99,7 +99,7 @@ def test_the_policy_that_changed_a_header_is_named(page: Page, gateway: Gateway,
     expect(row).to_contain_text("changed by add-python-header:v1.0.0")
     row.get_by_role("button").click()
     response.locator(".touches").get_by_role("button", name="add-python-header:v1.0.0, response").click()
-    expect(turn(page, "add-python-header:v1.0.0", "response").get_by_role("button")).to_be_focused()
+    expect(execution_row(page, "add-python-header:v1.0.0", "response").get_by_role("button")).to_be_focused()
     gateway.remove("named")
 
 
@@ -137,7 +137,7 @@ def test_an_exception_has_file_and_line_and_links_to_its_policy(page: Page, gate
     failure = page.locator(".failure")  # open without a click
     expect(failure).to_contain_text("exception: raise-error:v1.0.0 on_request: RuntimeError: no price for item 7")
     expect(failure.locator(".place")).to_have_text(re.compile(r"sample-policies/raise-error/policy\.py:10$"))
-    expect(turn(page, "raise-error:v1.0.0").locator(".outcome")).to_have_text("failed: exception")
+    expect(execution_row(page, "raise-error:v1.0.0").locator(".outcome")).to_have_text("failed: exception")
     links = {link.inner_text(): link.get_attribute("href") for link in page.locator("main a").all()}
     assert links["broken v1.0"] == "#/apis/broken"
     assert links["node-1"] == "#/nodes/node-1"
@@ -151,7 +151,7 @@ def test_a_late_policy_is_named(page: Page, gateway: Gateway) -> None:
         "answered 504 by the gateway because sleep:v1.0.0 failed in its request phase: timeout: "
     )
     expect(page.locator(".failure")).to_contain_text("timeout: the execution got no answer within its timeout")
-    expect(turn(page, "sleep:v1.0.0").locator(".outcome")).to_have_text("failed: timeout")
+    expect(execution_row(page, "sleep:v1.0.0").locator(".outcome")).to_have_text("failed: timeout")
     expect(page.locator(".facts").first).to_contain_text("Not runlog-message:v1.0.0")
 
 
@@ -206,7 +206,7 @@ def test_a_policys_answer_is_shown_as_its_own(page: Page, gateway: Gateway) -> N
 def test_headers_added_by_the_gateway_stand_apart(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     """An invalid filter is removed with a reason, and the tries on the exchange are listed."""
     gateway.deploy(api("formless", upstream.url, [attach("rewrite-json", {"field": "seen", "value": True})]))
-    with keeping(gateway, "formless") as client:
+    with keep_exchanges(gateway, "formless") as client:
         headers = {"content-type": "application/x-www-form-urlencoded", "x-tenant": "blue"}
         client.post("/formless/items", content=b'{"token": "x"}', headers=headers)
         explain(page, last_id(gateway, "formless"))
@@ -226,7 +226,7 @@ def test_headers_added_by_the_gateway_stand_apart(page: Page, gateway: Gateway, 
 def test_a_body_is_shown_as_a_diff_of_lines(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     rewrite = attach("rewrite-json", {"field": "seen", "value": "by a policy"})
     gateway.deploy(api("rewritten", upstream.url, [rewrite]))
-    with keeping(gateway, "rewritten") as client:
+    with keep_exchanges(gateway, "rewritten") as client:
         items = {f"item-{number}": number for number in range(10)}
         assert client.post("/rewritten/x", json=items).status_code == 200
         explain(page, last_id(gateway, "rewritten"))
@@ -245,7 +245,7 @@ def test_a_command_asks_the_same_again(page: Page, gateway: Gateway, upstream: U
     body = 'it\'s $HOME, `id` and "more"\n\x1b[31m end\t\\n'
     headers = {"x-quoted": "a'b\"c", "cookie": "session=secret-of-ann", "content-type": "text/plain"}
     path = "/asked/x/%2e%2e/y?q=[1]{2}'&r=%20"
-    with keeping(gateway, "asked") as client:
+    with keep_exchanges(gateway, "asked") as client:
         assert client.post(path, content=body.encode(), headers=headers).status_code == 200
         explain(page, last_id(gateway, "asked"))
     first = upstream.to("/asked")[-1] if upstream.to("/asked") else upstream.received[-1]
@@ -290,11 +290,11 @@ def test_an_exchange_that_is_not_kept_has_a_cure(page: Page, gateway: Gateway, f
 
 def test_older_and_newer_follow_the_list(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
-    watch(page, "?api=orders")
+    open_list(page, "?api=orders")
     with httpx.Client(base_url=gateway.url) as client:
         for number in range(3):
             client.get(f"/orders/items/{number}")
-    passed(page, 3)
+    expect_passed(page, 3)
     rows(page).nth(1).click()
     heading = page.get_by_role("heading", level=1)
     expect(heading).to_have_text("GET /orders/items/1")

@@ -12,7 +12,15 @@ from playwright.sync_api import Page, expect
 from e2e.inspector.accessibility import axe, check_looks, reflow
 from e2e.inspector.chromium import WIDE, Faults
 from e2e.inspector.conftest import Open, open_signed_in
-from e2e.inspector.exchanges import asked, keeping, last_id, passed, rows, watch, watching
+from e2e.inspector.exchanges import (
+    expect_passed,
+    keep_exchanges,
+    last_id,
+    open_list,
+    requests_shown,
+    rows,
+    wait_until_live,
+)
 from e2e.inspector.pages import show
 from e2e.inspector.sample import ask_each
 from e2e.inspector.screenshots import Screenshots
@@ -36,9 +44,9 @@ def get(gateway: Gateway, path: str, **headers: str) -> int:
 
 def test_the_list_is_for_everybody(page: Page, gateway: Gateway, screenshot: Screenshots) -> None:
     forget_exchanges(gateway)
-    watch(page)
+    open_list(page)
     ask_each(gateway)
-    passed(page, OF_POLICIES)
+    expect_passed(page, OF_POLICIES)
     page.reload()
     expect(rows(page)).to_have_count(OF_POLICIES)
     page.get_by_text("Recordings", exact=True).click()
@@ -47,9 +55,9 @@ def test_the_list_is_for_everybody(page: Page, gateway: Gateway, screenshot: Scr
 
 def test_an_ended_exchange_is_shown_with_its_responder(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
-    watch(page)
+    open_list(page)
     ask_each(gateway)
-    passed(page, OF_POLICIES)
+    expect_passed(page, OF_POLICIES)
     lines = {row.locator("a").inner_text(): row.inner_text() for row in rows(page).all()}
     assert list(lines) == [
         "POST /answered/items", "GET /denied/items", "GET /slow/items", "GET /broken-late/items", "GET /broken/items",
@@ -69,7 +77,7 @@ def test_an_ended_exchange_is_shown_with_its_responder(page: Page, gateway: Gate
 def test_a_policys_error_is_found_in_three_clicks(page: Page, gateway: Gateway) -> None:
     """From the first page: the list, errors only, the row."""
     forget_exchanges(gateway)
-    with keeping(gateway, "orders") as client, keeping(gateway, "broken"):
+    with keep_exchanges(gateway, "orders") as client, keep_exchanges(gateway, "broken"):
         assert client.get("/orders/items").status_code == 200
         assert client.get("/broken/items").status_code == 500
         last_id(gateway, "broken")
@@ -83,15 +91,15 @@ def test_a_policys_error_is_found_in_three_clicks(page: Page, gateway: Gateway) 
 
 def test_kept_exchanges_are_listed_first_and_once(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
-    with keeping(gateway, "orders") as client:
+    with keep_exchanges(gateway, "orders") as client:
         for number in range(3):
             client.get(f"/orders/items/{number}")
         last_id(gateway, "orders", 3)
-    watch(page, "?api=orders")
+    open_list(page, "?api=orders")
     expect(rows(page)).to_have_count(3)
     get(gateway, "/orders/items/3")
-    passed(page, 1)
-    assert asked(page) == [f"GET /orders/items/{number}" for number in (3, 2, 1, 0)]
+    expect_passed(page, 1)
+    assert requests_shown(page) == [f"GET /orders/items/{number}" for number in (3, 2, 1, 0)]
     expect(page.locator(".counts")).to_contain_text("3 kept before")
 
 
@@ -108,18 +116,18 @@ FILTER = {
 def test_a_filter_is_applied_by_the_server_and_is_in_the_address(page: Page, gateway: Gateway) -> None:
     """The members of a filter are tested elsewhere: here, that the text of a field is sent to the server."""
     forget_exchanges(gateway)
-    watch(page)
+    open_list(page)
     page.get_by_text("More filters").click()
     for label, (_, value) in FILTER.items():
         page.get_by_label(label, exact=True).fill(value.replace(",", ", "))
     page.keyboard.press("Enter")
-    watching(page)
+    wait_until_live(page)
     assert sorted(parse_qsl(urlsplit(page.url).fragment.partition("?")[2])) == sorted(FILTER.values())
     get(gateway, "/orders/items/8")
     get(gateway, "/orders/items/7", **{"x-wanted": "yes"})
     get(gateway, "/orders/items/8?wanted", **{"x-wanted": "yes"})
-    passed(page, 1)
-    assert asked(page) == ["GET /orders/items/8?wanted"]
+    expect_passed(page, 1)
+    assert requests_shown(page) == ["GET /orders/items/8?wanted"]
     page.reload()
     for label, (_, value) in FILTER.items():
         expect(page.get_by_label(label, exact=True)).to_have_value(value)
@@ -128,30 +136,30 @@ def test_a_filter_is_applied_by_the_server_and_is_in_the_address(page: Page, gat
 
 def test_filters_by_request_id_and_by_share_work(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
-    with keeping(gateway, "orders") as client:
+    with keep_exchanges(gateway, "orders") as client:
         client.get("/orders/items/1")
         client.get("/orders/items/2")
         exchange_id = last_id(gateway, "orders", 2)
-    watch(page, f"?id={exchange_id}")
+    open_list(page, f"?id={exchange_id}")
     expect(rows(page)).to_have_count(1)
     expect(page.get_by_label("Request id")).to_have_value(exchange_id)
     page.get_by_label("Request id").fill("")
     page.get_by_label("Share").fill("0")
     page.keyboard.press("Enter")
     expect(rows(page)).to_have_count(2)  # kept exchanges are not sampled
-    watching(page)
+    wait_until_live(page)
     get(gateway, "/orders/items/3")
     page.get_by_role("button", name="All exchanges").click()
     expect(page).to_have_url(re.compile("#/exchanges$"))
-    watching(page)
+    wait_until_live(page)
     get(gateway, "/orders/items/4")
-    passed(page, 1)
-    assert asked(page)[0] == "GET /orders/items/4"
+    expect_passed(page, 1)
+    assert requests_shown(page)[0] == "GET /orders/items/4"
 
 
 def test_a_wrong_filter_is_shown_at_its_field(page: Page, gateway: Gateway, faults: Faults) -> None:
     faults.allow("status of 400")
-    watch(page)
+    open_list(page)
     api_field, status = page.get_by_label("API", exact=True), page.get_by_label("Status", exact=True)
     before = [control.bounding_box() for control in (api_field, status)]
     api_field.fill("order")
@@ -166,10 +174,10 @@ def test_a_wrong_filter_is_shown_at_its_field(page: Page, gateway: Gateway, faul
     status.fill("")
     api_field.fill("orders")
     page.keyboard.press("Enter")
-    watching(page)
+    wait_until_live(page)
     expect(api_field).not_to_have_attribute("aria-invalid", "true")
     get(gateway, "/orders/items")
-    passed(page, 1)
+    expect_passed(page, 1)
 
 
 def test_unused_filters_are_folded_on_a_narrow_page(narrow: Page) -> None:
@@ -187,33 +195,33 @@ def test_unused_filters_are_folded_on_a_narrow_page(narrow: Page) -> None:
 
 def test_paused_rows_stand_still_and_new_exchanges_are_counted(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
-    watch(page)
+    open_list(page)
     get(gateway, "/orders/items/1")
-    passed(page, 1)
+    expect_passed(page, 1)
     page.locator("h1").click()
     page.keyboard.press("Space")
     expect(page.locator(".counts")).to_contain_text("paused")
     for number in (2, 3):
         get(gateway, f"/orders/items/{number}")
-    passed(page, 3)
-    assert asked(page) == ["GET /orders/items/1"]
+    expect_passed(page, 3)
+    assert requests_shown(page) == ["GET /orders/items/1"]
     page.keyboard.press("Space")
     expect(rows(page)).to_have_count(3)
     page.get_by_role("button", name="Clear").click()
     expect(rows(page)).to_have_count(0)
-    passed(page, 0)
+    expect_passed(page, 0)
     expect(page.get_by_text("Nothing has ended yet that fits")).to_be_visible()
     get(gateway, "/orders/items/4")
-    passed(page, 1)
-    assert asked(page) == ["GET /orders/items/4"]
+    expect_passed(page, 1)
+    assert requests_shown(page) == ["GET /orders/items/4"]
 
 
 def test_a_row_is_chosen_and_opened_by_keyboard(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
-    watch(page)
+    open_list(page)
     for number in range(1, 5):
         get(gateway, f"/orders/items/{number}")
-    passed(page, 4)
+    expect_passed(page, 4)
     rows(page).first.locator("a").focus()
     chosen = page.locator(".exchanges tr[aria-current] a")
     for key, number in (
@@ -229,9 +237,9 @@ def test_a_row_is_chosen_and_opened_by_keyboard(page: Page, gateway: Gateway) ->
         expect(chosen).to_have_text(f"GET /orders/items/{number}")
         expect(chosen).to_be_focused()
     get(gateway, "/orders/items/5")
-    passed(page, 5)
+    expect_passed(page, 5)
     expect(page.get_by_role("button", name="Resume")).to_be_visible()  # rows do not move while they are read
-    assert len(asked(page)) == 4
+    assert len(requests_shown(page)) == 4
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("GET /orders/items/1")
     page.go_back()
@@ -240,7 +248,7 @@ def test_a_row_is_chosen_and_opened_by_keyboard(page: Page, gateway: Gateway) ->
 
 def test_a_recording_is_begun_listed_and_ended(page: Page, gateway: Gateway) -> None:
     forget_exchanges(gateway)
-    watch(page, "?api=broken&status=5xx")
+    open_list(page, "?api=broken&status=5xx")
     page.get_by_text("Recordings", exact=True).click()
     page.get_by_label("Minutes").fill("2")
     page.get_by_role("button", name="Record what the filter says").click()
@@ -255,7 +263,7 @@ def test_a_recording_is_begun_listed_and_ended(page: Page, gateway: Gateway) -> 
     eventually("the page watches no more", lambda: followers(gateway) == 1)
     get(gateway, "/broken/items")
     last_id(gateway, "broken")
-    watch(page, "?api=broken")
+    open_list(page, "?api=broken")
     expect(rows(page)).to_have_count(1)
     page.get_by_text("Recordings: 1 under way").click()
     page.get_by_role("button", name="Stop recording api broken, status 5xx").click()
@@ -276,7 +284,7 @@ def test_a_recordings_filter_is_refused_at_its_field(page: Page, faults: Faults)
 def test_a_page_hidden_for_long_stops_watching(open_page: Open, gateway: Gateway) -> None:
     page = open_signed_in(open_page, WIDE, gateway)  # a context keeps the clock that it was given
     page.clock.install()
-    watch(page)
+    open_list(page)
     assert followers(gateway) == 1
     hide = """(hidden) => {
       Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
@@ -285,7 +293,7 @@ def test_a_page_hidden_for_long_stops_watching(open_page: Open, gateway: Gateway
     page.evaluate(hide, True)
     page.clock.fast_forward("04:00")
     get(gateway, "/orders/items/1")
-    passed(page, 1)
+    expect_passed(page, 1)
     page.clock.fast_forward("01:10")
     eventually("the node is asked for nothing", lambda: followers(gateway) == 0)
     page.evaluate(hide, False)
@@ -304,10 +312,10 @@ def test_markup_of_clients_and_policies_is_shown_as_text(narrow: Page, gateway: 
     raises = attach("raise-error", {"phase": "request", "message": f"{HOSTILE}\x1b[31m"})
     gateway.deploy(api("hostile", upstream.url, [raises]))
     forget_exchanges(gateway)
-    watch(page, "?api=hostile")
+    open_list(page, "?api=hostile")
     path = f"/hostile/{'x' * 6000}?q={quote(HOSTILE, safe='<>()=')}"
     assert httpx.get(gateway.url + path, headers={b"x-hostile": HOSTILE.encode()}).status_code == 500
-    passed(page, 1)
+    expect_passed(page, 1)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
     assert page.locator("main img, main script").count() == 0
     box = rows(page).first.bounding_box()

@@ -18,18 +18,18 @@ from playwright.sync_api import Browser, Page, expect
 from e2e.inspector.chromium import WIDE, Faults
 from e2e.inspector.conftest import Open, open_signed_in
 from e2e.inspector.exchanges import (
-    asked,
     details,
+    execution_row,
+    expect_passed,
     explain,
-    keeping,
+    keep_exchanges,
     last_id,
-    passed,
+    open_list,
+    requests_shown,
     rows,
     tab,
-    turn,
     verdict,
-    watch,
-    watching,
+    wait_until_live,
 )
 from e2e.inspector.pages import figure, show, table, trouble_titles
 from e2e.kit.gateway import Gateway, Json, api, attach, eventually, fresh_name, running
@@ -62,7 +62,7 @@ def page(next_page: Open, gateway: Gateway) -> Page:
 
 def test_a_quarantined_policy_is_shown(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api("dies", upstream.url, [attach("faulty", {"how": "exit"})]))
-    with keeping(gateway, "dies") as client:
+    with keep_exchanges(gateway, "dies") as client:
         assert client.get("/dies/x").status_code == 503
         explain(page, last_id(gateway, "dies"))
         expect(page.locator(".verdict")).to_contain_text("because faulty:v1.0.0 failed in its request phase: crashed: ")
@@ -85,16 +85,16 @@ def test_the_list_goes_on_when_the_controller_is_back(
     faults.allow("ERR_|Failed to load resource")
     gateway.deploy(api("goes-on", upstream.url, [attach("mark", {"name": "one"})]))
     forget_exchanges(gateway)
-    watch(page, "?api=goes-on")
+    open_list(page, "?api=goes-on")
     httpx.get(f"{gateway.url}/goes-on/1")
-    passed(page, 1)
+    expect_passed(page, 1)
     pid = gateway.kill("controller")
     page.wait_for_function(TRIES_AGAIN)
     eventually("the controller is back", lambda: gateway.pid("controller") not in (None, pid), 30)
-    watching(page)
+    wait_until_live(page)
     httpx.get(f"{gateway.url}/goes-on/2")
-    passed(page, 2)
-    assert asked(page) == ["GET /goes-on/2", "GET /goes-on/1"]
+    expect_passed(page, 2)
+    assert requests_shown(page) == ["GET /goes-on/2", "GET /goes-on/1"]
 
 
 def test_a_node_that_sends_no_exchanges_is_shown_with_the_reason(page: Page, gateway: Gateway) -> None:
@@ -102,7 +102,7 @@ def test_a_node_that_sends_no_exchanges_is_shown_with_the_reason(page: Page, gat
         answers = [client.post("/recordings", json={"filter": {}, "seconds": 60}) for _ in range(70)]
         try:
             assert answers[-1].status_code == 409
-            watch(page)
+            open_list(page)
             expect(page.locator(".nodes")).to_contain_text("refused")
             expect(page.locator(".nodes")).to_contain_text("64")
         finally:
@@ -128,11 +128,11 @@ def test_planted_secrets_stand_on_no_page(page: Page, gateway: Gateway, upstream
     for document in leaking_apis(upstream):
         gateway.deploy(document)
     headers = {"authorization": f"Bearer {PLANTED['bearer']}", "cookie": f"session={PLANTED['cookie']}"}
-    watch(page, "?path=/")
+    open_list(page, "?path=/")
     with record_exchanges(gateway), httpx.Client(base_url=gateway.url, headers=headers) as client:
         for name in ("leaks", "leaks-out", "answers"):
             client.post(f"/{name}/x?token={PLANTED['query']}&page=2", json={"password": PLANTED["body"], "name": "ann"})
-    passed(page, 3)
+    expect_passed(page, 3)
     texts = [page.content(), page.inner_text("body")]
     for exchange in wait_for_exchanges(gateway, 3, path="/")[-3:]:
         explain(page, exchange["id"])
@@ -156,16 +156,16 @@ def test_planted_secrets_stand_on_no_page(page: Page, gateway: Gateway, upstream
 def test_streams_and_skipped_policies_are_shown(page: Page, gateway: Gateway, upstream: Upstream) -> None:
     raises = attach("misbehave", {"how": "raise"}, onError="continue")
     gateway.deploy(api("streams", upstream.url, [attach("pass-stream"), raises]))
-    with keeping(gateway, "streams") as client:
+    with keep_exchanges(gateway, "streams") as client:
         assert client.post("/streams/x", content=b"x" * 5000).status_code == 200
         explain(page, last_id(gateway, "streams"))
     expect(details(page, "pass-stream:v1.0.0", "request stream")).to_contain_text(
         "The body as a stream: 4.9 KiB in, 4.9 KiB out."
     )
-    expect(turn(page, "misbehave:v1.0.0").locator(".outcome")).to_have_text("continued: exception")
+    expect(execution_row(page, "misbehave:v1.0.0").locator(".outcome")).to_have_text("continued: exception")
     expect(page.locator(".failure .place")).to_have_text(re.compile(r"policies/misbehave/policy\.py:\d+$"))
     expect(page.locator(".verdict")).to_contain_text("Answered 200 by the upstream")
-    watch(page, "?api=streams")
+    open_list(page, "?api=streams")
     expect(rows(page).locator(".badge")).to_have_text(["200", "passed over"])
 
 
@@ -176,7 +176,7 @@ def test_a_client_that_goes_away_is_shown(page: Page, gateway: Gateway, upstream
             client.sendall(b"GET /left/x HTTP/1.1\r\nhost: left.test\r\n\r\n")
             eventually("the policy runs", lambda: gateway.is_busy("left"))
         wait_for_exchanges(gateway, api="left")
-    watch(page, "?api=left")
+    open_list(page, "?api=left")
     expect(rows(page).locator(".badge")).to_have_text(["none", "cancelled"])
     rows(page).first.click()
     expect(page.locator(".verdict")).to_contain_text("Not answered because the client went away")

@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 from e2e.inspector import screenshots
 from e2e.inspector.accessibility import axe, check_looks, keyboard, reflow
-from e2e.inspector.chromium import DARK, NARROW, WIDE, Faults, Look, looks, put_on
+from e2e.inspector.chromium import DARK, NARROW, WIDE, Faults, Look, apply_look, looks
 from e2e.inspector.conftest import Open
 
 MOST_BYTES = 2_000_000
@@ -51,7 +51,7 @@ AXE = {
 @pytest.mark.parametrize("look", [WIDE, NARROW, DARK], ids=lambda look: look.name)
 def test_axe_finds_violations(blank: Page, look: Look) -> None:
     """In each look what may be another there: narrow all but the colours, dark the colours alone."""
-    put_on(blank, look)
+    apply_look(blank, look)
     for rule, (part, instead) in AXE.items():
         assert part in GOOD
         show_html(blank, GOOD.replace(part, instead))

@@ -101,24 +101,24 @@ def ask_for(stage: Stage, way: Way, api_name: str = "views") -> int:
 
 @pytest.mark.parametrize("way", [Way(), *(way for ways in WAYS.values() for way in ways)], ids=str)
 def test_all_ways_to_apply_a_policy_see_the_same(stage: Stage, upstream: Upstream, way: Way) -> None:
-    lines = audited(stage)
+    lines = audit_lines(stage)
     assert ask_for(stage, way) == 200
     (request,) = upstream.received
     assert json.loads(request.value("x-python") or "") == VIEW
-    assert stripped(json.loads(request.value("x-opa") or "")) == VIEW
+    assert strip_values(json.loads(request.value("x-opa") or "")) == VIEW
     assert {name: request.value(f"x-when-{name}") for name in CONDITIONS} == dict.fromkeys(CONDITIONS, "true")
     texts = {name: request.value(f"x-text-{name}") for name in PLACEHOLDERS}
     joined = {name: value.replace(" , ", ", ").replace(",2", ", 2") for name, value in texts.items() if value}
     assert joined == {"path": VIEW["path"], "client": VIEW["client"], "header": "1, 2", "parameter": "1, 2"}
-    eventually("the audit has a line", lambda: len(audited(stage)) > len(lines))
-    line = audited(stage)[-1]
+    eventually("the audit has a line", lambda: len(audit_lines(stage)) > len(lines))
+    line = audit_lines(stage)[-1]
     assert (line["path"], line["client"]) == (VIEW["path"], VIEW["client"])
     assert request.value("x-context") == "/views"
     assert below(request.value("x-raw") or "") == request.target.partition("?")[0]
-    assert came_as_it_was(request, way)
+    assert is_unchanged(request, way)
 
 
-def came_as_it_was(request: Recorded, way: Way) -> bool:
+def is_unchanged(request: Recorded, way: Way) -> bool:
     """But for what Envoy resolves: slashes, dot segments, letters and digits that need no encoding."""
     resolved = way.path.replace("%75", "u").replace("/x/..", "").replace("/./", "/").replace("//", "/")
     return request.target == f"{below(resolved)}?{way.query}" and request.value("x-forwarded-host") == way.host
@@ -128,11 +128,11 @@ def below(path: str) -> str:
     return path.removeprefix("/views")
 
 
-def stripped(view: Json) -> Json:
+def strip_values(view: Json) -> Json:
     return view | {"header": [part.strip() for part in view["header"]]}
 
 
-def audited(stage: Stage) -> list[Json]:
+def audit_lines(stage: Stage) -> list[Json]:
     file = stage.audits / "views.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 

@@ -25,7 +25,7 @@ def header(name: str, **condition: object) -> Json:
     return {"name": name, **condition}
 
 
-def met(ask: Ask, gateway: Gateway, target: str, *headers: tuple[str, str], method: str = "GET") -> str:
+def matched_operation(ask: Ask, gateway: Gateway, target: str, *headers: tuple[str, str], method: str = "GET") -> str:
     answer = ask(gateway.port, target, Shape("match", method, list(headers)))
     return (answer.value("x-order") or "").removesuffix("()") or str(answer.status)
 
@@ -53,13 +53,13 @@ def test_operations_of_one_path_differ_by_headers(gateway: Gateway, upstream: Up
         "both": [("x-version", "2"), ("x-team", "")],
         "none": [("x-old", "")],
     }.items():
-        assert met(ask, gateway, "/by-header/x", *headers) == expected
-        assert met(ask, gateway, "/by-header/x", *headers, method="HEAD") == expected
+        assert matched_operation(ask, gateway, "/by-header/x", *headers) == expected
+        assert matched_operation(ask, gateway, "/by-header/x", *headers, method="HEAD") == expected
     for other in ([], [("x-version", "22")], [("x-version", "")], [("x-version", "20267")], [("x-old", "1")]):
-        assert met(ask, gateway, "/by-header/x", *other) == "else", other
+        assert matched_operation(ask, gateway, "/by-header/x", *other) == "else", other
     # Of a header with several lines, one that fits is enough; a line is one value, whatever commas it has.
-    assert met(ask, gateway, "/by-header/x", ("x-version", "9"), ("x-version", "2")) == "exact"
-    assert met(ask, gateway, "/by-header/x", ("x-version", "9, 2")) == "else"
+    assert matched_operation(ask, gateway, "/by-header/x", ("x-version", "9"), ("x-version", "2")) == "exact"
+    assert matched_operation(ask, gateway, "/by-header/x", ("x-version", "9, 2")) == "else"
 
 
 @BOTH
@@ -94,10 +94,10 @@ def test_operations_of_one_path_differ_by_query_in_any_spelling(gateway: Gateway
         "Action=view:": "else",
         "id=4x": "else",
     }.items():
-        assert met(ask, gateway, f"/by-query/x?{query}", method="GET") == expected, query
+        assert matched_operation(ask, gateway, f"/by-query/x?{query}", method="GET") == expected, query
     # Upstreams take the first of two, the last, or both, and decode names: none of that passes an operation by.
     for query in ("action=view:&action=42", "action=1&b&action", "%61ction=42", "action=1&actio%6E=2", "id=%34%32"):
-        assert met(ask, gateway, f"/by-query/x?{query}") == "400", query
+        assert matched_operation(ask, gateway, f"/by-query/x?{query}") == "400", query
     answer = ask(gateway.port, "/by-query/x?action=1&action=2", Shape("twice", "GET"))
     problem = json.loads(answer.body)
     assert (answer.value("content-type"), problem["status"]) == ("application/problem+json", 400)
@@ -111,7 +111,7 @@ def test_with_loose_paths_the_first_of_two_parameters_counts(gateway: Gateway, u
     loose["spec"]["strictPaths"] = False
     gateway.deploy(loose)
     for query, expected in {"v=1&v=2": "one", "v=2&v=1": "else", "%76=1": "else", "v=%31": "one"}.items():
-        assert met(http1, gateway, f"/loose-query/x?{query}") == expected, query
+        assert matched_operation(http1, gateway, f"/loose-query/x?{query}") == expected, query
 
 
 @BOTH
@@ -128,13 +128,13 @@ def test_a_request_that_fits_no_operation_falls_to_the_next_path_or_404(
         ])
     )  # fmt: skip
     matching = ("x-v", "1")
-    assert met(ask, gateway, "/falls/a/x", matching) == "narrow"
-    assert met(ask, gateway, "/falls/a/x") == "wide"
-    assert met(ask, gateway, "/falls/a/x", method="POST") == "405"
-    assert met(ask, gateway, "/falls/b", matching) == "alone"
-    assert met(ask, gateway, "/falls/b", matching, method="HEAD") == "alone"
-    assert met(ask, gateway, "/falls/b", method="POST") == "post"
-    assert met(ask, gateway, "/falls/b", matching, method="OPTIONS") == "options"
+    assert matched_operation(ask, gateway, "/falls/a/x", matching) == "narrow"
+    assert matched_operation(ask, gateway, "/falls/a/x") == "wide"
+    assert matched_operation(ask, gateway, "/falls/a/x", method="POST") == "405"
+    assert matched_operation(ask, gateway, "/falls/b", matching) == "alone"
+    assert matched_operation(ask, gateway, "/falls/b", matching, method="HEAD") == "alone"
+    assert matched_operation(ask, gateway, "/falls/b", method="POST") == "post"
+    assert matched_operation(ask, gateway, "/falls/b", matching, method="OPTIONS") == "options"
     for method in ("GET", "HEAD"):
         answer = ask(gateway.port, "/falls/b", Shape("falls", method))
         assert (answer.status, answer.value("content-type")) == (404, "application/problem+json")
@@ -156,7 +156,7 @@ def test_any_token_is_a_method(gateway: Gateway, upstream: Upstream, ask: Ask) -
     )  # fmt: skip
     typed = [("content-type", "text/plain"), ("content-length", "0")]  # without a content type Envoy refuses a QUERY
     for method in TOKENS:
-        assert met(ask, gateway, "/tokens/x", *typed, method=method) == method
+        assert matched_operation(ask, gateway, "/tokens/x", *typed, method=method) == method
         assert upstream.received[-1].method == method
     refused = ask(gateway.port, "/tokens/x", Shape("token", "GET"))
     assert (refused.status, refused.value("allow")) == (
@@ -164,11 +164,15 @@ def test_any_token_is_a_method(gateway: Gateway, upstream: Upstream, ask: Ask) -
         "A|B%, LIST, M-SEARCH, OPTIONS, PROPFIND, PURGE, QUERY, list",
     )
     for method in ("Purge", "purge", "TRACE"):
-        assert met(ask, gateway, "/tokens/x", method=method) == "405", method
-    assert met(ask, gateway, "/tokens/any") == met(ask, gateway, "/tokens/any", method="HEAD") == "named"
+        assert matched_operation(ask, gateway, "/tokens/x", method=method) == "405", method
+    assert (
+        matched_operation(ask, gateway, "/tokens/any")
+        == matched_operation(ask, gateway, "/tokens/any", method="HEAD")
+        == "named"
+    )
     for method in ("POST", "DELETE", "OPTIONS", "PURGE", "BREW"):
-        assert met(ask, gateway, "/tokens/any", method=method) == "any", method
-        assert met(ask, gateway, "/tokens/open/a/b", method=method) == "open", method
+        assert matched_operation(ask, gateway, "/tokens/any", method=method) == "any", method
+        assert matched_operation(ask, gateway, "/tokens/open/a/b", method=method) == "open", method
     # What an upstream may take for GET, and is none, is not let in by "any"; nor is what would show it to scripts.
     for method in ("get", "Get", "TRACE", "trace"):
         refused = ask(gateway.port, "/tokens/any", Shape("token", method))
@@ -202,5 +206,5 @@ def test_envoy_accepts_a_long_literal_in_all_its_spellings(gateway: Gateway, ups
     """Its regular expression has more instructions than Envoy takes by default."""
     text = "/".join(["a:b", "%C3%A9,=(x)"] * 25)
     gateway.deploy(api("long", upstream.url, [], [operation("long", "GET", f"/{text}")]))
-    assert met(http1, gateway, f"/long/{text}") == "long"
-    assert met(http1, gateway, f"/long/{text.replace(':', '%3A')}") == "long"
+    assert matched_operation(http1, gateway, f"/long/{text}") == "long"
+    assert matched_operation(http1, gateway, f"/long/{text.replace(':', '%3A')}") == "long"

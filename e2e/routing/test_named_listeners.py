@@ -69,16 +69,16 @@ def door(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door
         yield new_door
 
 
-def named(name: str, upstream: Upstream, *listeners: str, **spec: object) -> Json:
+def api_on_listeners(name: str, upstream: Upstream, *listeners: str, **spec: object) -> Json:
     document = api(name, upstream.url)
     document["spec"] |= {**({"listeners": list(listeners)} if listeners else {}), **spec}
     return document
 
 
 def test_an_api_is_served_by_the_listeners_that_it_names_and_no_other(door: Door, upstream: Upstream) -> None:
-    door.gateway.deploy(named("everybody", upstream))
-    door.gateway.deploy(named("inner", upstream, "inside"))
-    door.gateway.deploy(named("both", upstream, "public", "partners"))
+    door.gateway.deploy(api_on_listeners("everybody", upstream))
+    door.gateway.deploy(api_on_listeners("inner", upstream, "inside"))
+    door.gateway.deploy(api_on_listeners("both", upstream, "public", "partners"))
     assert door.serving("/everybody/x") == {"public"}
     assert door.serving("/inner/x") == {"inside"}
     assert door.serving("/both/x") == {"public", "partners"}
@@ -89,7 +89,7 @@ def test_an_api_is_served_by_the_listeners_that_it_names_and_no_other(door: Door
 
 
 def test_an_apis_policies_and_odd_paths_do_not_apply_on_other_listeners(door: Door, upstream: Upstream) -> None:
-    door.gateway.deploy(named("kept", upstream, "inside", policies=[attach("mark", {"name": "kept"})]))
+    door.gateway.deploy(api_on_listeners("kept", upstream, "inside", policies=[attach("mark", {"name": "kept"})]))
     assert door.serving("/kept/x") == {"inside"}
     assert upstream.received[-1].values("x-order") == [b"kept()"]
     assert (door.status("inside", "/kept/a;b"), door.status("public", "/kept/a;b")) == (400, 404)
@@ -97,19 +97,19 @@ def test_an_apis_policies_and_odd_paths_do_not_apply_on_other_listeners(door: Do
 
 def test_an_api_on_another_listener_hides_no_route(door: Door, upstream: Upstream) -> None:
     """By a shorter context, and by a wildcard of its host."""
-    door.gateway.deploy(named("wide", upstream, context="/shop"))
-    door.gateway.deploy(named("narrow", upstream, "inside", context="/shop/secret"))
+    door.gateway.deploy(api_on_listeners("wide", upstream, context="/shop"))
+    door.gateway.deploy(api_on_listeners("narrow", upstream, "inside", context="/shop/secret"))
     assert door.serving("/shop/secret/x") == {"public", "inside"}
-    door.gateway.deploy(named("below", upstream, context="/tree", hosts=["*.tree.example"]))
-    door.gateway.deploy(named("exact", upstream, "inside", context="/tree", hosts=["a.tree.example"]))
+    door.gateway.deploy(api_on_listeners("below", upstream, context="/tree", hosts=["*.tree.example"]))
+    door.gateway.deploy(api_on_listeners("exact", upstream, "inside", context="/tree", hosts=["a.tree.example"]))
     assert door.serving("/tree/x", "a.tree.example") == {"public", "inside"}
     assert door.serving("/tree/x", "b.tree.example") == {"public"}
 
 
 def test_nearby_paths_are_those_of_the_listener(door: Door, upstream: Upstream) -> None:
     """The API of another listener is not named, however near it lies."""
-    door.gateway.deploy(named("near-outer", upstream, context="/near/outer"))
-    door.gateway.deploy(named("near-inner", upstream, "inside", context="/near/inner"))
+    door.gateway.deploy(api_on_listeners("near-outer", upstream, context="/near/outer"))
+    door.gateway.deploy(api_on_listeners("near-inner", upstream, "inside", context="/near/inner"))
     for listener, path, near in (
         ("public", "/near/iner/x", "/near/outer"),
         ("public", "/near/inner/x", "/near/outer"),
@@ -128,14 +128,14 @@ def test_nearby_paths_are_those_of_the_listener(door: Door, upstream: Upstream) 
 def test_two_apis_share_a_context_on_different_listeners(door: Door, upstream: Upstream) -> None:
     shared = {"context": "/shared", "policies": [attach("mark", {"name": "outer"})]}
     inner = {"context": "/shared", "policies": [attach("mark", {"name": "inner"})]}
-    door.gateway.deploy(named("outer-shared", upstream, "public", **shared))
-    door.gateway.deploy(named("inner-shared", upstream, "inside", **inner))
+    door.gateway.deploy(api_on_listeners("outer-shared", upstream, "public", **shared))
+    door.gateway.deploy(api_on_listeners("inner-shared", upstream, "inside", **inner))
     for listener, name in {"public": "outer", "inside": "inner"}.items():
         assert door.status(listener, "/shared/x") == 200
         assert upstream.received[-1].values("x-order") == [f"{name}()".encode()]
     assert door.status("partners", "/shared/x") == 404
     for listeners in (["inside", "partners"], []):
-        errors = mistakes_of(door.gateway, named("third-shared", upstream, *listeners, context="/shared"))
+        errors = mistakes_of(door.gateway, api_on_listeners("third-shared", upstream, *listeners, context="/shared"))
         assert "'/shared', which is " in errors["spec.context"]
     door.gateway.remove("inner-shared")
     eventually("it has gone", lambda: door.status("inside", "/shared/x") == 404)
@@ -143,11 +143,11 @@ def test_two_apis_share_a_context_on_different_listeners(door: Door, upstream: U
 
 
 def test_the_listeners_of_an_api_change_while_it_runs(door: Door, upstream: Upstream) -> None:
-    door.gateway.deploy(named("moving", upstream, "inside"))
+    door.gateway.deploy(api_on_listeners("moving", upstream, "inside"))
     assert door.serving("/moving/x") == {"inside"}
-    door.gateway.deploy(named("moving", upstream, "public"))
+    door.gateway.deploy(api_on_listeners("moving", upstream, "public"))
     eventually("it has moved", lambda: door.serving("/moving/x") == {"public"})
-    door.gateway.deploy(named("moving", upstream))
+    door.gateway.deploy(api_on_listeners("moving", upstream))
     door.write(internal=False)
     assert door.gateway.reload().returncode == 0
     eventually("inside is for all", lambda: door.serving("/moving/x") == {"public", "inside"})
@@ -157,7 +157,7 @@ def test_the_listeners_of_an_api_change_while_it_runs(door: Door, upstream: Upst
 
 
 def test_an_unknown_listener_is_refused(door: Door, upstream: Upstream) -> None:
-    errors = mistakes_of(door.gateway, named("lost", upstream, "inside", "outside"))
+    errors = mistakes_of(door.gateway, api_on_listeners("lost", upstream, "inside", "outside"))
     message = errors["spec.listeners[1]"]
     assert "a listener of the Gateway that serves APIs" in message
     assert "inside, partners or public" in message
@@ -165,7 +165,7 @@ def test_an_unknown_listener_is_refused(door: Door, upstream: Upstream) -> None:
 
 
 def test_a_listener_that_an_api_names_cannot_be_removed(door: Door, upstream: Upstream) -> None:
-    door.gateway.deploy(named("stays", upstream, "inside"))
+    door.gateway.deploy(api_on_listeners("stays", upstream, "inside"))
     written = door.file.read_text()
     write(door.file, {"name": "public", "port": door.ports["public"]})
     reloaded = door.gateway.reload()
@@ -176,7 +176,7 @@ def test_a_listener_that_an_api_names_cannot_be_removed(door: Door, upstream: Up
 
 
 def test_a_restart_of_the_engine_keeps_the_listeners_of_apis(door: Door, upstream: Upstream) -> None:
-    door.gateway.deploy(named("again", upstream, "inside"))
+    door.gateway.deploy(api_on_listeners("again", upstream, "inside"))
     before = door.gateway.pid("engine")
     door.gateway.kill("engine")
     eventually("another engine runs", lambda: door.gateway.pid("engine") not in (None, before))

@@ -32,15 +32,15 @@ LOOSE_LITERALS: tuple[str, ...] = ("a;b", ";", "a%41")
 """Those that an API with strictPaths cannot have."""
 
 
-def defined(literal: str) -> str:
+def quote_literal(literal: str) -> str:
     """How a definition writes it."""
     return quote(literal, safe="!$&'()+,;=:@~")
 
 
-def denied(name: str, upstream: Upstream, literals: tuple[str, ...], **spec: object) -> Json:
+def denying_api(name: str, upstream: Upstream, literals: tuple[str, ...], **spec: object) -> Json:
     """Each literal is denied, at the end of a path, in its middle and with a parameter; all else is open."""
     deny = [attach("deny-headers")]
-    paths = [f"/{defined(literal)}{rest}" for literal in literals for rest in ("", "/x", "/{id}/y")]
+    paths = [f"/{quote_literal(literal)}{rest}" for literal in literals for rest in ("", "/x", "/{id}/y")]
     own = [{"method": "GET", "path": path, "policies": deny} for path in paths]
     document = api(name, upstream.url, [], [*own, {"method": "GET", "path": "/*"}, {"method": "GET", "path": "/{id}"}])
     document["spec"] |= spec
@@ -69,7 +69,7 @@ def spellings_of(character: str) -> Iterator[str]:
 @pytest.mark.parametrize("strict", [True, False])
 def test_no_spelling_of_a_denied_path_passes(gateway: Gateway, upstream: Upstream, strict: bool) -> None:
     literals = LITERALS if strict else LITERALS + LOOSE_LITERALS
-    gateway.deploy(denied("spelled", upstream, literals, strictPaths=strict))
+    gateway.deploy(denying_api("spelled", upstream, literals, strictPaths=strict))
     chosen, count = random.Random(7), 0  # noqa: S311 - no secret
     for literal in literals:
         for text in {*spellings(literal, chosen)}:
@@ -83,7 +83,7 @@ def test_no_spelling_of_a_denied_path_passes(gateway: Gateway, upstream: Upstrea
 
 
 def test_no_spelling_passes_over_http2_either(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(denied("spelled-h2", upstream, ("u@v", "café", "{t}")))
+    gateway.deploy(denying_api("spelled-h2", upstream, ("u@v", "café", "{t}")))
     chosen = random.Random(7)  # noqa: S311 - no secret
     for literal in ("u@v", "café", "{t}"):
         for text in {*spellings(literal, chosen), literal}:
@@ -101,7 +101,7 @@ DOUBTFUL = [
 ]  # fmt: skip
 
 
-def mixed(name: str, upstream: Upstream, **spec: object) -> Json:
+def mixed_api(name: str, upstream: Upstream, **spec: object) -> Json:
     deny = [attach("deny-headers")]
     document = api(name, upstream.url, [], [
         {"method": "GET", "path": "/mix/secret", "policies": deny},
@@ -120,7 +120,7 @@ def mixed(name: str, upstream: Upstream, **spec: object) -> Json:
 def test_a_strict_api_refuses_what_upstreams_read_in_different_ways(
     gateway: Gateway, upstream: Upstream, path: str
 ) -> None:
-    gateway.deploy(mixed("strict", upstream))
+    gateway.deploy(mixed_api("strict", upstream))
     answer = http1(gateway.port, f"/strict{path}?a=b;c%2f%252f", GET)
     assert (answer.status, answer.value("content-type")) == (400, "application/problem+json")
     assert json.loads(answer.body)["requestId"]
@@ -129,7 +129,7 @@ def test_a_strict_api_refuses_what_upstreams_read_in_different_ways(
 
 
 def test_a_strict_api_leaves_queries_and_other_encodings_alone(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(mixed("strict", upstream))
+    gateway.deploy(mixed_api("strict", upstream))
     for path in ("/x?a=;%2F%252e%", "/a%20b", "/a%3Ab", "/100%25", "/caf%C3%A9", "/a%25-b", "/x/", "/%2ehidden"):
         assert http1(gateway.port, f"/strict{path}", GET).status == 200, path
     targets_seen = [request.target for request in upstream.received]
@@ -146,7 +146,7 @@ def test_a_strict_api_leaves_queries_and_other_encodings_alone(gateway: Gateway,
 
 
 def test_in_a_strict_api_a_slash_at_the_end_makes_no_other_path(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(mixed("strict", upstream))
+    gateway.deploy(mixed_api("strict", upstream))
     for path in (
         "/mix/secret",
         "/mix/secret/",
@@ -163,7 +163,7 @@ def test_in_a_strict_api_a_slash_at_the_end_makes_no_other_path(gateway: Gateway
 
 
 def test_lenient_apis_accept_all_paths_but_escaped_slashes(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(mixed("loose", upstream, strictPaths=False))
+    gateway.deploy(mixed_api("loose", upstream, strictPaths=False))
     for path in ("/mix/secret;x", "/mix/secret%3bx", "/mix/%252e%252e/x", "/mix/secret/", "/mix/%zz"):
         assert http1(gateway.port, f"/loose{path}", GET).status == 200, path
         assert upstream.received[-1].target == path
@@ -200,8 +200,8 @@ def test_policies_have_the_parameters_of_a_path(gateway: Gateway, upstream: Upst
 
 
 def test_a_refused_path_has_its_line_in_the_access_log_as_the_api_says(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(mixed("strict-seen", upstream))
-    gateway.deploy(mixed("strict-unseen", upstream, accessLog="none"))
+    gateway.deploy(mixed_api("strict-seen", upstream))
+    gateway.deploy(mixed_api("strict-unseen", upstream, accessLog="none"))
     for name in ("strict-unseen", "strict-seen"):
         assert http1(gateway.port, f"/{name}/a;b", GET).status == 400
     eventually("the line is there", lambda: gateway.access_records("strict-seen"))
@@ -211,7 +211,7 @@ def test_a_refused_path_has_its_line_in_the_access_log_as_the_api_says(gateway: 
 
 
 def test_paths_reach_routes_as_ascii(gateway: Gateway, upstream: Upstream) -> None:
-    gateway.deploy(mixed("ascii", upstream, strictPaths=False))
+    gateway.deploy(mixed_api("ascii", upstream, strictPaths=False))
     for number in (*range(0x21), *range(0x7F, 0x100)):
         request = b"GET /ascii/x%b HTTP/1.1\r\nhost: a\r\n\r\n" % (bytes([number]) + b"y")
         assert send_raw(gateway.port, request).status == 400 or number in b"\n\r ", hex(number)

@@ -29,7 +29,7 @@ def three_targets(pools: list[Target]) -> list[Target]:
     return pools
 
 
-def routed(name: str, pools: list[Target], operations: list[Json], *policies: Json, **spec: object) -> Json:
+def api_of_pools(name: str, pools: list[Target], operations: list[Json], *policies: Json, **spec: object) -> Json:
     document = api(name, pools[0].url, list(policies), operations)
     document["spec"]["upstream"] = {target.name: {"url": target.url} for target in pools}
     document["spec"] |= spec
@@ -41,7 +41,7 @@ def get(path: str, **more: object) -> Json:
 
 
 def test_an_operation_names_its_pool(gateway: Gateway, three_targets: list[Target]) -> None:
-    gateway.deploy(routed("named", three_targets, [get("/a"), get("/b", upstream="canary")]))
+    gateway.deploy(api_of_pools("named", three_targets, [get("/a"), get("/b", upstream="canary")]))
     assert httpx.get(f"{gateway.url}/named/a").text == "main"
     assert httpx.get(f"{gateway.url}/named/b").text == "canary"
 
@@ -52,7 +52,7 @@ def test_a_split_has_its_shares(gateway: Gateway, three_targets: list[Target]) -
         {"upstream": "canary", "weight": 2},
         {"upstream": "shadow", "weight": 1},
     ]
-    gateway.deploy(routed("split", three_targets, [get("/own", upstream="shadow"), get("/a")], split=weights))
+    gateway.deploy(api_of_pools("split", three_targets, [get("/own", upstream="shadow"), get("/a")], split=weights))
     with httpx.Client(base_url=gateway.url) as client:
         shares = Counter(client.get("/split/a").text for _ in range(MANY))
         assert client.get("/split/own").text == "shadow"
@@ -67,7 +67,7 @@ def test_a_mirror_receives_a_copy_and_its_answers_are_dropped(gateway: Gateway, 
     main, _, shadow = three_targets
     shadow.status, shadow.seconds = 500, 0.2
     own = [{"method": "POST", "path": "/{id}", "mirror": [{"upstream": "shadow"}], "rewrite": {"path": "/v2/{id}"}}]
-    gateway.deploy(routed("mirror", three_targets, own, attach("mark", {"name": "m"})))
+    gateway.deploy(api_of_pools("mirror", three_targets, own, attach("mark", {"name": "m"})))
     for body in (b"", b"small", b"x" * 300_000):
         shadow.clear()
         main.clear()
@@ -85,7 +85,7 @@ def test_a_mirror_receives_the_body_that_policies_changed(gateway: Gateway, thre
     main, _, shadow = three_targets
     own = [{"method": "POST", "path": "/a", "mirror": [{"upstream": "shadow"}]}]
     policy = attach("rewrite-json", {"field": "seen", "value": "yes"})
-    gateway.deploy(routed("mirrored-body", three_targets, own, policy))
+    gateway.deploy(api_of_pools("mirrored-body", three_targets, own, policy))
     answer = httpx.post(f"{gateway.url}/mirrored-body/a", json={"a": 1})
     assert answer.status_code in (200, 502), answer.text  # the answer is no JSON, which is not what this is about
     eventually("a copy", lambda: shadow.count == 1)
@@ -95,7 +95,7 @@ def test_a_mirror_receives_the_body_that_policies_changed(gateway: Gateway, thre
 
 def test_a_mirror_receives_its_share(gateway: Gateway, three_targets: list[Target]) -> None:
     own = [get("/a", mirror=[{"upstream": "shadow", "percent": 10}])]
-    gateway.deploy(routed("mirror-part", three_targets, own))
+    gateway.deploy(api_of_pools("mirror-part", three_targets, own))
     with httpx.Client(base_url=gateway.url) as client:
         for _ in range(MANY):
             assert client.get("/mirror-part/a").text == "main"
@@ -104,7 +104,7 @@ def test_a_mirror_receives_its_share(gateway: Gateway, three_targets: list[Targe
 
 
 def test_a_mirror_that_is_gone_affects_no_request(gateway: Gateway, three_targets: list[Target]) -> None:
-    document = routed("mirror-gone", three_targets, [get("/a", mirror=[{"upstream": "gone"}])])
+    document = api_of_pools("mirror-gone", three_targets, [get("/a", mirror=[{"upstream": "gone"}])])
     document["spec"]["upstream"]["gone"] = {"url": "http://127.0.0.1:9"}
     gateway.deploy(document)
     with httpx.Client(base_url=gateway.url) as client:
@@ -133,7 +133,7 @@ def test_a_mirror_that_is_gone_affects_no_request(gateway: Gateway, three_target
 def test_a_path_is_rewritten(
     gateway: Gateway, three_targets: list[Target], path: str, rewrite: Json, asked: str, sent: str
 ) -> None:
-    gateway.deploy(routed("rewritten", three_targets, [get(path, rewrite=rewrite)]))
+    gateway.deploy(api_of_pools("rewritten", three_targets, [get(path, rewrite=rewrite)]))
     assert httpx.get(f"{gateway.url}/rewritten{asked}").status_code == 200
     ((_, target, headers),) = three_targets[0].heads
     assert target == sent
@@ -144,7 +144,7 @@ def test_a_rewrite_goes_behind_the_base_path_and_with_a_policys_path(
     gateway: Gateway, three_targets: list[Target]
 ) -> None:
     policy = attach("retarget", {"path": "/based/other"})
-    document = routed("based", three_targets, [get("/{id}", rewrite={"path": "/v2/{id}"})], policy)
+    document = api_of_pools("based", three_targets, [get("/{id}", rewrite={"path": "/v2/{id}"})], policy)
     document["spec"]["upstream"] = {"main": {"url": f"{three_targets[0].url}/api"}}
     gateway.deploy(document)
     assert httpx.get(f"{gateway.url}/based/7").status_code == 200
@@ -166,7 +166,7 @@ def test_a_rewrite_goes_behind_the_base_path_and_with_a_policys_path(
 def test_a_client_is_redirected(
     gateway: Gateway, three_targets: list[Target], redirect: Json, asked: str, status: int, location: str
 ) -> None:
-    gateway.deploy(routed("redirected", three_targets, [get("/old/{id}", redirect=redirect), get("/new/{id}")]))
+    gateway.deploy(api_of_pools("redirected", three_targets, [get("/old/{id}", redirect=redirect), get("/new/{id}")]))
     answer = httpx.get(f"{gateway.url}/redirected{asked}")
     expected = location.replace("{gateway}", gateway.url[7:])
     assert (answer.status_code, answer.headers["location"]) == (status, expected)
@@ -177,7 +177,9 @@ def test_a_client_is_redirected(
 
 
 def test_a_redirect_keeps_the_text_of_the_wildcard(gateway: Gateway, three_targets: list[Target]) -> None:
-    gateway.deploy(routed("moved", three_targets, [get("/old/*", redirect={"path": "/moved/new/*"}), get("/new/*")]))
+    gateway.deploy(
+        api_of_pools("moved", three_targets, [get("/old/*", redirect={"path": "/moved/new/*"}), get("/new/*")])
+    )
     for path, sent in (("/old/a/b?c=d", "/new/a/b?c=d"), ("/old", "/new")):
         three_targets[0].clear()
         assert httpx.get(f"{gateway.url}/moved{path}", follow_redirects=True).status_code == 200
@@ -188,7 +190,7 @@ def test_policies_run_before_an_answer_and_a_redirect(gateway: Gateway, three_ta
     own = [get("/denied", policies=[attach("deny-headers")], answer={"body": "secret"}),
            get("/moved", policies=[attach("deny-headers")], redirect={"path": "/x"}),
            get("/said", policies=[attach("mark", {"name": "m"})], answer={"body": "said"})]  # fmt: skip
-    gateway.deploy(routed("answers-denied", three_targets, own))
+    gateway.deploy(api_of_pools("answers-denied", three_targets, own))
     for path in ("denied", "moved"):
         answer = httpx.get(f"{gateway.url}/answers-denied/{path}")
         assert (answer.status_code, answer.headers["x-denied-by"]) == (403, "deny-headers")
@@ -213,7 +215,7 @@ def test_policies_run_before_an_answer_and_a_redirect(gateway: Gateway, three_ta
     ids=lambda rule: str(rule["status"]),
 )
 def test_an_operation_answers_itself(gateway: Gateway, three_targets: list[Target], rule: Json) -> None:
-    gateway.deploy(routed("answered", three_targets, [get("/a", answer=rule)]))
+    gateway.deploy(api_of_pools("answered", three_targets, [get("/a", answer=rule)]))
     answer = httpx.get(f"{gateway.url}/answered/a")
     assert (answer.status_code, answer.text) == (rule["status"], rule.get("body", ""))
     for name, value in rule.get("headers", {}).items():
@@ -224,7 +226,9 @@ def test_an_operation_answers_itself(gateway: Gateway, three_targets: list[Targe
 
 
 def test_an_api_that_answers_all_itself_needs_no_main(gateway: Gateway, three_targets: list[Target]) -> None:
-    document = routed("no-main", three_targets, [get("/a", answer={"body": "here"}), get("/b", upstream="canary")])
+    document = api_of_pools(
+        "no-main", three_targets, [get("/a", answer={"body": "here"}), get("/b", upstream="canary")]
+    )
     del document["spec"]["upstream"]["main"]
     gateway.deploy(document)
     assert httpx.get(f"{gateway.url}/no-main/a").text == "here"
@@ -233,7 +237,7 @@ def test_an_api_that_answers_all_itself_needs_no_main(gateway: Gateway, three_ta
 
 @pytest.mark.parametrize("policies", [[], [attach("mark", {"name": "m"})]], ids=["plain", "policies"])
 def test_a_stream_timeout_ends_an_exchange(gateway: Gateway, three_targets: list[Target], policies: list[Json]) -> None:
-    gateway.deploy(routed("cut", three_targets, [get("/a", streamTimeout="300ms")], *policies))
+    gateway.deploy(api_of_pools("cut", three_targets, [get("/a", streamTimeout="300ms")], *policies))
     three_targets[0].seconds = 2
     answer = httpx.get(f"{gateway.url}/cut/a")
     assert (answer.status_code, answer.headers["content-type"]) == (504, "application/problem+json")
@@ -248,7 +252,7 @@ def handshake(gateway: Gateway, path: str) -> int:
 
 def test_an_operation_may_refuse_websockets(gateway: Gateway, three_targets: list[Target]) -> None:
     own = [get("/a", websocket=False), get("/b"), get("/c", websocket=True)]
-    gateway.deploy(routed("sockets", three_targets, own, websocket=False))
+    gateway.deploy(api_of_pools("sockets", three_targets, own, websocket=False))
     assert handshake(gateway, "/sockets/a") == 403
     assert handshake(gateway, "/sockets/b") == 403
     assert three_targets[0].count == 0

@@ -34,7 +34,7 @@ def pair(both_targets: list[Target]) -> list[Target]:
     return both_targets
 
 
-def retried(name: str, pair: list[Target], *policies: Json, method: str = "GET", **operation: object) -> Json:
+def retrying_api(name: str, pair: list[Target], *policies: Json, method: str = "GET", **operation: object) -> Json:
     """A pool of both targets, neither of which is taken out for its failures."""
     document = api(name, "", list(policies), [{"method": method, "path": "/*", **operation}])
     pool = {"targets": [{"url": target.url} for target in pair], "ejection": {"consecutiveGatewayErrors": 0}}
@@ -42,7 +42,7 @@ def retried(name: str, pair: list[Target], *policies: Json, method: str = "GET",
     return document
 
 
-def alone(name: str, target: Target, *policies: Json, method: str = "GET", **operation: object) -> Json:
+def single_target_api(name: str, target: Target, *policies: Json, method: str = "GET", **operation: object) -> Json:
     return api(name, target.url, list(policies), [{"method": method, "path": "/*", **operation}])
 
 
@@ -61,7 +61,7 @@ async def load(url: str, method: str = "GET") -> Counter[int]:
 @pytest.mark.parametrize("failure", ["503", "reset", "refused", "slow"])
 def test_no_client_sees_that_one_of_two_targets_fails(gateway: Gateway, pair: list[Target], failure: str) -> None:
     good, bad = pair
-    document = retried("retried", pair, retries={"perTryTimeout": "3s"})
+    document = retrying_api("retried", pair, retries={"perTryTimeout": "3s"})
     if failure == "refused":
         document["spec"]["upstream"]["main"]["targets"][1] = {"url": "http://127.0.0.1:9"}
     gateway.deploy(document)
@@ -82,7 +82,7 @@ def test_requests_that_are_not_idempotent_are_sent_once(
 ) -> None:
     """The API says that it retries; for a POST that alone allows nothing."""
     target = pair[1]
-    document = alone("once", target, method=method)
+    document = single_target_api("once", target, method=method)
     document["spec"] |= {
         "retries": {"conditions": ["reset", "serverError", 503], "attempts": 5},
         "requestTimeout": "300ms",
@@ -100,7 +100,7 @@ def test_requests_that_are_not_idempotent_are_sent_once(
 
 def test_a_post_is_sent_twice_where_that_is_allowed(gateway: Gateway, pair: list[Target]) -> None:
     good, bad = pair
-    gateway.deploy(retried("allowed", pair, method="POST", retries={"methods": ["POST"]}))
+    gateway.deploy(retrying_api("allowed", pair, method="POST", retries={"methods": ["POST"]}))
     bad.status = 503
     for number in range(20):
         answer = httpx.post(f"{gateway.url}/allowed/{number}", content=b"body")
@@ -113,7 +113,7 @@ def test_a_method_that_a_policy_chose_decides(gateway: Gateway, pair: list[Targe
     """A GET that a policy has made a POST is a POST."""
     target = pair[1]
     target.status = 503
-    gateway.deploy(alone("turned", target, attach("retarget", {"method": "POST"}), retries={"attempts": 3}))
+    gateway.deploy(single_target_api("turned", target, attach("retarget", {"method": "POST"}), retries={"attempts": 3}))
     assert httpx.get(f"{gateway.url}/turned/a").status_code == 503
     assert target.requests == {"POST /a": 1}
 
@@ -124,7 +124,7 @@ def test_a_request_is_sent_as_often_as_attempts_says(
 ) -> None:
     target = pair[1]
     target.status = 503
-    gateway.deploy(alone("attempts", target, retries={"attempts": attempts}))
+    gateway.deploy(single_target_api("attempts", target, retries={"attempts": attempts}))
     assert httpx.get(f"{gateway.url}/attempts/a").status_code == 503
     assert target.count == sent
 
@@ -141,7 +141,7 @@ def test_retry_conditions_decide(
 ) -> None:
     target = pair[1]
     target.status = status
-    gateway.deploy(alone("conditions", target, retries={"conditions": on}))
+    gateway.deploy(single_target_api("conditions", target, retries={"conditions": on}))
     assert httpx.get(f"{gateway.url}/conditions/a").status_code == status
     assert target.count == sent
 
@@ -150,7 +150,7 @@ def test_each_try_has_its_timeout(gateway: Gateway, pair: list[Target]) -> None:
     target = pair[1]
     target.seconds = 3
     retries = {"attempts": 3, "perTryTimeout": "200ms", "backOff": {"base": "1ms"}}
-    gateway.deploy(alone("tries", target, retries=retries))
+    gateway.deploy(single_target_api("tries", target, retries=retries))
     assert httpx.get(f"{gateway.url}/tries/a").status_code == 504
     assert target.count == 3, "expected each try to end before the target answers"
 
@@ -159,7 +159,7 @@ def test_the_back_off_is_waited_for(gateway: Gateway, pair: list[Target]) -> Non
     """Random up to base: ten requests do not all go on at once."""
     target = pair[1]
     target.status = 503
-    gateway.deploy(alone("waits", target, retries={"backOff": {"base": "400ms", "max": "400ms"}}))
+    gateway.deploy(single_target_api("waits", target, retries={"backOff": {"base": "400ms", "max": "400ms"}}))
     start = time.monotonic()
     for _ in range(10):
         httpx.get(f"{gateway.url}/waits/a")
@@ -169,7 +169,7 @@ def test_the_back_off_is_waited_for(gateway: Gateway, pair: list[Target]) -> Non
 def test_policies_run_once_and_see_the_last_answer(gateway: Gateway, pair: list[Target]) -> None:
     good, bad = pair
     bad.status = 503
-    gateway.deploy(retried("seen", pair, attach("mark", {"name": "m"}), retries=True))
+    gateway.deploy(retrying_api("seen", pair, attach("mark", {"name": "m"}), retries=True))
     for _ in range(10):
         answer = httpx.get(f"{gateway.url}/seen/a")
         assert (answer.status_code, answer.headers.get_list("x-order")) == (200, ["m()"])
@@ -188,7 +188,7 @@ def test_a_body_is_sent_again_if_it_is_small(
     """A body larger than Envoy's buffer is sent once: the client gets the upstream's own answer."""
     good, bad = pair
     policies = [policy | {"maxBodyBytes": 8_000_000} for policy in policies]
-    gateway.deploy(retried("bodies", pair, *policies, method="PUT", retries=True))
+    gateway.deploy(retrying_api("bodies", pair, *policies, method="PUT", retries=True))
     bad.status = 503
     body = b"x" * size
     statuses = Counter(httpx.put(f"{gateway.url}/bodies/{number}", content=body).status_code for number in range(10))

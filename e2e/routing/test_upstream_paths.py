@@ -59,14 +59,14 @@ COOKIES = {
 }
 
 
-def deployed(gateway: Gateway, upstream: Upstream, base: str = "", **spec: object) -> Json:
+def deploy(gateway: Gateway, upstream: Upstream, base: str = "", **spec: object) -> Json:
     document = api("mapped", f"{upstream.url}{base}")
     document["spec"] |= {"mapUpstreamPaths": True, **spec}
     gateway.deploy(document)
     return document
 
 
-def say(upstream: Upstream, gateway: Gateway, name: str) -> Callable[[str], str]:
+def header_sender(upstream: Upstream, gateway: Gateway, name: str) -> Callable[[str], str]:
     """Asks for an answer with the header, of which it is the value."""
     authorities = {GATEWAY: urlsplit(gateway.url).netloc, UPSTREAM: urlsplit(upstream.url).netloc}
 
@@ -86,10 +86,10 @@ def say(upstream: Upstream, gateway: Gateway, name: str) -> Callable[[str], str]
 @pytest.mark.parametrize("name", ["location", "content-location"])
 @pytest.mark.parametrize("policies", [[], [attach("mark", {"name": "maps"})]], ids=["no policy", "a policy"])
 def test_references_stay_in_the_api(gateway: Gateway, upstream: Upstream, name: str, policies: list[Json]) -> None:
-    deployed(gateway, upstream, policies=policies)
-    ask = say(upstream, gateway, name)
+    deploy(gateway, upstream, policies=policies)
+    ask = header_sender(upstream, gateway, name)
     assert {text: ask(text) for text in AT_ROOT} == AT_ROOT
-    deployed(gateway, upstream, "/store", policies=policies)
+    deploy(gateway, upstream, "/store", policies=policies)
     assert {text: ask(text) for text in BELOW_BASE} == BELOW_BASE
 
 
@@ -99,7 +99,7 @@ def answer_with(reply: Reply, _: Recorded) -> Reply:
 
 def test_no_path_becomes_a_host(gateway: Gateway, upstream: Upstream) -> None:
     """The path behind the upstream's own may begin with two slashes."""
-    deployed(gateway, upstream, "/store", context="/", hosts=["mapped.example"])
+    deploy(gateway, upstream, "/store", context="/", hosts=["mapped.example"])
     hosts = {}
     for text in AT_THE_ROOT_OF_THE_GATEWAY:
         reply = Reply(200, [("location", text)])
@@ -110,14 +110,14 @@ def test_no_path_becomes_a_host(gateway: Gateway, upstream: Upstream) -> None:
 
 
 def test_cookies_are_sent_to_the_api(gateway: Gateway, upstream: Upstream) -> None:
-    deployed(gateway, upstream)
+    deploy(gateway, upstream)
     upstream.reply = lambda _: Reply(200, [("set-cookie", line) for line in COOKIES])
     assert httpx.get(f"{gateway.url}/mapped/x").headers.get_list("set-cookie") == list(COOKIES.values())
 
 
 def test_a_client_that_follows_redirects_arrives(gateway: Gateway, upstream: Upstream) -> None:
     """Through a policy, with a cookie that the upstream asks for again."""
-    deployed(gateway, upstream, policies=[attach("mark", {"name": "follows"})])
+    deploy(gateway, upstream, policies=[attach("mark", {"name": "follows"})])
 
     def reply(request: Recorded) -> Reply:
         if request.target == "/done":
@@ -131,12 +131,12 @@ def test_a_client_that_follows_redirects_arrives(gateway: Gateway, upstream: Ups
 
 def test_the_gateways_own_answers_are_not_rewritten(gateway: Gateway, upstream: Upstream) -> None:
     answer = {"status": 302, "headers": {"location": "/elsewhere"}}
-    deployed(gateway, upstream, operations=[{"method": "GET", "path": "/x", "answer": answer}])
+    deploy(gateway, upstream, operations=[{"method": "GET", "path": "/x", "answer": answer}])
     assert httpx.get(f"{gateway.url}/mapped/x").headers["location"] == "/elsewhere"
     assert upstream.received == []
 
 
 def test_without_the_field_nothing_is_rewritten(gateway: Gateway, upstream: Upstream) -> None:
-    deployed(gateway, upstream, mapUpstreamPaths=False)
-    ask = say(upstream, gateway, "location")
+    deploy(gateway, upstream, mapUpstreamPaths=False)
+    ask = header_sender(upstream, gateway, "location")
     assert [ask(text) for text in AT_ROOT] == list(AT_ROOT)

@@ -75,7 +75,7 @@ def trusting_gateway(
             yield gateway
 
 
-def to(name: str, url: str, protocol: str | None = None, policies: list[Json] | None = None) -> Json:
+def api_with_protocol(name: str, url: str, protocol: str | None = None, policies: list[Json] | None = None) -> Json:
     document = api(name, url, policies or [])
     if protocol:
         document["spec"]["upstream"]["main"]["protocol"] = protocol
@@ -85,13 +85,15 @@ def to(name: str, url: str, protocol: str | None = None, policies: list[Json] | 
 Deploy = Callable[[int], None]
 
 
-async def asked(port: int, name: str, ends: tuple[Version, Version], tls: ssl.SSLContext | None, deploy: Deploy) -> str:
+async def scheme_at_upstream(
+    port: int, name: str, ends: tuple[Version, Version], tls: ssl.SSLContext | None, deploy: Deploy
+) -> str:
     """The scheme that reaches an upstream of this version, or the status if no request does."""
     downstream, takes = ends
     async with upstream(takes, tls) as there, client(downstream, port) as connection:
         await asyncio.to_thread(deploy, there.port)
         asking = await connection.ask("GET", f"/{name}/x", last=True)
-        arrived = asyncio.ensure_future(there.asked("/x"))
+        arrived = asyncio.ensure_future(there.next_request("/x"))
         answered = asyncio.ensure_future(asking.next())
         await asyncio.wait([arrived, answered], return_when=asyncio.FIRST_COMPLETED)
         if answered.done():
@@ -122,10 +124,10 @@ def test_the_protocol_over_tls_is_negotiated_or_set(
     protocol, takes, alpn, seen = case
 
     def deploy(port: int) -> None:
-        trusting_gateway.deploy(to("tls", f"https://127.0.0.1:{port}", protocol))
+        trusting_gateway.deploy(api_with_protocol("tls", f"https://127.0.0.1:{port}", protocol))
 
     tls = certificate.context(*alpn)
-    assert asyncio.run(asked(trusting_gateway.port, "tls", (downstream, takes), tls, deploy)) == seen
+    assert asyncio.run(scheme_at_upstream(trusting_gateway.port, "tls", (downstream, takes), tls, deploy)) == seen
 
 
 @pytest.mark.parametrize(
@@ -144,9 +146,11 @@ def test_the_protocol_in_clear_is_as_configured(
     """auto: what the client speaks."""
 
     def deploy(port: int) -> None:
-        gateway.deploy(to("clear", f"http://127.0.0.1:{port}", protocol, [attach("mark", {"name": "m"})]))
+        gateway.deploy(
+            api_with_protocol("clear", f"http://127.0.0.1:{port}", protocol, [attach("mark", {"name": "m"})])
+        )
 
-    assert asyncio.run(asked(gateway.port, "clear", (downstream, takes), None, deploy)) == seen
+    assert asyncio.run(scheme_at_upstream(gateway.port, "clear", (downstream, takes), None, deploy)) == seen
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["grpc", "grpcs"])
@@ -182,7 +186,7 @@ def test_a_grpc_service_is_served_at_its_own_paths(
 def test_grpc_through_an_upstream_that_is_asked_in_http1_is_an_error_that_says_so(gateway: Gateway) -> None:
     async def status() -> grpc.StatusCode:
         async with upstream(HTTP1) as there:
-            await asyncio.to_thread(gateway.deploy, to("no-grpc", f"grpc://127.0.0.1:{there.port}"))
+            await asyncio.to_thread(gateway.deploy, api_with_protocol("no-grpc", f"grpc://127.0.0.1:{there.port}"))
             async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
                 call: Any = channel.unary_unary
                 try:

@@ -44,7 +44,7 @@ def stat(gateway: Gateway, name: str, counter: str) -> str:
     return f"cluster.{cluster}.{counter}$".replace("|", "%5C%7C")
 
 
-def asked(gateway: Gateway, name: str, count: int, **headers: str) -> list[str]:
+def send_requests(gateway: Gateway, name: str, count: int, **headers: str) -> list[str]:
     """The bodies of as many answers: the targets' names, or statuses."""
     with httpx.Client(headers={key.replace("_", "-"): value for key, value in headers.items()}) as client:
         answers = [client.get(f"{gateway.url}/{name}/x") for _ in range(count)]
@@ -62,7 +62,7 @@ def test_targets_have_their_shares(pool_gateway: Gateway, algorithm: str, weight
         for target, weight in zip(document["spec"]["upstream"]["main"]["targets"], weights, strict=True):
             target["weight"] = weight
         pool_gateway.deploy(document)
-        counts = asked(pool_gateway, "shares", REQUESTS)
+        counts = send_requests(pool_gateway, "shares", REQUESTS)
         share = weights[0] / sum(weights)
         bound = DEVIATIONS * math.sqrt(REQUESTS * share * (1 - share))
         assert abs(counts.count("a") - REQUESTS * share) < bound
@@ -75,7 +75,7 @@ def test_zones_have_the_shares_of_their_targets(pool_gateway: Gateway) -> None:
         for target, zone in zip(document["spec"]["upstream"]["main"]["targets"], ("one", "one", "two"), strict=True):
             target["zone"] = zone
         pool_gateway.deploy(document)
-        counts = asked(pool_gateway, "zones", REQUESTS)
+        counts = send_requests(pool_gateway, "zones", REQUESTS)
         for name in "abc":
             bound = DEVIATIONS * math.sqrt(REQUESTS * (1 / 3) * (2 / 3))
             assert abs(counts.count(name) - REQUESTS / 3) < bound
@@ -122,7 +122,7 @@ def test_a_clients_address_sticks(pool_gateway: Gateway) -> None:
     with targets("a", "b", "c") as members:
         ring = {"algorithm": "ringHash", "hashOn": {"clientAddress": True}}
         pool_gateway.deploy(pool("address", members, loadBalancing=ring))
-        assert len(set(asked(pool_gateway, "address", 30))) == 1
+        assert len(set(send_requests(pool_gateway, "address", 30))) == 1
 
 
 FAILING: list[tuple[Mode, Json, set[int | str]]] = [
@@ -151,7 +151,7 @@ def test_a_target_that_fails_is_ejected_and_comes_back(
             eventually("a client has seen it", lambda: flow.counts().keys() - {200})
             ejected = stat(pool_gateway, "ejected", "outlier_detection.ejections_active")
             eventually("it is out", lambda: pool_gateway.envoy_stat(ejected) == 1)
-            eventually("workers know", lambda: left_alone(bad, flow))
+            eventually("workers know", lambda: is_left_alone(bad, flow))
             flow.wait_for_each()
             failures = flow.failures()
             take_counts(members)
@@ -165,7 +165,7 @@ def test_a_target_that_fails_is_ejected_and_comes_back(
         assert failures <= 5 + 2 * CLIENTS
 
 
-def left_alone(target: Target, flow: Traffic) -> bool:
+def is_left_alone(target: Target, flow: Traffic) -> bool:
     """Whether it gets no more requests."""
     target.seen.clear()
     flow.wait_for(ENOUGH)
@@ -191,7 +191,7 @@ def test_statuses_of_an_application_eject_no_target_by_default(pool_gateway: Gat
     with targets("a", "b") as members:
         pool_gateway.deploy(pool("provoked", members))
         members[1].become("500")
-        counts = asked(pool_gateway, "provoked", 200)
+        counts = send_requests(pool_gateway, "provoked", 200)
         assert counts.count("500") > 50
 
 
@@ -199,9 +199,9 @@ def test_a_single_target_is_never_ejected(pool_gateway: Gateway) -> None:
     with targets("a") as (target,):
         pool_gateway.deploy(pool("single", [target]))
         target.become("reset")
-        assert set(asked(pool_gateway, "single", 30)) == {"503"}
+        assert set(send_requests(pool_gateway, "single", 30)) == {"503"}
         target.become("fine")
-        assert asked(pool_gateway, "single", 1) == ["a"]
+        assert send_requests(pool_gateway, "single", 1) == ["a"]
 
 
 @pytest.mark.parametrize("mode", ["gone", "503", "silent"])
@@ -214,11 +214,11 @@ def test_a_health_check_takes_a_target_out_and_back(pool_gateway: Gateway, mode:
         pool_members[1].become(mode)
         members = stat(pool_gateway, "checked", "membership_healthy")
         eventually("it is out", lambda: pool_gateway.envoy_stat(members) == 1)
-        eventually("workers know", lambda: set(asked(pool_gateway, "checked", 50)) == {"a"})
+        eventually("workers know", lambda: set(send_requests(pool_gateway, "checked", 50)) == {"a"})
         assert pool_members[0].checks > 1
         pool_members[1].become("fine")
         eventually("it is back", lambda: pool_gateway.envoy_stat(members) == 2)
-        eventually("workers know", lambda: set(asked(pool_gateway, "checked", 50)) == {"a", "b"})
+        eventually("workers know", lambda: set(send_requests(pool_gateway, "checked", 50)) == {"a", "b"})
 
 
 def test_a_health_check_under_load_costs_few_requests(pool_gateway: Gateway) -> None:
@@ -295,23 +295,23 @@ def test_a_pool_changes_under_load_without_a_failed_request(pool_gateway: Gatewa
 def test_targets_receive_the_host_of_the_pool(pool_gateway: Gateway) -> None:
     with targets("a", "b") as members:
         pool_gateway.deploy(pool("hosted", members, host="orders.example:8080"))
-        asked(pool_gateway, "hosted", 20)
+        send_requests(pool_gateway, "hosted", 20)
         assert {host for target in members for host in target.hosts} == {"orders.example:8080"}
         pool_gateway.deploy(pool("hosted", members))
         for target in members:
             target.hosts.clear()
-        asked(pool_gateway, "hosted", 20)
+        send_requests(pool_gateway, "hosted", 20)
         assert {host for target in members for host in target.hosts} == {f"127.0.0.1:{members[0].port}"}
 
 
 def test_connections_end_at_their_configured_limits(pool_gateway: Gateway) -> None:
     with targets("a") as (target,):
         pool_gateway.deploy(pool("aging", [target], maxRequestsPerConnection=1))
-        asked(pool_gateway, "aging", 10)
+        send_requests(pool_gateway, "aging", 10)
         assert len(target.first) == 10
         pool_gateway.deploy(pool("aging", [target]))
         target.first.clear()
-        asked(pool_gateway, "aging", 10)
+        send_requests(pool_gateway, "aging", 10)
         assert len(target.first) <= 2  # each of Envoy's workers has its own
         pool_gateway.deploy(pool("aging", [target], idleTimeout="200ms"))
         target.first.clear()
@@ -334,7 +334,7 @@ def test_apis_with_one_upstream_share_a_cluster_until_the_last_has_gone(pool_gat
         with pool_gateway.controller() as client:
             for name in names[:-1]:
                 assert client.delete(f"/v1/apis/{name}", params={"wait": "10"}).is_success
-        assert asked(pool_gateway, names[-1], 5) == ["a"] * 5
+        assert send_requests(pool_gateway, names[-1], 5) == ["a"] * 5
         assert set(json.loads(pool_gateway.admin("engine", "/clusters"))) & set(names) == {names[-1]}
         status = pool_gateway.admin("envoy", "/clusters?format=json")
         assert sum(cluster["name"] in shared for cluster in json.loads(status)["cluster_statuses"]) == 1

@@ -50,7 +50,7 @@ def socket_gateway(
             yield gateway
 
 
-def toward(name: str, pool: Json) -> Json:
+def api_with_pool(name: str, pool: Json) -> Json:
     document = api(name, "")
     document["spec"]["upstream"]["main"] = pool
     return document
@@ -58,17 +58,17 @@ def toward(name: str, pool: Json) -> Json:
 
 def test_unix_sockets_are_upstreams_if_allowed(socket_gateway: Gateway, sockets: Path) -> None:
     with Target("a", socket=sockets / "a.sock") as a, Target("b", socket=sockets / "b.sock") as b:
-        socket_gateway.deploy(toward("sockets", {"targets": [{"url": a.url}, {"url": b.url}]}))
+        socket_gateway.deploy(api_with_pool("sockets", {"targets": [{"url": a.url}, {"url": b.url}]}))
         answers = {httpx.get(f"{socket_gateway.url}/sockets/x").text for _ in range(40)}
         assert answers == {"a", "b"}
         assert set(a.hosts) == {"localhost"}
     with socket_gateway.controller() as client:
-        refused = client.post("/v1/apis", json=toward("outside", {"url": "unix:/run/other.sock"}))
+        refused = client.post("/v1/apis", json=api_with_pool("outside", {"url": "unix:/run/other.sock"}))
     assert refused.status_code == 422
     assert "allowedUpstreams" in refused.text
 
 
-def proxied(head: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes]:
+def parse_proxy_header(head: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes]:
     """Source and destination that a connection begins with, and what follows."""
     if head.startswith(b"PROXY TCP4 "):
         line, _, rest = head.partition(b"\r\n")
@@ -85,7 +85,7 @@ def proxied(head: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes]:
 def test_the_proxy_protocol_names_the_clients_connection(socket_gateway: Gateway, version: str) -> None:
     """Each client's connection has one of its own: another client's requests never go behind its header."""
     with targets("a") as (target,):
-        socket_gateway.deploy(toward("proxied", {"url": target.url, "proxyProtocol": version}))
+        socket_gateway.deploy(api_with_pool("proxied", {"url": target.url, "proxyProtocol": version}))
         sources = []
         for _ in range(3):
             with contextlib.closing(http.client.HTTPConnection("127.0.0.1", socket_gateway.port)) as client:
@@ -93,13 +93,13 @@ def test_the_proxy_protocol_names_the_clients_connection(socket_gateway: Gateway
                     client.request("GET", "/proxied/x")
                     assert client.getresponse().read() == b"a"
                 sources.append(client.sock.getsockname())
-        begun = [proxied(head) for head in target.first]
+        begun = [parse_proxy_header(head) for head in target.first]
         assert [source for source, _, _ in begun] == sources
         assert {destination for _, destination, _ in begun} == {("127.0.0.1", socket_gateway.port)}
         assert all(rest.startswith(b"GET /x HTTP/1.1\r\n") for _, _, rest in begun)
 
 
-def secure(name: str, signer: Authority, *hosts: str) -> tuple[Target, list[str | None]]:
+def tls_target(name: str, signer: Authority, *hosts: str) -> tuple[Target, list[str | None]]:
     """A target with TLS, and the server names that it is asked for."""
     target = Target(name)
     target.tls = tls_of(signer, name, *hosts)
@@ -109,21 +109,21 @@ def secure(name: str, signer: Authority, *hosts: str) -> tuple[Target, list[str 
 
 
 def test_a_server_name_is_sent_and_verified(socket_gateway: Gateway, trusted_authority: Authority) -> None:
-    target, server_names = secure("named", trusted_authority, "orders.example")
+    target, server_names = tls_target("named", trusted_authority, "orders.example")
     with target:
-        socket_gateway.deploy(toward("named", {"url": target.url, "tls": {"serverName": "orders.example"}}))
+        socket_gateway.deploy(api_with_pool("named", {"url": target.url, "tls": {"serverName": "orders.example"}}))
         assert httpx.get(f"{socket_gateway.url}/named/x").text == "named"
         assert set(server_names) == {"orders.example"}
         for wrong in ({}, {"serverName": "other.example"}):
-            socket_gateway.deploy(toward("named", {"url": target.url, "tls": wrong}))
+            socket_gateway.deploy(api_with_pool("named", {"url": target.url, "tls": wrong}))
             assert httpx.get(f"{socket_gateway.url}/named/x").status_code == 503
         assert len(target.seen) == 1
 
 
 def test_an_authority_that_is_not_trusted_is_refused(socket_gateway: Gateway, tmp_path: Path) -> None:
-    target, _ = secure("stranger", authority(tmp_path, "other"), "127.0.0.1")
+    target, _ = tls_target("stranger", authority(tmp_path, "other"), "127.0.0.1")
     with target:
-        socket_gateway.deploy(toward("stranger", {"url": target.url}))
+        socket_gateway.deploy(api_with_pool("stranger", {"url": target.url}))
         assert httpx.get(f"{socket_gateway.url}/stranger/x").status_code == 503
         assert target.seen == []
 
@@ -132,16 +132,16 @@ def test_an_authority_that_is_not_trusted_is_refused(socket_gateway: Gateway, tm
 def test_the_lowest_version_of_tls_is_enforced(
     socket_gateway: Gateway, trusted_authority: Authority, lowest: str
 ) -> None:
-    old, _ = secure("old", trusted_authority, "127.0.0.1")
+    old, _ = tls_target("old", trusted_authority, "127.0.0.1")
     assert old.tls
     old.tls.maximum_version = ssl.TLSVersion.TLSv1_2
-    new, _ = secure("new", trusted_authority, "127.0.0.1")
+    new, _ = tls_target("new", trusted_authority, "127.0.0.1")
     assert new.tls
     new.tls.minimum_version = ssl.TLSVersion.TLSv1_3
     with old, new:
         outcomes = {}
         for target in (old, new):
-            socket_gateway.deploy(toward("lowest", {"url": target.url, "tls": {"minVersion": lowest}}))
+            socket_gateway.deploy(api_with_pool("lowest", {"url": target.url, "tls": {"minVersion": lowest}}))
             outcomes[target.name] = httpx.get(f"{socket_gateway.url}/lowest/x").status_code
         assert outcomes == {"old": 200 if lowest == "1.2" else 503, "new": 200}
 
@@ -152,13 +152,13 @@ def test_targets_of_one_pool_are_verified_by_their_own_names(
     """With one Host for all of them."""
     names = Names(tmp_path)
     names.resolve_to_loopback("a.test", "b.test")
-    a, asked_a = secure("a", trusted_authority, "a.test")
-    b, asked_b = secure("b", trusted_authority, "b.test")
+    a, asked_a = tls_target("a", trusted_authority, "a.test")
+    b, asked_b = tls_target("b", trusted_authority, "b.test")
     with pytest.MonkeyPatch.context() as patch, a, b:
         patch.setenv("GATEWRIGHT_CONTROLLER_TRUSTED_CA", str(trusted_authority.file))
         with running(build, tmp_path / "state", within=names.within) as gateway:
             urls = [{"url": f"https://{target.name}.test:{target.port}"} for target in (a, b)]
-            gateway.deploy(toward("both", {"targets": urls, "host": "orders.example"}))
+            gateway.deploy(api_with_pool("both", {"targets": urls, "host": "orders.example"}))
             answers = {httpx.get(f"{gateway.url}/both/x").text for _ in range(40)}
             assert answers == {"a", "b"}
             assert (set(asked_a), set(asked_b)) == ({"a.test"}, {"b.test"})
@@ -176,7 +176,7 @@ def test_a_grpc_health_check_ejects_a_target(socket_gateway: Gateway) -> None:
         await servicer.set("orders.Orders", health_pb2.HealthCheckResponse.SERVING)
         await server.start()
         check = {"grpc": {"service": "orders.Orders"}, "interval": "200ms", "unhealthyThreshold": 1}
-        document = toward("rpc", {"url": f"grpc://127.0.0.1:{port}/grpc.health.v1.Health", "healthCheck": check})
+        document = api_with_pool("rpc", {"url": f"grpc://127.0.0.1:{port}/grpc.health.v1.Health", "healthCheck": check})
         document["spec"]["context"] = "/grpc.health.v1.Health"
         await asyncio.to_thread(socket_gateway.deploy, document)
         received_statuses = []
@@ -217,7 +217,7 @@ def test_a_names_addresses_are_followed(build: Path, tmp_path: Path, discovery: 
             pool: Json = {"url": f"http://orders.test:{a.port}", "dns": dns}
             if discovery == "logical":
                 pool["maxRequestsPerConnection"] = 20
-            gateway.deploy(toward("moving", pool))
+            gateway.deploy(api_with_pool("moving", pool))
             with traffic(f"{gateway.url}/moving/x", clients=CLIENTS, pause=PAUSE) as (flow,):
                 eventually("a is asked", lambda: len(a.seen) > 20)
                 server.known["orders.test"] = ["127.0.0.2"]
@@ -227,11 +227,11 @@ def test_a_names_addresses_are_followed(build: Path, tmp_path: Path, discovery: 
                     a.seen.clear()
                     eventually("both are asked", lambda: len(a.seen) > 20)
                 else:
-                    eventually("a is left", lambda: _is_left(a))
+                    eventually("a is left", lambda: _gets_no_requests(a))
             assert set(flow.counts()) == {200}, flow.problems[:3]
 
 
-def _is_left(target: Target) -> bool:
+def _gets_no_requests(target: Target) -> bool:
     before = len(target.seen)
     time.sleep(0.5)
     return len(target.seen) == before

@@ -24,7 +24,7 @@ def run(finished: Sequence[Finished], seed: int) -> list[Finished]:
     again = [outcome for command in _run_alone(failed, seed) for outcome in command.outcomes]
     failed_again = {outcome.test for outcome in again if outcome.outcome == "failed"}
     passed = {outcome.test for outcome in again if outcome.outcome == "passed"} - failed_again
-    return [_with_unstable(command, passed) for command in finished]
+    return [_mark_unstable(command, passed) for command in finished]
 
 
 def _run_alone(failed: list[Outcome], seed: int) -> list[Finished]:
@@ -38,7 +38,7 @@ def _run_alone(failed: list[Outcome], seed: int) -> list[Finished]:
     return finished
 
 
-def _with_unstable(command: Finished, passed: set[str]) -> Finished:
+def _mark_unstable(command: Finished, passed: set[str]) -> Finished:
     """The command, whose tests that failed and have passed now are unstable."""
     outcomes = (
         replace(test, outcome=UNSTABLE) if test.outcome == "failed" and test.test in passed else test
