@@ -121,7 +121,7 @@ def progress(sample: Sample) -> str:
 
 def find_defects(samples: Sequence[Sample], chosen: Settings) -> list[str]:
     """Why the figures cannot stand."""
-    fallen = ratios.find_regressions(ratios.found(samples), ratios.read()) if chosen.short else ()
+    fallen = ratios.find_regressions(ratios.costs_of(samples), ratios.read()) if chosen.short else ()
     return [*sanity.wrong_answers(samples), *fallen]
 
 

@@ -18,7 +18,7 @@ LIMIT = 0.6
 """A share of the recorded performance: a lower figure is no noise."""
 
 
-def found(samples: Sequence[Sample]) -> dict[str, float]:
+def costs_of(samples: Sequence[Sample]) -> dict[str, float]:
     """Row → CPU of its request, in units of plain Envoy's. Rows without a figure are not in it."""
     plain = summary.of(samples, PLAIN, CONNECTIONS)
     costs = {row: summary.ratio(summary.of(samples, row, CONNECTIONS), plain, summary.total) for row in ROWS}
@@ -33,7 +33,7 @@ def read() -> dict[str, float]:
 
 def write(samples: Sequence[Sample]) -> None:
     """Records a run that has all of the rows; any other run leaves the file as it is."""
-    if len(costs := found(samples)) == len(ROWS):
+    if len(costs := costs_of(samples)) == len(ROWS):
         FILE.write_text(json.dumps({"cpu × plain Envoy": costs}, indent=2, ensure_ascii=False) + "\n")
 
 

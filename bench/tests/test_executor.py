@@ -25,20 +25,20 @@ SAMPLES = [
 ]
 
 
-def found(title: str) -> Goal:
+def find_goal(title: str) -> Goal:
     return next(goal for goal in goals.goals(by_case(SAMPLES)) if goal.title.startswith(title))
 
 
 def test_ratios_are_of_one_round() -> None:
-    assert (found("64 in flight: executions/s × V0").value, found("64 in flight: CPU × V0").value) == (8, 0.095)
-    assert math.isnan(found("1 in flight").value)
+    assert (find_goal("64 in flight: executions/s × V0").value, find_goal("64 in flight: CPU × V0").value) == (8, 0.095)
+    assert math.isnan(find_goal("1 in flight").value)
 
 
 def test_a_goal_says_which_limit_it_meets() -> None:
-    assert found("64 in flight: executions/s × V0").verdict() == "must"
-    assert found("64 in flight: CPU × V0").verdict() == "aim"
-    assert found("start to serving").verdict() == "**missed**"
-    assert found("1 in flight").verdict() == "–"
+    assert find_goal("64 in flight: executions/s × V0").verdict() == "must"
+    assert find_goal("64 in flight: CPU × V0").verdict() == "aim"
+    assert find_goal("start to serving").verdict() == "**missed**"
+    assert find_goal("1 in flight").verdict() == "–"
 
 
 def test_the_table_has_a_line_for_each_goal_and_each_case() -> None:

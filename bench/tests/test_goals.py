@@ -21,7 +21,7 @@ def measured(row: str) -> Sample:
     return sample(row, 0, float(RATES.get(row, 1000)), connections=64, Envoy=envoy, Go=go)
 
 
-def found(title: str) -> Goal:
+def find_goal(title: str) -> Goal:
     """The goal by how it begins."""
     return next(
         candidate for candidate in goals([measured(row.key) for row in ROWS]) if candidate.title.startswith(title)
@@ -40,8 +40,8 @@ def found(title: str) -> Goal:
     ],
 )
 def test_a_goal_is_a_ratio_and_says_what_it_meets(title: str, value: float, verdict: str) -> None:
-    assert found(title).value == pytest.approx(value)
-    assert found(title).verdict() == verdict
+    assert find_goal(title).value == pytest.approx(value)
+    assert find_goal(title).verdict() == verdict
 
 
 def test_a_goal_without_measurements_has_no_verdict() -> None:

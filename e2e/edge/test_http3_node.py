@@ -49,11 +49,11 @@ class Node:
     def run(self, coroutine: Any, port: int | None = None, **how: Any) -> Any:
         """The result of a coroutine function with a connection."""
 
-        async def one() -> Any:
+        async def run_once() -> Any:
             async with connected(port or self.port, self.ca.file, **how) as connection:
                 return await coroutine(connection)
 
-        return asyncio.run(one())
+        return asyncio.run(run_once())
 
     def get(self, path: str, *headers: tuple[str, str], **how: Any) -> Answer:
         answer: Answer = self.run(lambda connection: connection.get(path, *headers), **how)

@@ -57,7 +57,7 @@ class Door:
     alice: ClientCertificate
     engine: Engine = field(default_factory=lambda: Engine(p=passes))
 
-    def told(self) -> dict[str, str]:
+    def attributes(self) -> dict[str, str]:
         """The attributes of the last exchange."""
         first = next(message for message in reversed(self.engine.messages) if message.attributes)
         (group,) = first.attributes.values()
@@ -124,7 +124,7 @@ def test_the_certificate_comes_whole_and_no_header_of_a_client_counts(
     with run_listener(door, upstream, required=required) as envoy:
         for http2 in (False, True):
             assert door.ask(envoy, door.alice, http2=http2).status_code == 200
-            assert unquote(door.told()[PEER]) == door.alice.pem
+            assert unquote(door.attributes()[PEER]) == door.alice.pem
             assert "x-forwarded-client-cert" not in door.headers()
             assert upstream.received[-1].value("x-forwarded-client-cert") is None
 
@@ -132,7 +132,7 @@ def test_the_certificate_comes_whole_and_no_header_of_a_client_counts(
 def test_without_a_certificate_there_is_none_or_no_connection(door: Door, upstream: Upstream) -> None:
     with run_listener(door, upstream, required=False) as envoy:
         assert door.ask(envoy, None).status_code == 200
-        assert PEER not in door.told()
+        assert PEER not in door.attributes()
         assert "x-forwarded-client-cert" not in door.headers()
     with run_listener(door, upstream) as envoy:
         before = len(door.engine.messages)
@@ -155,7 +155,7 @@ def test_accepted_untrusted_certificates_look_like_others(door: Door, upstream: 
     stranger = client_certificate(authority(tmp_path), "alice")
     with run_listener(door, upstream, required=False, accepts_untrusted=True) as envoy:
         assert door.ask(envoy, stranger).status_code == 200
-        assert unquote(door.told()[PEER]) == stranger.pem
+        assert unquote(door.attributes()[PEER]) == stranger.pem
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=str)
@@ -174,7 +174,7 @@ def test_a_session_that_is_resumed_has_its_certificate_still(
                     pass
                 session = tls.session
                 resumed.append(tls.session_reused)
-            assert unquote(door.told()[PEER]) == door.alice.pem
+            assert unquote(door.attributes()[PEER]) == door.alice.pem
         assert resumed == [False, True]
 
 
@@ -191,7 +191,7 @@ def status_line(envoy: LoneEnvoy, before: bytes = b"", headers: str = "") -> byt
 def test_the_address_is_the_connections_and_not_what_a_client_says(door: Door, upstream: Upstream) -> None:
     with lone_envoy(upstream, door.engine, [route("p", HEADERS)]) as envoy:
         status_line(envoy, headers="x-forwarded-for: 192.0.2.1\r\nx-real-ip: 192.0.2.1\r\nforwarded: for=192.0.2.1\r\n")
-    assert door.told()["source.address"].startswith("127.0.0.1:")
+    assert door.attributes()["source.address"].startswith("127.0.0.1:")
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_behind_a_trusted_proxy_the_address_is_the_one_that_the_proxy_saw(
     for change in (hops, networks):
         with lone_envoy(upstream, door.engine, [route("p", HEADERS)], change) as envoy:
             status_line(envoy, headers=f"x-forwarded-for: {forwarded}\r\n")
-        assert door.told()["source.address"] == address, change.__name__
+        assert door.attributes()["source.address"] == address, change.__name__
 
 
 def test_with_the_proxy_protocol_the_address_is_the_one_it_names(door: Door, upstream: Upstream) -> None:
@@ -224,4 +224,4 @@ def test_with_the_proxy_protocol_the_address_is_the_one_it_names(door: Door, ups
 
     with lone_envoy(upstream, door.engine, [route("p", HEADERS)], change) as envoy:
         status_line(envoy, b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n", "x-forwarded-for: 192.0.2.9\r\n")
-    assert door.told()["source.address"] == "192.0.2.1:4711"
+    assert door.attributes()["source.address"] == "192.0.2.1:4711"

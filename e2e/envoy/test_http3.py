@@ -282,12 +282,12 @@ def test_requests_in_a_second_are_limited(trusted_authority: Authority, upstream
 
 
 def test_clients_receive_the_limit_of_streams(tls_listeners: LoneListeners, trusted_authority: Authority) -> None:
-    async def told() -> int:
+    async def streams_allowed() -> int:
         async with connected(tls_listeners.ports["open/http3"], trusted_authority.file) as connection:
             await connection.get("/x")
             return connection.streams_allowed
 
-    assert run(told()) in range(7, 9)  # a finished stream makes place for another
+    assert run(streams_allowed()) in range(7, 9)  # a finished stream makes place for another
 
 
 def hurry_quic(listener: Json) -> None:

@@ -11,9 +11,9 @@ from e2e.faults.contract import Contract, Fault, Verdict, judge
 from e2e.faults.environment import LoadedEnvironment, Setting, loaded_environment, now
 from e2e.hostile import level as levels
 from e2e.hostile import node, page
-from e2e.hostile.found import Found
 from e2e.hostile.level import LEVELS, Level
 from e2e.hostile.tries import TRIES, Subject, Try
+from e2e.hostile.try_result import TryResult
 from e2e.hostile.where import other_programs, where
 from e2e.kit.gateway import Gateway, attach
 from e2e.kit.load import pause
@@ -62,19 +62,19 @@ class Hostile:
         """The last try ends the gateway: the load ends before it."""
         start = now()
         results = {
-            attempt: print_found(attempt, attempt.run(subject)) for attempt in self.tries if attempt is not TRIES[-1]
+            attempt: print_result(attempt, attempt.run(subject)) for attempt in self.tries if attempt is not TRIES[-1]
         }
         pause(EXTRA_SECONDS)
         answers = environment.answers()
         results |= {
-            attempt: print_found(attempt, attempt.run(subject)) for attempt in self.tries if attempt is TRIES[-1]
+            attempt: print_result(attempt, attempt.run(subject)) for attempt in self.tries if attempt is TRIES[-1]
         }
         violations = TABLE.compare(self.level, {attempt: result.cell for attempt, result in results.items()})
         flows = [flow.name for flow in environment.load.flows]
         return judge(answers, Fault(start, now()), Contract(), violations, flows)
 
 
-def print_found(attempt: Try, result: Found) -> Found:
+def print_result(attempt: Try, result: TryResult) -> TryResult:
     """Prints the result at once, with the evidence."""
     print(f"  {attempt.name}: {result.cell}", flush=True)
     for target, proof in {**result.reached, **result.refused}.items():

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from e2e.hostile.found import Found
 from e2e.hostile.level import LANDLOCK, NONE
 from e2e.hostile.page import BEGIN, END, Page, cells
 from e2e.hostile.tries import TRIES
+from e2e.hostile.try_result import TryResult
 
 MEMORY = next(attempt for attempt in TRIES if attempt.name == "memory")
 
@@ -30,7 +30,7 @@ def page(tmp_path: Path) -> Path:
     ],
 )
 def test_a_cell_names_the_targets_reached(reached: dict[str, str], refused: dict[str, str], cell: str) -> None:
-    assert Found(reached, refused).cell == cell
+    assert TryResult(reached, refused).cell == cell
 
 
 def test_a_written_table_is_read_back_and_the_rest_of_the_page_stays(page: Path) -> None:

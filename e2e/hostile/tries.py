@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from e2e.hostile.found import Found
 from e2e.hostile.node import BEARER
+from e2e.hostile.try_result import TryResult
 from e2e.hostile.where import OWN_GROUP, executor
 from e2e.kit.gateway import Gateway, Json, eventually
 
@@ -33,23 +33,23 @@ class Subject:
     gateway: Gateway
     where: Callable[[], Json]
 
-    def ask(self, name: str, policy: str = "hostile") -> Found:
+    def ask(self, name: str, policy: str = "hostile") -> TryResult:
         """The result of the try as the policy reports it."""
         headers = {"x-where": json.dumps(self.where(), separators=(",", ":"))}
         answer = httpx.get(f"{self.gateway.url}/{policy}/{name}", headers=headers, timeout=SECONDS)
         assert answer.status_code == 200, f"the try {name} was answered {answer.status_code}: {answer.text}"
-        return Found.of(answer.json())
+        return TryResult.of(answer.json())
 
 
-Judge = Callable[[Subject, "Try"], Found]
+Judge = Callable[[Subject, "Try"], TryResult]
 
 
-def judge_answer(subject: Subject, this: Try) -> Found:
+def judge_answer(subject: Subject, this: Try) -> TryResult:
     """The answer has the proof: what was read, answered, or returned by the kernel."""
     return subject.ask(this.name)
 
 
-def judge_other_policy(subject: Subject, this: Try) -> Found:
+def judge_other_policy(subject: Subject, this: Try) -> TryResult:
     """Another policy tries it, whose definition asks for less; the try has its name."""
     return subject.ask(this.name, this.name)
 
@@ -60,13 +60,13 @@ class Try:
     says: str
     judge: Judge = judge_answer
 
-    def run(self, subject: Subject) -> Found:
+    def run(self, subject: Subject) -> TryResult:
         return self.judge(subject, self)
 
 
-def judge_bypass(subject: Subject, this: Try) -> Found:
+def judge_bypass(subject: Subject, this: Try) -> TryResult:
     """A replaced policy counts as reached if a request passes that was denied before, and its token is read."""
-    result, headers = Found(), {"authorization": f"Bearer {BEARER}"}
+    result, headers = TryResult(), {"authorization": f"Bearer {BEARER}"}
     replaced = subject.ask(this.name)
     for policy, target in GROUPS.items():
         status = httpx.get(f"{subject.gateway.url}/{policy}/x", headers=headers).status_code
@@ -78,7 +78,7 @@ def judge_bypass(subject: Subject, this: Try) -> Found:
     return result
 
 
-def judge_theft(subject: Subject, this: Try) -> Found:
+def judge_theft(subject: Subject, this: Try) -> TryResult:
     """Clients come meanwhile, each with a connection and a token of its own."""
 
     def client(_: int) -> str:
@@ -94,7 +94,7 @@ def judge_theft(subject: Subject, this: Try) -> Found:
     return result if stolen or not result.reached else result.but("", "no client had its answer")
 
 
-def judge_forgery(subject: Subject, this: Try) -> Found:
+def judge_forgery(subject: Subject, this: Try) -> TryResult:
     """A line counts as forged where the log has it as another process's, or with another time than its own."""
     subject.ask(this.name)
     gateway = subject.gateway
@@ -108,12 +108,12 @@ def judge_forgery(subject: Subject, this: Try) -> Found:
         for record in lines()
         if record["component"] != "python-executor" or str(record["time"]).startswith("2001")
     ]
-    return Found({"": str(forged[0])}) if forged else Found(refused={"": "all are messages of python-executor"})
+    return TryResult({"": str(forged[0])}) if forged else TryResult(refused={"": "all are messages of python-executor"})
 
 
-def judge_survival(subject: Subject, this: Try) -> Found:
+def judge_survival(subject: Subject, this: Try) -> TryResult:
     """Its executor is killed; then, of another child, the gateway ends. The last try: no gateway is left."""
-    result, gateway = Found(), subject.gateway
+    result, gateway = TryResult(), subject.gateway
     first = int(subject.ask(this.name).reached[""])
     killed = executor(gateway, OWN_GROUP)
     os.kill(killed, signal.SIGKILL)
@@ -126,7 +126,7 @@ def judge_survival(subject: Subject, this: Try) -> Found:
     return result
 
 
-def _expect_ended(result: Found, target: str, pid: int) -> None:
+def _expect_ended(result: TryResult, target: str, pid: int) -> None:
     """Whether a child still runs, after it had the time to be ended. What does is ended here."""
     with suppress(AssertionError):
         eventually("the child has ended", lambda: not _is_child(pid), OUTLIVED_SECONDS)

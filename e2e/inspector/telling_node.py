@@ -33,7 +33,7 @@ class TellingNode:
     templates: list[dict[str, Any]]
     rate: int
     total: int
-    told: int = 0
+    sent: int = 0
     _watched: set[int] = field(default_factory=set)
     _is_watched: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -45,11 +45,11 @@ class TellingNode:
             listener = asyncio.create_task(self._listen(call))
             await self._is_watched.wait()
             start = time.monotonic()
-            while self.told < self.total:
-                await self._tell(call, min(self.total, int((time.monotonic() - start) * self.rate)))
+            while self.sent < self.total:
+                await self._send(call, min(self.total, int((time.monotonic() - start) * self.rate)))
                 await asyncio.sleep(TICK_SECONDS)
             took = time.monotonic() - start
-            print(json.dumps({"told": self.told, "seconds": took}), flush=True)
+            print(json.dumps({"sent": self.sent, "seconds": took}), flush=True)
             await listener  # the page may still have much to read
             return took
 
@@ -64,13 +64,13 @@ class TellingNode:
                 self._watched.add(observation.id)
                 self._is_watched.set()
 
-    async def _tell(self, call: Any, until: int) -> None:
-        while self.told < until and self._watched:
-            count = min(IN_A_MESSAGE, until - self.told)
-            exchanges = [self._exchange(number) for number in range(self.told, self.told + count)]
+    async def _send(self, call: Any, until: int) -> None:
+        while self.sent < until and self._watched:
+            count = min(IN_A_MESSAGE, until - self.sent)
+            exchanges = [self._exchange(number) for number in range(self.sent, self.sent + count)]
             for observation in list(self._watched):
                 await call.write(node_pb2.Observed(observation=observation, exchanges=exchanges))
-            self.told += count
+            self.sent += count
 
     def _exchange(self, number: int) -> bytes:
         template = self.templates[number % len(self.templates)]

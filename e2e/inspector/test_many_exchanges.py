@@ -38,14 +38,14 @@ def record_each(gateway: Gateway, file: Path) -> Path:
         assert answer.status_code == 201, answer.text
         assert ask_each(gateway) == ANSWERED
 
-        def kept() -> list[str]:
+        def kept_exchanges() -> list[str]:
             lines = client.get("/v1/exchanges", params={"kept": "true"}).text.splitlines()
             events = [json.loads(line) for line in lines if line]
             exchanges = [json.dumps(event["exchange"]) for event in events if "exchange" in event]
             return exchanges if len(exchanges) >= len(ANSWERED) - 1 else []  # `plain` passes no engine
 
-        eventually("the exchanges are recorded", kept, 30)
-        file.write_text("\n".join(kept()))
+        eventually("the exchanges are recorded", kept_exchanges, 30)
+        file.write_text("\n".join(kept_exchanges()))
         client.delete(f"/v1/recordings/{answer.json()['id']}")
     return file
 

@@ -54,11 +54,11 @@ COUNTED = (
 
 @dataclass
 class Node:
-    """The node with its faults. told: the reports by fault and tool. ids: of the requests that were sent."""
+    """The node with its faults. reports: by fault and tool. ids: of the requests that were sent."""
 
     gateway: Gateway
     prometheus: Prometheus
-    told: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(lambda: dict.fromkeys(TOOLS, "")))
+    reports: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(lambda: dict.fromkeys(TOOLS, "")))
     ids: dict[str, str] = field(default_factory=dict)
 
     # ------------------------------------------------------------ requests
@@ -69,7 +69,9 @@ class Node:
         assert answer.status_code == status, answer.text
         line = next(line for line in iter(tail.line, "") if f"  {method} {path}  " in line and f"  {status}  " in line)
         self.ids[fault] = request_id_of(line)
-        self.told[fault]["tail"] = normalize(line.partition(f"  {method} {path}  ")[2].replace(request_id_of(line), ""))
+        self.reports[fault]["tail"] = normalize(
+            line.partition(f"  {method} {path}  ")[2].replace(request_id_of(line), "")
+        )
 
     def plant_all(self) -> None:
         with run_tail(self.gateway) as tail:
@@ -95,7 +97,7 @@ class Node:
         for fault, request_id in self.ids.items():
             first, *rest = run_explain(self.gateway, request_id).splitlines()
             facts = [line for line in rest if re.match(r"(fault|cure)  ", line) or re.fullmatch(r"  \S+\.py:\d+", line)]
-            self.told[fault]["explain"] = normalize("; ".join([re.sub(r"; [\d.]+ m?s$", "", first), *facts]))
+            self.reports[fault]["explain"] = normalize("; ".join([re.sub(r"; [\d.]+ m?s$", "", first), *facts]))
 
     def note_status(self, faults: Sequence[str]) -> None:
         """Notes the report of `gatewright status` on these faults; the node has no other trouble."""
@@ -108,7 +110,7 @@ class Node:
             claimed, notes = status_of(FAULTS[name], document)
             unclaimed -= set(claimed)
             health = "degraded (3)" if claimed else "healthy (0)"
-            self.told[name]["status"] = (
+            self.reports[name]["status"] = (
                 normalize(f"{health}: {'; '.join([*claimed, *notes])}") if claimed + notes else ""
             )
         assert unclaimed == set(), "expected each shortcoming to be of one of the faults"
@@ -127,7 +129,7 @@ class Node:
                 parts = {"Fault": exchange["fault"], "Cure": exchange["cure"], "Raised at": exchange["place"]}
                 facts = [f"{label}: {value}" for label, value in parts.items() if value]
                 words.append("; ".join([f"Exchange: {exchange['verdict']}", *facts]))
-            self.told[name]["inspector"] = normalize(" ".join(words))
+            self.reports[name]["inspector"] = normalize(" ".join(words))
 
     def wait_for_alerts(self, faults: Sequence[str]) -> None:
         """Keeps the words of those that fire: they have none once they are over."""
@@ -141,9 +143,9 @@ class Node:
                     *(cluster for api in FAULTS[name].names for cluster in clusters.get(api, [])),
                 }
                 for alert in firing:
-                    if is_of(FAULTS[name], about, alert["labels"]) and not self.told[name]["alert"]:
-                        self.told[name]["alert"] = words_of(alert)
-            return {name for name in faults if FAULTS[name].alert and not self.told[name]["alert"]}
+                    if is_of(FAULTS[name], about, alert["labels"]) and not self.reports[name]["alert"]:
+                        self.reports[name]["alert"] = words_of(alert)
+            return {name for name in faults if FAULTS[name].alert and not self.reports[name]["alert"]}
 
         try:
             eventually("they fire", lambda: not missing(), 90)
@@ -161,7 +163,7 @@ class Node:
         eventually("it is noticed", lambda: self.gateway.status()["databaseTrouble"], 60)
         self.wait_for_alerts([DATABASE])
         self.note_status(list(FAULTS))
-        self.told[DATABASE]["inspector"] = normalize(inspector(self.gateway, [])["problem"])
+        self.reports[DATABASE]["inspector"] = normalize(inspector(self.gateway, [])["problem"])
 
 
 def status_of(fault: Fault, document: Json) -> tuple[list[str], list[str]]:
@@ -292,11 +294,11 @@ def reports(
         node.explain_all()
         node.note_inspector(before)
         node.note_status(before)
-        texts = {name: node.told[name]["status"] for name in before}
+        texts = {name: node.reports[name]["status"] for name in before}
         node.damage_database()
         for name in before:
-            node.told[name]["status"] = texts[name]
-        return {name: dict(node.told[name]) for name in FAULTS}
+            node.reports[name]["status"] = texts[name]
+        return {name: dict(node.reports[name]) for name in FAULTS}
 
 
 # ------------------------------------------------------------------ what holds

@@ -38,15 +38,15 @@ def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Cli
         assert httpx.get(f"{gateway.url}/{name}/x").status_code == 200
     node = only_node(management)
 
-    def told() -> Scrape:
+    def node_metrics() -> Scrape:
         answer = management.get(f"{node}/metrics")
         assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
         return Scrape({family.name: family for family in plain_text(answer.text)})
 
     names = ("gatewright_exchanges_total", "gatewright_executions_total")
-    eventually("all are counted", lambda: told().value("gatewright_exchanges_total", api=name) == 7)
+    eventually("all are counted", lambda: node_metrics().value("gatewright_exchanges_total", api=name) == 7)
     own = scrape(gateway)
-    totals = told()
+    totals = node_metrics()
     assert totals.families.keys() == own.families.keys()
     assert [totals.value(metric, api=name) for metric in names] == [7, 14]
     assert [own.value(metric, api=name) for metric in names] == [7, 14]

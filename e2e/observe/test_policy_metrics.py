@@ -56,14 +56,14 @@ class Client:
             }
         self.sent += count
 
-    def told(self, name: str, **labels: str) -> float:
+    def value(self, name: str, **labels: str) -> float:
         """The value of a metric of the policy in a scrape."""
         return scrape(self.gateway).value(f"gatewright_policy_{name}", **COUNTED, **labels)
 
     def all_are_counted(self) -> None:
         """Every request once, within the second that it may take, and no other."""
-        eventually("all are counted", lambda: self.told("seen_total") >= self.sent, 30)
-        assert self.told("seen_total") == self.told("sizes_count") == self.sent
+        eventually("all are counted", lambda: self.value("seen_total") >= self.sent, 30)
+        assert self.value("seen_total") == self.value("sizes_count") == self.sent
 
     def restarts(self) -> float:
         return scrape(self.gateway).value("gatewright_process_restarts_total", component="python-executor")
@@ -101,9 +101,9 @@ def test_metrics_of_policies_are_exposed(client: Client) -> None:
     client.ask(6)
     client.ask(4, "POST")
     client.all_are_counted()
-    assert client.told("seen_total", method="POST") == 4
-    assert client.told("sizes_bucket", le="1") == 0
-    assert client.told("sizes_bucket", le="10") == client.sent
+    assert client.value("seen_total", method="POST") == 4
+    assert client.value("sizes_bucket", le="1") == 0
+    assert client.value("sizes_bucket", le="10") == client.sent
 
 
 def test_counters_are_sums_over_processes_and_gauges_of_live_ones(client: Client) -> None:
@@ -111,13 +111,13 @@ def test_counters_are_sums_over_processes_and_gauges_of_live_ones(client: Client
 
     def both() -> bool:
         client.ask()
-        return client.told("prepared") == 2
+        return client.value("prepared") == 2
 
     eventually("both processes have set the gauge", both, 60)
     client.all_are_counted()
     victim, before = min(client.pids()), client.restarts()
     os.kill(victim, signal.SIGKILL)
-    eventually("its gauge is gone", lambda: client.told("prepared") == 1, 30)
+    eventually("its gauge is gone", lambda: client.value("prepared") == 1, 30)
     eventually("another one is there", lambda: len(client.pids() - {victim}) == 2, 30)
     assert client.restarts() == before + 1
     client.all_are_counted()
@@ -173,11 +173,11 @@ def test_the_shown_policy_counts_as_documented(client: Client) -> None:
     (lines,) = [block.splitlines() for block in blocks(PAGE, "text")]
     kinds: set[str] = set()
 
-    def all_are_told() -> bool:
+    def all_are_exposed() -> bool:
         kinds.update(httpx.get(f"http://{address(client.gateway)}/metrics").text.splitlines())
         return set(lines) <= kinds
 
-    eventually("what the page says is told", all_are_told, 30)
+    eventually("the page's lines are exposed", all_are_exposed, 30)
 
 
 def test_the_shown_test_of_metrics_passes(project: PolicyProject) -> None:

@@ -171,10 +171,10 @@ def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node:
     assert node.publish(name, key_upstream, sign_with(secret))["state"] == "deployed"
     (node.folder / secret).unlink()
 
-    def said() -> list[Json]:
+    def errors() -> list[Json]:
         return node.gateway.find_records(reference=secret, level="error")
 
-    eventually("it is said", said, 30)
+    eventually("the error is logged", errors, 30)
     assert '"failingFiles":1' in node.gateway.admin("engine", "/stats").replace(" ", "")
     assert 'gatewright_secrets_failing{what="file"} 1' in node.metrics()
     assert node.key(name) == value
@@ -184,7 +184,7 @@ def test_a_secret_that_is_gone_stays_in_use_over_executors_and_generations(node:
     assert result.returncode == 0, result.stdout + result.stderr
     answer = httpx.get(f"{node.gateway.url}/{name}/x")
     assert (answer.headers["x-api-key"], answer.headers["x-word"]) == (value, word)
-    assert len(said()) == 1
+    assert len(errors()) == 1
     node.gateway.remove(name)
     eventually("it is forgotten", lambda: 'what="file"} 0' in node.metrics(), 60)
 

@@ -46,12 +46,12 @@ def answers(request: Recorded) -> Reply:
 def send(gateway: Gateway, name: str) -> dict[int, tuple[int, list[tuple[str, str]], bytes]]:
     """All requests over a few connections, and what clients got, by the request's number."""
 
-    def one(number: int) -> tuple[int, list[tuple[str, str]], bytes]:
+    def send_one(number: int) -> tuple[int, list[tuple[str, str]], bytes]:
         answer = client.post(f"/{name}/{number}", content=body(number), headers={"content-type": "application/json"})
         return answer.status_code, headers_to_compare(answer.headers.multi_items()), answer.content
 
     with httpx.Client(base_url=gateway.url, timeout=60) as client, ThreadPoolExecutor(4) as pool:
-        return dict(zip(range(REQUESTS), pool.map(one, range(REQUESTS)), strict=True))
+        return dict(zip(range(REQUESTS), pool.map(send_one, range(REQUESTS)), strict=True))
 
 
 def headers_to_compare(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

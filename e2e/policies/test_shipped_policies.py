@@ -252,27 +252,27 @@ def test_a_concurrency_slot_is_freed_however_its_request_ends(shipped_gateway: G
         probe = attach("respond", {"statusCode": 204}, when='"x-probe" in request.headers')
         shipped_gateway.deploy(api(name, target.url, [limit, probe]))
 
-        def probed() -> int:
+        def probe_status() -> int:
             answer = httpx.get(f"{shipped_gateway.url}/{name}/probe", headers={"x-probe": "1"})
             assert answer.status_code == 204 or answer.headers["retry-after"] == "1", answer
             return answer.status_code
 
-        def held() -> socket.socket:
+        def hold_request() -> socket.socket:
             target.become("silent")
             before = len(target.seen)
             client = socket.create_connection((address.host, address.port), timeout=60)
             client.sendall(f"GET /{name}/held HTTP/1.1\r\nhost: {address.host}\r\n\r\n".encode())
             eventually("upstream has the request", lambda: len(target.seen) > before, 30)
-            assert probed() == 503, "its place is taken"
+            assert probe_status() == 503, "its place is taken"
             return client
 
-        with held() as client:
+        with hold_request() as client:
             target.become("fine")
             assert client.recv(12) == b"HTTP/1.1 200"
-            assert probed() == 204, "it has been answered"
-        with held() as client:
+            assert probe_status() == 204, "it has been answered"
+        with hold_request() as client:
             target.become("gone")
             assert client.recv(12) == b"HTTP/1.1 503"
-            assert probed() == 204, "upstream is gone"
-        held().close()
-        eventually("the client is gone", lambda: probed() == 204, 30)
+            assert probe_status() == 204, "upstream is gone"
+        hold_request().close()
+        eventually("the client is gone", lambda: probe_status() == 204, 30)

@@ -50,11 +50,11 @@ async def load(url: str, method: str = "GET") -> Counter[int]:
     """Statuses of RATE requests a second."""
     async with httpx.AsyncClient(limits=httpx.Limits(max_connections=100), timeout=120) as client:
 
-        async def one(number: int) -> int:
+        async def send_one(number: int) -> int:
             await asyncio.sleep(number / RATE)
             return (await client.request(method, f"{url}/{number}")).status_code
 
-        return Counter(await asyncio.gather(*(one(number) for number in range(RATE * SECONDS))))
+        return Counter(await asyncio.gather(*(send_one(number) for number in range(RATE * SECONDS))))
 
 
 @pytest.mark.slow("a target that is slow is waited for, again and again")

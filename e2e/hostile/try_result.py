@@ -8,19 +8,19 @@ from e2e.kit.gateway import Json
 
 
 @dataclass(frozen=True)
-class Found:
+class TryResult:
     """target → proof, target → reason. The target "" is the only one."""
 
     reached: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, answer: Json) -> Found:
+    def of(cls, answer: Json) -> TryResult:
         return cls(answer["reached"], answer["refused"])
 
-    def but(self, target: str, reason: str) -> Found:
+    def but(self, target: str, reason: str) -> TryResult:
         """The same, and the target was not reached after all."""
-        return Found({k: v for k, v in self.reached.items() if k != target}, {**self.refused, target: reason})
+        return TryResult({k: v for k, v in self.reached.items() if k != target}, {**self.refused, target: reason})
 
     @property
     def cell(self) -> str:
