@@ -62,7 +62,7 @@ def _files(module: Json, kind: str, folder: Path) -> Iterator[Path]:
     assert result.returncode == 0, (
         f"{module_version} cannot be had from the Go module proxy, and nothing was tested: {why}"
     )
-    assert module_info["Sum"] == module["sum"], f"{module_version} is another one than {MANIFEST.name} says"
+    assert module_info["Sum"] == module["sum"], f"{module_version} differs from the one in {MANIFEST.name}"
     return (Path(module_info["Dir"]) / name for name in module.get(kind, []))
 
 

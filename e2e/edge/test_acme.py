@@ -127,7 +127,7 @@ def test_a_certificate_is_obtained_for_all_hosts_and_served(site: Site, acme_gat
     assert answer.status == 200
     assert answer.tls
     assert set(answer.tls.names) == set(HOSTS)
-    eventually("it is told", lambda: certificate(acme_gateway)["obtained"])
+    eventually("the certificate is reported", lambda: certificate(acme_gateway)["obtained"])
     status = certificate(acme_gateway)
     assert (status["error"], status["failures"], status["hosts"]) == ("", 0, list(HOSTS))
     assert status["next"] < status["notAfter"]
@@ -182,7 +182,7 @@ def test_a_certificate_is_renewed_under_requests(site: Site, acme_gateway: Gatew
     try:
         more_answers()
         wait_for_serial(site, trust, first)
-        eventually("it is told", lambda: expiry_of(acme_gateway) > first_ends)
+        eventually("the renewal is reported", lambda: expiry_of(acme_gateway) > first_ends)
         later = expiry_of(acme_gateway) - first_ends
         more_answers()
     finally:
@@ -196,7 +196,7 @@ def test_an_unreachable_directory_is_reported_and_tried_again(site: Site, acme_g
     eventually("a certificate is obtained", lambda: certificate(acme_gateway)["obtained"], 60)
     site.pebble.stop()
     try:
-        eventually("the failure is told", lambda: certificate(acme_gateway)["failures"], 60)
+        eventually("the failure is reported", lambda: certificate(acme_gateway)["failures"], 60)
         status = certificate(acme_gateway)
         assert "cannot be reached" in status["error"]
         assert status["obtained"]

@@ -313,7 +313,7 @@ async def _certificate(connection: Client) -> str:
 class Clients:
     """One client that keeps its connection until a GOAWAY, and one with a new connection for each request.
 
-    found: answers by their status; "told to end": connections that received a GOAWAY; rejected requests are repeated.
+    found: answers by their status; "goaway": connections that received a GOAWAY; rejected requests are repeated.
     """
 
     def __init__(self, node: Node, path: str) -> None:
@@ -333,14 +333,14 @@ class Clients:
                 async with connected(self._node.port, self._node.ca.file) as connection:
                     await ask(connection)
             except UnservedError:
-                self.found["told to end"] += 1
+                self.found["goaway"] += 1
             except (RefusedError, ResetError) as error:
                 self.found[repr(error)] += 1
 
     async def _keep(self, connection: Client) -> None:
         while not self.ended.is_set():
             if connection.unserved_from is not None:
-                self.found["told to end"] += 1
+                self.found["goaway"] += 1
                 return
             await self._anew(connection)
 
@@ -366,12 +366,12 @@ def test_listeners_change_without_a_failed_request(own_node: Node, upstream: Ups
     )
     with run_clients(own_node, "/changing/x") as flow:
         for idle in ("40s", "41s", "42s"):
-            goaways = flow["told to end"]
+            goaways = flow["goaway"]
             own_node.write(timeouts={"connectionIdle": idle})
             own_node.reload()
             eventually("it goes on", partial(_has_more, flow, "200", flow["200"] + 50))
-            eventually("connections of before are told to end", partial(_has_more, flow, "told to end", goaways), 30)
-    assert set(flow) == {"200", "told to end"}, flow
+            eventually("earlier connections receive a GOAWAY", partial(_has_more, flow, "goaway", goaways), 30)
+    assert set(flow) == {"200", "goaway"}, flow
 
 
 def _has_more(flow: Counter[str], outcome: str, than: int) -> bool:

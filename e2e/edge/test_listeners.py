@@ -115,7 +115,7 @@ def test_a_broken_certificate_leaves_the_one_before_and_keys_stand_nowhere(
     eventually("the new one is shown", lambda: shown_certificate(port, trust) == expected)
     chain.write_text("-----BEGIN CERTIFICATE-----\n")
     broken = "certificate files cannot be used; what they held before goes on being served"
-    eventually("a broken file is said", lambda: gateway.find_records(message=broken))
+    eventually("a broken file is reported", lambda: gateway.find_records(message=broken))
     assert str(chain) in gateway.find_records(message=broken)[0]["reason"]
     assert shown_certificate(port, trust) == expected, "expected the old one to stay"
     gateway.kill("envoy")
@@ -321,7 +321,7 @@ def test_unusable_files_close_only_the_listeners_that_need_them(
         assert shortcomings_of(gateway) == (0, [])
         assert httpx.get(f"http://127.0.0.1:{admin}/ready").status_code == 200
         good.write_text("hello")
-        eventually("it is said", lambda: shortcomings_of(gateway)[0] == 3)
+        eventually("the status reports it", lambda: shortcomings_of(gateway)[0] == 3)
         assert is_open(both), "by what the file held before"
         gateway.kill("engine")
         eventually("the engine is back", lambda: "restarted" in " ".join(shortcomings_of(gateway)[1]))

@@ -105,7 +105,7 @@ def test_the_log_has_the_reason_and_the_client_does_not(guarded_gateway: Gateway
     def lines() -> list[Json]:
         return guarded_gateway.find_records(message="upgrade refused", path="/u-answer/why")
 
-    eventually("the access log says why", lines)
+    eventually("the access log has the reason", lines)
     (line,) = lines()
     assert (line["level"], line["component"], line["upgrade"]) == ("warning", "access", "websocket")
     assert line["reason"] == "bodies are wanted by response-length:v1.0.0 (responseBodyMode: BUFFER)"

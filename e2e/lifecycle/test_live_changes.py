@@ -154,7 +154,7 @@ def test_certificates_change_without_a_failed_request(site: Site, upstream: Upst
             eventually(f"the new one is shown, {replace.__name__}", partial(site.shows, chain))
             refusals = site.refusals()
             replace(site, chain, site.issue()[1])  # of another certificate
-            eventually("it is said that they do not fit", partial(site.has_refused_since, refusals))
+            eventually("the log reports that they do not fit", partial(site.has_refused_since, refusals))
             assert site.shows(chain), "expected the one before to stay"
         before = load.found.total()
         replace(site, b"-----BEGIN CERTIFICATE-----\n", b"")

@@ -293,7 +293,9 @@ def test_a_newer_save_replaces_an_import_that_does_not_end(tmp_path: Path, upstr
         project.write_policy("stamp", LOOPS, words_py=words("loop"))
         eventually("the import has begun", importing, 30)
         (first,) = importing()
-        eventually("it is said", lambda: gateway.find_records(component="supervisor", message=IMPORTING), 30)
+        eventually(
+            "the import is reported", lambda: gateway.find_records(component="supervisor", message=IMPORTING), 30
+        )
         project.write_policy("stamp", STAMP, words_py=words("mended"))
         eventually("the mended one", lambda: word(url) == "mended", 20)
         assert is_gone(first)
@@ -350,7 +352,7 @@ def test_a_saved_file_is_live_in_seconds(tmp_path: Path, upstream: Upstream) -> 
         assert word(url) == "first"
         project.write_policy("stamp", STAMP, words_py=words("second"))
         eventually("the new word", lambda: word(url) == "second", 20)
-        eventually("the line that says so", lambda: gateway.find_records(message="reloaded"))
+        eventually("the line of the reload", lambda: gateway.find_records(message="reloaded"))
         (line,) = gateway.find_records(message="reloaded")
         assert line["took"].endswith("s")
         project.write_policy("stamp", "def (", words_py=words("second"))

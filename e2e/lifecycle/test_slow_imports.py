@@ -65,7 +65,7 @@ def test_an_edit_waits_for_no_import_of_its_neighbour(project: PolicyProject, ga
     (project.folder / "imported").touch()
     project.write_policy("greet", ANSWERS.format(text="two"), more=REQUEST_ONLY)
     eventually("the edit is live", lambda: body(gateway, "greet") == "two", AGAIN_SECONDS)
-    eventually("it is said", lambda: gateway.find_records(message="reloaded"), 30)
+    eventually("the reload is reported", lambda: gateway.find_records(message="reloaded"), 30)
     (reloaded,) = gateway.find_records(message="reloaded")
     assert (reloaded["restarted"], reloaded["kept"]) == (["default"], ["default~1"])
     spent = [float(reloaded[part].removesuffix("s")) for part in ("build", "executors")]

@@ -78,7 +78,7 @@ def test_a_taken_port_is_reported_and_the_admin_listener_stays(node: Node) -> No
         taken.listen()
         write(node.file, HTTP, admin={"port": taken.getsockname()[1]})
         assert node.gateway.reload().returncode == 0
-        eventually("it is said", lambda: node.gateway.find_records(component="policy-engine", level="error"))
+        eventually("the log has the error", lambda: node.gateway.find_records(component="policy-engine", level="error"))
     (record,) = node.gateway.find_records(component="policy-engine", level="error")
     assert "choose another spec.admin.port" in record["message"]
     assert address(node.gateway) == before

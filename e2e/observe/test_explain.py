@@ -247,7 +247,7 @@ def test_tail_survives_a_restart_and_explains_a_crash(own_gateway: Gateway, upst
         )
         assert "rpc error" not in explanation
         lost = "the executor process ended; connecting until there is one"
-        eventually("the engine says so", lambda: gateway.find_records(component="policy-engine", message=lost))
+        eventually("the engine logs it", lambda: gateway.find_records(component="policy-engine", message=lost))
         labels = {"message": "policy failed", "requestId": request_id_of(line)}
         eventually("the failure is logged", lambda: gateway.find_records(**labels))
         (failed,) = gateway.find_records(**labels)
@@ -258,7 +258,7 @@ def test_tail_survives_a_restart_and_explains_a_crash(own_gateway: Gateway, upst
             assert httpx.get(f"{gateway.url}/dies/x", timeout=30).status_code == 503
             return "quarantine" in run_explain(gateway, request_id_of(tail.line()))
 
-        eventually("explain says that the policy is under quarantine", quarantined, 60)
+        eventually("explain names the quarantine", quarantined, 60)
 
 
 def is_back(gateway: Gateway, before: int) -> bool:

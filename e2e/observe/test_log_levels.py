@@ -51,7 +51,7 @@ def test_each_components_level_changes_while_it_runs(node: Gateway, upstream: Up
     levels(node, *(f"{name}=debug" for name in ("supervisor", *components)))
     assert httpx.get(f"{node.url}/says/x").status_code == 200
     node.deploy(api("says-too", upstream.url, [attach("say", {"what": "traceback"})]))
-    eventually("Envoy says more", lambda: debug_lines(node, "envoy") > before)
+    eventually("Envoy logs more", lambda: debug_lines(node, "envoy") > before)
     for name in ("policy-engine", "python-executor", "controller"):
         assert node.find_records(component=name, message="log level changed", to="debug"), name
     levels(node, *(f"{name}=default" for name in ("supervisor", *components)))
@@ -60,7 +60,7 @@ def test_each_components_level_changes_while_it_runs(node: Gateway, upstream: Up
 def test_a_logger_of_envoy_changes_and_an_unknown_one_is_refused(node: Gateway) -> None:
     levels(node, "envoy.http=debug")
     httpx.get(f"{node.url}/nowhere")
-    eventually("Envoy tells of the request", lambda: debug_lines(node, "envoy"))
+    eventually("Envoy logs the request", lambda: debug_lines(node, "envoy"))
     refused = log_level(node, "envoy.no_such_part=debug")
     assert refused.returncode == 1
     assert "envoy.no_such_part: Envoy knows no such part" in refused.stderr
@@ -91,7 +91,7 @@ def test_a_temporary_level_is_reset(node: Gateway) -> None:
     assert (level["level"], level["then"]) == ("debug", "info")
     eventually("it is back", lambda: levels(node)["policy-engine"] == {"component": "policy-engine", "level": "info"})
     eventually(
-        "the engine says so",
+        "the engine logs it",
         lambda: node.find_records(component="policy-engine", message="log level changed", to="info"),
     )
 

@@ -296,7 +296,9 @@ def test_an_unread_log_stops_no_request(build: Path, tmp_path: Path, upstream: U
                 assert client.get(f"{gateway.url}/beside/x", timeout=20).status_code == 200
         grown = resident_memory_of(gateway.process.pid) - before
         gateway.read.set()
-        eventually("what was dropped is said", lambda: _count_dropped(gateway) + _count_lines(gateway) == 5 * MANY, 30)
+        eventually(
+            "dropped lines are reported", lambda: _count_dropped(gateway) + _count_lines(gateway) == 5 * MANY, 30
+        )
     finally:
         gateway.read.set()
         gateway.stop()

@@ -257,7 +257,7 @@ def test_the_series_of_a_deleted_api_disappear(own_gateway: Gateway, upstream: U
         families = scrape(own_gateway).families.values()
         return [sample.name for family in families for sample in family.samples if sample.labels.get("api") == "goes"]
 
-    eventually("nothing is told of it", lambda: not left(), 90)
+    eventually("its series are gone", lambda: not left(), 90)
 
 
 def test_more_operations_than_series_stay_within_the_bound(build: Path, tmp_path: Path, upstream: Upstream) -> None:

@@ -60,7 +60,7 @@ def test_documents_are_those_of_the_node(gateway: Gateway, management: httpx.Cli
         policies = stats["policies"]
         return [(policy["policy"], policy["executions"]) for policy in policies if policy["api"] == name]
 
-    eventually("its executions are told", executed, 10)
+    eventually("its executions are in the document", executed, 10)
     assert {policy for policy, _ in executed()} == {"add-python-header:v1.0.0"}
     assert sum(executions for _, executions in executed()) == 14
     for kind in ("chains", "clusters"):

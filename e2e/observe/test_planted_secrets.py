@@ -98,7 +98,7 @@ def test_planted_secrets_appear_in_no_output(
     for name, secret in [*PLANTED.items(), ("jwt", JWT)]:
         found_secrets = [text[max(0, text.find(secret) - 300) :][:400] for text in texts if secret in text]
         assert found_secrets == [], name
-    assert len(node.find_records(component="envoy", level="debug")) > 10, "expected Envoy to have told of headers"
+    assert len(node.find_records(component="envoy", level="debug")) > 10, "expected Envoy to have logged headers"
 
 
 def run_command(node: Gateway, command: str) -> str:

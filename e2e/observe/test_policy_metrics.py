@@ -164,7 +164,7 @@ def test_a_recycle_loses_nothing(project: PolicyProject, tmp_path_factory: pytes
         def recycled() -> float:
             return scrape(gateway).value("gatewright_executor_recycled_total", reason="executions", group="default")
 
-        eventually("it is told", lambda: recycled() >= 1, 30)
+        eventually("the recycling is counted", lambda: recycled() >= 1, 30)
 
 
 def test_the_shown_policy_counts_as_documented(client: Client) -> None:

@@ -318,13 +318,13 @@ def test_a_collector_that_is_away_costs_no_request_and_gets_the_backlog(site: Si
     site.collector.stop()
     assert all(site.get(f"/outage/{n}").status_code == 200 for n in range(20))
     message = "traces are not exported"
-    eventually("the log says so", lambda: len(site.gateway.find_records(message=message)) == before + 1, 20)
+    eventually("the log reports it", lambda: len(site.gateway.find_records(message=message)) == before + 1, 20)
     assert site.get("/outage/last").status_code == 200
     site.collector.start()
     traces = {traceparent_of(request)[0] for request in upstream.received}
     assert len(traces) == 21
     eventually("all are received", lambda: traces <= {span.trace for span in site.collector.spans()}, 30)
-    eventually("the log says so", lambda: site.gateway.find_records(message="traces are exported again"))
+    eventually("the log reports it", lambda: site.gateway.find_records(message="traces are exported again"))
     assert len(site.gateway.find_records(message="traces are not exported")) == before + 1
 
 

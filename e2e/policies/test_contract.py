@@ -184,7 +184,7 @@ def failure_of(gateway: Gateway, problem: Json) -> Json:
     def lines() -> list[Json]:
         return gateway.find_records(message="policy failed", requestId=problem["requestId"])
 
-    eventually("the log says what failed", lines)
+    eventually("the log names the failure", lines)
     (line,) = lines()
     return line
 

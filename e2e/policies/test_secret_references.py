@@ -244,7 +244,7 @@ def test_no_secret_appears_in_any_output(node: Node, key_upstream: Upstream) -> 
         texts += [str(wait_for_exchanges(node.gateway, 2, api=f"{name}{number}")) for number in range(2)]
     texts += [node.metrics()]
     texts += [node.gateway.admin("engine", f"/{page}") for page in ("stats", "chains", "clusters", "executors", "logs")]
-    eventually("what the policy says is there", lambda: sum("not signed" in line for line in node.gateway.log) >= 2)
+    eventually("the policy's lines are there", lambda: sum("not signed" in line for line in node.gateway.log) >= 2)
     texts += [*node.gateway.log, *node.gateway.printed]
     texts += [path.read_text(errors="replace") for path in node.gateway.run_dir.iterdir() if path.is_file()]
     for secret_text in [*node.planted, text]:

@@ -96,7 +96,7 @@ def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, up
     counts_seen = [tally(node, upstream, f"{counts}/x") for _ in range(5) for node in (first, second)]
     assert counts_seen == list(range(1, 11))
     with valkey.away():
-        eventually("the node says so", lambda: scrape(first).value("gatewright_store_connected") == 0, 30)
+        eventually("the node reports it", lambda: scrape(first).value("gatewright_store_connected") == 0, 30)
         start = time.monotonic()
         assert {httpx.get(f"{first.url}/{counts}/x").status_code for _ in range(10)} == {503}
         assert {httpx.get(f"{first.url}/{opens}/x").status_code for _ in range(10)} == {200}
