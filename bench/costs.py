@@ -71,7 +71,7 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Held:
+class ResidentMemory:
     """Memory of one process, in MiB."""
 
     rss: float
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str]) -> None:
         print(describe(figure, rate))
 
 
-def table(used: Mapping[str, float], memory_by_process: Mapping[str, Held]) -> str:
+def table(used: Mapping[str, float], memory_by_process: Mapping[str, ResidentMemory]) -> str:
     """A table of the costs of an idle node."""
     rows = [
         f"| {name} | {100 * used[name]:.2f} | {resident.rss:.1f} | {resident.pss:.1f} |"
@@ -141,15 +141,15 @@ def describe(logs: LogFigures, rate: float) -> str:
     )
 
 
-def memory(status: Path) -> dict[str, Held]:
+def memory(status: Path) -> dict[str, ResidentMemory]:
     """By process."""
     return {name: _parse_memory(Path(f"/proc/{pid}/smaps_rollup").read_text()) for name, pid in _pids(status).items()}
 
 
-def _parse_memory(rollup: str) -> Held:
+def _parse_memory(rollup: str) -> ResidentMemory:
     values = dict(line.split(":", 1) for line in rollup.splitlines()[1:])
     rss, pss = (int(values[key].split()[0]) / 1024 for key in ("Rss", "Pss"))
-    return Held(rss, pss)
+    return ResidentMemory(rss, pss)
 
 
 def _measure_use(status: Path, seconds: float) -> dict[str, float]:

@@ -30,7 +30,7 @@ class Field:
 
     json: str
     type: str
-    said: str
+    meaning: str
 
 
 def statistics() -> str:
@@ -59,7 +59,7 @@ def section(package: str, name: str, known: dict[tuple[str, str], Struct], seen:
     inner: list[tuple[str, tuple[str, str]]] = []
     for member in flatten(struct, known):
         target = struct_key(member.type, package, known)
-        lines.append(f"| `{member.json}` | {type_in_words(member.type, target)} | {member.said} |")
+        lines.append(f"| `{member.json}` | {type_in_words(member.type, target)} | {member.meaning} |")
         if target and target not in seen:
             inner.append((member.json, target))
     yield "\n".join(lines)

@@ -5,8 +5,8 @@ from e2e.faults.leak_check import Sample, find_growth, report
 MIB = 1 << 20
 
 
-def run(*memory: int, what: str = "memory") -> list[Sample]:
-    return [Sample(float(at), {"engine": {what: value}}) for at, value in enumerate(memory)]
+def run(*memory: int, resource: str = "memory") -> list[Sample]:
+    return [Sample(float(at), {"engine": {resource: value}}) for at, value in enumerate(memory)]
 
 
 def test_growth_within_a_tenth_is_flat() -> None:
@@ -18,8 +18,8 @@ def test_larger_growth_is_named() -> None:
 
 
 def test_small_absolute_growth_is_flat() -> None:
-    assert find_growth(run(*[10] * 4, *[13] * 4, what="threads")) == []
-    assert find_growth(run(*[10] * 4, *[14] * 4, what="threads")) != []
+    assert find_growth(run(*[10] * 4, *[13] * 4, resource="threads")) == []
+    assert find_growth(run(*[10] * 4, *[14] * 4, resource="threads")) != []
 
 
 def test_one_peak_is_no_growth() -> None:

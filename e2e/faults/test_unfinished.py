@@ -324,5 +324,5 @@ def test_bodies_that_stop_halfway_are_held_within_the_budget(
     setting = Setting(options=("--body-memory", "32MiB"), apis=unfinished.APIS)
     with started_environment(tool, build, setting) as environment:
         figures = unfinished.measure(replace(load, growth=128 * unfinished.MIB, undisturbed_seconds=3.0), environment)
-    judged = [figure for figure in figures if "p99" not in figure.what]  # other tests run beside this one
+    judged = [figure for figure in figures if "p99" not in figure.name]  # other tests run beside this one
     assert all(figure.kept for figure in judged), "; ".join(map(str, judged))

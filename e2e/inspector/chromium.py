@@ -164,7 +164,7 @@ class Faults:
     """The faults of a page: errors on its console, exceptions, violations of its policy, requests to other origins.
     `allow` names the errors that a test provokes."""
 
-    found: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     _allowed: list[re.Pattern[str]] = field(default_factory=list)
 
     def allow(self, pattern: str) -> None:
@@ -178,10 +178,10 @@ class Faults:
         def leaves(request: Request) -> None:
             address = urlsplit(request.url)
             if address.scheme not in {"data", "blob"} and f"{address.scheme}://{address.netloc}" != origin:
-                self.found.append(f"a request that leaves {origin}: {request.method} {request.url}")
+                self.messages.append(f"a request that leaves {origin}: {request.method} {request.url}")
 
         def uncaught(error: WebError) -> None:
-            self.found.append(f"an uncaught exception: {error.error}")
+            self.messages.append(f"an uncaught exception: {error.error}")
 
         context.on("request", leaves)
         context.on("console", self._console)
@@ -195,9 +195,9 @@ class Faults:
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.found.append(f"console: {message.text} ({message.location.get('url', '')})")
+            self.messages.append(f"console: {message.text} ({message.location.get('url', '')})")
 
     def check(self) -> None:
-        """Fails with all that was found and not allowed."""
-        wrong = [message for message in self.found if not any(pattern.search(message) for pattern in self._allowed)]
+        """Fails with all messages that are not allowed."""
+        wrong = [message for message in self.messages if not any(pattern.search(message) for pattern in self._allowed)]
         assert not wrong, "expected no fault of the page, got:\n  " + "\n  ".join(wrong)

@@ -64,19 +64,19 @@ def test_axe_finds_violations(blank: Page, look: Look) -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "style", "found"),
+    ("condition", "style", "mistake"),
     [
         ("max-width: 40rem", "font: 3px a; display: block; width: 4px", "target-size"),
         ("prefers-color-scheme: dark", "color: #555; background: #444", "color-contrast"),
     ],
     ids=["narrow", "dark"],
 )
-def test_a_mistake_in_a_single_look_is_found(blank: Page, condition: str, style: str, found: str) -> None:
+def test_a_mistake_in_a_single_look_is_found(blank: Page, condition: str, style: str, mistake: str) -> None:
     rule = f"<style>@media ({condition}) {{ p a {{ {style} }} }}</style>"
     links = '<p><a href="#y">One</a> <a href="#z" style="margin-left: 20px">Other</a></p>'
     show_html(blank, GOOD.replace(SAVE, f"{rule}{SAVE}{links}"))
     looks_taken: list[Look] = []
-    with pytest.raises(AssertionError, match=found):
+    with pytest.raises(AssertionError, match=mistake):
         check_looks(blank, lambda: looks_taken.append(looks[blank]))
     assert WIDE in looks_taken
 

@@ -278,4 +278,4 @@ def test_the_policy_holds_in_this_browser(page: Page, faults: Faults) -> None:
         assert not page.evaluate("() => globalThis.ran ?? false"), attempt
         with pytest.raises(AssertionError, match="content security policy"):
             faults.check()
-        faults.found.clear()
+        faults.messages.clear()

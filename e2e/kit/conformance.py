@@ -183,7 +183,7 @@ class Outcome:
     upstream received."""
 
     answer: httpx.Response | None
-    asked: list[Recorded]
+    received: list[Recorded]
 
     @property
     def client(self) -> httpx.Response:
@@ -225,15 +225,15 @@ def check(gateway: Gateway, case: Case, outcome: Outcome) -> None:
     expect = case.expect
     problem = _check_client(case, outcome, expect.get("client", {"status": 200}))
     if "upstream" in expect and expect["upstream"] is None:
-        assert outcome.asked == [], f"{case.name}: expected no request upstream"
+        assert outcome.received == [], f"{case.name}: expected no request upstream"
     else:
-        assert len(outcome.asked) == 1, f"{case.name}: expected one request upstream: {problem}"
+        assert len(outcome.received) == 1, f"{case.name}: expected one request upstream: {problem}"
         for part, expected in expect.get("upstream", {}).items():
             expected = expected.replace("/CASE/", f"/{case.name}/") if part == "target" else expected
             expected = text(expected) if part == "body" else expected
-            assert _of_upstream(outcome.asked[0], part, expected) == expected, f"{case.name}: upstream: {part}"
+            assert _of_upstream(outcome.received[0], part, expected) == expected, f"{case.name}: upstream: {part}"
     for phase, expected in expect.get("saw", {}).items():
-        assert (seen := read_x_saw(outcome, phase)) == expected, f"{case.name}: what the {phase} phase saw: {seen}"
+        assert (report := read_x_saw(outcome, phase)) == expected, f"{case.name}: what the {phase} phase saw: {report}"
     _check_failures(gateway, case, outcome)
 
 
@@ -274,9 +274,9 @@ def _values(headers: list[tuple[bytes, bytes]], names: Iterable[str]) -> dict[st
 def read_x_saw(outcome: Outcome, phase: str) -> Any:
     """What the policy reports that it saw: in the header x-saw, and for a stream at the end of the body."""
     if phase.endswith("Stream"):
-        body = outcome.asked[0].body if phase == "requestStream" else outcome.client.content
+        body = outcome.received[0].body if phase == "requestStream" else outcome.client.content
         return json.loads(base64.b64decode(body.partition(SAW)[2]))
-    headers = outcome.asked[0].headers if phase == "request" else outcome.client.headers.raw
+    headers = outcome.received[0].headers if phase == "request" else outcome.client.headers.raw
     (value,) = _values(headers, ["x-saw"])["x-saw"]
     return json.loads(base64.b64decode(value))
 
@@ -300,4 +300,4 @@ def _request_id(outcome: Outcome) -> str:
     if outcome.answer is not None and outcome.answer.headers.get("content-type") == "application/problem+json":
         request_id: str = outcome.answer.json()["requestId"]
         return request_id
-    return (outcome.asked[0].value("x-request-id") or "") if outcome.asked else ""
+    return (outcome.received[0].value("x-request-id") or "") if outcome.received else ""

@@ -19,14 +19,14 @@ IN_A_ROW = 20
 
 @dataclass
 class Traffic:
-    """Answers by status, "error" without an answer. `problems` are the bodies of answers other than 200, `asked` the
+    """Answers by status, "error" without an answer. `problems` are the bodies of answers other than 200, `sent` the
     number of requests of each client."""
 
     url: str
     answers: list[int | str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     host: str | None = None
-    asked: list[int] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
 
     def counts(self) -> Counter[int | str]:
         return Counter(self.answers)
@@ -42,8 +42,8 @@ class Traffic:
 
     def wait_for_each(self) -> None:
         """Waits until the requests under way, of all clients, have ended."""
-        before = list(self.asked)
-        eventually("each client goes on", lambda: all(map(operator.gt, self.asked, before)), 60)
+        before = list(self.sent)
+        eventually("each client goes on", lambda: all(map(operator.gt, self.sent, before)), 60)
 
     def failures(self) -> int:
         """The number of answers other than 200."""
@@ -56,7 +56,7 @@ class Traffic:
         with closing(connection):
             while not ended.is_set():
                 self._send_one(connection, split.path)
-                self.asked[number] += 1
+                self.sent[number] += 1
                 ended.wait(pause)
 
     def _send_one(self, connection: http.client.HTTPConnection, path: str) -> None:
@@ -81,7 +81,7 @@ def traffic(*urls: str, clients: int = 2, pause: float = 0.01, host: str | None 
     """Runs clients that send one request after another to each URL, until the block ends. host: the host header, by
     default the URL's."""
     ended = threading.Event()
-    flows = [Traffic(url, host=host, asked=[0] * clients) for url in urls]
+    flows = [Traffic(url, host=host, sent=[0] * clients) for url in urls]
     threads = [
         threading.Thread(target=flow.run, args=(number, ended, pause)) for flow in flows for number in range(clients)
     ]

@@ -43,7 +43,7 @@ class Builds:
 
     folder: Path
     environment: dict[str, str]
-    said: str = ""
+    output: str = ""
 
     def build(self, output: str, *arguments: str, **environment: str) -> list[Json]:
         """The events of `gatewright build --json`."""
@@ -53,7 +53,7 @@ class Builds:
             [*command, *arguments], cwd=self.folder, env=self.environment | environment, capture_output=True, text=True,
             timeout=240, check=False,
         )  # fmt: skip
-        self.said += result.stdout + result.stderr
+        self.output += result.stdout + result.stderr
         assert result.returncode == 0, result.stdout + result.stderr
         return [json.loads(line) for line in result.stdout.splitlines()]
 
@@ -171,5 +171,5 @@ def test_no_credential_is_in_the_outputs_of_a_build(
     files = [path for path in builds.folder.rglob("*") if path.is_file()]
     assert first_build[0] / "manifest.json" in files
     for secret in (PASSWORD, TOKEN):
-        assert secret not in builds.said
+        assert secret not in builds.output
         assert [str(path) for path in files if secret.encode() in path.read_bytes()] == []

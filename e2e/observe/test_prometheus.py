@@ -83,12 +83,12 @@ def wait_until_scraped(watched_gateway: Watched) -> None:
 # ------------------------------------------------------------------ what deploy/ asks
 
 
-def queries_without_data(seen: Watched, **choices: str) -> list[str]:
+def queries_without_data(watched_node: Watched, **choices: str) -> list[str]:
     """The queries of the dashboard that have had no answer in all the time."""
     empty_queries = [
         query
         for query in deployed.queries(OWN | {"__rate_interval": WINDOW} | choices)
-        if not seen.prometheus.query_range(query.expression, seen.started, seen.ended, 1.0)
+        if not watched_node.prometheus.query_range(query.expression, watched_node.started, watched_node.ended, 1.0)
     ]
     return [f"{query.panel}, {query.legend}: {query.expression}" for query in empty_queries]
 
@@ -154,9 +154,9 @@ def test_alerts_name_what_they_are_about(watched_node: Watched) -> None:
 # ------------------------------------------------------------------ figures
 
 
-def value_at(seen: Watched, query: str) -> float:
+def value_at(watched_node: Watched, query: str) -> float:
     """The value of a query after the counted requests and before the faults."""
-    return seen.prometheus.value(query, seen.calm)
+    return watched_node.prometheus.value(query, watched_node.calm)
 
 
 def test_exchanges_are_those_that_the_load_generator_counted(watched_node: Watched) -> None:
@@ -237,8 +237,8 @@ def quantile(values: list[float], share: float) -> float:
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
-def bucket_bounds(seen: Watched, metric: str) -> list[float]:
-    buckets = seen.prometheus.query(f"group by (le) ({metric})", seen.calm)
+def bucket_bounds(watched_node: Watched, metric: str) -> list[float]:
+    buckets = watched_node.prometheus.query(f"group by (le) ({metric})", watched_node.calm)
     return sorted(float(bucket.labels["le"]) for bucket in buckets)
 
 

@@ -46,7 +46,7 @@ PAUSES = (0.015,) * 24 + (0.06,) * 12 + (0.2,) * 4
 
 
 @dataclass(frozen=True)
-class Paced:
+class PacedRequest:
     """A request that asked for a pause: seconds of the policy's own clock, and of the client's."""
 
     worked: float
@@ -61,7 +61,7 @@ class Watched:
     gateway: Gateway
     prometheus: Prometheus
     counted: list[Answer]
-    paced: list[Paced]
+    paced: list[PacedRequest]
     started: float
     calm: float = 0.0
     ended: float = 0.0
@@ -125,7 +125,7 @@ def count(gateway: Gateway, tool: Path) -> list[Answer]:
         return load.finish(120)
 
 
-def pace(gateway: Gateway) -> list[Paced]:
+def pace(gateway: Gateway) -> list[PacedRequest]:
     """One request after the other, so that none waits for another one."""
     answers = []
     with httpx.Client(base_url=gateway.url, timeout=30) as client:
@@ -134,7 +134,7 @@ def pace(gateway: Gateway) -> list[Paced]:
             answer = client.get("/measured/x", headers={"x-seconds": f"{pause}"})
             took = time.perf_counter() - start
             assert answer.status_code == 200, answer.text
-            answers.append(Paced(float(answer.headers["x-worked"]), took))
+            answers.append(PacedRequest(float(answer.headers["x-worked"]), took))
     return answers
 
 

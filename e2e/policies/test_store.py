@@ -56,12 +56,12 @@ def store_at(valkey: Server, **more: object) -> dict[str, object]:
 class Nodes:
     """Two that share a Valkey: one asks it over TLS, the other in clear."""
 
-    one: Gateway
-    other: Gateway
+    first: Gateway
+    second: Gateway
     valkey: Server
 
     def deploy(self, name: str, upstream: Upstream, attachment: Json) -> None:
-        for node in (self.one, self.other):
+        for node in (self.first, self.second):
             node.deploy(api(name, upstream.url, [attachment]))
 
 
@@ -85,8 +85,8 @@ def nodes(build: Path, tmp_path_factory: pytest.TempPathFactory, valkey: Server)
 
 def test_nodes_share_a_valkey_and_fail_at_once_while_it_is_away(nodes: Nodes, upstream: Upstream) -> None:
     first, second, valkey, counts, opens = (
-        nodes.one,
-        nodes.other,
+        nodes.first,
+        nodes.second,
         nodes.valkey,
         fresh_name("counts"),
         fresh_name("opens"),
@@ -138,7 +138,7 @@ class Shop:
 
     def round(self) -> list[tuple[int, str, str]]:
         """Sends a request to one node, then to the other, which then purges the path; then to both once more."""
-        first, second, path = self._nodes.one, self._nodes.other, fresh_name("price")
+        first, second, path = self._nodes.first, self._nodes.second, fresh_name("price")
         answers = [self.ask(first, path), self.ask(second, path)]
         answers.append((self.ask(second, path, **{"x-cache-purge": PURGE})[0], "", ""))
         return [*answers, self.ask(first, path), self.ask(second, path)]

@@ -92,9 +92,9 @@ async def scheme_at_upstream(
     downstream, takes = ends
     async with upstream(takes, tls) as there, client(downstream, port) as connection:
         await asyncio.to_thread(deploy, there.port)
-        asking = await connection.ask("GET", f"/{name}/x", last=True)
+        sent = await connection.ask("GET", f"/{name}/x", last=True)
         arrived = asyncio.ensure_future(there.next_request("/x"))
-        answered = asyncio.ensure_future(asking.next())
+        answered = asyncio.ensure_future(sent.next())
         await asyncio.wait([arrived, answered], return_when=asyncio.FIRST_COMPLETED)
         if answered.done():
             arrived.cancel()

@@ -60,7 +60,7 @@ async def websocket(socket: Socket) -> str:
     except InvalidStatus as error:
         response = error.response
     else:
-        assert (connection.close_code, connection.close_reason) == (4001, "as asked")
+        assert (connection.close_code, connection.close_reason) == (4001, "as received")
         passed = connection.response and connection.response.headers.get("x-passed")
         assert passed == (None if socket.column == "none" else "response")
         return PASSES
@@ -89,8 +89,8 @@ ALL_COLUMNS = ("none", "go-headers", "python-headers", "python-buffers", "python
 @row("An upgrade to anything else", dict.fromkeys(ALL_COLUMNS, REFUSED))
 async def other_upgrade(socket: Socket) -> str:
     async with client(HTTP1, socket.port) as connection:
-        asking = await connection.ask("GET", socket.path, [("connection", "upgrade"), ("upgrade", "foo")], last=True)
-        return str((await asking.expect("response")).status)
+        sent = await connection.ask("GET", socket.path, [("connection", "upgrade"), ("upgrade", "foo")], last=True)
+        return str((await sent.expect("response")).status)
 
 
 @row("A WebSocket over HTTP/2 (RFC 8441), or anything else by extended CONNECT", dict.fromkeys(ALL_COLUMNS, RESET))
@@ -99,8 +99,8 @@ async def extended_connect(socket: Socket) -> str:
     events = set()
     for protocol in ("websocket", "foo"):
         async with client(HTTP2, socket.port) as connection:
-            asking = await connection.ask("CONNECT", socket.path, [(":protocol", protocol)])
-            events.add((await asking.next()).kind)
+            sent = await connection.ask("CONNECT", socket.path, [(":protocol", protocol)])
+            events.add((await sent.next()).kind)
     return RESET if events == {"reset"} else str(events)
 
 
@@ -108,16 +108,16 @@ async def extended_connect(socket: Socket) -> str:
 async def to_http2(socket: Socket) -> str:
     async with client(HTTP1, socket.port) as connection:
         target = f"/ws{next(_numbers)}"
-        asking = await connection.ask("GET", f"/{socket.column}-h2{target}", HANDSHAKE, last=True)
+        sent = await connection.ask("GET", f"/{socket.column}-h2{target}", HANDSHAKE, last=True)
         arrived = asyncio.ensure_future(socket.stage.http[HTTP2].next_request(target))
-        answered = asyncio.ensure_future(asking.next())
+        answered = asyncio.ensure_future(sent.next())
         await asyncio.wait([arrived, answered], return_when=asyncio.FIRST_COMPLETED)
         if not arrived.done():
             arrived.cancel()
             return str((await answered).status)
-        asked, head = await arrived
+        received, head = await arrived
         assert head.method == "CONNECT"
-        await asked.answer(200)
+        await received.answer(200)
         switched = await answered
         assert (switched.status, switched.value("upgrade")) == (101, "websocket")
     return PASSES
@@ -126,8 +126,8 @@ async def to_http2(socket: Socket) -> str:
 @row("CONNECT", dict.fromkeys(ALL_COLUMNS, "404"))
 async def tunnel(socket: Socket) -> str:
     async with client(HTTP1, socket.port) as connection:
-        asking = await connection.ask("CONNECT", "example.com:80", last=True)
-        return str((await asking.expect("response")).status)
+        sent = await connection.ask("CONNECT", "example.com:80", last=True)
+        return str((await sent.expect("response")).status)
 
 
 ROWS: list[Row] = [value for value in globals().values() if isinstance(value, Row)]
