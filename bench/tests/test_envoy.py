@@ -34,7 +34,7 @@ def test_plain_envoy_has_the_gateways_settings_without_its_own_parts() -> None:
     assert json.dumps(changed["http_filters"]).count('"name"') == 1
 
 
-def test_with_ext_proc_it_asks_a_peer_about_headers_alone() -> None:
+def test_with_ext_proc_envoy_asks_a_peer_about_headers_alone() -> None:
     ours = bootstrap(TEMPLATE, DEFAULT, 8081, "/peer", "127.0.0.1:9", Path("/s/x.sock"))
     assert "$" not in json.dumps(ours)
     ext_proc, router = json.loads(json.dumps(manager(ours)["http_filters"]))

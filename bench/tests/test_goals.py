@@ -39,7 +39,7 @@ def find_goal(title: str) -> Goal:
         ("Go → Go: engine's CPU", 1.2, "must"),
     ],
 )
-def test_a_goal_is_a_ratio_and_says_what_it_meets(title: str, value: float, verdict: str) -> None:
+def test_a_goal_is_a_ratio_with_a_verdict(title: str, value: float, verdict: str) -> None:
     assert find_goal(title).value == pytest.approx(value)
     assert find_goal(title).verdict() == verdict
 

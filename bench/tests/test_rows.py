@@ -60,7 +60,7 @@ def test_the_python_row_differs_from_the_go_row_by_the_python_policy_alone() -> 
     assert [policy for policy in python or () if policy["name"] != "add-python-header"] == list(go or ())
 
 
-def test_the_upstream_expects_what_the_rows_say(tmp_path: Path) -> None:
+def test_the_upstream_expects_the_headers_of_the_rows(tmp_path: Path) -> None:
     rows.write_expectations(ROWS, tmp_path / "expect.json")
     expectations = json.loads((tmp_path / "expect.json").read_text())
     assert expectations["/plain"] == {}

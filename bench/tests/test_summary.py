@@ -30,7 +30,7 @@ def test_a_round_without_answers_has_no_latency_and_spoils_no_other() -> None:
 
 
 @given(RATES, st.integers(1, 8))
-def test_a_ratio_is_not_moved_by_what_moves_a_whole_round(rates: list[float], factor: int) -> None:
+def test_a_ratio_is_unaffected_by_changes_of_a_whole_round(rates: list[float], factor: int) -> None:
     reference = [sample("plain", n, rate) for n, rate in enumerate(rates)]
     ours = [sample("go", n, rate * factor) for n, rate in enumerate(rates)]
     assert summary.ratio(reversed(ours), reference, summary.rate) == pytest.approx(factor)

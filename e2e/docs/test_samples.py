@@ -228,7 +228,7 @@ def test_fields_are_redacted_in_documents_and_in_lines(samples: Gateway, upstrea
 # ---------------------------------------------------------------- validate-upload
 
 
-def test_an_upload_that_is_wrong_never_ends_upstream(samples: Gateway, upstream: Upstream) -> None:
+def test_a_wrong_upload_never_completes_upstream(samples: Gateway, upstream: Upstream) -> None:
     schema = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}
     samples.deploy(api("orders", upstream.url, [attach("validate-upload", {"schema": schema})]))
     url, lines = f"{samples.url}/orders/x", {"content-type": "application/x-ndjson"}

@@ -134,7 +134,7 @@ def test_a_go_python_go_chain_runs(shared_container: Container, upstream: Upstre
     assert answer.headers["X-Python-Policy"]
 
 
-def test_the_operators_page_runs_it_as_it_stands(image: str) -> None:
+def test_the_operators_page_runs_unchanged(image: str) -> None:
     """docs/how-to/operations.md: build, run and stop, with podman in docker's place, and the limits of this machine."""
     build, run, stop = (line.split() for line in blocks(page("docs/how-to/operations.md"), "sh")[0].splitlines())
     assert " ".join(build) == BUILD

@@ -33,7 +33,7 @@ def wait_for_charts(page: Page) -> None:
 # ---------------------------------------------------------------- a node that is well
 
 
-def test_a_node_is_shown_as_it_is(page: Page, gateway: Gateway) -> None:
+def test_a_nodes_documents_are_shown(page: Page, gateway: Gateway) -> None:
     ask_each(gateway)
     with gateway.controller() as client:
         node = client.get("/v1/nodes/node-1").json()
@@ -61,7 +61,7 @@ def test_a_node_is_shown_as_it_is(page: Page, gateway: Gateway) -> None:
     expect(table(page, "Policies of its build").get_by_role("row")).to_have_count(len(node["policies"]) + 1)
 
 
-def test_the_overview_counts_what_passes(page: Page, gateway: Gateway) -> None:
+def test_the_overview_counts_exchanges(page: Page, gateway: Gateway) -> None:
     """Requests and errors as a client sees them, while it sends them."""
     show(page, "#/")
     wait_for_charts(page)

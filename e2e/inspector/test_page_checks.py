@@ -99,7 +99,7 @@ def test_the_keyboard_check_finds_mistakes(blank: Page) -> None:
         assert mistake in str(caught.value)
 
 
-def test_the_focus_may_be_shown_around_what_has_it(blank: Page) -> None:
+def test_the_focus_may_be_shown_around_its_element(blank: Page) -> None:
     around = "<style>p:focus-within { outline: 2px solid } button { outline: none }</style><p><button>Save</button></p>"
     assert "<button> “Save”" in (keyboard(show_html(blank, GOOD.replace(SAVE, around))) or ())
 
@@ -142,7 +142,7 @@ def draw_texts(*texts: str) -> Image.Image:
     return image
 
 
-def test_screenshots_that_differ_are_told_apart() -> None:
+def test_different_screenshots_are_distinguished() -> None:
     rows = ["one row of a table with some words", "another row", "a third row of the same table"]
     page = draw_texts(*rows)
     assert screenshots._compare_strictly(page.quantize(screenshots.COLOURS).convert("RGB"), page) == ""

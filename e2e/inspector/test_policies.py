@@ -56,7 +56,7 @@ def settled_metrics(gateway: Gateway) -> Scrape:
     return last
 
 
-def test_the_list_is_what_the_build_has_and_what_apis_attach(page: Page, gateway: Gateway) -> None:
+def test_the_list_has_the_builds_policies_and_their_attachments(page: Page, gateway: Gateway) -> None:
     with gateway.controller() as client:
         policies = client.get("/v1/policies").json()["policies"]
         apis = client.get("/v1/apis").json()["apis"]

@@ -20,7 +20,7 @@ def write_apis(folder: Path, *definitions: Json) -> Path:
     return path
 
 
-def test_apis_are_created_changed_and_left_as_they_are(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
+def test_apis_are_created_changed_and_left_unchanged(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
     first, second = (
         api(name, upstream.url, [attach("mark", {"name": "first"})]) for name in ("applied-1", "applied-2")
     )

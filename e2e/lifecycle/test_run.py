@@ -23,7 +23,7 @@ def processes_of(group: int) -> list[str]:
     return [line for line in result.splitlines()[1:] if int(line.split()[1]) == group]
 
 
-def test_the_stock_build_with_the_sample_api_and_the_curl_line_it_prints(tmp_path: Path) -> None:
+def test_the_stock_build_serves_the_sample_api_by_the_printed_curl_line(tmp_path: Path) -> None:
     subprocess.run(["gatewright", "build", "--output", "build/stock"], cwd=ROOT, check=True)
     arguments = ("--with-echo", "--echo-port", "0", "--apis", str(ROOT / "samples"))
     with running(ROOT / "build" / "stock", tmp_path, *arguments) as gateway:

@@ -98,7 +98,7 @@ def test_every_query_of_the_dashboard_returns_data(watched_node: Watched) -> Non
 
 
 @pytest.mark.parametrize("job", ["gatewright-native", "gatewright-text"])
-def test_the_dashboard_takes_native_histograms_alone_and_classic_ones_alone(watched_node: Watched, job: str) -> None:
+def test_the_dashboard_works_with_native_or_classic_histograms_alone(watched_node: Watched, job: str) -> None:
     histogram = {} if job == "gatewright-text" else {"histogram": OWN["histogram"]}
     assert queries_without_data(watched_node, job=job, **histogram) == []
     classic = watched_node.prometheus.query_range(
@@ -128,7 +128,7 @@ def test_every_alert_fires_where_its_fault_is(watched_node: Watched) -> None:
     assert fired == {rule["alert"]: rule["labels"]["severity"] for rule in deployed.alerts()}
 
 
-def test_alerts_name_what_they_are_about(watched_node: Watched) -> None:
+def test_alerts_name_their_api_policy_or_target(watched_node: Watched) -> None:
     query = 'max by (alertname, api, policy, component, name) (max_over_time(ALERTS{alertstate="firing"}[1h]))'
     about = {
         (series.labels["alertname"], *(series.labels.get(key, "") for key in ("api", "policy", "component", "name")))

@@ -87,7 +87,7 @@ def test_a_longer_context_counts_before_a_narrower_host(gateway: Gateway, upstre
     assert status_and_api(ask, gateway, "other.example", "/long/x") == (404, "")
 
 
-def test_a_policy_is_told_the_host_that_the_client_named(gateway: Gateway, upstream: Upstream) -> None:
+def test_a_policy_sees_the_host_that_the_client_named(gateway: Gateway, upstream: Upstream) -> None:
     gateway.deploy(api_on_hosts(upstream, "told", "/told", "told.example"))
     assert status_and_api(http1, gateway, "Told.Example:8080", "/told/x") == (200, "told")
     assert upstream.received[-1].value("x-forwarded-host") == "Told.Example:8080"

@@ -179,7 +179,7 @@ def test_any_token_is_a_method(gateway: Gateway, upstream: Upstream, ask: Ask) -
         assert (refused.status, refused.value("allow")) == (405, "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"), method
 
 
-def test_chains_counters_and_the_access_log_tell_operations_apart(gateway: Gateway, upstream: Upstream) -> None:
+def test_chains_counters_and_the_access_log_distinguish_operations(gateway: Gateway, upstream: Upstream) -> None:
     by = [header("x-v", exact="1|2"), header("x-w", regex="(?i)a.*")]
     gateway.deploy(
         api("apart", upstream.url, [attach("mark", {"name": "shared"})], [

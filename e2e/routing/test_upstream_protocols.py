@@ -183,7 +183,7 @@ def test_a_grpc_service_is_served_at_its_own_paths(
     assert asyncio.run(call()) == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_grpc_through_an_upstream_that_is_asked_in_http1_is_an_error_that_says_so(gateway: Gateway) -> None:
+def test_grpc_over_an_http1_upstream_is_an_error_with_the_reason(gateway: Gateway) -> None:
     async def status() -> grpc.StatusCode:
         async with upstream(HTTP1) as there:
             await asyncio.to_thread(gateway.deploy, api_with_protocol("no-grpc", f"grpc://127.0.0.1:{there.port}"))

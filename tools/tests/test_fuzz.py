@@ -50,7 +50,7 @@ def test_a_target_that_ends_by_time_is_not_broken(output: str, ended: bool) -> N
     assert ended_by_time(output) == ended
 
 
-def test_each_test_whose_input_is_drawn_is_a_target_and_those_of_parsers_get_all_of_the_time() -> None:
+def test_each_test_with_drawn_input_is_a_target_and_parsers_get_all_of_the_time() -> None:
     shares = {target.name: target.share for target in fuzz["find"]()}
     for name in ("documents/a_body_is_a_document_or_has_mistakes", "extproc/FuzzDecode"):
         assert shares[name] == 1

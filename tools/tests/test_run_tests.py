@@ -233,7 +233,7 @@ def test_a_nightly_component_is_left_out_where_the_recorded_run_has_passed_it(pr
     assert project.run().returncode == 1
 
 
-def test_tests_that_read_what_they_do_not_depend_on_are_named(project: Project) -> None:
+def test_undeclared_reads_of_tests_are_named(project: Project) -> None:
     project.write("tools/suite/components.toml", UNITS)
     project.write("words/tests/test_words.py", READS.format(name="words", path="sums/src/data.txt"))
     assert "\n  words: sums/src/data.txt\n" in project.run().stdout
