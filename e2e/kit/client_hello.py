@@ -26,7 +26,7 @@ MODERN = {
     0xC030: "ECDHE-RSA-AES256-GCM-SHA384",
     0xCCA8: "ECDHE-RSA-CHACHA20-POLY1305",
 }
-"""Ciphers with forward secrecy and authenticated encryption."""
+"""Ciphers with ephemeral keys and authenticated encryption."""
 
 WEAK = {
     "NULL": [0x0001, 0x0002, 0x003B, 0xC006, 0xC010],
