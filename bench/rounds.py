@@ -38,7 +38,7 @@ def start_bench(measured: tuple[Row, ...], folder: Path, stack: contextlib.ExitS
 def gateway_with(
     spec: Mapping[str, object], settings: Settings, folder: Path, name: str
 ) -> contextlib.AbstractContextManager[Target]:
-    """A gateway with the APIs of `started`, whose Gateway has this spec. JSON is YAML."""
+    """A gateway with the APIs of `start_bench`, whose Gateway has this spec. JSON is YAML."""
     own = folder / name
     own.mkdir()
     document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}
