@@ -80,7 +80,7 @@ traces."""
 
 
 def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
-    """One of COMMANDS."""
+    """Runs one of COMMANDS."""
     try:
         command(arguments)
     except BenchError as error:
@@ -90,7 +90,7 @@ def run_command(command: Callable[[Sequence[str]], None], arguments: Sequence[st
 
 
 def take_samples(chosen: Settings) -> list[Sample]:
-    """All samples, with a line on standard error for each as it comes."""
+    """Takes all samples and prints a line on standard error for each."""
     print("bench: building and starting what is measured …", file=sys.stderr, flush=True)
     amount = chosen.rounds * sum(len(chosen.measured_at(count)) for count in chosen.connections)
     samples = list[Sample]()

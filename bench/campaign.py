@@ -1,4 +1,4 @@
-"""All samples of a run, interleaved: what the machine does to one row it does to all."""
+"""Takes all samples of a run, interleaved: the machine disturbs all rows alike."""
 
 from __future__ import annotations
 

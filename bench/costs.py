@@ -61,7 +61,7 @@ class Lines:
     count: int = 0
 
     def read(self, pipe: IO[bytes]) -> None:
-        """Until the pipe ends."""
+        """Reads until the pipe ends."""
         rest = b""
         while piece := os.read(pipe.fileno(), 1 << 20):
             now = time.time()

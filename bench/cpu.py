@@ -97,5 +97,5 @@ def foreign(before: Snapshot, after: Snapshot, root: int) -> float:
 
 
 def _sum(at: Snapshot, pids: set[int], inside: bool) -> float:
-    """With what ended children had used, so that a process that ends meanwhile is not lost."""
+    """The sum includes the time of ended children, so that a process that ends meanwhile is not lost."""
     return sum(process.own + process.reaped for process in at.processes.values() if (process.pid in pids) == inside)

@@ -18,7 +18,7 @@ class Goal:
     more: bool = True
 
     def verdict(self) -> str:
-        """In a word."""
+        """The verdict in a word."""
         if math.isnan(self.value):
             return "–"
         for limit, word in ((self.aim, "aim"), (self.must, "must")):

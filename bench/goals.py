@@ -17,7 +17,7 @@ CONNECTIONS = 64
 
 
 def goals(samples: Sequence[Sample]) -> Iterator[Goal]:
-    """All of them. A value is nan where a row was not measured."""
+    """All goals. A value is nan if a row was not measured."""
 
     def ratio(row: str, reference: str, figure: Figure = summary.rate) -> float:
         ours, theirs = (summary.of(samples, key, CONNECTIONS) for key in (row, reference))

@@ -1,4 +1,4 @@
-"""Where and with what a run was made."""
+"""The machine and the versions of a run."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def go_version() -> str:
 
 
 def executor_versions() -> str:
-    """Of the environment that the executor runs in; of ours where there is none."""
+    """Versions in the environment of the executor, or in our own if there is none."""
     python = EXECUTOR_PYTHON if EXECUTOR_PYTHON.exists() else Path(sys.executable)
     return _output(str(python), "-c", OF_EXECUTOR)
 

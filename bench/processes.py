@@ -29,7 +29,7 @@ def environment(tree: Path | None = None) -> dict[str, str]:
 
 
 def program(name: str, cure: str, variables: Mapping[str, str] | None = None) -> str:
-    """Where the program is."""
+    """The path of a program."""
     path = shutil.which(name, path=(variables or environment())["PATH"])
     if path is None:
         raise BenchError(f"expected the program {name} on PATH, got none: {cure}")

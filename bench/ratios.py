@@ -38,7 +38,7 @@ def write(samples: Sequence[Sample]) -> None:
 
 
 def find_regressions(costs: Mapping[str, float], recorded: Mapping[str, float]) -> Iterator[str]:
-    """One sentence for each row that costs far more than it did."""
+    """A sentence for each row that costs far more than recorded."""
     for row, cost in costs.items():
         if recorded[row] / cost < LIMIT:
             limit = f"at most {recorded[row] / LIMIT:.2f} × plain Envoy's CPU, for {recorded[row]:.2f} is recorded"

@@ -54,7 +54,7 @@ def turns(measured: Sequence[Row], variants: Sequence[str], rounds: int) -> Iter
 
 
 def take_sample(bench: Bench, row: Row, number: int, target: Target, settings: Settings) -> Sample:
-    """One sample. BenchError on wrong answers."""
+    """Takes one sample. BenchError on wrong answers."""
     load = load_tool.load_of(row, target.port, CONNECTIONS, settings.warmup, settings.duration, settings.rate)
     sample = take_undisturbed(partial(bench.measure, row.key, number, target, load), settings.repeats)
     if sample.result.failures:
@@ -63,17 +63,17 @@ def take_sample(bench: Bench, row: Row, number: int, target: Target, settings: S
 
 
 def samples_of(samples: Sequence[Named], row: Row, variant: str) -> list[Sample]:
-    """Those of a row in a variant, by round."""
+    """The samples of a row in a variant, by round."""
     matching = [sample for name, sample in samples if (name, sample.row) == (variant, row.key)]
     return sorted(matching, key=lambda sample: sample.round)
 
 
 def ratio(values: Sequence[float], base: Sequence[float], digits: int = 3) -> str:
-    """Of values and what they are compared with, both by round: the median, and the range."""
+    """The median and the range of the ratios of two series of values by round."""
     ratios = [value / other for value, other in zip(values, base, strict=True)]
     return f"{statistics.median(ratios):.{digits}f} ({min(ratios):.2f}–{max(ratios):.2f})"
 
 
 def mark(samples: Sequence[Sample]) -> str:
-    """Behind the title of a row that others have disturbed."""
+    """The mark behind the title of a disturbed row."""
     return " \\*" if any(sample.disturbed for sample in samples) else ""

@@ -174,7 +174,7 @@ def api(row: Row, upstream: str) -> dict[str, object]:
 
 
 def write_apis(rows: tuple[Row, ...], upstream: str, folder: Path) -> None:
-    """One file for each row that has an API, and no other from an earlier run. JSON is YAML."""
+    """Writes a file for each row that has an API, and deletes those of earlier runs. JSON is YAML."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for row in rows:

@@ -70,7 +70,7 @@ SHIPPED: dict[str, Attachment] = {
     "rewrite": {"name": "rewrite", "version": "v1", "params": {"path": {"prefix": {"from": "/", "to": "/v2"}}}},
     "set-headers": {"name": "set-headers", "version": "v1", "params": {"request": {"set": SET}}},
 }
-"""Those that pass a request on; what answers it costs less than what does not. With those of `measured_rows`."""
+"""Policies that pass a request on; those that answer it cost less. With those of `measured_rows`."""
 SENT = {"api-key-auth": {"x-api-key": f"{API_KEY}-7"}, "basic-auth": {"Authorization": BASIC}}
 """Headers of requests, beside those of all."""
 (ENVOY_ALONE,) = (row for row in ROWS if row.key == PLAIN)

@@ -108,7 +108,7 @@ class _Bench:
         return Streams(count, _check_answers(result), per_stream)
 
     def transfer(self, row: Row, way: str, size: int) -> Transfer:
-        """One body, after a small one."""
+        """Transfers one body, after a small one."""
         path = f"/{BYTES}{row.key}/x"
         WAYS[way](self.target.port, path, MIB)
         before, most = self.resident(), dict.fromkeys(MEASURED, 0)
@@ -225,7 +225,7 @@ def _check_answers(result: Result) -> Result:
 
 
 def _nothing(_: int) -> None:
-    """For a moment at which nothing is looked at."""
+    """Does nothing: a mark of the load tool that is not used."""
 
 
 def _resident(pid: int) -> int:

@@ -25,7 +25,7 @@ class Spread:
 
 
 def spread(samples: Sequence[Sample], figure: Figure) -> Spread:
-    """Over rounds without a right answer there is no figure: nan, and all of it is nan without any."""
+    """Rounds without a right answer have no figure; the spread is nan without any round."""
     return _spread(map(figure, samples))
 
 
@@ -35,7 +35,7 @@ def ratio(samples: Iterable[Sample], reference: Iterable[Sample], figure: Figure
 
 
 def ratios(samples: Iterable[Sample], reference: Iterable[Sample], figure: Figure) -> Spread:
-    """Of the ratios within a round, since what disturbs it disturbs both. nan without a common round."""
+    """The spread of the ratios within rounds, since a disturbance hits both rows. nan without a common round."""
     theirs = {sample.round: figure(sample) for sample in reference}
     pairs = [(figure(sample), theirs.get(sample.round, math.nan)) for sample in samples]
     return _spread(ours / other for ours, other in pairs if other)

@@ -16,7 +16,7 @@ from bench.processes import HOST
 
 BLOCK = bytes(64 << 10)
 SECONDS = 60.0
-"""Without a byte, after which either end gives up."""
+"""The time without a byte after which either end gives up."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
             yield part
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Logs nothing."""
 
 
 @dataclass

@@ -118,7 +118,7 @@ def options(chart: Panel) -> Json:
 
 
 def overrides(chart: Panel) -> list[Json]:
-    """Of a table: each query's column is named as the query, and has the unit of its own."""
+    """Overrides of a table: each query's column has the query's name and its own unit."""
     if chart.type != "table":
         return []
     columns = [

@@ -54,7 +54,7 @@ class Target:
 
     @property
     def share(self) -> float:
-        """Of the time that a target gets."""
+        """The share of the time that a target gets."""
         return 1.0 if self.file.suffix == ".go" or self.file.name == OF_PARSERS else PROPERTY_SHARE
 
     @property
@@ -103,7 +103,7 @@ def find() -> list[Target]:
 
 
 def functions_in(file: Path, text: str) -> list[str]:
-    """Those of a file's tests that are targets."""
+    """The tests of a file that are targets."""
     if file.suffix == ".go":
         names = GO_FUNCTION.findall(text)
         return [name for name, body in names if not name.startswith("Test") or "property.Check(" in body]

@@ -30,7 +30,7 @@ Words = Callable[[dict[str, Any]], str]
 
 
 def sections(takes: Words) -> Iterator[str]:
-    """One for each object. takes: what a schema lets a value be, in words."""
+    """The sections of the page, one for each object. takes: what a schema lets a value be, in words."""
     fields = list(settings_fields(GatewaySpec, ("spec",)))
     schemas = msgspec.json.schema(Gateway)["$defs"]
     for place in dict.fromkeys(map(_place, fields)):

@@ -53,7 +53,7 @@ def binary(name: str) -> Path:
 
 
 def digest_of(module: Path) -> str:
-    """Of what its tools are built of: their sources and versions, the command, the compiler and its settings."""
+    """The digest of the inputs of a build: sources and versions, the command, the compiler and its settings."""
     digest = hashlib.sha256()
     for file in sorted([*module.glob("*.go"), module / "go.mod", module / "go.sum"]):
         digest.update(f"{file.name}\0".encode() + file.read_bytes())

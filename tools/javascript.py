@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ROOT / "tools" / "javascript"
 HELD = ROOT / ".tools" / "javascript"
 PROJECT = ROOT / "gateway-controller"
-"""Where tsconfig.json and biome.jsonc are, which editors read too."""
+"""The folder of tsconfig.json and biome.jsonc, which editors read too."""
 TESTS = "tests/inspector"
 """Has a tsconfig.json of its own, for the tests may use what Node.js has, and the pages may not."""
 OLDEST_NPM = (7,)

@@ -87,7 +87,7 @@ def privileges() -> tuple[str, ...] | None:
 
 
 def apt_get(rights: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Without a prompt, again where the registry stumbles, and after another apt that holds a lock."""
+    """Runs apt-get without a prompt, again after failures of the registry, and after another apt that holds a lock."""
     settings = ("Acquire::Retries=3", f"DPkg::Lock::Timeout={SECONDS:.0f}", "Dpkg::Options::=--force-confold")
     options = [word for setting in settings for word in ("-o", setting)]
     command = [*rights, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-q", *options, *arguments]

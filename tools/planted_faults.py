@@ -58,7 +58,7 @@ class Fault:
 
     @property
     def words(self) -> set[str]:
-        """Those that it is selected by."""
+        """The words that select the fault."""
         return {self.name, *self.name.split("-"), self.component, *self.component.split("/")}
 
 
@@ -162,7 +162,7 @@ def locate(test: str, root: Path) -> str:
 
 @contextmanager
 def lock_copy() -> Iterator[None]:
-    """One run at a time: there is one copy."""
+    """Allows one run at a time, since there is one copy."""
     with (OUTPUTS / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,7 +197,7 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def plant(fault: Fault, root: Path) -> Iterator[None]:
-    """With the fault in the file. It gets its old time back, by which Python knows compiled modules."""
+    """Puts the fault into the file, which gets its old time back: Python identifies compiled modules by it."""
     path = root / fault.file
     text, times = path.read_text(), path.stat()
     path.write_text(faulty_text(fault, root))

@@ -89,7 +89,7 @@ def command_line() -> str:
 
 
 def commands_of(group: click.Group, context: click.Context) -> Iterator[click.Context]:
-    """Of all commands of a group, and of the groups in it."""
+    """The options of all commands of a group, and of the groups in it."""
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command

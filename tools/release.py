@@ -83,7 +83,7 @@ def notes_of(changelog: str, version: str) -> str:
 
 
 def write_sources(checkout: Checkout, version: str, target: Path) -> None:
-    """All that is committed; the same bytes for the same commit."""
+    """Archives the committed files; the same bytes for the same commit."""
     prefix = f"gatewright-{version}/"
     command = ("git", "-C", str(checkout.root), "archive", "--format=tar", f"--prefix={prefix}", "HEAD")
     archive = subprocess.run(command, capture_output=True, check=True).stdout

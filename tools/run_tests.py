@@ -88,7 +88,7 @@ def _select_part(known: tuple[Component, ...], part: str) -> tuple[Component, ..
 
 
 def _find_left_out(selected: tuple[Component, ...], digests: dict[str, str]) -> dict[str, str]:
-    """Of each component that need not run, why. Go's are not asked: go test has a cache of its own."""
+    """The reasons of components that need not run. Go's are not checked: go test has its own cache."""
     reasons = {}
     for component in selected:
         where = record.passed_before(component, digests[component.name])
@@ -139,7 +139,7 @@ def _prepare(selected: Iterable[Component]) -> None:
 
 
 def _keep(selected: list[Component], finished: list[Finished], digests: dict[str, str], recorded: bool) -> None:
-    """Which components passed as a whole: a test that was skipped has not."""
+    """Notes the components that passed as a whole: a skipped test does not count as passed."""
     outcomes = [outcome for command in finished for outcome in command.outcomes]
     failed = {report.component_of(outcome, selected) for outcome in outcomes if outcome.outcome != "passed"}
     if any(command.mistake for command in finished):

@@ -1,4 +1,4 @@
-"""All samples of executors, interleaved."""
+"""Takes all samples of executors, interleaved."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Campaign:
 
     @contextlib.contextmanager
     def started(self) -> Iterator[Campaign]:
-        """With all servers that the cases need."""
+        """A campaign with all servers that the cases need."""
         with contextlib.ExitStack() as stack:
             for server in SERVERS:
                 if any(case.server == server for case in self._cases):
@@ -78,7 +78,7 @@ class Campaign:
             yield self
 
     def round(self, number: int) -> Iterator[Sample]:
-        """One sample of everything; every other round backwards, but what needs V0's rate comes after it."""
+        """Takes one sample of everything, every other round backwards; cases at V0's rate come after V0."""
         saturation = 0.0
         cases = [case for case in self._cases if not case.times_v0]
         for case in cases if number % 2 == 0 else cases[::-1]:

@@ -38,7 +38,7 @@ def ratio(ours: Sequence[Sample], theirs: Sequence[Sample], figure: Figure) -> f
 
 
 def goals(figures: Figures) -> Iterator[Goal]:
-    """All of them."""
+    """All goals, with their figures."""
     yield from _closed(figures)
     yield from _mixes(figures)
     yield from _start(figures)

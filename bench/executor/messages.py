@@ -36,7 +36,7 @@ RESPONSE_HEADERS = {
 
 
 def execution(kind: str) -> bytes:
-    """Of python_executor.proto, without its id."""
+    """An execution of python_executor.proto, without its id."""
     message = pb.Execution(
         instance=1,
         phase=pb.PHASE_REQUEST,
@@ -68,7 +68,7 @@ def configure(policy: str, params: Mapping[str, object], workers: int) -> bytes:
 
 
 def naive_execution(kind: str) -> bytes:
-    """Of naive.proto, without its id."""
+    """An execution of naive.proto, without its id."""
     message = naive.Execution(
         policy_name="headers",
         policy_version="v1.0.0",

@@ -30,7 +30,7 @@ def _listens(path: Path) -> bool:
 
 
 def executor_seconds(folder: Path) -> float:
-    """From the start of an executor process to its socket."""
+    """Seconds from the start of an executor process to its socket."""
     path, log = folder / "start.sock", folder / "start.log"
     start = time.monotonic()
     with running(EXECUTOR.command(f"unix:{path}"), log, _compiled(folder)) as process:

@@ -119,13 +119,13 @@ class Engine:
         return received, sorted(delays)[int(0.99 * len(delays))] * 1e3
 
     def await_pieces(self, count: int) -> None:
-        """Until so many have come."""
+        """Waits until so many pieces have come."""
         while count > 0:
             count -= len(next(self.replies).pieces)
 
 
 def measure(folder: Path) -> Figures:
-    """In a process of its own."""
+    """Measures streams of an executor process of its own."""
     path, log = folder / "streams.sock", folder / "streams.log"
     with running(EXECUTOR.command(f"unix:{path}"), log) as process:
         start.await_socket(path, process, log)

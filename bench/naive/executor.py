@@ -27,7 +27,7 @@ HOOKS: dict[str, Hook] = {"on_request": policy.on_request, "on_response": policy
 
 
 class NaiveExecutor:
-    """One task for each execution, which waits for a thread of the pool."""
+    """Runs a task for each execution, which waits for a thread of the pool."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(WORKERS)
@@ -95,7 +95,7 @@ def _plain(value: Any) -> Any:
 
 
 async def serve(address: str) -> None:
-    """Until SIGTERM."""
+    """Serves until SIGTERM."""
     execute = grpc.stream_stream_rpc_method_handler(
         NaiveExecutor().execute_stream,
         request_deserializer=pb.Execution.FromString,

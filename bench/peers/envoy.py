@@ -96,7 +96,7 @@ def _route_statically(filters: list[Filter], prefix: str, kept_filters: list[str
 
 
 def _enable(ext_proc: Filter) -> None:
-    """For all routes, both kinds of headers, and nothing more: a peer needs no attributes and sends no metadata."""
+    """Enables ext_proc for all routes, for headers alone: a peer needs no attributes and sends no metadata."""
     ext_proc.pop("disabled", None)
     settings = ext_proc["typed_config"]
     for engine_only in ("request_attributes", "metadata_options"):

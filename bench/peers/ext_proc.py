@@ -31,14 +31,14 @@ def go_ext_proc(site: Site) -> Iterator[Target]:
 
 @contextlib.contextmanager
 def aio_ext_proc(site: Site) -> Iterator[Target]:
-    """In Python, by grpc.aio."""
+    """An ext_proc server in Python, by grpc.aio."""
     with _behind_envoy(site, PYTHON, _python("aio_ext_proc.py")) as target:
         yield target
 
 
 @contextlib.contextmanager
 def sync_ext_proc(site: Site) -> Iterator[Target]:
-    """In Python, by threads."""
+    """An ext_proc server in Python, by threads."""
     with _behind_envoy(site, PYTHON, _python("sync_ext_proc.py")) as target:
         yield target
 

@@ -13,7 +13,7 @@ from bench.tests.samples import sample
 
 RATES = {"go": 5000, "go-python-go": 3500, "naive": 1000, "ext-proc-aio": 2000, "python-1": 4000, "python-5": 1200}
 CPU = {"plain": (50, 0), "go": (200, 60), "go-python-go": (300, 120), "ext-proc-go": (180, 50)}
-"""Of Envoy and of what is in Go."""
+"""CPU of Envoy and of the Go programs."""
 
 
 def measured(row: str) -> Sample:

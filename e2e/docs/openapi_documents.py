@@ -120,7 +120,7 @@ def fill_parameters(path: str) -> str:
 
 
 def operations(text: str) -> list[str]:
-    """Those of an API in YAML, in order of their names."""
+    """The operations of an API in YAML, sorted."""
     return sorted(
         f"{operation['method']} {operation['path']}" for operation in yaml.safe_load(text)["spec"]["operations"]
     )

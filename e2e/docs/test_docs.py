@@ -471,7 +471,7 @@ def controller_settings() -> str:
 
 
 def test_variables_read_are_listed() -> None:
-    """Those of the controller's settings by their common beginning: the site has a page of them, made from the code."""
+    """Variables of the controller's settings share a prefix: the site has a page of them, generated from the code."""
     text = page("docs/reference/environment.md")
     files = [file for file in repository_files() if file.parts[0] in PARTS and file.suffix == ".py"]
     sources = ((ROOT / file).read_text() for file in files if "src" in file.parts)

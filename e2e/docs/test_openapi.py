@@ -37,7 +37,7 @@ def complete_commands(program: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the page's document is."""
+    """A folder with the page's document."""
     (tmp_path / "shop-openapi.yaml").write_text(DOCUMENT)
     return tmp_path
 

@@ -47,7 +47,7 @@ class Run:
 
 @pytest.fixture
 def places() -> Iterator[Path]:
-    """Where run directories are: short, for there are sockets in them."""
+    """The folder of run directories, with a short path, for they hold sockets."""
     with tempfile.TemporaryDirectory(prefix="gw-") as folder:
         yield Path(folder)
 

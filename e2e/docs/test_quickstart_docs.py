@@ -51,7 +51,7 @@ def shell(gateway: Gateway, script: str, **environment: str) -> str:
 
 
 def executions(metrics: str) -> int:
-    """Of greet, on the way to the upstream, that let the request pass."""
+    """The number of executions of greet, in the request phase, that let the request pass."""
     line = r'^gatewright_executions_total\{api="hello",.*,outcome="ok",phase="request",policy="greet:v1.0.0"\} (\d+)$'
     match = re.search(line, metrics, re.MULTILINE)
     return int(match[1]) if match else 0

@@ -24,7 +24,7 @@ FILE = r"\d{8}T[\d.]+Z-GET-hello-again-[0-9a-f]{8}"
 
 @dataclass(frozen=True)
 class Project:
-    """With exchanges recorded in it."""
+    """A project with recorded exchanges."""
 
     folder: Path
     gateway: Gateway

@@ -119,8 +119,8 @@ def member_of(tenant: str, signing_key: Ed25519PrivateKey) -> dict[str, str]:
 def test_members_of_a_tenant_pass_where_its_plan_is_one_of_the_operations(
     samples: Gateway, upstream: Upstream, plan_service: Upstream
 ) -> None:
-    """One client asks for the plans with the operator's token, however many attachments there are: setup makes it. What
-    a tenant has asked is in the node's store.
+    """All attachments share one client with the operator's token, which setup makes. The counts of tenants are in the
+    node's store.
     """
     name, signing_key = fresh_name("tenants"), Ed25519PrivateKey.generate()
     gold, silver = (attach("tenant-plan", {"requestsPerDay": {plan: 2}}) for plan in ("gold", "silver"))

@@ -26,7 +26,7 @@ STARTS_SECONDS = 120
 
 @pytest.fixture
 def unit(tmp_path: Path) -> dict[str, str]:
-    """Its settings, with folders of this test's; that of sockets has a short name, as they have to have."""
+    """The settings of the unit, with folders of the test; the one of sockets has a short path."""
     gatewright = shutil.which("gatewright")
     assert gatewright
     text = UNIT.read_text().replace(PROGRAM, gatewright)

@@ -67,7 +67,7 @@ def walkthrough(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walkthroug
 
 
 def wait_for_rules(server: Prometheus) -> None:
-    """Until all that the rules record of executions and exchanges is there: of three attachments, and two APIs."""
+    """Waits for all recordings of the rules about executions and exchanges: of three attachments and two APIs."""
     for rule in deployed.recordings():
         count = 2 if "exchange" in rule["record"] else 3
         if "failures" not in rule["record"]:

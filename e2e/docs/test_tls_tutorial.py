@@ -49,7 +49,7 @@ def script(text: str) -> str:
 
 
 def on_this_machine(text: str, folder: Path) -> str:
-    """With ports that are free, and a folder of the test's own in place of /etc/gateway."""
+    """The script with free ports, and with a folder of the test in place of /etc/gateway."""
     assert text.count("\ngatewright run\n") == 1
     ports = {port: str(free_port()) for port in ("80", "443", "9001", "9002")}
     text = text.replace("\ngatewright run\n", f"\n{READY}\n").replace("/etc/gateway", str(folder))

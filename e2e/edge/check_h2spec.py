@@ -53,7 +53,7 @@ def failing_cases(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set
 
 
 def run_h2spec(h2spec: Path, port: int, path: str, folder: Path) -> tuple[set[str], int]:
-    """The same of one run."""
+    """The failing cases of one run, and the number of all cases."""
     report = folder / f"{port}.xml"
     command = [str(h2spec), "-t", "-k", "-S", "-p", str(port), "-P", path, "-o", "2", "-j", str(report)]
     subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)

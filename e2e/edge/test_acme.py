@@ -160,7 +160,7 @@ IN_TIME = LIFETIME - 3
 
 
 def test_a_certificate_is_renewed_under_requests(site: Site, acme_gateway: Gateway) -> None:
-    """All are answered; none is refused for a certificate that has ended, unless the authority has taken as long."""
+    """All requests are answered; none fails for an expired certificate, unless the authority was that slow."""
     trust, ended, outcomes = site.pebble.trust(), threading.Event(), Counter[object]()
 
     def client(host: str) -> None:

@@ -135,7 +135,7 @@ def test_a_misdirected_request_is_explained(door: Door, upstream: Upstream) -> N
 
 
 def test_a_file_that_cannot_be_used_closes_its_own_host_alone(door: Door, upstream: Upstream) -> None:
-    """At a start of the engine, which has nothing that it held before."""
+    """At a start of the engine, which has no earlier state."""
     name = fresh_name("left")
     door.gateway.deploy(api(name, upstream.url))
     partner = client_certificate(door.clients, "partner")

@@ -114,7 +114,7 @@ def run_node(build: Path, folder: Path) -> Iterator[Node]:
 
 @pytest.fixture(scope="module")
 def node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """Its listeners stay as they are."""
+    """A node whose listeners no test changes."""
     with run_node(build, tmp_path_factory.mktemp("http3")) as http3_node:
         yield http3_node
 

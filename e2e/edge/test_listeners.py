@@ -70,7 +70,7 @@ def shared_node(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def node(shared_node: Node) -> Iterator[Node]:
-    """With one listener, to begin and to end with."""
+    """A node with one listener, before and after each test."""
     yield shared_node
     shared_node.listen(shared_node.http)
 
@@ -106,7 +106,7 @@ def shown_certificate(port: int, trust: ssl.SSLContext) -> bytes:
 def test_a_broken_certificate_leaves_the_one_before_and_keys_stand_nowhere(
     node: Node, ca: Authority, trust: ssl.SSLContext
 ) -> None:
-    """That certificates change without a failed request is in test_live_changes.py."""
+    """Changes of certificates without a failed request are in test_live_changes.py."""
     gateway, port = node.gateway, free_port()
     chain, key = ca.issue("web", "127.0.0.1")
     node.listen(node.http, https(port), certificates=certificates(chain, key))
@@ -253,7 +253,7 @@ def test_a_stop_loses_no_request_on_any_listener(build: Path, tmp_path: Path, up
 
 
 def shortcomings_of(gateway: Gateway) -> tuple[int, list[str]]:
-    """Of `gatewright status`: the exit status, and what falls short."""
+    """The exit status of `gatewright status`, and the shortcomings."""
     command = ["gatewright", "status", "--json", "--run-dir", str(gateway.run_dir)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return result.returncode, json.loads(result.stdout)["shortcomings"]
@@ -378,7 +378,7 @@ def file_with(path: Path, text: str) -> Path:
 
 
 def test_a_listener_gets_another_address_or_name_on_its_port(node: Node, upstream: Upstream) -> None:
-    """Without a failed request where it listens on before and after."""
+    """No request fails at an address that stays."""
     port, other = node.port, free_port()
     node.gateway.deploy(api("stays", upstream.url))
 

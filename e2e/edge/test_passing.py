@@ -36,7 +36,7 @@ def test_http_passes_as_the_page_says(stage: Stage, row: Row, column: str) -> No
 
 
 async def results(stage: Stage, row: Row, column: str) -> dict[tuple[Version, Version], str]:
-    """Of every pair of versions, at once."""
+    """Runs every pair of versions at once; the outcomes."""
     outcomes = await asyncio.gather(
         *(row.run(Way(stage, column, *versions, row.times_out)) for versions in row.versions)
     )

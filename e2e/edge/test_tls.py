@@ -28,7 +28,7 @@ WWW, RSA, SHOP = "www.example.com", "rsa.example.com", "a.shops.example.com"
 EC_CIPHERS = [number for number, name in MODERN.items() if "ECDSA" in name]
 ROOM = "any", "hosts", "modern", "partners", "guests"
 OFFERED_BY_NOBODY = [0x0A0A, 0x1A1A]
-"""Of RFC 8701: numbers that stand for nothing."""
+"""Reserved numbers of RFC 8701 (GREASE)."""
 
 
 def find_program(program: str) -> str:
@@ -56,7 +56,7 @@ class Door:
         return request(self.ports[name], host, tls=context, server_name=server_name or None, path="/tls/x")
 
     def names(self, name: str, server_name: str) -> tuple[str, ...]:
-        """Those of the certificate that is shown."""
+        """The names in the certificate that the gateway shows."""
         context = client_tls(self.signer)
         context.check_hostname = False
         answer = request(self.ports[name], WWW, tls=context, server_name=server_name or None, path="/tls/x")

@@ -54,7 +54,7 @@ class LoneListeners:
         return sum(int(line.rsplit(" ", 1)[1]) for line in lines)
 
     def lines(self) -> list[str]:
-        """Of the access log on stdout."""
+        """The lines of the access log on stdout."""
         return self.access_log.read_text().splitlines()
 
     def stop(self) -> None:

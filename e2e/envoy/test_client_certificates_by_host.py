@@ -50,7 +50,7 @@ class Door:
     def ask(
         self, version: int, server_name: str | None, host: str, client_name: str = "nobody", listener: str = "any"
     ) -> tuple[int, bytes]:
-        """One request on a connection of its own. Raises `RefusedError`."""
+        """Sends one request on a connection of its own. Raises `RefusedError`."""
         (answer,) = self.ask_all(version, server_name, [host], client_name, listener)
         return answer
 
@@ -262,7 +262,7 @@ def test_no_form_of_a_request_gets_past_a_rule(door: Door, upstream: Upstream) -
 def test_other_server_names_reach_no_host_that_requires_certificates(
     door: Door, upstream: Upstream, server_name: str | None
 ) -> None:
-    """Where the listener has hosts, such a connection is none, unless one of them covers the name."""
+    """A listener with hosts refuses such a connection, unless one of them covers the name."""
     for host in (PARTNERS, STAFF):
         with contextlib.suppress(RefusedError):
             assert door.ask(1, server_name, host)[0] == 421

@@ -94,7 +94,7 @@ def holds_until_the_end(messages: Messages, _: grpc.ServicerContext) -> Iterator
 
 
 def never_answers(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
-    """Until Envoy gives the stream up."""
+    """Waits until Envoy gives the stream up."""
     with contextlib.suppress(grpc.RpcError):
         for _ in messages:
             pass
@@ -313,7 +313,7 @@ def test_14_append_action_of_0_overwrites(upstream: Upstream) -> None:
 
 
 def test_14_a_control_character_in_a_header_is_an_error_of_the_exchange(upstream: Upstream) -> None:
-    """Of all characters up to U+00FF (as UTF-8), those alone that conformance/action-values.json refuses."""
+    """Of all characters up to U+00FF (as UTF-8), only those that conformance/action-values.json refuses are errors."""
 
     def sets(messages: Messages, _: grpc.ServicerContext) -> Iterator[object]:
         target = next(header for header in next(messages).request_headers.headers.headers if header.key == ":path")

@@ -71,7 +71,7 @@ def tls_listeners(trusted_authority: Authority, recording_upstream: Upstream) ->
 
 
 class Asker:
-    """Of one listener over HTTP/3."""
+    """Sends requests to one listener over HTTP/3."""
 
     def __init__(self, listeners: LoneListeners, trusted: Authority, name: str) -> None:
         self.port, self.trusted = listeners.ports[f"{name}/http3"], trusted.file
@@ -82,7 +82,7 @@ class Asker:
 
 
 def line(listeners: LoneListeners, path: str) -> Json:
-    """Of the access log, about a path."""
+    """The record of the access log about a path."""
     records: list[Json] = []
 
     def look() -> bool:
@@ -268,7 +268,7 @@ def test_connection_limits_count_per_listener(trusted_authority: Authority, upst
 
 
 def test_requests_in_a_second_are_limited(trusted_authority: Authority, upstream: Upstream) -> None:
-    """To fewer than even a slow machine makes of them."""
+    """The limit is lower than the rate of even a slow machine."""
 
     async def many(port: int) -> list[int]:
         async with connected(port, trusted_authority.file) as connection:

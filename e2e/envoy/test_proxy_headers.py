@@ -39,7 +39,7 @@ def proxied_listeners(recording_upstream: Upstream) -> Iterator[LoneListeners]:
 def headers_passed_on(
     listeners: LoneListeners, upstream: Upstream, headers: Mapping[str, str], source: str
 ) -> set[str]:
-    """Which of the headers reach the upstream, as they were sent."""
+    """The names of the headers that reach the upstream unchanged."""
     upstream.received.clear()
     assert request(listeners.ports["http"], source=source, headers=headers).status == 200
     (received,) = upstream.received

@@ -33,7 +33,7 @@ def reload_often(environment: LoadedEnvironment, times: int) -> Fault:
 
 
 def reload_broken(environment: LoadedEnvironment) -> Fault:
-    """Each is refused, and says where."""
+    """Reloads broken policies: each is refused with its place."""
     start = now()
     for kind, lines in BROKEN.items():
         write(environment, MARK.format(word="broken") + lines)

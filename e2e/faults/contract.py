@@ -22,7 +22,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Contract:
-    """Which outcomes, besides 200, are as specified.
+    """The outcomes, besides 200, that are allowed.
 
     meanwhile: by flow, for requests under way between the fault's begin and `recovery` seconds after its end.
     always: by flow, for the requests that are themselves the fault; 200 is then allowed only if it is listed.

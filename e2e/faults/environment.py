@@ -80,7 +80,7 @@ class Environment:
 
 @dataclass
 class LoadedEnvironment(Environment):
-    """Where a fault is injected: a gateway under load."""
+    """The environment of a fault: a gateway under load."""
 
     load: Load
     others: list[Answer] = field(default_factory=list)  # to requests beside the load
@@ -102,7 +102,7 @@ class LoadedEnvironment(Environment):
         return Fault(start_time, now())
 
     def answers(self) -> list[Answer]:
-        """All of them, at the end of the row."""
+        """Ends the load; all answers of the row."""
         return sorted([*self.load.stop(), *self.others], key=lambda answer: answer.ended)
 
 

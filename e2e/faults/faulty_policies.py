@@ -56,7 +56,7 @@ def is_quarantined(environment: LoadedEnvironment) -> list[str]:
 
 
 def is_held_once(environment: LoadedEnvironment) -> list[str]:
-    """One process is lost, and the log says at which line of which policy."""
+    """One process is lost, and the log names the policy and the line."""
     gateway = environment.gateway
     lost = [*gateway.find_records(message="executor is replaced"), *gateway.find_records(message="executor is killed")]
     are_named = all(record.get("policy") == FAULTY[0] and "/policy.py:" in str(record.get("at")) for record in lost)

@@ -51,7 +51,7 @@ def test_a_hostile_policy_reaches_only_the_documented_targets(tool: Path, build:
 
 
 def test_a_waiting_policy_is_served_with_default_settings(tool: Path, build: Path) -> None:
-    """With no more than the first 16 slots it were 320 a second, and more refused than answered. `make faults` wants
+    """With the first 16 slots alone it would be 320 a second, and more refused than answered. `make faults` wants
     1,000, of a quiet machine."""
     with started_environment(tool, build, blocking.SETTING) as environment:
         result = blocking.sleepers(environment, 4.0)

@@ -120,7 +120,7 @@ def run_upstream(at_once: bool) -> Iterator[tuple[str, queue.SimpleQueue[bytes]]
 
 
 def time_is_over(gateway: Gateway) -> None:
-    """For a request that begins now: its headers do not come in."""
+    """Waits out the limit for a request that begins now and whose headers do not come."""
     assert answer_of(gateway, SLOW_HEADERS, b"x")[0].startswith(b"HTTP/1.1 408 ")
 
 
@@ -166,7 +166,7 @@ def exchange_piece(connection: socket.socket) -> bytes:
 
 
 def test_a_websocket_outlives_the_limit(gateway: Gateway) -> None:
-    """Its handshake is the request; what comes behind it is none."""
+    """Its handshake is the request; data behind it is not limited."""
 
     async def talk() -> None:
         there = WebsocketUpstream()
@@ -320,7 +320,7 @@ def test_an_unread_answer_is_in_envoys_heap_and_ends_with_its_connection(upstrea
 def test_bodies_that_stop_halfway_are_held_within_the_budget(
     build: Path, tool: Path, load: unfinished.Stalling
 ) -> None:
-    """Without it, 200 MB come to be held, and more than twice that in memory."""
+    """Without the budget, 200 MB would be held, in more than twice the memory."""
     setting = Setting(options=("--body-memory", "32MiB"), apis=unfinished.APIS)
     with started_environment(tool, build, setting) as environment:
         figures = unfinished.measure(replace(load, growth=128 * unfinished.MIB, undisturbed_seconds=3.0), environment)

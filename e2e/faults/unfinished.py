@@ -114,7 +114,7 @@ def stalling(kind: Callable[[], Client], count: int, per_second: float, seconds:
 
 
 def in_little_memory(load: Stalling) -> Stalling:
-    """On a node whose Envoy may take a third of this, and has to do without the machine's. The delay of others
+    """Measures a node whose Envoy has a third of this memory, and not the machine's. The delay of others
     while they come is only reported: to make so many answers of 1 MiB takes CPU from them, read or not.
     """
     return replace(load, memory="1536MiB", heap=512 * MIB, slower=None)

@@ -82,7 +82,7 @@ def build() -> None:
 
 @contextmanager
 def node_folders(level: Level) -> Iterator[NodeFolders]:
-    """Where the node of a level has its files, until the block ends."""
+    """The folders of a node, which are removed at the end of the block."""
     owner = 0 if level.as_root or os.geteuid() != 0 else USER
     folders = NodeFolders(Path(tempfile.mkdtemp(prefix="hostile-")), owner if os.geteuid() == 0 else os.geteuid())
     try:

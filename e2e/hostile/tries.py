@@ -112,7 +112,7 @@ def judge_forgery(subject: Subject, this: Try) -> TryResult:
 
 
 def judge_survival(subject: Subject, this: Try) -> TryResult:
-    """Its executor is killed; then, of another child, the gateway ends. The last try: no gateway is left."""
+    """Kills the executor of one child, and stops the gateway with another. The last try: no gateway is left."""
     result, gateway = TryResult(), subject.gateway
     first = int(subject.ask(this.name).reached[""])
     killed = executor(gateway, OWN_GROUP)
@@ -138,7 +138,7 @@ def _expect_ended(result: TryResult, target: str, pid: int) -> None:
 
 
 def _is_child(pid: int) -> bool:
-    """Its number came from itself, and may be another's by now."""
+    """The policy reported the pid, which may be another process's by now."""
     try:
         return b"main.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -19,7 +19,7 @@ class TryResult:
         return cls(answer["reached"], answer["refused"])
 
     def but(self, target: str, reason: str) -> TryResult:
-        """The same, and the target was not reached after all."""
+        """The result with this target refused."""
         return TryResult({k: v for k, v in self.reached.items() if k != target}, {**self.refused, target: reason})
 
     @property

@@ -79,7 +79,7 @@ def _kept(owner: int, remove: str, *make: str) -> Iterator[int]:
 
 
 def where(gateway: Gateway, folders: NodeFolders, others: OtherPrograms) -> Json:
-    """All that the tries of e2e/kit/policies/hostile ask for."""
+    """All places that the tries of e2e/kit/policies/hostile need."""
     own, other = executor(gateway, OWN_GROUP), executor(gateway, OTHER_GROUP)
     pids = {"supervisor": gateway.process.pid, **_pids(gateway), OTHER: other}
     code = Path(f"/proc/{own}/cwd").readlink()
@@ -134,7 +134,7 @@ def _write(gateway: Gateway, folders: NodeFolders, code: Path, own: Path, other:
 
 
 def _sockets(run_dir: Path) -> Iterator[tuple[str, Json]]:
-    """Those of the other executor too; the policy's own is left out."""
+    """The sockets of the node, those of the other executor included, without the policy's own."""
     for path in sorted(run_dir.rglob("*.sock")):
         name = path.relative_to(run_dir).as_posix().removesuffix(".sock")
         if OWN_GROUP in name:

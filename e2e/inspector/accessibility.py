@@ -25,8 +25,8 @@ MOST_STOPS = 400
 
 
 def check_looks(page: Page, screenshot: Callable[[], None]) -> list[str]:
-    """All checks of this file of a page that is wide, then those that another look may fail in the narrow look and the
-    dark one, and a screenshot in each. Returns what Tab stopped at; the page is wide again.
+    """Runs all checks of this file on the wide page, then those that depend on the look on the narrow and the dark one,
+    with a screenshot in each. Returns what Tab stopped at; the page is wide again.
     """
     axe(page)
     stops = keyboard(page)

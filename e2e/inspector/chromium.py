@@ -81,7 +81,7 @@ def open_context(browser: Browser, look: Look, origin: str, faults: Faults) -> I
 
 
 class SharedContexts:
-    """One context for each look and origin, for pages that come one after the other.
+    """A context for each look and origin, which pages share one after the other.
 
     A page finds its files in the cache, and what the browser has compiled of them in the process of a page that stays
     open: it costs half of one in a new context. It finds no storage, no cookies and no permissions.
@@ -148,7 +148,7 @@ def _open_in(context: BrowserContext, look: Look) -> Iterator[Page]:
 
 
 looks: dict[Page, Look] = {}
-"""Of the pages that are open."""
+"""The looks of open pages."""
 
 
 def apply_look(page: Page, look: Look) -> None:
@@ -173,7 +173,7 @@ class Faults:
 
     @contextmanager
     def watching(self, context: BrowserContext, origin: str) -> Iterator[None]:
-        """All pages of the context, and their workers."""
+        """Watches all pages of the context, and their workers."""
 
         def leaves(request: Request) -> None:
             address = urlsplit(request.url)

@@ -52,7 +52,7 @@ def inspected_build() -> Path:
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """One for all tests of this folder, and not of the session: others call asyncio.run in the same thread."""
+    """One browser for all tests of this folder, but not of the session: others call asyncio.run in the same thread."""
     with run_browser() as browser:
         yield browser
 
@@ -126,7 +126,7 @@ def open_page(
 
 @pytest.fixture
 def next_page(contexts: SharedContexts, faults: Faults) -> Iterator[Open]:
-    """The same in a context that tests share, one after the other."""
+    """As `open_page`, in a context that tests share one after the other."""
     with contextlib.ExitStack() as pages:
         yield lambda look, origin: pages.enter_context(contexts.opened(look, origin, faults))
 

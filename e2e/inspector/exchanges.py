@@ -56,7 +56,7 @@ def last_id(gateway: Gateway, api: str, count: int = 1) -> str:
 
 
 def explain(page: Page, request_id: str) -> Page:
-    """At the page of one exchange, once it is shown."""
+    """Opens the page of one exchange and waits until it is shown."""
     show(page, f"#/exchanges/{request_id}")
     expect(page.locator(".verdict")).to_be_visible()
     return page

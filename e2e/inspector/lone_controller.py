@@ -62,7 +62,7 @@ class LoneController:
             self._process = None
 
     def client(self) -> httpx.Client:
-        """Of its management API."""
+        """A client of its management API."""
         headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
         return httpx.Client(base_url=self.origin, headers=headers, timeout=30)
 

@@ -43,7 +43,7 @@ def deploy(gateway: Gateway, apis: Sequence[Json]) -> None:
 
 
 def ask_each(gateway: Gateway) -> dict[str, int]:
-    """One request to each sample API; the statuses by name, which are always the same."""
+    """Sends one request to each sample API; the statuses by name, which are always the same."""
     with httpx.Client(base_url=gateway.url, timeout=30) as client:
         return {
             "orders": client.get("/orders/items/7?page=2", headers={"accept": "application/json"}).status_code,

@@ -37,7 +37,7 @@ WIDEST, HIGHEST = 10_000, 1600
 STRICT_LEVEL, STRICT_SHARE = 48, 0.0005
 """A pixel differs if one of its colours differs by so many of 255; so many of all may."""
 LOOSE_LEVEL, LOOSE_SHARE, LOOSE_HEIGHT = 64, 0.05, 0.05
-"""The same of blurred pixels of a quarter of the size, and how much higher or lower the page may be."""
+"""The tolerance of blurred pixels of a quarter of the size, and of the height of the page."""
 
 STEADY = (Path(__file__).resolve().parent / "steady.js").read_text()
 """Puts one word in the place of each that is another every time: ids, times, durations, sizes, ports, releases."""
@@ -118,7 +118,7 @@ def _rendering_of(page: Page) -> str:
 
 
 def _write(file: Path, image: Image.Image, made_with: str) -> None:
-    """With few colours, and only where it looks otherwise: a repository keeps all that ever was."""
+    """Writes the file with few colours, and only if it looks different: a repository keeps every version."""
     if file.exists():
         before = Image.open(file)
         if before.info.get("made-with") == made_with and not _compare_strictly(image, before.convert("RGB")):
@@ -130,14 +130,14 @@ def _write(file: Path, image: Image.Image, made_with: str) -> None:
 
 
 def _compare_strictly(actual: Image.Image, expected: Image.Image) -> str:
-    """How they differ; "" where they do not."""
+    """The difference; "" if there is none."""
     if actual.size != expected.size:
         return f"expected {_size(expected)}, got {_size(actual)}"
     return _share(_difference(actual, expected), STRICT_LEVEL, STRICT_SHARE)
 
 
 def _compare_loosely(actual: Image.Image, expected: Image.Image) -> str:
-    """The same of the layout alone."""
+    """The difference of the layouts alone; "" if there is none."""
     if actual.width != expected.width or abs(actual.height / expected.height - 1) > LOOSE_HEIGHT:
         return f"expected about {_size(expected)}, got {_size(actual)}"
     size = (expected.width // 4, expected.height // 4)
@@ -146,7 +146,7 @@ def _compare_loosely(actual: Image.Image, expected: Image.Image) -> str:
 
 
 def _difference(left: Image.Image, right: Image.Image) -> Image.Image:
-    """For each pixel, the greatest of the differences of its colours."""
+    """The greatest difference of the colours of each pixel."""
     red, green, blue = ImageChops.difference(left, right).split()
     return ImageChops.lighter(ImageChops.lighter(red, green), blue)
 

@@ -29,7 +29,7 @@ from e2e.kit.recorded import admin, forget_exchanges
 from e2e.kit.upstream import Upstream
 
 OF_POLICIES = 6
-"""Of the requests of `ask_each`: those of an API without policies the engine is not shown."""
+"""The requests of `ask_each` that the engine sees: not those of an API without policies."""
 
 
 def followers(gateway: Gateway) -> int:

@@ -45,7 +45,7 @@ PLANTED = {
 TRIES_AGAIN = """() => document.querySelector(".counts").dataset.state === "waiting"
   && document.querySelector(".nodes").textContent === ""
   && document.body.innerText.includes("It is tried again.")"""
-"""All of it at once, and in the page: the controller may soon be back."""
+"""Reads the whole page at once: the controller may soon be back."""
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ MARKUP = """<img src=x onerror="globalThis.ran = true">'"`{{7*7}}</td></script><
 
 
 def check(page: Page) -> None:
-    """Nothing of it became an element, or ran; `faults` sees what the content security policy has stopped."""
+    """No markup became an element or ran; `faults` sees what the content security policy has stopped."""
     assert page.locator("main img").count() == 0
     assert page.locator("main script").count() == 0
     assert not page.evaluate("() => globalThis.ran ?? false")

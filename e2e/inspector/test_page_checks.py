@@ -50,7 +50,7 @@ AXE = {
 
 @pytest.mark.parametrize("look", [WIDE, NARROW, DARK], ids=lambda look: look.name)
 def test_axe_finds_violations(blank: Page, look: Look) -> None:
-    """In each look what may be another there: narrow all but the colours, dark the colours alone."""
+    """Each look is checked for its differences: narrow for all but the colours, dark for the colours alone."""
     apply_look(blank, look)
     for rule, (part, instead) in AXE.items():
         assert part in GOOD

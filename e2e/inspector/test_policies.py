@@ -43,7 +43,7 @@ def milliseconds(text: str) -> float:
 
 
 def settled_metrics(gateway: Gateway) -> Scrape:
-    """Once no execution is under way: a client has its answer a moment before."""
+    """Scrapes once no execution is under way: a client has its answer a moment before."""
     last = scrape(gateway)
 
     def same() -> bool:

@@ -66,8 +66,8 @@ def client_certificate(
     subject: Sequence[x509.NameAttribute[str]] = (),
     lasts: datetime.timedelta = DAY,
 ) -> ClientCertificate:
-    """One with these alternative names; without a subject, its common name is `name`. lasts: from now on; of one that
-    has ended, less than nothing."""
+    """A certificate with these alternative names; without a subject, its common name is `name`. lasts: from now on,
+    negative for one that has expired."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     own = x509.Name(subject or [x509.NameAttribute(NameOID.COMMON_NAME, name)])

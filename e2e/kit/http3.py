@@ -115,7 +115,7 @@ async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 
 class Client(QuicConnectionProtocol):
-    """One connection."""
+    """A connection of a client."""
 
     def __init__(self, quic: QuicConnection) -> None:
         super().__init__(quic)

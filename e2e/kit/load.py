@@ -63,7 +63,7 @@ class Load:
         return self.finish(STOP_SECONDS)
 
     def finish(self, seconds: float) -> list[Answer]:
-        """All answers, once the counted flows have ended by themselves; fails if they have not within `seconds`."""
+        """Waits until the counted flows have ended, at most `seconds`; all answers."""
         try:
             self._process.wait(seconds)
         finally:

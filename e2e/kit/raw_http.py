@@ -1,4 +1,4 @@
-"""One request on one connection, with or without TLS, from any loopback address, for what HTTP clients cannot send."""
+"""Single requests, with or without TLS, from any loopback address, for what HTTP clients cannot send."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_the_same_sources_give_the_same_wheels(wheels: Path, tmp_path: Path) -> 
 
 
 def test_pytest_mypy_and_pyright_take_three_policies(installation: Installation, tmp_path: Path) -> None:
-    """Of which two were added by hand, as copies."""
+    """Two of the policies were added by hand, as copies."""
     installation.run("pip", "install", "--quiet", "pytest", "mypy", "pyright[nodejs]", cwd=tmp_path)
     installation.run("gatewright", "init", cwd=tmp_path)
     for name in ("caller", "rate_limit"):
@@ -94,13 +94,13 @@ def test_pytest_mypy_and_pyright_take_three_policies(installation: Installation,
 
 @pytest.fixture
 def runtime_dir() -> Iterator[str]:
-    """Where `gatewright reload` finds this test's run and no other. Short, because sockets are in it."""
+    """The folder in which `gatewright reload` finds this test's run alone. Its path is short, for it holds sockets."""
     with tempfile.TemporaryDirectory(prefix="gw-") as folder:
         yield folder
 
 
 def test_the_quickstart_works_as_written(wheels: Path, runtime_dir: str, tmp_path: Path) -> None:
-    """All its commands, in its order, in one shell; the gateway in the background instead of another terminal."""
+    """All commands of the page in order, in one shell; the gateway in the background instead of another terminal."""
     commands = "".join(blocks(page("docs/tutorial/quickstart.md"), "sh"))
     assert commands.count("gatewright run\n") == commands.count("make wheels\n") == 1
     checkout = tmp_path / "checkout"

@@ -14,7 +14,7 @@ from e2e.kit.upstream import Upstream
 
 
 def write_apis(folder: Path, *definitions: Json) -> Path:
-    """One file with all of them."""
+    """Writes one file with all definitions."""
     path = folder / "apis.yaml"
     path.write_text(yaml.safe_dump_all(definitions, sort_keys=False))
     return path

@@ -1,4 +1,4 @@
-"""One build of policies from everywhere, in groups that could not share an environment, behind a real gateway."""
+"""A build of policies from all sources, in groups that could not share an environment, behind a real gateway."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def go_proxies() -> str:
-    """Where Go finds modules on this machine."""
+    """The proxies of Go modules on this machine."""
     return subprocess.run(["go", "env", "GOPROXY"], capture_output=True, text=True, check=True).stdout.strip()
 
 

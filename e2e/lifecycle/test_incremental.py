@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @dataclass
 class Build:
-    """One run of `gatewright build`: its last event, its steps, and what Go was asked for."""
+    """A run of `gatewright build`: its last event, its steps, and the subcommands of go."""
 
     built: Json
     steps: list[str]

@@ -134,7 +134,7 @@ def test_each_group_has_a_user_of_its_own(open_build: Path, secret: Path, tmp_pa
 
 
 def look_again(gateway: Gateway) -> Json:
-    """Once an executor is back."""
+    """Looks once an executor is back."""
     eventually("an answer", lambda: httpx.get(f"{gateway.url}/look/", timeout=10).status_code == 200)
     return look(gateway)
 

@@ -94,7 +94,7 @@ def der(chain: bytes) -> bytes:
 
 @pytest.fixture
 def site(running_site: Site) -> Site:
-    """With a certificate that can be used, whatever the test before has left."""
+    """A site with a valid certificate, whatever the test before has left."""
     by_link(running_site, *running_site.issue())
     return running_site
 
@@ -168,7 +168,7 @@ def test_certificates_change_without_a_failed_request(site: Site, upstream: Upst
 
 
 def test_limits_of_a_listener_change_without_a_failed_request(site: Site, upstream: Upstream) -> None:
-    """Of the one under load; others come and go beside it. What has changed holds for new connections at once."""
+    """Limits of the listener under load change, others come and go. New connections have the new limits at once."""
     site.gateway.deploy(api("limited", upstream.url, [attach("mark", {"name": "m"})]))
     other = {**site.https, "name": "other", "port": free_port()}
     with tls_load(f"{site.url}/limited/x", site.trust, 1_000, pause=PAUSE_SECONDS) as load:

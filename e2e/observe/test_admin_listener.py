@@ -36,7 +36,7 @@ class Node:
     file: Path
 
     def listen(self, **admin: object) -> str:
-        """Where it answers once it has taken over another `spec.admin`, "" for nowhere."""
+        """The address of the admin listener after a change of `spec.admin`, "" if there is none."""
         write(self.file, HTTP, admin=admin)
         assert self.gateway.reload().returncode == 0
         port = str(admin.get("port", ""))
@@ -127,7 +127,7 @@ def test_an_address_reachable_from_elsewhere_is_warned_about(node: Node) -> None
 
 
 def test_the_page_about_the_admin_listener_is_true(node: Node) -> None:
-    """Its command prints the address, and its Gateways are served."""
+    """The page's command prints the address, and its Gateways are served."""
     text = page("docs/how-to/metrics.md")
     (command,) = blocks(text, "sh")
     gateways = [yaml.safe_load(block) for block in blocks(text, "yaml") if "kind: Gateway" in block]

@@ -226,7 +226,7 @@ def test_a_recorded_exchange_is_explained_afterwards(gateway: Gateway, upstream:
 
 @pytest.fixture
 def own_gateway(build: Path, tmp_path: Path) -> Iterator[Gateway]:
-    """One whose processes die."""
+    """A gateway whose processes die."""
     with running(build, tmp_path) as gateway:
         yield gateway
 

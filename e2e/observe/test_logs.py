@@ -283,7 +283,7 @@ class Unread(Gateway):
 
 
 def test_an_unread_log_stops_no_request(build: Path, tmp_path: Path, upstream: Upstream) -> None:
-    """Of half a million lines those are kept for which there is room: the rest is dropped, and counted."""
+    """Half a million lines are more than there is room for: the rest is dropped and counted."""
     gateway = Unread(build, tmp_path)
     try:
         gateway.wait_ready()

@@ -98,8 +98,8 @@ def durations(gateway: Gateway, paths: list[str]) -> list[float]:
 
 
 def test_quantiles_are_those_of_the_clients(own_gateway: Gateway, upstream: Upstream) -> None:
-    """In the bucket of the clients' one, or beside it: a client sees its connection, too. A policy takes most of the
-    time, so that a busy machine makes no difference."""
+    """The quantile lies in the bucket of the clients' quantile, or beside it: a client sees its connection, too. A
+    policy takes most of the time, so that a busy machine makes no difference."""
     operations: list[Json] = [{"method": "GET", "path": f"/{name}"} for name in SECONDS_OF_POLICY]
     for operation, seconds in zip(operations, SECONDS_OF_POLICY.values(), strict=True):
         operation["policies"] = [attach("sleep", {"seconds": seconds})]
@@ -189,7 +189,7 @@ def test_failures_that_the_exchange_survives_are_counted_too(own_gateway: Gatewa
 
 
 def test_shed_requests_are_counted(own_gateway: Gateway, upstream: Upstream) -> None:
-    """One of them holds the only place; the queue behind it has room for none."""
+    """One request holds the only slot; the queue behind it has no room."""
     sleeping = attach("sleep", {"seconds": 3}, timeout="20s", maxConcurrency=1)
     own_gateway.deploy(api("shed", upstream.url, [sleeping]))
 

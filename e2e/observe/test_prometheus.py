@@ -48,7 +48,7 @@ MEASURING_SECONDS = 0.002
 
 @pytest.fixture(scope="module")
 def watched_node(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """All that happens, once; the tests read of it."""
+    """Runs the load and the faults once, for all tests."""
     folder = tmp_path_factory.mktemp("watched")
     project = PolicyProject(folder, "e2e-prometheus", go=("log-message", "add-headers"))
     watched_policies.write(project)
@@ -70,8 +70,8 @@ def watched_node(tool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def wait_until_scraped(watched_gateway: Watched) -> None:
-    """Until Prometheus has the last of the counted requests, in each job, and what a policy has counted of them: the
-    engine asks executors for that once a second."""
+    """Waits until Prometheus has the last of the counted requests in each job, and the policy's own counts, which the
+    engine collects once a second."""
     sent = len(watched_gateway.counted) + len(watched_gateway.paced)
     exchanges = f"sum by (job) (gatewright_exchanges_total) >= {sent}"
     executed = 'sum by (job) (gatewright_executions_total{policy="paced:v1.0.0", phase="request", outcome="ok"})'

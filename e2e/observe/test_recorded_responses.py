@@ -29,7 +29,7 @@ CHAINS: dict[str, list[Json]] = {
     "streams": [attach("pass-on")],
     "both": [attach("body-length"), attach("pass-on")],
 }
-"""Of policies that see requests alone."""
+"""Chains of policies that see requests alone."""
 SHOWN = ("completed", "upstream")
 
 

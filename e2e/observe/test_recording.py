@@ -51,7 +51,7 @@ def test_the_third_of_five_changes_a_header(gateway: Gateway, upstream: Upstream
 
 
 def test_a_policys_secret_appears_in_no_recording(gateway: Gateway, upstream: Upstream) -> None:
-    """Its API has chosen the header, which no list of names knows."""
+    """The API has chosen the header, which is in no list of names."""
     token = "purge-token-that-nobody-is-to-see"  # noqa: S105 - looked for in what is recorded
     purge = {"header": "x-flush", "token": token}
     gateway.deploy(api("purged", upstream.url, [attach("response-cache", {"where": "store", "purge": purge})]))

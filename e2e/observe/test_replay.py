@@ -53,7 +53,7 @@ def policy_folder(name: str) -> Path:
 
 
 def requests(chosen: random.Random) -> Iterator[Json]:
-    """Of all kinds that policies treat in different ways."""
+    """Requests of all kinds that policies treat differently."""
     documents = [
         b'{"a": 1, "password": "' + SECRET.encode() + b'"}',
         b'{"b": "\xc3\xa9"}',

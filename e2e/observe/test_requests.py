@@ -32,7 +32,7 @@ def deploy_for_a_while(gateway: Gateway, document: Json) -> Iterator[None]:
 
 @pytest.fixture
 def path(gateway: Gateway, upstream: Upstream) -> Iterator[str]:
-    """Of an API with a policy of each kind; no other exchange has it."""
+    """A path of an API with a policy of each kind, which no other exchange has."""
     policies = [
         attach("add-headers", {"requestHeaders": [{"name": "x-added", "value": "1"}]}),
         attach("sleep", {"seconds": 0}),

@@ -122,7 +122,7 @@ def run_site(folder: Path, receiver: Collector) -> Iterator[Site]:
 
 @pytest.fixture
 def settings(site: Site) -> Iterator[Site]:
-    """For a test that writes other settings: the first ones count again behind it."""
+    """For a test that writes other settings: restores the first ones afterwards."""
     yield site
     site.reload()
 

@@ -104,7 +104,7 @@ VARYING = (
 
 
 def normalize(text: str) -> str:
-    """On one line, and the same each time."""
+    """The text on one line, without what varies."""
     text = " ".join(text.split())
     for pattern, word in VARYING:
         text = re.sub(pattern, word, text)
@@ -112,7 +112,7 @@ def normalize(text: str) -> str:
 
 
 def mark_of(fault: Fault, text: str) -> str:
-    """Which of party and cure the words have; "–": there are none."""
+    """The parts named by the words: party, cure or both; "–" without words."""
     named_by = [name for name, words in (("party", fault.party), ("cure", fault.cure)) if re.search(words, text)]
     return ", ".join(named_by) if text else "–"
 

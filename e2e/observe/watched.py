@@ -99,7 +99,7 @@ def put_gateway(gateway: Gateway, document: Json, wait: bool) -> None:
 
 
 def deploy(gateway: Gateway, upstream: Upstream) -> None:
-    """All APIs that are served. Each faulty policy whose process suffers has a group of its own."""
+    """Deploys all served APIs. Each faulty policy that harms its process has a group of its own."""
     own: dict[str, list[Json]] = {
         "go": [
             attach("add-headers", {"requestHeaders": [{"name": "x-go", "value": "1"}]}),
@@ -126,7 +126,7 @@ def count(gateway: Gateway, tool: Path) -> list[Answer]:
 
 
 def pace(gateway: Gateway) -> list[PacedRequest]:
-    """One request after the other, so that none waits for another one."""
+    """Sends one request after the other, so that none waits for another."""
     answers = []
     with httpx.Client(base_url=gateway.url, timeout=30) as client:
         for pause in PAUSES:
@@ -226,7 +226,7 @@ class Faults:
                 time.sleep(SENT_SECONDS)
 
     def hang(self) -> None:
-        """One call, which its process outlives; then as many as make it be replaced."""
+        """Sends one call that hangs, and then as many as lead to a replacement of the process."""
         assert self.get("/hanging/x") == 504
         self.fires("GatewrightExecutionsHang")
         assert {self.get("/hanging/x") for _ in range(2)} <= {503, 504}
@@ -259,7 +259,7 @@ class Faults:
 
     @contextmanager
     def asking(self, path: str) -> Iterator[None]:
-        """One request after the other until the block ends; all are answered 503."""
+        """Sends one request after the other until the block ends; all are answered 503."""
         with traffic(f"{self.gateway.url}{path}", clients=1, pause=0.2) as (flow,):
             yield
         assert flow.counts().keys() == {503}, flow.problems[:3]
@@ -295,7 +295,7 @@ class Faults:
         self.fires("GatewrightSeriesLimit")
 
     def certificate_files(self) -> None:
-        """Those of the only certificate of a listener: at first what they held is served, and then nothing is."""
+        """Damages the files of a listener's only certificate: at first the old one is served, then none."""
         files = gateway_document(self.gateway)["spec"]["certificates"][CERTIFICATE]
         chain = Path(files["certificateFile"])
         content = chain.read_text()

@@ -104,7 +104,7 @@ def replace_tables(page: str, outcomes: Mapping[str, Mapping[str, Mapping[str, s
 
 
 def table(by_policy: Mapping[str, Mapping[str, str]]) -> str:
-    """One line a shape, one field a policy."""
+    """A table with a line for each shape and a field for each policy."""
     head = ["", *(f"`{policy}`" for policy in by_policy)]
     lines = [[shape, *(outcomes[shape] for outcomes in by_policy.values())] for shape in SHAPES]
     return "".join(f"| {' | '.join(line)} |\n" for line in [head, ["---"] * len(head), *lines])

@@ -216,7 +216,8 @@ def _says_order(request: Recorded) -> Reply:
 
 
 def test_an_invalid_condition_is_refused_with_its_place(gateway: Gateway, upstream: Upstream) -> None:
-    """All of conformance/conditions.json at once, one on each operation: the controller says what the engine says."""
+    """All refused conditions of conformance/conditions.json at once, one on each operation: the controller reports the
+    engine's words."""
     refusals = [case for case in TABLE["refused"] if case["when"]]
     operations: list[Json] = [
         {"method": "GET", "path": f"/{number}", "policies": [attach("mark", {"name": "x"}, when=case["when"])]}
@@ -240,7 +241,7 @@ def test_a_condition_that_is_no_text_is_refused(gateway: Gateway, upstream: Upst
 
 
 def test_the_pages_commands_print_what_it_shows(gateway: Gateway, upstream: Upstream, tmp_path: Path) -> None:
-    """Its API is applied, and its requests are sent, by its own commands; only the addresses are others."""
+    """Applies its API and sends its requests by its own commands, with other addresses."""
     (sample,) = blocks(page(PAGE), "yaml")
     (tmp_path / "shop.yaml").write_text(sample.replace("http://shop.internal:8080", upstream.url))
     (commands,) = blocks(page(PAGE), "sh")

@@ -67,7 +67,7 @@ def deployed_run(
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    """One for all cases: to make one takes longer than a case."""
+    """One client for all cases: to make one takes longer than a case."""
     with httpx.Client(timeout=30) as client:
         yield client
 

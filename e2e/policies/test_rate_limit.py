@@ -90,7 +90,7 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory, recording_upstream: Upstream) -> Iterator[Nodes]:
-    """Without executors: all policies are Go."""
+    """Nodes without executors: all policies are Go."""
     folder = tmp_path_factory.mktemp("rate-limit")
     manifest = folder / "build.yaml"
     entries = [{"name": name, "filePath": str(ROOT / "policies" / name)} for name in ("rate-limit", "quota")]

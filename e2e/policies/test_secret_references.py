@@ -88,7 +88,7 @@ class Node:
             return client.get(f"/v1/nodes/{node['id']}/metrics").text
 
     def key(self, name: str) -> str:
-        """That upstream is sent."""
+        """The key that the upstream receives."""
         return httpx.get(f"{self.gateway.url}/{name}/x").raise_for_status().headers["x-api-key"]
 
 

@@ -36,7 +36,7 @@ DIFFERENT = sum(DASHED.encode() in body(number) for number in range(REQUESTS))
 
 
 def answers(request: Recorded) -> Reply:
-    """With the request's body, encoded where that is accepted."""
+    """Answers with the request's body, encoded if the client accepts it."""
     headers = [("content-type", "application/json"), ("x-length", str(len(request.body)))]
     if "gzip" in (request.value("accept-encoding") or ""):
         return Reply(200, [*headers, ("content-encoding", "gzip")], gzip.compress(request.body, mtime=0))
@@ -44,7 +44,7 @@ def answers(request: Recorded) -> Reply:
 
 
 def send(gateway: Gateway, name: str) -> dict[int, tuple[int, list[tuple[str, str]], bytes]]:
-    """All requests over a few connections, and what clients got, by the request's number."""
+    """Sends all requests over a few connections; the answers by the request's number."""
 
     def send_one(number: int) -> tuple[int, list[tuple[str, str]], bytes]:
         answer = client.post(f"/{name}/{number}", content=body(number), headers={"content-type": "application/json"})
@@ -204,7 +204,7 @@ def test_client_and_upstream_are_unaffected_by_a_shadow(
 
 
 def test_a_shadow_that_ends_its_executor_fails_no_exchange(build: Path, upstream: Upstream, tmp_path: Path) -> None:
-    """Of what else runs in that process nothing is lost where that is started anew, or runs in the engine."""
+    """Other policies of that process lose nothing: it is restarted, and Go policies run in the engine."""
     with running(build, tmp_path) as gateway:
         tier = attach("add-headers", {"requestHeaders": [{"name": "x-tier", "value": "gold"}]})
         crashes = attach("faulty", {"how": "exit"}, mode="shadow", timeout="10s")

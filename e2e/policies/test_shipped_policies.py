@@ -245,7 +245,7 @@ def test_a_request_is_validated_by_the_operation_that_it_matches(shipped_gateway
 
 
 def test_a_concurrency_slot_is_freed_however_its_request_ends(shipped_gateway: Gateway) -> None:
-    """Its upstream answers, breaks off, or never answers a client that leaves."""
+    """The upstream answers, breaks off, or never answers a client that leaves."""
     name, address = fresh_name("places"), httpx.URL(shipped_gateway.url)
     with Target("held") as target:
         limit = attach("concurrency-limit", {"max": 1, "key": []})

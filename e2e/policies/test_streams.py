@@ -92,8 +92,8 @@ def words(text: str) -> list[str]:
 
 @CLIENTS
 def test_tokens_come_one_by_one(ask: Ask, make: Make, masking_gateway: Gateway, model: ModelUpstream) -> None:
-    """Each is sent when the client has the one before: a gateway that holds one back waits for ever. Of a ping, the
-    client says nothing."""
+    """Each is sent when the client has the one before: a gateway that holds one back waits for ever. Clients do
+    not report pings."""
     events = [event for event in make(words(SAID)) if b"ping" not in event]
     texts = []
     with model.answer_with(events, permits=1):
@@ -117,7 +117,7 @@ def test_the_text_is_masked_wherever_it_is_cut(
 
 
 def cut_at_random(whole: Any, times: int, chance: random.Random) -> list[Any]:
-    """In so many places at most; no part is empty."""
+    """Cuts in at most so many places; no part is empty."""
     at = sorted({0, len(whole), *(chance.randrange(1, len(whole)) for _ in range(times))})
     return [whole[begin:end] for begin, end in itertools.pairwise(at)]
 

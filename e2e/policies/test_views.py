@@ -1,4 +1,4 @@
-"""One view of a request for all that decide by it, however a client writes it; upstream gets it as it came."""
+"""All that decide by a request see the same, however a client writes it; the upstream receives it unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which API a request meets by the host that it names: docs/reference/matching.md."""
+"""The API of a request by the host that it names: docs/reference/matching.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which operation a request meets by its method, its headers and its query: docs/reference/matching.md."""
+"""The operation of a request by its method, its headers and its query: docs/reference/matching.md."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_chains_counters_and_the_access_log_distinguish_operations(gateway: Gate
 
 
 def test_envoy_accepts_a_long_literal_in_all_its_spellings(gateway: Gateway, upstream: Upstream) -> None:
-    """Its regular expression has more instructions than Envoy takes by default."""
+    """Its regular expression has more instructions than Envoy allows by default."""
     text = "/".join(["a:b", "%C3%A9,=(x)"] * 25)
     gateway.deploy(api("long", upstream.url, [], [operation("long", "GET", f"/{text}")]))
     assert matched_operation(http1, gateway, f"/long/{text}") == "long"

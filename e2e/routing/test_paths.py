@@ -29,7 +29,7 @@ LITERALS: tuple[str, ...] = (
     "admin.x",
 )
 LOOSE_LITERALS: tuple[str, ...] = ("a;b", ";", "a%41")
-"""Those that an API with strictPaths cannot have."""
+"""Spellings that an API with strictPaths refuses."""
 
 
 def quote_literal(literal: str) -> str:

@@ -32,13 +32,13 @@ HTTP2: Version = "HTTP/2"
 
 @dataclass(frozen=True)
 class Certificate:
-    """Of 127.0.0.1, signed by itself."""
+    """A self-signed certificate of 127.0.0.1."""
 
     key: Path
     chain: Path
 
     def context(self, *protocols: str) -> ssl.SSLContext:
-        """For a server that knows these in ALPN."""
+        """The TLS context of a server that offers these in ALPN."""
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(self.chain, self.key)
         if protocols:

@@ -17,7 +17,7 @@ from e2e.kit.traffic import Traffic, traffic
 
 REQUESTS = 600
 DEVIATIONS = 5
-"""Of a binomial distribution: chance leaves this bound once in a million."""
+"""Standard deviations of a binomial distribution: chance leaves this bound once in a million."""
 CLIENTS, PAUSE = 4, 0.018
 """About 200 requests a second."""
 ENOUGH = 40

@@ -149,7 +149,7 @@ def test_the_lowest_version_of_tls_is_enforced(
 def test_targets_of_one_pool_are_verified_by_their_own_names(
     build: Path, trusted_authority: Authority, tmp_path: Path
 ) -> None:
-    """With one Host for all of them."""
+    """The targets share one Host."""
     names = Names(tmp_path)
     names.resolve_to_loopback("a.test", "b.test")
     a, asked_a = tls_target("a", trusted_authority, "a.test")

@@ -19,7 +19,7 @@ ENVIRONMENT = ROOT / ".venv" / ".ready"
 
 
 def compile_once(tests: Sequence[str], workers: int) -> None:
-    """One process imports the tests that no process has compiled yet, so that all workers find the compiled modules.
+    """Imports the tests without compiled modules in one process, so that all workers find these.
     The workers report a test that cannot be imported.
     """
     if workers < 2 or not tests or not ENVIRONMENT.exists():

@@ -1,4 +1,4 @@
-"""Which files of the repository each file of tests opens: a component's `depends` is checked against it.
+"""The files of the repository that each file of tests opens: a component's `depends` is checked against it.
 
 Modules that are imported are left out: a process imports each once, for whichever test comes first, and import-linter's
 layers hold the rules of imports. A command that is started with a file of the repository as an argument has read it.

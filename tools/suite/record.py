@@ -27,7 +27,7 @@ def read_file_seconds() -> dict[str, float]:
 
 
 def passed_before(component: Component, digest: str) -> str:
-    """Where it stands that the component's tests passed on exactly these files; "" if it stands nowhere."""
+    """The record by which the component's tests passed on exactly these files, or ""."""
     if _read(PASSED).get(component.name) == digest:
         return "in this checkout"
     if component.nightly and _read(RECORDED).get("passed", {}).get(component.name) == digest:

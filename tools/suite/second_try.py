@@ -13,11 +13,11 @@ from suite.commands import Finished
 from suite.outcome import UNSTABLE, Outcome
 
 MOST = 20
-"""Where more have failed, the change has broken something."""
+"""If more tests have failed, the change has broken something."""
 
 
 def run(finished: Sequence[Finished], seed: int) -> list[Finished]:
-    """The same, with the tests that have passed now as unstable."""
+    """The results, with the tests that passed now marked as unstable."""
     failed = [outcome for command in finished for outcome in command.outcomes if outcome.outcome == "failed"]
     if not failed or len(failed) > MOST:
         return list(finished)

@@ -41,7 +41,7 @@ def test_the_lock_has_exactly_the_required_packages() -> None:
     ids=["good", "no such member", "no type", "eval"],
 )
 def test_mistakes_are_found(tmp_path: Path, source: str, mistake: str) -> None:
-    """In a project as the controller is one, with its configuration."""
+    """In a project like the controller's, with its configuration."""
     static = tmp_path / "src" / "gatewright_controller" / "inspector" / "static"
     static.mkdir(parents=True)
     (static / "app.js").write_text(source)

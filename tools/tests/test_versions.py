@@ -1,4 +1,4 @@
-"""One version of the product, however it is installed: gatewright.__version__ of the SDK, which always is there."""
+"""The product has one version, however it is installed: gatewright.__version__ of the SDK, which is always there."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def replace_tables(page: str) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """One line a row, one field a column of policies."""
+    """A table with a line for each row and a field for each column of policies."""
     head = ["", *(TITLES[column] for column in COLUMNS)]
     lines = [head, ["---"] * len(head), *([row.title, *map(row.expected, COLUMNS)] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

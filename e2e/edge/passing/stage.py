@@ -97,7 +97,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Way:
-    """From a client of one version to an upstream of another, through a column's policies."""
+    """The way from a client of one version to an upstream of another, through a column's policies."""
 
     stage: Stage
     column: str
@@ -112,7 +112,7 @@ class Way:
 
     @property
     def context(self) -> str:
-        """Of the column's API for the upstream."""
+        """The context of the column's API for the upstream."""
         return f"/{QUICK if self.times_out else ''}{self.column}-{name_of(self.upstream)}"
 
     @property

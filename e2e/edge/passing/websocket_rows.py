@@ -27,7 +27,7 @@ BODIES = dict.fromkeys(("python-buffers", "python-streams"), REFUSED)
 
 @dataclass(frozen=True)
 class Socket:
-    """Where a column's WebSocket is."""
+    """The WebSocket of a column."""
 
     stage: Stage
     column: str

@@ -21,7 +21,7 @@ PIDFD_GETFD = 438
 
 
 def syscall(number: int, *arguments: object) -> int:
-    """Its result. Raises OSError."""
+    """Makes a system call; its result. Raises OSError."""
     ctypes.set_errno(0)
     result = int(LIBC.syscall(ctypes.c_long(number), *(_wide(argument) for argument in arguments)))
     if result == -1:

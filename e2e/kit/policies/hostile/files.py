@@ -63,7 +63,7 @@ def change(path: Path) -> str:
 
 
 def see(path: Path) -> str:
-    """That it is there, how large it is, when it was changed."""
+    """Reads the existence, the size and the times of a file."""
     return str(path.stat().st_size)
 
 

@@ -55,7 +55,7 @@ def memory_by_call(pid: int, address: int) -> str:
 
 
 def trace(pid: int, _: int) -> str:
-    """In a thread of its own: when that ends, the process is let go."""
+    """Traces in a thread of its own: when it ends, the process is released."""
     errors: list[OSError] = []
 
     def seize() -> None:
@@ -141,7 +141,7 @@ def all_at_once(where: dict[str, Any]) -> Evidence:
 
 
 def by_name(_: dict[str, Any]) -> Evidence:
-    """Which processes of others it can list."""
+    """Lists processes of others."""
 
     def attempt() -> str:
         folders = [

@@ -1,4 +1,4 @@
-"""Its own process, which it shares with the other policies of its group."""
+"""The policy's own process, which it shares with the other policies of its group."""
 
 import gc
 import os
