@@ -7,6 +7,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.error import BenchError
@@ -15,21 +16,37 @@ from bench.processes import environment, program, running, tail
 from bench.settings import Settings
 from bench.target import COLUMNS, ENVOY, GO, PYTHON, REST, Pids, Target
 
-MANIFEST, OUTPUT = Path("bench/build.yaml"), Path("build/bench/gateway")
+MANIFEST = Path("bench/build.yaml")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What is built, and where: seen from the tree whose gateway it is."""
+
+    manifest: Path = MANIFEST
+    output: Path = Path("build/bench/gateway")
+
+
+BUILD = Build()
 START_SECONDS = 900.0
 """Includes the build where there is none yet: compiling the engine, and the executor's environment."""
 
 
 @contextlib.contextmanager
 def gateway(
-    settings: Settings, apis: Path, folder: Path, tree: Path | None = None, document: Path | None = None
+    settings: Settings,
+    apis: Path,
+    folder: Path,
+    tree: Path | None = None,
+    document: Path | None = None,
+    build: Build = BUILD,
 ) -> Iterator[Target]:
     """Builds and runs a node until it is ready: this tree's, or that of another work tree, with the
     programs of its own environment. document: its Gateway, if it is not the default one."""
     log = folder / "gateway.log"
     with tempfile.TemporaryDirectory(prefix="gatewright-bench-") as home:  # a socket's path must be short
         run_dir = Path(home) / "run"
-        started = command(settings, apis.absolute(), Path(home), run_dir, tree)
+        started = command(settings, apis.absolute(), Path(home), run_dir, tree, build)
         started += ["--gateway", str(document)] if document else []
         with running(started, log, environment(tree), tree) as process:
             _await_ready(process, log)
@@ -38,11 +55,13 @@ def gateway(
             yield Target(port, lambda: pids(_read(status)), log, run_dir / "engine-admin.sock")
 
 
-def command(settings: Settings, apis: Path, home: Path, run_dir: Path, tree: Path | None = None) -> list[str]:
+def command(
+    settings: Settings, apis: Path, home: Path, run_dir: Path, tree: Path | None = None, build: Build = BUILD
+) -> list[str]:
     """Access log lines are made and thrown away, as in plain Envoy: their destination is not measured."""
     return [
         program("gatewright", "`make setup` installs it", environment(tree)), "run",
-        "--manifest", str(MANIFEST), "--output", str(OUTPUT),
+        "--manifest", str(build.manifest), "--output", str(build.output),
         "--port", "0", "--controller-port", "0",
         "--state-dir", str(home / "state"), "--run-dir", str(run_dir),
         "--apis", str(apis),

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import peers
-from bench.gateway import OUTPUT
+from bench.gateway import BUILD
 from bench.processes import environment, program
 from bench.settings import Settings
 
-EXECUTOR_PYTHON = OUTPUT / "python-env" / "default" / "bin" / "python"
+EXECUTOR_PYTHON = BUILD.output / "python-env" / "default" / "bin" / "python"
 OF_EXECUTOR = "import hpack, platform; print('Python', platform.python_version() + ', hpack', hpack.__version__)"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench import load_tool, rows
 from bench.error import BenchError
-from bench.gateway import gateway
+from bench.gateway import BUILD, Build, gateway
 from bench.rows import Row
 from bench.sample import Bench, Sample, take_undisturbed
 from bench.settings import Settings
@@ -36,14 +36,14 @@ def start_bench(measured: tuple[Row, ...], folder: Path, stack: contextlib.ExitS
 
 
 def gateway_with(
-    spec: Mapping[str, object], settings: Settings, folder: Path, name: str
+    spec: Mapping[str, object], settings: Settings, folder: Path, name: str, build: Build = BUILD
 ) -> contextlib.AbstractContextManager[Target]:
     """A gateway with the APIs of `start_bench`, whose Gateway has this spec. JSON is YAML."""
     own = folder / name
     own.mkdir()
     document = {"apiVersion": "gatewright.dev/v1", "kind": "Gateway", "spec": spec}
     (own / "gateway.yaml").write_text(json.dumps(document))
-    return gateway(settings, folder / "apis", own, document=own / "gateway.yaml")
+    return gateway(settings, folder / "apis", own, document=own / "gateway.yaml", build=build)
 
 
 def turns(measured: Sequence[Row], variants: Sequence[str], rounds: int) -> Iterator[tuple[int, Row, str]]:

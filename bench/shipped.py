@@ -14,15 +14,18 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import yaml
 
-from bench import authorization, bodies, machine, tokens
+from bench import authorization, machine, tokens
+from bench.error import BenchError
+from bench.gateway import MANIFEST, Build
 from bench.peers import envoy
 from bench.peers.site import Site
 from bench.rounds import Named, gateway_with, mark, ratio, samples_of, start_bench, take_sample
-from bench.rows import PLAIN, ROWS, Attachment, Row
+from bench.rows import PLAIN, ROWS, Row
 from bench.settings import Settings
 
 SYSTEM_PARAMETERS = "GATEWRIGHT_CONTROLLER_SYSTEM_PARAMETERS"
@@ -35,44 +38,20 @@ BASES = {
     "python": Row("set-one-header-python", "one of the request, in Python", ({"name": "set-header", "version": "v1"},)),
 }  # fmt: skip
 """By language, of which each policy that ships is compared with its own."""
-API_KEY, BASIC = "partner-key-of-128-bits-and-more", "Basic YW5uOmNvcnJlY3QgaG9yc2U="
-HASHED = "$argon2id$v=19$m=19456,t=2,p=1$7QorTkf/0h6BjUlkGQ2T2g$DAvDIO4Z0bO9d/OvoN82zPtpLF8iYzOFOkP/Qp5N8Mc"
+BODY_LENGTH = Row("shipped-body-length", "body-length", ({"name": "body-length", "version": "v1"},), body=1024)
+"""The cost of reading a body for any policy: one in Python that counts its bytes."""
+API_KEY = "partner-key-of-128-bits-and-more"
 KEYS = [
     {"hash": f"sha256:{hashlib.sha256(f'{API_KEY}-{index}'.encode()).hexdigest()}", "owner": "o"}
     for index in range(1000)
 ]
+FIELDS = {"params", "timeout", "headers", "body"}
 NETWORKS = [f"10.{index}.0.0/16" for index in range(100)]
-RULES = {
-    "deny": [{"when": 'request.path.contains("/internal/")'}],
-    "allow": [
-        {"when": 'request.method == "POST"'},
-        {"when": 'request.headers["x-tenant"] == "gold"'},
-        {"when": 'cidr("127.0.0.0/8").containsIP(request.client_ip) && request.method == "GET"'},
-    ],
+LONG = {
+    "api-key-auth": {"params": {"keys": KEYS}, "headers": {"x-api-key": f"{API_KEY}-7"}},
+    "ip-restriction": {"params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
 }
-SET = [{"name": "x-client", "value": "${client.ip}"}, {"name": "x-api", "value": "${api.name} ${request.method}"}]
-SHIPPED: dict[str, Attachment] = {
-    "api-key-auth": {"name": "api-key-auth", "version": "v1", "params": {"keys": KEYS}},
-    "audit-log": {"name": "audit-log", "version": "v1"},
-    "basic-auth": {
-        "name": "basic-auth",
-        "version": "v1",
-        "timeout": "5s",
-        "params": {"users": [{"username": "ann", "passwordHash": HASHED}]},
-    },
-    "cel-authz": {"name": "cel-authz", "version": "v1", "params": RULES},
-    "concurrency-limit": {"name": "concurrency-limit", "version": "v1", "params": {"max": 10_000}},
-    "cors": {"name": "cors", "version": "v1", "params": {"allowOrigins": ["https://app.example"]}},
-    "ip-restriction": {"name": "ip-restriction", "version": "v1", "params": {"allow": [*NETWORKS, "127.0.0.0/8"]}},
-    "quota": {"name": "quota", "version": "v1", "params": {"requests": 1_000_000_000, "period": "month"}},
-    "rate-limit": {"name": "rate-limit", "version": "v1", "params": {"limits": [{"requests": 1_000_000, "per": "1s"}]}},
-    "request-id": {"name": "request-id", "version": "v1"},
-    "rewrite": {"name": "rewrite", "version": "v1", "params": {"path": {"prefix": {"from": "/", "to": "/v2"}}}},
-    "set-headers": {"name": "set-headers", "version": "v1", "params": {"request": {"set": SET}}},
-}
-"""Policies that pass a request on; those that answer it cost less. With those of `measured_rows`."""
-SENT = {"api-key-auth": {"x-api-key": f"{API_KEY}-7"}, "basic-auth": {"Authorization": BASIC}}
-"""Headers of requests, beside those of all."""
+"""Rows as a policy's bench.yaml has them, whose parameters are too long to be written there."""
 (ENVOY_ALONE,) = (row for row in ROWS if row.key == PLAIN)
 
 
@@ -93,18 +72,48 @@ def main(arguments: Sequence[str]) -> None:
 
 def measured_rows(stack: contextlib.ExitStack) -> tuple[Row, ...]:
     """The rows of all that ships; what they need ends with the stack."""
-    plain = [
-        Row(f"shipped-{name}", name, (attachment,), sent=SENT.get(name, {})) for name, attachment in SHIPPED.items()
-    ]
+    written = {path.parent.name: yaml.safe_load(path.read_text()) for path in POLICIES.glob("*/bench.yaml")}
+    plain = [row_of(name, document) for name, document in (written | LONG).items()]
     authorized = [authorization.hmac_row(), stack.enter_context(authorization.opa_row())]
     identified = [tokens.jwt_row(), stack.enter_context(tokens.introspection_row()), tokens.oidc_row()]
-    return tuple(sorted([*plain, *authorized, *identified, *bodies.rows()], key=lambda row: row.title))
+    return tuple(sorted([*plain, BODY_LENGTH, *authorized, *identified], key=lambda row: row.title))
+
+
+def row_of(policy: str, document: dict[str, Any]) -> Row:
+    """The row of a policy by its bench.yaml: `params` and `timeout` of its attachment, `headers` of each request, and
+    `body`, the bytes of each request's body, which is one string of JSON. BenchError on another field.
+    """
+    if unknown := set(document) - FIELDS:
+        expected = ", ".join(sorted(FIELDS))
+        raise BenchError(f"policies/{policy}/bench.yaml: expected {expected}, got {', '.join(sorted(unknown))}")
+    attachment = {"name": policy, "version": "v1"} | {
+        field: document[field] for field in ("params", "timeout") if field in document
+    }
+    return Row(
+        f"shipped-{policy}",
+        policy,
+        (attachment,),
+        sent=document.get("headers", {}),
+        body=document.get("body", 0),
+    )
+
+
+def write_manifest(folder: Path) -> Path:
+    """A build.yaml of the policies of the bench and all that ship, whose rows need no line of it."""
+    document = yaml.safe_load(MANIFEST.read_text())
+    folders = {path.parent.name: path.parent for path in POLICIES.glob("*/policy-definition.yaml")}
+    folders |= {policy["name"]: (MANIFEST.parent / policy["filePath"]).resolve() for policy in document["policies"]}
+    policies = [{"name": name, "filePath": str(path)} for name, path in sorted(folders.items())]
+    path = folder / "build.yaml"
+    path.write_text(yaml.safe_dump({"version": "v1", "policies": policies}))
+    return path
 
 
 def _samples(settings: Settings, rows: tuple[Row, ...], stack: contextlib.ExitStack, folder: Path) -> Iterator[Named]:
     every = (ENVOY_ALONE, *BASES.values(), *rows)
     bench, upstream = start_bench(every, folder, stack)
-    ours = stack.enter_context(gateway_with({}, settings, folder, "gateway"))
+    build = Build(write_manifest(folder), Path("build/bench/shipped"))
+    ours = stack.enter_context(gateway_with({}, settings, folder, "gateway", build))
     plain = stack.enter_context(envoy.plain_envoy(Site(settings, ENVOY_ALONE, upstream, folder)))
     for number in range(settings.rounds):
         yield "", take_sample(bench, ENVOY_ALONE, number, plain, settings)

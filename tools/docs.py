@@ -22,7 +22,9 @@ from own_environment import install
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "docs"
-PAGES, SITE = BUILD / "pages", BUILD / "site"
+PAGES, SITE, SETTINGS = BUILD / "pages", BUILD / "site", BUILD / "mkdocs.yml"
+BEFORE_POLICIES = "      - All of them: docs/reference/policies-that-ship.md"
+"""The line of the menu behind which the pages of the policies that ship come."""
 FROM_ROOT = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "changes/README.md")
 FOLDERS = ("docs", "bench")
 LISTED = re.compile(
@@ -39,6 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     home = install("docs")
     lay_out()
+    write_settings()
     check_menu()
     build(home)
     print(SITE / "index.html")
@@ -80,18 +83,29 @@ def link(folder: Path, match: re.Match[str]) -> str:
     return f"{match[1]} (`{target.relative_to(ROOT)}`)"
 
 
+def write_settings() -> None:
+    """mkdocs.yml, with a line of the menu for each policy that ships."""
+    lines = []
+    for line in (ROOT / "mkdocs.yml").read_text().splitlines():
+        lines.append(line)
+        if line.startswith(BEFORE_POLICIES):
+            names = [folder.name for folder in policy_pages.folders()]
+            lines += [f"      - {name}: docs/reference/policy-{name}.md" for name in names]
+    SETTINGS.write_text("\n".join([*lines, ""]))
+
+
 def check_menu() -> None:
     """Every page is in the menu, or in a page that is: there is no other way to it but the search."""
-    menu = (ROOT / "mkdocs.yml").read_text()
+    menu = SETTINGS.read_text()
     pages = sorted(str(path.relative_to(PAGES)) for path in PAGES.rglob("*.md"))
-    missing = [page for page in pages if f": {page}\n" not in menu and not LISTED.match(page)]
+    missing = [page for page in pages if f": {page}" not in menu and not LISTED.match(page)]
     if missing:
         raise SystemExit(f"docs: expected each page in the menu, nav in mkdocs.yml; not there: {', '.join(missing)}")
 
 
 def build(home: Path) -> None:
     shutil.rmtree(SITE, ignore_errors=True)
-    run(str(home / "bin" / "zensical"), "build", "--strict", "--clean")
+    run(str(home / "bin" / "zensical"), "build", "--strict", "--clean", "--config-file", str(SETTINGS))
 
 
 def serve(port: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -37,8 +38,8 @@ APIS = (
 @dataclass(frozen=True)
 class Stalling:
     """So many clients, opened so many a second, and then held for `seconds`. `growth`: bytes that the engine may have
-    above what it has idle; `back_seconds`: after which it has them no longer; `slower`: by how much others' p99 may be
-    while they come.
+    above what it has idle; `back_seconds`: after which it has no more of them than `left`; `slower`: by how much
+    others' p99 may be while they come.
     """
 
     clients: Sequence[Callable[[], Client]]
@@ -46,14 +47,11 @@ class Stalling:
     seconds: float
     growth: int = 256 * MIB
     back_seconds: float = 60.0
-    slowdown: float | None = SLOWER
+    slower: float | None = SLOWER
     undisturbed_seconds: float = 15.0
+    left: int = 32 * MIB
     memory: str = ""
     heap: int | None = None
-
-
-LEFT = 32 * MIB
-"""The share that the engine may keep, since its heap has grown."""
 
 
 def measure(stalling: Stalling, environment: Environment) -> list[Figure]:
@@ -62,10 +60,13 @@ def measure(stalling: Stalling, environment: Environment) -> list[Figure]:
     with run_load(environment.tool, environment.address, mix(RATE)) as load:
         load.flowing()
         with stalled_clients(environment.gateway.port, stalling.clients, stalling.per_second) as clients:
-            most, begun = most_held(environment, clients.begun.is_set, stalling.seconds)
+            most, begun = most_held(
+                environment, lambda: clients.begun.is_set() and not replying(environment), stalling.seconds
+            )
         answers = load.stop()
     back = seconds_until(
-        lambda: resident_memory(environment.gateway)["engine"] - idle["engine"] <= LEFT, stalling.back_seconds * 2
+        lambda: resident_memory(environment.gateway)["engine"] - idle["engine"] <= stalling.left,
+        stalling.back_seconds * 2,
     )
     wrong = [answer for answer in answers if answer.outcome != "200"]
     return [
@@ -102,6 +103,14 @@ def most_held(environment: Environment, begun: Callable[[], bool], seconds: floa
     return most, start
 
 
+def replying(environment: Environment) -> bool:
+    """Whether answers to stalled clients are being made: each takes processor time from others, read or not. What a
+    client holds is seen once they have been made.
+    """
+    policies = json.loads(environment.gateway.admin("engine", "/stats"))["policies"]
+    return any(counters["active"] > 0 for counters in policies if counters["api"] == "unread")
+
+
 def seconds_until(reached: Callable[[], bool], most: float) -> float:
     start = time.monotonic()
     while not reached() and time.monotonic() < start + most:
@@ -113,11 +122,18 @@ def stalling(kind: Callable[[], Client], count: int, per_second: float, seconds:
     return Stalling(list(itertools.repeat(kind, count)), per_second, seconds)
 
 
+GARBAGE = 80 * MIB
+"""The memory that the engine may keep after answers have passed: 64 MiB of garbage, which stays until Go collects it
+(two minutes, where nothing else runs), and the fragments of a used heap. Bodies that it has held itself it gives back
+at once.
+"""
+
+
 def in_little_memory(load: Stalling) -> Stalling:
-    """Measures a node whose Envoy has a third of this memory, and not the machine's. The delay of others
-    while they come is only reported: to make so many answers of 1 MiB takes CPU from them, read or not.
+    """Measures a node whose Envoy has a third of this memory, and not the machine's. The delay of others while they
+    come is only reported: to make so many answers of 1 MiB takes CPU from them, read or not.
     """
-    return replace(load, memory="1536MiB", heap=512 * MIB, slower=None)
+    return replace(load, memory="1536MiB", heap=512 * MIB, slower=None, left=GARBAGE)
 
 
 SENDS = partial(StopsSending, "/unsent/x")

@@ -50,7 +50,9 @@ AT_THE_ROOT_OF_THE_GATEWAY = {
     "/login": "/login",
 }
 COOKIES = {
-    "a=1; Path=/": "a=1; Path=/mapped/",
+    "a=1; Path=/": "a=1; Path=/mapped",
+    "a=1; path=/ ; Secure": "a=1; path=/mapped; Secure",
+    "a=1; Path=/x/": "a=1; Path=/mapped/x/",
     "a=1; Secure; path = /x; HttpOnly": "a=1; Secure; path = /mapped/x; HttpOnly",
     "a=1; Path=/mapped/x": "a=1; Path=/mapped/x",
     "a=path=/x; Secure": "a=path=/x; Secure",
@@ -127,6 +129,26 @@ def test_a_client_that_follows_redirects_arrives(gateway: Gateway, upstream: Ups
     upstream.reply = reply
     with httpx.Client(follow_redirects=True) as client:
         assert client.get(f"{gateway.url}/mapped/x").text == "seen=1"
+
+
+def test_cookies_of_other_paths_of_the_upstream_stay(gateway: Gateway, upstream: Upstream) -> None:
+    """The root is another path than that at which the upstream is asked."""
+    deploy(gateway, upstream, "/store")
+    lines = {"a=1; Path=/": "a=1; Path=/", "a=1; Path=/store": "a=1; Path=/mapped", "a=1; Path=/x": "a=1; Path=/x"}
+    upstream.reply = lambda _: Reply(200, [("set-cookie", line) for line in lines])
+    assert httpx.get(f"{gateway.url}/mapped/x").headers.get_list("set-cookie") == list(lines.values())
+
+
+def test_an_upstream_expires_its_cookie_without_a_path(gateway: Gateway, upstream: Upstream) -> None:
+    """A client gives a cookie without Path the folder of the request's path: that must be where "/" was mapped to."""
+    deploy(gateway, upstream)
+    lines = {"/set": "seen=1; Path=/", "/expire": "seen=; Max-Age=0"}
+    upstream.reply = lambda request: Reply(200, [("set-cookie", lines[request.target])])
+    with httpx.Client() as client:
+        client.get(f"{gateway.url}/mapped/set")
+        assert dict(client.cookies) == {"seen": "1"}
+        client.get(f"{gateway.url}/mapped/expire")
+        assert not client.cookies
 
 
 def test_the_gateways_own_answers_are_not_rewritten(gateway: Gateway, upstream: Upstream) -> None:

@@ -35,6 +35,10 @@ def child(_: dict[str, Any]) -> Evidence:
     return evidence({"": attempt})
 
 
+STACK_PAGE = "/memfd:stacks (deleted)"
+"""Memory of the process's own, of fixed size, in which its interpreter writes where a thread is."""
+
+
 def inherited(_: dict[str, Any]) -> Evidence:
     """Files and folders that are open here, and that it could not open by their names."""
 
@@ -45,8 +49,10 @@ def inherited(_: dict[str, Any]) -> Evidence:
                 status = os.fstat(number)
             except OSError:
                 continue
-            if (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)) and not _opens(_name(number)):
-                descriptors.append(f"{number}: {_name(number)}")
+            name = _name(number)
+            is_file = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+            if is_file and name != STACK_PAGE and not _opens(name):
+                descriptors.append(f"{number}: {name}")
         if not descriptors:
             raise RefusedError("none that it could not open itself")
         return ", ".join(descriptors)

@@ -60,13 +60,23 @@ local function map_reference(reference, route)
   return reference
 end
 
+-- map_cookie_path maps the Path of a cookie. "/" becomes the context without a slash at its end: the path that a client
+-- gives to a cookie without Path, so that such a line replaces or expires the cookie (RFC 6265, section 5.1.4).
+local function map_cookie_path(path, route)
+  local mapped = map_path(path, route)
+  if path:find("^/%s*$") and mapped ~= path and route.context ~= "" then
+    return (mapped:gsub("/%s*$", ""))
+  end
+  return mapped
+end
+
 -- map_cookie maps the Path of a Set-Cookie line. Cookies named __Host-… have to have "/".
 local function map_cookie(line, route)
   if line:find("^%s*__Host%-") then
     return line
   end
   return (line:gsub("(;%s*[Pp][Aa][Tt][Hh]%s*=%s*)(/[^;]*)", function(before, path)
-    return before .. map_path(path, route)
+    return before .. map_cookie_path(path, route)
   end))
 end
 

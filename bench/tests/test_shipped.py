@@ -1,0 +1,46 @@
+"""`python -m bench shipped`: rows and manifest follow from the folders of the policies."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.error import BenchError
+from bench.shipped import POLICIES, measured_rows, row_of, write_manifest
+
+WITHOUT_ROW = {"add-headers", "log-message", "mtls-auth", "redirect", "respond", "response-cache"}
+"""The base that others are compared with, and policies whose cost is not that of a request which goes upstream."""
+
+
+def test_each_policy_that_ships_has_a_row() -> None:
+    with contextlib.ExitStack() as stack:
+        rows = {row.title for row in measured_rows(stack)}
+    assert {
+        path.name for path in POLICIES.iterdir() if (path / "policy-definition.yaml").exists()
+    } - rows == WITHOUT_ROW
+
+
+def test_a_row_follows_from_its_bench_yaml() -> None:
+    row = row_of("pii-mask", {"params": {"directions": ["request"]}, "timeout": "2s", "headers": {"x": "1"}, "body": 8})
+    assert row.policies == (
+        {"name": "pii-mask", "version": "v1", "params": {"directions": ["request"]}, "timeout": "2s"},
+    )
+    assert (row.sent, row.body, row.method) == ({"x": "1"}, 8, "POST")
+
+
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(
+        BenchError, match=r"policies/cors/bench.yaml: expected body, headers, params, timeout, got param$"
+    ):
+        row_of("cors", {"param": {}})
+
+
+def test_the_manifest_has_policies_that_ship_and_those_of_the_bench(tmp_path: Path) -> None:
+    listed = yaml.safe_load(write_manifest(tmp_path).read_text())["policies"]
+    folders = {policy["name"]: Path(policy["filePath"]) for policy in listed}
+    assert {path.parent.name for path in POLICIES.glob("*/policy-definition.yaml")} <= set(folders)
+    assert folders["body-length"].parts[-3:] == ("bench", "policies", "body_length")
+    assert all((folder / "policy-definition.yaml").exists() for folder in folders.values())
