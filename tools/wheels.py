@@ -142,9 +142,8 @@ def dependencies(projects: Iterable[Project], sdk: Project) -> list[str]:
     """The requirements of all parts, one line each, with the SDK of this very version in place of our own parts."""
     projects = list(projects)
     own = {metadata["name"] for metadata in (*projects, sdk)}
-    requirements = {
-        line for metadata in projects for line in metadata["dependencies"] if NAME.match(line)[0] not in own
-    }  # type: ignore[index]
+    lines = {line for metadata in projects for line in metadata["dependencies"]}
+    requirements = {line for line in lines if NAME.match(line)[0] not in own}  # type: ignore[index]
     return sorted([*requirements, f"{sdk['name']}=={sdk['version']}"])
 
 
