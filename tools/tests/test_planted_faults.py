@@ -48,7 +48,7 @@ def test_a_file_is_as_before_afterwards(tmp_path: Path) -> None:
     file = tmp_path / "module.py"
     file.write_text("x = 1\ny = 1\n")
     before = file.stat().st_mtime_ns
-    with tool.planted(fault_in(file, "x = 1"), tmp_path):
+    with tool.plant(fault_in(file, "x = 1"), tmp_path):
         assert file.read_text() == "x = 2\ny = 1\n"
     assert (file.read_text(), file.stat().st_mtime_ns) == ("x = 1\ny = 1\n", before)
 
